@@ -1,0 +1,290 @@
+"""A resource is where bytes at a place and their meaning meet."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping
+from typing import Any, ClassVar, Self
+
+from cpr import io
+from cpr.errors import (
+    CorruptDataError,
+    CprError,
+    DecodeError,
+    FormatError,
+    RecordError,
+    UnsupportedExtensionError,
+)
+from cpr.format import Format, Region, RegionReader
+from cpr.io.location import require_safe
+from cpr.registry import RECORD_KEY
+
+__all__ = ["Resource"]
+
+_PLACE = ("type", "location", "name", "ext")
+
+
+class Resource(ABC):
+    """One object at a URL, and the format that gives its bytes meaning.
+
+    Two kinds exist: a `Source` is somebody else's object, a `Target` is one that cpr writes. A
+    resource holds a URL and a format, never a filesystem, a credential or an open file; it pickles
+    as its record.
+
+    Attributes:
+        location: folder or bucket prefix.
+        name: file name without extension.
+        ext: extension with its dot, as the user spelled it.
+        format: a frozen dataclass; its fields are the options.
+    """
+
+    format_class: ClassVar[type[Any]]
+    _record_fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, location: str, name: str, ext: str, format: Format | None = None) -> None:
+        self.location = location
+        self.name = name
+        self.ext = ext
+        self.format: Any = self.format_class() if format is None else format
+        self._cached: Any = None
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """A resource at a path or URL; nothing is read, written or connected to.
+
+        Args:
+            path: str, os.PathLike or UPath; any fsspec URL.
+            **options: fields of the format (compression, metadata ...).
+
+        Raises:
+            UnsupportedExtensionError: the extension is none of this class's.
+            FormatError: an option that the format does not have.
+        """
+        location, file_name = io.split(io.normalise(path))
+        name, ext = cls._split_extension(file_name, location)
+        return cls(location, name, ext, cls._make_format(ext, options))
+
+    @classmethod
+    def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:
+        extensions: tuple[str, ...] = cls.format_class.extensions
+        for ext in sorted(extensions, key=len, reverse=True):
+            if file_name.lower().endswith(ext) and len(file_name) > len(ext):
+                return file_name[: -len(ext)], file_name[-len(ext) :]
+        raise UnsupportedExtensionError(
+            f"{cls.__name__} does not handle this extension",
+            url=io.join(location, file_name),
+            expected=f"a name ending in {' or '.join(extensions)}",
+            actual=os.path.splitext(file_name)[1] or "no extension",
+            remedy="change the name, or use the class for this kind of file",
+        )
+
+    @classmethod
+    def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:  # noqa: ARG003
+        """The format for an extension; subclasses may let the extension choose options."""
+        known = {field.name for field in dataclasses.fields(cls.format_class)}
+        if unknown := sorted(set(options) - known):
+            raise FormatError(
+                f"{cls.__name__} has no such option",
+                field=", ".join(unknown),
+                expected=f"one of {', '.join(sorted(known))}" if known else "no options",
+                actual=", ".join(unknown),
+                remedy="leave it out, or correct its spelling",
+            )
+        return cls.format_class(**options)
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where the object is: a plain path for local files, else an fsspec URL."""
+
+    def get_name(self) -> str:
+        """File name without extension."""
+        return self.name
+
+    def get_path(self) -> str:
+        """Where the object is: a plain path for local files, else an fsspec URL."""
+        return self.url
+
+    @abstractmethod
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """The data, decoded; `cache=True` keeps it in this process for the next call.
+
+        Args:
+            cache: hold the data until this object goes away.
+            region: only this part, as numpy's basic indexing writes it (`np.s_[3, 10:20]`), where
+                the format can; little more than that part is transferred.
+        """
+
+    def _get_region(self, region: Region) -> Any:
+        if not isinstance(self.format, RegionReader):
+            raise FormatError(
+                "this format cannot be read in parts",
+                url=self.url,
+                field="region",
+                expected="None",
+                actual=repr(region),
+                remedy="read it whole: get_data()[...]",
+            )
+        with io.ranged(self.url) as file, self._decoding():
+            return self.format.decode_region(file, region)
+
+    def _decoding(self) -> _NamesUrl:
+        return _NamesUrl(self.url)
+
+    @abstractmethod
+    def identity(self) -> dict[str, Any]:
+        """What a cache key hashes: content and options as JSON values; equal for equal content."""
+
+    def serialize(self) -> dict[str, Any]:
+        """The record: a small JSON object from which any process makes this resource again."""
+        return {RECORD_KEY: {**self._place(), **self._own_fields(), **self._format_fields()}}
+
+    @classmethod
+    def deserialize(cls, record: Mapping[str, Any]) -> Self:
+        """A resource from its record; no I/O. Raises RecordError for one that is not acceptable."""
+        try:
+            return cls._from_fields(record[RECORD_KEY])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RecordError(
+                "not a well-formed record",
+                field=str(error),
+                expected=", ".join((*_PLACE, *cls._record_fields)),
+                actual=ascii(record)[:200],
+                remedy="pass what serialize() returned",
+            ) from None
+
+    @classmethod
+    def _from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        require_safe(fields["location"], fields["name"])
+        location, name, ext = fields["location"], fields["name"], fields["ext"]
+        if not isinstance(ext, str) or ext.lower() not in cls.format_class.extensions:
+            raise RecordError(
+                "the record has an extension of another class",
+                field="ext",
+                expected=" or ".join(cls.format_class.extensions),
+                actual=ascii(ext)[:100],
+                remedy="the record was not written by cpr: delete it, so that its task runs again",
+            )
+        own = {k: v for k, v in fields.items() if k in cls._record_fields}
+        options = {k: v for k, v in fields.items() if k not in cls._record_fields and k not in _PLACE}
+        resource = cls(location, name, ext, _validated(cls.format_class, options))
+        resource._take_own_fields(own)
+        return resource
+
+    def _place(self) -> dict[str, Any]:
+        return {"type": type(self).__name__, "location": self.location, "name": self.name, "ext": self.ext}
+
+    def _own_fields(self) -> dict[str, Any]:
+        """What the record says beside place and format."""
+        return {}
+
+    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
+        """Take back what `_own_fields` gave; raises RecordError for wrong types."""
+        if fields:
+            raise TypeError(f"{type(self).__name__} has no fields of its own")
+
+    def _format_fields(self) -> dict[str, Any]:
+        """The format's fields that differ from their defaults, as JSON values."""
+        return dict(_json_fields(self.format))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickle, (type(self), self.serialize())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        # Data is never changed in place, so copies may share it; pickling would write it.
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __copy__(self) -> Self:
+        return self.__deepcopy__({})
+
+
+class _NamesUrl:
+    """Adds the URL to the format errors raised inside, which know no place."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, CprError) and error.url is None:
+            error.url = self._url
+
+
+def _unpickle(cls: type[Resource], record: Mapping[str, Any]) -> Resource:
+    return cls.deserialize(record)
+
+
+@functools.cache
+def _adapter(cls: Hashable) -> Any:
+    # pydantic validates records against the format's annotations; only reading a record needs it.
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
+
+
+def _validated(cls: type[Any], options: Mapping[str, Any]) -> Any:
+    """A format from the JSON values of a record, every one checked against its annotation."""
+    import json
+
+    from pydantic import ValidationError
+
+    known = {field.name for field in dataclasses.fields(cls)}
+    if unknown := sorted(set(options) - known):
+        raise RecordError(
+            "unknown field",
+            field=ascii(unknown[0])[:100],
+            expected=f"one of {', '.join(sorted(known))}",
+            actual=ascii(unknown)[:200],
+            remedy="the record was written by a newer cpr or by something else: upgrade, or delete it",
+        )
+    try:
+        return _adapter(cls).validate_json(json.dumps(options), strict=True)
+    except (ValidationError, FormatError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else None
+        raise RecordError(
+            "a field has a value of the wrong kind",
+            field=".".join(str(part) for part in first["loc"]) if first else getattr(error, "field", None),
+            expected=first["msg"] if first else str(error),
+            actual=ascii(first["input"])[:100] if first else None,
+            remedy="the record was not written by cpr: delete it, so that its task runs again",
+        ) from None
+
+
+def _json_fields(format: Any) -> Mapping[str, Any]:
+    """The fields of a format that differ from their defaults, as JSON values."""
+    fields = {}
+    for field in dataclasses.fields(format):
+        value = getattr(format, field.name)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if value != default:
+            fields[field.name] = _plain(value)
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def as_corrupt(url: str, error: DecodeError, expected: str, actual: str) -> CorruptDataError:
+    """What a decoder's complaint means for an object whose checksum is known to be wrong."""
+    return CorruptDataError(
+        f"the stored object is damaged ({error.problem})",
+        url=url,
+        expected=expected,
+        actual=actual,
+        remedy="delete the object, so that its task runs again, or restore it",
+    )

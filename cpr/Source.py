@@ -1,0 +1,83 @@
+"""A source is somebody else's object: read, never written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Self
+
+from cpr import io
+from cpr.format import Region
+from cpr.Resource import Resource
+
+__all__ = ["Source"]
+
+
+class Source(Resource):
+    """An object that was there before; cpr knows its URL and asks the store for its version.
+
+    Subclasses name their format: `class MySource(Source): format_class = MyFormat`.
+    """
+
+    _version: Mapping[str, str | int] | None = None
+
+    @classmethod
+    def glob(cls, pattern: str | os.PathLike[str], **options: Any) -> list[Self]:
+        """The sources that match a pattern, sorted by URL, on any backend.
+
+        Args:
+            pattern: a path or URL with `*`, `?`, `[...]` or `**`.
+            **options: as for `from_path`, the same for all.
+
+        Raises:
+            ResourceNotFoundError: the bucket does not exist. No match is an empty list.
+            UnsupportedExtensionError: the pattern matches a file of another kind.
+        """
+        sources = []
+        for url, stat in io.find(io.normalise(pattern)).items():
+            source = cls.from_path(url, **options)
+            source._version = stat.version  # noqa: SLF001
+            sources.append(source)
+        return sources
+
+    @property
+    def url(self) -> str:
+        """Where the object is: a plain path for local files, else an fsspec URL."""
+        return io.join(self.location, self.name + self.ext)
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """The data, decoded from the stored object.
+
+        Args:
+            cache: hold the data until this object goes away.
+            region: only this part, where the format can.
+
+        Raises:
+            ResourceNotFoundError: no such object.
+            DecodeError: the object is not of this format, or damaged.
+            TransferError: the store refused or failed.
+        """
+        if self._cached is not None:
+            return self._cached if region is None else self._cached[region]
+        if region is not None:
+            return self._get_region(region)
+        with io.reading(self.url) as file, self._decoding():
+            data = self.format.decode(file)
+        if cache:
+            self._cached = data
+        return data
+
+    def version(self) -> Mapping[str, str | int]:
+        """What the store says of the object (ETag, generation, or size and time), asked once."""
+        if self._version is None:
+            self._version = io.stat(self.url).version
+        return self._version
+
+    def identity(self) -> dict[str, Any]:
+        """URL, version and options: a changed object is a changed cache key."""
+        return {
+            "type": type(self).__name__,
+            "url": self.url,
+            "version": dict(self.version()),
+            **self._format_fields(),
+        }

@@ -1,0 +1,333 @@
+"""A target is an object that cpr writes: whole, hashed, verified when it is read."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import re
+import threading
+import uuid
+from collections.abc import Mapping
+from typing import Any, Self
+
+from cpr import io
+from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, ResourceNotFoundError
+from cpr.format import Describes, Format, Region, Stream, Streams
+from cpr.io.hashing import hex16
+from cpr.io.writing import Counted, Stored
+from cpr.Resource import Resource, as_corrupt
+
+__all__ = ["Target"]
+
+_HEX16 = re.compile(r"[0-9a-f]{16}")
+_CHECKSUM = re.compile(r"(xxh3_128:[0-9a-f]{32}|(sha256|blake3):[0-9a-f]{64})")
+_DAMAGED = "delete the object, so that its task runs again, or restore it"
+
+
+class Target(Resource):
+    """A result: filled once with data, persisted once, read back verified by anyone with its record.
+
+    Subclasses name their format: `class MyTarget(Target): format_class = MyFormat`.
+
+    Attributes:
+        data_hash: 16 hex digits that name the content, known as soon as `set_data` returns.
+        checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
+        nbytes: size of the stored object in bytes, known once persisted.
+        url: where the object is, or will be: `location/name-KEY.ext`.
+    """
+
+    _record_fields = ("key", "data_hash", "checksum", "nbytes")
+
+    def __init__(self, location: str, name: str, ext: str, format: Format | None = None) -> None:
+        super().__init__(location, name, ext, format)
+        self.data_hash: str | None = None
+        self.checksum: str | None = None
+        self.nbytes: int | None = None
+        self._key: str | None = None
+        self._data: Any = None
+        self._lock = threading.RLock()
+
+    def set_data(self, data: Any) -> None:
+        """Fill the target.
+
+        Data in memory is held, and hashed at once, block by block; `persist` writes it. A `Stream`
+        is written now, hashed while it passes, and never held.
+
+        Raises:
+            EncodeError: the format cannot hold this data; the target is as it was.
+            TransferError, ResourceNotFoundError: a stream could not be written; nothing is visible.
+        """
+        with self._lock:
+            if isinstance(data, Stream):
+                self._set_stream(data)
+                return
+            with self._decoding():
+                format = self.format.describe(data) if isinstance(self.format, Describes) else self.format
+                fingerprint = format.fingerprint(data)
+            self._forget()
+            self.format, self.data_hash, self._data = format, fingerprint, data
+            self._key = None
+
+    def _set_stream(self, stream: Stream[Any]) -> None:
+        key = uuid.uuid4().hex[:16]
+        url = self._url(key)
+        with self._decoding():
+            format = self.format.describe(stream) if isinstance(self.format, Describes) else self.format
+            with io.writing(url) as file:
+                format.encode(stream, file)
+        self._forget()
+        self.format = dataclasses.replace(format, **stream.described())
+        self.data_hash, self._key = stream.fingerprint, key
+        self._take(file.stored)
+
+    def _forget(self) -> None:
+        self.data_hash = self.checksum = self.nbytes = self._key = self._data = self._cached = None
+
+    def _take(self, stored: Stored) -> None:
+        self.checksum, self.nbytes = stored.checksum, stored.nbytes
+        self._data = None
+
+    def _set_format(self, **changes: Any) -> None:
+        """Change options; possible until the target is persisted."""
+        with self._lock:
+            if self.checksum is not None:
+                raise RecordError(
+                    "a stored result is never changed",
+                    url=self.url,
+                    field=", ".join(changes),
+                    expected="a target that is not persisted yet",
+                    actual="a stored one",
+                    remedy="make a new target with these options and set its data",
+                )
+            self.format = dataclasses.replace(self.format, **changes)
+
+    @property
+    def key(self) -> str:
+        """16 hex digits in the file name: of content and options, or unique per attempt for streams.
+
+        Raises NoDataError before `set_data`.
+        """
+        if self._key is not None:
+            return self._key
+        if self.data_hash is None:
+            raise self._no_data("be named")
+        return hex16(json.dumps([self.data_hash, self._format_fields()], sort_keys=True).encode())
+
+    @property
+    def url(self) -> str:
+        """Where the object is, or will be; before `set_data`, without its key."""
+        if self._key is None and self.data_hash is None:
+            return io.join(self.location, self.name + self.ext)
+        return self._url(self.key)
+
+    def _url(self, key: str) -> str:
+        return io.join(self.location, f"{self.name}-{key}{self.ext}")
+
+    def _no_data(self, wanted: str) -> NoDataError:
+        return NoDataError(
+            f"the target has no data and cannot {wanted}",
+            url=self.url,
+            expected="set_data(...) first",
+            actual="an empty target",
+            remedy="call set_data before returning or reading the target",
+        )
+
+    def persist(self) -> Self:
+        """Store the data, all or nothing, and let go of it; does nothing when already stored.
+
+        Encodes, hashes and uploads in one pass. An equal object that is there already is not written
+        again; one that was damaged or replaced is repaired.
+
+        Raises:
+            NoDataError: `set_data` was never called.
+            EncodeError: the format cannot hold the data.
+            CorruptDataError: the data was changed since `set_data`.
+            ResourceNotFoundError: the bucket does not exist.
+            TransferError: no permission, disk full, no connection.
+        """
+        with self._lock:
+            if self.checksum is not None:
+                return self
+            if self.data_hash is None:
+                raise self._no_data("be persisted")
+            key = self.key
+            url = self._url(key)
+            stored = self._already_stored(url)
+            if stored is None:
+                with io.writing(url) as file, self._decoding():
+                    self._encode(file)
+                stored = file.stored
+            self._key = key
+            self._take(stored)
+        return self
+
+    async def apersist(self) -> Self:
+        """`persist` in a thread, for callers on an event loop."""
+        return await asyncio.to_thread(self.persist)
+
+    def _encode(self, file: Any) -> None:
+        """Encode the held data and check that it is still what was set."""
+        if isinstance(self.format, Streams):
+            stream = self.format.stream(self._data)
+            self.format.encode(stream, file)
+            fingerprint = stream.fingerprint
+        else:
+            self.format.encode(self._data, file)
+            fingerprint = self.format.fingerprint(self._data)
+        if fingerprint != self.data_hash:
+            raise CorruptDataError(
+                "the data was changed between set_data and the write",
+                url=self.url,
+                expected=self.data_hash,
+                actual=fingerprint,
+                remedy="give the target its own copy: set_data(array.copy())",
+            )
+
+    def _already_stored(self, url: str) -> Stored | None:
+        """The object at a URL in brief if it is exactly what would be written, else None."""
+        try:
+            nbytes = io.stat(url).nbytes
+        except ResourceNotFoundError:
+            return None
+        counted = Counted()
+        with self._decoding():
+            self._encode(counted)
+        stored = counted.stored
+        if nbytes != stored.nbytes:
+            return None
+        return stored if _read_back(url, stored) == (stored.checksum, stored.nbytes) else None
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """The data: what was set, while it is held; afterwards the stored object, verified, decoded.
+
+        It is decoded from the very bytes that were hashed. A checksum that agrees is enough; where
+        it does not (another program stored the same content again), the decoded content is hashed.
+
+        Args:
+            cache: hold the data until this object goes away.
+            region: only this part, where the format can.
+
+        Raises:
+            NoDataError: the target is empty.
+            ResourceNotFoundError: the object is gone.
+            CorruptDataError: neither checksum nor content are those of this result.
+            TransferError: the store refused or failed.
+        """
+        held = self._data if self._data is not None else self._cached
+        if held is not None:
+            return held if region is None else held[region]
+        if self.checksum is None:
+            raise self._no_data("be read")
+        if region is not None:
+            return self._get_region(region)
+        data = self._read()
+        if cache:
+            self._cached = data
+        return data
+
+    def _read(self) -> Any:
+        assert self.checksum is not None
+        expected = (self.checksum, self.nbytes)
+        with io.reading(self.url, self.checksum.partition(":")[0]) as file, self._decoding():
+            try:
+                data = self.format.decode(file)
+            except DecodeError as error:
+                actual = file.finish()
+                if actual == expected:
+                    raise
+                raise as_corrupt(self.url, error, _brief(expected), _brief(actual)) from error
+            actual = file.finish()
+        if actual != expected and self.format.fingerprint(data) != self.data_hash:
+            raise CorruptDataError(
+                "the stored object is not the one that was written",
+                url=self.url,
+                expected=_brief(expected),
+                actual=_brief(actual),
+                remedy=_DAMAGED,
+            )
+        return data
+
+    def check(self, full: bool = False) -> None:
+        """Make sure that the stored object is there: by its size, or in full by its checksum.
+
+        Raises ResourceNotFoundError when it is gone, CorruptDataError when it is another one,
+        TransferError when the store cannot be asked.
+        """
+        if self.checksum is None or self.nbytes is None:
+            raise self._no_data("be checked")
+        if full:
+            self._read_or_compare()
+            return
+        nbytes = io.stat(self.url).nbytes
+        if nbytes != self.nbytes:
+            raise CorruptDataError(
+                "the stored object has another size",
+                url=self.url,
+                expected=f"{self.nbytes} bytes",
+                actual=f"{nbytes} bytes",
+                remedy=_DAMAGED,
+            )
+
+    def _read_or_compare(self) -> None:
+        assert self.checksum is not None and self.nbytes is not None
+        stored = Stored(self.checksum, self.nbytes)
+        if _read_back(self.url, stored) != (self.checksum, self.nbytes):
+            self._read()
+
+    def identity(self) -> dict[str, Any]:
+        """Name, content and options: equal whether the data is in memory or stored; no I/O."""
+        if self.data_hash is None:
+            raise self._no_data("take part in a cache key")
+        return {**self._place(), "data_hash": self.data_hash, **self._format_fields()}
+
+    def serialize(self) -> dict[str, Any]:
+        """The record; persists first when that has not happened yet."""
+        self.persist()
+        return super().serialize()
+
+    def _own_fields(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "data_hash": self.data_hash,
+            "checksum": self.checksum,
+            "nbytes": self.nbytes,
+        }
+
+    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
+        valid = {
+            "key": _matches(_HEX16, fields["key"]),
+            "data_hash": _matches(_HEX16, fields["data_hash"]),
+            "checksum": _matches(_CHECKSUM, fields["checksum"]),
+            "nbytes": type(fields["nbytes"]) is int and 0 <= fields["nbytes"] < 1 << 63,
+        }
+        for field, good in valid.items():
+            if not good:
+                raise RecordError(
+                    "a field has a value of the wrong kind",
+                    field=field,
+                    expected="a size in bytes" if field == "nbytes" else "hex digits as cpr writes them",
+                    actual=ascii(fields[field])[:100],
+                    remedy="the record was not written by cpr: delete it, so that its task runs again",
+                )
+        self._key, self.data_hash = fields["key"], fields["data_hash"]
+        self.checksum, self.nbytes = fields["checksum"], fields["nbytes"]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.data_hash is None:
+            # An empty target may be handed to the task that fills it.
+            return type(self), (self.location, self.name, self.ext, self.format)
+        return super().__reduce__()
+
+
+def _read_back(url: str, stored: Stored) -> tuple[str, int]:
+    with io.reading(url, stored.checksum.partition(":")[0]) as file:
+        return file.finish()
+
+
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _brief(stored: tuple[str, int | None]) -> str:
+    return f"{stored[0]} ({stored[1]} bytes)"

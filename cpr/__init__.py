@@ -1,0 +1,150 @@
+"""Prefect tasks that return real files: TIFF, CSV, NPY and Zarr at any fsspec URL, verified.
+
+A task fills a Target; cpr streams it to its place, hashes it on the way, and Prefect keeps a few
+hundred bytes of JSON, which any worker turns back into the verified data.
+
+Importing cpr imports neither prefect, pandas, zarr nor dask: names are imported when first used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cpr.names import make_lazy
+
+if TYPE_CHECKING:
+    from cpr.csv import CSVSource, CSVTarget
+    from cpr.errors import (
+        CorruptDataError,
+        CprError,
+        DecodeError,
+        DuplicateTypeError,
+        EncodeError,
+        FormatError,
+        MissingDependencyError,
+        NoDataError,
+        RecordError,
+        ResourceError,
+        ResourceNotFoundError,
+        TransferError,
+        UnsupportedExtensionError,
+    )
+    from cpr.image import ImageSource, ImageTarget
+    from cpr.numpy import NumpySource, NumpyTarget
+    from cpr.parquet import ParquetSource, ParquetTarget
+    from cpr.registry import register
+    from cpr.Resource import Resource
+    from cpr.Serializer import CprSerializer, cpr_serializer, target_decoder, target_encoder
+    from cpr.Source import Source
+    from cpr.Target import Target
+    from cpr.tasks import TargetInputs, task
+    from cpr.utilities.utilities import hash_objects, task_input_hash
+
+__version__ = "0.1.0"
+
+_NAMES = {
+    name: module
+    for module, names in {
+        "cpr.Resource": ("Resource",),
+        "cpr.Source": ("Source",),
+        "cpr.Target": ("Target",),
+        "cpr.registry": ("register",),
+        "cpr.image": ("ImageSource", "ImageTarget"),
+        "cpr.csv": ("CSVSource", "CSVTarget"),
+        "cpr.numpy": ("NumpySource", "NumpyTarget"),
+        "cpr.parquet": ("ParquetSource", "ParquetTarget"),
+        "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
+        "cpr.tasks": ("TargetInputs", "task"),
+        "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
+        "cpr.errors": (
+            "CorruptDataError",
+            "CprError",
+            "DecodeError",
+            "DuplicateTypeError",
+            "EncodeError",
+            "FormatError",
+            "MissingDependencyError",
+            "NoDataError",
+            "RecordError",
+            "ResourceError",
+            "ResourceNotFoundError",
+            "TransferError",
+            "UnsupportedExtensionError",
+        ),
+    }.items()
+    for name in names
+}
+
+__all__ = [
+    "CSVSource",
+    "CSVTarget",
+    "CorruptDataError",
+    "CprError",
+    "CprSerializer",
+    "DecodeError",
+    "DuplicateTypeError",
+    "EncodeError",
+    "FormatError",
+    "ImageSource",
+    "ImageTarget",
+    "MissingDependencyError",
+    "NoDataError",
+    "NumpySource",
+    "NumpyTarget",
+    "ParquetSource",
+    "ParquetTarget",
+    "RecordError",
+    "Resource",
+    "ResourceError",
+    "ResourceNotFoundError",
+    "Source",
+    "Target",
+    "TargetInputs",
+    "TransferError",
+    "UnsupportedExtensionError",
+    "cpr_serializer",
+    "hash_objects",
+    "load",
+    "register",
+    "target_decoder",
+    "target_encoder",
+    "task",
+    "task_input_hash",
+]
+
+make_lazy(__name__, _NAMES)
+
+
+def load(record_or_url: Any) -> Resource:
+    """A resource back from what was stored of it; Prefect is not needed.
+
+    Args:
+        record_or_url: a record as `serialize()` gave it, its JSON text, or the URL of a JSON object
+            that holds one.
+
+    Raises:
+        RecordError: not an acceptable record.
+        ResourceNotFoundError, TransferError: the URL cannot be read.
+    """
+    import json
+    import os
+
+    from cpr import io
+    from cpr.errors import RecordError
+    from cpr.registry import load_record
+
+    record = record_or_url
+    if isinstance(record, os.PathLike) or (isinstance(record, str) and not record.lstrip().startswith("{")):
+        with io.reading(io.normalise(record)) as file:
+            record = file.read().decode("utf-8", "replace")
+    if isinstance(record, str):
+        try:
+            record = json.loads(record)
+        except ValueError as error:
+            raise RecordError(
+                "not JSON",
+                expected="a record",
+                actual=str(error),
+                remedy="pass a record, its JSON text, or the URL of one",
+            ) from None
+    return load_record(record)

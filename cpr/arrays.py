@@ -1,0 +1,237 @@
+"""Arrays as streams of planes, hashed while they pass.
+
+The content hash of an array is the 16 hex digits of xxh3_64 over the ASCII text
+`f"{dtype},{shape},"` followed by the elements in C order and native byte order. It does not depend
+on memory layout, chunking, file format or whether the array was ever in memory whole.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cpr.errors import EncodeError
+from cpr.format import Stream
+from cpr.io.hashing import content_digest
+
+__all__ = ["Planes", "hash_array", "is_lazy_array"]
+
+# Hashing an array that is not contiguous copies pieces of at least this size, never all of it.
+_PIECE_BYTES = 1 << 16
+
+
+def hash_array(array: np.ndarray[Any, Any]) -> str:
+    """The content hash (16 hex digits) of an array of any layout, without copying it.
+
+    >>> hash_array(np.arange(3, dtype=">u2")) == hash_array(np.arange(3, dtype="<u2"))
+    True
+    """
+    plane_ndim = array.ndim
+    if not array.flags.c_contiguous:
+        plane_ndim = 1
+        while (
+            plane_ndim < array.ndim and math.prod(array.shape[-plane_ndim:]) * array.itemsize < _PIECE_BYTES
+        ):
+            plane_ndim += 1
+    planes = Planes(array, plane_ndim=plane_ndim)
+    for _ in planes:
+        pass
+    return planes.fingerprint
+
+
+def is_lazy_array(data: object) -> bool:
+    """Whether data is an array whose elements are elsewhere: dask, zarr, h5py, numpy.memmap."""
+    if isinstance(data, np.memmap):
+        return True
+    return not isinstance(data, (np.ndarray, np.generic)) and all(
+        hasattr(data, a) for a in ("shape", "dtype", "chunks", "__getitem__")
+    )
+
+
+class Planes(Stream[np.ndarray[Any, Any]]):
+    """An array of known shape and dtype that passes once, as C-contiguous planes in native byte order.
+
+    Args:
+        data: a numpy array, a lazy one (dask, zarr, h5py, memmap), or an iterable of planes or slabs:
+            each item has the trailing shape of `shape` or some whole number of planes.
+        shape: of the whole array; needed with an iterable.
+        dtype: of every element; needed with an iterable.
+        plane_ndim: how many trailing axes make a plane, 2 or, for interleaved colours, 3.
+
+    The number of planes is `prod(shape[:-plane_ndim])`. Raises EncodeError when an iterable does
+    not hold what `shape` and `dtype` say.
+
+    >>> planes = Planes(iter([np.zeros((4, 5)), np.ones((4, 5))]), shape=(2, 4, 5), dtype=float)
+    >>> [plane.shape for plane in planes]
+    [(4, 5), (4, 5)]
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        shape: tuple[int, ...] | None = None,
+        dtype: Any = None,
+        plane_ndim: int = 2,
+    ) -> None:
+        if shape is None or dtype is None:
+            if not (hasattr(data, "shape") and hasattr(data, "dtype")):
+                raise EncodeError(
+                    "an iterable of planes does not tell its size",
+                    field="shape, dtype",
+                    expected="shape= and dtype= beside the iterable",
+                    actual=type(data).__name__,
+                    remedy="set_data(planes, shape=(n, y, x), dtype='uint16')",
+                )
+            shape = tuple(data.shape) if shape is None else shape
+            dtype = data.dtype if dtype is None else dtype
+        self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
+        self.dtype: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+        if self.dtype.hasobject:
+            raise EncodeError(
+                "arrays of Python objects cannot be stored",
+                field="dtype",
+                expected="a numeric dtype",
+                actual=str(self.dtype),
+                remedy="convert it first: array.astype(float)",
+            )
+        self.plane_shape: tuple[int, ...] = _last(self.shape, plane_ndim)
+        self._data = data
+        self._fingerprint: str | None = None
+
+    @classmethod
+    def of(cls, data: Any, plane_ndim: int = 2) -> Planes:
+        """`data` itself if it is planes already, else a new stream over it."""
+        if isinstance(data, cls):
+            data.plane_shape = _last(data.shape, plane_ndim)
+            return data
+        return cls(data, plane_ndim=plane_ndim)
+
+    @property
+    def count(self) -> int:
+        """How many planes there are; 0 when any axis is empty."""
+        return math.prod(self.shape[: len(self.shape) - len(self.plane_shape)])
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the elements in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def fingerprint(self) -> str:
+        """The content hash; known when the last plane has passed."""
+        if self._fingerprint is None:
+            raise RuntimeError("the planes have not passed yet")
+        return self._fingerprint
+
+    def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:
+        digest = content_digest()
+        digest.update(f"{self.dtype},{self.shape},".encode("ascii", "backslashreplace"))
+        # datetime64 has no buffer interface; its bytes are hashed all the same.
+        for plane in self._planes():
+            digest.update(plane.reshape(-1).view(np.uint8) if plane.size else b"")
+            yield plane
+        self._fingerprint = digest.hexdigest()
+
+    def _planes(self) -> Iterator[np.ndarray[Any, Any]]:
+        passed = 0
+        for item in _slabs(self._data, len(self.shape) - len(self.plane_shape)):
+            slab = np.asarray(item)
+            if slab.dtype.newbyteorder("=") != self.dtype:
+                raise EncodeError(
+                    f"plane {passed} has another dtype",
+                    field="dtype",
+                    expected=str(self.dtype),
+                    actual=str(slab.dtype),
+                    remedy="give every plane the dtype that was announced: plane.astype(dtype)",
+                )
+            if not self._is_whole_planes(slab.shape):
+                raise EncodeError(
+                    f"plane {passed} has another shape",
+                    field="shape",
+                    expected=f"whole planes of {self.plane_shape}",
+                    actual=str(slab.shape),
+                    remedy="yield planes in C order, each of the last axes of shape",
+                )
+            for plane in _split(slab, len(self.plane_shape)):
+                passed += 1
+                if passed > self.count:
+                    break
+                yield np.ascontiguousarray(plane, dtype=self.dtype)
+        if passed != self.count and self.nbytes:
+            raise EncodeError(
+                "the iterable holds another number of planes",
+                field="shape",
+                expected=f"{self.count} planes for shape {self.shape}",
+                actual=f"{'at least ' if passed > self.count else ''}{passed}",
+                remedy="announce the shape that the planes add up to",
+            )
+
+    def _is_whole_planes(self, shape: tuple[int, ...]) -> bool:
+        return len(self.plane_shape) <= len(shape) <= len(self.shape) and (
+            shape[len(shape) - len(self.plane_shape) :] == self.plane_shape
+        )
+
+
+def _last(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
+    return shape[max(0, len(shape) - count) :]
+
+
+def _split(slab: np.ndarray[Any, Any], plane_ndim: int) -> Iterator[np.ndarray[Any, Any]]:
+    """The planes of a slab in C order, as views."""
+    for index in np.ndindex(*slab.shape[: slab.ndim - plane_ndim]):
+        yield slab[index]
+
+
+def _slabs(data: Any, leading: int) -> Iterator[Any]:
+    """Pieces of data in C order, each as small as its chunks allow without computing one twice."""
+    if isinstance(data, np.ndarray):
+        yield from _split(data, data.ndim - leading)
+    elif is_lazy_array(data):
+        for index in _chunk_rows(_chunk_sizes(data), data.shape, leading):
+            yield _compute(data[index])
+    else:
+        yield from data
+
+
+def _chunk_sizes(data: Any) -> list[tuple[int, ...]]:
+    """Per axis the sizes of the chunks, in dask's notation, whatever the library."""
+    chunks = data.chunks if data.chunks is not None else tuple(1 for _ in data.shape)
+    sizes = []
+    for extent, chunk in zip(data.shape, chunks, strict=True):
+        if isinstance(chunk, tuple):
+            sizes.append(chunk)
+        else:
+            whole, rest = divmod(extent, max(chunk, 1))
+            sizes.append((chunk,) * whole + ((rest,) if rest else ()))
+    return sizes
+
+
+def _chunk_rows(
+    chunks: list[tuple[int, ...]], shape: tuple[int, ...], leading: int
+) -> Iterator[tuple[int | slice, ...]]:
+    """Indices of consecutive slabs: descends through axes that are one element a chunk."""
+
+    def descend(axis: int, prefix: tuple[int | slice, ...]) -> Iterator[tuple[int | slice, ...]]:
+        if axis == leading:
+            yield prefix
+            return
+        start = 0
+        for size in chunks[axis]:
+            if size == 1:
+                yield from descend(axis + 1, (*prefix, start))
+            elif size:
+                yield (*prefix, slice(start, start + size))
+            start += size
+
+    if math.prod(shape):
+        yield from descend(0, ())
+
+
+def _compute(block: Any) -> Any:
+    """The elements of a lazy block, computed by threads of this very process."""
+    if hasattr(block, "compute"):
+        return block.compute(scheduler="threads")
+    return block

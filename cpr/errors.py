@@ -1,0 +1,141 @@
+"""What can go wrong, as a tree.
+
+Catch the class whose handling you know; every one names the URL or the field, what was expected,
+what was found, and the remedy.
+
+    CprError
+    ├── ResourceError              .url          something about one stored object
+    │   ├── ResourceNotFoundError  (FileNotFoundError)   no such object, or no such bucket
+    │   ├── CorruptDataError       (ValueError)  .expected .actual   the bytes are not those written
+    │   ├── NoDataError            (ValueError)  a target that was never filled
+    │   └── TransferError          (OSError)     the store refused or failed: permission, disk, network
+    ├── FormatError                (ValueError)  something about bytes and their meaning
+    │   ├── UnsupportedExtensionError            no format of this class has that extension
+    │   ├── EncodeError                          the format cannot hold this data
+    │   └── DecodeError                          the bytes are not of this format
+    ├── RecordError                (ValueError)  a stored record is not acceptable
+    ├── DuplicateTypeError         (ValueError)  two classes claim one record type
+    └── MissingDependencyError     (ImportError) an optional package is not installed
+
+All of them pickle, for they cross from Dask workers to clients.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "CorruptDataError",
+    "CprError",
+    "DecodeError",
+    "DuplicateTypeError",
+    "EncodeError",
+    "FormatError",
+    "MissingDependencyError",
+    "NoDataError",
+    "RecordError",
+    "ResourceError",
+    "ResourceNotFoundError",
+    "TransferError",
+    "UnsupportedExtensionError",
+]
+
+
+class CprError(Exception):
+    """Base of every error that cpr raises on purpose.
+
+    Args:
+        problem: one clause saying what is wrong.
+        url: the object it is about.
+        field: the record field, column or argument it is about.
+        expected: what would have been right.
+        actual: what was found.
+        remedy: what the reader can do about it.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        url: str | None = None,
+        field: str | None = None,
+        expected: Any = None,
+        actual: Any = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.problem = problem
+        self.url = url
+        self.field = field
+        self.expected = expected
+        self.actual = actual
+        self.remedy = remedy
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        subject = ", ".join(str(s) for s in (self.url, self.field) if s is not None)
+        text = f"{subject}: {self.problem}" if subject else self.problem
+        if self.expected is not None:
+            text += f"; expected {self.expected}"
+        if self.actual is not None:
+            text += f"; found {self.actual}"
+        if self.remedy is not None:
+            text += f". Remedy: {self.remedy}"
+        return text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (type(self), dict(self.__dict__))
+
+
+def _rebuild(cls: type[CprError], attributes: dict[str, Any]) -> CprError:
+    error = cls.__new__(cls)
+    error.__dict__.update(attributes)
+    error.args = (error.problem,)
+    return error
+
+
+class ResourceError(CprError):
+    """Something about one stored object, named by `url`."""
+
+
+class ResourceNotFoundError(ResourceError, FileNotFoundError):
+    """The object, or the bucket it should be in, does not exist."""
+
+
+class CorruptDataError(ResourceError, ValueError):
+    """The stored bytes are not the ones that were written; `expected` and `actual` are digests or sizes."""
+
+
+class NoDataError(ResourceError, ValueError):
+    """A target was persisted, serialised or read before `set_data`."""
+
+
+class TransferError(ResourceError, OSError):
+    """The store refused or failed: no permission, disk full, no connection, no credentials."""
+
+
+class FormatError(CprError, ValueError):
+    """Bytes and their meaning do not fit together."""
+
+
+class UnsupportedExtensionError(FormatError):
+    """The path has an extension that this class does not handle."""
+
+
+class EncodeError(FormatError):
+    """The format cannot hold this data; nothing was written."""
+
+
+class DecodeError(FormatError):
+    """The stored bytes are not of this format."""
+
+
+class RecordError(CprError, ValueError):
+    """A record has an unknown type or field, or a name or URL that is not allowed; nothing was opened."""
+
+
+class DuplicateTypeError(CprError, ValueError):
+    """Two classes were registered under one record type."""
+
+
+class MissingDependencyError(CprError, ImportError):
+    """An optional package is needed and not installed; the remedy is the command that installs it."""

@@ -1,0 +1,120 @@
+"""A format gives bytes meaning and knows no place.
+
+A format is a frozen dataclass. Its fields are all there is to know for encoding and decoding
+besides the data itself, options (`compression="zlib"`) and description (`shape=(3, 4)`) alike:
+they are written into the record, validated against their annotations when a record is read,
+and hashed into the object's name. Three methods do the work:
+
+    fingerprint(data) -> str    names the content; equal data gives equal text, whatever the options
+    encode(data, file)          writes data to a forward-only binary file (write() only)
+    decode(file) -> data        reads it back from a seekable binary file
+
+That is all a format of one's own needs. What a format can do beyond that it says by having the
+method of one of the small protocols below; nobody asks for them otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
+
+__all__ = [
+    "Describes",
+    "Format",
+    "ReadableFile",
+    "Region",
+    "RegionReader",
+    "Stream",
+    "Streams",
+    "WritableFile",
+]
+
+T = TypeVar("T")
+
+Index = int | slice
+Region = Index | tuple[Index, ...]
+"""Part of an array as numpy's basic indexing writes it (`np.s_[3, 10:20]`): integers drop their axis."""
+
+
+class WritableFile(Protocol):
+    """Where a format writes: forward only, nothing is visible before all of it is."""
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
+
+
+class ReadableFile(Protocol):
+    """Where a format reads: seekable; bytes arrive, are hashed and counted in the background.
+
+    `release(position)` is a promise not to read anything before `position` again, which lets
+    go of its memory; a decoder that never calls it holds the whole encoded object.
+    """
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def readinto(self, buffer: Any, /) -> int: ...
+    def seek(self, offset: int, whence: int = 0, /) -> int: ...
+    def tell(self) -> int: ...
+    def release(self, position: int, /) -> None: ...
+
+
+class Format(Protocol):
+    """Bytes and their meaning: a frozen dataclass with these three methods.
+
+    `extensions` lists the file name endings the format answers to, lower-case with the dot, its
+    preferred one first.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    extensions: ClassVar[tuple[str, ...]]
+
+    def fingerprint(self, data: Any) -> str:
+        """The content's name: equal for equal data, whatever its layout in memory or the options."""
+
+    def encode(self, data: Any, file: WritableFile) -> None:
+        """Write data. Raises EncodeError, before anything is written where that can be known."""
+
+    def decode(self, file: ReadableFile) -> Any:
+        """Read data. Raises DecodeError for bytes that are not of this format."""
+
+
+@runtime_checkable
+class Describes(Format, Protocol):
+    """A format whose fields take part of their values from the data (shape, dtype, columns)."""
+
+    def describe(self, data: Any) -> Self:
+        """This format, told about the data. Raises EncodeError for data it cannot hold."""
+
+
+@runtime_checkable
+class Streams(Format, Protocol):
+    """A format that encodes in pieces: `encode` then takes what `stream` returns."""
+
+    def stream(self, data: Any) -> Stream[Any]:
+        """The data as a stream of pieces, fingerprinted while `encode` consumes them."""
+
+
+@runtime_checkable
+class RegionReader(Format, Protocol):
+    """A format that can read part of an object without reading the rest."""
+
+    def decode_region(self, file: ReadableFile, region: Region) -> Any:
+        """The part of the data that `region` selects, as numpy's basic indexing would."""
+
+
+class Stream(Generic[T]):
+    """Data that passes once, piece by piece, and is never held whole.
+
+    Iterating yields the pieces and digests them on the way; when the last one is out,
+    `fingerprint` and `described` are known.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """The same text that the format's `fingerprint` gives for the whole of the data."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[T]:
+        raise NotImplementedError
+
+    def described(self) -> dict[str, Any]:
+        """Format fields that are only known once everything has passed (the number of rows)."""
+        return {}

@@ -1,0 +1,32 @@
+"""Moves bytes to and from any fsspec URL, whole and hashed, and knows nothing of their meaning.
+
+    writing(url)   the one way in: a forward-only file; what was written appears whole or not at all
+    reading(url)   the one way out: a seekable file whose bytes are hashed and counted as they arrive
+    ranged(url)    parts of an object: a seekable file that fetches little more than what is read
+    stat(url)      size and version of an object;  find(pattern)  the objects that match
+    remove(url)    deletes an object, silently if it is gone
+
+Below them a `Store` per kind of place (local files, S3, everything else fsspec implements) does
+the requests. Where storage options come from is `cpr.io.location`'s business alone.
+"""
+
+from __future__ import annotations
+
+from cpr.io.location import join, normalise, split
+from cpr.io.reading import ranged, reading
+from cpr.io.store import Stat, find, remove, stat
+from cpr.io.writing import Stored, writing
+
+__all__ = [
+    "Stat",
+    "Stored",
+    "find",
+    "join",
+    "normalise",
+    "ranged",
+    "reading",
+    "remove",
+    "split",
+    "stat",
+    "writing",
+]

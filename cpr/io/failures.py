@@ -1,0 +1,119 @@
+"""What stores raise, as cpr's errors.
+
+The text of a foreign exception is not repeated, for it may name an endpoint or a credential; its
+type and the store's error code are, which is what one searches for.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cpr.errors import CprError, ResourceNotFoundError, TransferError
+
+__all__ = ["translated"]
+
+# Clients raise errors of their own beside OSError; these are theirs.
+_CLIENTS = frozenset(
+    "botocore aiobotocore boto3 aiohttp s3fs gcsfs google requests urllib3 azure adlfs paramiko "
+    "smbprotocol sshfs fsspec".split()
+)
+
+_REMEDIES = {
+    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
+    errno.EROFS: ("the folder is on a read-only file system", "write to a folder you may write to"),
+    errno.EISDIR: ("the path is a folder", "name a file"),
+    errno.ENOTDIR: ("part of the path is a file, not a folder", "choose another folder"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
+}
+
+
+@contextmanager
+def translated(url: str, doing: str) -> Iterator[None]:
+    """Raise what a store or its client raises inside as ResourceNotFoundError or TransferError.
+
+    `doing` is the verb for the message: "read", "write", "list". Errors that no store raises (a
+    TypeError, say) are bugs and pass.
+    """
+    try:
+        yield
+    except CprError:
+        raise
+    except FileNotFoundError as error:
+        raise _not_found(url, _code(error)) from None
+    except Exception as error:
+        failure = _failure(url, doing, error)
+        if failure is None:
+            raise
+        raise failure from None
+
+
+def _not_found(url: str, code: str | None) -> ResourceNotFoundError:
+    if code == "NoSuchBucket":
+        return ResourceNotFoundError(
+            "there is no such bucket",
+            url=url,
+            expected="an existing bucket",
+            actual=code,
+            remedy="create the bucket, or correct its name; cpr never creates one",
+        )
+    return ResourceNotFoundError(
+        "there is no such object",
+        url=url,
+        expected="an existing object",
+        actual=code or "nothing",
+        remedy="check the URL; a deleted result is made again when its task runs again",
+    )
+
+
+def _failure(url: str, doing: str, error: Exception) -> CprError | None:
+    code = _code(error)
+    if code == "NoSuchBucket":
+        return _not_found(url, code)
+    name = code or type(error).__name__
+    if isinstance(error, PermissionError) or code in ("403", "AccessDenied", "Forbidden"):
+        return TransferError(
+            f"no permission to {doing} here",
+            url=url,
+            expected=f"the right to {doing}",
+            actual=name,
+            remedy="check the credentials and the policy of the bucket, or the owner of the folder",
+        )
+    if isinstance(error, OSError) and error.errno in _REMEDIES:
+        problem, remedy = _REMEDIES[error.errno]
+        code = errno.errorcode[error.errno]
+        return TransferError(problem, url=url, expected=f"to {doing}", actual=code, remedy=remedy)
+    if "Credentials" in name or "Auth" in name:
+        return TransferError(
+            "there are no usable credentials",
+            url=url,
+            expected="credentials in the environment or in fsspec's configuration",
+            actual=name,
+            remedy="set the provider's variables, for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+        )
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS:
+        return TransferError(
+            f"the store could not {doing} the object",
+            url=url,
+            expected="an answer from the store",
+            actual=name,
+            remedy="check that the store is up and the endpoint right, then try again",
+        )
+    return None
+
+
+def _code(error: BaseException) -> str | None:
+    """The store's own error code (`NoSuchBucket`, `SlowDown`), where the exception carries one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        response = getattr(seen, "response", None)
+        if isinstance(response, dict):
+            code = response.get("Error", {}).get("Code")
+            return str(code) if code else None
+        status = getattr(seen, "code", None)
+        if isinstance(status, int):
+            return str(status)
+        seen = seen.__cause__
+    return None

@@ -1,0 +1,77 @@
+"""Digests: short ones that name content, long ones that protect stored bytes.
+
+xxh3 (https://xxhash.com) runs at memory speed and finds every accident; it is no defence against
+somebody who forges data on purpose. Whoever needs that configures sha256 or blake3 checksums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import xxhash
+
+from cpr.errors import CprError, MissingDependencyError
+
+__all__ = ["DEFAULT_ALGORITHM", "Digest", "content_digest", "default_algorithm", "hex16", "new_digest"]
+
+DEFAULT_ALGORITHM = "xxh3_128"
+
+
+class Digest(Protocol):
+    """What hashlib, xxhash and blake3 objects have in common."""
+
+    def update(self, data: Any, /) -> object: ...
+    def hexdigest(self) -> str: ...
+
+
+def _blake3() -> Digest:
+    try:
+        from blake3 import blake3
+    except ImportError:
+        raise MissingDependencyError(
+            "blake3 checksums need the blake3 package", remedy="pip install 'prefect-cpr[blake3]'"
+        ) from None
+    digest: Digest = blake3()
+    return digest
+
+
+_ALGORITHMS: dict[str, Callable[[], Digest]] = {
+    "xxh3_128": xxhash.xxh3_128,
+    "sha256": hashlib.sha256,
+    "blake3": _blake3,
+}
+
+
+def new_digest(algorithm: str) -> Digest:
+    """An empty digest of one of the known algorithms: xxh3_128, sha256, blake3."""
+    if algorithm not in _ALGORITHMS:
+        raise CprError(
+            "unknown checksum algorithm",
+            field="algorithm",
+            expected=" or ".join(_ALGORITHMS),
+            actual=repr(algorithm),
+            remedy="set CPR_CHECKSUM to one of the known algorithms",
+        )
+    return _ALGORITHMS[algorithm]()
+
+
+def default_algorithm() -> str:
+    """What new objects are protected with: `CPR_CHECKSUM`, else xxh3_128."""
+    return os.environ.get("CPR_CHECKSUM", DEFAULT_ALGORITHM)
+
+
+def content_digest() -> Digest:
+    """An empty xxh3_64, the digest behind `data_hash`: 16 hex digits."""
+    return xxhash.xxh3_64()
+
+
+def hex16(data: bytes) -> str:
+    """16 hex digits (xxh3_64) that name `data`.
+
+    >>> hex16(b"cpr")
+    'd326f23681c39f49'
+    """
+    return xxhash.xxh3_64_hexdigest(data)

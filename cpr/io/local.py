@@ -1,0 +1,89 @@
+"""Local files: written beside their final name, synced, renamed, and the folder synced.
+
+After a power cut the file is there whole or not at all (rename(2) is atomic within a folder; the
+sync of the folder makes the name itself durable).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import secrets
+
+from cpr.io.store import Stat
+
+__all__ = ["LocalStore"]
+
+
+class LocalStore:
+    """Files of this machine; paths are absolute."""
+
+    def stat(self, path: str) -> Stat:
+        return _stat(path)
+
+    def fetch(self, path: str, start: int, stop: int) -> bytes:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(start)
+            return file.read(stop - start)
+
+    def upload(self, path: str) -> LocalUpload:
+        return LocalUpload(path)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
+
+    def find(self, pattern: str) -> dict[str, Stat]:
+        return {path: _stat(path) for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
+
+
+def _stat(path: str) -> Stat:
+    result = os.stat(path)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path} is not a file")
+    return Stat(result.st_size, {"size": result.st_size, "mtime_ns": result.st_mtime_ns})
+
+
+class LocalUpload:
+    """A temporary file in the folder of its final name, hidden from `*` patterns."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        folder, name = os.path.split(path)
+        os.makedirs(folder, exist_ok=True)
+        # Short, so that a name at the file system's limit still fits.
+        self._temporary = os.path.join(folder, f".{name[:64]}.{secrets.token_hex(8)}.part")
+        flags = (
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        )
+        self._file: int | None = os.open(self._temporary, flags, 0o666)
+
+    def write(self, block: memoryview) -> None:
+        assert self._file is not None
+        while block:
+            block = block[os.write(self._file, block) :]
+
+    def commit(self) -> None:
+        assert self._file is not None
+        os.fsync(self._file)
+        os.close(self._file)
+        self._file = None
+        os.replace(self._temporary, self._path)
+        _sync_folder(os.path.dirname(self._path))
+
+    def abort(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary)
+
+
+def _sync_folder(folder: str) -> None:
+    if os.name == "nt":  # Windows has no such call and journals its names
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

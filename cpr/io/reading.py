@@ -1,0 +1,247 @@
+"""The ways out: a whole object, hashed as it arrives, or parts of one."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from cpr.io.failures import translated
+from cpr.io.hashing import default_algorithm, new_digest
+from cpr.io.local import LocalStore
+from cpr.io.store import Store, open_store
+
+__all__ = ["ArrivingFile", "RangedFile", "ranged", "reading"]
+
+_BLOCK_BYTES = 4 << 20
+_BLOCKS_AHEAD = 4
+# A fetch that answers short is asked again this often before it counts as the end of the object.
+_TRIES = 3
+
+
+class _SeekableFile(io.RawIOBase):
+    """Position keeping shared by both files; `_read_at` does the work."""
+
+    def __init__(self, nbytes: int) -> None:
+        super().__init__()
+        self._size = nbytes
+        self._position = 0
+
+    def _read_at(self, position: int, view: memoryview) -> int:
+        """Fill the view from a position; fewer bytes only at the end."""
+        raise NotImplementedError
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"negative seek position {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer).cast("B")
+        count = self._read_at(self._position, view[: max(0, self._size - self._position)])
+        self._position += count
+        return count
+
+    def read(self, size: int | None = -1) -> bytes:
+        rest = max(0, self._size - self._position)
+        buffer = bytearray(rest if size is None or size < 0 else min(size, rest))
+        count = self.readinto(buffer)
+        return bytes(buffer if count == len(buffer) else buffer[:count])
+
+    def release(self, position: int) -> None:
+        """Promise that nothing before `position` is read again."""
+
+
+class ArrivingFile(_SeekableFile):
+    """An object that arrives in order, in blocks fetched ahead, hashed and counted on the way.
+
+    Reading waits for the bytes; seeking forward lets everything between arrive. What has arrived is
+    kept until `release`d.
+    """
+
+    def __init__(self, url: str, store: Store, path: str, nbytes: int, algorithm: str) -> None:
+        super().__init__(nbytes)
+        self._url = url
+        self._store = store
+        self._path = path
+        self._starts = iter(range(0, nbytes, _BLOCK_BYTES))
+        self._ahead: deque[Future[bytes]] = deque()
+        # The operating system reads local files ahead by itself.
+        self._threads = None if isinstance(store, LocalStore) or nbytes <= _BLOCK_BYTES else _threads()
+        self._blocks: dict[int, bytes] = {}
+        self._arrived_blocks = 0
+        self._released_blocks = 0
+        self._algorithm = algorithm
+        self._digest = new_digest(algorithm)
+        self._arrived = 0
+
+    def _read_at(self, position: int, view: memoryview) -> int:
+        done = 0
+        while done < view.nbytes:
+            index, offset = divmod(position + done, _BLOCK_BYTES)
+            while index >= self._arrived_blocks:
+                if not self._arrive():
+                    return done
+            if index < self._released_blocks:
+                raise ValueError(f"byte {position + done} was released before it was read")
+            piece = memoryview(self._blocks[index])[offset : offset + view.nbytes - done]
+            if not piece:
+                return done
+            view[done : done + piece.nbytes] = piece
+            done += piece.nbytes
+        return done
+
+    def _arrive(self) -> bool:
+        """Take the next block in; False at the end of the object."""
+        with translated(self._url, "read"):
+            block = self._next_block()
+        if not block:
+            return False
+        self._digest.update(block)
+        self._arrived += len(block)
+        self._blocks[self._arrived_blocks] = block
+        self._arrived_blocks += 1
+        return True
+
+    def _next_block(self) -> bytes | None:
+        if self._threads is None:
+            start = next(self._starts, None)
+            return None if start is None else self._fetch(start)
+        while len(self._ahead) < _BLOCKS_AHEAD and (start := next(self._starts, None)) is not None:
+            self._ahead.append(self._threads.submit(self._fetch, start))
+        return self._ahead.popleft().result() if self._ahead else None
+
+    def _fetch(self, start: int) -> bytes:
+        return _fetch_block(self._store, self._path, start, min(start + _BLOCK_BYTES, self._size))
+
+    def release(self, position: int) -> None:
+        """Let go of the memory of everything before `position`."""
+        keep = min(position // _BLOCK_BYTES, self._arrived_blocks)
+        for index in range(self._released_blocks, keep):
+            del self._blocks[index]
+        self._released_blocks = max(self._released_blocks, keep)
+
+    def finish(self) -> tuple[str, int]:
+        """Let the rest arrive, unseen; the checksum (`algorithm:hexdigest`) and size of all of it."""
+        while self._arrive():
+            self.release(self._arrived)
+        return f"{self._algorithm}:{self._digest.hexdigest()}", self._arrived
+
+    def close(self) -> None:
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+        self._blocks.clear()
+        super().close()
+
+
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_BLOCKS_AHEAD, thread_name_prefix="cpr-fetch")
+
+
+def _fetch_block(store: Store, path: str, start: int, stop: int) -> bytes:
+    block = b""
+    for _ in range(_TRIES):
+        block = store.fetch(path, start, stop)
+        if len(block) == stop - start:
+            break
+    return block
+
+
+class RangedFile(_SeekableFile):
+    """Parts of an object: small reads are served from cached blocks, large ones fetched exactly.
+
+    Args:
+        block: bytes fetched at once around a small read.
+        blocks: how many of them are kept.
+    """
+
+    def __init__(self, url: str, store: Store, path: str, nbytes: int, block: int, blocks: int) -> None:
+        super().__init__(nbytes)
+        self._url = url
+        self._store = store
+        self._path = path
+        self._block_bytes = block
+        self._keep = blocks
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+
+    def _read_at(self, position: int, view: memoryview) -> int:
+        stop = position + view.nbytes
+        first, last = position // self._block_bytes, (stop - 1) // self._block_bytes
+        if view.nbytes > self._block_bytes and any(i not in self._cache for i in range(first, last + 1)):
+            return self._copy(self._get(position, stop), view)
+        done = 0
+        while done < view.nbytes:
+            index, offset = divmod(position + done, self._block_bytes)
+            piece = self._block(index)[offset : offset + view.nbytes - done]
+            if not piece:
+                break
+            done += self._copy(piece, view[done:])
+        return done
+
+    @staticmethod
+    def _copy(data: bytes, view: memoryview) -> int:
+        view[: len(data)] = data
+        return len(data)
+
+    def _block(self, index: int) -> bytes:
+        if index not in self._cache:
+            start = index * self._block_bytes
+            self._cache[index] = self._get(start, min(start + self._block_bytes, self._size))
+            if len(self._cache) > self._keep:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(index)
+        return self._cache[index]
+
+    def _get(self, start: int, stop: int) -> bytes:
+        with translated(self._url, "read"):
+            return _fetch_block(self._store, self._path, start, stop)
+
+
+@contextmanager
+def reading(url: str, algorithm: str | None = None) -> Iterator[ArrivingFile]:
+    """A whole object as a seekable file; `finish()` gives the checksum of every byte that arrived.
+
+    Args:
+        url: of the object.
+        algorithm: to hash with; compare checksums of one algorithm only.
+
+    Raises:
+        ResourceNotFoundError: no such object or bucket.
+        TransferError: the store refused or failed.
+    """
+    store, path = open_store(url)
+    with translated(url, "read"):
+        nbytes = store.stat(path).nbytes
+    file = ArrivingFile(url, store, path, nbytes, algorithm or default_algorithm())
+    try:
+        yield file
+    finally:
+        file.close()
+
+
+@contextmanager
+def ranged(url: str, block: int = 64 << 10, blocks: int = 64) -> Iterator[RangedFile]:
+    """Parts of an object as a seekable file; `block` bytes are fetched around every small read.
+
+    Raises ResourceNotFoundError and TransferError as `reading` does.
+    """
+    store, path = open_store(url)
+    with translated(url, "read"):
+        nbytes = store.stat(path).nbytes
+    with RangedFile(url, store, path, nbytes, block, blocks) as file:
+        yield file

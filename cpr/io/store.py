@@ -1,0 +1,127 @@
+"""A store is a kind of place: what cpr asks of local files, of S3, and of any other filesystem.
+
+Everything above speaks to stores through this protocol, so that hashing, streaming and publishing
+exist once. Methods raise what the store's client raises; the callers translate.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from cpr.errors import ResourceNotFoundError
+from cpr.io.failures import translated
+from cpr.io.location import filesystem, normalise, protocol_of
+
+__all__ = ["Stat", "Store", "Upload", "find", "open_store", "remove", "stat"]
+
+
+@dataclass(frozen=True)
+class Stat:
+    """What a store tells of an object without reading it.
+
+    Attributes:
+        nbytes: its size.
+        version: changes whenever the object does: ETag, generation, or size and modification time.
+    """
+
+    nbytes: int
+    version: Mapping[str, str | int] = field(default_factory=dict)
+
+
+class Upload(Protocol):
+    """An object under way: visible when `commit` returns, never before, never after `abort`."""
+
+    def write(self, block: memoryview) -> None:
+        """Take the next bytes, copying what is not sent yet; raises if earlier ones failed."""
+
+    def commit(self) -> None:
+        """Wait for the bytes and publish the object whole."""
+
+    def abort(self) -> None:
+        """Discard what was written; nothing stays behind. Safe at any time before commit."""
+
+
+class Store(Protocol):
+    """Requests to one kind of place; paths are the filesystem's own."""
+
+    def stat(self, path: str) -> Stat:
+        """Size and version now, never from a cached listing. Raises FileNotFoundError."""
+
+    def fetch(self, path: str, start: int, stop: int) -> bytes:
+        """The bytes from start to stop, fewer only where the object ends."""
+
+    def upload(self, path: str) -> Upload:
+        """Begin an object. Creates local folders where they are missing, buckets never."""
+
+    def remove(self, path: str) -> None:
+        """Delete an object. Raises FileNotFoundError where the store tells."""
+
+    def find(self, pattern: str) -> dict[str, Stat]:
+        """URL or path and stat of the objects that match a glob pattern."""
+
+
+def open_store(url: str) -> tuple[Store, str]:
+    """The store that serves a URL in this process, and the path there."""
+    # Here, not above: each store module may import its client.
+    from cpr.io.generic import GenericStore
+    from cpr.io.local import LocalStore
+    from cpr.io.s3 import S3Store
+
+    protocol = protocol_of(url)
+    if protocol == "file":
+        return LocalStore(), url
+    with translated(url, "open"):
+        fs, path = filesystem(url)
+    if protocol in ("s3", "s3a"):
+        return S3Store(fs), path
+    return GenericStore(fs), path
+
+
+def stat(url: str) -> Stat:
+    """Size and version of an object. Raises ResourceNotFoundError or TransferError."""
+    store, path = open_store(url)
+    with translated(url, "look at"):
+        return store.stat(path)
+
+
+def remove(url: str) -> None:
+    """Delete an object; one that is gone already is no error."""
+    store, path = open_store(url)
+    with suppress(ResourceNotFoundError), translated(url, "delete"):
+        store.remove(path)
+
+
+def find(pattern: str) -> dict[str, Stat]:
+    """The objects that match a glob pattern (`*`, `?`, `[...]`, `**`), sorted by URL.
+
+    Raises ResourceNotFoundError when the bucket does not exist; an empty folder is no error.
+    """
+    pattern = normalise(pattern)
+    store, path = open_store(pattern)
+    with translated(pattern, "list"):
+        return dict(sorted(store.find(path).items()))
+
+
+def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
+    """What changes with an object, from fsspec's `info`: ETag, generation, else size and time."""
+    for name in ("ETag", "etag", "generation", "md5Hash", "content_md5"):
+        if info.get(name):
+            return {name.lower(): str(info[name]).strip('"')}
+    version: dict[str, str | int] = {"size": int(info.get("size") or 0)}
+    for name in ("mtime", "modified", "LastModified", "last_modified", "created"):
+        if info.get(name):
+            version["mtime"] = str(info[name])
+            break
+    return version
+
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+def has_magic(pattern: str) -> bool:
+    """Whether a path is a glob pattern."""
+    return _MAGIC.search(pattern) is not None

@@ -1,0 +1,153 @@
+"""The one way in: a stream that is hashed as it leaves and appears whole or not at all."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from cpr.errors import CprError
+from cpr.io.failures import translated
+from cpr.io.hashing import Digest, default_algorithm, new_digest
+from cpr.io.reading import reading
+from cpr.io.store import Upload, open_store, stat
+
+__all__ = ["Counted", "Stored", "WritingFile", "writing"]
+
+log = logging.getLogger("cpr")
+
+# Encoders write headers of a few bytes; stores are handed no less than this at a time.
+_BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object's bytes in brief: `algorithm:hexdigest` of all of them, and how many."""
+
+    checksum: str
+    nbytes: int
+
+
+class Counted:
+    """A forward-only file that keeps nothing but the digest and the number of the bytes."""
+
+    def __init__(self, algorithm: str | None = None) -> None:
+        self._algorithm = algorithm or default_algorithm()
+        self._digest: Digest = new_digest(self._algorithm)
+        self._nbytes = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Count and hash; takes any contiguous buffer and returns its size in bytes."""
+        view = memoryview(data).cast("B")
+        self._digest.update(view)
+        self._nbytes += view.nbytes
+        return view.nbytes
+
+    @property
+    def stored(self) -> Stored:
+        """What has been written so far."""
+        return Stored(f"{self._algorithm}:{self._digest.hexdigest()}", self._nbytes)
+
+
+class WritingFile(Counted):
+    """A forward-only file on its way to a store."""
+
+    def __init__(self, url: str, upload: Upload, algorithm: str | None = None) -> None:
+        super().__init__(algorithm)
+        self._url = url
+        self._upload = upload
+        self._small = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Send bytes on; raises TransferError when the store has failed meanwhile."""
+        view = memoryview(data).cast("B")
+        super().write(view)
+        if view.nbytes < _BLOCK_BYTES:
+            self._small += view
+            if len(self._small) >= _BLOCK_BYTES:
+                self.flush()
+        else:
+            self.flush()
+            self._send(view)
+        return view.nbytes
+
+    def flush(self) -> None:
+        """Hand what is held back to the store."""
+        if self._small:
+            small, self._small = self._small, bytearray()
+            self._send(memoryview(small))
+
+    def _send(self, view: memoryview) -> None:
+        with translated(self._url, "write"):
+            self._upload.write(view)
+
+
+@contextmanager
+def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
+    """An object under way: published when the block ends well, discarded when it raises.
+
+    After the block `file.stored` holds its checksum and size. Any exception in the block, at any
+    byte, leaves nothing visible, no temporary file and no multipart upload behind. An object that
+    was there before stays until the new one takes its place, in one step.
+
+    Args:
+        url: of the object; local folders are created where missing, buckets never.
+        algorithm: of the checksum: xxh3_128 (default), sha256 or blake3.
+
+    Raises:
+        ResourceNotFoundError: the bucket does not exist.
+        TransferError: no permission, disk full, read-only, no connection.
+
+    >>> with writing("memory://doc/a.bin") as file:
+    ...     _ = file.write(b"cpr")
+    >>> file.stored.nbytes
+    3
+    """
+    store, path = open_store(url)
+    with translated(url, "write"):
+        upload = store.upload(path)
+    file = WritingFile(url, upload, algorithm)
+    try:
+        yield file
+        file.flush()
+    except BaseException:
+        _abort(url, upload)
+        raise
+    _publish(url, upload, file.stored)
+
+
+def _publish(url: str, upload: Upload, stored: Stored) -> None:
+    try:
+        with translated(url, "write"):
+            upload.commit()
+    except CprError:
+        # The answer may have been lost after the store had committed: look before calling it a failure.
+        if _is_there(url, stored):
+            log.info("%s: the store reported a failure, but the object is there and intact", url)
+            return
+        _abort(url, upload)
+        raise
+    except BaseException:
+        _abort(url, upload)
+        raise
+
+
+def _is_there(url: str, stored: Stored) -> bool:
+    """Whether the store holds exactly these bytes; False where it cannot be asked."""
+    try:
+        if stat(url).nbytes != stored.nbytes:
+            return False
+        with reading(url, stored.checksum.partition(":")[0]) as file:
+            return file.finish() == (stored.checksum, stored.nbytes)
+    except CprError:
+        return False
+
+
+def _abort(url: str, upload: Upload) -> None:
+    """Clean up behind a failure without hiding it."""
+    try:
+        with translated(url, "clean up"):
+            upload.abort()
+    except CprError as error:
+        log.warning("%s: could not clean up after a failed write: %s", url, error)
