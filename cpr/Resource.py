@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
+import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 from cpr import io
@@ -224,18 +224,20 @@ def _unpickle(cls: type[Resource], record: Mapping[str, Any]) -> Resource:
     return cls.deserialize(record)
 
 
-@functools.cache
-def _adapter(cls: Hashable) -> Any:
+_adapters: dict[Any, Any] = {}
+
+
+def _adapter(cls: type[Any]) -> Any:
     # pydantic validates records against the format's annotations; only reading a record needs it.
     from pydantic import TypeAdapter
 
-    return TypeAdapter(cls)
+    if cls not in _adapters:
+        _adapters[cls] = TypeAdapter(cls)
+    return _adapters[cls]
 
 
 def _validated(cls: type[Any], options: Mapping[str, Any]) -> Any:
     """A format from the JSON values of a record, every one checked against its annotation."""
-    import json
-
     from pydantic import ValidationError
 
     known = {field.name for field in dataclasses.fields(cls)}

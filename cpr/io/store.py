@@ -113,8 +113,9 @@ def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
             return {name.lower(): str(info[name]).strip('"')}
     version: dict[str, str | int] = {"size": int(info.get("size") or 0)}
     for name in ("mtime", "modified", "LastModified", "last_modified", "created"):
-        if info.get(name):
-            version["mtime"] = str(info[name])
+        if (time := info.get(name)) is not None:
+            # info() and listings of one filesystem may disagree on datetime or seconds.
+            version["mtime"] = str(time.timestamp() if hasattr(time, "timestamp") else time)
             break
     return version
 

@@ -1,0 +1,110 @@
+"""Every backend keeps the same promises."""
+
+from __future__ import annotations
+
+import os
+import uuid
+
+import pytest
+
+from cpr import io
+from cpr.errors import ResourceNotFoundError, TransferError
+from tests.io.cases import BackendTests, MiB
+from tests.text_format import TextTarget
+
+
+class TestLocal(BackendTests):
+    @pytest.fixture
+    def base(self, tmp_path):
+        return str(tmp_path)
+
+    def left_behind(self, base):
+        return [os.path.join(folder, name) for folder, _, names in os.walk(base) for name in names]
+
+    def test_no_permission(self, tmp_path):
+        if os.geteuid() == 0:
+            pytest.skip("root may write everywhere")
+        tmp_path.chmod(0o500)
+        target = TextTarget.from_path(tmp_path / "a.txt")
+        target.set_data("text")
+        with pytest.raises(TransferError, match="no permission"):
+            target.persist()
+
+    def test_read_only_file_system(self):
+        target = TextTarget.from_path("/proc/cpr/a.txt")
+        target.set_data("text")
+        with pytest.raises((TransferError, ResourceNotFoundError)) as caught:
+            target.persist()
+        assert caught.value.url == target.url
+
+    def test_a_folder_that_is_a_file(self, tmp_path):
+        (tmp_path / "file").write_text("x")
+        target = TextTarget.from_path(tmp_path / "file" / "a.txt")
+        target.set_data("text")
+        with pytest.raises(TransferError, match="not a folder"):
+            target.persist()
+
+    def test_disk_full(self):
+        # /dev/full answers every write with ENOSPC; the upload's file stands on it.
+        from cpr.io.local import LocalStore
+        from cpr.io.writing import WritingFile
+
+        upload = LocalStore().upload(os.path.join("/tmp", uuid.uuid4().hex))
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, upload._file)
+        os.close(full)
+        file = WritingFile("/tmp/a.bin", upload)
+        with pytest.raises(TransferError, match="disk is full"):
+            file.write(b"x" * MiB)
+        upload.abort()
+
+
+class TestFileUrl(TestLocal):
+    @pytest.fixture
+    def base(self, tmp_path):
+        # file:// is spelled as a plain path everywhere after from_path.
+        return io.normalise(f"file://{tmp_path}")
+
+
+class TestMemory(BackendTests):
+    @pytest.fixture
+    def base(self):
+        return f"memory://{uuid.uuid4().hex}"
+
+
+class TestS3(BackendTests):
+    @pytest.fixture
+    def base(self, s3_url, open_uploads):
+        yield s3_url
+        assert [u for u in open_uploads() if u["Key"].startswith(s3_url.partition("://")[2].partition("/")[2])] == []
+
+    def test_a_missing_bucket_is_never_created(self):
+        url = f"s3://cpr-{uuid.uuid4().hex}/a.txt"
+        for _ in range(2):
+            target = TextTarget.from_path(url)
+            target.set_data("text")
+            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+                target.persist()
+        for ask in (io.stat, io.find):
+            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+                ask(url)
+        with pytest.raises(ResourceNotFoundError, match="no such bucket"), io.writing(url) as file:
+            file.write(os.urandom(20 * MiB))
+
+    @pytest.mark.real_s3
+    def test_wrong_credentials(self, base, monkeypatch):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-key")
+        target = TextTarget.from_path(f"{base}/a.txt")
+        target.set_data("text")
+        with pytest.raises(TransferError) as caught:
+            target.persist()
+        assert "not-the-key" not in str(caught.value)
+        assert caught.value.remedy
+
+    def test_no_connection(self, base, monkeypatch):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+        with pytest.raises(TransferError) as caught:
+            io.stat(f"{base}/a.txt")
+        assert "127.0.0.1" not in str(caught.value)
