@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from cpr import io
-from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, ResourceNotFoundError
+from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError
 from cpr.format import Describes, Format, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.writing import Counted, Stored
@@ -186,15 +186,14 @@ class Target(Resource):
 
     def _already_stored(self, url: str) -> Stored | None:
         """The object at a URL in brief if it is exactly what would be written, else None."""
-        try:
-            nbytes = io.stat(url).nbytes
-        except ResourceNotFoundError:
+        there = io.lookup(url)
+        if there is None:
             return None
         counted = Counted()
         with self._decoding():
             self._encode(counted)
         stored = counted.stored
-        if nbytes != stored.nbytes:
+        if there.nbytes != stored.nbytes:
             return None
         return stored if _read_back(url, stored) == (stored.checksum, stored.nbytes) else None
 

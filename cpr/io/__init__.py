@@ -3,7 +3,8 @@
     writing(url)   the one way in: a forward-only file; what was written appears whole or not at all
     reading(url)   the one way out: a seekable file whose bytes are hashed and counted as they arrive
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
-    stat(url)      size and version of an object;  find(pattern)  the objects that match
+    stat(url)      size and version of an object (lookup: None where there is none)
+    find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
 
 Below them a `Store` per kind of place (local files, S3, everything else fsspec implements) does
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from cpr.io.location import join, normalise, split
 from cpr.io.reading import ranged, reading
-from cpr.io.store import Stat, find, remove, stat
+from cpr.io.store import Stat, find, lookup, remove, stat
 from cpr.io.writing import Stored, writing
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Stored",
     "find",
     "join",
+    "lookup",
     "normalise",
     "ranged",
     "reading",

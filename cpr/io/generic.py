@@ -31,11 +31,17 @@ class GenericStore:
     def __init__(self, fs: AbstractFileSystem) -> None:
         self._fs = fs
 
-    def stat(self, path: str) -> Stat:
-        info = self._fs.info(path)
+    def stat(self, path: str) -> Stat | None:
+        try:
+            info = self._fs.info(path)
+        except FileNotFoundError:
+            return None
         if info.get("type") != "file":
-            raise FileNotFoundError(f"{path} is not an object")
+            return None
         return Stat(int(info["size"]), version_of(info))
+
+    def require_container(self, path: str) -> None:
+        """There is no common way to ask; a write to a missing bucket fails by itself."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         return bytes(self._fs.cat_file(path, start=start, end=stop))

@@ -10,6 +10,7 @@ import contextlib
 import glob
 import os
 import secrets
+import stat
 
 from cpr.io.store import Stat
 
@@ -19,8 +20,11 @@ __all__ = ["LocalStore"]
 class LocalStore:
     """Files of this machine; paths are absolute."""
 
-    def stat(self, path: str) -> Stat:
+    def stat(self, path: str) -> Stat | None:
         return _stat(path)
+
+    def require_container(self, path: str) -> None:
+        """Folders are created when something is written to them."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         with open(path, "rb", buffering=0) as file:
@@ -34,13 +38,17 @@ class LocalStore:
         os.unlink(path)
 
     def find(self, pattern: str) -> dict[str, Stat]:
-        return {path: _stat(path) for path in glob.glob(pattern, recursive=True) if os.path.isfile(path)}
+        found = {path: _stat(path) for path in glob.glob(pattern, recursive=True)}
+        return {path: known for path, known in found.items() if known is not None}
 
 
-def _stat(path: str) -> Stat:
-    result = os.stat(path)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"{path} is not a file")
+def _stat(path: str) -> Stat | None:
+    try:
+        result = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(result.st_mode):
+        return None
     return Stat(result.st_size, {"size": result.st_size, "mtime_ns": result.st_mtime_ns})
 
 

@@ -136,6 +136,7 @@ def require_safe(location: object, name: object) -> None:
     protocol = protocol_of(location)
     steps = re.split(r"[/\\]", location)
     hostile = "::" in location or ".." in steps or protocol not in _RECORD_PROTOCOLS
+    hostile = hostile or (location.endswith("://") and protocol != "memory")
     if hostile or location != normalise(location):
         raise RecordError(
             "records may not name this location",

@@ -13,7 +13,7 @@ from typing import Any
 from cpr.io.failures import translated
 from cpr.io.hashing import default_algorithm, new_digest
 from cpr.io.local import LocalStore
-from cpr.io.store import Store, open_store
+from cpr.io.store import Store, existing, open_store
 
 __all__ = ["ArrivingFile", "RangedFile", "ranged", "reading"]
 
@@ -225,8 +225,7 @@ def reading(url: str, algorithm: str | None = None) -> Iterator[ArrivingFile]:
         TransferError: the store refused or failed.
     """
     store, path = open_store(url)
-    with translated(url, "read"):
-        nbytes = store.stat(path).nbytes
+    nbytes = existing(store, path, url).nbytes
     file = ArrivingFile(url, store, path, nbytes, algorithm or default_algorithm())
     try:
         yield file
@@ -241,7 +240,6 @@ def ranged(url: str, block: int = 64 << 10, blocks: int = 64) -> Iterator[Ranged
     Raises ResourceNotFoundError and TransferError as `reading` does.
     """
     store, path = open_store(url)
-    with translated(url, "read"):
-        nbytes = store.stat(path).nbytes
+    nbytes = existing(store, path, url).nbytes
     with RangedFile(url, store, path, nbytes, block, blocks) as file:
         yield file

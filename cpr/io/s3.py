@@ -38,16 +38,18 @@ class S3Store:
     def __init__(self, fs: Any) -> None:
         self._fs = fs
 
-    def stat(self, path: str) -> Stat:
+    def stat(self, path: str) -> Stat | None:
         bucket, key = _bucket_and_key(path)
         try:
             head = self._call("head_object", Bucket=bucket, Key=key)
         except FileNotFoundError:
-            # A HEAD cannot tell a missing bucket from a missing object.
-            with suppress(PermissionError):
-                self._call("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
-            raise
+            return None
         return Stat(int(head["ContentLength"]), version_of(head))
+
+    def require_container(self, path: str) -> None:
+        # A HEAD cannot tell a missing bucket from a missing object; a listing names it.
+        with suppress(PermissionError):
+            self._call("list_objects_v2", Bucket=_bucket_and_key(path)[0], MaxKeys=1)
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         if stop <= start:
@@ -73,7 +75,7 @@ class S3Store:
         bucket = pattern.partition("/")[0]
         if not has_magic(bucket):
             # glob() gives an empty answer for a bucket that does not exist.
-            self._call("list_objects_v2", Bucket=bucket, MaxKeys=1)
+            self.require_container(pattern)
         found: dict[str, dict[str, Any]] = self._fs.glob(pattern, detail=True)
         return {
             normalise(f"s3://{path}"): Stat(int(info["size"]), version_of(info))

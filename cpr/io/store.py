@@ -16,7 +16,7 @@ from cpr.errors import ResourceNotFoundError
 from cpr.io.failures import translated
 from cpr.io.location import filesystem, normalise, protocol_of
 
-__all__ = ["Stat", "Store", "Upload", "find", "open_store", "remove", "stat"]
+__all__ = ["Stat", "Store", "Upload", "existing", "find", "lookup", "open_store", "remove", "stat"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,11 @@ class Upload(Protocol):
 class Store(Protocol):
     """Requests to one kind of place; paths are the filesystem's own."""
 
-    def stat(self, path: str) -> Stat:
-        """Size and version now, never from a cached listing. Raises FileNotFoundError."""
+    def stat(self, path: str) -> Stat | None:
+        """Size and version now, never from a cached listing; None where there is no such object."""
+
+    def require_container(self, path: str) -> None:
+        """Raise FileNotFoundError if the bucket itself does not exist, where that can be told."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         """The bytes from start to stop, fewer only where the object ends."""
@@ -81,11 +84,27 @@ def open_store(url: str) -> tuple[Store, str]:
     return GenericStore(fs), path
 
 
-def stat(url: str) -> Stat:
-    """Size and version of an object. Raises ResourceNotFoundError or TransferError."""
+def lookup(url: str) -> Stat | None:
+    """Size and version of an object, None where there is none. Raises TransferError."""
     store, path = open_store(url)
     with translated(url, "look at"):
         return store.stat(path)
+
+
+def stat(url: str) -> Stat:
+    """Size and version of an object. Raises ResourceNotFoundError or TransferError."""
+    store, path = open_store(url)
+    return existing(store, path, url)
+
+
+def existing(store: Store, path: str, url: str) -> Stat:
+    """`stat` of an open store: raises ResourceNotFoundError, saying whether it is the bucket that lacks."""
+    with translated(url, "look at"):
+        found = store.stat(path)
+        if found is None:
+            store.require_container(path)
+            raise FileNotFoundError(url)
+    return found
 
 
 def remove(url: str) -> None:

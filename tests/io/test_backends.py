@@ -76,7 +76,7 @@ class TestS3(BackendTests):
     @pytest.fixture
     def base(self, s3_url, open_uploads):
         yield s3_url
-        assert [u for u in open_uploads() if u["Key"].startswith(s3_url.partition("://")[2].partition("/")[2])] == []
+        assert open_uploads() == []
 
     def test_a_missing_bucket_is_never_created(self):
         url = f"s3://cpr-{uuid.uuid4().hex}/a.txt"

@@ -1,0 +1,120 @@
+"""One spelling for each place, and filesystems that are each process's own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cpr import io
+from cpr.errors import CprError, RecordError, TransferError
+from cpr.io.location import filesystem, require_safe
+
+
+@pytest.mark.parametrize(
+    ("given_path", "expected"),
+    [
+        ("/a/b.tif", "/a/b.tif"),
+        ("/a//c/../b.tif", "/a/b.tif"),
+        ("file:///a/b.tif", "/a/b.tif"),
+        ("local:///a/b.tif", "/a/b.tif"),
+        ("~/b.tif", os.path.expanduser("~/b.tif")),
+        ("b.tif", os.path.abspath("b.tif")),
+        ("s3://bucket/a//b.tif", "s3://bucket/a/b.tif"),
+        ("s3://bucket/a b/ü.tif", "s3://bucket/a b/ü.tif"),
+        ("memory:///a/b.tif", "memory://a/b.tif"),
+    ],
+)
+def test_one_spelling(given_path, expected):
+    assert io.normalise(given_path) == expected
+    assert io.normalise(expected) == expected
+
+
+@pytest.mark.parametrize("url", ["/a/b.tif", "/b.tif", "s3://bucket/b.tif", "memory://b.tif", "memory://a/c/b.tif"])
+def test_split_and_join_are_inverse(url):
+    location, name = io.split(url)
+    assert name == "b.tif"
+    assert io.join(location, name) == url
+
+
+@pytest.mark.parametrize("bad", ["", "a\x00b", "a\nb", "s3://bucket\x1b[31m/x", "\udcff"])
+def test_unusable_paths(bad):
+    with pytest.raises(CprError, match="not a usable path") as caught:
+        io.normalise(bad)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("bad", ["s3://b.tif", "s3://"])
+def test_urls_without_a_bucket_and_name(bad):
+    with pytest.raises(CprError, match="names no object"):
+        io.split(io.normalise(bad))
+
+
+def test_unknown_protocol():
+    with pytest.raises(TransferError, match="no such protocol"):
+        io.normalise("nowhere://a/b.tif")
+
+
+def test_missing_package_names_the_command():
+    code = """
+import sys
+sys.modules["s3fs"] = None
+from cpr import io, MissingDependencyError
+try:
+    io.stat("s3://bucket/a.tif")
+except MissingDependencyError as error:
+    assert error.url == "s3://bucket/a.tif"
+    print(error)
+"""
+    text = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "Remedy: pip install 'prefect-cpr[s3]'" in text
+
+
+@given(st.text(), st.text())
+def test_no_text_escapes(location, name):
+    """What passes is a name inside an absolute place, spelled in the one way."""
+    try:
+        require_safe(location, name)
+    except RecordError:
+        return
+    assert "/" not in name
+    assert name not in ("", ".", "..")
+    assert ".." not in location.split("/")
+    assert location == io.normalise(location)
+    assert io.join(location, name).startswith(location)
+
+
+def _read_in_child(url, queue):
+    with io.reading(url) as file:
+        queue.put(file.read())
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_builds_its_own(s3_url, method):
+    with io.writing(f"{s3_url}/a.bin") as file:
+        file.write(b"x" * 10_000_000)
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=_read_in_child, args=(f"{s3_url}/a.bin", queue))
+    child.start()
+    assert queue.get(timeout=60) == b"x" * 10_000_000
+    child.join(30)
+    assert child.exitcode == 0
+
+
+def test_threads_share_and_settings_are_noticed(s3_url, monkeypatch):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(filesystem(s3_url)[0])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(fs) for fs in found}) == 1
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "another")
+    assert filesystem(s3_url)[0] is not found[0]

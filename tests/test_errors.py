@@ -1,0 +1,44 @@
+"""The exception tree of the design, and that its members cross process boundaries."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from cpr import errors
+
+TREE = {
+    "ResourceError": ("CprError",),
+    "ResourceNotFoundError": ("ResourceError", FileNotFoundError),
+    "CorruptDataError": ("ResourceError", ValueError),
+    "NoDataError": ("ResourceError", ValueError),
+    "TransferError": ("ResourceError", OSError),
+    "FormatError": ("CprError", ValueError),
+    "UnsupportedExtensionError": ("FormatError",),
+    "EncodeError": ("FormatError",),
+    "DecodeError": ("FormatError",),
+    "RecordError": ("CprError", ValueError),
+    "DuplicateTypeError": ("CprError", ValueError),
+    "MissingDependencyError": ("CprError", ImportError),
+}
+
+
+def test_the_tree_is_complete():
+    assert set(TREE) | {"CprError"} == set(errors.__all__)
+
+
+@pytest.mark.parametrize("name", TREE)
+def test_parents(name):
+    cls = getattr(errors, name)
+    for parent in TREE[name]:
+        assert issubclass(cls, getattr(errors, parent) if isinstance(parent, str) else parent)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_pickles_with_everything_it_says(name):
+    error = getattr(errors, name)("is bad", url="s3://b/a", field="f", expected=1, actual=(2,), remedy="do this")
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
+    assert str(again) == str(error) == "s3://b/a, f: is bad; expected 1; found (2,). Remedy: do this"
