@@ -6,8 +6,8 @@ import dataclasses
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
 
 from cpr import io
 from cpr.errors import (
@@ -23,6 +23,8 @@ from cpr.io.location import require_safe
 from cpr.registry import RECORD_KEY
 
 __all__ = ["Resource"]
+
+T = TypeVar("T")
 
 _PLACE = ("type", "location", "name", "ext")
 
@@ -118,7 +120,7 @@ class Resource(ABC):
                 the format can; little more than that part is transferred.
         """
 
-    def _get_region(self, region: Region) -> Any:
+    def _region_reader(self, region: Region) -> RegionReader:
         if not isinstance(self.format, RegionReader):
             raise FormatError(
                 "this format cannot be read in parts",
@@ -128,11 +130,20 @@ class Resource(ABC):
                 actual=repr(region),
                 remedy="read it whole: get_data()[...]",
             )
-        with io.ranged(self.url) as file, self._decoding():
-            return self.format.decode_region(file, region)
+        return self.format
 
     def _decoding(self) -> _NamesUrl:
         return _NamesUrl(self.url)
+
+    def _decode(self, file: io.SeekableFile, decode: Callable[[Any], T]) -> T:
+        """What a decoder makes of a file; a read that failed underneath it is what gets raised."""
+        try:
+            with self._decoding():
+                return decode(file)
+        except FormatError:
+            if file.failure is not None:
+                raise file.failure from None
+            raise
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

@@ -60,9 +60,11 @@ class Source(Resource):
         if self._cached is not None:
             return self._cached if region is None else self._cached[region]
         if region is not None:
-            return self._get_region(region)
-        with io.reading(self.url) as file, self._decoding():
-            data = self.format.decode(file)
+            format = self._region_reader(region)
+            with io.ranged(self.url) as part:
+                return self._decode(part, lambda file: format.decode_region(file, region))
+        with io.reading(self.url) as file:
+            data = self._decode(file, self.format.decode)
         if cache:
             self._cached = data
         return data

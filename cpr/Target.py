@@ -8,14 +8,14 @@ import json
 import re
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError
 from cpr.format import Describes, Format, Region, Stream, Streams
 from cpr.io.hashing import hex16
-from cpr.io.writing import Counted, Stored
+from cpr.io.writing import Counted, Stored, put_blocks
 from cpr.Resource import Resource, as_corrupt
 
 __all__ = ["Target"]
@@ -34,16 +34,18 @@ class Target(Resource):
         data_hash: 16 hex digits that name the content, known as soon as `set_data` returns.
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
+        blocks: digest that vouches for its parts (see `cpr.io.blocks`); None for a small object.
         url: where the object is, or will be: `location/name-KEY.ext`.
     """
 
-    _record_fields = ("key", "data_hash", "checksum", "nbytes")
+    _record_fields = ("key", "data_hash", "checksum", "nbytes", "blocks")
 
     def __init__(self, location: str, name: str, ext: str, format: Format | None = None) -> None:
         super().__init__(location, name, ext, format)
         self.data_hash: str | None = None
         self.checksum: str | None = None
         self.nbytes: int | None = None
+        self.blocks: str | None = None
         self._key: str | None = None
         self._data: Any = None
         self._lock = threading.RLock()
@@ -82,10 +84,11 @@ class Target(Resource):
         self._take(file.stored)
 
     def _forget(self) -> None:
-        self.data_hash = self.checksum = self.nbytes = self._key = self._data = self._cached = None
+        self.data_hash = self.checksum = self.nbytes = self.blocks = None
+        self._key = self._data = self._cached = None
 
     def _take(self, stored: Stored) -> None:
-        self.checksum, self.nbytes = stored.checksum, stored.nbytes
+        self.checksum, self.nbytes, self.blocks = stored.checksum, stored.nbytes, stored.blocks
         self._data = None
 
     def _set_format(self, **changes: Any) -> None:
@@ -195,7 +198,10 @@ class Target(Resource):
         stored = counted.stored
         if there.nbytes != stored.nbytes:
             return None
-        return stored if _read_back(url, stored) == (stored.checksum, stored.nbytes) else None
+        if _read_back(url, stored) != (stored.checksum, stored.nbytes):
+            return None
+        put_blocks(url, counted.block_digests)
+        return stored
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
         """The data: what was set, while it is held; afterwards the stored object, verified, decoded.
@@ -225,26 +231,38 @@ class Target(Resource):
             self._cached = data
         return data
 
-    def _read(self) -> Any:
+    def _get_region(self, region: Region) -> Any:
+        assert self.nbytes is not None
+        format = self._region_reader(region)
+        if self.blocks is not None:
+            with io.verified(self.url, self.nbytes, self.blocks) as part:
+                if part is not None:
+                    return self._decode(part, lambda file: format.decode_region(file, region))
+        return self._read(lambda file: format.decode_region(file, region))
+
+    def _read(self, decode: Callable[[Any], Any] | None = None) -> Any:
+        """The stored object, verified, as `decode` sees it (the format's, unless another is given)."""
         assert self.checksum is not None
         expected = (self.checksum, self.nbytes)
-        with io.reading(self.url, self.checksum.partition(":")[0]) as file, self._decoding():
+        with io.reading(self.url, self.checksum.partition(":")[0]) as file:
             try:
-                data = self.format.decode(file)
+                data = self._decode(file, decode or self.format.decode)
             except DecodeError as error:
                 actual = file.finish()
                 if actual == expected:
                     raise
                 raise as_corrupt(self.url, error, _brief(expected), _brief(actual)) from error
             actual = file.finish()
-        if actual != expected and self.format.fingerprint(data) != self.data_hash:
-            raise CorruptDataError(
-                "the stored object is not the one that was written",
-                url=self.url,
-                expected=_brief(expected),
-                actual=_brief(actual),
-                remedy=_DAMAGED,
-            )
+        if actual != expected:
+            whole = data if decode is None else self._read()
+            if self.format.fingerprint(whole) != self.data_hash:
+                raise CorruptDataError(
+                    "the stored object is not the one that was written",
+                    url=self.url,
+                    expected=_brief(expected),
+                    actual=_brief(actual),
+                    remedy=_DAMAGED,
+                )
         return data
 
     def check(self, full: bool = False) -> None:
@@ -286,12 +304,13 @@ class Target(Resource):
         return super().serialize()
 
     def _own_fields(self) -> dict[str, Any]:
-        return {
+        fields = {
             "key": self.key,
             "data_hash": self.data_hash,
             "checksum": self.checksum,
             "nbytes": self.nbytes,
         }
+        return fields if self.blocks is None else {**fields, "blocks": self.blocks}
 
     def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
         valid = {
@@ -299,6 +318,7 @@ class Target(Resource):
             "data_hash": _matches(_HEX16, fields["data_hash"]),
             "checksum": _matches(_CHECKSUM, fields["checksum"]),
             "nbytes": type(fields["nbytes"]) is int and 0 <= fields["nbytes"] < 1 << 63,
+            "blocks": fields.get("blocks") is None or _matches(_CHECKSUM, fields["blocks"]),
         }
         for field, good in valid.items():
             if not good:
@@ -306,11 +326,12 @@ class Target(Resource):
                     "a field has a value of the wrong kind",
                     field=field,
                     expected="a size in bytes" if field == "nbytes" else "hex digits as cpr writes them",
-                    actual=ascii(fields[field])[:100],
+                    actual=ascii(fields.get(field))[:100],
                     remedy="the record was not written by cpr: delete it, so that its task runs again",
                 )
         self._key, self.data_hash = fields["key"], fields["data_hash"]
         self.checksum, self.nbytes = fields["checksum"], fields["nbytes"]
+        self.blocks = fields.get("blocks")
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.data_hash is None:

@@ -24,7 +24,7 @@ from cpr.registry import RECORD_KEY
 from cpr.Resource import Resource
 from cpr.Target import Target
 
-__all__ = ["ForwardFile", "FormatTests", "SeekableBytes"]
+__all__ = ["FormatTests", "ForwardFile", "SeekableBytes"]
 
 _OWN_NAMES = {"type", "location", "name", "ext", "key", "data_hash", "checksum", "nbytes"}
 
@@ -222,7 +222,12 @@ class FormatTests:
             target.set_data(data)
             good = self.encoded(data)
             target.persist()
-            for bad in (b"", good[: len(good) // 2], good + b"x", bytes([good[0] ^ 1]) + good[1:] if good else b"x"):
+            for bad in (
+                b"",
+                good[: len(good) // 2],
+                good + b"x",
+                bytes([good[0] ^ 1]) + good[1:] if good else b"x",
+            ):
                 if bad == good:
                     continue
                 with cpr_io.writing(target.url) as file:

@@ -49,7 +49,13 @@ def test_hash_of_a_large_array_that_is_not_contiguous():
 
 
 def test_hash_tells_dtype_and_shape():
-    zeros = [np.zeros(4, "u1"), np.zeros(4, "i1"), np.zeros((2, 2), "u1"), np.zeros(2, "u2"), np.zeros(4, bool)]
+    zeros = [
+        np.zeros(4, "u1"),
+        np.zeros(4, "i1"),
+        np.zeros((2, 2), "u1"),
+        np.zeros(2, "u2"),
+        np.zeros(4, bool),
+    ]
     assert len({hash_array(z) for z in zeros}) == len(zeros)
 
 
@@ -88,7 +94,9 @@ def test_planes_of_a_memmap(tmp_path):
     assert planes.fingerprint == hash_array(ARRAY)
 
 
-@pytest.mark.parametrize("items", [list(ARRAY.reshape(10, 6, 7)), list(ARRAY), [ARRAY], [ARRAY[0], *ARRAY[1]]])
+@pytest.mark.parametrize(
+    "items", [list(ARRAY.reshape(10, 6, 7)), list(ARRAY), [ARRAY], [ARRAY[0], *ARRAY[1]]]
+)
 def test_planes_of_iterables(items):
     planes = Planes(iter(items), shape=ARRAY.shape, dtype="u2")
     assert len(list(planes)) == 10
@@ -102,7 +110,9 @@ def test_lazy_chunks_are_computed_once():
         seen.append(block_info[None]["chunk-location"])
         return np.zeros(block_info[None]["chunk-shape"], "u1")
 
-    data = dask.array.map_blocks(load, chunks=((1, 1), (2, 3), (6,), (4, 3)), dtype="u1", meta=np.zeros(0, "u1"))
+    data = dask.array.map_blocks(
+        load, chunks=((1, 1), (2, 3), (6,), (4, 3)), dtype="u1", meta=np.zeros(0, "u1")
+    )
     list(Planes(data))
     assert len(seen) == len(set(seen)) == 2 * 2 * 2
 

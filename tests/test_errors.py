@@ -37,7 +37,9 @@ def test_parents(name):
 
 @pytest.mark.parametrize("name", errors.__all__)
 def test_pickles_with_everything_it_says(name):
-    error = getattr(errors, name)("is bad", url="s3://b/a", field="f", expected=1, actual=(2,), remedy="do this")
+    error = getattr(errors, name)(
+        "is bad", url="s3://b/a", field="f", expected=1, actual=(2,), remedy="do this"
+    )
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert vars(again) == vars(error)

@@ -7,7 +7,20 @@ import sys
 
 import pytest
 
-LOWER = ("Resource", "Source", "Target", "registry", "format", "arrays", "io", "errors", "testing", "image", "csv", "numpy")
+LOWER = (
+    "Resource",
+    "Source",
+    "Target",
+    "registry",
+    "format",
+    "arrays",
+    "io",
+    "errors",
+    "testing",
+    "image",
+    "csv",
+    "numpy",
+)
 
 BLOCK_PREFECT = """
 import sys
@@ -35,7 +48,9 @@ def test_importing_cpr_imports_nothing_heavy():
 
 @pytest.mark.parametrize("module", LOWER)
 def test_lower_layers_import_without_prefect(module):
-    assert run(f"{BLOCK_PREFECT}\nimport cpr.{module}, sys\nprint('prefect' in sys.modules)").strip() == "False"
+    assert (
+        run(f"{BLOCK_PREFECT}\nimport cpr.{module}, sys\nprint('prefect' in sys.modules)").strip() == "False"
+    )
 
 
 def test_a_record_loads_without_prefect(tmp_path):
@@ -77,7 +92,9 @@ e = importlib.import_module({module!r}).{name}
 assert a is b is c is d is e and isinstance(a, type), (a, b, c, d, e)
 """
     )
-    run(f"import {module}\nfrom {module} import {name}\nfrom {package} import {name} as b\nassert b is {name}")
+    run(
+        f"import {module}\nfrom {module} import {name}\nfrom {package} import {name} as b\nassert b is {name}"
+    )
 
 
 def test_every_public_name_is_there():

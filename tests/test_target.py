@@ -77,7 +77,9 @@ def test_an_empty_target_pickles_as_a_declaration():
     assert empty.data_hash is None
 
 
-@pytest.mark.parametrize("use", [TextTarget.persist, TextTarget.get_data, TextTarget.serialize, TextTarget.identity])
+@pytest.mark.parametrize(
+    "use", [TextTarget.persist, TextTarget.get_data, TextTarget.serialize, TextTarget.identity]
+)
 def test_an_empty_target_is_of_no_use(use):
     with pytest.raises(NoDataError, match="set_data") as caught:
         use(TextTarget.from_path("memory://x/a.txt"))
@@ -162,7 +164,9 @@ def test_hostile_records_are_refused(target, field, value):
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("field", ["type", "location", "name", "ext", "key", "data_hash", "checksum", "nbytes"])
+@pytest.mark.parametrize(
+    "field", ["type", "location", "name", "ext", "key", "data_hash", "checksum", "nbytes"]
+)
 def test_records_that_lack_a_field_are_refused(target, field):
     record = target.serialize()
     del record["__cpr__"][field]
@@ -170,7 +174,9 @@ def test_records_that_lack_a_field_are_refused(target, field):
         load_record(record)
 
 
-@pytest.mark.parametrize("record", [None, 3, [], {}, "x", {"__cpr__": 3}, {"__cpr__": []}, {"__cpr__": {}, "x": 1}])
+@pytest.mark.parametrize(
+    "record", [None, 3, [], {}, "x", {"__cpr__": 3}, {"__cpr__": []}, {"__cpr__": {}, "x": 1}]
+)
 def test_what_is_no_record_is_refused(record):
     with pytest.raises(RecordError):
         load_record(record)
@@ -201,7 +207,12 @@ def test_unknown_options():
 def test_paths_of_all_kinds(tmp_path):
     from upath import UPath
 
-    for path in (tmp_path / "a.txt", str(tmp_path / "a.txt"), f"file://{tmp_path}/a.txt", UPath(tmp_path / "a.txt")):
+    for path in (
+        tmp_path / "a.txt",
+        str(tmp_path / "a.txt"),
+        f"file://{tmp_path}/a.txt",
+        UPath(tmp_path / "a.txt"),
+    ):
         assert TextSource.from_path(path).url == str(tmp_path / "a.txt")
     assert TextSource.from_path(UPath("memory://x/a.txt")).url == "memory://x/a.txt"
     with pytest.warns(UserWarning, match="storage options"):

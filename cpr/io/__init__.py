@@ -3,6 +3,7 @@
     writing(url)   the one way in: a forward-only file; what was written appears whole or not at all
     reading(url)   the one way out: a seekable file whose bytes are hashed and counted as they arrive
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
+    verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     stat(url)      size and version of an object (lookup: None where there is none)
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
@@ -13,12 +14,14 @@ the requests. Where storage options come from is `cpr.io.location`'s business al
 
 from __future__ import annotations
 
+from cpr.io.blocks import verified
 from cpr.io.location import join, normalise, split
-from cpr.io.reading import ranged, reading
+from cpr.io.reading import SeekableFile, ranged, reading
 from cpr.io.store import Stat, find, lookup, remove, stat
 from cpr.io.writing import Stored, writing
 
 __all__ = [
+    "SeekableFile",
     "Stat",
     "Stored",
     "find",
@@ -30,5 +33,6 @@ __all__ = [
     "remove",
     "split",
     "stat",
+    "verified",
     "writing",
 ]

@@ -15,7 +15,15 @@ import xxhash
 
 from cpr.errors import CprError, MissingDependencyError
 
-__all__ = ["DEFAULT_ALGORITHM", "Digest", "content_digest", "default_algorithm", "hex16", "new_digest"]
+__all__ = [
+    "DEFAULT_ALGORITHM",
+    "Digest",
+    "content_digest",
+    "default_algorithm",
+    "digest_bytes",
+    "hex16",
+    "new_digest",
+]
 
 DEFAULT_ALGORITHM = "xxh3_128"
 
@@ -24,6 +32,7 @@ class Digest(Protocol):
     """What hashlib, xxhash and blake3 objects have in common."""
 
     def update(self, data: Any, /) -> object: ...
+    def digest(self) -> bytes: ...
     def hexdigest(self) -> str: ...
 
 
@@ -56,6 +65,11 @@ def new_digest(algorithm: str) -> Digest:
             remedy="set CPR_CHECKSUM to one of the known algorithms",
         )
     return _ALGORITHMS[algorithm]()
+
+
+def digest_bytes(algorithm: str) -> int:
+    """Size of a digest: 16 bytes of xxh3_128, 32 of the others."""
+    return len(new_digest(algorithm).digest())
 
 
 def default_algorithm() -> str:

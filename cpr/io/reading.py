@@ -10,12 +10,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
+from cpr.errors import CprError
 from cpr.io.failures import translated
 from cpr.io.hashing import default_algorithm, new_digest
 from cpr.io.local import LocalStore
 from cpr.io.store import Store, existing, open_store
 
-__all__ = ["ArrivingFile", "RangedFile", "ranged", "reading"]
+__all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "reading"]
 
 _BLOCK_BYTES = 4 << 20
 _BLOCKS_AHEAD = 4
@@ -23,13 +24,15 @@ _BLOCKS_AHEAD = 4
 _TRIES = 3
 
 
-class _SeekableFile(io.RawIOBase):
-    """Position keeping shared by both files; `_read_at` does the work."""
+class SeekableFile(io.RawIOBase):
+    """Position keeping that all files to read from share; `_read_at` does the work."""
 
     def __init__(self, nbytes: int) -> None:
         super().__init__()
         self._size = nbytes
         self._position = 0
+        #: The first error that a read raised, for a decoder may swallow it and complain of the data.
+        self.failure: CprError | None = None
 
     def _read_at(self, position: int, view: memoryview) -> int:
         """Fill the view from a position; fewer bytes only at the end."""
@@ -53,7 +56,11 @@ class _SeekableFile(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
-        count = self._read_at(self._position, view[: max(0, self._size - self._position)])
+        try:
+            count = self._read_at(self._position, view[: max(0, self._size - self._position)])
+        except CprError as error:
+            self.failure = self.failure or error
+            raise
         self._position += count
         return count
 
@@ -67,7 +74,7 @@ class _SeekableFile(io.RawIOBase):
         """Promise that nothing before `position` is read again."""
 
 
-class ArrivingFile(_SeekableFile):
+class ArrivingFile(SeekableFile):
     """An object that arrives in order, in blocks fetched ahead, hashed and counted on the way.
 
     Reading waits for the bytes; seeking forward lets everything between arrive. What has arrived is
@@ -127,7 +134,7 @@ class ArrivingFile(_SeekableFile):
         return self._ahead.popleft().result() if self._ahead else None
 
     def _fetch(self, start: int) -> bytes:
-        return _fetch_block(self._store, self._path, start, min(start + _BLOCK_BYTES, self._size))
+        return fetch_block(self._store, self._path, start, min(start + _BLOCK_BYTES, self._size))
 
     def release(self, position: int) -> None:
         """Let go of the memory of everything before `position`."""
@@ -153,7 +160,8 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_BLOCKS_AHEAD, thread_name_prefix="cpr-fetch")
 
 
-def _fetch_block(store: Store, path: str, start: int, stop: int) -> bytes:
+def fetch_block(store: Store, path: str, start: int, stop: int) -> bytes:
+    """The bytes from start to stop; a store that answers short is asked again before it is believed."""
     block = b""
     for _ in range(_TRIES):
         block = store.fetch(path, start, stop)
@@ -162,7 +170,7 @@ def _fetch_block(store: Store, path: str, start: int, stop: int) -> bytes:
     return block
 
 
-class RangedFile(_SeekableFile):
+class RangedFile(SeekableFile):
     """Parts of an object: small reads are served from cached blocks, large ones fetched exactly.
 
     Args:
@@ -209,7 +217,7 @@ class RangedFile(_SeekableFile):
 
     def _get(self, start: int, stop: int) -> bytes:
         with translated(self._url, "read"):
-            return _fetch_block(self._store, self._path, start, stop)
+            return fetch_block(self._store, self._path, start, stop)
 
 
 @contextmanager

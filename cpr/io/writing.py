@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from cpr.errors import CprError
+from cpr.io.blocks import BlockDigests, blocks_url
 from cpr.io.failures import translated
 from cpr.io.hashing import Digest, default_algorithm, new_digest
 from cpr.io.reading import reading
-from cpr.io.store import Upload, open_store, stat
+from cpr.io.store import Upload, open_store, remove, stat
 
-__all__ = ["Counted", "Stored", "WritingFile", "writing"]
+__all__ = ["Counted", "Stored", "WritingFile", "put_blocks", "writing"]
 
 log = logging.getLogger("cpr")
 
@@ -23,10 +24,17 @@ _BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Stored:
-    """An object's bytes in brief: `algorithm:hexdigest` of all of them, and how many."""
+    """An object's bytes in brief.
+
+    Attributes:
+        checksum: `algorithm:hexdigest` of all of them.
+        nbytes: how many.
+        blocks: what vouches for the digests of its blocks (see `cpr.io.blocks`); None if it is small.
+    """
 
     checksum: str
     nbytes: int
+    blocks: str | None = None
 
 
 class Counted:
@@ -35,19 +43,32 @@ class Counted:
     def __init__(self, algorithm: str | None = None) -> None:
         self._algorithm = algorithm or default_algorithm()
         self._digest: Digest = new_digest(self._algorithm)
+        self._blocks = BlockDigests(self._algorithm)
         self._nbytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Count and hash; takes any contiguous buffer and returns its size in bytes."""
         view = memoryview(data).cast("B")
         self._digest.update(view)
+        self._blocks.update(view)
         self._nbytes += view.nbytes
         return view.nbytes
 
     @property
     def stored(self) -> Stored:
-        """What has been written so far."""
-        return Stored(f"{self._algorithm}:{self._digest.hexdigest()}", self._nbytes)
+        """All that was written, in brief."""
+        blocks = self._blocks.finish()
+        return Stored(
+            f"{self._algorithm}:{self._digest.hexdigest()}",
+            self._nbytes,
+            None if blocks is None else blocks[1],
+        )
+
+    @property
+    def block_digests(self) -> bytes | None:
+        """The object to keep beside this one; None for a small one."""
+        blocks = self._blocks.finish()
+        return None if blocks is None else blocks[0]
 
 
 class WritingFile(Counted):
@@ -111,10 +132,36 @@ def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
     try:
         yield file
         file.flush()
+        put_blocks(url, file.block_digests)
     except BaseException:
         _abort(url, upload)
         raise
-    _publish(url, upload, file.stored)
+    try:
+        _publish(url, upload, file.stored)
+    except BaseException:
+        if file.block_digests is not None:
+            with suppress(CprError):
+                remove(blocks_url(url))
+        raise
+
+
+def put_blocks(url: str, digests: bytes | None) -> None:
+    """Put the digests of an object's blocks beside it; before the object, which is what counts."""
+    if digests is None:
+        return
+    beside = blocks_url(url)
+    counted = Counted()
+    counted.write(digests)
+    store, path = open_store(beside)
+    with translated(beside, "write"):
+        upload = store.upload(path)
+    try:
+        with translated(beside, "write"):
+            upload.write(memoryview(digests))
+    except BaseException:
+        _abort(beside, upload)
+        raise
+    _publish(beside, upload, counted.stored)
 
 
 def _publish(url: str, upload: Upload, stored: Stored) -> None:

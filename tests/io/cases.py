@@ -46,7 +46,9 @@ class BackendTests:
                 file.write(number.to_bytes(8, "big"))
         with io.reading(f"{base}/a.bin") as arriving:
             data = arriving.read()
-        assert [int.from_bytes(data[i : i + 8], "big") for i in range(0, len(data), 8)] == list(range(200_000))
+        assert [int.from_bytes(data[i : i + 8], "big") for i in range(0, len(data), 8)] == list(
+            range(200_000)
+        )
 
     @pytest.mark.parametrize("position", [0, 1, MiB + 1, 8 * MiB, 9 * MiB, 30 * MiB])
     @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
@@ -95,7 +97,14 @@ class BackendTests:
         with io.writing(f"{base}/a.bin") as file:
             file.write(data)
         with io.ranged(f"{base}/a.bin", block=4096, blocks=3) as part:
-            for start, size in ((0, 10), (4090, 20), (MiB, 2 * MiB), (3 * MiB - 1, 10), (8192, 4096), (3 * MiB, 5)):
+            for start, size in (
+                (0, 10),
+                (4090, 20),
+                (MiB, 2 * MiB),
+                (3 * MiB - 1, 10),
+                (8192, 4096),
+                (3 * MiB, 5),
+            ):
                 part.seek(start)
                 assert part.read(size) == data[start : start + size]
 
@@ -116,7 +125,9 @@ class BackendTests:
             file.write(b"three")
         assert io.stat(f"{base}/a.bin").version != first
 
-    @pytest.mark.parametrize("name", ["a b", "ü", "a+b", "a%20b", "a#b", "a&b=c", "a'b", "a,b;c", "日本", "a..b"])
+    @pytest.mark.parametrize(
+        "name", ["a b", "ü", "a+b", "a%20b", "a#b", "a&b=c", "a'b", "a,b;c", "日本", "a..b"]
+    )
     def test_names_as_people_write_them(self, base, name):
         target = TextTarget.from_path(f"{base}/{name}/{name}.txt")
         target.set_data(name)

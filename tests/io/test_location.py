@@ -36,7 +36,9 @@ def test_one_spelling(given_path, expected):
     assert io.normalise(expected) == expected
 
 
-@pytest.mark.parametrize("url", ["/a/b.tif", "/b.tif", "s3://bucket/b.tif", "memory://b.tif", "memory://a/c/b.tif"])
+@pytest.mark.parametrize(
+    "url", ["/a/b.tif", "/b.tif", "s3://bucket/b.tif", "memory://b.tif", "memory://a/c/b.tif"]
+)
 def test_split_and_join_are_inverse(url):
     location, name = io.split(url)
     assert name == "b.tif"

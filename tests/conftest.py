@@ -1,0 +1,139 @@
+"""The S3 server of the test run, and the fixtures that lead to it.
+
+A test that asks for `s3_server`, `s3_url` or `open_uploads`, or is marked `real_s3`, gets the marker `s3`.
+When one of those is selected, the ladder of tests/minio/server.py starts one server for the whole run, its
+variables go into os.environ (so child processes and Dask workers see them), and the summary says what it was.
+Otherwise nothing starts.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import settings
+
+from tests.minio import buckets
+from tests.minio.broker import Broker, ask
+from tests.minio.process import Unavailable
+from tests.minio.server import S3Server
+
+# No deadline: a first example that starts a store or imports a package is slow, and that is no failure.
+settings.register_profile("cpr", deadline=None, max_examples=50)
+settings.register_profile("long", deadline=None, max_examples=1000)
+settings.load_profile("cpr")  # --hypothesis-profile=long overrides it
+
+OpenUploads = Callable[..., list[str]]
+
+BROKER = pytest.StashKey[Broker]()  # in the only process, or in xdist's controller
+STACK = pytest.StashKey[ExitStack]()
+ANSWER = pytest.StashKey[S3Server | str]()  # the server, or the reason why there is none
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STACK] = ExitStack()
+    if not hasattr(config, "workerinput"):
+        config.stash[BROKER] = Broker()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[STACK].close()
+    if BROKER in config.stash:
+        config.stash[BROKER].close()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node) -> None:
+    broker = node.config.stash[BROKER]
+    if not hasattr(node.config, "cpr_s3_address"):
+        node.config.cpr_s3_address = broker.listen()
+    node.workerinput["cpr_s3_address"] = node.config.cpr_s3_address
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers set here
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long_too = config.getoption("--long")
+    for item in items:
+        if "s3_server" in getattr(item, "fixturenames", ()) or item.get_closest_marker("real_s3"):
+            item.add_marker("s3")
+        if item.get_closest_marker("long") and not long_too:
+            item.add_marker(pytest.mark.skip(reason="long: make test-long"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    # Here rather than in a fixture: building MinIO takes minutes, which is no test's time to be limited.
+    config = session.config
+    if config.option.collectonly or not any(item.get_closest_marker("s3") for item in session.items):
+        return
+    try:
+        server = (
+            ask(tuple(config.workerinput["cpr_s3_address"]))
+            if hasattr(config, "workerinput")
+            else config.stash[BROKER].get()
+        )
+    except Unavailable as error:
+        config.stash[ANSWER] = str(error)
+    else:
+        config.stash[ANSWER] = server
+        config.stash[STACK].enter_context(server.exported())
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("real_s3") and _server(item.config).kind == "moto":
+        pytest.skip("moto cannot prove this: needs a real S3 server")
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    broker = config.stash.get(BROKER, None)
+    if broker is None or broker.answer is None:
+        return
+    terminalreporter.section("S3 server")
+    if isinstance(broker.answer, S3Server):
+        terminalreporter.line(f"The S3 tests ran on {broker.answer.description}.")
+        for reason in broker.answer.passed_over:
+            terminalreporter.line(f"Not used: {reason}")
+    else:
+        terminalreporter.line(f"No S3 tests ran: {broker.answer}")
+
+
+def _server(config: pytest.Config) -> S3Server:
+    answer = config.stash.get(ANSWER, "this run was not prepared for S3 tests")
+    if isinstance(answer, S3Server):
+        return answer
+    if os.environ.get("CPR_TEST_S3") or os.environ.get("CPR_TEST_S3_ENDPOINT"):
+        pytest.fail(f"the S3 server that was asked for is not to be had: {answer}", pytrace=False)
+    pytest.skip(f"no S3 server: {answer}")
+
+
+@pytest.fixture(scope="session")
+def s3_server(pytestconfig: pytest.Config) -> S3Server:
+    """The S3 server of this run; skips where there is none, fails where one was demanded."""
+    return _server(pytestconfig)
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server) -> Iterator[str]:
+    """A prefix in the bucket that is this test's alone, `s3://bucket/<hex>`; emptied afterwards."""
+    prefix = uuid.uuid4().hex
+    yield f"s3://{s3_server.bucket}/{prefix}"
+    buckets.empty(s3_server.client(), s3_server.bucket, prefix + "/")
+
+
+@pytest.fixture
+def open_uploads(s3_server: S3Server, s3_url: str) -> OpenUploads:
+    """open_uploads(): the URLs of multipart uploads left open under s3_url, or under the URL given."""
+
+    def listed(url: str = s3_url) -> list[str]:
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        uploads = buckets.open_uploads(s3_server.client(), bucket, prefix)
+        return [f"s3://{bucket}/{key}" for key, _ in uploads]
+
+    return listed
