@@ -1,0 +1,70 @@
+# `make` or `make help` tells what there is. Needs Python 3.11 to 3.13 and nothing else.
+
+# The Python to make .venv with, and the newest other one here, on which `make test` runs a second time.
+PYTHON ?= $(shell sh tools/pythons.sh main)
+NEWEST ?= $(shell sh tools/pythons.sh newest)
+# What pytest is given besides; `make test ARGS="-k tiff -x"`.
+ARGS ?=
+WORKERS ?= auto
+
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+
+.PHONY: help env lock check test test-long bench demo images minio minio-down clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+env: $(INSTALLED)  ## the environment .venv, as locked; other targets make it themselves
+
+# An environment is made again only when what it is made from changes.
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)"
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+.venv-%/.installed: requirements.lock pyproject.toml
+	test -x .venv-$*/bin/python || "$$(sh tools/pythons.sh path $*)" -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+lock:  ## requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions
+	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+		--generate-hashes --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
+
+check: env  ## lint, format, types, layers and the tests that need no server: under 2 minutes
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	.venv/bin/lint-imports
+	$(PY) -m pytest -q -n $(WORKERS) -m "not s3 and not slow and not long" $(ARGS)
+
+test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones, here and on the newest Python
+	$(PY) -m pytest -n $(WORKERS) $(ARGS)
+	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(ARGS))
+
+test-long: env  ## the long tests too, and many more examples of each property
+	$(PY) -m pytest -n $(WORKERS) --long --hypothesis-profile=long $(ARGS)
+
+bench: env  ## measure speed and memory
+	$(PY) -m bench
+
+demo: env  ## a flow on real images into a bucket, twice: computed, then cached
+	@$(PY) -m demo
+
+images: env  ## the container images: there already, pulled, or built here
+	@$(PY) -m tools.local_images
+
+minio: images  ## MinIO up, with docker or podman; prints what to export
+	@$(PY) -m tests.minio up
+
+minio-down: env  ## MinIO down again, with its data
+	@$(PY) -m tests.minio down
+
+clean:  ## remove environments and caches (.tools stays: it takes minutes to build)
+	rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.tools/*' -prune -exec rm -rf {} +

@@ -1,0 +1,260 @@
+"""An HTTP proxy before an S3 server that breaks the requests it is told to break.
+
+    with FaultProxy(server.endpoint) as proxy:
+        proxy.break_request(2, "cut after")     # the third request from now on
+        ...                                     # a client that talks to proxy.endpoint
+        proxy.kinds                             # what was asked: ["head", "create", "part", ...]
+
+Requests and answers pass whole, so that a fault hits exactly one of them. The Host header is left alone:
+the client has signed it, and the server checks the signature with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
+
+FAULTS = (
+    "cut before",  # the request never reaches the server
+    "cut after",  # the server has acted, its answer is lost
+    "500",
+    "503",
+    "403",
+    "412",
+    "delay",
+    "flip request",
+    "flip response",
+    "short",  # fewer bytes, and a Content-Length that agrees
+    "cut body",  # fewer bytes than Content-Length says
+)
+
+_CODES = {"500": "InternalError", "503": "SlowDown", "403": "AccessDenied", "412": "PreconditionFailed"}
+_REASONS = {"500": "Internal Server Error", "503": "Service Unavailable", "403": "Forbidden", "412": "Precondition Failed"}
+
+
+@dataclass
+class Message:
+    """A request or an answer: first line, headers as they came, body."""
+
+    first: str
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+
+    def get(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+    def encode(self, length: int | None = None) -> bytes:
+        """The message with a Content-Length of its own body, or of another length."""
+        drop = {"transfer-encoding", "content-length"} if self.get("transfer-encoding") else set()
+        lines = [self.first, *(f"{key}: {value}" for key, value in self.headers if key.lower() not in drop)]
+        if length is not None or drop:
+            lines = [line for line in lines if not line.lower().startswith("content-length:")]
+            lines.append(f"Content-Length: {len(self.body) if length is None else length}")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1") + self.body
+
+    def flipped(self) -> Message:
+        """The same with one bit of the body wrong."""
+        if not self.body:
+            return self
+        body = bytearray(self.body)
+        body[len(body) // 2] ^= 0x10
+        return Message(self.first, self.headers, bytes(body))
+
+
+def kind_of(request: Message) -> str:
+    """What a request does, in S3's words."""
+    method, target, _ = request.first.split(" ", 2)
+    query = parse_qs(urlsplit(target).query, keep_blank_values=True)
+    if "uploads" in query:
+        return "create" if method == "POST" else "list uploads"
+    if "partNumber" in query:
+        return "part"
+    if "uploadId" in query:
+        return {"POST": "complete", "DELETE": "abort"}.get(method, "list parts")
+    if "list-type" in query:
+        return "list"
+    return {"PUT": "put", "GET": "get", "HEAD": "head", "DELETE": "delete"}.get(method, method)
+
+
+class FaultProxy:
+    """A proxy in a thread of its own; see the module's docstring."""
+
+    def __init__(self, endpoint: str) -> None:
+        parts = urlsplit(endpoint)
+        self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
+        self._lock = threading.Lock()
+        self._plan: Callable[[int, str], str | None] = lambda _number, _kind: None
+        self.kinds: list[str] = []
+        self.broken: list[str] = []
+        self.response_bytes = 0
+
+    # ---- what tests say
+
+    def clear(self) -> None:
+        """Forget the plan and the count."""
+        self.plan(lambda _number, _kind: None)
+
+    def plan(self, plan: Callable[[int, str], str | None]) -> None:
+        """plan(number, kind) names the fault of a request, or None; numbers start at 0 again."""
+        with self._lock:
+            self._plan = plan
+            self.kinds = []
+            self.broken = []
+            self.response_bytes = 0
+
+    def break_request(self, number: int, fault: str) -> None:
+        """Break one request, counted from now."""
+        self.plan(lambda n, _kind: fault if n == number else None)
+
+    def break_some(self, share: float, faults: tuple[str, ...], seed: int) -> None:
+        """Break a share of all requests."""
+        dice = random.Random(seed)
+        self.plan(lambda _n, _kind: dice.choice(faults) if dice.random() < share else None)
+
+    # ---- running
+
+    def __enter__(self) -> FaultProxy:
+        started = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
+        self._thread.start()
+        if not started.wait(10):
+            raise RuntimeError("the proxy did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    def _run(self, started: threading.Event) -> None:
+        asyncio.run(self._main(started))
+
+    async def _main(self, started: threading.Event) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        self.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        started.set()
+        await self._stop.wait()
+        server.close()
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (request := await _read_message(reader, writer)) is not None:
+                if not await self._answer(request, writer):
+                    break
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has left
+        finally:
+            writer.close()
+
+    async def _answer(self, request: Message, writer: asyncio.StreamWriter) -> bool:
+        """Answer one request; False when the connection is to be closed."""
+        kind = kind_of(request)
+        with self._lock:
+            fault = self._plan(len(self.kinds), kind)
+            self.kinds.append(kind)
+            if fault:
+                self.broken.append(f"{kind}: {fault}")
+        if fault == "cut before":
+            return False
+        if fault in _CODES:
+            writer.write(_error(fault, request))
+            await writer.drain()
+            return True
+        if fault == "delay":
+            await asyncio.sleep(1.5)
+        if fault == "flip request":
+            request = request.flipped()
+        response, raw_head = await self._forward(request)
+        if fault == "cut after":
+            return False
+        head = request.first.startswith("HEAD ")
+        if fault == "flip response":
+            response = response.flipped()
+        full = len(response.body)
+        if fault in ("short", "cut body") and not head:
+            response.body = response.body[: full // 2]
+        self.response_bytes += len(response.body)
+        if head:
+            writer.write(raw_head)
+        elif fault == "short":
+            writer.write(response.encode(len(response.body)))
+        else:
+            writer.write(response.encode(full))
+        await writer.drain()
+        return fault != "cut body"
+
+    async def _forward(self, request: Message) -> tuple[Message, bytes]:
+        reader, writer = await asyncio.open_connection(*self._upstream, limit=1 << 20)
+        try:
+            writer.write(request.encode())
+            await writer.drain()
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+            response = _parse(head)
+            if not request.first.startswith("HEAD ") and response.first.split(" ")[1] not in ("204", "304"):
+                response.body = await _read_body(reader, response)
+            return response, head.encode("latin-1")
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+async def _read_message(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Message | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    message = _parse(head.decode("latin-1"))
+    if (message.get("expect") or "").lower() == "100-continue":
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        await writer.drain()
+        message.headers = [(k, v) for k, v in message.headers if k.lower() != "expect"]
+    if message.get("content-length") or message.get("transfer-encoding"):
+        message.body = await _read_body(reader, message)
+    return message
+
+
+def _parse(head: str) -> Message:
+    first, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+    pairs = [line.partition(":") for line in lines]
+    return Message(first, [(key.strip(), value.strip()) for key, _, value in pairs])
+
+
+async def _read_body(reader: asyncio.StreamReader, message: Message) -> bytes:
+    if length := message.get("content-length"):
+        return await reader.readexactly(int(length))
+    if "chunked" not in (message.get("transfer-encoding") or ""):
+        return await reader.read()
+    body = b""
+    while size := int((await reader.readline()).split(b";")[0], 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return body
+
+
+def _error(status: str, request: Message) -> bytes:
+    body = f"<?xml version='1.0'?><Error><Code>{_CODES[status]}</Code><Message>broken on purpose</Message></Error>"
+    if request.first.startswith("HEAD "):
+        body = ""
+    head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    return (head + body).encode()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether a condition came true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()

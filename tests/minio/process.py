@@ -1,0 +1,107 @@
+"""Server processes that end with the block that needs them, whatever ends it (keeper.py does the ending)."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from tests.minio import buckets
+
+START_SECONDS = 90
+
+
+class Unavailable(RuntimeError):
+    """This rung, or any, cannot be had on this machine; the message says why."""
+
+
+class StartError(Unavailable):
+    """A server was started and did not become ready; the message ends with what it said."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on just now, all different."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A server's keeper, the server's process id (0 where there is no process) and what both print."""
+
+    keeper: subprocess.Popen[bytes]
+    pid: int
+    log: IO[bytes]
+
+    def said(self) -> str:
+        self.log.seek(0)
+        return self.log.read().decode(errors="replace")[-4000:]
+
+
+@contextmanager
+def kept(
+    command: Sequence[str] | None,
+    environment: dict[str, str],
+    after: Sequence[Sequence[str]] = (),
+    folder: str | None = None,
+) -> Iterator[Kept]:
+    """Run `command` under a keeper (see keeper.py) until the block is left."""
+    folder = folder or tempfile.mkdtemp(prefix="cpr-s3-")
+    spec = json.dumps({"command": command, "after": after, "folder": folder})
+    with tempfile.TemporaryFile() as log:
+        keeper = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("keeper.py")), spec],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for us; the keeper cleans up when we are done
+        )
+        assert keeper.stdin is not None and keeper.stdout is not None
+        try:
+            yield Kept(keeper, int(keeper.stdout.readline() or 0), log)
+        finally:
+            with suppress(OSError):
+                keeper.stdin.write(b".")
+                keeper.stdin.close()
+            keeper.wait()
+            keeper.stdout.close()
+
+
+def wait(ready: Callable[[], object], process: Kept, name: str) -> None:
+    """Poll until `ready` raises no more. Raises StartError with what the server said."""
+
+    def alive() -> None:
+        if process.keeper.poll() is not None:
+            raise StartError(f"{name} ended at once: {process.said()}")
+
+    try:
+        poll(ready, START_SECONDS, alive)
+    except buckets.Failure as error:
+        raise StartError(f"{name} not ready in {START_SECONDS} s ({error}): {process.said()}") from error
+
+
+def poll(ready: Callable[[], object], seconds: float, between: Callable[[], None] = lambda: None) -> None:
+    """Call `ready` until it raises no more, for `seconds`; then its last failure is raised."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            ready()
+        except buckets.Failure:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
+        between()
+        time.sleep(0.1)

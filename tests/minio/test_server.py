@@ -1,0 +1,161 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import fsspec
+import psutil
+import pytest
+
+from tests.minio import binaries, buckets
+from tests.minio.compose import find_engine
+from tests.minio.process import StartError, Unavailable, kept, wait
+from tests.minio.server import running_server
+
+
+@pytest.fixture
+def force(monkeypatch):
+    monkeypatch.delenv("CPR_TEST_S3_ENDPOINT", raising=False)
+    monkeypatch.delenv("CPR_TEST_S3", raising=False)
+    return lambda kind: monkeypatch.setenv("CPR_TEST_S3", kind)
+
+
+def is_open(endpoint):
+    host, _, port = endpoint.removeprefix("http://").partition(":")
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, int(port))) == 0
+
+
+def put_and_get(server):
+    with server.exported():
+        url = f"s3://{server.bucket}/folder/object"
+        options = {"skip_instance_cache": True, "use_listings_cache": False}
+        with fsspec.open(url, "wb", **options) as file:
+            file.write(b"\x00bytes\xff")
+        with fsspec.open(url, "rb", **options) as file:
+            return file.read()
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("kind", ["container", "binary", "moto"])
+def test_a_rung_starts_serves_and_leaves_nothing(force, kind):
+    if kind == "container" and isinstance(reason := find_engine(), str):
+        pytest.skip(reason)
+    if kind == "binary" and binaries.find("minio") is None:
+        pytest.skip("no minio on PATH or in .tools/bin")
+    force(kind)
+    try:
+        with running_server(build=False) as server:
+            assert server.kind == kind
+            assert is_open(server.endpoint)
+            assert not server.endpoint.endswith(":9000")
+            assert put_and_get(server) == b"\x00bytes\xff"
+            assert server.secret_key not in repr(server)
+    except Unavailable as reason:
+        if kind != "container":
+            raise
+        pytest.skip(str(reason))  # an engine without the images
+    assert not is_open(server.endpoint)
+    if server.pid is not None:
+        assert not psutil.pid_exists(server.pid)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_run_leaves_no_server(force, tmp_path, number):
+    force("moto" if binaries.find("minio") is None else "binary")
+    program = (
+        "import time\n"
+        "from tests.minio.server import running_server\n"
+        "with running_server(build=False) as server:\n"
+        "    print(server.pid, server.endpoint, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(binaries.ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment
+    ) as run:
+        pid, endpoint = run.stdout.readline().split()
+        assert is_open(endpoint)
+        run.send_signal(number)
+        run.wait()
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(int(pid)) or list(tmp_path.iterdir()):
+        assert time.monotonic() < deadline, "the server or its data outlived the run"
+        time.sleep(0.1)
+    assert not is_open(endpoint)
+
+
+def test_the_server_at_the_endpoint_of_the_environment_comes_first(force, monkeypatch, s3_server):
+    monkeypatch.setenv("CPR_TEST_S3_ENDPOINT", s3_server.endpoint)
+    with running_server(build=False) as server:
+        assert server.kind == "endpoint"
+        assert server.endpoint == s3_server.endpoint
+        assert server.bucket != s3_server.bucket
+        assert put_and_get(server) == b"\x00bytes\xff"
+    with pytest.raises(buckets.Failure):
+        s3_server.client().head_bucket(Bucket=server.bucket)
+
+
+def test_an_endpoint_that_does_not_answer_is_not_replaced_by_another_server(force, monkeypatch):
+    monkeypatch.setenv("CPR_TEST_S3_ENDPOINT", "http://127.0.0.1:1")
+    with pytest.raises(Unavailable, match=r"127\.0\.0\.1:1"), running_server(build=False):
+        pass
+
+
+def test_a_demanded_rung_that_cannot_be_had_says_why(force, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    force("container")
+    with pytest.raises(Unavailable, match="container: no docker, no podman"), running_server(build=False):
+        pass
+    force("bucket")
+    with pytest.raises(Unavailable, match="can be container, binary, moto"), running_server(build=False):
+        pass
+
+
+@pytest.mark.s3
+def test_the_last_rung_tells_why_it_was_not_a_better_one(force, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(binaries, "TOOLS", tmp_path)
+    with running_server(build=True) as server:
+        assert server.kind == "moto"
+        container, binary = server.passed_over
+        assert container == "container: no docker, no podman"
+        assert "no go on PATH" in binary
+
+
+def test_a_server_that_ends_at_once_shows_what_it_said():
+    command = [sys.executable, "-c", "import sys; sys.exit('no more inodes')"]
+
+    def refused():
+        raise buckets.ClientError({}, "ListBuckets")
+
+    with pytest.raises(StartError, match="no more inodes"), kept(command, dict(os.environ)) as process:
+        wait(refused, process, "the server")
+
+
+def test_the_environment_is_as_before_afterwards(s3_server, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "work")
+    before = dict(os.environ)
+    with s3_server.exported():
+        assert os.environ["AWS_ENDPOINT_URL_S3"] == s3_server.endpoint
+        assert "AWS_PROFILE" not in os.environ
+        assert "127.0.0.1" in os.environ["NO_PROXY"]
+    assert dict(os.environ) == before
+
+
+def test_open_uploads_are_seen_until_they_are_aborted(s3_server, s3_url, open_uploads):
+    client = s3_server.client()
+    bucket, _, prefix = s3_url.removeprefix("s3://").partition("/")
+    key = f"{prefix}/deep/object"
+    assert open_uploads() == []
+    upload = client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+    client.upload_part(Bucket=bucket, Key=key, UploadId=upload, PartNumber=1, Body=b"part")
+    assert open_uploads() == [f"s3://{bucket}/{key}"]
+    assert open_uploads(f"s3://{bucket}/{prefix}/deep") == [f"s3://{bucket}/{key}"]
+    assert open_uploads(f"s3://{bucket}/{prefix}/flat") == []
+    client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+    assert open_uploads() == []
