@@ -17,7 +17,7 @@ from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import content_digest
 
-__all__ = ["Planes", "hash_array", "is_lazy_array"]
+__all__ = ["Planes", "hash_array", "held_or_streamed", "is_lazy_array"]
 
 # Hashing an array that is not contiguous copies pieces of at least this size, never all of it.
 _PIECE_BYTES = 1 << 16
@@ -48,6 +48,73 @@ def is_lazy_array(data: object) -> bool:
         return True
     return not isinstance(data, (np.ndarray, np.generic)) and all(
         hasattr(data, a) for a in ("shape", "dtype", "chunks", "__getitem__")
+    )
+
+
+def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> Any:
+    """What `set_data` makes of an array-like: a numpy array to hold, or planes that pass once.
+
+    Numpy arrays, numbers and nested sequences are arrays in memory; lazy arrays (see `is_lazy_array`),
+    and everything given with a shape, are streamed. Raises EncodeError for what is neither, and for
+    masked arrays, whose mask no file format here can hold.
+    """
+    if isinstance(data, (Planes, Stream)):
+        return data
+    if isinstance(data, np.ma.MaskedArray):
+        raise EncodeError(
+            "a masked array would lose its mask",
+            field="data",
+            expected="a plain array",
+            actual="numpy.ma.MaskedArray",
+            remedy="fill it: array.filled(0); and store the mask as an image of its own",
+        )
+    if is_lazy_array(data):
+        return Planes(data)
+    if shape is not None and not isinstance(data, np.ndarray):
+        return Planes(data, shape, dtype)
+    if isinstance(data, (np.ndarray, np.generic, int, float, complex, list, tuple)) or hasattr(
+        data, "__array__"
+    ):
+        return _in_memory(data, shape, dtype)
+    return Planes(data, shape, dtype)
+
+
+def _in_memory(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> np.ndarray[Any, Any]:
+    try:
+        array = np.asarray(data)
+    except ValueError as error:
+        raise EncodeError(
+            "the planes do not make an array",
+            field="data",
+            expected="planes of one shape",
+            actual=str(error),
+            remedy="give every plane the same shape",
+        ) from None
+    if array.dtype.hasobject:
+        raise _holds_objects(array.dtype)
+    announced = (
+        ("shape", None if shape is None else tuple(shape), array.shape),
+        ("dtype", None if dtype is None else np.dtype(dtype), array.dtype),
+    )
+    for field, expected, actual in announced:
+        if expected is not None and actual != expected:
+            raise EncodeError(
+                f"the array has another {field} than announced",
+                field=field,
+                expected=str(expected),
+                actual=str(actual),
+                remedy=f"leave {field}= out: an array tells it",
+            )
+    return array
+
+
+def _holds_objects(dtype: np.dtype[Any]) -> EncodeError:
+    return EncodeError(
+        "arrays of Python objects cannot be stored",
+        field="dtype",
+        expected="a numeric dtype",
+        actual=str(dtype),
+        remedy="convert it first: array.astype(float)",
     )
 
 
@@ -90,13 +157,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
         self.dtype: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
         if self.dtype.hasobject:
-            raise EncodeError(
-                "arrays of Python objects cannot be stored",
-                field="dtype",
-                expected="a numeric dtype",
-                actual=str(self.dtype),
-                remedy="convert it first: array.astype(float)",
-            )
+            raise _holds_objects(self.dtype)
         self.plane_shape: tuple[int, ...] = _last(self.shape, plane_ndim)
         self._data = data
         self._fingerprint: str | None = None
@@ -182,7 +243,7 @@ def _last(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
 def _split(slab: np.ndarray[Any, Any], plane_ndim: int) -> Iterator[np.ndarray[Any, Any]]:
     """The planes of a slab in C order, as views."""
     for index in np.ndindex(*slab.shape[: slab.ndim - plane_ndim]):
-        yield slab[index]
+        yield slab[(*index, ...)]  # with the dots always an array, of the same dtype
 
 
 def _slabs(data: Any, leading: int) -> Iterator[Any]:

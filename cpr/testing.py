@@ -111,7 +111,8 @@ class FormatTests:
     def test_is_a_frozen_dataclass_of_json_values(self) -> None:
         """Fields go into records: JSON values under names that cpr does not use itself."""
         assert dataclasses.is_dataclass(self.format)
-        assert type(self.format).__dataclass_params__.frozen  # type: ignore[attr-defined]
+        params: Any = vars(type(self.format))["__dataclass_params__"]
+        assert params.frozen
         assert not _OWN_NAMES & {field.name for field in dataclasses.fields(self.format)}
         for data in self.samples:
             json.dumps(dataclasses.asdict(self.described(data)))
@@ -180,9 +181,9 @@ class FormatTests:
             format = self.described(data)
             if not isinstance(format, RegionReader) or not getattr(data, "ndim", 0):
                 continue
-            file = SeekableBytes(self.encoded(data))
+            encoded = self.encoded(data)
             for region in (slice(None), slice(0, 1), slice(0, 0)):
-                assert self.equal(format.decode_region(file, region), data[region])
+                assert self.equal(format.decode_region(SeekableBytes(encoded), region), data[region])
 
     def test_what_it_cannot_hold_is_refused(self) -> None:
         """A FormatError (EncodeError) that says what and why."""

@@ -15,9 +15,9 @@ import asyncio
 import contextlib
 import random
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
 FAULTS = (
@@ -34,8 +34,15 @@ FAULTS = (
     "cut body",  # fewer bytes than Content-Length says
 )
 
-_CODES = {"500": "InternalError", "503": "SlowDown", "403": "AccessDenied", "412": "PreconditionFailed"}
-_REASONS = {"500": "Internal Server Error", "503": "Service Unavailable", "403": "Forbidden", "412": "Precondition Failed"}
+DELAY_SECONDS = 0.5
+
+# Status: the reason in the first line, S3's code in the body.
+_ANSWERS = {
+    "500": ("Internal Server Error", "InternalError"),
+    "503": ("Service Unavailable", "SlowDown"),
+    "403": ("Forbidden", "AccessDenied"),
+    "412": ("Precondition Failed", "PreconditionFailed"),
+}
 
 
 @dataclass
@@ -119,7 +126,7 @@ class FaultProxy:
 
     # ---- running
 
-    def __enter__(self) -> FaultProxy:
+    def __enter__(self) -> Self:
         started = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
         self._thread.start()
@@ -165,25 +172,24 @@ class FaultProxy:
                 self.broken.append(f"{kind}: {fault}")
         if fault == "cut before":
             return False
-        if fault in _CODES:
+        if fault in _ANSWERS:
             writer.write(_error(fault, request))
             await writer.drain()
             return True
         if fault == "delay":
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(DELAY_SECONDS)
         if fault == "flip request":
             request = request.flipped()
         response, raw_head = await self._forward(request)
         if fault == "cut after":
             return False
-        head = request.first.startswith("HEAD ")
         if fault == "flip response":
             response = response.flipped()
         full = len(response.body)
-        if fault in ("short", "cut body") and not head:
+        if fault in ("short", "cut body"):
             response.body = response.body[: full // 2]
         self.response_bytes += len(response.body)
-        if head:
+        if not full:  # HEAD's answer tells the length of a body that is not there
             writer.write(raw_head)
         elif fault == "short":
             writer.write(response.encode(len(response.body)))
@@ -243,18 +249,11 @@ async def _read_body(reader: asyncio.StreamReader, message: Message) -> bytes:
 
 
 def _error(status: str, request: Message) -> bytes:
-    body = f"<?xml version='1.0'?><Error><Code>{_CODES[status]}</Code><Message>broken on purpose</Message></Error>"
+    reason, code = _ANSWERS[status]
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>broken on purpose</Message></Error>"
     if request.first.startswith("HEAD "):
         body = ""
-    head = f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/xml\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return (head + body).encode()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether a condition came true in time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.01)
-    return condition()

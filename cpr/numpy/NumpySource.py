@@ -1,0 +1,20 @@
+"""NPY files as input."""
+
+from __future__ import annotations
+
+from cpr.numpy.npy import NPY
+from cpr.registry import register
+from cpr.Source import Source
+
+__all__ = ["NumpySource"]
+
+
+@register
+class NumpySource(Source):
+    """An NPY file that somebody else wrote.
+
+    >>> cpr.NumpySource.from_path("s3://bucket/raw/kernel.npy").get_name()
+    'kernel'
+    """
+
+    format_class = NPY

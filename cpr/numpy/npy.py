@@ -1,0 +1,171 @@
+"""The NPY format: a header with shape and dtype, then the elements.
+
+Source: NEP 1, https://numpy.org/neps/nep-0001-npy-format.html. Written in version 1.0, in C order and
+native byte order; read in any order and byte order. Pickled objects are neither written nor read.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cpr.arrays import Planes, hash_array
+from cpr.errors import CprError, DecodeError, EncodeError
+from cpr.format import ReadableFile, Region, WritableFile
+from cpr.regions import Selection
+
+__all__ = ["NPY"]
+
+_PIECE_BYTES = 8 << 20
+# numpy refuses longer ones as well: they are parsed as Python literals.
+_MAX_HEADER = 10_000
+_READERS: dict[tuple[int, int], Any] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+@dataclass(frozen=True)
+class NPY:
+    """Arrays as NPY files: any shape, 0-d included; any dtype without Python objects."""
+
+    extensions: ClassVar[tuple[str, ...]] = (".npy",)
+
+    def fingerprint(self, data: np.ndarray[Any, Any]) -> str:
+        """The content hash of the array (see `cpr.arrays`)."""
+        return hash_array(data)
+
+    def stream(self, data: Any) -> Planes:
+        """The array as a stream of planes."""
+        return Planes.of(data)
+
+    def encode(self, data: Any, file: WritableFile) -> None:
+        """Write header and elements, plane by plane."""
+        planes = Planes.of(data)
+        file.write(_header(planes.dtype, planes.shape))
+        for plane in planes:
+            if plane.nbytes:
+                file.write(plane.reshape(-1).view(np.uint8).data)
+
+    def decode(self, file: ReadableFile) -> np.ndarray[Any, Any]:
+        """The array, in native byte order and writable; memory for it is taken once.
+
+        Raises DecodeError for what is not an NPY file, holds objects, or is longer or shorter than
+        its header says.
+        """
+        shape, fortran_order, dtype = _read_header(file)
+        array = np.empty(shape, dtype)
+        elements = array.reshape(-1).view(np.uint8) if array.nbytes else np.empty(0, np.uint8)
+        for start in range(0, array.nbytes, _PIECE_BYTES):
+            piece = elements[start : start + _PIECE_BYTES]
+            if _fill(file, piece.data) != piece.nbytes:
+                raise _bad("the file ends early", f"{array.nbytes} bytes of elements", "fewer")
+            file.release(file.tell())
+        if fortran_order:
+            array = array.reshape(shape[::-1]).transpose()
+        return _native(array)
+
+    def decode_region(self, file: ReadableFile, region: Region) -> np.ndarray[Any, Any]:
+        """The part of the array that `region` selects; reads the rows it touches, no others."""
+        shape, fortran_order, dtype = _read_header(file)
+        if fortran_order:
+            file.seek(0)
+            part: np.ndarray[Any, Any] = self.decode(file)[region]
+            return part
+        start = file.tell()
+        chosen = Selection.of(region, shape)
+        result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
+        if result.size:
+            # Everything after the last axis that is cut lies together in the file.
+            cut = [i for i, r in enumerate(chosen.ranges) if r != range(shape[i])]
+            axis = cut[-1] if cut else 0
+            rows = math.prod(shape[axis + 1 :])
+            along = chosen.ranges[axis] if shape else range(1)
+            first, last = min(along), max(along)
+            for at, position in zip(np.ndindex(*result.shape[:axis]), chosen.positions(axis), strict=True):
+                offset = 0
+                for extent, p in zip(shape, (*position, first), strict=False):
+                    offset = offset * extent + p
+                buffer = np.empty((last - first + 1, rows), dtype)
+                file.seek(start + offset * rows * dtype.itemsize)
+                if _fill(file, buffer.reshape(-1).view(np.uint8).data) != buffer.nbytes:
+                    raise _bad("the file ends early", f"{buffer.nbytes} bytes of elements", "fewer")
+                picked = buffer[np.arange(len(along)) * along.step + (along.start - first)]
+                result[at] = picked.reshape(result.shape[axis:])
+        return _native(result.reshape(chosen.shape))
+
+
+def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    try:
+        np.lib.format.write_array_header_1_0(header, description)
+    except (ValueError, UnicodeError) as error:
+        raise _cannot_hold(dtype) from error
+    if header.tell() > _MAX_HEADER:
+        raise _cannot_hold(dtype)
+    return header.getvalue()
+
+
+def _cannot_hold(dtype: np.dtype[Any]) -> EncodeError:
+    return EncodeError(
+        "an NPY header cannot hold this dtype",
+        field="dtype",
+        expected=f"a description of up to {_MAX_HEADER} characters, names in Latin-1",
+        actual=str(dtype)[:200],
+        remedy="give the fields fewer or shorter names",
+    )
+
+
+def _read_header(file: ReadableFile) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and dtype; the file is left at the first element and has exactly theirs to come."""
+    try:
+        version = np.lib.format.read_magic(file)
+        if version not in _READERS:
+            raise _bad("another version of the format", "1.0 or 2.0", ".".join(map(str, version)))
+        shape, fortran_order, dtype = _READERS[version](file, max_header_size=_MAX_HEADER)
+    except CprError:
+        raise
+    except Exception as error:
+        # numpy parses the header as Python literals: a damaged one fails in many ways.
+        raise _bad("not an NPY file", "a magic string and a header", ascii(str(error))[:200]) from error
+    if dtype.hasobject:
+        raise _bad("the array holds Python objects, which are never unpickled", "a plain dtype", str(dtype))
+    if any(type(extent) is not int or extent < 0 for extent in shape):
+        raise _bad("no such shape", "integers from 0 on", ascii(shape)[:200])
+    position = file.tell()
+    there = file.seek(0, os.SEEK_END) - position
+    file.seek(position)
+    nbytes = math.prod(shape) * dtype.itemsize
+    if there != nbytes:
+        raise _bad("size and header disagree", f"{nbytes} bytes for {dtype} {shape}", f"{there} bytes")
+    return shape, fortran_order, dtype
+
+
+def _fill(file: ReadableFile, view: memoryview) -> int:
+    """Read until the view is full or the file ends."""
+    done = 0
+    while done < view.nbytes:
+        count = file.readinto(view[done:])
+        if not count:
+            break
+        done += count
+    return done
+
+
+def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _bad(problem: str, expected: str, actual: str) -> DecodeError:
+    return DecodeError(
+        problem,
+        expected=expected,
+        actual=actual,
+        remedy="restore the file, or write it with numpy.save(..., allow_pickle=False)",
+    )

@@ -1,0 +1,72 @@
+"""Which elements of an array a region selects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from cpr.errors import FormatError
+
+__all__ = ["Selection"]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A region of an array of known shape, axis by axis.
+
+    Attributes:
+        ranges: the selected positions along each axis of the array.
+        dropped: whether an axis was selected by an integer and is not in the result.
+
+    >>> Selection.of((2, slice(None, None, 2)), (4, 6)).shape
+    (3,)
+    """
+
+    ranges: tuple[range, ...]
+    dropped: tuple[bool, ...]
+
+    @classmethod
+    def of(cls, region: Any, shape: tuple[int, ...]) -> Selection:
+        """What `array[region]` means for an array of this shape: integers, slices and one `...`.
+
+        Raises FormatError for anything else, and for integers beyond the array.
+        """
+        index = region if isinstance(region, tuple) else (region,)
+        if sum(item is Ellipsis for item in index) == 1:
+            at = next(i for i, item in enumerate(index) if item is Ellipsis)
+            index = (*index[:at], *(slice(None),) * (len(shape) - len(index) + 1), *index[at + 1 :])
+        if len(index) > len(shape):
+            raise _bad(region, shape)
+        index = (*index, *(slice(None),) * (len(shape) - len(index)))
+        ranges = []
+        for item, extent in zip(index, shape, strict=True):
+            if isinstance(item, slice):
+                ranges.append(range(extent)[item])
+                continue
+            try:
+                at = range(extent)[item]
+            except (IndexError, TypeError):
+                raise _bad(region, shape) from None
+            ranges.append(range(at, at + 1))
+        return cls(tuple(ranges), tuple(not isinstance(item, slice) for item in index))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result."""
+        return tuple(len(r) for r, drop in zip(self.ranges, self.dropped, strict=True) if not drop)
+
+    def positions(self, axes: int) -> Iterator[tuple[int, ...]]:
+        """The selected positions along the first `axes` axes, in the order of the result."""
+        return product(*self.ranges[:axes])
+
+
+def _bad(region: Any, shape: tuple[int, ...]) -> FormatError:
+    return FormatError(
+        "no such region",
+        field="region",
+        expected=f"integers and slices within shape {shape}",
+        actual=repr(region),
+        remedy="write it as numpy's basic indexing does: np.s_[3, 10:20]",
+    )
