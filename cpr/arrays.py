@@ -171,6 +171,11 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         return cls(data, plane_ndim=plane_ndim)
 
     @property
+    def array(self) -> np.ndarray[Any, Any] | None:
+        """The array, if it is in memory whole."""
+        return self._data if type(self._data) is np.ndarray else None
+
+    @property
     def count(self) -> int:
         """How many planes there are; 0 when any axis is empty."""
         return math.prod(self.shape[: len(self.shape) - len(self.plane_shape)])

@@ -1,0 +1,228 @@
+"""How an array lies in a TIFF: pages in C order, and which axes the file says they have."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from cpr.errors import EncodeError
+
+__all__ = ["Flavour", "Layout"]
+
+Flavour = Literal["imagej", "ome", "plain", "empty"]
+
+IMAGEJ_AXES = "TZCYXS"
+_OME_DTYPES = {
+    "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64", "complex64", "complex128",
+}  # fmt: skip
+_DTYPES = _OME_DTYPES | {"int64", "uint64", "float16"}
+# What a classic TIFF can hold, less room for directories and for pixels that grow when compressed.
+_CLASSIC_BYTES = (1 << 32) - (1 << 26)
+_PAGE_OVERHEAD = 2048
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Shape, dtype and axes of an array, and how they are told in the file.
+
+    Attributes:
+        flavour: "imagej", "ome", "plain" for dtypes that neither can hold, "empty" for no elements.
+        shape: of the array.
+        dtype: of the array.
+        file_axes: letters of the file's axes, ending in YX or YXS.
+        file_shape: extents along them; the same number of elements in the same order.
+    """
+
+    flavour: Flavour
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    file_axes: str
+    file_shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        axes: str | None,
+        imagej: bool | None = None,
+        ome: bool = False,
+        growth: float = 1.0,
+    ) -> Self:
+        """Decide how to write an array.
+
+        Args:
+            shape: of the array.
+            dtype: of the array, in native byte order.
+            axes: one letter per axis, ending in YX or YXS; None for the usual ones.
+            imagej: True and False ask for ImageJ TIFF and OME-TIFF; None takes ImageJ where it can.
+            ome: whether nothing but OME-TIFF will do.
+            growth: how much larger than the pixels the compressed pixels may become.
+
+        Raises EncodeError for a dtype that TIFF cannot hold, for axes that do not fit the shape, and
+        where the flavour that was asked for cannot hold the array.
+        """
+        if dtype.name not in _DTYPES | {"bool"}:
+            raise EncodeError(
+                "TIFF cannot hold this dtype",
+                field="dtype",
+                expected=f"bool, {', '.join(sorted(_DTYPES))}",
+                actual=str(dtype)[:80],
+                remedy="convert the array, such as with array.astype('float32'), or use a NumpyTarget",
+            )
+        letters = _checked_axes(axes, shape) if axes is not None else _usual_axes(shape, dtype)
+        if math.prod(shape) == 0:
+            return cls("empty", shape, dtype, "YX", (1, 1))
+        file_axes, file_shape = _folded(letters, shape)
+        layout = cls("plain", shape, dtype, file_axes, file_shape)
+        flavour = layout._chosen(imagej, ome, growth)
+        if flavour == "plain" and axes is not None:
+            return cls(flavour, shape, dtype, letters, shape)
+        return cls(flavour, shape, dtype, file_axes, file_shape)
+
+    def _chosen(self, imagej: bool | None, ome: bool, growth: float) -> Flavour:
+        reason = self._not_imagej(growth, asked=bool(imagej))
+        if imagej and not ome:
+            if reason is not None:
+                raise EncodeError(
+                    "ImageJ TIFF cannot hold this array",
+                    field=reason[0],
+                    expected=reason[1],
+                    actual=reason[2],
+                    remedy=reason[3],
+                )
+            return "imagej"
+        if imagej is None and not ome and reason is None:
+            return "imagej"
+        if self.stored_dtype.name in _OME_DTYPES:
+            return "ome"
+        if ome:
+            raise EncodeError(
+                "OME-TIFF cannot hold this dtype",
+                field="dtype",
+                expected=", ".join(sorted(_OME_DTYPES)),
+                actual=str(self.dtype),
+                remedy="convert the array, such as with array.astype('float32'), or name the file .tif",
+            )
+        return "plain"
+
+    def _not_imagej(self, growth: float, asked: bool) -> tuple[str, str, str, str] | None:
+        """Why ImageJ cannot hold the array: field, expected, actual, remedy."""
+        leave = "leave out imagej=True: OME-TIFF holds it"
+        name = self.stored_dtype.name
+        # ImageJ shifts signed integers to show them, so they are not its own choice.
+        dtypes = ("uint8", "uint16", "float32", *(("int16",) if asked else ()))
+        if name not in dtypes:
+            expected = f"bool, {', '.join(dtypes)}"
+            return "dtype", expected, str(self.dtype), f"array.astype('float32'), or {leave}"
+        order = [IMAGEJ_AXES.find(letter) for letter in self.file_axes]
+        if order != sorted(order) or order[0] < 0:
+            return "axes", f"axes in the order {IMAGEJ_AXES}", self.file_axes, f"transpose it, or {leave}"
+        if self.samples > 1 and (name, self.samples) != ("uint8", 3):
+            actual = f"{self.samples} samples of {name}"
+            return "axes", "RGB colours of uint8", actual, f"make C an axis before Y, or {leave}"
+        if self.needs_bigtiff(growth):
+            return "shape", "less than 4 GiB", f"{self.nbytes} bytes", leave
+        return None
+
+    def needs_bigtiff(self, growth: float) -> bool:
+        """Whether offsets may not fit into 32 bits."""
+        return self.nbytes * growth + self.count * _PAGE_OVERHEAD >= _CLASSIC_BYTES
+
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Of the pixels in the file: a bool mask is stored as uint8, 0 and 255."""
+        return np.dtype("uint8") if self.dtype == np.bool_ else self.dtype
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether the last axis is that of interleaved colours."""
+        return self.file_axes.endswith("S")
+
+    @property
+    def samples(self) -> int:
+        """Interleaved values per pixel."""
+        return self.file_shape[-1] if self.has_samples else 1
+
+    @property
+    def page_ndim(self) -> int:
+        """How many trailing axes of the file's make a page."""
+        return 3 if self.has_samples else 2
+
+    @property
+    def page_shape(self) -> tuple[int, ...]:
+        """(Y, X) or (Y, X, S)."""
+        return self.file_shape[-self.page_ndim :]
+
+    @property
+    def count(self) -> int:
+        """How many pages."""
+        return math.prod(self.file_shape[: -self.page_ndim])
+
+    @property
+    def plane_ndim(self) -> int:
+        """How many trailing axes of the array make a page."""
+        return min(len(self.shape), self.page_ndim)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the pixels, not compressed."""
+        return math.prod(self.file_shape) * self.stored_dtype.itemsize
+
+
+def _usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+    """TZCYX from the right, as ImageJ does, for 3 axes ZYX; colours last where they look like it."""
+    ndim = len(shape)
+    if ndim < 2:
+        return "YX"[2 - ndim :]
+    colours = ndim > 2 and shape[-1] in {3, 4} and shape[-2] > 4 and dtype.name in {"uint8", "uint16"}
+    page = "YXS" if colours else "YX"
+    leading = ndim - len(page)
+    usual = {0: "", 1: "Z", 2: "ZC", 3: "TZC"}.get(leading)
+    return (usual if usual is not None else "QPONMLKJIHGFEDBA"[: leading - 3] + "TZC") + page
+
+
+def _checked_axes(axes: str, shape: tuple[int, ...]) -> str:
+    # Colours that are called channels, but lie within the pixels.
+    letters = axes[:-1] + "S" if axes.endswith("YXC") else axes
+    if len(axes) != len(shape) or len(set(letters)) != len(letters):
+        raise EncodeError(
+            "axes and shape do not fit",
+            field="metadata['axes']",
+            expected=f"one letter, each different, for each of the {len(shape)} axes of shape {shape}",
+            actual=repr(axes),
+            remedy="give the axes of this array: metadata={..., 'axes': 'ZYX'}, or leave them out",
+        )
+    if len(shape) > 1 and not letters.endswith(("YX", "YXS")):
+        raise EncodeError(
+            "the pages of a TIFF are planes of Y and X",
+            field="metadata['axes']",
+            expected="axes that end in YX, or in YXS for interleaved colours",
+            actual=repr(axes),
+            remedy="bring them there: numpy.moveaxis(array, ...)",
+        )
+    return letters
+
+
+def _folded(axes: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+    """Axes and extents with nothing but T, Z and C before YX(S): others take a free letter, or join."""
+    if len(shape) < 2:
+        return "YX", (1,) * (2 - len(shape)) + shape
+    page = 3 if axes.endswith("S") else 2
+    free = [letter for letter in "TCZ" if letter not in axes]
+    letters: list[str] = []
+    extents: list[int] = []
+    pending = 1  # extent of leading axes that found no letter: they join the next one
+    for letter, extent in zip(axes[:-page], shape, strict=False):
+        if letter in "TZC" or free:
+            letters.append(letter if letter in "TZC" else free.pop(0))
+            extents.append(extent * pending)
+            pending = 1
+        elif letters:
+            extents[-1] *= extent
+        else:
+            pending *= extent
+    return "".join(letters) + axes[-page:], (*extents, *shape[-page:])

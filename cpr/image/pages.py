@@ -1,0 +1,102 @@
+"""Where the pages of a TIFF are: its chain of directories, or the index that cpr puts at the end.
+
+A TIFF's directories (IFDs) are a linked list, each behind the pixels of the one before, so the last
+page of a thousand is a thousand requests away. Files of cpr's therefore end in an index that other
+programs do not see, for nothing in the file points to it: one offset (8 bytes, little-endian) for each
+page, then their number (8 bytes) and a mark (8 bytes).
+
+Source of the structures: TIFF 6.0 (https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf) and
+BigTIFF (http://bigtiff.org).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+
+from cpr.errors import DecodeError
+from cpr.format import ReadableFile
+
+__all__ = ["bad_tiff", "directories", "index", "indexed"]
+
+_MARK = b"cprpages"
+
+
+def index(offsets: list[int]) -> bytes:
+    """The index of a file's pages."""
+    return struct.pack(f"<{len(offsets)}Q", *offsets) + struct.pack("<Q", len(offsets)) + _MARK
+
+
+def indexed(file: ReadableFile, page: int) -> int | None:
+    """Offset of a page's directory, as the file's index has it; None for a file without one."""
+    end = file.seek(0, os.SEEK_END)
+    if end < 32:
+        return None
+    file.seek(end - 16)
+    count, mark = struct.unpack("<Q8s", file.read(16))
+    if mark != _MARK or not 0 <= page < count <= end // 8:
+        return None
+    file.seek(end - 16 - 8 * (count - page))
+    (offset,) = struct.unpack("<Q", file.read(8))
+    return int(offset)
+
+
+def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
+    """Offset of every page's directory in order, with that of the next (0 after the last).
+
+    Raises DecodeError where the chain leaves the file or runs in circles: a file that was cut.
+    """
+    end = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    order, pointer, tag, head = _structure(file.read(16))
+    offset = struct.unpack_from(order + pointer, head)[0]
+    seen = set()
+    while offset:
+        following = _next(file, offset, end, order, pointer, tag)
+        if offset in seen:
+            raise bad_tiff("its directories run in circles", "a chain that ends", f"offset {offset} again")
+        seen.add(offset)
+        yield offset, following
+        offset = following
+
+
+def _structure(head: bytes) -> tuple[str, str, int, bytes]:
+    """Byte order, format of a pointer, size of a tag, and the bytes of the first pointer."""
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is not None and len(head) >= 8:
+        version = struct.unpack_from(order + "H", head, 2)[0]
+        if version == 42:
+            return order, "I", 12, head[4:]
+        if version == 43 and len(head) == 16:
+            return order, "Q", 20, head[8:]
+    raise bad_tiff("not a TIFF file", "II or MM, and 42 or 43", ascii(head[:4]))
+
+
+def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int) -> int:
+    count_format = order + ("H" if pointer == "I" else "Q")
+    count_size = struct.calcsize(count_format)
+    cut = bad_tiff("the file is cut", f"a directory at byte {offset}", f"{end} bytes")
+    if offset + count_size > end:
+        raise cut
+    file.seek(offset)
+    count = struct.unpack(count_format, file.read(count_size))[0]
+    position = offset + count_size + count * tag
+    size = struct.calcsize(pointer)
+    if not 0 < count <= 4096 or position + size > end:
+        raise cut
+    file.seek(position)
+    following = struct.unpack(order + pointer, file.read(size))[0]
+    if following and following + count_size > end:
+        raise bad_tiff("the file is cut", f"a directory at byte {following}", f"{end} bytes")
+    return int(following)
+
+
+def bad_tiff(problem: str, expected: str, actual: str) -> DecodeError:
+    """What to raise for a file that cannot be read."""
+    return DecodeError(
+        problem,
+        expected=expected,
+        actual=actual,
+        remedy="restore the file, or write it again with the program it comes from",
+    )

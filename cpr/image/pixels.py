@@ -1,0 +1,294 @@
+"""Pixels out of a TIFF: all of them, page by page, or those of a region."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from cpr.errors import CprError
+from cpr.format import ReadableFile, Region
+from cpr.image.layout import Layout
+from cpr.image.pages import bad_tiff, directories, indexed
+from cpr.regions import Selection
+
+__all__ = ["opened", "read_layout", "read_region", "read_series", "series_of", "workers"]
+
+Array = np.ndarray[Any, Any]
+
+# tifffile reports on files it finds odd; what matters is raised here.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+# No codec makes more of a byte than this; a file that claims more is a bomb. Deflate's bound is 1032
+# (https://zlib.net/zlib_tech.html), LZW's codes of 12 bits stand for up to 4096 bytes, Zstandard's
+# blocks of 128 KiB may take 4 bytes; the others are asked for generously.
+_EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
+_EXPANSION_OTHER = 33_000
+_SMALL = 1 << 20
+
+
+def workers() -> int:
+    """How many threads compress and decompress a page."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+@contextmanager
+def opened(file: ReadableFile) -> Iterator[tifffile.TiffFile]:
+    """The file as tifffile sees it; whatever tifffile raises of damaged bytes is a DecodeError."""
+    try:
+        file.seek(0)
+        # Files that OME-XML names are never opened: they may be anybody's.
+        with tifffile.TiffFile(file, name="image", _multifile=False) as tiff:  # type: ignore[arg-type]
+            yield tiff
+    except (CprError, MemoryError):
+        raise
+    except Exception as error:
+        raise bad_tiff(
+            "not a TIFF that can be read",
+            "tags and pixels",
+            f"{type(error).__name__}: {ascii(str(error))[:200]}",
+        ) from error
+
+
+def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, ours: bytes) -> Array:
+    """All pixels of a file that holds an array of known layout.
+
+    Pages are read in the order in which they arrive. Where the file begins as cpr writes it (its first
+    description is `ours`), every page is let go once it is decoded.
+    """
+    stored = np.empty(layout.file_shape, layout.stored_dtype)
+    pages = stored.reshape((layout.count, *layout.page_shape))
+    done = 0
+    releasing = False
+    for offset, following in directories(file):
+        page = _page(tiff, offset, done)
+        if done == 0:
+            releasing = _description(page) == ours
+        fits = done < layout.count and page.shape == layout.page_shape and page.dtype == layout.stored_dtype
+        if not fits:
+            if releasing:
+                raise bad_tiff(
+                    "another image",
+                    f"{layout.count} pages of {layout.page_shape}",
+                    f"{page.shape} at page {done}",
+                )
+            # Somebody wrote the file again in another way; what it holds may still be the same.
+            return _reshaped(read_series(file, tiff), layout)
+        _refuse_bombs(page, page.nbytes, file)
+        page.asarray(out=pages[done], maxworkers=workers())
+        if releasing and following > offset:
+            file.release(following)
+        done += 1
+    if done < layout.count:
+        if not releasing:
+            return _reshaped(read_series(file, tiff), layout)
+        raise bad_tiff("pages are missing", f"{layout.count} pages", f"{done}")
+    return stored
+
+
+def _reshaped(array: Array, layout: Layout) -> Array:
+    if array.dtype != layout.stored_dtype or array.size != math.prod(layout.file_shape):
+        expected = f"{layout.stored_dtype} {layout.file_shape}"
+        raise bad_tiff("another image", expected, f"{array.dtype} {array.shape}")
+    return array.reshape(layout.file_shape)
+
+
+def read_series(file: ReadableFile, tiff: tifffile.TiffFile) -> Array:
+    """The first image of a file of any origin."""
+    series = series_of(file, tiff)
+    _refuse_bombs(series.keyframe, series.nbytes, file)
+    array: Array = series.asarray(maxworkers=workers())
+    return array
+
+
+def series_of(file: ReadableFile, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    """The first image of a file. Raises DecodeError where pages of it are missing."""
+    # tifffile stops silently where the chain is broken.
+    for _ in directories(file):
+        pass
+    series = tiff.series[0]
+    if tiff.is_ome and series.kind != "ome":
+        raise bad_tiff(
+            "OME-XML that does not describe this file", "all planes in this file", "other files, or none"
+        )
+    pages = [page for page in series.pages if page is not None]
+    if len(pages) < len(series.pages):
+        raise bad_tiff("pages are missing", f"{len(series.pages)} pages", f"{len(pages)}")
+    size = file.seek(0, os.SEEK_END)
+    for page in pages:
+        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
+            if offset + count > size:
+                raise bad_tiff("the file is cut", f"pixels up to byte {offset + count}", f"{size} bytes")
+    return series
+
+
+def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, layout: Layout | None) -> Array:
+    """The pixels of a region; fetches the strips or tiles that it touches, and no other page.
+
+    Args:
+        file: where the bytes are.
+        tiff: the same, opened.
+        region: of the array.
+        layout: of an array that cpr wrote, where the pages' index leads; None for any other file.
+    """
+    if layout is not None:
+        shape, page_ndim, dtype = layout.shape, layout.plane_ndim, layout.stored_dtype
+        first = _page(tiff, _offset(file, 0), 0)
+        if first.shape != layout.page_shape or first.dtype != dtype:
+            raise bad_tiff("another image", f"pages of {layout.page_shape}", f"{first.shape}")
+        page_shape = layout.page_shape
+
+        def page_at(number: int) -> Any:
+            return first if number == 0 else _page(tiff, _offset(file, number), number)
+
+    else:
+        series = series_of(file, tiff)
+        if not _is_paged(series):
+            if series.dataoffset is not None:
+                _refuse_bombs(series.keyframe, series.nbytes, file)
+                return _contiguous(file, series, series.dataoffset, region)
+            part: Array = read_series(file, tiff)[region]
+            return part
+        shape, page_ndim, dtype = series.shape, series.keyframe.ndim, series.dtype
+        page_shape = series.keyframe.shape
+
+        def page_at(number: int) -> Any:
+            return series.pages[number]
+
+    chosen = Selection.of(region, shape)
+    leading = len(shape) - page_ndim
+    result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
+    if result.size == 0:
+        return result.reshape(chosen.shape)
+    within = chosen.ranges[leading:]
+    rows = ((range(1),) * (len(page_shape) - page_ndim) + within) if layout is not None else within
+    for at, position in zip(np.ndindex(*result.shape[:leading]), chosen.positions(leading), strict=True):
+        number = 0
+        for extent, p in zip(shape, position, strict=False):
+            number = number * extent + p
+        page = page_at(number)
+        if page is None or page.shape != page_shape:
+            raise bad_tiff("a page is missing", f"page {number} of {page_shape}", "none")
+        _refuse_bombs(page, page.nbytes, file)
+        result[at] = _part(file, page, rows).reshape(result.shape[leading:])
+    return result.reshape(chosen.shape)
+
+
+def _is_paged(series: tifffile.TiffPageSeries) -> bool:
+    """Whether the array is its pages, one after another."""
+    page = series.keyframe
+    leading = len(series.shape) - page.ndim
+    return (
+        leading >= 0
+        and tuple(series.shape[leading:]) == page.shape
+        and len(series.pages) == math.prod(series.shape[:leading])
+    )
+
+
+def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int, region: Region) -> Array:
+    """A region of pixels that lie together, not compressed: rows of it, one request each."""
+    chosen = Selection.of(region, series.shape)
+    dtype = np.dtype(series.parent.byteorder + series.dtype.char) if series.parent else series.dtype
+    result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
+    leading = max(0, len(series.shape) - 2)
+    row = math.prod(series.shape[leading + 1 :])
+    if result.size:
+        rows = chosen.ranges[leading]
+        low, high = min(rows), max(rows)
+        for at, position in zip(np.ndindex(*result.shape[:leading]), chosen.positions(leading), strict=True):
+            number = 0
+            for extent, p in zip(series.shape, (*position, low), strict=False):
+                number = number * extent + p
+            file.seek(start + number * row * dtype.itemsize)
+            buffer = np.frombuffer(file.read((high - low + 1) * row * dtype.itemsize), dtype)
+            plane = buffer.reshape((high - low + 1, *series.shape[leading + 1 :]))
+            picked = plane[np.arange(len(rows)) * rows.step + (rows.start - low)]
+            for axis, along in enumerate(chosen.ranges[leading + 1 :], 1):
+                picked = np.take(picked, along, axis)
+            result[at] = picked
+    native: Array = result.astype(dtype.newbyteorder("="), copy=False)
+    return native.reshape(chosen.shape)
+
+
+def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
+    """Some rows and columns of a page, from the strips or tiles that hold them."""
+    keyframe = page.keyframe
+    if keyframe.planarconfig == 2 or keyframe.imagedepth > 1 or len(page.shape) not in {2, 3}:
+        whole: Array = page.asarray()
+        return whole[np.ix_(*ranges)]
+    height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
+    across = math.ceil(page.shape[1] / width)
+    rows, columns = ranges[0], ranges[1]
+    low, high = min(rows), max(rows)
+    left, right = min(columns), max(columns)
+    area = np.zeros((high - low + 1, right - left + 1, *page.shape[2:]), page.dtype)
+    for band in range(low // height, high // height + 1):
+        for column in range(left // width, right // width + 1):
+            piece = _segment(file, page, band * across + column)
+            if piece is None:
+                continue
+            top, start = band * height, column * width
+            y0, y1 = max(low, top), min(high + 1, top + piece.shape[0])
+            x0, x1 = max(left, start), min(right + 1, start + piece.shape[1])
+            cut = piece[y0 - top : y1 - top, x0 - start : x1 - start]
+            area[y0 - low : y1 - low, x0 - left : x1 - left] = cut.reshape(*cut.shape[:2], *page.shape[2:])
+    for axis, along in enumerate(ranges):
+        first = min(along) if axis < 2 else 0
+        area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
+    return area
+
+
+def _segment(file: ReadableFile, page: Any, number: int) -> Array | None:
+    """One strip or tile as (Y, X, S); None for one of zeros that is not stored."""
+    offset, count = page.dataoffsets[number], page.databytecounts[number]
+    if count == 0:
+        return None
+    file.seek(offset)
+    data = file.read(count)
+    if len(data) < count:
+        raise bad_tiff(
+            "the file is cut", f"pixels up to byte {offset + count}", f"{offset + len(data)} bytes"
+        )
+    decoded, _, shape = page.decode(
+        data, number, jpegtables=page.jpegtables, jpegheader=page.keyframe.jpegheader
+    )
+    if decoded is None:
+        return None
+    piece: Array = decoded[0, : shape[1], : shape[2]]
+    return piece
+
+
+def _offset(file: ReadableFile, number: int) -> int:
+    known = indexed(file, number)
+    if known is not None:
+        return known
+    for count, (offset, _) in enumerate(directories(file)):
+        if count == number:
+            return offset
+    raise bad_tiff("a page is missing", f"page {number}", "fewer pages")
+
+
+def _page(tiff: tifffile.TiffFile, offset: int, number: int) -> tifffile.TiffPage:
+    tiff.filehandle.seek(offset)
+    return tifffile.TiffPage(tiff, index=number)
+
+
+def _description(page: tifffile.TiffPage) -> bytes:
+    tag = page.tags.get(270)
+    value = "" if tag is None else tag.value
+    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+
+
+def _refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
+    size = file.seek(0, os.SEEK_END)
+    limit = _EXPANSION.get(int(page.keyframe.compression), _EXPANSION_OTHER) * size + _SMALL
+    if nbytes > limit:
+        raise bad_tiff(
+            "it claims more pixels than its bytes can hold", f"at most {limit} bytes", f"{nbytes} bytes"
+        )

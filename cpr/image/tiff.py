@@ -1,0 +1,261 @@
+"""The TIFF format: numpy arrays as ImageJ TIFF, OME-TIFF or, for what neither holds, plain TIFF."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import IO, Any, ClassVar, Literal, Self, cast
+
+import numpy as np
+import tifffile
+
+from cpr.arrays import Planes, hash_array
+from cpr.errors import EncodeError, FormatError
+from cpr.format import ReadableFile, Region, WritableFile
+from cpr.image import pages, pixels
+from cpr.image.describe import FirstPage, first_page
+from cpr.image.foreign import metadata_of
+from cpr.image.layout import Layout
+from cpr.image.Metadata import Metadata
+from cpr.image.window import Window
+
+__all__ = ["Tiff"]
+
+Array = np.ndarray[Any, Any]
+
+# Level 1 takes a third of level 6's time for a few percent more bytes: docs/decisions/tiff.md.
+_LEVELS = {"zlib": (1, range(10)), "zstd": (3, range(1, 23))}
+# Pixels that do not compress become this much larger at most.
+_GROWTH = {None: 1.0, "zlib": 1.001, "zstd": 1.004, "lzw": 1.6}
+
+
+@dataclass(frozen=True)
+class Tiff:
+    """Arrays as TIFF.
+
+    Attributes:
+        compression: "zlib", "zstd", "lzw" or None.
+        level: of zlib (0 to 9, 1 by default) or zstd (1 to 22, 3 by default).
+        predictor: store differences between neighbours, which compress better: smaller and slower.
+        imagej: True for ImageJ TIFF, False for OME-TIFF; None for ImageJ where it can hold the array.
+        ome: whether nothing but OME-TIFF will do, as for names in `.ome.tif`.
+        metadata: axes, unit, spacing, channel names ... (see `cpr.image.Metadata`).
+        resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
+        shape: of the array; set by its data.
+        dtype: of the array; set by its data.
+    """
+
+    extensions: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".ome.tif", ".ome.tiff")
+
+    compression: Literal["zlib", "zstd", "lzw"] | None = "zlib"
+    level: int | None = None
+    predictor: bool = False
+    imagej: bool | None = None
+    ome: bool = False
+    metadata: dict[str, Any] | None = None
+    resolution: tuple[float, float] | None = None
+    shape: tuple[int, ...] | None = None
+    dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.compression not in _GROWTH:
+            raise _bad_option("compression", "'zlib', 'zstd', 'lzw' or None", self.compression)
+        _, levels = _LEVELS.get(self.compression or "", (None, range(0)))
+        if self.level is not None and (type(self.level) is not int or self.level not in levels):
+            expected = f"{levels[0]} to {levels[-1]}" if levels else f"no level with {self.compression}"
+            raise _bad_option("level", expected, self.level)
+        if self.predictor and self.compression is None:
+            raise _bad_option("predictor", "a compression with it", self.predictor)
+        if self.imagej and self.ome:
+            raise _bad_option("imagej", "None or False for OME-TIFF", self.imagej)
+        object.__setattr__(self, "metadata", _json(self.metadata, "metadata") or None)
+        object.__setattr__(self, "resolution", _pair(self.resolution))
+        # Bad sizes and units are found now, not after hours of computing.
+        Metadata.of(self.metadata, self.resolution)
+
+    def fingerprint(self, data: Array) -> str:
+        """The content hash of the array (see `cpr.arrays`)."""
+        return hash_array(data)
+
+    def describe(self, data: Any) -> Self:
+        """This format with the data's shape and dtype. Raises EncodeError for what it cannot hold."""
+        dtype = np.dtype(data.dtype).newbyteorder("=")
+        described = dataclasses.replace(self, shape=tuple(data.shape), dtype=str(dtype))
+        layout = _layout(described, tuple(data.shape), dtype)
+        first_page(layout, Metadata.of(self.metadata, self.resolution), None)
+        return described
+
+    def stream(self, data: Any) -> Planes:
+        """The array as a stream of pages."""
+        shape, dtype = tuple(data.shape), np.dtype(data.dtype).newbyteorder("=")
+        return Planes.of(data, _layout(self, shape, dtype).plane_ndim)
+
+    def encode(self, data: Any, file: WritableFile) -> None:
+        """Write the array page by page; one encoded page is held, no more."""
+        planes = self.stream(data)
+        layout = _layout(self, planes.shape, planes.dtype)
+        content = None if planes.array is None else hash_array(planes.array)
+        first = first_page(layout, Metadata.of(self.metadata, self.resolution), content)
+        window = Window(file)
+        growth = _GROWTH[self.compression]
+        with tifffile.TiffWriter(
+            cast(IO[bytes], window),
+            bigtiff=layout.needs_bigtiff(growth),
+            byteorder="<",
+            ome=False,
+            shaped=False,
+        ) as writer:
+            pending: FirstPage | None = first
+            for plane in planes:
+                if layout.flavour != "empty":
+                    self._write_page(writer, plane, layout, first, pending)
+                    pending = None
+            if layout.flavour == "empty":
+                self._write_page(writer, np.zeros((), layout.dtype), layout, first, pending)
+        window.pass_on()
+        if layout.count > 1:
+            file.write(pages.index(window.holes))
+
+    def _write_page(
+        self,
+        writer: tifffile.TiffWriter,
+        plane: Array,
+        layout: Layout,
+        tags: FirstPage,
+        first: FirstPage | None,
+    ) -> None:
+        page = plane.reshape(layout.page_shape)
+        if layout.dtype == np.bool_:
+            page = page.view(np.uint8) * np.uint8(255)
+        compression: dict[str, Any] = {}
+        if self.compression is not None:
+            default, _ = _LEVELS.get(self.compression, (None, None))
+            level = default if self.level is None else self.level
+            compression = {
+                "compression": self.compression,
+                "compressionargs": None if level is None else {"level": level},
+                "predictor": _predictor(page.dtype) if self.predictor else None,
+                "maxworkers": pixels.workers(),
+            }
+        rgb = layout.samples in {3, 4} and page.dtype.kind == "u"
+        writer.write(
+            page,
+            photometric="rgb" if rgb else "minisblack",
+            planarconfig="contig" if layout.has_samples else None,
+            contiguous=False,
+            metadata=None,
+            description=None if first is None else first.description,
+            extratags=() if first is None else first.extra,
+            software=False if first is None else "cpr",
+            resolution=tags.resolution,
+            resolutionunit=tags.resolution_unit,
+            **compression,
+        )
+
+    def decode(self, file: ReadableFile) -> Array:
+        """The array: in the shape and dtype that were set, or, of a foreign file, its first image.
+
+        Raises DecodeError for what is not a TIFF, was cut, or claims more than its bytes can hold.
+        """
+        layout = self._known_layout()
+        with pixels.opened(file) as tiff:
+            if layout is None:
+                return _native(pixels.read_series(file, tiff))
+            if layout.flavour == "empty":
+                pixels.read_series(file, tiff)
+                return np.empty(layout.shape, layout.dtype)
+            ours = first_page(layout, Metadata.of(self.metadata, self.resolution), None).description
+            stored = pixels.read_layout(file, tiff, layout, ours)
+        return _restored(stored, layout.dtype).reshape(layout.shape)
+
+    def decode_region(self, file: ReadableFile, region: Region) -> Array:
+        """The part of the array that `region` selects; reads the strips it touches."""
+        layout = self._known_layout()
+        if layout is not None and (layout.flavour == "empty" or len(layout.shape) < 2):
+            part: Array = self.decode(file)[region]
+            return part
+        with pixels.opened(file) as tiff:
+            found = pixels.read_region(file, tiff, region, layout)
+        return _native(found) if layout is None else _restored(found, layout.dtype)
+
+    def inspect(self, file: ReadableFile) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
+        """Shape, dtype and metadata of a file of any origin, from its directories alone."""
+        with pixels.opened(file) as tiff:
+            series = pixels.series_of(file, tiff)
+            return tuple(series.shape), np.dtype(series.dtype).newbyteorder("="), metadata_of(tiff, series)
+
+    def _known_layout(self) -> Layout | None:
+        """Of the array that was set; None for a foreign file."""
+        if self.shape is None or self.dtype is None:
+            return None
+        try:
+            return _layout(self, self.shape, np.dtype(self.dtype))
+        except (EncodeError, TypeError, ValueError) as error:
+            found = f"{self.dtype} {self.shape}"
+            raise _bad_option("shape, dtype", "those of an array that TIFF can hold", found) from error
+
+
+def _layout(format: Tiff, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Layout:
+    axes = None if format.metadata is None else Metadata.of(format.metadata, None).axes
+    if format.predictor and dtype != np.bool_ and _predictor(dtype) is None:
+        raise EncodeError(
+            "there is no predictor for this dtype",
+            field="predictor",
+            expected="integers of up to 32 bits, or floats",
+            actual=str(dtype),
+            remedy="leave out predictor=True",
+        )
+    return Layout.of(shape, dtype, axes, format.imagej, format.ome, _GROWTH[format.compression])
+
+
+def _predictor(dtype: np.dtype[Any]) -> int | None:
+    """TIFF's horizontal differencing for integers, its floating point one for floats."""
+    if dtype.kind == "f" and dtype.itemsize in {2, 4, 8}:
+        return 3
+    return 2 if dtype.kind in "iu" and dtype.itemsize <= 4 else None
+
+
+def _restored(stored: Array, dtype: np.dtype[Any]) -> Array:
+    return stored != 0 if dtype == np.bool_ else stored
+
+
+def _native(array: Array) -> Array:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+
+
+def _json(value: Any, field: str) -> Any:
+    """JSON values of what was given; numpy's numbers are Python's."""
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise _bad_option(field, "keys that are text", ", ".join(map(repr, value)))
+        return {key: _json(item, f"{field}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_json(item, f"{field}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _bad_option(field, "a finite number", value)
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise _bad_option(field, "JSON values: text, numbers, lists, dicts", type(value).__name__)
+
+
+def _pair(resolution: Any) -> tuple[float, float] | None:
+    if resolution is None:
+        return None
+    try:
+        x, y = (float(r) for r in resolution)
+    except (TypeError, ValueError):
+        raise _bad_option("resolution", "(x, y) in pixels per unit", resolution) from None
+    return x, y
+
+
+def _bad_option(field: str, expected: str, actual: Any) -> FormatError:
+    return FormatError(
+        "not an option of TIFF",
+        field=field,
+        expected=expected,
+        actual=repr(actual)[:80],
+        remedy="correct it, or leave it out for the default",
+    )
