@@ -1,0 +1,137 @@
+"""Classes by name: how a record says what class a value had, and how that class is found again.
+
+A record is untrusted. A name leads only to classes of modules that this process has imported
+already, or to what the running task's function refers to itself; nothing is imported, and no
+module's `__getattr__` is asked.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import sys
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from cpr.errors import EncodeError, RecordError
+
+__all__ = ["find_class", "find_type", "is_plain", "name_of", "name_of_type"]
+
+_MAX_DEPTH = 20
+_REMEDY = "import the module that defines the class before the result is read"
+
+
+def name_of(cls: type, field: str) -> str:
+    """`module:qualname`. Raises EncodeError for a class inside a function, which has no lasting name."""
+    if "<" in cls.__qualname__:
+        raise EncodeError(
+            "the class is defined inside a function and cannot be found again",
+            field=field,
+            expected="a class at the top of a module, or inside another class",
+            actual=f"{cls.__module__}:{cls.__qualname__}",
+            remedy="move the class to the top of its module",
+        )
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def find_class(name: object, scope: Mapping[str, Any]) -> type:
+    """The class that `name_of` named. Raises RecordError, importing nothing.
+
+    Args:
+        name: `module:qualname`.
+        scope: global names of the running task's function; in a worker that got the function by
+            value, classes of the user's `__main__` are found nowhere else.
+    """
+    if isinstance(name, str) and name.count(":") == 1:
+        module, _, qualname = name.partition(":")
+        loaded = sys.modules.get(module)
+        for names in (vars(loaded) if loaded is not None else {}, scope):
+            found = _walk(names, qualname)
+            if isinstance(found, type) and (found.__module__, found.__qualname__) == (module, qualname):
+                return found
+    raise RecordError(
+        "the record names a class that is not there",
+        field="class",
+        expected="a class of a module that is imported in this process",
+        actual=ascii(name)[:200],
+        remedy=_REMEDY,
+    )
+
+
+def _walk(names: Mapping[str, Any], qualname: str) -> Any:
+    first, *rest = qualname.split(".")
+    found = names.get(first)
+    for part in rest:
+        found = vars(found).get(part) if isinstance(found, type) else None
+    return found
+
+
+def name_of_type(cls: Any, field: str, depth: int = 0) -> Any:
+    """A class, parametrised or not (`Box[list[int]]`), as JSON values.
+
+    A plain class is its name; `origin[args]` is `[origin, [args]]`; a union is `["|", [args]]`.
+    """
+    if depth < _MAX_DEPTH:
+        if cls is None or cls is type(None):
+            return None
+        metadata = getattr(cls, "__pydantic_generic_metadata__", None) or {}
+        origin = metadata.get("origin") or typing.get_origin(cls)
+        args = metadata.get("args") or typing.get_args(cls)
+        if origin in (typing.Union, types.UnionType):
+            return ["|", [name_of_type(arg, field, depth + 1) for arg in args]]
+        if isinstance(origin, type):
+            named = [name_of_type(arg, field, depth + 1) for arg in args]
+            return [name_of(origin, field), named]
+        if isinstance(cls, type):
+            return name_of(cls, field)
+    raise EncodeError(
+        "the type argument of a generic class cannot be named in a record",
+        field=field,
+        expected="a class, a union, or a generic of such",
+        actual=repr(cls)[:200],
+        remedy="derive a class from the generic one, with a name of its own",
+    )
+
+
+def find_type(named: object, scope: Mapping[str, Any], depth: int = 0) -> Any:
+    """What `name_of_type` named. Raises RecordError."""
+    if named is None:
+        return type(None)
+    if isinstance(named, str):
+        return find_class(named, scope)
+    well_formed = isinstance(named, list) and len(named) == 2 and isinstance(named[1], list) and named[1]
+    if not well_formed or depth > _MAX_DEPTH:
+        raise RecordError(
+            "not the name of a class",
+            field="class",
+            expected="module:qualname, or [origin, [arguments]]",
+            actual=ascii(named)[:200],
+            remedy="the record was not written by cpr: delete it, so that its task runs again",
+        )
+    assert isinstance(named, list)
+    args = [find_type(arg, scope, depth + 1) for arg in named[1]]
+    if named[0] == "|":
+        return functools.reduce(operator.or_, args)
+    origin: Any = find_class(named[0], scope)
+    try:
+        return origin[args[0] if len(args) == 1 else tuple(args)]
+    except Exception as error:
+        # Whatever a class says to foreign arguments, the record is at fault.
+        raise RecordError(
+            "the class does not take these type arguments",
+            field="class",
+            expected="the arguments it was stored with",
+            actual=f"{type(error).__name__} from {ascii(named)[:200]}",
+            remedy="delete the record, so that its task runs again",
+        ) from None
+
+
+def is_plain(cls: Any) -> bool:
+    """Whether an instance is nothing but its attributes, so that it can be made without its __init__."""
+    try:
+        object.__new__(cls)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,232 @@
+"""Prefect tasks whose results are stored when they say that they have completed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Generator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from prefect.cache_policies import TASK_SOURCE, CachePolicy, CompoundCachePolicy
+from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
+from prefect.futures import PrefectFuture
+from prefect.tasks import Task
+from prefect.utilities.annotations import NotSet
+
+from cpr.containers import pack, persist_all, resources_in
+from cpr.Serializer import CprSerializer, cpr_serializer
+from cpr.utilities.describing import Describer
+from cpr.utilities.utilities import hash_objects
+
+if TYPE_CHECKING:
+    from prefect.tasks import TaskOptions
+    from typing_extensions import Unpack
+
+__all__ = ["CprTask", "TargetInputs", "task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class TargetInputs(CachePolicy):
+    """Cache policy: the key names the content of the task's arguments, resources by `identity()`.
+
+    Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The
+    task's name takes part, so that two tasks with the same arguments do not share results; its code
+    does not: add Prefect's TASK_SOURCE for that.
+
+    Args:
+        exclude: names of arguments that do not matter; `TargetInputs() - "verbose"` says the same.
+
+    >>> policy = TargetInputs() + TASK_SOURCE - "verbose"
+    """
+
+    exclude: list[str] = field(default_factory=list)
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],  # noqa: ARG002 - Prefect's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> str | None:
+        """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
+        counted = {name: value for name, value in inputs.items() if name not in self.exclude}
+        return hash_objects(task_ctx.task.name, **counted)
+
+    def __sub__(self, other: str) -> TargetInputs:
+        if not isinstance(other, str):
+            raise TypeError("only names of arguments can be left out of a cache policy")
+        return replace(self, exclude=[*self.exclude, other])
+
+    def __add__(self, other: CachePolicy) -> CachePolicy:
+        return _Together.of(super().__add__(other))
+
+
+@dataclass
+class _Together(CompoundCachePolicy):
+    """Several policies; `- "argument"` reaches TargetInputs, which Prefect's own sum passes over."""
+
+    @classmethod
+    def of(cls, policy: CachePolicy) -> CachePolicy:
+        if type(policy) is not CompoundCachePolicy:
+            return policy
+        return cls(policy.key_storage, policy.isolation_level, policy.lock_manager, policy.policies)
+
+    def __sub__(self, other: str) -> CachePolicy:
+        return replace(self, policies=[policy - other for policy in self.policies])
+
+    def __add__(self, other: CachePolicy) -> CachePolicy:
+        return _Together.of(super().__add__(other))
+
+
+class CprTask(Task[P, R]):
+    """A Prefect task that persists every target in its result inside its body; made by `task`."""
+
+    def __init__(self, fn: Callable[P, R], **options: Unpack[TaskOptions]) -> None:
+        super().__init__(fn=_persisting(fn), **_with_defaults(options))
+        self._take_source(fn)
+
+    def _take_source(self, fn: Any) -> None:
+        # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
+        if self.source_code is None:
+            function = getattr(fn, "__func__", fn)
+            self.source_code = json.dumps(Describer().describe(function, "the task's function"))
+
+    def with_options(self, **options: Any) -> CprTask[P, R]:
+        """A new task with other options, as Prefect's `with_options`; it persists its targets as well."""
+        plain = super().with_options(**options)
+        new = type(self).__new__(type(self))
+        new.__dict__.update(plain.__dict__)
+        new.source_code = self.source_code
+        return new
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(fn: None = None, /, **options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(fn: Callable[P, R] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
+    """`prefect.task` that has stored its targets when it completes.
+
+    Every target in the returned value, at any depth, is persisted inside the task's body: an upload
+    that fails fails the run, and Prefect retries it as its `retries` say. (With `prefect.task` the
+    serializer persists after the run has completed; a failure there is only logged.) The result
+    must be one that a record can hold, or the run fails with an error that says where it is not.
+
+    Functions may be sync, async, or generators (every yielded value is persisted before it is given
+    away), methods, class methods and static methods.
+
+    Args:
+        fn: the function, when used as a plain decorator.
+        **options: all of `prefect.task`'s. Where they are not given, `persist_result` is True,
+            `result_serializer` is `cpr_serializer()`, and the cache policy is
+            `TargetInputs() + TASK_SOURCE`: a result is used again when the content of all arguments
+            and the source of the task are as before.
+
+    Raises, inside the run:
+        EncodeError: the result cannot be stored.
+        ResourceError: a target could not be persisted.
+
+    >>> @cpr.task(retries=2)
+    ... def denoise(image: ImageSource, sigma: float) -> ImageTarget:
+    ...     target = ImageTarget.from_path(f"s3://bucket/denoised/{image.get_name()}.tif")
+    ...     target.set_data(gaussian(image.get_data(), sigma))
+    ...     return target
+    """
+    if fn is None:
+        return functools.partial(CprTask, **options)
+    return CprTask(fn, **options)
+
+
+def _with_defaults(options: TaskOptions) -> TaskOptions:
+    given: TaskOptions = {**options}
+    if given.get("persist_result") is None:
+        given["persist_result"] = True
+    if given["persist_result"]:
+        if given.get("result_serializer") is None:
+            given["result_serializer"] = cpr_serializer()
+        elsewhere = given.get("cache_key_fn") is not None or given.get("result_storage_key") is not None
+        if not elsewhere and given.get("cache_policy", NotSet) is NotSet:
+            given["cache_policy"] = TargetInputs() + TASK_SOURCE
+    return given
+
+
+def _persisting(fn: Any) -> Any:
+    """A function like `fn`, of its kind, that persists the targets in what it gives away."""
+    if isinstance(fn, (classmethod, staticmethod)):
+        return type(fn)(_persisting(fn.__func__))
+    if inspect.isasyncgenfunction(fn):
+        run = _asyncgen(fn)
+    elif inspect.isgeneratorfunction(fn):
+        run = _generator(fn)
+    elif inspect.iscoroutinefunction(fn):
+        run = _coroutine(fn)
+    else:
+        run = _function(fn)
+    functools.update_wrapper(run, fn)
+    if not hasattr(fn, "__name__"):
+        run.__name__ = run.__qualname__ = type(fn).__name__
+    return run
+
+
+def _function(fn: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return _stored(fn(*args, **kwargs))
+
+    return run
+
+
+def _coroutine(fn: Any) -> Any:
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
+
+    return run
+
+
+def _generator(fn: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
+        values = fn(*args, **kwargs)
+        try:
+            while True:
+                yield _stored(next(values))
+        except StopIteration as end:
+            return _stored(end.value)
+        finally:
+            values.close()
+
+    return run
+
+
+def _asyncgen(fn: Any) -> Any:
+    async def run(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        async with contextlib.aclosing(fn(*args, **kwargs)) as values:
+            async for value in values:
+                yield await asyncio.to_thread(_stored, value)
+
+    return run
+
+
+def _stored(value: Any) -> Any:
+    """The value, its targets persisted; raises where the task's serializer would only fail later."""
+    if isinstance(value, (State, PrefectFuture)):
+        # Prefect looks into these itself; the targets of a state's data are persisted all the same.
+        persist_all(resources_in(getattr(value, "data", None)))
+        return value
+    context = TaskRunContext.get()
+    store = context.result_store if context is not None and context.persist_result else None
+    if store is not None and isinstance(store.serializer, CprSerializer):
+        pack(value)
+    else:
+        persist_all(resources_in(value))
+    return value

@@ -1,0 +1,184 @@
+"""The way back from `cpr.containers`: JSON values as the values they were.
+
+A record is untrusted: see `cpr.classes` for which classes it may name. Dataclasses and named tuples
+are rebuilt without running any code of theirs, pydantic models by their validation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from cpr.classes import find_class, find_type, is_plain
+from cpr.containers import MAX_DEPTH, Storable
+from cpr.errors import CprError, RecordError
+from cpr.registry import RECORD_KEY, load_record
+from cpr.scalars import SCALARS
+
+__all__ = ["unpack"]
+
+_REMEDY = "the record was not written by cpr: delete it, so that its task runs again"
+
+
+def unpack(packed: Any, scope: Mapping[str, Any] | None = None) -> tuple[Any, list[Storable]]:
+    """The value that `pack` took, and the resources in it; no I/O.
+
+    Args:
+        packed: JSON values.
+        scope: names among which classes are looked for besides those of imported modules.
+
+    Raises RecordError for anything that `pack` does not write.
+    """
+    unpacker = _Unpacker(scope or {})
+    try:
+        return unpacker.unpack(packed), unpacker.resources
+    except RecursionError:
+        raise _too_deep() from None
+
+
+class _Unpacker:
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        self.scope = scope
+        self.resources: list[Storable] = []
+        self._depth = 0
+
+    def unpack(self, packed: Any) -> Any:
+        if packed is None or isinstance(packed, (str, bool, int, float)):
+            return packed
+        self._depth += 1
+        if self._depth > MAX_DEPTH + 1:
+            raise _too_deep()
+        try:
+            if isinstance(packed, list):
+                return [self.unpack(item) for item in packed]
+            if RECORD_KEY not in packed:
+                return {key: self.unpack(item) for key, item in packed.items()}
+            if isinstance(packed[RECORD_KEY], list) and len(packed) == 1:
+                return self._tagged(*packed[RECORD_KEY])
+            resource = load_record(packed)
+            self.resources.append(resource)
+            return resource
+        except CprError:
+            raise
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, OSError) as error:
+            # Rebuilding from values of the wrong number, type or range.
+            raise RecordError(
+                "not a value that cpr has stored",
+                expected="what cpr writes",
+                actual=f"{type(error).__name__} from {ascii(packed)[:200]}",
+                remedy=_REMEDY,
+            ) from None
+        finally:
+            self._depth -= 1
+
+    def _tagged(self, tag: str, *parts: Any) -> Any:
+        if tag in SCALARS:
+            return SCALARS[tag].unpack(*parts)
+        builders: dict[str, Callable[..., Any]] = {
+            "tuple": lambda items: tuple(self._list(items)),
+            "set": lambda items: set(self._list(items)),
+            "frozenset": lambda items: frozenset(self._list(items)),
+            "dict": lambda pairs: {self.unpack(key): self.unpack(value) for key, value in pairs},
+            "enum": self._enum,
+            "namedtuple": self._namedtuple,
+            "dataclass": self._dataclass,
+            "model": self._model,
+        }
+        return builders[tag](*parts)
+
+    def _list(self, items: Any) -> list[Any]:
+        if not isinstance(items, list):
+            raise TypeError("an array was expected")
+        return [self.unpack(item) for item in items]
+
+    def _fields(self, pairs: Any) -> dict[str, Any]:
+        fields = {name: self.unpack(value) for name, value in pairs}
+        if len(fields) != len(pairs) or not all(isinstance(name, str) for name in fields):
+            raise ValueError("field names are not distinct texts")
+        return fields
+
+    def _enum(self, name: Any, member: Any) -> Any:
+        cls: Any = _require(find_class(name, self.scope), lambda c: issubclass(c, enum.Enum), "an Enum")
+        if isinstance(member, str):
+            return cls.__members__[member]
+        if not issubclass(cls, enum.Flag) or type(member) is not int:
+            raise TypeError("only flags are stored by value")
+        return cls(member)
+
+    def _namedtuple(self, name: Any, pairs: Any) -> Any:
+        cls: Any = _require(
+            find_class(name, self.scope),
+            lambda c: issubclass(c, tuple) and isinstance(getattr(c, "_fields", None), tuple),
+            "a named tuple",
+        )
+        return tuple.__new__(cls, _exactly(cls, cls._fields, self._fields(pairs)).values())
+
+    def _dataclass(self, name: Any, pairs: Any) -> Any:
+        cls = _require(
+            find_class(name, self.scope),
+            lambda c: dataclasses.is_dataclass(c) and is_plain(c),
+            "a dataclass",
+        )
+        names = [field.name for field in dataclasses.fields(cls)]
+        value = object.__new__(cls)
+        for field, item in _exactly(cls, names, self._fields(pairs)).items():
+            object.__setattr__(value, field, item)
+        return value
+
+    def _model(self, name: Any, pairs: Any, unset: list[str]) -> Any:
+        from pydantic import BaseModel, ValidationError
+
+        cls: Any = _require(
+            find_type(name, self.scope), lambda c: issubclass(c, BaseModel), "a pydantic model"
+        )
+        fields = self._fields(pairs)
+        try:
+            if cls.__pydantic_root_model__:
+                return cls.model_validate(_exactly(cls, ["root"], fields)["root"])
+            model = cls.model_validate(fields, by_alias=False, by_name=True)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            raise RecordError(
+                "the model does not accept what was stored of it",
+                field=".".join(str(part) for part in (cls.__qualname__, *first["loc"])),
+                expected=first["msg"],
+                remedy="let its validators accept what they produce, or delete the record",
+            ) from None
+        model.model_fields_set.difference_update(unset)
+        return model
+
+
+def _require(cls: Any, condition: Callable[[Any], bool], kind: str) -> Any:
+    if not isinstance(cls, type) or not condition(cls):
+        raise RecordError(
+            "the record names a class of another kind",
+            field="class",
+            expected=kind,
+            actual=ascii(cls)[:200],
+            remedy=_REMEDY,
+        )
+    return cls
+
+
+def _exactly(cls: type, names: Iterable[str], fields: dict[str, Any]) -> dict[str, Any]:
+    ordered = list(names)
+    if set(ordered) != set(fields):
+        raise RecordError(
+            "the class has other fields than when its value was stored",
+            field=cls.__qualname__,
+            expected=", ".join(ordered),
+            actual=ascii(", ".join(fields))[:200],
+            remedy="delete the record, so that its task runs again",
+        )
+    return {name: fields[name] for name in ordered}
+
+
+def _too_deep() -> RecordError:
+    return RecordError(
+        "the record is nested too deeply",
+        expected=f"at most {MAX_DEPTH} levels",
+        actual="more",
+        remedy=_REMEDY,
+    )

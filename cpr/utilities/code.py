@@ -1,0 +1,59 @@
+"""What a function does, as JSON values: its source without what does not matter, or its bytecode."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+import types
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["describe_code", "describe_source", "unwrapped"]
+
+_NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
+_COUNTS = ("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags")
+
+
+def unwrapped(function: Any) -> Any:
+    """The function that decorators with `functools.wraps` have wrapped."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    return function
+
+
+def describe_code(code: types.CodeType, describe: Callable[[Any], Any]) -> list[Any]:
+    """Bytecode with constants and names, without what only says where it stood in a file.
+
+    Args:
+        code: of a function.
+        describe: describes a constant.
+    """
+    constants = [
+        ["code", describe_code(constant, describe)]
+        if isinstance(constant, types.CodeType)
+        else describe(constant)
+        for constant in code.co_consts
+    ]
+    names = [list(getattr(code, name)) for name in _NAMES]
+    counts = [getattr(code, name) for name in _COUNTS]
+    return ["code", code.co_code.hex(), code.co_exceptiontable.hex(), constants, names, counts]
+
+
+def describe_source(source: str) -> list[Any]:
+    r"""Source of a function; comments, formatting, docstrings and the outer decorators do not count.
+
+    >>> one = describe_source("@task(retries=3)\ndef f(x):\n    return x + 1")
+    >>> one == describe_source("def f(x):\n    '''Adds.'''\n    return x+1  # one")
+    True
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(source))
+    except (SyntaxError, ValueError, RecursionError):
+        return ["source", source]  # a lambda in the middle of a line
+    for index, node in enumerate(ast.walk(tree)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            if index == 1:
+                node.decorator_list = []
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+    return ["source", ast.unparse(tree)]
