@@ -53,12 +53,16 @@ class Kept:
 def kept(
     command: Sequence[str] | None,
     environment: dict[str, str],
+    before: Sequence[Sequence[str]] = (),
     after: Sequence[Sequence[str]] = (),
     folder: str | None = None,
 ) -> Iterator[Kept]:
-    """Run `command` under a keeper (see keeper.py) until the block is left."""
+    """Run `before`, then `command`, under a keeper (see keeper.py) until the block is left, then `after`.
+
+    Raises StartError when one of `before` fails, or the command cannot be run.
+    """
     folder = folder or tempfile.mkdtemp(prefix="cpr-s3-")
-    spec = json.dumps({"command": command, "after": after, "folder": folder})
+    spec = json.dumps({"before": before, "command": command, "after": after, "folder": folder})
     with tempfile.TemporaryFile() as log:
         keeper = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("keeper.py")), spec],
@@ -70,7 +74,12 @@ def kept(
         )
         assert keeper.stdin is not None and keeper.stdout is not None
         try:
-            yield Kept(keeper, int(keeper.stdout.readline() or 0), log)
+            line = keeper.stdout.readline()
+            process = Kept(keeper, int(line or 0), log)
+            if not line:
+                keeper.wait()  # it cleans up before it ends
+                raise StartError(process.said())
+            yield process
         finally:
             with suppress(OSError):
                 keeper.stdin.write(b".")

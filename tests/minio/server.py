@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.minio import binaries, buckets
-from tests.minio.compose import IMAGES, MINIO_IMAGE, EngineError, find_engine
+from tests.minio.compose import IMAGES, MINIO_IMAGE, find_engine
 from tests.minio.process import Kept, StartError, Unavailable, free_ports, kept, wait
 
 PULL_SECONDS = 180
+PROJECT = "cpr-test"  # how the names of a run's containers, network and volume begin
 REGION = "us-east-1"
 
 
@@ -167,7 +168,7 @@ def _container(build: bool, say: Say) -> Iterator[S3Server]:
         say(f"pulling {image}")
         if not engine.pull(image, PULL_SECONDS):
             raise Unavailable(f"{engine.name} cannot pull {image}")
-    project = f"cpr-test-{secrets.token_hex(4)}"
+    project = f"{PROJECT}-{secrets.token_hex(4)}"
     port, console = free_ports(2)
     description = f"MinIO in a container ({engine.name}, {MINIO_IMAGE})"
     server = _local_server("container", description, port)
@@ -180,13 +181,13 @@ def _container(build: bool, say: Say) -> Iterator[S3Server]:
         "CPR_MINIO_BUCKET": server.bucket,
         "CPR_MINIO_DATA": "minio-data",
     }
-    with kept(None, engine.environment(settings), after=[engine.down_command(project)]) as process:
+    up, down = [engine.up_command(project)], [engine.down_command(project)]
+    with kept(None, engine.environment(settings), before=up, after=down) as process:
         try:
-            engine.up(project, settings)
             client = server.client()
             # The bucket is the init service's to make: it being there is the sign that all is up.
             wait(lambda: client.head_bucket(Bucket=server.bucket), process, server.description)
-        except (EngineError, StartError) as error:
+        except StartError as error:
             raise StartError(f"{error}\n{engine.logs(project)}") from error
         yield server
 

@@ -1,16 +1,18 @@
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import fsspec
 import psutil
 import pytest
 
 from tests.minio import binaries, buckets
-from tests.minio.compose import find_engine
+from tests.minio.compose import IMAGES, find_engine
 from tests.minio.process import StartError, Unavailable, kept, wait
 from tests.minio.server import running_server
 
@@ -63,30 +65,116 @@ def test_a_rung_starts_serves_and_leaves_nothing(force, kind):
         assert not psutil.pid_exists(server.pid)
 
 
+PROGRAM = """
+import sys, time
+from tests.minio import server
+server.PROJECT = sys.argv[1]
+print("starting", flush=True)
+with server.running_server(build=False) as server:
+    print(server.pid, server.endpoint, flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def child(tmp_path, kind, project="cpr-test"):
+    """A process that starts a server; its temporary files are in tmp_path."""
+    environment = {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "PYTHONPATH": str(binaries.ROOT),
+        "CPR_TEST_S3": kind,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, project], stdout=subprocess.PIPE, text=True, env=environment
+    ) as run:
+        try:
+            assert run.stdout.readline() == "starting\n"
+            yield run
+        finally:
+            run.kill()
+
+
+def eventually(holds, seconds, otherwise):
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.1)
+
+
 @pytest.mark.s3
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_run_leaves_no_server(force, tmp_path, number):
-    force("moto" if binaries.find("minio") is None else "binary")
-    program = (
-        "import time\n"
-        "from tests.minio.server import running_server\n"
-        "with running_server(build=False) as server:\n"
-        "    print(server.pid, server.endpoint, flush=True)\n"
-        "    time.sleep(600)\n"
-    )
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(binaries.ROOT)}
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment
-    ) as run:
+def test_a_killed_run_leaves_no_server(tmp_path, number):
+    with child(tmp_path, "moto" if binaries.find("minio") is None else "binary") as run:
         pid, endpoint = run.stdout.readline().split()
         assert is_open(endpoint)
         run.send_signal(number)
         run.wait()
-    deadline = time.monotonic() + 20
-    while psutil.pid_exists(int(pid)) or list(tmp_path.iterdir()):
-        assert time.monotonic() < deadline, "the server or its data outlived the run"
-        time.sleep(0.1)
+    eventually(
+        lambda: not psutil.pid_exists(int(pid)) and not list(tmp_path.iterdir()),
+        20,
+        "the server or its data outlived the run",
+    )
     assert not is_open(endpoint)
+
+
+def left_of(engine, project):
+    """The project's containers, networks, volumes and keepers."""
+    found = set()
+    for command in (
+        "ps -a --format {{.Names}}",
+        "network ls --format {{.Name}}",
+        "volume ls --format {{.Name}}",
+    ):
+        done = subprocess.run(
+            [engine.program, *command.split()],
+            env=engine.environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found |= {name for name in done.stdout.split() if name.startswith(project)}
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or ())
+        if "keeper.py" in line and project in line:
+            found.add(f"process {process.pid}")
+    return found
+
+
+@pytest.mark.s3
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "seconds"),
+    [
+        (signal.SIGKILL, 0.3),
+        (signal.SIGTERM, 0.8),
+        (signal.SIGKILL, 1.2),
+        (signal.SIGTERM, None),
+        (signal.SIGKILL, None),
+    ],
+)
+def test_a_killed_run_leaves_no_container(tmp_path, number, seconds):
+    """Killed while it starts them, or (None) when they are up."""
+    engine = find_engine()
+    if isinstance(engine, str):
+        pytest.skip(engine)
+    if missing := [image for image in IMAGES if not engine.has_image(image)]:
+        pytest.skip(f"{engine.name} has no image {missing[0]}")
+    project = f"cpr-kill-{secrets.token_hex(4)}"
+    with child(tmp_path, "container", project) as run:
+        if seconds is None:
+            _, endpoint = run.stdout.readline().split()
+            assert is_open(endpoint)
+            assert len(left_of(engine, project)) >= 4
+        else:
+            time.sleep(seconds)
+        run.send_signal(number)
+        run.wait()
+    eventually(
+        lambda: not list(tmp_path.iterdir()) and not left_of(engine, project),
+        60,
+        "a container, its network, its volume or its keeper outlived the run",
+    )
 
 
 def test_the_server_at_the_endpoint_of_the_environment_comes_first(force, monkeypatch, s3_server):
@@ -125,6 +213,51 @@ def test_the_last_rung_tells_why_it_was_not_a_better_one(force, monkeypatch, tmp
         container, binary = server.passed_over
         assert container == "container: no docker, no podman"
         assert "no go on PATH" in binary
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(
+    ("hidden", "summary"),
+    [
+        ({"go"}, ["The S3 tests ran on moto, an imitation", "Not used: container: no docker, no podman"]),
+        (
+            {"go", "moto"},
+            ["No S3 tests ran: container: no docker, no podman", "moto[server] is not installed"],
+        ),
+    ],
+    ids=["moto", "nothing"],
+)
+def test_the_summary_says_what_a_run_was_on(tmp_path, hidden, summary):
+    (tmp_path / "hidden.py").write_text(
+        "import pathlib, sys\n"
+        "from tests.minio import binaries\n"
+        f"binaries.TOOLS = pathlib.Path({str(tmp_path)!r})\n"
+        f"sys.modules.update(dict.fromkeys({sorted(hidden)!r}))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("CPR_TEST_S3")}
+    environment |= {"PATH": str(tmp_path), "PYTHONPATH": f"{tmp_path}:{binaries.ROOT}"}
+    test = f"{__file__}::test_open_uploads_are_seen_until_they_are_aborted"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-n", "0", "-p", "hidden", "-p", "no:cacheprovider", test],
+        env=environment,
+        cwd=binaries.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    for line in (*summary, "no go on PATH to build minio with"):
+        assert line in done.stdout
+    assert ("1 skipped" if "moto" in hidden else "1 passed") in done.stdout
+
+
+def test_a_step_before_the_server_that_fails_is_cleaned_up_behind(tmp_path):
+    done = tmp_path / "cleaned"
+    say = [sys.executable, "-c", "import sys; sys.exit('no such network')"]
+    clean = [sys.executable, "-c", f"open({str(done)!r}, 'w').close()"]
+    with pytest.raises(StartError, match="no such network"), kept(None, dict(os.environ), [say], [clean]):
+        pass
+    assert done.exists()
 
 
 def test_a_server_that_ends_at_once_shows_what_it_said():
