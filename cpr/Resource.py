@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from cpr import io
@@ -20,7 +20,7 @@ from cpr.errors import (
 )
 from cpr.format import Format, Region, RegionReader
 from cpr.io.location import require_safe
-from cpr.registry import RECORD_KEY
+from cpr.registry import RECORD_KEY, is_record, load_record
 
 __all__ = ["Resource"]
 
@@ -185,6 +185,10 @@ class Resource(ABC):
         resource._take_own_fields(own)
         return resource
 
+    def _set_format(self, **changes: Any) -> None:
+        """Change options."""
+        self.format = dataclasses.replace(self.format, **changes)
+
     def _place(self) -> dict[str, Any]:
         return {"type": type(self).__name__, "location": self.location, "name": self.name, "ext": self.ext}
 
@@ -203,6 +207,37 @@ class Resource(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
+
+    def keys(self) -> Iterable[str]:
+        """`dict(resource)` is its type and URL: what Prefect shows of a flow's parameter.
+
+        Without it the encoder Prefect uses walks all attributes, and every element of the data.
+        """
+        return ("type", "url")
+
+    def __getitem__(self, key: str) -> str:
+        return {"type": type(self).__name__, "url": self.url}[key]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Fields of this type take a resource or its record, and become the record in JSON."""
+        from pydantic_core import core_schema
+
+        taken = core_schema.no_info_plain_validator_function(cls._from_field)
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.chain_schema([core_schema.dict_schema(), taken]),
+            python_schema=taken,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda resource: resource.serialize(), when_used="json"
+            ),
+        )
+
+    @classmethod
+    def _from_field(cls, value: Any) -> Self:
+        resource = load_record(value) if is_record(value) else value
+        if not isinstance(resource, cls):
+            raise ValueError(f"a {cls.__name__} or its record is expected, not {type(resource).__name__}")  # noqa: TRY004 - pydantic collects ValueErrors
+        return resource
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.serialize())

@@ -103,7 +103,7 @@ class Target(Resource):
                     actual="a stored one",
                     remedy="make a new target with these options and set its data",
                 )
-            self.format = dataclasses.replace(self.format, **changes)
+            super()._set_format(**changes)
 
     @property
     def key(self) -> str:

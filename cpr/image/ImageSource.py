@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 from cpr.image.image import Image
 from cpr.registry import register
 from cpr.Source import Source
@@ -24,6 +21,3 @@ class ImageSource(Image, Source):
 
     def _known(self) -> bool:
         return False
-
-    def _set_format(self, **changes: Any) -> None:
-        self.format = dataclasses.replace(self.format, **changes)

@@ -73,10 +73,6 @@ class Image(Resource):
         """Replace the resolution: (x, y) in pixels per `metadata["unit"]`. Raises as `set_metadata`."""
         self._set_format(resolution=resolution)
 
-    @abstractmethod
-    def _set_format(self, **changes: Any) -> None:
-        """Change options."""
-
     def get_dask(self) -> Any:
         """The image as a dask array, one chunk per plane; each is read when it is computed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -69,7 +70,7 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
     for offset, following in directories(file):
         page = _page(tiff, offset, done)
         if done == 0:
-            releasing = _description(page) == ours
+            releasing = _description(page) == _normal(ours)
         fits = done < layout.count and page.shape == layout.page_shape and page.dtype == layout.stored_dtype
         if not fits:
             if releasing:
@@ -282,7 +283,12 @@ def _page(tiff: tifffile.TiffFile, offset: int, number: int) -> tifffile.TiffPag
 def _description(page: tifffile.TiffPage) -> bytes:
     tag = page.tags.get(270)
     value = "" if tag is None else tag.value
-    return value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape")
+    return _normal(value if isinstance(value, bytes) else str(value).encode("utf-8", "surrogateescape"))
+
+
+def _normal(description: bytes) -> bytes:
+    """A description without what differs between equal ones: OME's UUID, and space at the end."""
+    return re.sub(rb' UUID="[^"]*"', b"", description, count=1).rstrip(b"\n\0 ")
 
 
 def _refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
