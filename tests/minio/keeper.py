@@ -1,6 +1,6 @@
 """A small process that owns a server and outlives whoever asked for it, just long enough to clean up.
 
-    python keeper.py '{"before": [[...], ...], "command": [...] | null, "after": [[...], ...], "folder": "..."}'
+    python keeper.py '{"before": [[...]], "command": [...] | null, "after": [[...]], "folder": "..."}'
 
 It runs the steps `before`, prints the process id of `command` (0 without one) and keeps that running until
 its standard input says a byte or closes - which the operating system does for a parent that was killed - or
