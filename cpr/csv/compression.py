@@ -1,0 +1,78 @@
+"""gzip as streams: the same bytes for the same text, whenever and wherever it is compressed."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from cpr.errors import DecodeError
+from cpr.format import ReadableFile, WritableFile
+
+__all__ = ["GzipWriter", "blocks_of"]
+
+# zlib writes the header itself: no time, no file name.
+_GZIP = 31
+_LEVEL = 6
+_BLOCK_BYTES = 1 << 20
+
+
+class GzipWriter:
+    """Compresses what is written to it; `finish` writes what is left."""
+
+    def __init__(self, file: WritableFile) -> None:
+        self._file = file
+        self._compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Compress some bytes."""
+        if compressed := self._compressor.compress(data):
+            self._file.write(compressed)
+        return len(data)
+
+    def finish(self) -> None:
+        """Write the end of the file."""
+        self._file.write(self._compressor.flush())
+
+
+def blocks_of(file: ReadableFile, gzipped: bool) -> Iterator[bytes]:
+    """The text of a file in blocks of at most 1 MiB, letting go of what was read.
+
+    Raises DecodeError for what is not gzip, is cut, or is followed by something else.
+    """
+    blocks = _inflated(file) if gzipped else _raw(file)
+    return (block for block in blocks if block)
+
+
+def _raw(file: ReadableFile) -> Iterator[bytes]:
+    while block := file.read(_BLOCK_BYTES):
+        file.release(file.tell())
+        yield block
+
+
+def _inflated(file: ReadableFile) -> Iterator[bytes]:
+    inflater = zlib.decompressobj(_GZIP)
+    fresh = True
+    try:
+        for block in _raw(file):
+            data = block
+            while data:
+                if inflater.eof:
+                    # A file may be several gzip members in a row, as `cat a.gz b.gz` makes it.
+                    inflater = zlib.decompressobj(_GZIP)
+                yield inflater.decompress(data, _BLOCK_BYTES)
+                fresh = False
+                # However much a few bytes claim to hold, it comes in blocks.
+                data = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+    except zlib.error as error:
+        raise _bad(str(error)) from error
+    if fresh or not inflater.eof:
+        raise _bad("it ends early")
+
+
+def _bad(actual: str) -> DecodeError:
+    return DecodeError(
+        "not a whole gzip file",
+        expected="gzip members and nothing after them",
+        actual=actual,
+        remedy="restore the file, or compress it again with gzip",
+    )

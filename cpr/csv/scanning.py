@@ -1,0 +1,182 @@
+"""The text of a CSV file on its way to the parser: header taken off, empty strings marked.
+
+pandas' parser gives the same for an empty cell and for `""`. Where they mean different things, the second
+is marked before the parser sees it. Only quotes decide where cells begin, so blocks are scanned for them
+with numpy and nothing is parsed twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cpr.csv.cells import EMPTY
+from cpr.errors import CprError, DecodeError
+
+__all__ = ["Body", "take_header"]
+
+_MARK = EMPTY.encode()
+_BOM = b"\xef\xbb\xbf"
+# No text that a person or a program wants in one row is longer; damage and malice are.
+_MAX_ROW_BYTES = 64 << 20
+_QUOTE, _RETURN, _NEWLINE = b'"\r\n'
+
+
+def take_header(blocks: Iterator[bytes], expected: bytes, names: list[str], separator: str) -> bytes:
+    """Take the header row off; what is left of the block it ended in.
+
+    Args:
+        blocks: the text, consumed as far as needed.
+        expected: the header as cpr writes it.
+        names: what it says.
+        separator: between them.
+
+    Raises:
+        DecodeError: the file begins with something else.
+    """
+    start = b""
+    while len(start) < len(expected) and (block := next(blocks, None)) is not None:
+        start += block
+    if start.startswith(expected):
+        return start[len(expected) :]
+    # Another program may have written the same table: with other quotes or line ends.
+    start = start.removeprefix(_BOM)
+    while (end := _end_of_row(start)) is None and len(start) < 2 * len(expected) + (1 << 20):
+        block = next(blocks, None)
+        if block is None:
+            end = len(start)
+            break
+        start += block
+    row = start[: end or 0]
+    try:
+        found = next(csv.reader(io.StringIO(row.decode(), newline=""), delimiter=separator, strict=True), [])
+    except (UnicodeDecodeError, csv.Error):
+        found = None
+    if found is None or [*found] != names:
+        raise DecodeError(
+            "the header is not the recorded one",
+            field="columns",
+            expected=ascii(names)[:200],
+            actual=ascii(row[:200]),
+            remedy="restore the file: its columns were changed",
+        )
+    rest = start[len(row) :]
+    return rest[2:] if rest.startswith(b"\r\n") else rest[1:]
+
+
+def _end_of_row(text: bytes) -> int | None:
+    """Where the first row ends: at a line end that is not in quotes."""
+    inside = False
+    for i, byte in enumerate(text):
+        if byte == _QUOTE:
+            inside = not inside
+        elif not inside and byte in {_RETURN, _NEWLINE} and i + 1 < len(text):
+            return i
+    return None
+
+
+class Body(io.RawIOBase):
+    """The rows of a file, for the parser to read.
+
+    Args:
+        blocks: the text.
+        separator: between cells.
+        mark: whether to mark empty strings.
+
+    Attributes:
+        failure: the error that the blocks raised; a parser may have put its own in its place.
+    """
+
+    def __init__(self, blocks: Iterator[bytes], separator: str, mark: bool) -> None:
+        super().__init__()
+        marked = _Marked(blocks, separator.encode(), mark)
+        self._blocks = iter(marked)
+        self._block = memoryview(b"")
+        self.failure: CprError | None = None
+
+    def readable(self) -> bool:
+        """Whether it can be read: always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with what comes next."""
+        view = memoryview(buffer).cast("B")
+        while not self._block:
+            try:
+                block = next(self._blocks, None)
+            except CprError as error:
+                self.failure = self.failure or error
+                raise
+            if block is None:
+                return 0
+            self._block = memoryview(block)
+        count = min(len(view), len(self._block))
+        view[:count] = self._block[:count]
+        self._block = self._block[count:]
+        return count
+
+
+class _Marked:
+    """Blocks in which the cell `""` reads as the mark of an empty string."""
+
+    def __init__(self, blocks: Iterator[bytes], separator: bytes, mark: bool) -> None:
+        self._blocks = blocks
+        self._mark = mark
+        self._ends = np.zeros(256, bool)
+        self._ends[[*separator, _RETURN, _NEWLINE]] = True
+        self._inside = False
+        self._row_bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        # The last bytes wait for the next block, because what follows a quote decides what it means.
+        before, held = b"\n", b""
+        for block in self._blocks:
+            held += block
+            self._measure(block)
+            cut = len(held[:-2].rstrip(b'"'))
+            if cut:
+                yield self._scan(before, held[:cut], held[cut : cut + 2])
+                before, held = held[cut - 1 : cut], held[cut:]
+        if held[-1:] not in {b"\n", b"\r"}:
+            raise DecodeError(
+                "the last row does not end",
+                expected="a line end after every row",
+                actual=ascii(held[-20:]),
+                remedy="restore the file: it was cut",
+            )
+        yield self._scan(before, held, b"\n\n")
+
+    def _measure(self, block: bytes) -> None:
+        if b"\n" in block or b"\r" in block:
+            self._row_bytes = 0
+        self._row_bytes += len(block)
+        if self._row_bytes > _MAX_ROW_BYTES:
+            raise DecodeError(
+                "a row without an end",
+                expected=f"rows of up to {_MAX_ROW_BYTES >> 20} MiB",
+                actual="more",
+                remedy="restore the file",
+            )
+
+    def _scan(self, before: bytes, text: bytes, after: bytes) -> bytes:
+        if not self._mark or b'""' not in text + after:
+            self._inside ^= text.count(b'"') % 2 == 1
+            return text
+        codes = np.frombuffer(before + text + after, np.uint8)
+        quotes = np.flatnonzero(codes[1 : 1 + len(text)] == _QUOTE) + 1
+        opens = quotes[int(self._inside) :: 2]
+        self._inside ^= len(quotes) % 2 == 1
+        empty = (
+            opens[(codes[opens + 1] == _QUOTE) & self._ends[codes[opens - 1]] & self._ends[codes[opens + 2]]]
+            - 1
+        )
+        parts, start = [], 0
+        for place in empty.tolist():
+            parts += [text[start:place], _MARK]
+            start = place + 2
+        parts.append(text[start:])
+        return b"".join(parts)

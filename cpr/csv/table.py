@@ -1,0 +1,321 @@
+"""The CSV formats: tables that cpr writes and restores exactly, and CSV files as others write them.
+
+Source: RFC 4180, https://www.rfc-editor.org/rfc/rfc4180, with newlines for line ends. What it leaves open
+(missing values, datetimes, floats) is decided in `cpr.csv.cells`. The dtypes, which CSV loses, are in the
+record, and so is the number of rows: a file cut at a row boundary is noticed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from cpr.csv.cells import EMPTY, cells, codes_of, quoted, values_from_texts
+from cpr.csv.compression import GzipWriter, blocks_of
+from cpr.csv.scanning import Body, take_header
+from cpr.errors import CprError, DecodeError, FormatError
+from cpr.format import ReadableFile, WritableFile
+from cpr.tables import ColumnType, Frames, Layout, Values, hash_frame, layout_of
+from cpr.tables.columns import to_pandas
+
+__all__ = ["CSV", "ForeignCSV", "compression_of", "exact_floats"]
+
+Compression = Literal["gzip"]
+
+# Its stubs do not know columns named by numbers.
+_read_csv: Any = pd.read_csv
+
+_READ_CELLS = 400_000
+
+
+def exact_floats() -> dict[str, Any]:
+    """What makes pandas read floats to the last bit; from 3.1 on it always does, and warns when asked to."""
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    return {} if version >= (3, 1) else {"float_precision": "round_trip"}
+
+
+def compression_of(ext: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the compression that the extension says. Raises FormatError for a contradiction."""
+    compression = "gzip" if ext.lower().endswith(".gz") else None
+    given = options.get("compression", compression)
+    if given != compression:
+        raise FormatError(
+            "extension and compression contradict each other",
+            field="compression",
+            expected=repr(compression),
+            actual=repr(given),
+            remedy="leave compression= out: .csv.gz is gzip, .csv is not compressed",
+        )
+    return {**options, "compression": compression}
+
+
+def _require_separator(separator: str) -> None:
+    if len(separator) != 1 or not separator.isascii() or separator.isalnum() or separator in '"\r\n\0 .-+':
+        raise FormatError(
+            "no usable separator",
+            field="separator",
+            expected="one ASCII character that numbers, dates and quotes do not need",
+            actual=ascii(separator),
+            remedy="choose ',', ';' or '\\t'",
+        )
+
+
+@dataclass(frozen=True)
+class CSV:
+    """Tables as CSV files, restored exactly.
+
+    Attributes:
+        separator: between cells.
+        compression: `gzip` or None; the extension says which.
+        table: labels, dtypes, index and number of rows; taken from the data.
+    """
+
+    extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz")
+
+    separator: str = ","
+    compression: Compression | None = None
+    table: dict[str, Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _require_separator(self.separator)
+        if self.table is not None:
+            _ = self._layout
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout.from_json(self.table)
+
+    def describe(self, data: Any) -> CSV:
+        """This format, told the layout of the table. Raises EncodeError for what CSV cannot hold."""
+        return replace(self, table=layout_of(data).to_json())
+
+    def fingerprint(self, data: pd.DataFrame) -> str:
+        """The content hash of the table (see `cpr.tables`)."""
+        return hash_frame(data)
+
+    def stream(self, data: Any) -> Frames:
+        """The table as a stream of pieces."""
+        return Frames.of(data)
+
+    def encode(self, data: Any, file: WritableFile) -> None:
+        """Write header and rows, piece by piece."""
+        frames = Frames.of(data)
+        layout = frames.layout
+        out = GzipWriter(file) if self.compression else file
+        out.write(self._header(layout))
+        types = layout.stored_types
+        alone = len(types) == 1
+        for piece in frames:
+            columns = [
+                cells(values, column, self.separator, alone)
+                for values, column in zip(piece.columns, types, strict=True)
+            ]
+            lines = columns[0] if alone else list(map(self.separator.join, zip(*columns, strict=True)))
+            lines.append("")
+            out.write("\n".join(lines).encode())
+        if isinstance(out, GzipWriter):
+            out.finish()
+
+    def _header(self, layout: Layout) -> bytes:
+        names = quoted(layout.stored_names, self.separator)
+        if len(names) == 1 and not names[0]:
+            names = ['""']
+        return f"{self.separator.join(names)}\n".encode()
+
+    def decode(self, file: ReadableFile) -> pd.DataFrame:
+        """The table, with the dtypes of the record.
+
+        Raises DecodeError for a file that does not hold such a table, whole.
+        """
+        if self.table is None:
+            raise DecodeError(
+                "the dtypes of this table are not known",
+                field="table",
+                expected="a format that was told about a table, as a record does",
+                actual="None",
+                remedy="read a file of unknown columns with CSVSource",
+            )
+        layout = self._layout
+        assert layout.rows is not None
+        types = layout.stored_types
+        parts: list[list[Any]] = [[] for _ in types]
+        rows = 0
+        for chunk in self._chunks(file, layout):
+            rows += len(chunk)
+            if rows > layout.rows:
+                break
+            for i, column in enumerate(types):
+                try:
+                    values = _values(chunk[i], column)
+                except (ValueError, OverflowError, TypeError) as error:
+                    raise _no_such_cells(layout.stored_fields[i], column, error) from error
+                parts[i].append(to_pandas(values, column))
+        if rows != layout.rows:
+            raise DecodeError(
+                "another number of rows",
+                expected=f"{layout.rows} rows",
+                actual=f"{'at least ' if rows > layout.rows else ''}{rows}",
+                remedy="restore the file: it was cut or appended to",
+            )
+        arrays = []
+        for i, column in enumerate(types):
+            # One column after the other, so that at most one is there twice.
+            arrays.append(_joined(parts[i], column))
+            parts[i].clear()
+        return layout.frame(arrays, rows)
+
+    def _chunks(self, file: ReadableFile, layout: Layout) -> Iterator[pd.DataFrame]:
+        """The rows as pandas' parser gives them, columns numbered, text where it would guess."""
+        blocks = blocks_of(file, self.compression is not None)
+        names = [name.replace("␛", "␛␛").replace("\0", "␛0") for name in layout.stored_names]
+        rest = take_header(blocks, self._header(layout), names, self.separator)
+        while not rest:
+            block = next(blocks, None)
+            if block is None:
+                return
+            rest = block
+        types = layout.stored_types
+        body = Body(_chain(rest, blocks), self.separator, mark=len(types) > 1)
+        try:
+            reader = _read_csv(
+                io.BufferedReader(body, 1 << 18),
+                sep=self.separator,
+                header=None,
+                names=list(range(len(types))),
+                index_col=False,
+                dtype={i: _parser_dtype(column) for i, column in enumerate(types)},
+                na_values={i: _parser_missing(column) for i, column in enumerate(types)},
+                keep_default_na=False,
+                chunksize=max(1, _READ_CELLS // len(types)),
+                low_memory=False,
+                encoding="utf-8",
+                engine="c",
+                **exact_floats(),
+            )
+            with reader:
+                yield from reader
+        except CprError:
+            raise
+        except (ValueError, OverflowError, TypeError, LookupError, pd.errors.ParserError) as error:
+            if body.failure is not None:
+                raise body.failure from None
+            raise _not_csv(error) from error
+
+
+@dataclass(frozen=True)
+class ForeignCSV:
+    """CSV files that somebody else wrote, as `pandas.read_csv` reads them, floats to the last bit.
+
+    Attributes:
+        separator: between cells.
+        encoding: of the text.
+        index: the number of the column that holds the row labels, if any.
+        compression: `gzip` or None; the extension says which.
+    """
+
+    extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz")
+
+    separator: str = ","
+    encoding: str = "utf-8"
+    index: int | None = None
+    compression: Compression | None = None
+
+    def __post_init__(self) -> None:
+        _require_separator(self.separator)
+        try:
+            "".encode(self.encoding)
+        except LookupError as error:
+            raise FormatError(
+                "no such encoding",
+                field="encoding",
+                expected="one that Python knows, such as 'utf-8', 'latin-1' or 'utf-16'",
+                actual=ascii(self.encoding)[:50],
+                remedy="correct its spelling",
+            ) from error
+
+    def decode(self, file: ReadableFile) -> pd.DataFrame:
+        """The table. Raises DecodeError for what is not CSV in this encoding."""
+        body = Body(blocks_of(file, self.compression is not None), self.separator, mark=False)
+        try:
+            frame: pd.DataFrame = _read_csv(
+                io.BufferedReader(body, 1 << 18),
+                sep=self.separator,
+                index_col=self.index,
+                encoding=self.encoding,
+                engine="c",
+                **exact_floats(),
+            )
+            return frame
+        except CprError:
+            raise
+        except (ValueError, OverflowError, TypeError, LookupError, pd.errors.ParserError) as error:
+            if body.failure is not None:
+                raise body.failure from None
+            raise _not_csv(error) from error
+
+
+def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+def _parser_dtype(column: ColumnType) -> Any:
+    if column.kind == "number":
+        # Narrow floats are rounded afterwards: the parser does not know all of them.
+        return np.dtype("float64") if column.numpy.kind == "f" else column.numpy
+    return "category" if column.kind == "category" else object
+
+
+def _parser_missing(column: ColumnType) -> list[str]:
+    if column.kind == "text":
+        return [""]
+    if column.kind == "category":
+        assert column.of is not None
+        return _parser_missing(column.of)
+    # A program that puts everything in quotes does so with missing numbers as well.
+    return ["", EMPTY]
+
+
+def _values(cells: pd.Series[Any], column: ColumnType) -> Values:
+    if column.kind == "number":
+        with np.errstate(over="ignore"):
+            return Values(cells.to_numpy().astype(column.numpy, copy=False), None)
+    if column.kind == "category":
+        return codes_of(cells.cat.categories.tolist(), cells.cat.codes.to_numpy(), column)
+    return values_from_texts(cells.tolist(), cells.isna().to_numpy(), column)
+
+
+def _joined(parts: list[Any], column: ColumnType) -> Any:
+    if not parts:
+        nothing = values_from_texts([], np.zeros(0, bool), column) if column.kind != "category" else None
+        return to_pandas(nothing or Values(np.zeros(0, np.int64), None), column)
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    return pd.concat([pd.Series(part) for part in parts], ignore_index=True).array
+
+
+def _no_such_cells(field: str, column: ColumnType, error: Exception) -> DecodeError:
+    return DecodeError(
+        "cells that are not of the column's dtype",
+        field=field,
+        expected=column.name,
+        actual=ascii(str(error))[:200],
+        remedy="restore the file: its cells were changed",
+    )
+
+
+def _not_csv(error: Exception) -> DecodeError:
+    return DecodeError(
+        "not a CSV file of this kind",
+        expected="rows of cells",
+        actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
+        remedy="check separator and encoding, or restore the file",
+    )
