@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import threading
 from collections.abc import Callable
@@ -115,12 +116,19 @@ class FaultProxy:
             self.broken = []
             self.response_bytes = 0
 
-    def break_request(self, number: int, fault: str) -> None:
-        """Break one request, counted from now."""
-        self.plan(lambda n, _kind: fault if n == number else None)
+    def break_request(self, number: int, fault: str, kind: str | None = None) -> None:
+        """Break one request, counted from now: of all requests, or of those of a kind."""
+        of_kind = itertools.count()
+
+        def plan(n: int, its_kind: str) -> str | None:
+            if kind is not None:
+                n = next(of_kind) if its_kind == kind else -1
+            return fault if n == number else None
+
+        self.plan(plan)
 
     def break_some(self, share: float, faults: tuple[str, ...], seed: int) -> None:
-        """Break a share of all requests."""
+        """Break a share of all requests, the same ones for the same seed and order."""
         dice = random.Random(seed)
         self.plan(lambda _n, _kind: dice.choice(faults) if dice.random() < share else None)
 
@@ -180,7 +188,7 @@ class FaultProxy:
             await asyncio.sleep(DELAY_SECONDS)
         if fault == "flip request":
             request = request.flipped()
-        response, raw_head = await self._forward(request)
+        response, bare_head = await self._forward(request)
         if fault == "cut after":
             return False
         if fault == "flip response":
@@ -189,8 +197,8 @@ class FaultProxy:
         if fault in ("short", "cut body"):
             response.body = response.body[: full // 2]
         self.response_bytes += len(response.body)
-        if not full:  # HEAD's answer tells the length of a body that is not there
-            writer.write(raw_head)
+        if bare_head:
+            writer.write(bare_head)
         elif fault == "short":
             writer.write(response.encode(len(response.body)))
         else:
@@ -199,15 +207,17 @@ class FaultProxy:
         return fault != "cut body"
 
     async def _forward(self, request: Message) -> tuple[Message, bytes]:
+        """The server's answer; also as it came where it has no body, whatever length it tells (HEAD)."""
         reader, writer = await asyncio.open_connection(*self._upstream, limit=1 << 20)
         try:
             writer.write(request.encode())
             await writer.drain()
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             response = _parse(head)
-            if not request.first.startswith("HEAD ") and response.first.split(" ")[1] not in ("204", "304"):
-                response.body = await _read_body(reader, response)
-            return response, head.encode("latin-1")
+            if request.first.startswith("HEAD ") or response.first.split(" ")[1] in ("204", "304"):
+                return response, head.encode("latin-1")
+            response.body = await _read_body(reader, response)
+            return response, b""
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
