@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from cpr.tables import ColumnType, Values
-from cpr.tables.columns import Array, from_pandas, to_pandas
+from cpr.tables.columns import Array, from_pandas, recoded
 
 __all__ = ["EMPTY", "cells", "quoted", "values_from_texts"]
 
@@ -187,16 +187,8 @@ def codes_of(texts: Sequence[Any], codes: Array, column: ColumnType) -> Values:
 
     Raises ValueError for a cell that is no category.
     """
-    assert column.of is not None and column.categories is not None
-    found = values_from_texts(texts, np.zeros(len(texts), bool), column.of)
-    places = column.categories.get_indexer(pd.Index(to_pandas(found, column.of)))
-    # A value that is used; -1, missing, picks the last entry.
-    table = np.array([*places, -1], dtype=np.int64)
-    data = table[codes]
-    if ((data < 0) & (codes >= 0)).any():
-        unknown = texts[int(codes[(data < 0) & (codes >= 0)][0])]
-        raise ValueError(f"no category: {ascii(unknown)[:50]}")
-    return Values(data, data < 0 if (data < 0).any() else None)
+    assert column.of is not None
+    return recoded(values_from_texts(texts, np.zeros(len(texts), bool), column.of), codes, column)
 
 
 def _unescaped(texts: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ from cpr.csv.scanning import Body, take_header
 from cpr.errors import CprError, DecodeError, FormatError
 from cpr.format import ReadableFile, WritableFile
 from cpr.tables import ColumnType, Frames, Layout, Values, hash_frame, layout_of
-from cpr.tables.columns import to_pandas
+from cpr.tables.columns import joined, to_pandas
 
 __all__ = ["CSV", "ForeignCSV", "compression_of", "exact_floats"]
 
@@ -166,7 +166,7 @@ class CSV:
         arrays = []
         for i, column in enumerate(types):
             # One column after the other, so that at most one is there twice.
-            arrays.append(_joined(parts[i], column))
+            arrays.append(joined(parts[i], column))
             parts[i].clear()
         return layout.frame(arrays, rows)
 
@@ -289,17 +289,6 @@ def _values(cells: pd.Series[Any], column: ColumnType) -> Values:
     if column.kind == "category":
         return codes_of(cells.cat.categories.tolist(), cells.cat.codes.to_numpy(), column)
     return values_from_texts(cells.tolist(), cells.isna().to_numpy(), column)
-
-
-def _joined(parts: list[Any], column: ColumnType) -> Any:
-    if not parts:
-        nothing = values_from_texts([], np.zeros(0, bool), column) if column.kind != "category" else None
-        return to_pandas(nothing or Values(np.zeros(0, np.int64), None), column)
-    if len(parts) == 1:
-        return parts[0]
-    if all(isinstance(part, np.ndarray) for part in parts):
-        return np.concatenate(parts)
-    return pd.concat([pd.Series(part) for part in parts], ignore_index=True).array
 
 
 def _no_such_cells(field: str, column: ColumnType, error: Exception) -> DecodeError:

@@ -227,6 +227,32 @@ def to_pandas(values: Values, column: ColumnType) -> Any:
     return data if column.dtype == object else pd.array(data, dtype=column.dtype)
 
 
+def recoded(found: Values, codes: Array, column: ColumnType) -> Values:
+    """Codes into a column's categories, from codes into the ones that a file was found to hold.
+
+    Raises ValueError for one that is used and is no category.
+    """
+    assert column.of is not None and column.categories is not None
+    places = column.categories.get_indexer(pd.Index(to_pandas(found, column.of)))
+    # Code -1, a missing value, is the last entry of the table.
+    data = np.append(places, -1).astype(np.int64)[codes]
+    unknown = np.flatnonzero((data < 0) & (codes >= 0))
+    if unknown.size:
+        raise ValueError(f"no category: {ascii(found.data[codes[unknown[0]]])[:50]}")
+    return Values(data, _any(data < 0))
+
+
+def joined(parts: list[Any], column: ColumnType) -> Any:
+    """pandas arrays of a type, one after the other."""
+    if not parts:
+        return to_pandas(Values(np.empty(0, column.numpy), None), column)
+    if len(parts) == 1:
+        return parts[0]
+    if all(isinstance(part, np.ndarray) for part in parts):
+        return np.concatenate(parts)
+    return pd.concat([pd.Series(part) for part in parts], ignore_index=True).array
+
+
 def values_to_json(values: Values) -> list[Any]:
     """Values as a JSON list; None is missing. Raises EncodeError for NaN and infinities."""
     if values.data.dtype.kind == "f" and not np.isfinite(values.data).all():

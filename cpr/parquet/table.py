@@ -1,0 +1,243 @@
+"""The Parquet formats: tables that cpr writes and restores exactly, and Parquet files of others.
+
+Source: https://parquet.apache.org/docs/file-format/, through pyarrow. Row groups are written as they
+come, forward only. The footer is at the end, so a reader holds the encoded file until it has decoded it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, ClassVar, Literal
+
+import pandas as pd
+
+from cpr.errors import CprError, DecodeError, MissingDependencyError
+from cpr.format import ReadableFile, WritableFile
+from cpr.parquet.columns import array_of, arrow_type, column_of
+from cpr.tables import Frames, Layout, hash_frame, layout_of
+from cpr.tables.columns import joined
+
+__all__ = ["ForeignParquet", "Parquet"]
+
+# Large enough that a reader's requests are few, small enough to be held beside everything else.
+_ROW_GROUP_BYTES = 64 << 20
+_READ_CELLS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Parquet:
+    """Tables as Parquet files, restored exactly.
+
+    Attributes:
+        compression: of the columns: zstd, snappy (what most programs write), gzip or None.
+        table: labels, dtypes, index and number of rows; taken from the data.
+    """
+
+    extensions: ClassVar[tuple[str, ...]] = (".parquet",)
+
+    compression: Literal["zstd", "snappy", "gzip"] | None = "zstd"
+    table: dict[str, Any] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.table is not None:
+            _ = self._layout
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout.from_json(self.table)
+
+    def describe(self, data: Any) -> Parquet:
+        """This format, told the layout of the table.
+
+        Raises EncodeError for what a table on disk cannot hold, MissingDependencyError without pyarrow.
+        """
+        _pyarrow()
+        return replace(self, table=layout_of(data).to_json())
+
+    def fingerprint(self, data: pd.DataFrame) -> str:
+        """The content hash of the table (see `cpr.tables`)."""
+        return hash_frame(data)
+
+    def stream(self, data: Any) -> Frames:
+        """The table as a stream of pieces."""
+        return Frames.of(data)
+
+    def encode(self, data: Any, file: WritableFile) -> None:
+        """Write row group after row group."""
+        pa, pq = _pyarrow()
+        frames = Frames.of(data)
+        layout = frames.layout
+        types = layout.stored_types
+        names = layout.stored_names
+        schema = pa.schema([pa.field(n, arrow_type(t)) for n, t in zip(names, types, strict=True)])
+        sink = _Sink(file)
+        writer = pq.ParquetWriter(
+            pa.PythonFile(sink, mode="w"), schema, compression=self.compression or "none"
+        )
+        waiting: list[Any] = []
+        nbytes = 0
+        try:
+            for piece in frames:
+                columns = [
+                    array_of(values, column, name)
+                    for values, column, name in zip(piece.columns, types, layout.stored_fields, strict=True)
+                ]
+                waiting.append(pa.Table.from_arrays(columns, schema=schema))
+                nbytes += waiting[-1].nbytes
+                if nbytes >= _ROW_GROUP_BYTES:
+                    _write(writer, pa.concat_tables(waiting))
+                    waiting, nbytes = [], 0
+            if waiting:
+                _write(writer, pa.concat_tables(waiting))
+            writer.close()
+        except BaseException:
+            # The writer ends its file when it is let go of; nobody wants that end any more.
+            sink.deaf = True
+            writer.close()
+            if sink.failure is not None:
+                raise sink.failure from None
+            raise
+
+    def decode(self, file: ReadableFile) -> pd.DataFrame:
+        """The table, with the dtypes of the record.
+
+        Raises DecodeError for a file that does not hold such a table, whole.
+        """
+        if self.table is None:
+            raise DecodeError(
+                "the dtypes of this table are not known",
+                field="table",
+                expected="a format that was told about a table, as a record does",
+                actual="None",
+                remedy="read a file of unknown columns with ParquetSource",
+            )
+        layout = self._layout
+        assert layout.rows is not None
+        types = layout.stored_types
+        parts: list[list[Any]] = [[] for _ in types]
+        rows = 0
+        with _Reading():
+            for batch in _batches(file, layout, max(1, _READ_CELLS // len(types))):
+                rows += batch.num_rows
+                if rows > layout.rows:
+                    break
+                for i, column in enumerate(types):
+                    parts[i].append(column_of(batch.column(i), column))
+        if rows != layout.rows:
+            raise _other_rows(layout.rows, rows)
+        arrays = []
+        for i, column in enumerate(types):
+            # One column after the other, so that at most one is there twice.
+            arrays.append(joined(parts[i], column))
+            parts[i].clear()
+        return layout.frame(arrays, rows)
+
+
+@dataclass(frozen=True)
+class ForeignParquet:
+    """Parquet files that somebody else wrote, as pyarrow makes a DataFrame of them."""
+
+    extensions: ClassVar[tuple[str, ...]] = (".parquet",)
+
+    def decode(self, file: ReadableFile) -> pd.DataFrame:
+        """The table. Raises DecodeError for what is not Parquet, MissingDependencyError without pyarrow."""
+        with _Reading():
+            frame: pd.DataFrame = _open(file).read(use_pandas_metadata=True).to_pandas()
+            return frame
+
+
+class _Sink:
+    """The file as pyarrow wants it: with a position, and an end that can be ignored."""
+
+    closed = False
+
+    def __init__(self, file: WritableFile) -> None:
+        self._file = file
+        self._position = 0
+        self.deaf = False
+        self.failure: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data)
+        self._position += view.nbytes
+        if not self.deaf:
+            try:
+                self._file.write(view)
+            except BaseException as error:
+                self.failure = error
+                raise
+        return view.nbytes
+
+    def tell(self) -> int:
+        return self._position
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Whoever opened the file closes it."""
+
+
+class _Reading:
+    """Turns what pyarrow raises for damaged files into DecodeErrors."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # pyarrow's errors are ValueErrors, OSErrors, KeyErrors or RuntimeErrors, as it happens.
+        if isinstance(error, Exception) and not isinstance(error, (CprError, MemoryError)):
+            raise DecodeError(
+                "not a Parquet file of this kind",
+                expected="columns as they were written",
+                actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
+                remedy="restore the file",
+            ) from error
+
+
+def _open(file: ReadableFile) -> Any:
+    pa, pq = _pyarrow()
+    return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False)
+
+
+def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
+    parquet = _open(file)
+    if parquet.metadata.num_rows != layout.rows:
+        # Asked first: a few bytes can claim any number of equal rows.
+        raise _other_rows(layout.rows, parquet.metadata.num_rows)
+    names = parquet.schema_arrow.names
+    if names != layout.stored_names:
+        raise DecodeError(
+            "the columns are not the recorded ones",
+            field="columns",
+            expected=ascii(layout.stored_names)[:200],
+            actual=ascii(names)[:200],
+            remedy="restore the file: its columns were changed",
+        )
+    yield from parquet.iter_batches(rows)
+
+
+def _write(writer: Any, table: Any) -> None:
+    writer.write_table(table, row_group_size=max(1, table.num_rows))
+
+
+def _other_rows(expected: int | None, actual: int) -> DecodeError:
+    return DecodeError(
+        "another number of rows",
+        expected=f"{expected} rows",
+        actual=str(actual),
+        remedy="restore the file: it was replaced by another one",
+    )
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingDependencyError(
+            "Parquet files need the pyarrow package", remedy='pip install "prefect-cpr[parquet]"'
+        ) from None
+    return pa, pq
