@@ -18,14 +18,24 @@ from collections.abc import Iterator
 from cpr.errors import DecodeError
 from cpr.format import ReadableFile
 
-__all__ = ["bad_tiff", "directories", "index", "indexed"]
+__all__ = ["bad_tiff", "directories", "ends_in_index", "index", "indexed"]
 
 _MARK = b"cprpages"
+_MOST_TAGS = 4096
+# Bytes of TIFF's types of values; those not listed take one.
+_SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 def index(offsets: list[int]) -> bytes:
     """The index of a file's pages."""
     return struct.pack(f"<{len(offsets)}Q", *offsets) + struct.pack("<Q", len(offsets)) + _MARK
+
+
+def ends_in_index(file: ReadableFile, offsets: list[int]) -> bool:
+    """Whether a file ends as cpr ends it: in the index of these very pages."""
+    expected = index(offsets)
+    file.seek(max(0, file.seek(0, os.SEEK_END) - len(expected)))
+    return file.read(len(expected)) == expected
 
 
 def indexed(file: ReadableFile, page: int) -> int | None:
@@ -74,19 +84,23 @@ def _structure(head: bytes) -> tuple[str, str, int, bytes]:
 
 
 def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int) -> int:
+    """Offset of the directory after the one at `offset`, all of whose values lie within the file."""
     count_format = order + ("H" if pointer == "I" else "Q")
-    count_size = struct.calcsize(count_format)
+    count_size, size = struct.calcsize(count_format), struct.calcsize(pointer)
     cut = bad_tiff("the file is cut", f"a directory at byte {offset}", f"{end} bytes")
     if offset + count_size > end:
         raise cut
     file.seek(offset)
     count = struct.unpack(count_format, file.read(count_size))[0]
-    position = offset + count_size + count * tag
-    size = struct.calcsize(pointer)
-    if not 0 < count <= 4096 or position + size > end:
+    if not 0 < count <= _MOST_TAGS or offset + count_size + count * tag + size > end:
         raise cut
-    file.seek(position)
-    following = struct.unpack(order + pointer, file.read(size))[0]
+    entries = file.read(count * tag + size)
+    for start in range(0, count * tag, tag):
+        code, kind, number, at = struct.unpack_from(f"{order}HH{pointer}{pointer}", entries, start)
+        nbytes = number * _SIZES.get(kind, 1)
+        if nbytes > size and at + nbytes > end:
+            raise bad_tiff("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
+    following = struct.unpack_from(order + pointer, entries, count * tag)[0]
     if following and following + count_size > end:
         raise bad_tiff("the file is cut", f"a directory at byte {following}", f"{end} bytes")
     return int(following)

@@ -16,7 +16,7 @@ import tifffile
 from cpr.errors import CprError
 from cpr.format import ReadableFile, Region
 from cpr.image.layout import Layout
-from cpr.image.pages import bad_tiff, directories, indexed
+from cpr.image.pages import bad_tiff, directories, ends_in_index, indexed
 from cpr.regions import Selection
 
 __all__ = ["opened", "read_layout", "read_region", "read_series", "series_of", "workers"]
@@ -67,6 +67,7 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
     pages = stored.reshape((layout.count, *layout.page_shape))
     done = 0
     releasing = False
+    offsets = []
     for offset, following in directories(file):
         page = _page(tiff, offset, done)
         if done == 0:
@@ -85,7 +86,10 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
         page.asarray(out=pages[done], maxworkers=workers())
         if releasing and following > offset:
             file.release(following)
+        offsets.append(offset)
         done += 1
+    if releasing and not ends_in_index(file, offsets):
+        raise bad_tiff("bytes are missing or too many", "an index of its pages at the end", "another end")
     if done < layout.count:
         if not releasing:
             return _reshaped(read_series(file, tiff), layout)
@@ -118,6 +122,8 @@ def series_of(file: ReadableFile, tiff: tifffile.TiffFile) -> tifffile.TiffPageS
         raise bad_tiff(
             "OME-XML that does not describe this file", "all planes in this file", "other files, or none"
         )
+    if 0 in series.shape:
+        raise bad_tiff("it has no pixels", "a width and a height", f"{series.shape}")
     pages = [page for page in series.pages if page is not None]
     if len(pages) < len(series.pages):
         raise bad_tiff("pages are missing", f"{len(series.pages)} pages", f"{len(pages)}")
@@ -164,7 +170,9 @@ def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, lay
 
     chosen = Selection.of(region, shape)
     leading = len(shape) - page_ndim
-    result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
+    extents = tuple(len(r) for r in chosen.ranges)
+    _refuse_bombs(page_at(0), math.prod(extents) * dtype.itemsize, file)
+    result = np.empty(extents, dtype)
     if result.size == 0:
         return result.reshape(chosen.shape)
     within = chosen.ranges[leading:]
@@ -293,8 +301,9 @@ def _normal(description: bytes) -> bytes:
 
 def _refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
     size = file.seek(0, os.SEEK_END)
-    limit = _EXPANSION.get(int(page.keyframe.compression), _EXPANSION_OTHER) * size + _SMALL
+    keyframe = page.keyframe
+    if keyframe.is_tiled:
+        nbytes = max(nbytes, math.prod(keyframe.tile) * keyframe.dtype.itemsize)
+    limit = _EXPANSION.get(int(keyframe.compression), _EXPANSION_OTHER) * size + _SMALL
     if nbytes > limit:
-        raise bad_tiff(
-            "it claims more pixels than its bytes can hold", f"at most {limit} bytes", f"{nbytes} bytes"
-        )
+        raise bad_tiff("more pixels are claimed than its bytes can hold", f"up to {limit} bytes", f"{nbytes}")

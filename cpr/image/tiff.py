@@ -114,8 +114,7 @@ class Tiff:
             if layout.flavour == "empty":
                 self._write_page(writer, np.zeros((), layout.dtype), layout, first, pending)
         window.pass_on()
-        if layout.count > 1:
-            file.write(pages.index(window.holes))
+        file.write(pages.index(window.holes))
 
     def _write_page(
         self,

@@ -1,0 +1,357 @@
+"""TIFF: the laws of every format, any array, every option, parts, and what other programs see."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import dask.array
+import hypothesis.extra.numpy as st_numpy
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cpr
+from cpr.errors import EncodeError, FormatError
+from cpr.image import layout as layout_module
+from cpr.image.tiff import Tiff
+from cpr.testing import FormatTests, ForwardFile, SeekableBytes
+
+DTYPES = [
+    "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
+    "float16", "float32", "float64", "complex64", "complex128",
+]  # fmt: skip
+ANY_DTYPE = st.sampled_from(DTYPES).flatmap(
+    lambda name: st.sampled_from("<>").map(np.dtype(name).newbyteorder)
+)
+SHAPES = st_numpy.array_shapes(min_dims=0, max_dims=6, min_side=0, max_side=5)
+OPTIONS = st.fixed_dictionaries(
+    {"compression": st.sampled_from(["zlib", "zstd", "lzw", None]), "imagej": st.sampled_from([None, False])}
+)
+
+
+def noise(shape, dtype="uint16", seed=0):
+    random = np.random.default_rng(seed)
+    if np.dtype(dtype).kind == "b":
+        return random.random(shape) > 0.5
+    if np.dtype(dtype).kind in "fc":
+        return random.normal(size=shape).astype(dtype)
+    return random.integers(0, 100, shape).astype(dtype)
+
+
+def encoded(array, **options) -> bytes:
+    format = Tiff(**options).describe(array)
+    file = ForwardFile()
+    format.encode(format.stream(array), file)
+    return file.getvalue()
+
+
+def opened(data: bytes) -> tifffile.TiffFile:
+    return tifffile.TiffFile(io.BytesIO(data))
+
+
+def same(a, b) -> bool:
+    b = b.astype(b.dtype.newbyteorder("="))
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+class Laws(FormatTests):
+    target_class = cpr.ImageTarget
+    samples = [
+        np.array(7, "uint8"),
+        np.zeros((0, 4), "uint8"),
+        np.arange(24, dtype=">u2").reshape(2, 3, 4),
+        np.arange(24, dtype="float32").reshape(4, 6)[:, ::2],
+        noise((1, 3, 1, 9, 11), "bool"),
+        noise((2, 20, 30, 3), "uint8"),
+        noise((2, 700, 300), "int16"),
+    ]
+    refused = [
+        np.array(["a"]),
+        np.zeros(2, "datetime64[s]"),
+        np.zeros((2, 2), [("a", "i4")]),
+        np.zeros((2, 2), np.longdouble),
+    ]
+
+    def equal(self, a, b) -> bool:
+        return same(a, b)
+
+    def encoded(self, data) -> bytes:
+        file = ForwardFile()
+        format = self.described(data)
+        format.encode(format.stream(data), file)
+        return file.getvalue()
+
+
+class TestZlib(Laws):
+    format = Tiff()
+
+
+class TestUncompressed(Laws):
+    format = Tiff(compression=None)
+
+
+class TestZstd(Laws):
+    format = Tiff(compression="zstd", level=9)
+
+
+class TestLzw(Laws):
+    format = Tiff(compression="lzw")
+
+
+class TestPredictor(Laws):
+    format = Tiff(predictor=True)
+
+
+class TestOme(Laws):
+    format = Tiff(imagej=False, metadata={"unit": "micron"}, resolution=(7.5, 7.5))
+
+
+@given(st.data(), OPTIONS)
+def test_any_array_comes_back_through_a_record(data, options):
+    array = data.draw(st_numpy.arrays(data.draw(ANY_DTYPE), data.draw(SHAPES)))
+    if array.ndim > 1 and data.draw(st.booleans()):
+        array = array[..., ::-1].swapaxes(0, 1)
+    target = cpr.ImageTarget.from_path("memory://tiff/a.tif", **options)
+    target.set_data(array)
+    record = json.dumps(target.serialize())
+    assert len(record) < 1000
+    found = cpr.load(record).get_data()
+    assert same(found, array)
+    assert found.dtype.isnative
+    assert found.flags.writeable
+
+
+@settings(max_examples=200)
+@given(st.data(), OPTIONS)
+def test_any_region_is_what_indexing_gives(data, options):
+    shape = data.draw(st_numpy.array_shapes(min_dims=1, max_dims=5, min_side=1, max_side=6))
+    array = np.arange(np.prod(shape), dtype="uint16").reshape(shape)
+    region = data.draw(st_numpy.basic_indices(shape, allow_newaxis=False))
+    file = encoded(array, **options)
+    format = Tiff(**options).describe(array)
+    assert same(np.asarray(format.decode_region(SeekableBytes(file), region)), np.asarray(array[region]))
+
+
+@pytest.mark.parametrize("compression", ["zlib", None])
+def test_a_plane_of_many_costs_little_more_than_the_plane(compression):
+    array = noise((60, 400, 500))
+    data = encoded(array, compression=compression)
+    fetched = []
+
+    class Counting(SeekableBytes):
+        def read(self, size=-1):
+            part = super().read(size)
+            fetched.append(len(part))
+            return part
+
+        def readinto(self, buffer):
+            count = super().readinto(buffer)
+            fetched.append(count)
+            return count
+
+    format = Tiff(compression=compression).describe(array)
+    assert same(format.decode_region(Counting(data), 57), array[57])
+    assert sum(fetched) < len(data) / 60 * 1.1 + 5000
+    fetched.clear()
+    assert same(format.decode_region(Counting(data), np.s_[31, 100:110]), array[31, 100:110])
+    assert sum(fetched) < len(data) / 60 * (1 if compression is None else 0.8) + 5000
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("imagej", [None, False])
+def test_other_programs_see_the_same_pixels(dtype, imagej):
+    array = noise((2, 3, 4, 5, 6), dtype)
+    with opened(encoded(array, imagej=imagej)) as tiff:
+        series = tiff.series[0]
+        expected = array.view("uint8") * np.uint8(255) if dtype == "bool" else array
+        assert series.axes == "TZCYX"
+        assert same(series.asarray(), expected)
+        if dtype in {"uint64", "int64", "float16"}:
+            assert tiff.is_shaped
+        elif imagej is None and dtype in {"bool", "uint8", "uint16", "float32"}:
+            assert tiff.is_imagej
+        else:
+            assert tiff.is_ome
+        assert not any("tifffile" in str(tag.value) for tag in tiff.pages[0].tags)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "flavour", "seen"),
+    [
+        ((6, 5), None, "imagej", ("YX", (6, 5))),
+        ((4, 6, 5), None, "imagej", ("ZYX", (4, 6, 5))),
+        ((4, 6, 5), "TYX", "imagej", ("TYX", (4, 6, 5))),
+        ((2, 3, 6, 5), None, "imagej", ("ZCYX", (2, 3, 6, 5))),
+        ((2, 3, 6, 5), "TCYX", "imagej", ("TCYX", (2, 3, 6, 5))),
+        ((2, 3, 6, 5), "CZYX", "ome", ("CZYX", (2, 3, 6, 5))),
+        ((6, 5, 3), None, "imagej", ("YXS", (6, 5, 3))),
+        ((6, 5, 3), "YXC", "imagej", ("YXS", (6, 5, 3))),
+        ((6, 5, 3), "ZYX", "imagej", ("ZYX", (6, 5, 3))),
+        ((4, 6, 5, 4), None, "ome", ("ZYXS", (4, 6, 5, 4))),
+        ((4, 2, 6, 5), "PCYX", "imagej", ("TCYX", (4, 2, 6, 5))),
+        ((2, 3, 4, 2, 6, 5), None, "imagej", ("TZCYX", (6, 4, 2, 6, 5))),
+        ((1, 1, 6, 5), None, "imagej", ("YX", (6, 5))),
+        ((5,), None, "imagej", ("YX", (1, 5))),
+    ],
+)
+def test_axes(shape, axes, flavour, seen):
+    array = noise(shape, "uint8")
+    metadata = None if axes is None else {"axes": axes}
+    with opened(encoded(array, metadata=metadata)) as tiff:
+        assert tiff.series[0].kind == flavour
+        assert (tiff.series[0].axes, tiff.series[0].shape) == seen
+    target = cpr.ImageTarget.from_path("memory://tiff/axes.tif", metadata=metadata)
+    target.set_data(array)
+    again = cpr.load(target.serialize())
+    assert same(again.get_data(), array)
+    assert again.get_metadata() == (metadata or {})
+
+
+@pytest.mark.parametrize(
+    ("array", "options", "match"),
+    [
+        (noise((4, 5), "int32"), {"imagej": True}, r"dtype: ImageJ.*found int32.*astype\('float32'\)"),
+        (noise((4, 5), "float64"), {"imagej": True}, "leave out imagej=True"),
+        (noise((2, 2, 4, 5)), {"imagej": True, "metadata": {"axes": "CZYX"}}, "order TZCYXS"),
+        (noise((4, 5, 4), "uint16"), {"imagej": True, "metadata": {"axes": "YXS"}}, "RGB"),
+        (noise((4, 5), "int64"), {"ome": True}, "dtype: OME-TIFF.*found int64"),
+        (noise((4, 5)), {"metadata": {"axes": "ZYX"}}, r"one letter.*shape \(4, 5\)"),
+        (noise((2, 4, 5)), {"metadata": {"axes": "YXZ"}}, "end in YX"),
+        (noise((2, 4, 5)), {"metadata": {"axes": "CYX", "Channel": {"Name": ["a"]}}}, "2 names"),
+        (noise((4, 5), "int64"), {"predictor": True}, "predictor.*int64"),
+        (noise((4, 5)), {"metadata": {"note": "a\nimages=9"}}, "note"),
+        (noise((4, 5)), {"metadata": {"unit": "m"}, "resolution": (1e12, 1e12)}, "resolution"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_a_remedy(array, options, match):
+    target = cpr.ImageTarget.from_path("memory://tiff/a.tif", **options)
+    with pytest.raises(EncodeError, match=match) as caught:
+        target.set_data(array)
+    assert caught.value.remedy
+    assert caught.value.url
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "jpeg"},
+        {"compression": "zlib", "level": 10},
+        {"compression": None, "level": 1},
+        {"compression": None, "predictor": True},
+        {"level": True},
+        {"imagej": True, "ome": True},
+        {"metadata": {"unit": "furlong"}},
+        {"metadata": {"LUTs": np.zeros(3)}},
+        {"metadata": {1: 2}},
+        {"metadata": {"min": float("nan")}},
+        {"metadata": {"spacing": 0}},
+        {"metadata": {"axes": 3}},
+        {"resolution": (1,)},
+        {"resolution": (0, 1)},
+        {"resolution": "ab"},
+        {"no_such": 1},
+    ],
+    ids=str,
+)
+def test_options_that_make_no_sense_are_refused_at_once(options):
+    with pytest.raises(FormatError) as caught:
+        cpr.ImageTarget.from_path("memory://tiff/a.tif", **options)
+    assert caught.value.remedy
+    assert caught.value.field
+
+
+def test_an_ome_name_is_an_ome_file():
+    target = cpr.ImageTarget.from_path("memory://tiff/a.ome.tif")
+    assert (target.get_name(), target.ext) == ("a", ".ome.tif")
+    target.set_data(noise((3, 4, 5), "uint8"))
+    target.persist()
+    with cpr.io.reading(target.url) as file, tifffile.TiffFile(io.BytesIO(file.read())) as tiff:
+        assert tiff.is_ome
+    with pytest.raises(FormatError, match="imagej"):
+        cpr.ImageTarget.from_path("memory://tiff/a.ome.tif", imagej=True)
+
+
+def test_ome_identifiers_name_the_content():
+    array = noise((3, 4, 5))
+
+    def identifier(data, **options):
+        with opened(encoded(data, imagej=False, **options)) as tiff:
+            return tiff.ome_metadata.partition("urn:uuid:")[2][:36]
+
+    assert identifier(array) == identifier(array.copy())
+    assert len({identifier(array), identifier(array + 1), identifier(array, resolution=(1, 1))}) == 3
+
+
+@pytest.mark.parametrize("imagej", [None, False])
+@pytest.mark.parametrize("compression", ["zlib", None])
+@pytest.mark.parametrize(
+    "lazy",
+    [
+        lambda a, path: dask.array.from_array(a, chunks=(3, 20, 70)),
+        lambda a, path: np.memmap(path / "raw", a.dtype, "r", shape=a.shape),
+        lambda a, path: (plane for plane in a),
+        lambda a, path: (a[i : i + 2] for i in range(0, len(a), 2)),
+    ],
+    ids=["dask", "memmap", "planes", "slabs"],
+)
+def test_streams_are_written_at_once(lazy, compression, imagej, tmp_path):
+    array = noise((7, 50, 90))
+    array.tofile(tmp_path / "raw")
+    target = cpr.ImageTarget.from_path(tmp_path / "a.tif", compression=compression, imagej=imagej)
+    target.set_data(lazy(array, tmp_path), shape=array.shape, dtype=array.dtype)
+    assert target.checksum is not None
+    held = cpr.ImageTarget.from_path(tmp_path / "a.tif")
+    held.set_data(array)
+    assert held.data_hash == target.data_hash
+    assert same(cpr.load(target.serialize()).get_data(), array)
+    assert same(tifffile.imread(target.url), array)
+
+
+def test_a_stream_may_use_one_buffer_again(tmp_path):
+    array = noise((9, 300, 400))
+    buffer = np.empty_like(array[0])
+
+    def camera():
+        for plane in array:
+            buffer[:] = plane
+            yield buffer
+
+    for compression in ("zlib", None):
+        target = cpr.ImageTarget.from_path(tmp_path / "a.tif", compression=compression)
+        target.set_data(camera(), shape=array.shape, dtype=array.dtype)
+        assert same(cpr.load(target.serialize()).get_data(), array)
+
+
+def test_large_files_are_bigtiff(monkeypatch):
+    array = noise((4, 50, 60))
+    with opened(encoded(array)) as tiff:
+        assert not tiff.is_bigtiff
+    monkeypatch.setattr(layout_module, "_CLASSIC_BYTES", 10_000)
+    data = encoded(array)
+    with opened(data) as tiff:
+        assert tiff.is_bigtiff
+        assert tiff.is_ome
+        assert same(tiff.asarray(), array)
+    format = Tiff().describe(array)
+    assert same(format.decode(SeekableBytes(data)), array)
+    assert same(format.decode_region(SeekableBytes(data), 3), array[3])
+    with pytest.raises(EncodeError, match="4 GiB"):
+        Tiff(imagej=True).describe(array)
+
+
+def test_dask_planes_are_read_one_by_one(tmp_path):
+    array = noise((3, 4, 50, 60))
+    target = cpr.ImageTarget.from_path(tmp_path / "a.tif")
+    target.set_data(array)
+    target.persist()
+    lazy = cpr.load(target.serialize()).get_dask()
+    assert lazy.shape == array.shape
+    assert lazy.dtype == array.dtype
+    assert lazy.numblocks == (3, 4, 1, 1)
+    assert same(lazy[1, 2].compute(), array[1, 2])
+    assert same(lazy.compute(), array)
+    source = cpr.ImageSource.from_path(target.url).get_dask()
+    assert same(source[2].compute(scheduler="synchronous"), array[2])
