@@ -167,13 +167,14 @@ class Describer:
     def _table(self, value: Any, path: str) -> Any:
         import pandas as pd
 
+        if isinstance(value, pd.RangeIndex):
+            return ["range", self.describe(value.name, path), value.start, value.stop, value.step]
         if isinstance(value, pd.MultiIndex):
-            value = value.to_frame(index=False)
+            levels = [self._table(value.get_level_values(i), path) for i in range(value.nlevels)]
+            return ["levels", levels]
         if isinstance(value, pd.Index):
             return ["index", self.describe(value.name, path), str(value.dtype), self._column(value, path)]
-        index = ["RangeIndex", value.index.start, value.index.stop, value.index.step]
-        if not isinstance(value.index, pd.RangeIndex):
-            index = [self.describe(list(value.index.names), path), self._table(value.index, f"{path}.index")]
+        index = self._table(value.index, f"{path}.index")
         if isinstance(value, pd.Series):
             return [
                 "series",
