@@ -18,10 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cpr.tables import ColumnType, Values
-from cpr.tables.columns import Array, from_pandas, recoded
+from cpr.tables.columns import Array, recoded
 
 __all__ = ["EMPTY", "cells", "quoted", "values_from_texts"]
 
@@ -34,7 +33,7 @@ _UNESCAPED = {"␛␛": ESCAPE, "␛0": "\0"}
 _ESCAPED = re.compile(f"{ESCAPE}[{ESCAPE}0]")
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
 _NAT = np.iinfo(np.int64).min
-_ISO = re.compile(r"-?\d{4,}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
+_ISO = re.compile(r"-?\d{3,}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?")
 _TRUTH = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": True, "false": False}
 
 
@@ -43,10 +42,9 @@ def cells(values: Values, column: ColumnType, separator: str, alone: bool) -> li
     nothing, empty = ('""', EMPTY) if alone else ("", '""')
     data, missing = values
     if column.kind == "category":
-        assert column.of is not None and column.categories is not None
-        of = from_pandas(pd.Series(column.categories).array, column.of, "categories")
+        assert column.of is not None
         # Code -1, a missing value, is the last entry of the table.
-        table = np.array([*cells(of, column.of, separator, alone), nothing], dtype=object)
+        table = np.array([*cells(column.category_values, column.of, separator, alone), nothing], dtype=object)
         found: list[str] = table[data].tolist()
         return found
     if column.kind == "text":

@@ -269,7 +269,8 @@ def _parser_dtype(column: ColumnType) -> Any:
     if column.kind == "number":
         # Narrow floats are rounded afterwards: the parser does not know all of them.
         return np.dtype("float64") if column.numpy.kind == "f" else column.numpy
-    return "category" if column.kind == "category" else object
+    # Not "category": the parser makes booleans of categories that look like them.
+    return object
 
 
 def _parser_missing(column: ColumnType) -> list[str]:
@@ -287,7 +288,8 @@ def _values(cells: pd.Series[Any], column: ColumnType) -> Values:
         with np.errstate(over="ignore"):
             return Values(cells.to_numpy().astype(column.numpy, copy=False), None)
     if column.kind == "category":
-        return codes_of(cells.cat.categories.tolist(), cells.cat.codes.to_numpy(), column)
+        codes, texts = pd.factorize(cells.to_numpy())
+        return codes_of(texts.tolist(), codes, column)
     return values_from_texts(cells.tolist(), cells.isna().to_numpy(), column)
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from cpr.errors import EncodeError
 from cpr.tables import ColumnType, Values
-from cpr.tables.columns import from_pandas, recoded, to_pandas
+from cpr.tables.columns import recoded, to_pandas
 
 __all__ = ["array_of", "arrow_type", "column_of"]
 
@@ -55,8 +54,8 @@ def array_of(values: Values, column: ColumnType, field: str) -> Any:
         return pa.array(data, pa.int64(), mask=missing).view(kind)
     if column.kind != "category":
         return pa.array(data, kind, mask=missing)
-    assert column.of is not None and column.categories is not None
-    categories = array_of(from_pandas(pd.Series(column.categories).array, column.of, field), column.of, field)
+    assert column.of is not None
+    categories = array_of(column.category_values, column.of, field)
     codes = pa.array(data.astype(np.int32), mask=missing)
     if column.of.kind == "text":
         return pa.DictionaryArray.from_arrays(codes, categories, ordered=column.ordered)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from cpr.errors import EncodeError, FormatError
 
-__all__ = ["Array", "ColumnType", "Values", "from_pandas", "to_pandas"]
+__all__ = ["Array", "ColumnType", "Values", "from_pandas", "joined", "plain_array", "recoded", "to_pandas"]
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["number", "masked", "datetime", "duration", "text", "category"]
@@ -126,12 +126,21 @@ class ColumnType:
             raise FormatError("categories are unique and not missing", field="table")
         return cls("category", "category", categories, of, value["ordered"])
 
+    @cached_property
+    def category_values(self) -> Values:
+        """The categories, as values of the type `of`."""
+        assert self.of is not None and self.categories is not None
+        return from_pandas(plain_array(self.categories.array), self.of, "categories")
+
     def to_json(self) -> Any:
         """The type as a JSON value."""
         if self.of is None:
             return self.name
-        values = from_pandas(pd.Series(self.categories).array, self.of, "categories")
-        return {"categories": values_to_json(values), "of": self.of.name, "ordered": self.ordered}
+        return {
+            "categories": values_to_json(self.category_values),
+            "of": self.of.name,
+            "ordered": self.ordered,
+        }
 
     def meaning(self) -> Any:
         """What of the type is content, as a JSON value: not where strings are stored in memory."""
@@ -180,6 +189,13 @@ class ColumnType:
         """Which object stands for what is missing among Python strings: None, nan or NA."""
         match = _OBJECT.fullmatch(self.name)
         return None if match is None else match["absent"]
+
+
+def plain_array(array: Any) -> Any:
+    """A pandas array without the wrapper around numpy's."""
+    # Python strings of pandas' are such a wrapper as well, with a dtype of their own.
+    wrapped = isinstance(array, pd.arrays.NumpyExtensionArray) and not isinstance(array.dtype, pd.StringDtype)
+    return array.to_numpy() if wrapped else array
 
 
 def from_pandas(array: Any, column: ColumnType, field: str) -> Values:
@@ -243,7 +259,7 @@ def recoded(found: Values, codes: Array, column: ColumnType) -> Values:
 
 
 def joined(parts: list[Any], column: ColumnType) -> Any:
-    """pandas arrays of a type, one after the other."""
+    """Arrays of a type as pandas has them, one after the other."""
     if not parts:
         return to_pandas(Values(np.empty(0, column.numpy), None), column)
     if len(parts) == 1:
@@ -348,7 +364,7 @@ def absent_in(array: Any, field: str) -> str | None:
 
 def _category(dtype: pd.CategoricalDtype, field: str) -> ColumnType:
     categories = dtype.categories
-    of = ColumnType.of_array(pd.Series(categories).array, field)
+    of = ColumnType.of_array(plain_array(categories.array), field)
     if of.kind == "category":
         raise _cannot_hold(dtype, field)
     found = ColumnType("category", "category", categories, of, bool(dtype.ordered))

@@ -13,8 +13,8 @@ import pandas as pd
 from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import content_digest, hex16
-from cpr.tables.columns import ColumnType, Values, absent_in, from_pandas
-from cpr.tables.layout import Layout, Levels, plain_array
+from cpr.tables.columns import ColumnType, Values, absent_in, from_pandas, plain_array
+from cpr.tables.layout import Layout, Levels
 
 __all__ = ["Frames", "Piece", "frames_of", "hash_frame", "layout_of"]
 

@@ -14,19 +14,15 @@ from cpr.errors import DecodeError, EncodeError, FormatError
 from cpr.tables.columns import (
     ColumnType,
     from_pandas,
+    plain_array,
     to_pandas,
     values_from_json,
     values_to_json,
 )
 
-__all__ = ["Layout", "Levels", "plain_array"]
+__all__ = ["Layout", "Levels"]
 
 _MISSING = object()
-
-
-def plain_array(array: Any) -> Any:
-    """A pandas array without the wrapper around numpy's."""
-    return array.to_numpy() if isinstance(array, pd.arrays.NumpyExtensionArray) else array
 
 
 @dataclass(frozen=True)
