@@ -8,10 +8,18 @@ completed only when it is told to; an interrupted one is aborted.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import logging
+import re
+import time
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import ContextVar
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
+
+from fsspec.utils import glob_translate
 
 from cpr.io.location import normalise
 from cpr.io.store import Stat, has_magic, version_of
@@ -20,11 +28,20 @@ __all__ = ["S3Store", "S3Upload"]
 
 T = TypeVar("T")
 
+log = logging.getLogger("cpr")
+
 # Parts double in size every 1000 parts: 10,000 of them (the most S3 takes) hold over 5 TiB, the
 # most an object can have, and the first thousands stay small in memory.
 _PART_BYTES = 8 << 20
 _PARTS_PER_SIZE = 1000
 _PARTS_IN_FLIGHT = 3
+# A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
+_TRIES = 4
+_FIRST_WAIT_SECONDS = 0.1
+# Clocks in HTTP headers have seconds.
+_CLOCK = timedelta(seconds=2)
+_CREATE = "before-send.s3.CreateMultipartUpload"
+_attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
 
 
 def part_bytes(number: int) -> int:
@@ -58,11 +75,20 @@ class S3Store:
         return self._run(self._fetch(bucket, key, start, stop))
 
     async def _fetch(self, bucket: str, key: str, start: int, stop: int) -> bytes:
-        response = await self._fs._call_s3(
-            "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
-        )
-        async with response["Body"] as body:
-            return bytes(await body.read())
+        from s3fs import core
+
+        for attempt in range(1, _TRIES + 1):
+            response = await self._fs._call_s3(
+                "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
+            )
+            try:
+                async with response["Body"] as body:
+                    return bytes(await body.read())
+            except (OSError, *core.S3_RETRYABLE_ERRORS):
+                if attempt == _TRIES:
+                    raise
+                await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
+        raise AssertionError("unreachable")
 
     def upload(self, path: str) -> S3Upload:
         return S3Upload(self._fs, *_bucket_and_key(path))
@@ -72,16 +98,52 @@ class S3Store:
         self._call("delete_object", Bucket=bucket, Key=key)
 
     def find(self, pattern: str) -> dict[str, Stat]:
-        bucket = pattern.partition("/")[0]
-        if not has_magic(bucket):
-            # glob() gives an empty answer for a bucket that does not exist.
-            self.require_container(pattern)
-        found: dict[str, dict[str, Any]] = self._fs.glob(pattern, detail=True)
+        bucket, key = _bucket_and_key(pattern)
+        if not has_magic(key):
+            found = self.stat(pattern)
+            if found is None:
+                self.require_container(pattern)
+            return {} if found is None else {normalise(f"s3://{pattern}"): found}
+        # Not the filesystem's glob: it leaves out what it could not list, and says nothing.
+        matches = re.compile(glob_translate(key)).match
         return {
-            normalise(f"s3://{path}"): Stat(int(info["size"]), version_of(info))
-            for path, info in found.items()
-            if info["type"] == "file"
+            normalise(f"s3://{bucket}/{item['Key']}"): Stat(int(item["Size"]), version_of(item))
+            for item in self._candidates(bucket, "", key.split("/"))
+            if matches(item["Key"]) and not item["Key"].endswith("/")
         }
+
+    def _candidates(self, bucket: str, folder: str, steps: list[str]) -> Iterator[dict[str, Any]]:
+        """Objects that may match the steps of a pattern below a folder, listing no folder that cannot."""
+        literal = next(index for index, step in enumerate(steps) if has_magic(step))
+        folder += "".join(f"{step}/" for step in steps[:literal])
+        step, rest = steps[literal], steps[literal + 1 :]
+        prefix = folder + re.split(r"[*?\[]", step)[0]
+        everything = any("**" in one for one in steps)
+        objects, folders = self._listed(bucket, prefix, "" if everything else "/")
+        if everything or not rest:
+            yield from objects
+            return
+        matches = re.compile(glob_translate(step)).match
+        for found in folders:
+            if not matches(found[len(folder) : -1]):
+                continue
+            if any(has_magic(one) for one in rest):
+                yield from self._candidates(bucket, found, rest)
+            else:
+                yield from self._listed(bucket, found + "/".join(rest), "/")[0]
+
+    def _listed(self, bucket: str, prefix: str, delimiter: str) -> tuple[list[dict[str, Any]], list[str]]:
+        """All objects and folders whose names begin with a prefix, of however many pages."""
+        objects: list[dict[str, Any]] = []
+        folders: list[str] = []
+        page: dict[str, str] = {}
+        while True:
+            answer = self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **page)
+            objects += answer.get("Contents", [])
+            folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
+            if not answer.get("IsTruncated"):
+                return objects, folders
+            page = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._run(self._fs._call_s3(method, **arguments))
@@ -104,6 +166,8 @@ class S3Upload:
         self._buffer = bytearray()
         self._upload_id: str | None = None
         self._parts: list[Future[dict[str, Any]]] = []
+        self._creations = 0
+        self._creating = (0.0, 0.0)
 
     def write(self, block: memoryview) -> None:
         self._buffer += block
@@ -115,11 +179,24 @@ class S3Upload:
 
     def _send(self, part: bytearray) -> None:
         if self._upload_id is None:
-            self._upload_id = self._call("create_multipart_upload")["UploadId"]
+            self._submit(self._create()).result()
         number = len(self._parts) + 1
         if number > _PARTS_IN_FLIGHT:
             self._parts[-_PARTS_IN_FLIGHT].result()
         self._parts.append(self._submit(self._put_part(number, part)))
+
+    async def _create(self) -> None:
+        client = await self._fs.set_session()
+        client.meta.events.register(_CREATE, _count_attempt, unique_id="cpr-attempts")
+        attempts: list[None] = []
+        _attempts.set(attempts)
+        started = time.monotonic()
+        try:
+            answer = await self._fs._call_s3("create_multipart_upload", **self._where)
+            self._upload_id = answer["UploadId"]
+        finally:
+            self._creations = len(attempts)
+            self._creating = (started, time.monotonic())
 
     async def _put_part(self, number: int, part: bytearray) -> dict[str, Any]:
         answer = await self._fs._call_s3(
@@ -134,6 +211,8 @@ class S3Upload:
         self._send(self._buffer)
         parts = [part.result() for part in self._parts]
         self._call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts})
+        if self._creations > 1:
+            self._abort_unseen()
 
     def abort(self) -> None:
         for part in self._parts:
@@ -141,10 +220,44 @@ class S3Upload:
         for part in self._parts:
             if not part.cancelled():
                 part.exception()
+        unseen = self._creations > (self._upload_id is not None)
         if self._upload_id is not None:
-            # NoSuchUpload: it is gone, which is what was wanted.
-            with suppress(FileNotFoundError):
+            try:
                 self._call("abort_multipart_upload", UploadId=self._upload_id)
+            except FileNotFoundError:
+                # NoSuchUpload: it is gone, which is what was wanted, or the id was damaged on its way.
+                unseen = True
+        if unseen:
+            self._abort_unseen()
+
+    def _abort_unseen(self) -> None:
+        """Abort uploads that a repeated request has begun and whose ids were lost with its answers."""
+        try:
+            self._submit(self._find_and_abort_unseen()).result()
+        except Exception as error:
+            log.warning(
+                "s3://%s/%s: an upload whose id was lost may be left open (%s); a lifecycle rule of the "
+                "bucket removes such",
+                *self._where.values(),
+                type(error).__name__,
+            )
+
+    async def _find_and_abort_unseen(self) -> None:
+        call, where = self._fs._call_s3, self._where
+        answer = await call("list_multipart_uploads", Bucket=where["Bucket"], Prefix=where["Key"])
+        # Others may write the same content to this key: only an upload that was begun while we asked for
+        # ours, by the server's clock, and has no part although all of ours are done, can be ours.
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        started, ended = (now - timedelta(seconds=time.monotonic() - moment) for moment in self._creating)
+        for upload in answer.get("Uploads", []):
+            if upload["Key"] != where["Key"] or upload["UploadId"] == self._upload_id:
+                continue
+            if not started - _CLOCK <= upload["Initiated"] <= ended + _CLOCK:
+                continue
+            parts = await call("list_parts", **where, UploadId=upload["UploadId"])
+            if not parts.get("Parts"):
+                with suppress(FileNotFoundError):
+                    await call("abort_multipart_upload", **where, UploadId=upload["UploadId"])
 
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._submit(self._fs._call_s3(method, **self._where, **arguments)).result()
@@ -160,3 +273,9 @@ def _checksums(answer: dict[str, Any]) -> dict[str, Any]:
         for name, value in answer.items()
         if name.startswith("Checksum") and name != "ChecksumType"
     }
+
+
+def _count_attempt(**_: Any) -> None:
+    attempts = _attempts.get()
+    if attempts is not None:
+        attempts.append(None)

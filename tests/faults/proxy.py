@@ -101,6 +101,8 @@ class FaultProxy:
         self.kinds: list[str] = []
         self.broken: list[str] = []
         self.response_bytes = 0
+        # asyncio itself lets go of a connection's task when the client goes; its request must go on.
+        self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- what tests say
 
@@ -157,10 +159,15 @@ class FaultProxy:
         started.set()
         await self._stop.wait()
         server.close()
-        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         try:
             while (request := await _read_message(reader, writer)) is not None:
                 if not await self._answer(request, writer):
