@@ -6,6 +6,8 @@ NEWEST ?= $(shell sh tools/pythons.sh newest)
 # What pytest is given besides; `make test ARGS="-k tiff -x"`.
 ARGS ?=
 WORKERS ?= auto
+# Tests that share a server (Prefect's) stay in one process.
+DIST := --dist loadgroup
 
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
@@ -41,14 +43,14 @@ check: env  ## lint, format, types, layers and the tests that need no server: un
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -q -n $(WORKERS) -m "not s3 and not slow and not long" $(ARGS)
+	$(PY) -m pytest -q -n $(WORKERS) $(DIST) -m "not s3 and not slow and not long" $(ARGS)
 
 test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones, here and on the newest Python
-	$(PY) -m pytest -n $(WORKERS) $(ARGS)
-	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(ARGS))
+	$(PY) -m pytest -n $(WORKERS) $(DIST) $(ARGS)
+	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(DIST) $(ARGS))
 
 test-long: env  ## the long tests too, and many more examples of each property
-	$(PY) -m pytest -n $(WORKERS) --long --hypothesis-profile=long $(ARGS)
+	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)
 
 bench: env  ## measure speed and memory
 	$(PY) -m bench
