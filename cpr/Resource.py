@@ -132,6 +132,11 @@ class Resource(ABC):
             )
         return self.format
 
+    def _part(self, held: Any, region: Region) -> Any:
+        """Part of data in memory, refused where the stored data would be: its [] may mean something else."""
+        self._region_reader(region)
+        return held[region]
+
     def _decoding(self) -> _NamesUrl:
         return _NamesUrl(self.url)
 

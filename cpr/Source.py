@@ -58,7 +58,7 @@ class Source(Resource):
             TransferError: the store refused or failed.
         """
         if self._cached is not None:
-            return self._cached if region is None else self._cached[region]
+            return self._cached if region is None else self._part(self._cached, region)
         if region is not None:
             format = self._region_reader(region)
             with io.ranged(self.url) as part:

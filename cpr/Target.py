@@ -221,7 +221,7 @@ class Target(Resource):
         """
         held = self._data if self._data is not None else self._cached
         if held is not None:
-            return held if region is None else held[region]
+            return held if region is None else self._part(held, region)
         if self.checksum is None:
             raise self._no_data("be read")
         if region is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from cpr.csv.cells import EMPTY
 from cpr.errors import CprError, DecodeError
 
-__all__ = ["Body", "take_header"]
+__all__ = ["Body", "Marked", "take_header"]
 
 _MARK = EMPTY.encode()
 _BOM = b"\xef\xbb\xbf"
@@ -80,21 +80,15 @@ def _end_of_row(text: bytes) -> int | None:
 
 
 class Body(io.RawIOBase):
-    """The rows of a file, for the parser to read.
-
-    Args:
-        blocks: the text.
-        separator: between cells.
-        mark: whether to mark empty strings.
+    """Blocks of text as a file, for a parser to read.
 
     Attributes:
         failure: the error that the blocks raised; a parser may have put its own in its place.
     """
 
-    def __init__(self, blocks: Iterator[bytes], separator: str, mark: bool) -> None:
+    def __init__(self, blocks: Iterable[bytes]) -> None:
         super().__init__()
-        marked = _Marked(blocks, separator.encode(), mark)
-        self._blocks = iter(marked)
+        self._blocks = iter(blocks)
         self._block = memoryview(b"")
         self.failure: CprError | None = None
 
@@ -120,14 +114,22 @@ class Body(io.RawIOBase):
         return count
 
 
-class _Marked:
-    """Blocks in which the cell `""` reads as the mark of an empty string."""
+class Marked:
+    """Rows, in blocks, in which the cell `""` reads as the mark of an empty string.
 
-    def __init__(self, blocks: Iterator[bytes], separator: bytes, mark: bool) -> None:
+    Args:
+        blocks: the text.
+        separator: between cells.
+        mark: whether to mark them.
+
+    Raises DecodeError for a row that does not end.
+    """
+
+    def __init__(self, blocks: Iterable[bytes], separator: str, mark: bool) -> None:
         self._blocks = blocks
         self._mark = mark
         self._ends = np.zeros(256, bool)
-        self._ends[[*separator, _RETURN, _NEWLINE]] = True
+        self._ends[[ord(separator), _RETURN, _NEWLINE]] = True
         self._inside = False
         self._row_bytes = 0
 

@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ import pandas as pd
 
 from cpr.csv.cells import EMPTY, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
-from cpr.csv.scanning import Body, take_header
+from cpr.csv.scanning import Body, Marked, take_header
 from cpr.errors import CprError, DecodeError, FormatError
 from cpr.format import ReadableFile, WritableFile
 from cpr.tables import ColumnType, Frames, Layout, Values, hash_frame, layout_of
@@ -181,7 +182,7 @@ class CSV:
                 return
             rest = block
         types = layout.stored_types
-        body = Body(_chain(rest, blocks), self.separator, mark=len(types) > 1)
+        body = Body(Marked(chain([rest], blocks), self.separator, mark=len(types) > 1))
         try:
             reader = _read_csv(
                 io.BufferedReader(body, 1 << 18),
@@ -241,7 +242,7 @@ class ForeignCSV:
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not CSV in this encoding."""
-        body = Body(blocks_of(file, self.compression is not None), self.separator, mark=False)
+        body = Body(blocks_of(file, self.compression is not None))
         try:
             frame: pd.DataFrame = _read_csv(
                 io.BufferedReader(body, 1 << 18),
@@ -258,11 +259,6 @@ class ForeignCSV:
             if body.failure is not None:
                 raise body.failure from None
             raise _not_csv(error) from error
-
-
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
 
 
 def _parser_dtype(column: ColumnType) -> Any:

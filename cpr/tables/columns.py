@@ -121,7 +121,8 @@ class ColumnType:
         if set(value) != {"categories", "of", "ordered"} or not isinstance(value["ordered"], bool):
             raise FormatError("no category", field="table", actual=ascii(value)[:100])
         of = cls.named(value["of"])
-        categories = pd.Index(to_pandas(values_from_json(value["categories"], of), of))
+        values = values_from_json(value["categories"], of)
+        categories: pd.Index[Any] = pd.Index(to_pandas(values, of), dtype=of.dtype)
         if categories.hasnans or not categories.is_unique:
             raise FormatError("categories are unique and not missing", field="table")
         return cls("category", "category", categories, of, value["ordered"])
@@ -137,7 +138,7 @@ class ColumnType:
         if self.of is None:
             return self.name
         return {
-            "categories": values_to_json(self.category_values),
+            "categories": values_to_json(self.category_values, "categories"),
             "of": self.of.name,
             "ordered": self.ordered,
         }
@@ -249,7 +250,7 @@ def recoded(found: Values, codes: Array, column: ColumnType) -> Values:
     Raises ValueError for one that is used and is no category.
     """
     assert column.of is not None and column.categories is not None
-    places = column.categories.get_indexer(pd.Index(to_pandas(found, column.of)))
+    places = column.categories.get_indexer(pd.Index(to_pandas(found, column.of), dtype=column.of.dtype))
     # Code -1, a missing value, is the last entry of the table.
     data = np.append(places, -1).astype(np.int64)[codes]
     unknown = np.flatnonzero((data < 0) & (codes >= 0))
@@ -269,12 +270,12 @@ def joined(parts: list[Any], column: ColumnType) -> Any:
     return pd.concat([pd.Series(part) for part in parts], ignore_index=True).array
 
 
-def values_to_json(values: Values) -> list[Any]:
+def values_to_json(values: Values, field: str) -> list[Any]:
     """Values as a JSON list; None is missing. Raises EncodeError for NaN and infinities."""
     if values.data.dtype.kind == "f" and not np.isfinite(values.data).all():
         raise EncodeError(
             "labels and categories cannot be NaN or infinite",
-            field="columns",
+            field=field,
             expected="finite numbers",
             actual=ascii(values.data.tolist())[:100],
             remedy="rename them, for example to text",
@@ -307,7 +308,10 @@ def _texts(array: Any, column: ColumnType, field: str) -> Values:
     data = np.asarray(array, dtype=object)
     found = pd.api.types.infer_dtype(data, skipna=True)
     if found not in {"string", "empty"}:
-        row = next(i for i, item in enumerate(data) if not isinstance(item, str) and not _is_missing(item))
+        row = next((i for i, x in enumerate(data) if not (isinstance(x, str) or _is_missing(x))), None)
+        if row is None:
+            absent_in(data, field)  # more than one sort, or one of another dtype
+            row = 0
         raise EncodeError(
             f"an object column holds something other than strings ({type(data[row]).__name__}, row {row})",
             field=field,

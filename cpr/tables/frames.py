@@ -14,7 +14,7 @@ from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import content_digest, hex16
 from cpr.tables.columns import ColumnType, Values, absent_in, from_pandas, plain_array
-from cpr.tables.layout import Layout, Levels
+from cpr.tables.layout import Layout, Levels, require_unicode
 
 __all__ = ["Frames", "Piece", "frames_of", "hash_frame", "layout_of"]
 
@@ -256,10 +256,9 @@ class _Digest:
         data, missing = values
         if data.dtype == object:
             texts = data.tolist()
-            try:
-                self._data.update("".join(texts).encode())
-            except UnicodeEncodeError as error:
-                raise _not_unicode(field, error) from None
+            text = "".join(texts)
+            require_unicode(text, field)
+            self._data.update(text.encode())
             marks = np.fromiter(map(len, texts), np.int64, len(texts))
             if missing is not None:
                 marks[missing] = -1
@@ -362,14 +361,4 @@ def _differs(problem: str, number: int, field: str, expected: Any, actual: Any) 
         remedy="give every chunk the columns, dtypes and sort of index of the first one"
         if field != "index"
         else "number the chunks on, or drop their index: chunk.reset_index(drop=True)",
-    )
-
-
-def _not_unicode(field: str, error: UnicodeEncodeError) -> EncodeError:
-    return EncodeError(
-        "text with half a surrogate pair is not Unicode",
-        field=field,
-        expected="text that UTF-8 can hold",
-        actual=ascii(error.object[error.start : error.end])[:60],
-        remedy="clean the text: text.encode('utf-8', 'replace').decode()",
     )

@@ -20,7 +20,7 @@ from cpr.tables.columns import (
     values_to_json,
 )
 
-__all__ = ["Layout", "Levels"]
+__all__ = ["Layout", "Levels", "require_unicode"]
 
 _MISSING = object()
 
@@ -49,7 +49,7 @@ class Levels:
             if not (name is None or type(name) in {str, int, bool} or _is_finite(name)):
                 raise EncodeError(
                     f"a name of the {what} that is not plain",
-                    field=what,
+                    field=f"{what} {ascii(name)[:100]}",
                     expected="text, a number or None",
                     actual=ascii(name)[:100],
                     remedy="rename it: frame.rename_axis(...)",
@@ -140,7 +140,10 @@ class Layout:
             ColumnType.of_array(plain_array(column.array), fields[i])
             for i, (_, column) in enumerate(frame.items())
         )
-        return cls(labels, types, heads, Levels.of(frame.index, "index"), len(frame))
+        layout = cls(labels, types, heads, Levels.of(frame.index, "index"), len(frame))
+        for name in layout.stored_names:
+            require_unicode(name, name)
+        return layout
 
     @cached_property
     def fields(self) -> list[str]:
@@ -201,14 +204,21 @@ class Layout:
             or any(not isinstance(column, list) or len(column) != 2 for column in value["columns"])
         ):
             raise FormatError("not the description of a table", field="table", actual=ascii(value)[:100])
-        layout = cls(
-            tuple(label for label, _ in value["columns"]),
-            tuple(ColumnType.from_json(dtype) for _, dtype in value["columns"]),
-            Levels.from_json(value.get("labels", _PLAIN_LABELS)),
-            Levels.from_json(value.get("index", {"name": None, "range": [0, 1]})),
-            value["rows"],
-        )
-        layout.columns()  # raises for labels that are not of their dtype
+        try:
+            layout = cls(
+                tuple(label for label, _ in value["columns"]),
+                tuple(ColumnType.from_json(dtype) for _, dtype in value["columns"]),
+                Levels.from_json(value.get("labels", _PLAIN_LABELS)),
+                Levels.from_json(value.get("index", {"name": None, "range": [0, 1]})),
+                value["rows"],
+            )
+            layout.columns()
+            [t.dtype for t in layout.stored_types]
+        except FormatError:
+            raise
+        except Exception as error:
+            # Values that pandas makes no index of: it has many ways to say so.
+            raise FormatError("not the description of a table", field="table", actual=str(error)) from error
         return layout
 
     def with_index(self, index: Levels, rows: int) -> Self:
@@ -264,6 +274,20 @@ class Layout:
         return frame
 
 
+def require_unicode(text: str, field: str) -> None:
+    """Raise EncodeError for text that UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(
+            "text with half a surrogate pair is not Unicode",
+            field=ascii(field)[1:-1],
+            expected="text that UTF-8 can hold",
+            actual=ascii(error.object[error.start : error.end])[:60],
+            remedy="clean the text: text.encode('utf-8', 'replace').decode()",
+        ) from None
+
+
 def field_names(labels: Sequence[Any]) -> list[str]:
     """Labels as text, for headers and errors: levels are joined by dots."""
     return [".".join(map(_text, label)) if isinstance(label, list) else _text(label) for label in labels]
@@ -280,8 +304,12 @@ def _labels(columns: pd.Index[Any], heads: Levels) -> tuple[Any, ...]:
         if column.name == "object":
             parts.append([_plain_label(label) for label in array])
         else:
-            parts.append(values_to_json(from_pandas(array, column, heads.field(level, "columns"))))
+            parts.append(_level_json(array, column, heads.field(level, "columns")))
     return tuple(map(list, zip(*parts, strict=True))) if heads.multi else tuple(parts[0])
+
+
+def _level_json(array: Any, column: ColumnType, field: str) -> list[Any]:
+    return values_to_json(from_pandas(array, column, field), field)
 
 
 def _label_array(labels: list[Any], column: ColumnType) -> Any:

@@ -9,10 +9,51 @@ import pandas as pd
 from hypothesis import strategies as st
 
 STRINGS = [
-    "", " ", "  x", "x ", "\t", "NA", "nan", "None", "null", "-", "007", "1e5", "True", "inf", "2026-01-01", "#N/A",
-    'a "quoted" word', '"', '""', '","', "a,b", "a;b", "line\nbreak", "\n", "\r", "\r\n", "a\rb", "\0", "a\0b",
-    "␛", "␛e", "␛0", "␛␛", "\ufeff", "ä", "日本", "🔬", "\u2028", "=1+1", "'", "\\", "\\N", "#c", "x" * 3000,
-]  # fmt: skip
+    "",
+    " ",
+    "  x",
+    "x ",
+    "\t",
+    "NA",
+    "nan",
+    "None",
+    "null",
+    "-",
+    "007",
+    "1e5",
+    "True",
+    "inf",
+    "2026-01-01",
+    "#N/A",
+    'a "quoted" word',
+    '"',
+    '""',
+    '","',
+    "a,b",
+    "a;b",
+    "line\nbreak",
+    "\n",
+    "\r",
+    "\r\n",
+    "a\rb",
+    "\0",
+    "a\0b",
+    "␛",
+    "␛e",
+    "␛0",
+    "␛␛",
+    "\ufeff",
+    "ä",
+    "日本",
+    "🔬",
+    "\u2028",
+    "=1+1",
+    "'",
+    "\\",
+    "\\N",
+    "#c",
+    "x" * 3000,
+]
 ZONES = ["UTC", "Europe/Berlin", "America/St_Johns", "UTC+05:30", "UTC-11:00"]
 UNITS = ["s", "ms", "us", "ns"]
 INTS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -92,13 +133,17 @@ FRAMES = {
     "index named as a column": _PLAIN.set_axis(pd.Index([5, 6, 7], name="a")),
     "levels": _PLAIN.set_index(["a", "b"]),
     "levels without names": _PLAIN.set_axis(pd.MultiIndex.from_product([[1], ["x", "y", "z"]])),
-    "levels of many dtypes": EVERY_DTYPE.set_index(["ordered", "time-s", "Int8", "zone-ns", "bool", "object-None"]),
+    "levels of many dtypes": EVERY_DTYPE.set_index(
+        ["ordered", "time-s", "Int8", "zone-ns", "bool", "object-None"]
+    ),
     "one level": _PLAIN.set_axis(pd.MultiIndex.from_arrays([[1, 2, 3]], names=["n"])),
     "labels of integers": pd.DataFrame(np.eye(3)),
     "labels out of order": pd.DataFrame(np.eye(3), columns=[2, 0, 1]),
     "labels of floats": pd.DataFrame(np.eye(2), columns=[0.5, 1.0]),
     "labels of times": pd.DataFrame(np.eye(3), columns=_TIMES),
-    "labels of categories": pd.DataFrame(np.eye(2), columns=pd.CategoricalIndex(["b", "a"], ["b", "a", "c"], ordered=True)),
+    "labels of categories": pd.DataFrame(
+        np.eye(2), columns=pd.CategoricalIndex(["b", "a"], ["b", "a", "c"], ordered=True)
+    ),
     "labels of many kinds": pd.DataFrame([[1, 2, 3, 4]], columns=pd.Index(["a", 1, 2.5, None], dtype=object)),
     "labels that repeat": pd.DataFrame([[1, "x", 2.5]], columns=["a", "a", "a"]),
     "labels with a name": _PLAIN.rename_axis(columns="what"),
@@ -116,8 +161,10 @@ FRAMES = {
     "not contiguous": pd.DataFrame(np.arange(24).reshape(4, 6)[::2, ::3], columns=["a", "b"]),
     "fixed offset": pd.DataFrame({"t": _TIMES.tz_convert(dt.timezone(dt.timedelta(hours=-3, minutes=-30)))}),
     "far away times": pd.DataFrame({"t": np.array(["-0044-03-15", "12026-01-01", "NaT"], "M8[ms]"), "n": 1}),
-    "narrow floats": pd.DataFrame({"x": np.array([0.1, 1 / 3, 16777216, 3.4e38, 1e-45, 8.589973e9], "f4"), "n": 1}),
-}  # fmt: skip
+    "narrow floats": pd.DataFrame(
+        {"x": np.array([0.1, 1 / 3, 16777216, 3.4e38, 1e-45, 8.589973e9], "f4"), "n": 1}
+    ),
+}
 
 
 def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
@@ -130,10 +177,9 @@ def same(a: pd.DataFrame, b: pd.DataFrame) -> bool:
         return False
     for i, dtype in enumerate(a.dtypes):
         left, right = a.iloc[:, i], b.iloc[:, i]
-        if isinstance(dtype, np.dtype) and dtype.kind == "f":
-            if (np.signbit(left) != np.signbit(right))[left.notna()].any():
-                return False
-        if dtype == object and [type(x) for x in left] != [type(x) for x in right]:
+        if dtype in ("f2", "f4", "f8") and (np.signbit(left) != np.signbit(right))[left.notna()].any():
+            return False
+        if str(dtype) == "object" and [type(x) for x in left] != [type(x) for x in right]:
             return False
         if isinstance(dtype, pd.CategoricalDtype) and list(dtype.categories) != list(
             b.dtypes.iloc[i].categories
@@ -191,7 +237,7 @@ def _arrays(draw, rows: int, hashable: bool = False):
         )
         if kind == "float":
             return np.array(some(_floats(name), ...), name)
-        return pd.array(some(_floats(name).filter(lambda x: x == x)), name.capitalize())
+        return pd.array(some(_floats(name).filter(np.isfinite)), name.capitalize())
     if kind == "bool":
         return np.array(some(st.booleans(), ...), bool)
     if kind == "boolean":
