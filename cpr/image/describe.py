@@ -69,8 +69,10 @@ def first_page(layout: Layout, metadata: Metadata, content: str | None) -> First
 def _imagej(layout: Layout, metadata: Metadata) -> FirstPage:
     lines: dict[str, Any] = {}
     resolution, resolution_unit = _in_centimetres(metadata)
-    if metadata.unit is not None and metadata.unit != CENTIMETRE:
+    if metadata.unit is not None:
         lines["unit"] = imagej_name(metadata.unit)
+    if metadata.unit not in {None, CENTIMETRE}:
+        # ImageJ takes the resolution per unit where there is one.
         resolution, resolution_unit = _rational(metadata.resolution), 1
         if resolution is None and metadata.resolution is not None:
             found = f"{metadata.resolution} per {metadata.unit}"

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,41 +61,59 @@ def opened(file: ReadableFile) -> Iterator[tifffile.TiffFile]:
 def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, ours: bytes) -> Array:
     """All pixels of a file that holds an array of known layout.
 
-    Pages are read in the order in which they arrive. Where the file begins as cpr writes it (its first
-    description is `ours`), every page is let go once it is decoded.
+    A file that begins as cpr writes it (its first description is `ours`) is read as it arrives, and
+    every page is let go once it is decoded. Somebody may have written the file again in another way;
+    what it holds may still be the same.
     """
+    chain = directories(file)
+    first, following = next(chain, (0, 0))
+    page = _page(tiff, first, 0)
+    if _description(page) != _normal(ours):
+        return _reshaped(read_series(file, tiff), layout)
+    _require_page(page, layout, 0)
+    _refuse_bombs(page, layout.nbytes, file)
     stored = np.empty(layout.file_shape, layout.stored_dtype)
-    pages = stored.reshape((layout.count, *layout.page_shape))
-    done = 0
-    releasing = False
-    offsets = []
-    for offset, following in directories(file):
-        page = _page(tiff, offset, done)
-        if done == 0:
-            releasing = _description(page) == _normal(ours)
-        fits = done < layout.count and page.shape == layout.page_shape and page.dtype == layout.stored_dtype
-        if not fits:
-            if releasing:
-                raise bad_tiff(
-                    "another image",
-                    f"{layout.count} pages of {layout.page_shape}",
-                    f"{page.shape} at page {done}",
-                )
-            # Somebody wrote the file again in another way; what it holds may still be the same.
-            return _reshaped(read_series(file, tiff), layout)
-        _refuse_bombs(page, page.nbytes, file)
-        page.asarray(out=pages[done], maxworkers=workers())
-        if releasing and following > offset:
+    decoded = stored.reshape((layout.count, *layout.page_shape))
+    offsets = [first]
+    if page.compression == 1:
+        _read_plain(file, page.dataoffsets[0], decoded)
+        offsets += [offset for offset, _ in chain]
+    else:
+        page.asarray(out=decoded[0], maxworkers=workers())
+        while following and len(offsets) < layout.count:
             file.release(following)
-        offsets.append(offset)
-        done += 1
-    if releasing and not ends_in_index(file, offsets):
-        raise bad_tiff("bytes are missing or too many", "an index of its pages at the end", "another end")
-    if done < layout.count:
-        if not releasing:
-            return _reshaped(read_series(file, tiff), layout)
-        raise bad_tiff("pages are missing", f"{layout.count} pages", f"{done}")
+            offset, following = next(chain)
+            page = _page(tiff, offset, len(offsets))
+            _require_page(page, layout, len(offsets))
+            page.asarray(out=decoded[len(offsets)], maxworkers=workers())
+            offsets.append(offset)
+    if len(offsets) != layout.count or not ends_in_index(file, offsets):
+        raise bad_tiff(
+            "bytes are missing or too many", f"{layout.count} pages and their index", f"{len(offsets)}"
+        )
     return stored
+
+
+def _require_page(page: tifffile.TiffPage, layout: Layout, number: int) -> None:
+    if page.shape != layout.page_shape or page.dtype != layout.stored_dtype:
+        expected = f"{layout.stored_dtype} pages of {layout.page_shape}"
+        raise bad_tiff("another image", expected, f"{page.dtype} {page.shape} at page {number}")
+
+
+def _read_plain(file: ReadableFile, start: int, decoded: Array) -> None:
+    """Pixels that are not compressed, and lie together."""
+    file.seek(start)
+    for page in decoded:
+        target = page.reshape(-1).view(np.uint8)
+        done = 0
+        while done < target.nbytes:
+            count = file.readinto(target[done:].data)
+            if not count:
+                raise bad_tiff("the file is cut", f"{decoded.nbytes} bytes of pixels", "fewer")
+            done += count
+        file.release(file.tell())
+    if sys.byteorder == "big":
+        decoded.byteswap(inplace=True)
 
 
 def _reshaped(array: Array, layout: Layout) -> Array:
@@ -214,9 +233,8 @@ def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int,
             number = 0
             for extent, p in zip(series.shape, (*position, low), strict=False):
                 number = number * extent + p
-            file.seek(start + number * row * dtype.itemsize)
-            buffer = np.frombuffer(file.read((high - low + 1) * row * dtype.itemsize), dtype)
-            plane = buffer.reshape((high - low + 1, *series.shape[leading + 1 :]))
+            offset = start + number * row * dtype.itemsize
+            plane = _rows(file, offset, dtype, (high - low + 1, *series.shape[leading + 1 :]))
             picked = plane[np.arange(len(rows)) * rows.step + (rows.start - low)]
             for axis, along in enumerate(chosen.ranges[leading + 1 :], 1):
                 picked = np.take(picked, along, axis)
@@ -236,6 +254,12 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
     rows, columns = ranges[0], ranges[1]
     low, high = min(rows), max(rows)
     left, right = min(columns), max(columns)
+    if keyframe.compression == 1 and keyframe.is_contiguous:
+        # Not compressed: any rows can be fetched alone.
+        size = math.prod(page.shape[1:]) * page.dtype.itemsize
+        raw = np.dtype(keyframe.parent.byteorder + keyframe.dtype.char)
+        area = _rows(file, page.dataoffsets[0] + low * size, raw, (high - low + 1, *page.shape[1:]))
+        return _picked(area[:, left : right + 1].astype(page.dtype, copy=False), ranges)
     area = np.zeros((high - low + 1, right - left + 1, *page.shape[2:]), page.dtype)
     for band in range(low // height, high // height + 1):
         for column in range(left // width, right // width + 1):
@@ -247,10 +271,24 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
             x0, x1 = max(left, start), min(right + 1, start + piece.shape[1])
             cut = piece[y0 - top : y1 - top, x0 - start : x1 - start]
             area[y0 - low : y1 - low, x0 - left : x1 - left] = cut.reshape(*cut.shape[:2], *page.shape[2:])
+    return _picked(area, ranges)
+
+
+def _picked(area: Array, ranges: tuple[range, ...]) -> Array:
+    """The elements of ranges, from the area that begins with the first row and column of them."""
     for axis, along in enumerate(ranges):
         first = min(along) if axis < 2 else 0
         area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
     return area
+
+
+def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
+    nbytes = math.prod(shape) * dtype.itemsize
+    file.seek(start)
+    data = file.read(nbytes)
+    if len(data) < nbytes:
+        raise bad_tiff("the file is cut", f"pixels to byte {start + nbytes}", f"{start + len(data)} bytes")
+    return np.frombuffer(data, dtype).reshape(shape)
 
 
 def _segment(file: ReadableFile, page: Any, number: int) -> Array | None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import IO, Any, ClassVar, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import tifffile
 
 from cpr.arrays import Planes, hash_array
 from cpr.errors import EncodeError, FormatError
 from cpr.format import ReadableFile, Region, WritableFile
-from cpr.image import pages, pixels
-from cpr.image.describe import FirstPage, first_page
+from cpr.image import pixels
+from cpr.image.describe import first_page
 from cpr.image.foreign import metadata_of
 from cpr.image.layout import Layout
 from cpr.image.Metadata import Metadata
-from cpr.image.window import Window
+from cpr.image.writing import Compression, write_pages
 
 __all__ = ["Tiff"]
 
@@ -37,7 +36,8 @@ class Tiff:
     Attributes:
         compression: "zlib", "zstd", "lzw" or None.
         level: of zlib (0 to 9, 1 by default) or zstd (1 to 22, 3 by default).
-        predictor: store differences between neighbours, which compress better: smaller and slower.
+        predictor: store differences between neighbours, which compress better. None does so for
+            integers of up to 32 bits; True for floats as well, which ImageJ cannot read; False never.
         imagej: True for ImageJ TIFF, False for OME-TIFF; None for ImageJ where it can hold the array.
         ome: whether nothing but OME-TIFF will do, as for names in `.ome.tif`.
         metadata: axes, unit, spacing, channel names ... (see `cpr.image.Metadata`).
@@ -50,7 +50,7 @@ class Tiff:
 
     compression: Literal["zlib", "zstd", "lzw"] | None = "zlib"
     level: int | None = None
-    predictor: bool = False
+    predictor: bool | None = None
     imagej: bool | None = None
     ome: bool = False
     metadata: dict[str, Any] | None = None
@@ -92,65 +92,29 @@ class Tiff:
         return Planes.of(data, _layout(self, shape, dtype).plane_ndim)
 
     def encode(self, data: Any, file: WritableFile) -> None:
-        """Write the array page by page; one encoded page is held, no more."""
+        """Write the array page by page; no more than one encoded page is held."""
         planes = self.stream(data)
         layout = _layout(self, planes.shape, planes.dtype)
         content = None if planes.array is None else hash_array(planes.array)
         first = first_page(layout, Metadata.of(self.metadata, self.resolution), content)
-        window = Window(file)
-        growth = _GROWTH[self.compression]
-        with tifffile.TiffWriter(
-            cast(IO[bytes], window),
-            bigtiff=layout.needs_bigtiff(growth),
-            byteorder="<",
-            ome=False,
-            shaped=False,
-        ) as writer:
-            pending: FirstPage | None = first
-            for plane in planes:
-                if layout.flavour != "empty":
-                    self._write_page(writer, plane, layout, first, pending)
-                    pending = None
-            if layout.flavour == "empty":
-                self._write_page(writer, np.zeros((), layout.dtype), layout, first, pending)
-        window.pass_on()
-        file.write(pages.index(window.holes))
+        write_pages(planes, layout, first, self._compression(layout), file)
 
-    def _write_page(
-        self,
-        writer: tifffile.TiffWriter,
-        plane: Array,
-        layout: Layout,
-        tags: FirstPage,
-        first: FirstPage | None,
-    ) -> None:
-        page = plane.reshape(layout.page_shape)
-        if layout.dtype == np.bool_:
-            page = page.view(np.uint8) * np.uint8(255)
-        compression: dict[str, Any] = {}
-        if self.compression is not None:
-            default, _ = _LEVELS.get(self.compression, (None, None))
-            level = default if self.level is None else self.level
-            compression = {
-                "compression": self.compression,
-                "compressionargs": None if level is None else {"level": level},
-                "predictor": _predictor(page.dtype) if self.predictor else None,
-                "maxworkers": pixels.workers(),
-            }
-        rgb = layout.samples in {3, 4} and page.dtype.kind == "u"
-        writer.write(
-            page,
-            photometric="rgb" if rgb else "minisblack",
-            planarconfig="contig" if layout.has_samples else None,
-            contiguous=False,
-            metadata=None,
-            description=None if first is None else first.description,
-            extratags=() if first is None else first.extra,
-            software=False if first is None else "cpr",
-            resolution=tags.resolution,
-            resolutionunit=tags.resolution_unit,
-            **compression,
+    def _compression(self, layout: Layout) -> Compression:
+        default, _ = _LEVELS.get(self.compression or "", (None, None))
+        return Compression(
+            self.compression,
+            default if self.level is None else self.level,
+            self._predictor(layout.dtype),
+            _GROWTH[self.compression],
         )
+
+    def _predictor(self, dtype: np.dtype[Any]) -> int | None:
+        """TIFF's horizontal differencing for integers, its floating point one for floats."""
+        if self.compression is None or self.predictor is False:
+            return None
+        if dtype.kind in "iu" and dtype.itemsize <= 4:
+            return 2
+        return 3 if self.predictor and dtype.kind == "f" else None
 
     def decode(self, file: ReadableFile) -> Array:
         """The array: in the shape and dtype that were set, or, of a foreign file, its first image.
@@ -197,22 +161,15 @@ class Tiff:
 
 def _layout(format: Tiff, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Layout:
     axes = None if format.metadata is None else Metadata.of(format.metadata, None).axes
-    if format.predictor and dtype != np.bool_ and _predictor(dtype) is None:
+    if format.predictor and dtype.kind not in "iufb":
         raise EncodeError(
             "there is no predictor for this dtype",
             field="predictor",
-            expected="integers of up to 32 bits, or floats",
+            expected="integers or floats",
             actual=str(dtype),
             remedy="leave out predictor=True",
         )
     return Layout.of(shape, dtype, axes, format.imagej, format.ome, _GROWTH[format.compression])
-
-
-def _predictor(dtype: np.dtype[Any]) -> int | None:
-    """TIFF's horizontal differencing for integers, its floating point one for floats."""
-    if dtype.kind == "f" and dtype.itemsize in {2, 4, 8}:
-        return 3
-    return 2 if dtype.kind in "iu" and dtype.itemsize <= 4 else None
 
 
 def _restored(stored: Array, dtype: np.dtype[Any]) -> Array:

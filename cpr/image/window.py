@@ -1,8 +1,9 @@
-"""A forward-only file that lets its writer go back a little.
+"""Files for tifffile to write to, which goes back in what it wrote, on the way to one that cannot.
 
-tifffile writes each page in one order: it leaves a hole for the page's directory (IFD), writes the
-pixels, goes back to fill the hole, then patches the pointer in the directory before it. So everything
-before a new hole is final, and one encoded page is all that has to be held.
+tifffile writes a page in one order: it leaves a hole for the page's directory (IFD), writes the
+pixels, goes back to fill the hole, and patches the pointer in the directory before it. So everything
+before a new hole is final, and one encoded page is all that a `Window` holds. Of pixels that are not
+compressed every position is known beforehand; a `Skeleton` keeps all that is written around them.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from typing import Any
 
 from cpr.format import WritableFile
 
-__all__ = ["Window"]
-
-_FILLER = bytes(1 << 16)
+__all__ = ["Skeleton", "Window"]
 
 
 class Window(io.RawIOBase):
@@ -78,3 +77,82 @@ class Window(io.RawIOBase):
             self._start += len(self._held)
             held, self._held = self._held, bytearray()
             self._file.write(held)
+
+
+class Skeleton(io.RawIOBase):
+    """All of a file but one long hole in it, which stays empty."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._tail_start: int | None = None
+        self._position = 0
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def readable(self) -> bool:
+        """True; the hole reads as zeros."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def _end(self) -> int:
+        return len(self._head) if self._tail_start is None else self._tail_start + len(self._tail)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
+        self._position = base + offset
+        return self._position
+
+    def write(self, data: Any) -> int:
+        """Write before the hole, or behind it; the first write beyond the end makes the hole."""
+        view = memoryview(data).cast("B")
+        if self._tail_start is None and self._position > len(self._head):
+            self._tail_start = self._position
+        if self._tail_start is not None and self._position >= self._tail_start:
+            start, part = self._tail_start, self._tail
+        else:
+            start, part = 0, self._head
+        offset = self._position - start
+        part.extend(bytes(max(0, offset - len(part))))
+        part[offset : offset + view.nbytes] = view
+        self._position += view.nbytes
+        return view.nbytes
+
+    def readinto(self, buffer: Any) -> int:
+        """Read, as from a file in which the hole is zeros."""
+        view = memoryview(buffer).cast("B")
+        data = self.between(self._position, min(self._position + view.nbytes, self._end))
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def release(self, position: int) -> None:
+        """Nothing is let go."""
+
+    def between(self, start: int, stop: int) -> bytes:
+        """The bytes from start to stop."""
+        tail_start = self._end if self._tail_start is None else self._tail_start
+        head = bytes(self._head[start:stop])
+        hole = bytes(max(0, min(stop, tail_start) - max(start, len(self._head))))
+        tail = bytes(self._tail[max(0, start - tail_start) : max(0, stop - tail_start)])
+        return head + hole + tail
+
+    def before(self, position: int) -> bytes:
+        """The bytes up to a position."""
+        return self.between(0, position)
+
+    def after(self, position: int) -> bytes:
+        """The bytes from a position on."""
+        return self.between(position, self._end)

@@ -34,7 +34,10 @@ FILES = {
     "strips": (STACK[0, 0], {"rowsperstrip": 7, "metadata": None}),
     "rgb": (noise((60, 70, 3), "uint8"), {"photometric": "rgb"}),
     "rgb-stack": (noise((4, 60, 70, 3), "uint8"), {"photometric": "rgb", "compression": "zlib"}),
-    "planar": (noise((3, 60, 70), "uint8"), {"photometric": "rgb", "planarconfig": "separate", "compression": "zlib"}),
+    "planar": (
+        noise((3, 60, 70), "uint8"),
+        {"photometric": "rgb", "planarconfig": "separate", "compression": "zlib"},
+    ),
     "bilevel": (noise((60, 70)) > 50, {}),
     "float": (noise((2, 60, 70), "float64"), {"compression": "zlib", "predictor": True}),
     "palette": (noise((60, 70), "uint8"), {"photometric": "palette", "colormap": noise((3, 256))}),
@@ -108,7 +111,8 @@ def test_an_ome_file_that_names_others_never_opens_them(tmp_path):
     with tifffile.TiffFile(tmp_path / "other.ome.tif") as tiff:
         uuid = tiff.ome_metadata.partition('UUID="')[2].partition('"')[0]
     xml = (
-        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        '<?xml version="1.0" encoding="UTF-8"?><OME '
+        'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
         'UUID="urn:uuid:00000000-0000-0000-0000-000000000001"><Image ID="Image:0"><Pixels ID="Pixels:0" '
         'DimensionOrder="XYZCT" Type="uint16" SizeX="70" SizeY="60" SizeZ="2" SizeC="1" SizeT="1">'
         '<Channel ID="Channel:0:0" SamplesPerPixel="1"/><TiffData FirstZ="0" PlaneCount="1" IFD="0">'
@@ -119,7 +123,7 @@ def test_an_ome_file_that_names_others_never_opens_them(tmp_path):
     tifffile.imwrite(
         tmp_path / "main.ome.tif", STACK[0, 1], description=xml.encode(), metadata=None, ome=False
     )
-    with pytest.raises(DecodeError, match="other files|missing"):
+    with pytest.raises(DecodeError, match=r"other files|missing"):
         cpr.ImageSource.from_path(tmp_path / "main.ome.tif").get_data()
 
 

@@ -97,7 +97,8 @@ def test_imagej_sees_unit_and_resolution():
 
 def test_ome_readers_see_sizes_and_channels():
     metadata = {
-        "axes": "ZCYX", "unit": "micron", "spacing": 0.5, "finterval": 2.0, "Channel": {"Name": ["DAPI", "GFP"]},
+        "axes": "ZCYX", "unit": "micron", "spacing": 0.5, "finterval": 2.0,
+        "Channel": {"Name": ["DAPI", "GFP"]},
         "objective": "63x",
     }  # fmt: skip
     url = written((3, 2, 4, 5), metadata=metadata, resolution=(8, 4), imagej=False)
@@ -117,7 +118,8 @@ def test_ome_readers_see_sizes_and_channels():
         assert tiff.pages[0].tags["ResolutionUnit"].value == 3
     source = cpr.ImageSource.from_path(url)
     assert source.get_metadata() == {
-        "axes": "ZCYX", "unit": "micron", "spacing": 0.5, "finterval": 2.0, "Channel": {"Name": ["DAPI", "GFP"]},
+        "axes": "ZCYX", "unit": "micron", "spacing": 0.5, "finterval": 2.0,
+        "Channel": {"Name": ["DAPI", "GFP"]},
     }  # fmt: skip
     assert source.get_resolution() == (8, 4)
 

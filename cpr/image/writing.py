@@ -1,0 +1,126 @@
+"""Pages into a TIFF, forward only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any, NamedTuple, cast
+
+import numpy as np
+import tifffile
+
+from cpr.arrays import Planes
+from cpr.format import WritableFile
+from cpr.image import pages
+from cpr.image.describe import FirstPage
+from cpr.image.layout import Layout
+from cpr.image.pixels import workers
+from cpr.image.window import Skeleton, Window
+
+__all__ = ["Compression", "write_pages"]
+
+Array = np.ndarray[Any, Any]
+
+
+class Compression(NamedTuple):
+    """How pixels are compressed.
+
+    Attributes:
+        name: as tifffile spells it, or None.
+        level: the codec's, or None.
+        predictor: TIFF's Predictor tag, 2 or 3, or None.
+        growth: how much larger pixels may become.
+    """
+
+    name: str | None
+    level: int | None
+    predictor: int | None
+    growth: float
+
+
+def write_pages(
+    planes: Planes, layout: Layout, first: FirstPage, compression: Compression, file: WritableFile
+) -> None:
+    """Write a whole TIFF.
+
+    Args:
+        planes: the array, plane by plane.
+        layout: how it lies in the file.
+        first: what the first page says.
+        compression: of the pixels.
+        file: where to.
+    """
+    stored = (_stored(plane, layout) for plane in planes)
+    if layout.flavour == "empty":
+        for _ in planes:  # without elements, but with a hash
+            pass
+        blank = np.zeros(layout.page_shape, layout.stored_dtype)
+        _write_plain((blank,), layout, first, file)
+    elif compression.name is None:
+        _write_plain(stored, layout, first, file)
+    else:
+        _write_compressed(stored, layout, first, compression, file)
+
+
+def _stored(plane: Array, layout: Layout) -> Array:
+    page = plane.reshape(layout.page_shape)
+    return page.view(np.uint8) * np.uint8(255) if layout.dtype == np.bool_ else page
+
+
+def _write_compressed(
+    stored: Iterator[Array], layout: Layout, first: FirstPage, compression: Compression, file: WritableFile
+) -> None:
+    """Page after page: a page's directory, which tells the sizes of its strips, comes before them."""
+    window = Window(file)
+    options: dict[str, Any] = {
+        "compression": compression.name,
+        "compressionargs": None if compression.level is None else {"level": compression.level},
+        "predictor": compression.predictor,
+        "maxworkers": workers(),
+        "contiguous": False,
+    }
+    with _writer(window, layout, compression.growth) as writer:
+        for number, page in enumerate(stored):
+            # One call per page: tifffile then compresses it before the next one is asked for, so a
+            # stream may use one buffer again.
+            writer.write(page, **_tags(layout, first, number), **options)
+    window.pass_on()
+    file.write(pages.index(window.holes))
+
+
+def _write_plain(
+    stored: Iterator[Array] | tuple[Array, ...], layout: Layout, first: FirstPage, file: WritableFile
+) -> None:
+    """All pixels together, as ImageJ wants them; what is around them is made beforehand."""
+    skeleton = Skeleton()
+    with _writer(skeleton, layout, 1.0) as writer:
+        shape = (layout.count, *layout.page_shape)
+        found = writer.write(
+            None, shape=shape, dtype=layout.stored_dtype, returnoffset=True, **_tags(layout, first, 0)
+        )
+        assert found is not None
+    start, _ = found
+    file.write(skeleton.before(start))
+    for page in stored:
+        file.write(np.ascontiguousarray(page, page.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
+    file.write(skeleton.after(start + layout.nbytes))
+    file.write(pages.index([offset for offset, _ in pages.directories(skeleton)]))
+
+
+def _writer(file: Window | Skeleton, layout: Layout, growth: float) -> tifffile.TiffWriter:
+    return tifffile.TiffWriter(
+        cast(IO[bytes], file), bigtiff=layout.needs_bigtiff(growth), byteorder="<", ome=False, shaped=False
+    )
+
+
+def _tags(layout: Layout, first: FirstPage, number: int) -> dict[str, Any]:
+    tags: dict[str, Any] = {
+        "photometric": "rgb" if layout.samples in {3, 4} and layout.dtype.kind == "u" else "minisblack",
+        "planarconfig": "contig" if layout.has_samples else None,
+        "metadata": None,
+        "resolution": first.resolution,
+        "resolutionunit": first.resolution_unit,
+        "software": False,
+    }
+    if number == 0:
+        tags |= {"description": first.description, "extratags": first.extra, "software": "cpr"}
+    return tags
