@@ -11,6 +11,7 @@ import json
 import pathlib
 import sys
 import types
+import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -97,7 +98,9 @@ class Describer:
             return describe_code(value, lambda constant: self.describe(constant, path))
         if isinstance(value, types.FunctionType):
             return self._function(value, path)
-        if isinstance(value, (type, types.BuiltinFunctionType, types.ModuleType)):
+        if isinstance(value, type):
+            return ["named", _type_name(value)]
+        if isinstance(value, types.BuiltinFunctionType | types.ModuleType):
             return ["named", _name(value)]
         if dataclasses.is_dataclass(cls):
             names = [field.name for field in dataclasses.fields(value)]
@@ -147,7 +150,7 @@ class Describer:
         cls = type(value)
         if _is_of(value, "pydantic", "BaseModel"):
             fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
-            return ["model", _name(cls), self._attributes(fields, path)]
+            return ["model", _type_name(cls), self._attributes(fields, path)]
         if any(_is_of(value, "pandas", name) for name in ("DataFrame", "Series", "Index")):
             return self._table(value, path)
         if hasattr(cls, "__dask_graph__") and hasattr(cls, "__dask_tokenize__"):
@@ -265,6 +268,15 @@ def _sorted(descriptions: Iterable[Any]) -> list[Any]:
 
 def _name(value: Any) -> str:
     return f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', None) or value.__name__}"
+
+
+def _type_name(cls: Any) -> Any:
+    """A class, parametrised or not; pydantic puts `Box[int]` into the module that asked for it first."""
+    metadata = getattr(cls, "__pydantic_generic_metadata__", None) or {}
+    origin = metadata.get("origin") or typing.get_origin(cls)
+    if origin is None:
+        return _name(cls) if isinstance(cls, type) else repr(cls)
+    return [_type_name(origin), [_type_name(arg) for arg in metadata.get("args") or typing.get_args(cls)]]
 
 
 def _is_of(value: Any, module: str, name: str) -> bool:
