@@ -55,7 +55,12 @@ class CprSerializer(Serializer):
             EncodeError: something in the result cannot be stored; `field` is its place.
             ResourceError: a target could not be persisted.
         """
-        packed = pack(obj)
+        try:
+            packed = pack(obj)
+        except CprError as error:
+            # Prefect goes on with the run, and logs that this failed without saying why.
+            _log(logging.WARNING, "A result cannot be stored: %s", error)
+            raise
         # One top-level key: Prefect takes some others for those of old records of its own.
         if not (isinstance(packed, dict) and RECORD_KEY in packed):
             packed = {RECORD_KEY: ["value", packed]}

@@ -28,7 +28,7 @@ from cpr.scalars import SCALARS, tag_of
 
 __all__ = ["MAX_DEPTH", "Storable", "pack", "persist_all", "resources_in"]
 
-MAX_DEPTH = 100
+MAX_DEPTH = 64
 """Levels of containers inside containers."""
 
 _UPLOADS = 4
@@ -79,7 +79,7 @@ def resources_in(value: Any) -> list[Storable]:
 def persist_all(resources: Iterable[Storable]) -> None:
     """Persist every target among resources, several at a time. Raises the first failure when all are done."""
     distinct: dict[int, Any] = {id(resource): resource for resource in resources}
-    targets = [r for r in distinct.values() if hasattr(r, "persist") and r.checksum is None]
+    targets = [r for r in distinct.values() if hasattr(r, "persist") and getattr(r, "checksum", None) is None]
     if len(targets) < 2:
         for target in targets:
             target.persist()

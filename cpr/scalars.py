@@ -159,6 +159,8 @@ def _pack_numpy(value: np.generic) -> list[Any]:
             actual=f"dtype {value.dtype}",
             remedy="convert it, for example with float(value)",
         )
+    if not value.dtype.itemsize:
+        return [kind, ""]  # astype would make an empty text one character long
     return [kind, value.astype(value.dtype.newbyteorder("<")).tobytes().hex()]
 
 

@@ -95,7 +95,7 @@ class CprTask(Task[P, R]):
 
     def _take_source(self, fn: Any) -> None:
         # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
-        if self.source_code is None:
+        if getattr(self, "source_code", None) is None:
             function = getattr(fn, "__func__", fn)
             self.source_code = json.dumps(Describer().describe(function, "the task's function"))
 

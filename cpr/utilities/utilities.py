@@ -72,9 +72,10 @@ def _describe_task(task: Any, describer: Describer) -> Any:
         return describer.describe(function, "the task's function")
     # Prefect reads the source when the task is made, and it travels with the task: every process has the
     # same. Where there was none (a prompt, exec) the bytecode, which also travels, stands for it.
-    if task.source_code is None:
+    source = getattr(task, "source_code", None)
+    if source is None:
         return describer.describe(function, "the task's function")
-    return [describe_source(task.source_code), describer.bound(function, "the task's function")]
+    return [describe_source(source), describer.bound(function, "the task's function")]
 
 
 def _digest(description: Any) -> str:

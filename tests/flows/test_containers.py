@@ -59,6 +59,8 @@ def test_what_was_packed_comes_back(value):
         Names(["a", "b"]),
         Loose(value=(1,), other={2}),
         Colour.SCARLET,
+        np.str_(""),
+        np.bytes_(b""),
         {"__cpr__": {"type": "TextTarget"}},
         {"__cpr__": ["tuple", []]},
         {"__cpr__": 1, "data": 2},

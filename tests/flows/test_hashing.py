@@ -221,6 +221,30 @@ def test_a_source_counts_with_its_version(tmp_path, monkeypatch):
     assert hash_objects(found) != first
 
 
+def test_many_sources_are_asked_side_by_side(tmp_path, monkeypatch):
+    sources = [TextSource.from_path(tmp_path / f"{i}.txt") for i in range(64)]
+    together = threading.Barrier(8, timeout=20)
+
+    def version(self):
+        together.wait()
+        return {"etag": self.name}
+
+    monkeypatch.setattr(TextSource, "identity", lambda self: {"url": self.url})
+    monkeypatch.setattr(cpr.Source, "version", version)
+    hash_objects({"images": sources})
+    assert together.n_waiting == 0
+
+
+def test_images_count_the_same_in_memory_and_stored(tmp_path):
+    image = cpr.ImageTarget.from_path(tmp_path / "a.tif", resolution=(2, 4.5), metadata={"unit": "micron"})
+    image.set_data(np.zeros((1, 5, 6), dtype=bool))
+    before = hash_objects(image)
+    assert hash_objects(cpr.load(image.serialize())) == before
+    other = cpr.ImageTarget.from_path(tmp_path / "a.tif", resolution=(2, 5))
+    other.set_data(np.zeros((1, 5, 6), dtype=bool))
+    assert hash_objects(other) != before
+
+
 def test_a_source_that_is_gone(tmp_path):
     with pytest.raises(ResourceNotFoundError):
         hash_objects(TextSource.from_path(tmp_path / "none.txt"))

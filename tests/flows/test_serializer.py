@@ -70,9 +70,11 @@ def test_dumps_persists_and_lets_go_of_the_data(serializer, tmp_path):
     assert serializer.loads(blob)["a"][0].get_data().shape == (1 << 20,)
 
 
-def test_what_cannot_be_stored_names_its_place(serializer):
+def test_what_cannot_be_stored_names_its_place(serializer, caplog):
     with pytest.raises(EncodeError, match=r"result\[0\]\['x'\].*NumpyTarget"):
         serializer.dumps([{"x": np.zeros(3)}])
+    # Prefect's own message does not say why.
+    assert "result[0]['x']" in caplog.text
 
 
 def test_a_missing_object_raises(serializer, tmp_path, caplog):
