@@ -1,0 +1,1 @@
+"""A flow on real microscopy images, into a bucket, twice: computed, then cached. Run `make demo`."""
