@@ -17,10 +17,10 @@ import numpy as np
 from cpr.csv.cells import EMPTY
 from cpr.errors import CprError, DecodeError
 
-__all__ = ["Body", "Marked", "take_header"]
+__all__ = ["BOM", "Body", "Marked", "take_header"]
 
 _MARK = EMPTY.encode()
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 # No text that a person or a program wants in one row is longer; damage and malice are.
 _MAX_ROW_BYTES = 64 << 20
 _QUOTE, _RETURN, _NEWLINE = b'"\r\n'
@@ -44,7 +44,7 @@ def take_header(blocks: Iterator[bytes], expected: bytes, names: list[str], sepa
     if start.startswith(expected):
         return start[len(expected) :]
     # Another program may have written the same table: with other quotes or line ends.
-    start = start.removeprefix(_BOM)
+    start = start.removeprefix(BOM)
     while (end := _end_of_row(start)) is None and len(start) < 2 * len(expected) + (1 << 20):
         block = next(blocks, None)
         if block is None:

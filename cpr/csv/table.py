@@ -19,7 +19,7 @@ import pandas as pd
 
 from cpr.csv.cells import EMPTY, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
-from cpr.csv.scanning import Body, Marked, take_header
+from cpr.csv.scanning import BOM, Body, Marked, take_header
 from cpr.errors import CprError, DecodeError, FormatError
 from cpr.format import ReadableFile, WritableFile
 from cpr.tables import ColumnType, Frames, Layout, Values, hash_frame, layout_of
@@ -182,7 +182,9 @@ class CSV:
                 return
             rest = block
         types = layout.stored_types
-        body = Body(Marked(chain([rest], blocks), self.separator, mark=len(types) > 1))
+        rows = Marked(chain([rest], blocks), self.separator, mark=len(types) > 1)
+        # The parser drops one byte order mark: not the one that the first cell may begin with.
+        body = Body(chain([BOM], rows))
         try:
             reader = _read_csv(
                 io.BufferedReader(body, 1 << 18),

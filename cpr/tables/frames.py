@@ -14,7 +14,7 @@ from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import content_digest, hex16
 from cpr.tables.columns import ColumnType, Values, absent_in, from_pandas, plain_array
-from cpr.tables.layout import Layout, Levels, require_unicode
+from cpr.tables.layout import Layout, Levels, level_arrays, require_unicode
 
 __all__ = ["Frames", "Piece", "frames_of", "hash_frame", "layout_of"]
 
@@ -198,9 +198,8 @@ class _Passed:
         """Take note of what stands for missing values in the object columns of a whole frame."""
         first = self._first
         levels = [first.index.field(i, "index") for i in range(len(first.index.types))]
-        for i, column in enumerate(first.index.types):
+        for i, (array, column) in enumerate(zip(level_arrays(frame.index), first.index.types, strict=True)):
             if column.name == "object":
-                array = plain_array(frame.index.get_level_values(i).array)
                 self._absent_index[i] = _absent(array, column, levels[i])
         for i, column in enumerate(first.types):
             if column.name == "object":
@@ -222,9 +221,8 @@ class _Passed:
         if self._numbered:
             yield Values(np.arange(self._rows, self._rows + len(index), dtype=np.int64), None)
             return
-        for i, column in enumerate(levels.types):
+        for i, (array, column) in enumerate(zip(level_arrays(index), levels.types, strict=True)):
             field = levels.field(i, "index")
-            array = plain_array(index.get_level_values(i).array)
             values = from_pandas(array, column, field)
             self._absent_index[i] = _same_absent(self._absent_index[i], array, values, column, field)
             yield values

@@ -20,7 +20,7 @@ from cpr.tables.columns import (
     values_to_json,
 )
 
-__all__ = ["Layout", "Levels", "require_unicode"]
+__all__ = ["Layout", "Levels", "level_arrays", "require_unicode"]
 
 _MISSING = object()
 
@@ -55,10 +55,8 @@ class Levels:
                     remedy="rename it: frame.rename_axis(...)",
                 )
         types = [
-            ColumnType.of_array(
-                plain_array(index.get_level_values(i).array), _level_field(index.names, i, what)
-            )
-            for i in range(index.nlevels)
+            ColumnType.of_array(array, _level_field(index.names, i, what))
+            for i, array in enumerate(level_arrays(index))
         ]
         span = (index.start, index.step) if isinstance(index, pd.RangeIndex) else None
         return cls(tuple(index.names), tuple(types), multi, span)
@@ -274,6 +272,13 @@ class Layout:
         return frame
 
 
+def level_arrays(index: pd.Index[Any]) -> list[Any]:
+    """The values of every level of an index."""
+    # Without names: a level that is called 0 would be found before the one that is the first.
+    nameless = index.set_names([None] * index.nlevels)
+    return [plain_array(nameless.get_level_values(i).array) for i in range(index.nlevels)]
+
+
 def require_unicode(text: str, field: str) -> None:
     """Raise EncodeError for text that UTF-8 cannot hold."""
     try:
@@ -299,8 +304,7 @@ def _text(label: Any) -> str:
 
 def _labels(columns: pd.Index[Any], heads: Levels) -> tuple[Any, ...]:
     parts = []
-    for level, column in enumerate(heads.types):
-        array = plain_array(columns.get_level_values(level).array)
+    for level, (array, column) in enumerate(zip(level_arrays(columns), heads.types, strict=True)):
         if column.name == "object":
             parts.append([_plain_label(label) for label in array])
         else:

@@ -129,6 +129,8 @@ FRAMES = {
     "index of nullable integers": _PLAIN.set_axis(pd.Index([1, None, 3], dtype="Int64")),
     "index, unnamed": _PLAIN.set_axis(["x", "y", "z"]),
     "index with a number for a name": _PLAIN.set_index("a").rename_axis(3),
+    "levels with their own numbers for names": _PLAIN.set_index(["a", "b"]).rename_axis([1, 0]),
+    "a byte order mark first": pd.DataFrame({"\ufeffa": ["\ufeffx", "\ufeff"], "n": 1}),
     "index that repeats": _PLAIN.set_axis([1, 1, 1]),
     "index named as a column": _PLAIN.set_axis(pd.Index([5, 6, 7], name="a")),
     "levels": _PLAIN.set_index(["a", "b"]),
