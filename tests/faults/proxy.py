@@ -102,7 +102,7 @@ class FaultProxy:
         self.broken: list[str] = []
         self.response_bytes = 0
         # asyncio itself lets go of a connection's task when the client goes; its request must go on.
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     # ---- what tests say
 
@@ -154,20 +154,23 @@ class FaultProxy:
     async def _main(self, started: threading.Event) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", 0, limit=1 << 20)
         self.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         started.set()
         await self._stop.wait()
         server.close()
-        for task in self._tasks:
+        open_ones = dict(self._connections)
+        for task, writer in open_ones.items():
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+            writer.close()
+        await asyncio.gather(*open_ones, return_exceptions=True)
+
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = self._loop.create_task(self._serve(reader, writer))
+        self._connections[task] = writer
+        task.add_done_callback(self._connections.pop)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         try:
             while (request := await _read_message(reader, writer)) is not None:
                 if not await self._answer(request, writer):
