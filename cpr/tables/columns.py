@@ -84,8 +84,9 @@ class ColumnType:
             found = cls.named(_name(dtype))
         except FormatError:
             raise _cannot_hold(dtype, field) from None
-        if found.name != "object" and found.dtype != _native(dtype):
-            # A zone that is not a name (a file of one's own, say) would come back as another one.
+        named_zone = isinstance(getattr(dtype, "tz", None), zoneinfo.ZoneInfo)
+        if found.name != "object" and found.dtype != _native(dtype) and not named_zone:
+            # A zone that is not what its name says would come back as another one.
             raise _cannot_hold(dtype, field)
         return found
 
@@ -177,7 +178,9 @@ class ColumnType:
         if self.kind == "number":
             return np.dtype(self.name)
         if self.zone is not None:
-            return pd.DatetimeTZDtype(self.unit, _zone(self.zone))  # type: ignore[call-overload]
+            _zone(self.zone)
+            # By name: pandas 2 has another class for the same zone.
+            return pd.DatetimeTZDtype(self.unit, self.zone)  # type: ignore[call-overload]
         if self.kind in {"datetime", "duration"}:
             return np.dtype(self.name)
         string = _STRING.fullmatch(self.name)
@@ -237,7 +240,7 @@ def to_pandas(values: Values, column: ColumnType) -> Any:
         times = data.view(f"{kind}[{column.unit}]")
         if column.zone is None:
             return times
-        return pd.DatetimeIndex(times, tz="UTC").tz_convert(_zone(column.zone)).array
+        return pd.DatetimeIndex(times, tz="UTC").tz_convert(column.dtype.tz).array
     if missing is not None:
         data = data.copy()
         data[missing] = _ABSENT[column.absent or "None"]
