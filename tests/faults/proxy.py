@@ -158,6 +158,7 @@ class FaultProxy:
         self.endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         started.set()
         await self._stop.wait()
+        await asyncio.sleep(0.05)  # asyncio would lose, unclosed, what it has accepted and not announced
         server.close()
         open_ones = dict(self._connections)
         for task, writer in open_ones.items():
