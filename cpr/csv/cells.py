@@ -91,7 +91,7 @@ def _plain_texts(data: Array, column: ColumnType) -> list[str]:
     if data.dtype == np.float64:
         return list(map(repr, data.tolist()))
     # The shortest text of a narrow float. Where reading it as a double and rounding that gives another
-    # one (some 8-digit decimals lie that close to the middle of two), the double's own digits.
+    # one (a short decimal may lie that close to the middle of two), the double's own digits.
     texts = data.astype("U")
     with np.errstate(over="ignore"):
         again = texts.astype(np.float64).astype(data.dtype)

@@ -257,8 +257,7 @@ def test_floats_come_back_to_the_last_bit():
         assert np.isnan(found[~there]).all()
 
 
-def test_single_floats_next_to_the_middle_of_two_doubles_survive():
-    """Their shortest text, read as a double and rounded, is the neighbour: more digits are written."""
+def test_single_floats_are_written_short_and_read_back():
     from cpr.csv.cells import _plain_texts
     from cpr.tables import ColumnType
 
