@@ -40,6 +40,10 @@ def make_lazy(package: str, names: Mapping[str, str]) -> None:
                 type.__setattr__(value, name, value)
             super().__setattr__(name, value)
 
+        def __reduce__(self) -> tuple[Any, ...]:
+            # Pickled with a function that uses it: Dask gets those of a script by value.
+            return importlib.import_module, (package,)
+
         def __dir__(self) -> list[str]:
             return sorted({*super().__dir__(), *names})
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -196,3 +199,96 @@ def test_cpr_task_with_models_and_async_on_dask(s3_url, results, counted, dask_c
     assert counts == {"measure": {"Cached": 1}, "shout": {"Cached": 1}}
     assert again[1].tags == measured[1].tags == {"a"}
     assert again[1].image.get_data() == "42"
+
+
+SCRIPT = """
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cpr
+from prefect import flow
+from prefect_dask import DaskTaskRunner
+from pydantic import BaseModel
+
+
+@dataclass
+class Cell:
+    mask: cpr.NumpyTarget
+    area: float
+
+
+class Size(NamedTuple):
+    x: int
+
+
+class Plate(BaseModel):
+    cells: list[Cell]
+    size: Size
+
+
+@cpr.task
+def measure(folder: str) -> Plate:
+    import numpy as np
+
+    mask = cpr.NumpyTarget.from_path(f"{folder}/mask.npy")
+    mask.set_data(np.ones((2, 3), bool))
+    return Plate(cells=[Cell(mask, 6.0)], size=Size(2))
+
+
+@cpr.task
+def total(plate: Plate) -> float:
+    return sum(cell.mask.get_data().sum() * cell.area for cell in plate.cells) * plate.size.x
+
+
+@flow(persist_result=True, task_runner=DaskTaskRunner(address=os.environ["CPR_TEST_DASK"]))
+def plates(folder: str) -> list:
+    measured = measure.submit(folder)
+    summed = total.submit(measured)
+    return [summed.result(), measured.result().cells[0].area, measured.state.name, summed.state.name]
+
+
+if __name__ == "__main__":
+    storage = Path(os.environ["CPR_TEST_RECORDS"])
+    print(json.dumps(plates.with_options(result_storage=storage)(os.environ["CPR_TEST_FOLDER"])))
+"""
+
+
+def test_classes_of_a_script_come_back_in_workers_that_cannot_import_it(
+    s3_url, results, dask_cluster, tmp_path
+):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    environment = {
+        **os.environ,
+        "CPR_TEST_DASK": dask_cluster.scheduler_address,
+        "CPR_TEST_FOLDER": s3_url,
+        "CPR_TEST_RECORDS": str(results),
+    }
+
+    def run():
+        done = subprocess.run(
+            [sys.executable, script], env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    assert run() == [72.0, 6.0, "Completed", "Completed"]
+    assert run() == [72.0, 6.0, "Cached", "Cached"]
+    dask_cluster.scale(0)
+    dask_cluster.scale(2)  # workers that have never seen the classes
+    assert run() == [72.0, 6.0, "Cached", "Cached"]
+
+
+def test_a_missing_bucket_fails_the_task(s3_server, prefect_server, results):
+    @cpr.task(retries=1, result_storage=results)
+    def store():
+        target = cpr.NumpyTarget.from_path(f"s3://{s3_server.bucket}-none/a.npy")
+        target.set_data(np.zeros(3))
+        return [target]
+
+    with pytest.raises(cpr.ResourceNotFoundError, match="no such bucket"):
+        store()
+    assert list(results.iterdir()) == []

@@ -10,12 +10,14 @@ import os
 import threading
 import types
 
+import cloudpickle
 import numpy as np
 import prefect
 import pytest
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
 
 import cpr
+import cpr.utilities
 from cpr.errors import EncodeError, FormatError, TransferError
 from tests.flows.values import Cell, text_target
 from tests.text_format import TextTarget
@@ -150,6 +152,11 @@ def files(folder):
 
 def made(folder, text="hello"):
     return text_target(text, str(folder))
+
+
+@pytest.mark.parametrize("module", [cpr, cpr.utilities])
+def test_modules_travel_with_the_functions_that_use_them(module):
+    assert cloudpickle.loads(cloudpickle.dumps(module)) is module
 
 
 class TestRuns:
