@@ -1,10 +1,10 @@
 """Make the images of `docker-compose.yml` available on this machine: there already, pulled, or built here.
 
-    python -m tools.local_images
+    python -m tools.local_images [gcs]
 
 Where an image cannot be pulled, one is built under the same tag around the programs that `go install` gives;
-its label `cpr.built` says so, and `podman rmi` or `docker rmi` gets rid of it. Prints what it did; exit code
-1, and the reason, when containers cannot be run here at all.
+its label `cpr.built` says so, and `podman rmi` or `docker rmi` gets rid of it. With `gcs` that of the GCS
+emulator as well. Prints what it did; exit code 1, and the reason, when containers cannot be run here at all.
 """
 
 from __future__ import annotations
@@ -17,10 +17,18 @@ import time
 from pathlib import Path
 
 from tests.minio.binaries import BuildError, install
-from tests.minio.compose import MC_IMAGE, MINIO_IMAGE, PODMAN_CONFIGURATION, Engine, find_engine
+from tests.minio.compose import (
+    GCS_IMAGE,
+    IMAGES,
+    MC_IMAGE,
+    MINIO_IMAGE,
+    PODMAN_CONFIGURATION,
+    Engine,
+    find_engine,
+)
 
 PULL_SECONDS = 120
-PROGRAMS = {MINIO_IMAGE: ("minio", "mc"), MC_IMAGE: ("mc",)}
+PROGRAMS = {MINIO_IMAGE: ("minio", "mc"), MC_IMAGE: ("mc",), GCS_IMAGE: ("fake-gcs-server",)}
 
 # FROM scratch there is no folder at all: /tmp is for mc's configuration and minio's temporary files.
 CONTAINERFILE = """\
@@ -41,14 +49,14 @@ runtime = "runc"
 """
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Provide the images and find out how to run them; the exit code."""
     engine = find_engine()
     if isinstance(engine, str):
         print(f"no container engine: {engine}")
         return 1
     try:
-        for image in PROGRAMS:
+        for image in (*IMAGES, GCS_IMAGE) if "gcs" in arguments else IMAGES:
             started = time.monotonic()
             did = provide(engine, image)
             print(f"{image}: {did} ({time.monotonic() - started:.1f} s)", flush=True)
@@ -112,4 +120,4 @@ def trial(engine: Engine) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
-"""The `minio` and `mc` programs: where they are found, and how Go builds them.
+"""The server programs: where they are found, and how Go builds them.
 
-Neither is published as a binary any more; `go install` builds the last public source, in minutes, and a
-build is kept in `.tools/bin`.
+`minio` and `mc` are not published as binaries any more; `go install` builds the last public source, in
+minutes, and a build is kept in `.tools/bin`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ TOOLS = ROOT / ".tools"
 MODULES = {
     "minio": "github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c",
     "mc": "github.com/minio/mc@v0.0.0-20250313080218-cf909e1063a9",
+    "fake-gcs-server": "github.com/fsouza/fake-gcs-server@v1.52.3",
 }
 
 

@@ -17,6 +17,7 @@ FILE = ROOT / "docker-compose.yml"
 MINIO_IMAGE = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
 MC_IMAGE = "quay.io/minio/mc:RELEASE.2025-08-13T08-35-41Z"
 IMAGES = (MINIO_IMAGE, MC_IMAGE)
+GCS_IMAGE = "docker.io/fsouza/fake-gcs-server:1.52.3"  # of the profile `gcs`
 # Written by tools/local_images.py on machines whose podman does not run with its own settings.
 PODMAN_CONFIGURATION = TOOLS / "containers.conf"
 

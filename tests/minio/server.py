@@ -3,7 +3,8 @@
     with running_server(build=False) as server, server.exported():
         fsspec.open(f"s3://{server.bucket}/hello.txt", "w")
 
-The rungs, first to last; CPR_TEST_S3=container|binary|moto picks one, and fails where that one cannot be had:
+The rungs, first to last; CPR_TEST_S3=binary, say, or CPR_TEST_S3=container,binary, allows only those named,
+and fails where none of them can be had:
 
     endpoint    CPR_TEST_S3_ENDPOINT, with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (else minioadmin)
     container   MinIO of docker-compose.yml, where docker compose or podman-compose runs
@@ -101,17 +102,20 @@ def running_server(build: bool, say: Say = lambda _: None) -> Iterator[S3Server]
     build: whether images may be pulled and MinIO compiled, in minutes; else only what is there is started.
     say: is told, in one line each, what takes long.
     """
-    forced = os.environ.get("CPR_TEST_S3", "")
-    if forced and forced not in RUNGS:
-        raise Unavailable(f"CPR_TEST_S3 is {forced!r}; it can be {', '.join(RUNGS)}")
+    named = os.environ.get("CPR_TEST_S3", "")
+    allowed = named.split(",") if named else list(RUNGS)
+    if not set(allowed) <= set(RUNGS):
+        raise Unavailable(
+            f"CPR_TEST_S3 is {named!r}; it can be {', '.join(RUNGS)} or some of them, with commas"
+        )
     passed_over: list[str] = []
     with ExitStack() as stack:
-        if os.environ.get("CPR_TEST_S3_ENDPOINT") and not forced:
+        if os.environ.get("CPR_TEST_S3_ENDPOINT") and not named:
             # Asked for by name: where it does not answer nothing else will do.
             yield stack.enter_context(_endpoint())
             return
         for kind, rung in RUNGS.items():
-            if forced and kind != forced:
+            if kind not in allowed:
                 continue
             try:
                 server = _start(stack, rung, build, say)

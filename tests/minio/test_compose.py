@@ -21,6 +21,7 @@ def test_the_file_keeps_the_compose_specification():
 def test_the_images_are_pinned_and_are_those_the_ladder_looks_for(services):
     assert services["minio"]["image"] == compose.MINIO_IMAGE
     assert services["bucket"]["image"] == compose.MC_IMAGE
+    assert services["gcs"]["image"] == compose.GCS_IMAGE
     for service in services.values():
         assert service["image"].rpartition(":")[2] not in {"", "latest"}
 

@@ -199,9 +199,24 @@ def test_a_demanded_rung_that_cannot_be_had_says_why(force, monkeypatch, tmp_pat
     force("container")
     with pytest.raises(Unavailable, match="container: no docker, no podman"), running_server(build=False):
         pass
-    force("bucket")
+    force("container,bucket")
     with pytest.raises(Unavailable, match="can be container, binary, moto"), running_server(build=False):
         pass
+
+
+@pytest.mark.s3
+def test_several_rungs_can_be_allowed(force, monkeypatch):
+    if (program := binaries.find("minio")) is None:
+        pytest.skip("no minio on PATH or in .tools/bin")
+    monkeypatch.setattr(binaries, "find", lambda _: program)
+    monkeypatch.setenv("PATH", "")
+    force("container,binary")
+    with running_server(build=False) as server:
+        assert server.kind == "binary"
+        assert server.passed_over == ("container: no docker, no podman",)
+    monkeypatch.setattr(binaries, "find", lambda _: None)
+    with pytest.raises(Unavailable, match="container: no docker, no podman; binary: no minio on PATH"):
+        running_server(build=False).__enter__()
 
 
 @pytest.mark.s3
