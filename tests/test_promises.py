@@ -11,7 +11,7 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.errors import CorruptDataError, CprError
+from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError, TransferError
 from cpr.io.blocks import blocks_url
 from tests.kinds import KINDS, PLANES, Kind
 
@@ -185,3 +185,62 @@ def test_errors_of_bad_paths_are_typed(kind: Kind):
     with pytest.raises(CprError) as caught:
         kind.cls().from_path("memory://x/result.exe", **kind.options)
     assert caught.value.remedy
+
+
+@kinds
+@pytest.mark.s3
+def test_a_bucket_that_does_not_exist_is_named_and_not_made(kind: Kind, s3_server):
+    bucket = f"missing-{uuid.uuid4().hex}"
+    target = kind.target(f"s3://{bucket}")
+    target.set_data(kind.data())
+    with pytest.raises(ResourceNotFoundError, match="no such bucket") as caught:
+        target.persist()
+    assert caught.value.url == target.url
+    with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+        kind.target(f"s3://{bucket}").set_data(kind.pieces(), **kind.announce)
+    assert bucket not in {found["Name"] for found in s3_server.client().list_buckets()["Buckets"]}
+    # Nothing is lost: the data is still there.
+    assert kind.equal(target.get_data(), kind.data())
+
+
+@kinds
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
+def test_full_and_read_only_disks_are_named(kind: Kind, tmp_path):
+    import subprocess
+
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        target = kind.target(str(folder))
+        target.set_data(kind.data())
+        with pytest.raises(TransferError, match="the disk is full"):
+            target.persist()
+        assert left_behind(str(folder)) == []
+        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        with pytest.raises(TransferError, match="read-only"):
+            target.persist()
+        assert kind.equal(target.get_data(), kind.data())
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+@kinds
+def test_what_is_not_there_is_named(kind: Kind, tmp_path):
+    target = kind.target(str(tmp_path))
+    with pytest.raises(NoDataError, match="set_data"):
+        target.get_data()
+    with pytest.raises(NoDataError, match="set_data"):
+        target.serialize()
+    target.set_data(kind.data())
+    record = target.serialize()
+    os.remove(target.url)
+    with pytest.raises(ResourceNotFoundError) as caught:
+        cpr.load(record).get_data()
+    assert caught.value.url == target.url
+    with pytest.raises(TransferError, match="no such protocol"):
+        kind.target("nonsense://bucket")

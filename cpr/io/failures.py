@@ -84,7 +84,7 @@ def _failure(url: str, doing: str, error: Exception) -> CprError | None:
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         problem, remedy = _REMEDIES[error.errno]
         code = errno.errorcode[error.errno]
-        return TransferError(problem, url=url, expected=f"to {doing}", actual=code, remedy=remedy)
+        return TransferError(problem, url=url, expected=f"a place to {doing}", actual=code, remedy=remedy)
     if "Credentials" in name or "Auth" in name:
         return TransferError(
             "there are no usable credentials",

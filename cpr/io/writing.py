@@ -152,16 +152,21 @@ def put_blocks(url: str, digests: bytes | None) -> None:
     beside = blocks_url(url)
     counted = Counted()
     counted.write(digests)
-    store, path = open_store(beside)
-    with translated(beside, "write"):
-        upload = store.upload(path)
     try:
+        store, path = open_store(beside)
         with translated(beside, "write"):
-            upload.write(memoryview(digests))
-    except BaseException:
-        _abort(beside, upload)
+            upload = store.upload(path)
+        try:
+            with translated(beside, "write"):
+                upload.write(memoryview(digests))
+        except BaseException:
+            _abort(beside, upload)
+            raise
+        _publish(beside, upload, counted.stored)
+    except CprError as error:
+        # The reader knows the object, not what is beside it.
+        error.url = url
         raise
-    _publish(beside, upload, counted.stored)
 
 
 def _publish(url: str, upload: Upload, stored: Stored) -> None:
