@@ -15,11 +15,13 @@ from prefect.cache_policies import TASK_SOURCE, CachePolicy, CompoundCachePolicy
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
+from prefect.settings import get_current_settings
 from prefect.tasks import Task
 from prefect.utilities.annotations import NotSet
 
 from cpr.containers import pack, persist_all, resources_in
 from cpr.Serializer import CprSerializer, cpr_serializer
+from cpr.utilities.code import name_of_function
 from cpr.utilities.describing import Describer
 from cpr.utilities.utilities import hash_objects
 
@@ -38,8 +40,8 @@ class TargetInputs(CachePolicy):
     """Cache policy: the key names the content of the task's arguments, resources by `identity()`.
 
     Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The
-    task's name takes part, so that two tasks with the same arguments do not share results; its code
-    does not: add Prefect's TASK_SOURCE for that.
+    name of the task's function takes part, so that two tasks with the same arguments do not share
+    results; its code does not: add Prefect's TASK_SOURCE for that.
 
     Args:
         exclude: names of arguments that do not matter; `TargetInputs() - "verbose"` says the same.
@@ -58,7 +60,7 @@ class TargetInputs(CachePolicy):
     ) -> str | None:
         """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
         counted = {name: value for name, value in inputs.items() if name not in self.exclude}
-        return hash_objects(task_ctx.task.name, **counted)
+        return hash_objects(name_of_function(task_ctx.task), **counted)
 
     def __sub__(self, other: str) -> TargetInputs:
         if not isinstance(other, str):
@@ -157,7 +159,8 @@ def _with_defaults(options: TaskOptions) -> TaskOptions:
         if given.get("result_serializer") is None:
             given["result_serializer"] = cpr_serializer()
         elsewhere = given.get("cache_key_fn") is not None or given.get("result_storage_key") is not None
-        if not elsewhere and given.get("cache_policy", NotSet) is NotSet:
+        unless = elsewhere or get_current_settings().tasks.default_no_cache
+        if not unless and given.get("cache_policy", NotSet) is NotSet:
             given["cache_policy"] = TargetInputs() + TASK_SOURCE
     return given
 

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["describe_code", "describe_source", "unwrapped"]
+__all__ = ["describe_code", "describe_source", "name_of_function", "unwrapped"]
 
 _NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
 _COUNTS = ("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags")
@@ -19,6 +19,12 @@ def unwrapped(function: Any) -> Any:
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     return function
+
+
+def name_of_function(task: Any) -> str:
+    """How the user called the task's function; the task's own name may be changed to please the eye."""
+    function = unwrapped(task.fn)
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def describe_code(code: types.CodeType, describe: Callable[[Any], Any]) -> list[Any]:

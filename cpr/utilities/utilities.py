@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from cpr.utilities.code import describe_source, unwrapped
+from cpr.utilities.code import describe_source, name_of_function, unwrapped
 from cpr.utilities.describing import Describer
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str |
     """
     describer = Describer()
     inputs = {name: describer.describe(value, name) for name, value in arguments.items()}
-    return _digest([context.task.name, _describe_task(context.task, describer), inputs])
+    return _digest([name_of_function(context.task), _describe_task(context.task, describer), inputs])
 
 
 def _describe_task(task: Any, describer: Describer) -> Any:

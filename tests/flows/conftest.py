@@ -54,7 +54,7 @@ def dask_cluster(prefect_server, tmp_path_factory) -> Iterator[Any]:
     from distributed import LocalCluster
 
     dask.config.set({"temporary-directory": str(tmp_path_factory.mktemp("dask"))})
-    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as cluster:
         yield cluster
 
 

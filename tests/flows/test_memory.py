@@ -71,10 +71,10 @@ def separate(prefect_server, tmp_path):
             time.sleep(0.1)
         yield str(file), {name: process.pid for name, process in started.items()}
     finally:
-        for process in reversed(started.values()):
-            process.terminate()
-        for process in started.values():
-            process.wait(30)
+        # Workers first: one whose scheduler is gone waits for it when it leaves.
+        for name in ("worker 1", "worker 2", "scheduler"):
+            started[name].terminate()
+            started[name].wait(60)
 
 
 # Defined in functions, so that Dask gets them by value, as from a script.

@@ -15,11 +15,12 @@ import numpy as np
 import prefect
 import pytest
 from prefect.cache_policies import INPUTS, NO_CACHE, TASK_SOURCE
+from prefect.settings import PREFECT_TASKS_DEFAULT_NO_CACHE, temporary_settings
 
 import cpr
 import cpr.utilities
 from cpr.errors import EncodeError, FormatError, TransferError
-from tests.flows.values import Cell, text_target
+from tests.flows.values import Cell, same, text_target
 from tests.text_format import TextTarget
 
 WITH_SERVER = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
@@ -51,6 +52,10 @@ class TestPolicy:
 
     def test_two_tasks_share_nothing(self):
         assert key_of(cpr.TargetInputs(), one, x=1) != key_of(cpr.TargetInputs(), two, x=1)
+
+    def test_a_new_name_changes_nothing(self):
+        renamed = one.with_options(name="prettier", task_run_name="{x}")
+        assert key_of(one.cache_policy, renamed, x=1) == key_of(one.cache_policy, one, x=1)
 
     def test_arguments_can_be_left_out(self):
         policy = cpr.TargetInputs() - "y"
@@ -107,6 +112,10 @@ class TestOptions:
         assert options <= set(prefect.tasks.TaskOptions.__annotations__)
         made = cpr.task(retries=3, tags=["a"], log_prints=True, timeout_seconds=3)(lambda: 1)
         assert (made.retries, made.tags, made.log_prints, made.timeout_seconds) == (3, {"a"}, True, 3)
+
+    def test_prefects_setting_of_no_cache_is_kept(self):
+        with temporary_settings({PREFECT_TASKS_DEFAULT_NO_CACHE: True}):
+            assert cpr.task(len).cache_policy == NO_CACHE
 
     def test_with_options_keeps_what_makes_it_ours(self):
         other = one.with_options(retries=5, name="renamed")
@@ -391,6 +400,30 @@ class TestRuns:
         assert counts == {"store": {"Completed": 2}, "shout": {"Completed": 2}}
         _, counts = counted(letters, ["a", "b"])
         assert counts == {"store": {"Cached": 2}, "shout": {"Cached": 2}}
+
+    @pytest.mark.parametrize("value", [{"data": 1, "metadata": {}}, {"result": (1,)}, [(1, {2})], None])
+    def test_a_flows_result_is_read_back_from_storage(self, tmp_path, results, value):
+        @prefect.flow(persist_result=True, result_serializer=cpr.cpr_serializer(), result_storage=results)
+        def give():
+            return value, made(tmp_path)
+
+        run_id = give(return_state=True).state_details.flow_run_id
+        with prefect.get_client(sync_client=True) as client:
+            state = client.read_flow_run(run_id).state
+        stored, target = state.result(raise_on_failure=False)
+        assert same(stored, value)
+        assert target.get_data() == "hello"
+
+    def test_plain_async_tasks(self, tmp_path, results):
+        @prefect.task(
+            cache_key_fn=cpr.task_input_hash, result_serializer=cpr.cpr_serializer(), result_storage=results
+        )
+        async def store(text):
+            return (made(tmp_path, text),)
+
+        (target,) = asyncio.run(store("a"))
+        assert (target.checksum is not None, target._data) == (True, None)
+        assert asyncio.run(_state_name(store, "a")) == "Cached"
 
     def test_an_argument_that_cannot_be_hashed_runs_uncached_and_is_named(self, results, caplog):
         @cpr.task(result_storage=results)
