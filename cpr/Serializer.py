@@ -103,7 +103,7 @@ def target_encoder(obj: Any) -> dict[str, Any]:
 
     Raises TypeError for anything else, as `json` expects.
 
-    >>> json.dumps([target], default=target_encoder)
+    >>> text = json.dumps([target], default=target_encoder)
     """
     if isinstance(obj, Resource):
         return obj.serialize()
@@ -115,7 +115,8 @@ def target_decoder(record: dict[str, Any]) -> Any:
 
     Raises RecordError for a record that is not acceptable.
 
-    >>> json.loads(text, object_hook=target_decoder)
+    >>> json.loads(json.dumps(target.serialize()), object_hook=target_decoder).get_name()
+    'note'
     """
     if is_record(record) and isinstance(record[RECORD_KEY], Mapping):
         return load_record(record)

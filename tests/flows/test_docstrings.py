@@ -1,0 +1,34 @@
+"""The examples in the docstrings run."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+
+import prefect
+import pytest
+from prefect.cache_policies import TASK_SOURCE
+
+import cpr
+from tests.flows.values import text_target
+
+MODULES = [
+    "cpr.containers",
+    "cpr.Serializer",
+    "cpr.tasks",
+    "cpr.utilities.code",
+    "cpr.utilities.describing",
+    "cpr.utilities.utilities",
+]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_examples(module):
+    names = {
+        **{name: getattr(cpr, name) for name in ("ImageSource", "ImageTarget", "TargetInputs")},
+        **{"cpr": cpr, "json": json, "prefect": prefect, "TASK_SOURCE": TASK_SOURCE, "target": text_target()},
+    }
+    failed, attempted = doctest.testmod(importlib.import_module(module), extraglobs=names)
+    assert attempted > 0
+    assert failed == 0
