@@ -27,7 +27,11 @@ MODULES = [
 def test_examples(module):
     names = {
         **{name: getattr(cpr, name) for name in ("ImageSource", "ImageTarget", "TargetInputs")},
-        **{"cpr": cpr, "json": json, "prefect": prefect, "TASK_SOURCE": TASK_SOURCE, "target": text_target()},
+        "cpr": cpr,
+        "json": json,
+        "prefect": prefect,
+        "TASK_SOURCE": TASK_SOURCE,
+        "target": text_target(),
     }
     failed, attempted = doctest.testmod(importlib.import_module(module), extraglobs=names)
     assert attempted > 0
