@@ -35,7 +35,7 @@ FAULTS = (
     "cut body",  # fewer bytes than Content-Length says
 )
 
-DELAY_SECONDS = 0.5
+DELAY_SECONDS = 0.3
 
 # Status: the reason in the first line, S3's code in the body.
 _ANSWERS = {
