@@ -7,6 +7,7 @@
     stat(url)      size and version of an object (lookup: None where there is none)
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
+    remove_orphans(url)  deletes what killed processes have left; find_orphans(url) lists it
 
 Below them a `Store` per kind of place (local files, S3, everything else fsspec implements) does
 the requests. Where storage options come from is `cpr.io.location`'s business alone.
@@ -16,21 +17,25 @@ from __future__ import annotations
 
 from cpr.io.blocks import verified
 from cpr.io.location import join, normalise, split
+from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, reading
 from cpr.io.store import Stat, find, lookup, remove, stat
 from cpr.io.writing import Stored, writing
 
 __all__ = [
+    "Orphan",
     "SeekableFile",
     "Stat",
     "Stored",
     "find",
+    "find_orphans",
     "join",
     "lookup",
     "normalise",
     "ranged",
     "reading",
     "remove",
+    "remove_orphans",
     "split",
     "stat",
     "verified",

@@ -8,6 +8,7 @@ the bytes are put in one piece.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from cpr.io.location import normalise
-from cpr.io.store import Stat, Upload, version_of
+from cpr.io.store import Entry, Stat, Upload, touched, version_of
 
 __all__ = ["GenericStore"]
 
@@ -61,6 +62,20 @@ class GenericStore:
             for path, info in found.items()
             if info["type"] == "file"
         }
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        for found, info in self._fs.find(path, detail=True).items():
+            if found != path:  # find() of a file is that file
+                yield Entry(
+                    normalise(self._fs.unstrip_protocol(found)), touched(info), int(info["size"] or 0)
+                )
+
+    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
+        # GCS and Azure drop unfinished ones by themselves, after a week, and list none.
+        yield from ()
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        raise FileNotFoundError(f"{path}: {upload}")
 
 
 class _MemoryUpload:

@@ -11,8 +11,10 @@ import glob
 import os
 import secrets
 import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
 
-from cpr.io.store import Stat
+from cpr.io.store import Entry, Stat
 
 __all__ = ["LocalStore"]
 
@@ -40,6 +42,25 @@ class LocalStore:
     def find(self, pattern: str) -> dict[str, Stat]:
         found = {path: _stat(path) for path in glob.glob(pattern, recursive=True)}
         return {path: known for path, known in found.items() if known is not None}
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        for folder, _, names in os.walk(path, onerror=_unless_gone):
+            for name in names:
+                url = os.path.join(folder, name)
+                with contextlib.suppress(FileNotFoundError):
+                    result = os.lstat(url)
+                    yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
+
+    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
+        yield from ()
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        raise FileNotFoundError(f"{path}: {upload}")
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _stat(path: str) -> Stat | None:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from fsspec.utils import glob_translate
 
 from cpr.io.location import normalise
-from cpr.io.store import Stat, has_magic, version_of
+from cpr.io.store import Entry, Stat, has_magic, version_of
 
 __all__ = ["S3Store", "S3Upload"]
 
@@ -132,17 +132,64 @@ class S3Store:
             else:
                 yield from self._listed(bucket, found + "/".join(rest), "/")[0]
 
+    def walk(self, path: str) -> Iterator[Entry]:
+        bucket, key = _bucket_and_key(path)
+        for answer in self._pages(bucket, f"{key}/" if key else "", ""):
+            for item in answer.get("Contents", []):
+                yield Entry(
+                    normalise(f"s3://{bucket}/{item['Key']}"), item["LastModified"], int(item["Size"])
+                )
+
+    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
+        bucket, key = _bucket_and_key(path)
+        page: dict[str, str] = {}
+        while True:
+            # Without a prefix: asked for one, MinIO lists only uploads whose key it is.
+            answer = self._call("list_multipart_uploads", Bucket=bucket, **page)
+            for found in answer.get("Uploads", []):
+                if key and not found["Key"].startswith(f"{key}/"):
+                    continue
+                url, upload = normalise(f"s3://{bucket}/{found['Key']}"), found["UploadId"]
+                parts = self._parts(bucket, found["Key"], upload)
+                touched = max([found["Initiated"], *(part["LastModified"] for part in parts)])
+                yield Entry(url, touched, sum(int(part["Size"]) for part in parts)), upload
+            if not answer.get("IsTruncated"):
+                return
+            page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+
+    def _parts(self, bucket: str, key: str, upload: str) -> list[dict[str, Any]]:
+        """The parts of an upload; none if it has ended meanwhile."""
+        parts: list[dict[str, Any]] = []
+        page: dict[str, int] = {}
+        with suppress(FileNotFoundError):
+            while True:
+                answer = self._call("list_parts", Bucket=bucket, Key=key, UploadId=upload, **page)
+                parts += answer.get("Parts", [])
+                if not answer.get("IsTruncated"):
+                    break
+                page = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+        return parts
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        bucket, key = _bucket_and_key(path)
+        self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
+
     def _listed(self, bucket: str, prefix: str, delimiter: str) -> tuple[list[dict[str, Any]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""
         objects: list[dict[str, Any]] = []
         folders: list[str] = []
+        for answer in self._pages(bucket, prefix, delimiter):
+            objects += answer.get("Contents", [])
+            folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
+        return objects, folders
+
+    def _pages(self, bucket: str, prefix: str, delimiter: str) -> Iterator[dict[str, Any]]:
         page: dict[str, str] = {}
         while True:
             answer = self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **page)
-            objects += answer.get("Contents", [])
-            folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
+            yield answer
             if not answer.get("IsTruncated"):
-                return objects, folders
+                return
             page = {"ContinuationToken": answer["NextContinuationToken"]}
 
     def _call(self, method: str, **arguments: Any) -> Any:

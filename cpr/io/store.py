@@ -7,16 +7,29 @@ exist once. Methods raise what the store's client raises; the callers translate.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.failures import translated
 from cpr.io.location import filesystem, normalise, protocol_of
 
-__all__ = ["Stat", "Store", "Upload", "existing", "find", "lookup", "open_store", "remove", "stat"]
+__all__ = [
+    "Entry",
+    "Stat",
+    "Store",
+    "Upload",
+    "existing",
+    "find",
+    "lookup",
+    "open_store",
+    "remove",
+    "stat",
+    "touched",
+]
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,21 @@ class Stat:
 
     nbytes: int
     version: Mapping[str, str | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of a listing.
+
+    Attributes:
+        url: of the object.
+        touched: when it was last written to.
+        nbytes: its size.
+    """
+
+    url: str
+    touched: datetime
+    nbytes: int
 
 
 class Upload(Protocol):
@@ -65,6 +93,15 @@ class Store(Protocol):
 
     def find(self, pattern: str) -> dict[str, Stat]:
         """URL or path and stat of the objects that match a glob pattern."""
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        """All that lies in a folder and below, hidden files too; nothing where there is no such folder."""
+
+    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
+        """The uploads into a folder that were begun and not ended, with their ids, where a store has such."""
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        """End one of them. Raises FileNotFoundError if it has ended already."""
 
 
 def open_store(url: str) -> tuple[Store, str]:
@@ -137,6 +174,19 @@ def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
             version["mtime"] = str(time.timestamp() if hasattr(time, "timestamp") else time)
             break
     return version
+
+
+def touched(info: Mapping[str, Any]) -> datetime:
+    """When a file was last written to, from fsspec's `info`; now, where a filesystem does not tell."""
+    for name in ("LastModified", "last_modified", "mtime", "modified", "updated", "created"):
+        time = info.get(name)
+        if isinstance(time, str):
+            time = datetime.fromisoformat(time)
+        if isinstance(time, datetime):
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
+        if isinstance(time, (int, float)):
+            return datetime.fromtimestamp(time, UTC)
+    return datetime.now(UTC)
 
 
 _MAGIC = re.compile(r"[*?\[]")
