@@ -176,8 +176,10 @@ class Describer:
         if isinstance(value, pd.RangeIndex):
             return ["range", self.describe(value.name, path), value.start, value.stop, value.step]
         if isinstance(value, pd.MultiIndex):
-            levels = [self._table(value.get_level_values(i), path) for i in range(value.nlevels)]
-            return ["levels", levels]
+            # A level that is called 0 would be found before the one that is the first.
+            nameless = value.set_names([None] * value.nlevels)
+            levels = [self._table(nameless.get_level_values(i), path) for i in range(value.nlevels)]
+            return ["levels", levels, self.describe(list(value.names), path)]
         if isinstance(value, pd.Index):
             return ["index", self.describe(value.name, path), str(value.dtype), self._column(value, path)]
         index = self._table(value.index, f"{path}.index")

@@ -385,3 +385,13 @@ def test_the_key_of_a_pickled_task_is_the_same(tmp_path):
         timeout=120,
     )
     assert [done.stdout.strip()] == keys
+
+
+def test_levels_named_by_numbers_are_told_apart():
+    import pandas as pd
+
+    one = pd.MultiIndex.from_arrays([[1, 2], ["a", "b"]], names=[1, 0])
+    two = pd.MultiIndex.from_arrays([["a", "b"], [1, 2]], names=[1, 0])
+    three = one.set_names([0, 1])
+    assert len({hash_objects(index) for index in (one, two, three)}) == 3
+    assert hash_objects(one) == hash_objects(one.copy())

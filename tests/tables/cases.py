@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -274,7 +275,8 @@ class TableCases:
 
         for _ in range(data.draw(st.integers(1, 3))):
             value, key = data.draw(st.sampled_from(list(places(table))))
-            value[key] = data.draw(st.sampled_from(HOSTILE))
+            # A copy: the next change may go into it.
+            value[key] = copy.deepcopy(data.draw(st.sampled_from(HOSTILE)))
         try:
             again = cpr.load(record)
             again.get_data()
