@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from cpr.Target import Target
     from cpr.tasks import TargetInputs, task
     from cpr.utilities.utilities import hash_objects, task_input_hash
+    from cpr.zarr import ZarrSource, ZarrTarget
 
 __version__ = "0.1.0"
 
@@ -53,6 +54,7 @@ _NAMES = {
         "cpr.csv": ("CSVSource", "CSVTarget"),
         "cpr.numpy": ("NumpySource", "NumpyTarget"),
         "cpr.parquet": ("ParquetSource", "ParquetTarget"),
+        "cpr.zarr": ("ZarrSource", "ZarrTarget"),
         "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
         "cpr.tasks": ("TargetInputs", "task"),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
@@ -102,6 +104,8 @@ __all__ = [
     "TargetInputs",
     "TransferError",
     "UnsupportedExtensionError",
+    "ZarrSource",
+    "ZarrTarget",
     "cpr_serializer",
     "hash_objects",
     "load",

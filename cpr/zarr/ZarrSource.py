@@ -1,0 +1,206 @@
+"""Zarr arrays and groups as input."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import zarr
+
+from cpr import io
+from cpr.errors import FormatError, ResourceNotFoundError
+from cpr.format import Region
+from cpr.io.hashing import hex16
+from cpr.registry import register
+from cpr.Source import Source
+from cpr.zarr.manifest import manifest_url
+from cpr.zarr.opening import Node, open_node, part_of, to_dask
+from cpr.zarr.placed import PlacedStore
+
+__all__ = ["ZarrPart", "ZarrSource"]
+
+_METADATA = ("zarr.json", ".zarray", ".zgroup")
+# Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
+_MORE = (".zattrs", ".zmetadata")
+
+Bounds = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class ZarrPart:
+    """What of a hierarchy is meant.
+
+    Attributes:
+        group: path of an array or group inside; None for the root.
+        slices_start: first position along each axis; None for all, or for the first.
+        slices_stop: end along each axis, not included; None for all, or for the last.
+        mode: "r": sources are read.
+    """
+
+    extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr", "")
+
+    group: str | None = None
+    slices_start: Bounds | None = None
+    slices_stop: Bounds | None = None
+    mode: Literal["r"] = "r"
+
+    def __post_init__(self) -> None:
+        if self.mode != "r":
+            raise _bad("mode", '"r": sources are never written; use a ZarrTarget', self.mode)
+        if self.group is not None:
+            group = self.group.strip("/")
+            if ".." in group.split("/"):
+                raise _bad("group", "a path inside the Zarr", self.group)
+            object.__setattr__(self, "group", group or None)
+        for name in ("slices_start", "slices_stop"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            bounds = tuple(value)
+            if any(n is not None and not isinstance(n, (int, np.integer)) for n in bounds):
+                raise _bad(name, "integers or None, one for each axis", value)
+            object.__setattr__(self, name, tuple(None if n is None else int(n) for n in bounds))
+
+    @property
+    def slices(self) -> tuple[slice, ...] | None:
+        """The region; None for everything."""
+        if self.slices_start is None and self.slices_stop is None:
+            return None
+        start, stop = self.slices_start or (), self.slices_stop or ()
+        axes = max(len(start), len(stop))
+        start, stop = (bounds + (None,) * (axes - len(bounds)) for bounds in (start, stop))
+        return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+
+
+def _bad(field: str, expected: str, actual: Any) -> FormatError:
+    return FormatError(
+        "no such part of a Zarr",
+        field=field,
+        expected=expected,
+        actual=repr(actual)[:200],
+        remedy='ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))',
+    )
+
+
+@register
+class ZarrSource(Source):
+    """A Zarr array or group of format 2 or 3 that somebody else wrote, or a region of an array.
+
+    In cache keys it counts with what the store says of its metadata object (and of the manifest, of one
+    that cpr wrote): chunks that are changed in place are not noticed.
+
+    >>> cpr.ZarrSource.from_path("s3://bucket/raw/plate.zarr/A/1/0", slices_stop=(1,)).format.group
+    'A/1/0'
+    """
+
+    format_class = ZarrPart
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """A source at a path or URL; nothing is read or connected to.
+
+        Args:
+            path: str, os.PathLike or UPath; any fsspec URL. What follows `.zarr/` in it is the group.
+            **options: group, slices_start, slices_stop, mode: see `ZarrPart`.
+
+        Raises FormatError for options that make no sense.
+        """
+        url = io.normalise(path)
+        root, dot, inside = url.partition(".zarr/")
+        if dot and not inside.endswith(".zarr"):
+            group = options.get("group")
+            options["group"] = f"{inside}/{group}" if group else inside
+            url = f"{root}.zarr"
+        return super().from_path(url, **options)
+
+    @classmethod
+    def glob(cls, pattern: str | os.PathLike[str], **options: Any) -> list[Self]:
+        """The hierarchies whose folders match a pattern, sorted by URL.
+
+        Raises ResourceNotFoundError when the bucket does not exist. No match is an empty list.
+        """
+        pattern = io.normalise(pattern)
+        roots = {url.rpartition("/")[0] for name in _METADATA for url in io.find(io.join(pattern, name))}
+        return [cls.from_path(url, **options) for url in sorted(roots)]
+
+    @classmethod
+    def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:
+        # Folders of any name may be hierarchies.
+        if not file_name.lower().endswith(".zarr") or len(file_name) == len(".zarr"):
+            return file_name, ""
+        return super()._split_extension(file_name, location)
+
+    @property
+    def _place_inside(self) -> str:
+        group = self.format.group
+        return self.url if group is None else io.join(self.url, group)
+
+    def _node(self) -> Node:
+        return open_node(PlacedStore(self.url, read_only=True), self.format.group or "")
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """A lazy, read-only `zarr.Array` or `zarr.Group`; with a region, that part as numpy.
+
+        Args:
+            cache: hold what comes back until this object goes away.
+            region: of the array, or within slices_start and slices_stop where those were given.
+
+        Raises:
+            ResourceNotFoundError: there is no array or group.
+            FormatError: a region of a group, or one that the array does not have.
+            TransferError: the store refused or failed.
+        """
+        if self._cached is not None:
+            return self._cached if region is None else part_of(self._cached, region, self.url)
+        slices = self.format.slices
+        data: Any = self._node()
+        if region is not None:
+            return part_of(data, region, self.url, slices)
+        if slices is not None:
+            data = part_of(data, slices, self.url)
+        if cache:
+            self._cached = data
+        return data
+
+    def get_dask(self) -> Any:
+        """The array, or its region, as a dask array with a block for each object; nothing is read now.
+
+        Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
+        """
+        node = self._node()
+        if not isinstance(node, zarr.Array):
+            raise _bad("group", "an array inside this group", self.format.group)
+        lazy = to_dask(node, f"cpr-{hex16(json.dumps(self.identity(), sort_keys=True).encode())}", self.url)
+        return lazy if self.format.slices is None else lazy[self.format.slices]
+
+    def version(self) -> Mapping[str, str | int]:
+        """What the store says of the metadata object (ETag, generation, or size and time), asked once."""
+        if self._version is None:
+            self._version = self._ask()
+        return self._version
+
+    def _ask(self) -> dict[str, str | int]:
+        version: dict[str, str | int] = {}
+        place = self._place_inside
+        for name in (*_METADATA, *_MORE):
+            found = io.lookup(io.join(place, name))
+            if found is not None:
+                version |= {f"{name} {key}": value for key, value in found.version.items()}
+                if name == "zarr.json":
+                    break
+        if not version:
+            raise ResourceNotFoundError(
+                "there is no Zarr array or group here",
+                url=place,
+                expected=", ".join(_METADATA),
+                actual="nothing",
+                remedy="check the URL and the group",
+            )
+        manifest = io.lookup(manifest_url(self.url))
+        if manifest is not None:
+            version |= {f"manifest {key}": value for key, value in manifest.version.items()}
+        return version

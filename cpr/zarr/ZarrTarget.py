@@ -1,0 +1,268 @@
+"""Arrays and groups as Zarr."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import zarr
+
+from cpr import io
+from cpr.errors import CorruptDataError, CprError, FormatError, RecordError, ResourceNotFoundError
+from cpr.format import Region
+from cpr.io.writing import put_blocks
+from cpr.registry import register
+from cpr.Target import Target
+from cpr.zarr.attempts import discard, require_all_recorded
+from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
+from cpr.zarr.filling import fill
+from cpr.zarr.layout import ZarrOptions, array_arguments
+from cpr.zarr.manifest import Manifest, manifest_url
+from cpr.zarr.opening import Node, open_node, part_of, to_dask
+from cpr.zarr.stores import RecordingStore, VerifyingStore
+from cpr.zarr.verifying import verify_all
+
+__all__ = ["ZarrTarget"]
+
+
+@register
+class ZarrTarget(Target):
+    """An array, or a hierarchy of them, stored as Zarr in chunks that are verified one by one.
+
+    Data is written at once, by the workers of a dask array where it is one, and a manifest of all objects
+    last, by `persist`; without the manifest there is no result. Other programs open the URL as any Zarr.
+    Options of `from_path`: see `cpr.zarr.layout.ZarrOptions`.
+
+    Attributes:
+        data_hash: of all objects. Equal data written with equal options has an equal one; other chunks or
+            codecs, or a zarr that writes its metadata differently, make it another.
+        checksum: of the manifest, which vouches for every object.
+        nbytes: of all that is stored, the manifest included.
+
+    >>> target = cpr.ZarrTarget.from_path("memory://doc/cells.zarr", chunks=(1, 64, 64))
+    >>> target.set_data(np.ones((3, 64, 64), "uint16"))
+    >>> cpr.load(target.serialize()).get_data(region=np.s_[2, :2, 0])
+    array([1, 1], dtype=uint16)
+    """
+
+    format_class = ZarrOptions
+    _record_fields = ("key", "data_hash", "checksum", "nbytes", "manifest")
+
+    def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
+        super().__init__(location, name, ext, format)
+        self._manifest_nbytes: int | None = None
+        self._manifest: Manifest | None = None  # of data that is written and not published yet
+        self._written: RecordingStore | None = None  # its objects
+
+    def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
+        """Write an array; it becomes a result when the target is persisted.
+
+        Args:
+            data: numpy; dask, whose workers write, so that blocks that are no whole chunks are rechunked;
+                zarr, a memmap or another lazy array; or an iterable of planes or slabs in C order, of which
+                one chunk's depth is in memory.
+            shape: of the whole array, with an iterable.
+            dtype: of every element, with an iterable.
+
+        Raises:
+            EncodeError: Zarr cannot hold the data, or the options do not fit it.
+            TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed.
+        """
+        with self._lock, self._decoding():
+            source = source_of(data, shape, dtype)
+            options: ZarrOptions = self.format
+            native = np.dtype(source.dtype).newbyteorder("=")
+            chunks, shards = chunks_for(options, source, native)
+            arguments = array_arguments(options, tuple(source.shape), native, chunks, shards)
+            store, key = self._begin()
+            try:
+                with as_encode_errors():
+                    array = zarr.create_array(store, **arguments)
+                fill(array, source)
+                manifest = Manifest.of(store.url, store.entries, store.algorithm)
+            except BaseException:
+                discard(store)
+                raise
+            self._end(store, key)
+            self._take_manifest(manifest)
+
+    def create(self) -> zarr.Group:
+        """An empty group at the target's place, for a hierarchy of one's own; `persist` closes it.
+
+        Whatever is written through it, by this process, becomes part of the result. Format and attributes
+        are those of the options.
+
+        Raises TransferError and ResourceNotFoundError.
+        """
+        with self._lock:
+            store, key = self._begin()
+            try:
+                group = zarr.create_group(
+                    store, zarr_format=self.format.zarr_format, attributes=dict(self.format.attributes or {})
+                )
+            except BaseException:
+                discard(store)
+                raise
+            self._end(store, key)
+            return group
+
+    def _begin(self) -> tuple[RecordingStore, str]:
+        key = uuid.uuid4().hex[:16]
+        return RecordingStore(self._url(key)), key
+
+    def _end(self, store: RecordingStore, key: str) -> None:
+        """Take a new attempt in the place of an earlier one."""
+        self._forget()
+        self._written, self._key = store, key
+
+    def _forget(self) -> None:
+        if self._written is not None:
+            discard(self._written)
+        super()._forget()
+        self._manifest_nbytes = self._manifest = self._written = None
+
+    def _take_manifest(self, manifest: Manifest) -> None:
+        self._manifest, self.data_hash = manifest, manifest.data_hash
+
+    def persist(self) -> Self:
+        """Publish what was written, by one small object; does nothing when that has happened.
+
+        Raises:
+            NoDataError: nothing was written.
+            CorruptDataError: objects of a hierarchy were written past the target.
+            TransferError, ResourceNotFoundError: the manifest could not be stored.
+        """
+        with self._lock:
+            if self.checksum is not None:
+                return self
+            if self._written is None:
+                raise self._no_data("be persisted")
+            if self._manifest is None:
+                self._written.seal()
+                require_all_recorded(self._written)
+                self._take_manifest(
+                    Manifest.of(self._written.url, self._written.entries, self._written.algorithm)
+                )
+            assert self._manifest is not None and self._manifest.data is not None
+            put_blocks(self._manifest.url, self._manifest.data)
+            self._written.seal()
+            self.checksum, self._manifest_nbytes = self._manifest.checksum, self._manifest.nbytes
+            self.nbytes = self._manifest.total + self._manifest.nbytes
+            self._manifest = self._written = None
+        return self
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """A lazy `zarr.Array` or `zarr.Group` that checks every object it reads; or part of an array.
+
+        Only metadata is read now. Both travel to Dask workers, without credentials.
+
+        Args:
+            cache: keep what was opened.
+            region: read this part, as numpy: its chunks (of a shard, the parts that hold them).
+
+        Raises:
+            NoDataError: the target is empty.
+            ResourceNotFoundError: the result is gone.
+            CorruptDataError: now, or when a chunk is read that is not the one that was written.
+            TransferError: the store refused or failed.
+        """
+        node: Node = self._cached if self._cached is not None else open_node(self._store())
+        if cache:
+            self._cached = node
+        return node if region is None else part_of(node, region, self.url)
+
+    def get_dask(self) -> Any:
+        """The array as a dask array, a block for each object (chunk or shard); nothing is read now.
+
+        Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
+        """
+        node = self.get_data()
+        if not isinstance(node, zarr.Array):
+            raise FormatError(
+                "a group is no array",
+                url=self.url,
+                expected="a Zarr that is one array",
+                actual="a group",
+                remedy="take an array of it: dask.array.from_array(get_data()['name'])",
+            )
+        return to_dask(node, f"cpr-{self.data_hash}-{self.key}", self.url)
+
+    def _store(self) -> VerifyingStore:
+        if self._manifest is not None:
+            return VerifyingStore.of(self._manifest)
+        if self.checksum is None:
+            raise self._no_data("be read")
+        assert self._manifest_nbytes is not None
+        return VerifyingStore.of(Manifest(self.url, self._manifest_nbytes, self.checksum))
+
+    def verify(self) -> int:
+        """Fetch and check every object, several at a time, decoding none; how many there are.
+
+        Raises:
+            ResourceNotFoundError: the result is gone.
+            CorruptDataError: an object is missing, is not the one that was written, or is none of ours.
+            TransferError: the store refused or failed.
+        """
+        return verify_all(self._store())
+
+    def check(self, full: bool = False) -> None:
+        """Make sure that the result is there: its manifest and root, or in full as `verify` does."""
+        if self.checksum is None or self._manifest_nbytes is None:
+            raise self._no_data("be checked")
+        if full:
+            self.verify()
+            return
+        try:
+            nbytes = io.stat(manifest_url(self.url)).nbytes
+        except CprError as error:
+            error.url = self.url
+            raise
+        if nbytes != self._manifest_nbytes:
+            raise CorruptDataError(
+                "the manifest has another size",
+                url=self.url,
+                expected=f"{self._manifest_nbytes} bytes",
+                actual=f"{nbytes} bytes in {manifest_url(self.url)}",
+                remedy="delete the Zarr, so that its task runs again, or restore it",
+            )
+        # Who deletes the folder does not know what is beside it.
+        if all(io.lookup(io.join(self.url, name)) is None for name in ("zarr.json", ".zarray", ".zgroup")):
+            raise ResourceNotFoundError(
+                "there is no such Zarr",
+                url=self.url,
+                expected="zarr.json, .zarray or .zgroup",
+                actual="nothing",
+                remedy="a deleted result is made again when its task runs again",
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """Name and content; closes a group that is still open. No I/O otherwise."""
+        if self.data_hash is None and self._written is not None:
+            self.persist()
+        return super().identity()
+
+    def _format_fields(self) -> dict[str, Any]:
+        return {}
+
+    def _own_fields(self) -> dict[str, Any]:
+        return {**super()._own_fields(), "manifest": self._manifest_nbytes}
+
+    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
+        nbytes = fields["manifest"]
+        if type(nbytes) is not int or not 0 <= nbytes < 1 << 63:
+            raise RecordError(
+                "a field has a value of the wrong kind",
+                field="manifest",
+                expected="a size in bytes",
+                actual=ascii(nbytes)[:100],
+                remedy="the record was not written by cpr: delete it, so that its task runs again",
+            )
+        super()._take_own_fields({k: v for k, v in fields.items() if k != "manifest"})
+        self._manifest_nbytes = nbytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._written is not None:
+            self.persist()
+        return super().__reduce__()

@@ -1,0 +1,18 @@
+"""Zarr: arrays and groups in chunks, written in parallel and verified object by object."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cpr.names import make_lazy
+
+if TYPE_CHECKING:
+    from cpr.zarr.ZarrSource import ZarrSource
+    from cpr.zarr.ZarrTarget import ZarrTarget
+
+__all__ = ["ZarrSource", "ZarrTarget"]
+
+make_lazy(
+    __name__,
+    {"ZarrSource": "cpr.zarr.ZarrSource", "ZarrTarget": "cpr.zarr.ZarrTarget"},
+)

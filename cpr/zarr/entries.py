@@ -1,0 +1,97 @@
+"""What objects of a hierarchy are known by: size and digest, and for shards the digests of their parts."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cpr.errors import CorruptDataError
+from cpr.io.hashing import digest_bytes, new_digest
+
+__all__ = [
+    "BLOCK_BYTES",
+    "Entries",
+    "Entry",
+    "block_count",
+    "corrupt",
+    "make_entry",
+    "require",
+    "require_blocks",
+]
+
+BLOCK_BYTES = 128 << 10
+"""Parts of a shard that are digested by themselves, and the least that is fetched to check one."""
+
+
+class Entry(NamedTuple):
+    """One object.
+
+    Attributes:
+        size: in bytes.
+        digest: of all of it; where it has blocks, of the digests of its blocks.
+        blocks: the digests of its blocks, one after another; empty where it is read whole.
+    """
+
+    size: int
+    digest: bytes
+    blocks: bytes
+
+
+Entries = dict[str, Entry]
+"""Key, relative to the root of the hierarchy -> entry."""
+
+
+def make_entry(data: memoryview, algorithm: str, in_blocks: bool) -> Entry:
+    """The entry of an object; `in_blocks` lets parts of it be checked alone, if it is of any size."""
+    if not in_blocks or block_count(data.nbytes) < 3:
+        return Entry(data.nbytes, _digest(data, algorithm), b"")
+    blocks = b"".join(
+        _digest(data[start : start + BLOCK_BYTES], algorithm) for start in range(0, data.nbytes, BLOCK_BYTES)
+    )
+    return Entry(data.nbytes, _digest(blocks, algorithm), blocks)
+
+
+def block_count(nbytes: int) -> int:
+    """How many blocks an object of this size has."""
+    return -(-nbytes // BLOCK_BYTES)
+
+
+def require(url: str, data: memoryview, entry: Entry, algorithm: str) -> None:
+    """Raise CorruptDataError unless `data` is the object that the entry is of."""
+    actual = make_entry(data, algorithm, bool(entry.blocks))
+    if actual.size != entry.size or actual.digest != entry.digest:
+        raise corrupt(url, _brief(entry, algorithm), _brief(actual, algorithm))
+
+
+def require_blocks(url: str, data: memoryview, first: int, nbytes: int, entry: Entry, algorithm: str) -> None:
+    """Raise CorruptDataError unless `data` is the `nbytes` of an object from block number `first` on."""
+    if data.nbytes != nbytes:
+        raise corrupt(url, f"{nbytes} bytes from block {first} on", f"{data.nbytes} bytes")
+    width = digest_bytes(algorithm)
+    for offset in range(0, data.nbytes, BLOCK_BYTES):
+        block = first + offset // BLOCK_BYTES
+        actual = _digest(data[offset : offset + BLOCK_BYTES], algorithm)
+        expected = entry.blocks[block * width : (block + 1) * width]
+        if actual != expected:
+            raise corrupt(url, f"{algorithm}:{expected.hex()}", f"{algorithm}:{actual.hex()}")
+
+
+def corrupt(url: str, expected: str, actual: str) -> CorruptDataError:
+    """The error for an object that is not what was written."""
+    return CorruptDataError(
+        "this part of the stored Zarr is not what was written",
+        url=url,
+        expected=expected,
+        actual=actual,
+        remedy="delete the Zarr, so that its task runs again, or restore the object",
+    )
+
+
+def _brief(entry: Entry, algorithm: str) -> str:
+    """An entry as errors show it."""
+    return f"{algorithm}:{entry.digest.hex()} ({entry.size} bytes)"
+
+
+def _digest(data: memoryview | bytes, algorithm: str) -> bytes:
+    digest = new_digest(algorithm)
+    digest.update(data)
+    return digest.digest()

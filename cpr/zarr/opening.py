@@ -1,0 +1,94 @@
+"""Zarr hierarchies as what users read: lazy arrays and groups, parts of them, dask arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError
+
+from cpr.errors import CprError, FormatError, MissingDependencyError, ResourceNotFoundError
+from cpr.format import Region
+from cpr.regions import Selection
+from cpr.zarr.placed import PlacedStore
+
+__all__ = ["Node", "open_node", "part_of", "to_dask"]
+
+Node = zarr.Array[Any] | zarr.Group
+
+
+def open_node(store: PlacedStore, path: str = "", zarr_format: Any = None) -> Node:
+    """The array or group at a path in a store, read-only; only its metadata is read.
+
+    Raises:
+        ResourceNotFoundError: there is neither.
+        CorruptDataError, TransferError: as the store does.
+    """
+    try:
+        node: Node = zarr.open(store, path=path or None, mode="r", zarr_format=zarr_format)
+    except CprError:
+        raise
+    except (ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
+        raise ResourceNotFoundError(
+            "there is no Zarr array or group here",
+            url=f"{store.url}/{path}" if path else store.url,
+            expected="zarr.json, .zarray or .zgroup",
+            actual=type(error).__name__,
+            remedy="check the URL and the group; a deleted result is made again when its task runs again",
+        ) from None
+    return node
+
+
+def part_of(
+    node: Any, region: Region, url: str, within: tuple[slice, ...] | None = None
+) -> np.ndarray[Any, Any]:
+    """The part of an array that numpy's basic indexing would give, negative steps and all.
+
+    Args:
+        node: a zarr array, or a numpy one.
+        region: which part.
+        url: for errors.
+        within: the part of the array that `region` is a part of.
+
+    Raises FormatError for a group, and for what is no region of the array.
+    """
+    if isinstance(node, zarr.Group):
+        raise FormatError(
+            "a group has no regions",
+            url=url,
+            field="region",
+            expected="None, for this Zarr is a group",
+            actual=repr(region)[:200],
+            remedy="read an array of it: get_data()['name'][...]",
+        )
+    base = Selection.of(within or (), node.shape).ranges
+    chosen = Selection.of(region, tuple(len(r) for r in base))
+    forward = tuple(_forward(r, b.start) for r, b in zip(chosen.ranges, base, strict=True))
+    back = tuple(slice(None, None, -1 if r.step < 0 else None) for r in chosen.ranges)
+    part: np.ndarray[Any, Any] = np.asarray(node[forward])[back]
+    return part.reshape(chosen.shape)
+
+
+def _forward(along: range, offset: int) -> slice:
+    if not along:
+        return slice(0, 0)
+    return slice(offset + min(along), offset + max(along) + 1, abs(along.step))
+
+
+def to_dask(array: zarr.Array[Any], name: str, url: str) -> Any:
+    """A dask array whose blocks are the objects of a zarr array (chunks or shards).
+
+    Raises MissingDependencyError without dask.
+    """
+    try:
+        import dask.array as da
+    except ImportError:
+        raise MissingDependencyError(
+            "get_dask needs dask",
+            url=url,
+            expected="the package dask",
+            actual="it is not installed",
+            remedy='pip install "prefect-cpr[dask]"',
+        ) from None
+    return da.from_array(array, chunks=tuple(array.shards or array.chunks), name=name)  # type: ignore[no-untyped-call]

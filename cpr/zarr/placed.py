@@ -1,0 +1,162 @@
+"""A zarr store at a URL that knows how to come back in another process.
+
+Zarr's own stores do the requests. They, and the filesystems in them, pickle with their credentials; ours
+pickle as a URL, and every process finds its own configuration. An async filesystem belongs to the event
+loop that first used it, so each loop gets one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import weakref
+from collections.abc import AsyncIterator, Iterable
+from typing import Any, Self
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, LocalStore
+
+from cpr.errors import ResourceNotFoundError
+from cpr.io.failures import translated
+from cpr.io.location import filesystem, join, protocol_of
+
+__all__ = ["PlacedStore", "bare_store"]
+
+_filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[Any, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def bare_store(url: str, read_only: bool = False) -> Store:
+    """Zarr's own store for a URL, for use on the running event loop."""
+    if protocol_of(url) == "file":
+        return LocalStore(url, read_only=read_only)
+    with translated(url, "open"):
+        fs, path = filesystem(url)
+    if not fs.async_impl:
+        store = FsspecStore.from_mapper(fs.get_mapper(path), read_only=read_only)
+        # from_mapper keeps a slash that listings do not have.
+        store.path = path
+        return store
+    known = _filesystems.setdefault(asyncio.get_running_loop(), {})
+    # The filesystem itself is kept as well, so that its id stays its own.
+    if id(fs) not in known:
+        options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
+        known[id(fs)] = (fs, type(fs)(*fs.storage_args, **options))
+    return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
+
+
+class PlacedStore(Store):
+    """Requests to a place, by the store that zarr has for it.
+
+    This is no `WrapperStore`: that delegates every method it knows, and a method that a later zarr adds
+    would go past the checks. What is not written here is zarr's default, made of `get` and `set`.
+    """
+
+    def __init__(self, url: str, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        self.url = url
+        self._stores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Store] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @property
+    def bare(self) -> Store:
+        """Zarr's store below, for the running event loop."""
+        loop = asyncio.get_running_loop()
+        store = self._stores.get(loop)
+        if store is None:
+            store = self._stores[loop] = bare_store(self.url, self.read_only)
+        return store
+
+    def _state(self) -> tuple[Any, ...]:
+        """What makes an equal store in any process."""
+        return self.url, self.read_only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._state()
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        return type(self)(self.url, read_only)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._state() == other._state()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.url))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def supports_writes(self) -> bool:
+        return True
+
+    @property
+    def supports_deletes(self) -> bool:
+        return True
+
+    @property
+    def supports_listing(self) -> bool:
+        return True
+
+    def _place(self, key: str) -> str:
+        return join(self.url, key) if key else self.url
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        try:
+            with translated(self._place(key), "read"):
+                return await self.bare.get(key, prototype, byte_range)
+        except ResourceNotFoundError:
+            return None
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> builtins.list[Buffer | None]:
+        return builtins.list(
+            await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
+        )
+
+    async def exists(self, key: str) -> bool:
+        with translated(self._place(key), "look at"):
+            return await self.bare.exists(key)
+
+    async def getsize(self, key: str) -> int:
+        with translated(self._place(key), "look at"):
+            return await self.bare.getsize(key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+        with translated(self._place(key), "write"):
+            await self.bare.set(key, value)
+
+    async def delete(self, key: str) -> None:
+        self._check_writable()
+        with translated(self._place(key), "delete"):
+            await self.bare.delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        self._check_writable()
+        with translated(self._place(prefix), "delete"):
+            await self.bare.delete_dir(prefix)
+
+    async def list(self) -> AsyncIterator[str]:
+        with translated(self.url, "list"):
+            async for key in self.bare.list():
+                yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        with translated(self._place(prefix), "list"):
+            async for key in self.bare.list_prefix(prefix):
+                yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        with translated(self._place(prefix), "list"):
+            async for key in self.bare.list_dir(prefix):
+                yield key

@@ -1,0 +1,315 @@
+"""The two stores: one that records what is written, one that checks what is read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.storage import LocalStore
+
+from cpr.errors import CorruptDataError, RecordError
+from cpr.io.hashing import default_algorithm
+from cpr.zarr.entries import Entries, Entry, corrupt, make_entry, require
+from cpr.zarr.manifest import Manifest
+from cpr.zarr.placed import PlacedStore
+from cpr.zarr.ranges import BlockReader
+
+__all__ = ["RecordingStore", "VerifyingStore"]
+
+_MANIFESTS_KEPT = 16
+
+
+@dataclass
+class _Journal:
+    """What a recording store and its read-only twins share."""
+
+    entries: Entries = field(default_factory=dict)
+    sharded: set[str] = field(default_factory=set)  # folders of arrays with shards
+    sealed: bool = False
+
+
+class RecordingStore(PlacedStore):
+    """A store that keeps size and digest of every object while its bytes go out.
+
+    Only what goes through this very object is recorded: a pickled copy writes to the same place and
+    records for itself.
+    """
+
+    def __init__(self, url: str, read_only: bool = False, algorithm: str | None = None) -> None:
+        super().__init__(url, read_only)
+        self.algorithm = algorithm or default_algorithm()
+        self._journal = _Journal()
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.url, self.read_only, self.algorithm
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        twin = type(self)(self.url, read_only, self.algorithm)
+        twin._journal = self._journal  # noqa: SLF001
+        return twin
+
+    @property
+    def entries(self) -> Entries:
+        """All objects that are there."""
+        return self._journal.entries
+
+    def shards_below(self, folder: str) -> None:
+        """Let parts of the objects of an array be checked alone."""
+        self._journal.sharded.add(f"{folder}/" if folder else "")
+
+    def seal(self) -> None:
+        """Refuse to write from now on."""
+        self._journal.sealed = True
+
+    def _check_writable(self) -> None:
+        super()._check_writable()
+        if self._journal.sealed:
+            raise RecordError(
+                "a stored result is never changed",
+                url=self.url,
+                expected="writes before persist()",
+                actual="a write after it",
+                remedy="make a new target and write there",
+            )
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+        if not isinstance(value, Buffer):
+            raise TypeError(f"`value` must be a Buffer instance. Got an instance of {type(value)} instead.")
+        view = memoryview(value.as_buffer_like())
+        folder, _, name = key.rpartition("/")
+        if name == "zarr.json" and b"sharding_indexed" in bytes(view):
+            self.shards_below(folder)
+        entry = make_entry(view, self.algorithm, any(key.startswith(f) for f in self._journal.sharded))
+        await super().set(key, value)
+        self.entries[key] = entry
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        value = await super().get(key, prototype, byte_range)
+        entry = self.entries.get(key)
+        if entry is None or byte_range is not None:
+            return value
+        # A chunk that is read to be changed must not bring damage along under a new digest.
+        if value is None:
+            raise _missing(self._place(key), entry)
+        require(self._place(key), memoryview(value.as_buffer_like()), entry, self.algorithm)
+        return value
+
+    async def delete(self, key: str) -> None:
+        self._check_writable()
+        bare = self.bare
+        if isinstance(bare, LocalStore) and await asyncio.to_thread((bare.root / key).is_dir):
+            # Zarr's local store would delete all below; the others take keys for keys.
+            return
+        await super().delete(key)
+        self.entries.pop(key, None)
+
+    async def delete_dir(self, prefix: str) -> None:
+        await super().delete_dir(prefix)
+        folder = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        for key in [key for key in self.entries if key.startswith(folder)]:
+            del self.entries[key]
+
+
+class VerifyingStore(PlacedStore):
+    """A read-only store that gives nothing but what the manifest vouches for.
+
+    Args:
+        url: of the hierarchy.
+        nbytes: size of its manifest.
+        checksum: root of its manifest.
+        data: the manifest, if it is not stored yet.
+
+    Raises CorruptDataError for an object that is listed and missing, or not the one that was written, or
+    there and not listed. A chunk that is neither listed nor there holds fill values.
+    """
+
+    def __init__(self, url: str, nbytes: int, checksum: str, data: bytes | None = None) -> None:
+        super().__init__(url, read_only=True)
+        self._nbytes = nbytes
+        self._checksum = checksum
+        self._data = data
+        self._found: Manifest | None = None
+        self._blocks = BlockReader(self._fetch, self._place, checksum.partition(":")[0])
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """The store of a manifest that is open already."""
+        store = cls(manifest.url, manifest.nbytes, manifest.checksum, manifest.data)
+        store._found = manifest
+        return store
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.url, self._nbytes, self._checksum, self._data
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        if not read_only:
+            raise NotImplementedError(f"with_read_only is not implemented for the {type(self)} store type.")
+        return type(self)(*self._state())
+
+    @property
+    def supports_writes(self) -> bool:
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        return False
+
+    @property
+    def manifest(self) -> Manifest:
+        """What vouches for the objects. Raises ResourceNotFoundError or CorruptDataError."""
+        if self._found is None:
+            self._found = _open_manifest(*self._state())
+        return self._found
+
+    async def _manifest(self) -> Manifest:
+        return self._found if self._found is not None else await asyncio.to_thread(lambda: self.manifest)
+
+    async def _find(self, key: str) -> Entry | None:
+        manifest = await self._manifest()
+        return manifest.find(key) if manifest.is_near(key) else await asyncio.to_thread(manifest.find, key)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        entry = await self._find(key)
+        if entry is None:
+            await self._require_absent(key)
+            return None
+        if byte_range is None:
+            return await self._whole(key, entry, prototype)
+        start, stop = _bounds(byte_range, entry.size)
+        manifest = await self._manifest()
+        if stop <= start:
+            return prototype.buffer.from_bytes(b"")
+        if (start, stop) == (0, entry.size) or not manifest.has_blocks(key):
+            return (await self._whole(key, entry, prototype))[start:stop]
+        entry = await asyncio.to_thread(manifest.with_blocks, key)
+        return prototype.buffer.from_bytes(await self._blocks.read(key, entry, start, stop))
+
+    async def _whole(self, key: str, entry: Entry, prototype: BufferPrototype) -> Buffer:
+        manifest = await self._manifest()
+        if manifest.has_blocks(key):
+            entry = await asyncio.to_thread(manifest.with_blocks, key)
+        try:
+            return await self._checked(key, entry, prototype, manifest.algorithm)
+        except CorruptDataError:
+            # What the wire did to it, a second answer has not.
+            return await self._checked(key, entry, prototype, manifest.algorithm)
+
+    async def _checked(self, key: str, entry: Entry, prototype: BufferPrototype, algorithm: str) -> Buffer:
+        value = await super().get(key, prototype)
+        if value is None:
+            raise _missing(self._place(key), entry)
+        require(self._place(key), memoryview(value.as_buffer_like()), entry, algorithm)
+        return value
+
+    async def _fetch(self, key: str, start: int, stop: int) -> memoryview:
+        value = await super().get(key, default_buffer_prototype(), RangeByteRequest(start, stop))
+        if value is None:
+            raise corrupt(self._place(key), f"{stop - start} bytes", "no object")
+        return memoryview(value.as_buffer_like())
+
+    async def _require_absent(self, key: str) -> None:
+        """Raise for an object that nobody vouches for; other readers would take it for data."""
+        if not key or await super().get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is None:
+            return
+        raise corrupt(self._place(key), "no object", "an object that is not listed in the manifest")
+
+    async def exists(self, key: str) -> bool:
+        return await self._find(key) is not None
+
+    async def getsize(self, key: str) -> int:
+        entry = await self._find(key)
+        if entry is None:
+            raise FileNotFoundError(key)
+        return entry.size
+
+    async def set(self, key: str, value: Buffer) -> None:  # noqa: ARG002
+        self._check_writable()
+
+    async def delete(self, key: str) -> None:  # noqa: ARG002
+        self._check_writable()
+
+    async def delete_dir(self, prefix: str) -> None:  # noqa: ARG002
+        self._check_writable()
+
+    async def list(self) -> AsyncIterator[str]:
+        async for key in self.list_prefix(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for key in (await self._manifest()).keys(prefix):
+            if not key.startswith(prefix):
+                return
+            yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        folder = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        manifest = await self._manifest()
+        start, seen = folder, set[str]()
+        while (key := next(manifest.keys(start), None)) is not None and key.startswith(folder):
+            name = key[len(folder) :].split("/", 1)[0]
+            if name not in seen:
+                seen.add(name)
+                yield name
+            # Past all keys below this name: "0" follows "/".
+            below = f"{folder}{name}"
+            start = f"{below}0" if key != below else f"{below}\0"
+
+
+def _bounds(part: ByteRequest, size: int) -> tuple[int, int]:
+    """Start and stop of a request for part of an object."""
+    match part:
+        case RangeByteRequest(start, end):
+            return min(start, size), min(end, size)
+        case OffsetByteRequest(offset):
+            return min(offset, size), size
+        case SuffixByteRequest(suffix):
+            return max(0, size - suffix), size
+    raise ValueError(f"Unexpected byte_range, got {part}.")
+
+
+def _missing(url: str, entry: Entry) -> CorruptDataError:
+    # No FileNotFoundError: to readers above that would mean a chunk of fill values.
+    error = corrupt(url, f"an object of {entry.size} bytes", "no object")
+    error.problem = "an object of this Zarr is missing"
+    return error
+
+
+_manifests: OrderedDict[tuple[Any, ...], Manifest] = OrderedDict()
+_lock = threading.Lock()
+
+
+def _open_manifest(url: str, nbytes: int, checksum: str, data: bytes | None) -> Manifest:
+    """The manifest, shared by all stores of this process that ask for the same."""
+    key = (os.getpid(), url, nbytes, checksum)
+    with _lock:
+        if key in _manifests:
+            _manifests.move_to_end(key)
+            return _manifests[key]
+    manifest = Manifest(url, nbytes, checksum, data)
+    with _lock:
+        _manifests[key] = manifest
+        while len(_manifests) > _MANIFESTS_KEPT:
+            _manifests.popitem(last=False)
+    return manifest
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _manifests.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
