@@ -99,7 +99,7 @@ class VerifiedFile(SeekableFile):
         # One page more or less costs the same request: fetch the only page at once.
         begin = 0 if pages == 1 else start
         with translated(url, "read"):
-            data = fetch_block(self._digest_store, self._digest_path, begin, stop)
+            data = bytes(fetch_block(self._digest_store, self._digest_path, begin, stop))
         self._page_digests = data[start - begin :]
         self._expect(url, self._root, _digest(self._algorithm, self._page_digests).hex())
         if pages == 1:
@@ -116,7 +116,7 @@ class VerifiedFile(SeekableFile):
             start = index * _PAGE * self._width
             stop = min(self._count, (index + 1) * _PAGE) * self._width
             with translated(blocks_url(self._url), "read"):
-                page = fetch_block(self._digest_store, self._digest_path, start, stop)
+                page = bytes(fetch_block(self._digest_store, self._digest_path, start, stop))
             self._take_page(index, page)
         return self._pages[index][offset * self._width : (offset + 1) * self._width]
 

@@ -92,7 +92,7 @@ class _MemoryUpload:
     def commit(self) -> None:
         self._fs.pipe_file(self._path, bytes(self._bytes))
 
-    def abort(self) -> None:
+    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
         self._bytes.clear()
 
 
@@ -128,7 +128,7 @@ class _BackgroundUpload:
         else:
             self._fs.mv(self._temporary, self._path)
 
-    def abort(self) -> None:
+    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
         self._thread.shutdown(wait=True, cancel_futures=True)
         if self._temporary is None:
             self._file.discard()

@@ -18,7 +18,7 @@ from cpr.io.store import Store, existing, open_store
 
 __all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "reading"]
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 8 << 20
 _BLOCKS_AHEAD = 4
 # A fetch that answers short is asked again this often before it counts as the end of the object.
 _TRIES = 3
@@ -87,10 +87,10 @@ class ArrivingFile(SeekableFile):
         self._store = store
         self._path = path
         self._starts = iter(range(0, nbytes, _BLOCK_BYTES))
-        self._ahead: deque[Future[bytes]] = deque()
+        self._ahead: deque[Future[bytes | memoryview]] = deque()
         # The operating system reads local files ahead by itself.
         self._threads = None if isinstance(store, LocalStore) or nbytes <= _BLOCK_BYTES else _threads()
-        self._blocks: dict[int, bytes] = {}
+        self._blocks: dict[int, bytes | memoryview] = {}
         self._arrived_blocks = 0
         self._released_blocks = 0
         self._algorithm = algorithm
@@ -125,7 +125,7 @@ class ArrivingFile(SeekableFile):
         self._arrived_blocks += 1
         return True
 
-    def _next_block(self) -> bytes | None:
+    def _next_block(self) -> bytes | memoryview | None:
         if self._threads is None:
             start = next(self._starts, None)
             return None if start is None else self._fetch(start)
@@ -133,7 +133,7 @@ class ArrivingFile(SeekableFile):
             self._ahead.append(self._threads.submit(self._fetch, start))
         return self._ahead.popleft().result() if self._ahead else None
 
-    def _fetch(self, start: int) -> bytes:
+    def _fetch(self, start: int) -> bytes | memoryview:
         return fetch_block(self._store, self._path, start, min(start + _BLOCK_BYTES, self._size))
 
     def release(self, position: int) -> None:
@@ -160,9 +160,9 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_BLOCKS_AHEAD, thread_name_prefix="cpr-fetch")
 
 
-def fetch_block(store: Store, path: str, start: int, stop: int) -> bytes:
+def fetch_block(store: Store, path: str, start: int, stop: int) -> bytes | memoryview:
     """The bytes from start to stop; a store that answers short is asked again before it is believed."""
-    block = b""
+    block: bytes | memoryview = b""
     for _ in range(_TRIES):
         block = store.fetch(path, start, stop)
         if len(block) == stop - start:
@@ -185,7 +185,7 @@ class RangedFile(SeekableFile):
         self._path = path
         self._block_bytes = block
         self._keep = blocks
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
+        self._cache: OrderedDict[int, bytes | memoryview] = OrderedDict()
 
     def _read_at(self, position: int, view: memoryview) -> int:
         stop = position + view.nbytes
@@ -202,11 +202,11 @@ class RangedFile(SeekableFile):
         return done
 
     @staticmethod
-    def _copy(data: bytes, view: memoryview) -> int:
+    def _copy(data: bytes | memoryview, view: memoryview) -> int:
         view[: len(data)] = data
         return len(data)
 
-    def _block(self, index: int) -> bytes:
+    def _block(self, index: int) -> bytes | memoryview:
         if index not in self._cache:
             start = index * self._block_bytes
             self._cache[index] = self._get(start, min(start + self._block_bytes, self._size))
@@ -215,7 +215,7 @@ class RangedFile(SeekableFile):
         self._cache.move_to_end(index)
         return self._cache[index]
 
-    def _get(self, start: int, stop: int) -> bytes:
+    def _get(self, start: int, stop: int) -> bytes | memoryview:
         with translated(self._url, "read"):
             return fetch_block(self._store, self._path, start, stop)
 

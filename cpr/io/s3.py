@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from fsspec.utils import glob_translate
 
+from cpr.io.fast import fetcher
 from cpr.io.location import normalise
 from cpr.io.store import Entry, Stat, has_magic, version_of
 
@@ -68,10 +69,17 @@ class S3Store:
         with suppress(PermissionError):
             self._call("list_objects_v2", Bucket=_bucket_and_key(path)[0], MaxKeys=1)
 
-    def fetch(self, path: str, start: int, stop: int) -> bytes:
+    def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
         if stop <= start:
             return b""
         bucket, key = _bucket_and_key(path)
+        fast = fetcher(self._fs, bucket)
+        if fast is not None:
+            try:
+                return fast(key, start, stop)
+            except Exception as error:
+                # s3fs is asked the same, and tells what is wrong.
+                log.debug("s3://%s: read again through s3fs, after %s", path, type(error).__name__)
         return self._run(self._fetch(bucket, key, start, stop))
 
     async def _fetch(self, bucket: str, key: str, start: int, stop: int) -> bytes:
@@ -259,28 +267,45 @@ class S3Upload:
         parts = [part.result() for part in self._parts]
         self._call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts})
         if self._creations > 1:
-            self._abort_unseen()
+            self._submit(self._abort_unseen()).result()
 
-    def abort(self) -> None:
+    def abort(self, patience: float | None = None) -> None:
         for part in self._parts:
             part.cancel()
         for part in self._parts:
             if not part.cancelled():
                 part.exception()
+        if self._upload_id is None and self._creations == 0:
+            return
+        aborting = self._submit(self._abort())
+        if not self._is_here():
+            aborting.result(patience)
+
+    async def _abort(self) -> None:
         unseen = self._creations > (self._upload_id is not None)
         if self._upload_id is not None:
             try:
-                self._call("abort_multipart_upload", UploadId=self._upload_id)
+                await self._fs._call_s3("abort_multipart_upload", **self._where, UploadId=self._upload_id)
             except FileNotFoundError:
                 # NoSuchUpload: it is gone, which is what was wanted, or the id was damaged on its way.
                 unseen = True
         if unseen:
-            self._abort_unseen()
+            await self._abort_unseen()
 
-    def _abort_unseen(self) -> None:
+    def _is_here(self) -> bool:
+        """Whether this is the thread of the requests, which would wait for itself.
+
+        The garbage collector runs in any thread, and so does what an abandoned writer does at its end.
+        """
+        try:
+            return asyncio.get_running_loop() is self._fs.loop
+        except RuntimeError:
+            return False
+
+    async def _abort_unseen(self) -> None:
         """Abort uploads that a repeated request has begun and whose ids were lost with its answers."""
         try:
-            self._submit(self._find_and_abort_unseen()).result()
+            await self._find_and_abort_unseen()
         except Exception as error:
             log.warning(
                 "s3://%s/%s: an upload whose id was lost may be left open (%s); a lifecycle rule of the "

@@ -69,8 +69,11 @@ class Upload(Protocol):
     def commit(self) -> None:
         """Wait for the bytes and publish the object whole."""
 
-    def abort(self) -> None:
-        """Discard what was written; nothing stays behind. Safe at any time before commit."""
+    def abort(self, patience: float | None = None) -> None:
+        """Discard what was written; nothing stays behind. Safe at any time before commit.
+
+        Where requests are needed they may take `patience` seconds.
+        """
 
 
 class Store(Protocol):
@@ -82,7 +85,7 @@ class Store(Protocol):
     def require_container(self, path: str) -> None:
         """Raise FileNotFoundError if the bucket itself does not exist, where that can be told."""
 
-    def fetch(self, path: str, start: int, stop: int) -> bytes:
+    def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
         """The bytes from start to stop, fewer only where the object ends."""
 
     def upload(self, path: str) -> Upload:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +24,9 @@ log = logging.getLogger("cpr")
 
 # Encoders write headers of a few bytes; stores are handed no less than this at a time.
 _BLOCK_BYTES = 1 << 20
+# Of a process that ends.
+_PATIENCE_SECONDS = 3.0
+_under_way: dict[Upload, str] = {}
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,7 @@ def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
     store, path = open_store(url)
     with translated(url, "write"):
         upload = store.upload(path)
+    _under_way[upload] = url
     file = WritingFile(url, upload, algorithm)
     try:
         yield file
@@ -143,6 +151,8 @@ def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
             with suppress(CprError):
                 remove(blocks_url(url))
         raise
+    finally:
+        _under_way.pop(upload, None)
 
 
 def put_blocks(url: str, digests: bytes | None) -> None:
@@ -156,13 +166,17 @@ def put_blocks(url: str, digests: bytes | None) -> None:
         store, path = open_store(beside)
         with translated(beside, "write"):
             upload = store.upload(path)
+        _under_way[upload] = beside
         try:
             with translated(beside, "write"):
                 upload.write(memoryview(digests))
         except BaseException:
             _abort(beside, upload)
             raise
-        _publish(beside, upload, counted.stored)
+        try:
+            _publish(beside, upload, counted.stored)
+        finally:
+            _under_way.pop(upload, None)
     except CprError as error:
         # The reader knows the object, not what is beside it.
         error.url = url
@@ -196,10 +210,31 @@ def _is_there(url: str, stored: Stored) -> bool:
         return False
 
 
-def _abort(url: str, upload: Upload) -> None:
+def _abort(url: str, upload: Upload, patience: float | None = None) -> None:
     """Clean up behind a failure without hiding it."""
+    if _under_way.pop(upload, None) is None:
+        return  # done when the interpreter began to end
     try:
         with translated(url, "clean up"):
-            upload.abort()
+            upload.abort(patience)
     except CprError as error:
         log.warning("%s: could not clean up after a failed write: %s", url, error)
+
+
+def _abort_all() -> None:
+    """Clean up behind writers that nobody has closed.
+
+    The interpreter would close them when the clients' threads are gone, and wait for ever.
+    """
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    for upload, url in list(_under_way.items()):
+        _abort(url, upload, max(0.0, deadline - time.monotonic()))
+
+
+# What is registered last is called first. Clients close their connections by finalizers, all of which
+# run where the first of them was made: before ours here, so that it is made to run after ours.
+weakref.finalize(_abort_all, int)
+atexit.register(_abort_all)
+if hasattr(os, "register_at_fork"):
+    # A forked process ends without touching what its parent is writing.
+    os.register_at_fork(after_in_child=_under_way.clear)
