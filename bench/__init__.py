@@ -1,0 +1,1 @@
+"""Speed and memory beside what people would use instead: `make bench` writes docs/benchmarks.md."""
