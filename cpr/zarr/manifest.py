@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.errors import CorruptDataError
+from cpr.errors import CorruptDataError, TransferError
 from cpr.io.blocks import blocks_url
 from cpr.io.failures import translated
 from cpr.io.hashing import digest_bytes, hex16, new_digest
@@ -258,8 +258,16 @@ class Manifest:
     def _fetch(self, start: int, stop: int) -> bytes:
         # Errors name the Zarr: its reader does not know what lies beside it.
         store, path = open_store(manifest_url(self.url))
-        with translated(self.url, "read"):
-            return bytes(fetch_block(store, path, start, stop))
+        try:
+            with translated(self.url, "read"):
+                return bytes(fetch_block(store, path, start, stop))
+        except TransferError:
+            # Stores refuse ranges beyond the end; that is no outage.
+            with translated(self.url, "read"):
+                found = store.stat(path)
+            if found is None or found.nbytes == self.nbytes:
+                raise
+            raise self._damaged(f"{self.nbytes} bytes", f"{found.nbytes} bytes") from None
 
     def _expect(self, expected: str, data: bytes) -> None:
         if (actual := _hex(self.algorithm, data)) != expected:

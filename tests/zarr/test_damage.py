@@ -1,0 +1,289 @@
+"""Every damage to every object is caught when it is read and by verify(); nothing else ever is."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+
+import numpy as np
+import pytest
+import zarr
+
+import cpr
+from cpr.errors import CorruptDataError
+from cpr.zarr.entries import BLOCK_BYTES
+from cpr.zarr.manifest import Manifest, manifest_url
+
+RANDOM = np.random.default_rng(5)
+SMALL = RANDOM.integers(0, 50, (6, 40, 60)).astype("uint16")
+LARGE = RANDOM.integers(0, 1 << 16, (8, 512, 512)).astype("uint16")
+
+
+@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.s3)])
+def base(request, tmp_path):
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4().hex}"
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_url")
+
+
+def array(base: str, data, **options):
+    target = cpr.ZarrTarget.from_path(f"{base}/cells.zarr", **options)
+    target.set_data(data)
+    return cpr.load(json.dumps(target.serialize()))
+
+
+def plate(base: str):
+    target = cpr.ZarrTarget.from_path(f"{base}/plate.zarr")
+    group = target.create()
+    group.create_array("a", data=SMALL, chunks=(3, 20, 30))
+    group.create_group("B").create_array("0", data=SMALL + 1, chunks=(1, 8, 8), shards=(6, 40, 32))
+    return cpr.load(json.dumps(target.serialize()))
+
+
+def keys_of(target) -> list[str]:
+    return list(Manifest(target.url, target._manifest_nbytes, target.checksum).keys())
+
+
+def read_all(target) -> dict[str, np.ndarray]:
+    node = target.get_data()
+    if isinstance(node, zarr.Array):
+        return {"": node[...]}
+    return {path: found[...] for path, found in node.members(max_depth=None) if isinstance(found, zarr.Array)}
+
+
+def get(url: str) -> bytes:
+    with cpr.io.reading(url) as file:
+        return file.read()
+
+
+def put(url: str, data: bytes) -> None:
+    if url.startswith("/"):
+        with open(url, "wb") as file:
+            file.write(data)
+        return
+    with cpr.io.writing(url) as file:
+        file.write(data)
+
+
+def damages(good: bytes, other: bytes, older: bytes):
+    position = int(RANDOM.integers(0, len(good)))
+    flipped = bytearray(good)
+    flipped[position] ^= 1 << int(RANDOM.integers(0, 8))
+    yield "a bit flipped", bytes(flipped)
+    yield "cut", good[:position]
+    yield "extended", good + b"\0"
+    yield "emptied", b""
+    if other != good:
+        yield "swapped with another", other
+    if older != good:
+        yield "an older version", older
+
+
+HIERARCHIES = {
+    "array": (
+        lambda base: array(base, SMALL, chunks=(3, 20, 30)),
+        lambda base: array(base, SMALL[::-1], chunks=(3, 20, 30)),
+    ),
+    "format 2": (
+        lambda base: array(base, SMALL, chunks=(3, 20, 30), zarr_format=2),
+        lambda base: array(base, SMALL[::-1], chunks=(3, 20, 30), zarr_format=2),
+    ),
+    "shards": (
+        lambda base: array(base, SMALL, chunks=(1, 20, 30), shards=(3, 40, 30)),
+        lambda base: array(base, SMALL[::-1], chunks=(1, 20, 30), shards=(3, 40, 30)),
+    ),
+    "group": (plate, plate),
+}
+
+
+@pytest.mark.parametrize("name", HIERARCHIES)
+def test_every_damage_to_every_object_is_caught(name, base):
+    make, make_older = HIERARCHIES[name]
+    target, older = make(base), make_older(base)
+    good = read_all(target)
+    keys = keys_of(target)
+    contents = {key: get(f"{target.url}/{key}") for key in keys}
+    tried = 0
+    # Requests to a server take their time, and these are the same stores above it.
+    chosen = keys[:: 6 if base.startswith("s3") else 1]
+    for index, key in enumerate(chosen):
+        url = f"{target.url}/{key}"
+        other = contents[chosen[(index + 1) % len(chosen)]]
+        for damage, bad in damages(contents[key], other, get(f"{older.url}/{key}")):
+            put(url, bad)
+            assert_caught(target, url, damage)
+            tried += 1
+        cpr.io.remove(url)
+        assert_caught(target, url, "deleted")
+        put(url, contents[key])
+    assert tried >= 5 * len(chosen)
+    again = read_all(target)
+    assert all(np.array_equal(again[path], good[path]) for path in good)
+    assert target.verify() == len(keys)
+
+
+def assert_caught(target, url: str, damage: str) -> None:
+    for read in (lambda: read_all(target), target.verify, lambda: target.check(full=True)):
+        with pytest.raises(CorruptDataError) as caught:
+            read()
+        assert caught.value.url == url, damage
+        assert caught.value.expected, damage
+        assert caught.value.actual, damage
+        assert caught.value.remedy, damage
+
+
+def test_two_swapped_chunks_are_caught(base):
+    target = array(base, SMALL, chunks=(3, 20, 30))
+    first, second = f"{target.url}/c/0/0/0", f"{target.url}/c/1/1/1"
+    one, two = get(first), get(second)
+    put(first, two)
+    put(second, one)
+    with pytest.raises(CorruptDataError):
+        target.get_data()[:3, :20, :30]
+    with pytest.raises(CorruptDataError):
+        target.verify()
+    # What was not touched is still good.
+    assert np.array_equal(target.get_data()[:3, 20:, :30], SMALL[:3, 20:, :30])
+
+
+def test_parts_of_shards_are_checked(base):
+    target = array(base, LARGE, chunks=(1, 128, 128), shards=(8, 512, 512), compressors=None)
+    (key,) = [key for key in keys_of(target) if key != "zarr.json"]
+    url = f"{target.url}/{key}"
+    good = get(url)
+    assert len(good) > 20 * BLOCK_BYTES
+    assert np.array_equal(target.get_data()[3, 130:200, :100], LARGE[3, 130:200, :100])
+    offset = good.index(LARGE[3, 128:256, :128].tobytes())
+    index = len(good) - 20
+    for position in (offset, offset + 5000, offset + 128 * 256 - 1, index):
+        flipped = bytearray(good)
+        flipped[position] ^= 4
+        put(url, bytes(flipped))
+        with pytest.raises(CorruptDataError) as caught:
+            target.get_data()[3, 128:256, :128]
+        assert caught.value.url == url
+    older = array(base, LARGE + 1, chunks=(1, 128, 128), shards=(8, 512, 512), compressors=None)
+    bad = {
+        "cut": good[:-BLOCK_BYTES],
+        "extended": good + bytes(BLOCK_BYTES),
+        "older": get(f"{older.url}/{key}"),
+    }
+    for name, data in bad.items():
+        put(url, data)
+        if name == "extended":
+            # Every byte that is asked for is where it was.
+            assert np.array_equal(target.get_data()[3, 128:256, :128], LARGE[3, 128:256, :128])
+            with pytest.raises(CorruptDataError):
+                target.get_data()[...]
+        else:
+            with pytest.raises(CorruptDataError):
+                target.get_data()[3, 128:256, :128]
+        with pytest.raises(CorruptDataError):
+            target.verify()
+    cpr.io.remove(url)
+    with pytest.raises(CorruptDataError):
+        target.get_data()[3, 128:256, :128]
+    put(url, good)
+    assert np.array_equal(target.get_data()[...], LARGE)
+
+
+def test_objects_that_nobody_vouches_for_are_caught(base):
+    data = SMALL.copy()
+    data[:3, :20, :30] = 0
+    target = array(base, data, chunks=(3, 20, 30))
+    empty = f"{target.url}/c/0/0/0"
+    assert "c/0/0/0" not in keys_of(target)
+    assert np.array_equal(target.get_data()[...], data)
+    put(empty, get(f"{target.url}/c/1/1/1"))
+    with pytest.raises(CorruptDataError, match="not listed") as caught:
+        target.get_data()[...]
+    assert caught.value.url == empty
+    with pytest.raises(CorruptDataError, match="not listed"):
+        target.verify()
+    cpr.io.remove(empty)
+    put(f"{target.url}/anything", b"")
+    with pytest.raises(CorruptDataError, match="not listed"):
+        target.verify()
+
+
+def test_a_damaged_manifest_is_caught(base):
+    target = array(base, SMALL, chunks=(1, 4, 4))
+    url = manifest_url(target.url)
+    good = get(url)
+    # A longer one is read as far as it goes, all of it vouched for; check() sees that it is longer.
+    put(url, good + b"\0")
+    assert np.array_equal(target.get_data()[...], SMALL)
+    with pytest.raises(CorruptDataError, match="another size"):
+        target.check()
+    bad = [good[:-1], good[:10], b"", good[1:]]
+    for position in range(0, len(good), 997 if base.startswith("s3") else 251):
+        flipped = bytearray(good)
+        flipped[position] ^= 16
+        bad.append(bytes(flipped))
+    for data in bad:
+        put(url, data)
+        with pytest.raises(CorruptDataError) as caught:
+            assert target.get_data()[...].sum() == 0
+        assert caught.value.url == target.url
+        with pytest.raises(CorruptDataError):
+            target.verify()
+        if len(data) != len(good):
+            with pytest.raises(CorruptDataError, match="another size"):
+                target.check()
+    put(url, good)
+    assert np.array_equal(target.get_data()[...], SMALL)
+
+
+def test_no_false_alarms(tmp_path):
+    data = SMALL.copy()
+    data[:, :20] = 0
+    empty = array(str(tmp_path), np.zeros((64, 64), "uint8"), chunks=(8, 8))
+    target = array(str(tmp_path), data, chunks=(1, 10, 20))
+    shards = array(str(tmp_path), LARGE, chunks=(1, 64, 64), shards=(4, 256, 256))
+    read = {target: target.get_data(), shards: shards.get_data()}
+    for index in range(1000):
+        z, y = index % 6, index % 40
+        assert np.array_equal(read[target][z, y], data[z, y])
+        if index % 10 == 0:
+            y, x = RANDOM.integers(0, 500, 2)
+            assert np.array_equal(read[shards][z, y : y + 70, x : x + 9], LARGE[z, y : y + 70, x : x + 9])
+            assert not empty.get_data()[...].any()
+    for each in (empty, target, shards):
+        each.verify()
+
+
+def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
+    from cpr.zarr.placed import PlacedStore
+
+    target = array(str(tmp_path), LARGE, chunks=(1, 64, 64), shards=(8, 512, 512))
+    get = PlacedStore.get
+    flips = []
+
+    async def once(self, key, prototype, byte_range=None):
+        value = await get(self, key, prototype, byte_range)
+        if key.startswith("c/") and (key, byte_range) not in flips:
+            flips.append((key, byte_range))
+            data = bytearray(value.to_bytes())
+            data[len(data) // 2] ^= 1
+            return prototype.buffer.from_bytes(bytes(data))
+        return value
+
+    monkeypatch.setattr(PlacedStore, "get", once)
+    assert np.array_equal(target.get_data()[2, 100:300, 7], LARGE[2, 100:300, 7])
+    assert np.array_equal(target.get_data()[...], LARGE)
+    assert len(flips) > 1
+
+
+def test_hostile_manifests_name_nothing_outside(tmp_path):
+    from cpr.zarr.entries import Entry
+    from cpr.zarr.stores import VerifyingStore
+    from cpr.zarr.verifying import verify_all
+
+    (tmp_path / "secret").write_bytes(b"x")
+    url = str(tmp_path / "a.zarr")
+    os.mkdir(url)
+    for key in ("../secret", "/etc/hostname", "c/../../secret"):
+        manifest = Manifest.of(url, {key: Entry(1, bytes(16), b"")}, "xxh3_128")
+        with pytest.raises(CorruptDataError, match="manifest"):
+            verify_all(VerifyingStore.of(manifest))
