@@ -1,9 +1,8 @@
-"""Fast reads from S3: obstore fetches the bytes, with the endpoint and credentials of s3fs's client.
+"""Fast reads from S3: obstore asks the store, with the endpoint and credentials of s3fs's client.
 
 obstore (https://developmentseed.org/obstore) reads twice as fast as s3fs for half the CPU time. It is
-asked for bytes and nothing else, and only where all of s3fs's configuration can be said in its
-words; wherever it cannot, or fails, the same bytes are asked of s3fs, which has retries and errors of
-its own.
+asked for bytes and sizes and nothing else, and only where all of s3fs's configuration can be said in
+its words; wherever it cannot, or fails, s3fs is asked the same: it has retries and errors of its own.
 """
 
 from __future__ import annotations
@@ -14,28 +13,74 @@ import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-__all__ = ["fetcher"]
+from cpr.io.store import Stat, version_of
+
+__all__ = ["FastBucket", "fast_bucket"]
+
+T = TypeVar("T")
 
 log = logging.getLogger("cpr")
-
-Fetch = Callable[[str, int, int], memoryview]
 
 # s3fs repeats what fails here.
 _RETRIES: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
 _TIMEOUTS: Any = {"timeout": "120s", "connect_timeout": "10s"}
 # Rotating credentials are asked for again after this time; botocore renews them well before they end.
 _CREDENTIALS_LAST = timedelta(minutes=2)
+# After so many failures in a row it is not asked any more: it may sign for another region, say.
+_PATIENCE = 5
 
-_fetchers: dict[tuple[int, str], tuple[Any, Fetch | None]] = {}
+_buckets: dict[tuple[int, str], tuple[Any, FastBucket | None]] = {}
 _lock = threading.Lock()
 # obstore's threads do not survive a fork.
 _first_pid: int | None = None
 
 
-def fetcher(fs: Any, bucket: str) -> Fetch | None:
-    """fetch(key, start, stop) for a bucket, or None where s3fs has to do it.
+class FastBucket:
+    """One bucket through obstore; both questions answer None where s3fs has to be asked.
+
+    They raise FileNotFoundError where there is no such object, or no such bucket.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._failures = 0
+
+    def fetch(self, key: str, start: int, stop: int) -> memoryview | None:
+        """The bytes from start to stop."""
+        import obstore
+
+        return self._ask(lambda: memoryview(obstore.get_range(self._store, key, start=start, end=stop)))
+
+    def stat(self, key: str) -> Stat | None:
+        """Size and version of an object."""
+        import obstore
+
+        def ask() -> Stat:
+            head = obstore.head(self._store, key)
+            return Stat(int(head["size"]), version_of({"ETag": head["e_tag"]}))
+
+        return self._ask(ask)
+
+    def _ask(self, question: Callable[[], T]) -> T | None:
+        if self._failures >= _PATIENCE:
+            return None
+        try:
+            answer = question()
+        except FileNotFoundError:
+            self._failures = 0
+            raise
+        except Exception as error:
+            self._failures += 1
+            log.debug("s3fs is asked again, after %s", type(error).__name__)
+            return None
+        self._failures = 0
+        return answer
+
+
+def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
+    """A bucket through obstore, or None where s3fs has to do it.
 
     Args:
         fs: s3fs's filesystem, made in this process.
@@ -47,7 +92,7 @@ def fetcher(fs: Any, bucket: str) -> Fetch | None:
             _first_pid = os.getpid()
         if _first_pid != os.getpid():
             return None
-        known = _fetchers.get((id(fs), bucket))
+        known = _buckets.get((id(fs), bucket))
         if known is not None and known[0] is fs:
             return known[1]
     try:
@@ -57,13 +102,12 @@ def fetcher(fs: Any, bucket: str) -> Fetch | None:
         log.debug("s3://%s: read through s3fs, for %s", bucket, type(error).__name__)
         found = None
     with _lock:
-        _fetchers[id(fs), bucket] = (fs, found)
+        _buckets[id(fs), bucket] = (fs, found)
     return found
 
 
-def _make(fs: Any, bucket: str) -> Fetch | None:
+def _make(fs: Any, bucket: str) -> FastBucket | None:
     try:
-        import obstore
         from obstore.store import S3Store
     except ImportError:
         return None
@@ -87,12 +131,7 @@ def _make(fs: Any, bucket: str) -> Fetch | None:
         options["skip_signature"] = True
     else:
         options["credential_provider"] = _provider(fs, client)
-    store = S3Store(bucket, **options)
-
-    def fetch(key: str, start: int, stop: int) -> memoryview:
-        return memoryview(obstore.get_range(store, key, start=start, end=stop))
-
-    return fetch
+    return FastBucket(S3Store(bucket, **options))
 
 
 def _is_plain(fs: Any) -> bool:
@@ -128,7 +167,7 @@ def _run(fs: Any, coroutine: Any) -> Any:
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603
     _lock = threading.Lock()
-    _fetchers.clear()
+    _buckets.clear()
 
 
 if hasattr(os, "register_at_fork"):

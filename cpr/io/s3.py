@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from fsspec.utils import glob_translate
 
-from cpr.io.fast import fetcher
+from cpr.io.fast import fast_bucket
 from cpr.io.location import normalise
 from cpr.io.store import Entry, Stat, has_magic, version_of
 
@@ -58,7 +58,11 @@ class S3Store:
 
     def stat(self, path: str) -> Stat | None:
         bucket, key = _bucket_and_key(path)
+        fast = fast_bucket(self._fs, bucket)
         try:
+            found = None if fast is None else fast.stat(key)
+            if found is not None:
+                return found
             head = self._call("head_object", Bucket=bucket, Key=key)
         except FileNotFoundError:
             return None
@@ -73,13 +77,12 @@ class S3Store:
         if stop <= start:
             return b""
         bucket, key = _bucket_and_key(path)
-        fast = fetcher(self._fs, bucket)
-        if fast is not None:
-            try:
-                return fast(key, start, stop)
-            except Exception as error:
-                # s3fs is asked the same, and tells what is wrong.
-                log.debug("s3://%s: read again through s3fs, after %s", path, type(error).__name__)
+        fast = fast_bucket(self._fs, bucket)
+        # What is not there s3fs shall report, for it knows whether it is the bucket.
+        with suppress(FileNotFoundError):
+            found = None if fast is None else fast.fetch(key, start, stop)
+            if found is not None:
+                return found
         return self._run(self._fetch(bucket, key, start, stop))
 
     async def _fetch(self, bucket: str, key: str, start: int, stop: int) -> bytes:
