@@ -1,0 +1,134 @@
+"""Reads through obstore: where they are taken, where they are not, and that nobody notices."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+
+import pytest
+
+from cpr import io
+from cpr.errors import ResourceNotFoundError
+from cpr.io import fast
+from cpr.io.location import filesystem
+
+pytestmark = pytest.mark.s3
+
+
+@pytest.fixture
+def url(s3_url):
+    with io.writing(f"{s3_url}/a.bin") as file:
+        file.write(bytes(range(256)) * 5000)
+    return f"{s3_url}/a.bin"
+
+
+def bucket_of(url):
+    fs, path = filesystem(url)
+    return fast.fast_bucket(fs, path.partition("/")[0]), path.partition("/")[2]
+
+
+def read(url) -> bytes:
+    with io.reading(url) as file:
+        return file.read()
+
+
+def test_obstore_gives_what_s3fs_gives(url, monkeypatch):
+    bucket, key = bucket_of(url)
+    assert bytes(bucket.fetch(key, 100, 300)) == (bytes(range(256)) * 2)[100:300]
+    assert bucket.stat(key) == io.stat(url)
+    with_it = io.stat(url), read(url), list(io.find(f"{url[:-5]}*").items())
+    monkeypatch.setattr("cpr.io.s3.fast_bucket", lambda fs, name: None)
+    assert (io.stat(url), read(url), list(io.find(f"{url[:-5]}*").items())) == with_it
+
+
+def test_what_is_missing_is_missing(url, s3_url):
+    bucket, _ = bucket_of(url)
+    with pytest.raises(FileNotFoundError):
+        bucket.stat("no/such/key")
+    assert io.lookup(f"{s3_url}/nothing.bin") is None
+    with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+        io.stat(f"s3://no-such-bucket-{os.getpid()}/a.bin")
+
+
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        '{"requester_pays": true}',
+        '{"client_kwargs": {"verify": false}}',
+        '{"config_kwargs": {"proxies": {}}}',
+        '{"config_kwargs": {"s3": {"addressing_style": "virtual"}}}',
+        '{"version_aware": true}',
+        '{"s3_additional_kwargs": {"RequestPayer": "requester"}}',
+    ],
+)
+def test_what_obstore_may_not_understand_is_left_to_s3fs(url, configuration, monkeypatch):
+    import fsspec.config
+
+    monkeypatch.setenv("FSSPEC_S3", configuration)
+    monkeypatch.setattr(fsspec.config, "conf", {})
+    fsspec.config.set_conf_env(fsspec.config.conf)
+    assert bucket_of(url)[0] is None
+
+
+def test_it_is_given_up_when_it_keeps_failing(url, monkeypatch):
+    _bucket, _key = bucket_of(url)
+    asked = []
+
+    def failing(*args, **kwargs):
+        asked.append(args)
+        raise RuntimeError("no")
+
+    broken = fast.FastBucket(None)
+    monkeypatch.setattr("obstore.get_range", failing)
+    monkeypatch.setattr("cpr.io.s3.fast_bucket", lambda fs, name: broken)
+    for _ in range(9):
+        assert read(url)[:3] == b"\0\1\2"
+    assert 0 < len(asked) < 9
+
+
+def test_without_obstore_s3fs_reads(url, monkeypatch):
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    monkeypatch.setattr(fast, "_buckets", {})
+    assert bucket_of(url)[0] is None
+    assert len(read(url)) == 256 * 5000
+
+
+def _child(url, answers):
+    answers.put((bucket_of(url)[0] is None, len(read(url))))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_reads_through_s3fs(url):
+    assert bucket_of(url)[0] is not None
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    child = context.Process(target=_child, args=(url, answers))
+    child.start()
+    assert answers.get(timeout=60) == (True, 256 * 5000)
+    child.join(30)
+    assert child.exitcode == 0
+
+
+def test_credentials_that_rotate_are_asked_for_again(url, s3_server):
+    fs, _path = filesystem(url)
+    bucket, _ = bucket_of(url)
+    assert bucket is not None
+    client = fs.s3
+    provide = fast._provider(fs, client)
+    given = provide()
+    assert given["access_key_id"] == s3_server.access_key
+    assert given["expires_at"] is None
+    credentials = client._request_signer._credentials
+
+    class Rotating:
+        def refresh_needed(self):
+            return False
+
+        get_frozen_credentials = credentials.get_frozen_credentials
+
+    class Client:
+        class _request_signer:
+            _credentials = Rotating()
+
+    assert fast._provider(fs, Client)()["expires_at"] is not None
