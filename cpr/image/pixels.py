@@ -33,6 +33,9 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
 _EXPANSION_OTHER = 33_000
 _SMALL = 1 << 20
+# Strips and tiles of a region are fetched in runs of up to this size, over gaps of up to this one.
+_RUN_BYTES = 32 << 20
+_GAP_BYTES = 64 << 10
 
 
 def workers() -> int:
@@ -251,9 +254,8 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
         return whole[np.ix_(*ranges)]
     height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
     across = math.ceil(page.shape[1] / width)
-    rows, columns = ranges[0], ranges[1]
-    low, high = min(rows), max(rows)
-    left, right = min(columns), max(columns)
+    low, high = min(ranges[0]), max(ranges[0])
+    left, right = min(ranges[1]), max(ranges[1])
     if keyframe.compression == 1 and keyframe.is_contiguous:
         # Not compressed: any rows can be fetched alone.
         size = math.prod(page.shape[1:]) * page.dtype.itemsize
@@ -261,16 +263,13 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
         area = _rows(file, page.dataoffsets[0] + low * size, raw, (high - low + 1, *page.shape[1:]))
         return _picked(area[:, left : right + 1].astype(page.dtype, copy=False), ranges)
     area = np.zeros((high - low + 1, right - left + 1, *page.shape[2:]), page.dtype)
-    for band in range(low // height, high // height + 1):
-        for column in range(left // width, right // width + 1):
-            piece = _segment(file, page, band * across + column)
-            if piece is None:
-                continue
-            top, start = band * height, column * width
-            y0, y1 = max(low, top), min(high + 1, top + piece.shape[0])
-            x0, x1 = max(left, start), min(right + 1, start + piece.shape[1])
-            cut = piece[y0 - top : y1 - top, x0 - start : x1 - start]
-            area[y0 - low : y1 - low, x0 - left : x1 - left] = cut.reshape(*cut.shape[:2], *page.shape[2:])
+    bands, columns = range(low // height, high // height + 1), range(left // width, right // width + 1)
+    for number, piece in _segments(file, page, [b * across + c for b in bands for c in columns]):
+        top, start = number // across * height, number % across * width
+        y0, y1 = max(low, top), min(high + 1, top + piece.shape[0])
+        x0, x1 = max(left, start), min(right + 1, start + piece.shape[1])
+        cut = piece[y0 - top : y1 - top, x0 - start : x1 - start]
+        area[y0 - low : y1 - low, x0 - left : x1 - left] = cut.reshape(*cut.shape[:2], *page.shape[2:])
     return _picked(area, ranges)
 
 
@@ -291,24 +290,33 @@ def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int
     return np.frombuffer(data, dtype).reshape(shape)
 
 
-def _segment(file: ReadableFile, page: Any, number: int) -> Array | None:
-    """One strip or tile as (Y, X, S); None for one of zeros that is not stored."""
-    offset, count = page.dataoffsets[number], page.databytecounts[number]
-    if count == 0:
-        return None
-    file.seek(offset)
-    data = file.read(count)
-    if len(data) < count:
-        raise bad_tiff(
-            "the file is cut", f"pixels up to byte {offset + count}", f"{offset + len(data)} bytes"
-        )
-    decoded, _, shape = page.decode(
-        data, number, jpegtables=page.jpegtables, jpegheader=page.keyframe.jpegheader
-    )
-    if decoded is None:
-        return None
-    piece: Array = decoded[0, : shape[1], : shape[2]]
-    return piece
+def _segments(file: ReadableFile, page: Any, numbers: list[int]) -> Iterator[tuple[int, Array]]:
+    """Strips or tiles as (Y, X, S), without those of zeros that are not stored.
+
+    Those that lie together are fetched together: a request for each would take longer than its bytes.
+    """
+    wanted = sorted((page.dataoffsets[n], page.databytecounts[n], n) for n in numbers)
+    wanted = [one for one in wanted if one[1]]
+    while wanted:
+        start, run, stop = wanted[0][0], 0, 0
+        for offset, count, _ in wanted:
+            if run and (offset > stop + _GAP_BYTES or offset + count > start + _RUN_BYTES):
+                break
+            run, stop = run + 1, max(stop, offset + count)
+        file.seek(start)
+        data = file.read(stop - start)
+        if len(data) < stop - start:
+            raise bad_tiff("the file is cut", f"pixels up to byte {stop}", f"{start + len(data)} bytes")
+        for offset, count, number in wanted[:run]:
+            decoded, _, shape = page.decode(
+                data[offset - start : offset - start + count],
+                number,
+                jpegtables=page.jpegtables,
+                jpegheader=page.keyframe.jpegheader,
+            )
+            if decoded is not None:
+                yield number, decoded[0, : shape[1], : shape[2]]
+        del wanted[:run]
 
 
 def _offset(file: ReadableFile, number: int) -> int:
