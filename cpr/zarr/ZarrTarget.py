@@ -168,7 +168,7 @@ class ZarrTarget(Target):
             CorruptDataError: now, or when a chunk is read that is not the one that was written.
             TransferError: the store refused or failed.
         """
-        node: Node = self._cached if self._cached is not None else open_node(self._store())
+        node: Node = self._cached if self._cached is not None else self._open()
         if cache:
             self._cached = node
         return node if region is None else part_of(node, region, self.url)
@@ -188,6 +188,11 @@ class ZarrTarget(Target):
                 remedy="take an array of it: dask.array.from_array(get_data()['name'])",
             )
         return to_dask(node, f"cpr-{self.data_hash}-{self.key}", self.url)
+
+    def _open(self) -> Node:
+        store = self._store()
+        # Known beforehand, nobody has to look for the other format's objects.
+        return open_node(store, zarr_format=2 if store.manifest.find("zarr.json") is None else 3)
 
     def _store(self) -> VerifyingStore:
         if self._manifest is not None:

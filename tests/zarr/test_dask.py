@@ -11,7 +11,6 @@ import uuid
 import dask
 import dask.array as da
 import numpy as np
-import psutil
 import pytest
 
 import cpr
@@ -191,7 +190,8 @@ if __name__ == "__main__":
     )
     client = distributed.Client(cluster)
     def lazy(n):
-        return da.map_blocks(block, chunks=((8,) * n, (1024,), (1024,)), dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
+        chunks = ((8,) * n, (1024,), (1024,))
+        return da.map_blocks(block, chunks=chunks, dtype="uint16", meta=np.empty((0, 0, 0), "uint16"))
     small = cpr.ZarrTarget.from_path(f"{sys.argv[1]}/small.zarr", chunks=(1, 1024, 1024), compressors=None)
     small.set_data(lazy(2))
     small.persist()
@@ -210,7 +210,8 @@ if __name__ == "__main__":
     assert total == expected, (total, expected)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({
-        "nbytes": target.nbytes, "growth": (peak - before) / 2**20, "restarts": len(names ^ set(client.scheduler_info()["workers"])),
+        "nbytes": target.nbytes, "growth": (peak - before) / 2**20,
+        "restarts": len(names ^ set(client.scheduler_info()["workers"])),
         "write": written - start, "read": read - written,
     }))
     client.close(); cluster.close()
