@@ -1,0 +1,145 @@
+"""Broken variants of the library: `CPR_MUTANT=NAME pytest -p tests.faults.mutants`.
+
+Each one is a mistake that code like this is known for. test_mutants.py makes sure that the tests notice.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+MUTANTS: dict[str, Callable[[], None]] = {}
+
+
+def mutant(apply: Callable[[], None]) -> Callable[[], None]:
+    MUTANTS[apply.__name__] = apply
+    return apply
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if name := os.environ.get("CPR_MUTANT"):
+        MUTANTS[name]()
+
+
+@mutant
+def plain_open() -> None:
+    """`with fs.open(url, "wb")` publishes what there is when the body raises."""
+    package = importlib.import_module("cpr.io")
+    module = importlib.import_module("cpr.io.writing")
+    from cpr.io.location import filesystem, protocol_of
+
+    class Plain(module.Counted):  # type: ignore[name-defined,misc]
+        def write(self, data: Any) -> int:
+            self.file.write(data)
+            return int(super().write(data))
+
+    @contextmanager
+    def writing(url: str, algorithm: str | None = None) -> Iterator[Any]:
+        fs, path = filesystem(url)
+        if protocol_of(url) == "file":
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        with fs.open(path, "wb") as file:
+            plain = Plain(algorithm)
+            plain.file = file
+            yield plain
+        module.put_blocks(url, plain.block_digests)
+
+    package.writing = writing
+
+
+@mutant
+def no_hash_check() -> None:
+    """What arrives is decoded and given out, whatever it is."""
+    from cpr import io
+    from cpr.io.blocks import VerifiedFile
+    from cpr.Target import Target
+
+    def read(self: Any, decode: Any = None) -> Any:
+        with io.reading(self.url) as file:
+            return self._decode(file, decode or self.format.decode)
+
+    Target._read = read  # type: ignore[method-assign]
+    VerifiedFile._expect = lambda *_: None  # type: ignore[method-assign]
+
+
+@mutant
+def no_block_check() -> None:
+    """Wholes are verified, parts are not."""
+    from cpr.io.blocks import VerifiedFile
+
+    VerifiedFile._expect = lambda *_: None  # type: ignore[method-assign]
+
+
+@mutant
+def size_only() -> None:
+    """An object of the same name and size is taken for the same."""
+    from cpr import io
+    from cpr.io.writing import Counted
+    from cpr.Target import Target
+
+    def already_stored(self: Any, url: str) -> Any:
+        there = io.lookup(url)
+        if there is None:
+            return None
+        counted = Counted()
+        self._encode(counted)
+        return counted.stored if counted.stored.nbytes == there.nbytes else None
+
+    Target._already_stored = already_stored  # type: ignore[method-assign]
+
+
+@mutant
+def cached_listing() -> None:
+    """What a store has told once it is not asked again."""
+    from cpr.io.generic import GenericStore
+    from cpr.io.local import LocalStore
+    from cpr.io.s3 import S3Store
+
+    def remembering(ask: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+        told: dict[str, Any] = {}
+
+        def answer(self: Any, path: str) -> Any:
+            if path not in told:
+                told[path] = ask(self, path)
+            return told[path]
+
+        return answer
+
+    for store in (GenericStore, LocalStore, S3Store):
+        store.find = remembering(store.find)  # type: ignore[method-assign]
+        store.stat = remembering(store.stat)  # type: ignore[method-assign]
+
+
+@mutant
+def importing_decoder() -> None:
+    """What a record names is imported."""
+    from cpr import classes, registry, unpacking
+
+    def importing(ask: Callable[..., Any]) -> Callable[..., Any]:
+        def found(name: Any, *arguments: Any) -> Any:
+            with suppress(ImportError, ValueError):
+                importlib.import_module(str(name).partition(":")[0])
+            return ask(name, *arguments)
+
+        return found
+
+    registry.lookup = importing(registry.lookup)
+    classes.find_class = importing(classes.find_class)
+    for module in (unpacking, classes):
+        if hasattr(module, "find_class"):
+            module.find_class = classes.find_class
+
+
+@mutant
+def no_abort() -> None:
+    """What has failed is left where it is."""
+    from cpr.io.local import LocalUpload
+    from cpr.io.s3 import S3Upload
+
+    S3Upload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
+    LocalUpload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
