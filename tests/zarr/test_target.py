@@ -310,7 +310,7 @@ def test_an_error_on_the_way_leaves_nothing(base):
         (np.ma.masked_array([1], [True]), {}, "data"),
         (iter(DATA), {}, "shape, dtype"),
     ],
-    ids=str,
+    ids=range(7),
 )
 def test_what_cannot_be_stored_is_refused(data, options, field):
     target = cpr.ZarrTarget.from_path("memory://refused/cells.zarr", **options)
