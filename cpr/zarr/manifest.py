@@ -163,26 +163,21 @@ class Manifest:
         """16 hex digits that name the content."""
         return hex16(self._index_bytes)
 
-    def find(self, key: str) -> Entry | None:
-        """The entry of a key, without its blocks; None where there is none. May fetch a page."""
-        number = bisect_right(self._first_keys, key) - 1
-        if number < 0:
+    def find(self, key: str) -> tuple[Entry, bool] | None:
+        """The entry of a key, and whether it has blocks, which are not fetched yet; None where there is none.
+
+        May fetch a page.
+        """
+        found = self._locate(key)
+        if found is None:
             return None
-        page = self._page(number)
-        at = bisect_left(page.keys, key)
-        if at == len(page.keys) or page.keys[at] != key:
-            return None
-        return self._entry(page, at)
+        page, at = found
+        return self._entry(page, at), bool(page.counts[at])
 
     def is_near(self, key: str) -> bool:
         """Whether `find` needs to fetch nothing."""
         number = bisect_right(self._first_keys, key) - 1
         return number < 0 or number in self._pages
-
-    def has_blocks(self, key: str) -> bool:
-        """Whether parts of an object can be checked alone."""
-        found = self._locate(key)
-        return found is not None and bool(found[0].counts[found[1]])
 
     def with_blocks(self, key: str) -> Entry:
         """The entry of a key that is listed, with the digests of its blocks; may fetch them."""

@@ -57,6 +57,7 @@ class PlacedStore(Store):
     def __init__(self, url: str, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
         self.url = url
+        self._folder = join(url, "")
         self._stores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Store] = (
             weakref.WeakKeyDictionary()
         )
@@ -105,7 +106,7 @@ class PlacedStore(Store):
         return True
 
     def _place(self, key: str) -> str:
-        return join(self.url, key) if key else self.url
+        return self._folder + key if key else self.url
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None

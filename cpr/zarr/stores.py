@@ -174,37 +174,36 @@ class VerifyingStore(PlacedStore):
     async def _manifest(self) -> Manifest:
         return self._found if self._found is not None else await asyncio.to_thread(lambda: self.manifest)
 
-    async def _find(self, key: str) -> Entry | None:
+    async def _find(self, key: str) -> tuple[Entry, bool] | None:
         manifest = await self._manifest()
         return manifest.find(key) if manifest.is_near(key) else await asyncio.to_thread(manifest.find, key)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        entry = await self._find(key)
-        if entry is None:
+        found = await self._find(key)
+        if found is None:
             await self._require_absent(key)
             return None
-        if byte_range is None:
-            return await self._whole(key, entry, prototype)
-        start, stop = _bounds(byte_range, entry.size)
-        manifest = await self._manifest()
-        if stop <= start:
+        entry, has_blocks = found
+        start, stop = (0, entry.size) if byte_range is None else _bounds(byte_range, entry.size)
+        if stop <= start and entry.size:
             return prototype.buffer.from_bytes(b"")
-        if (start, stop) == (0, entry.size) or not manifest.has_blocks(key):
+        if has_blocks:
+            entry = await asyncio.to_thread((await self._manifest()).with_blocks, key)
+        if (start, stop) == (0, entry.size):
+            return await self._whole(key, entry, prototype)
+        if not has_blocks:
             return (await self._whole(key, entry, prototype))[start:stop]
-        entry = await asyncio.to_thread(manifest.with_blocks, key)
         return prototype.buffer.from_bytes(await self._blocks.read(key, entry, start, stop))
 
     async def _whole(self, key: str, entry: Entry, prototype: BufferPrototype) -> Buffer:
-        manifest = await self._manifest()
-        if manifest.has_blocks(key):
-            entry = await asyncio.to_thread(manifest.with_blocks, key)
+        algorithm = self._checksum.partition(":")[0]
         try:
-            return await self._checked(key, entry, prototype, manifest.algorithm)
+            return await self._checked(key, entry, prototype, algorithm)
         except CorruptDataError:
             # What the wire did to it, a second answer has not.
-            return await self._checked(key, entry, prototype, manifest.algorithm)
+            return await self._checked(key, entry, prototype, algorithm)
 
     async def _checked(self, key: str, entry: Entry, prototype: BufferPrototype, algorithm: str) -> Buffer:
         value = await super().get(key, prototype)
@@ -229,10 +228,10 @@ class VerifyingStore(PlacedStore):
         return await self._find(key) is not None
 
     async def getsize(self, key: str) -> int:
-        entry = await self._find(key)
-        if entry is None:
+        found = await self._find(key)
+        if found is None:
             raise FileNotFoundError(key)
-        return entry.size
+        return found[0].size
 
     async def set(self, key: str, value: Buffer) -> None:  # noqa: ARG002
         self._check_writable()
