@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import pickle
 import uuid
 
@@ -325,7 +324,9 @@ class TableCases:
                 assert same(found, FRAMES["every dtype"])
 
     @pytest.mark.parametrize(
-        "bad", [b"", b"\0" * 1000, np.random.default_rng(0).bytes(5000), b"PAR1" * 9, b"a\n" * 100, b'"' * 100]
+        "bad",
+        [b"", b"\0" * 1000, np.random.default_rng(0).bytes(5000), b"PAR1" * 9, b"a\n" * 100, b'"' * 100],
+        ids=range(6),
     )
     def test_what_is_no_such_file_is_refused(self, bad):
         with pytest.raises(DecodeError) as caught:
