@@ -233,6 +233,11 @@ class VerifyingStore(PlacedStore):
             raise FileNotFoundError(key)
         return found[0].size
 
+    async def has_blocks(self, key: str) -> bool:
+        """Whether parts of an object can be checked alone."""
+        found = await self._find(key)
+        return found is not None and found[1]
+
     async def set(self, key: str, value: Buffer) -> None:  # noqa: ARG002
         self._check_writable()
 

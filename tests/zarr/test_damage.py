@@ -188,6 +188,34 @@ def test_parts_of_shards_are_checked(base):
     assert np.array_equal(target.get_data()[...], LARGE)
 
 
+def test_large_shards_are_verified_part_by_part(tmp_path, monkeypatch):
+    from cpr.zarr import verifying
+    from cpr.zarr.stores import VerifyingStore
+
+    monkeypatch.setattr(verifying, "_LARGE", 1 << 20)
+    monkeypatch.setattr(verifying, "_SPAN", 3 * BLOCK_BYTES)
+    target = array(str(tmp_path), LARGE, chunks=(1, 128, 128), shards=(8, 512, 512), compressors=None)
+    url = f"{target.url}/c/0/0/0"
+    good = get(url)
+    whole = []
+    monkeypatch.setattr(VerifyingStore, "_whole", _spy(VerifyingStore._whole, whole))
+    assert target.verify() == 2
+    assert whole == ["zarr.json"]
+    for bad in (good[:-1], good + b"\0", good[:-1] + bytes([good[-1] ^ 1]), b"\1" + good[1:], good[:1000]):
+        put(url, bad)
+        with pytest.raises(CorruptDataError) as caught:
+            target.verify()
+        assert caught.value.url == url
+
+
+def _spy(method, seen):
+    async def spied(self, key, *args):
+        seen.append(key)
+        return await method(self, key, *args)
+
+    return spied
+
+
 def test_objects_that_nobody_vouches_for_are_caught(base):
     data = SMALL.copy()
     data[:3, :20, :30] = 0

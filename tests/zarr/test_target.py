@@ -428,3 +428,34 @@ def test_another_process_reads_and_writes_s3_and_ends_quietly(s3_url):
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert int(found.stdout) == DATA.sum()
     assert "nclosed" not in found.stderr
+
+
+def test_the_serializer_publishes_and_looks(base):
+    """A stored result is a hit while it is there; what is missing or damaged is none."""
+    serializer = cpr.cpr_serializer()
+    target = cpr.ZarrTarget.from_path(f"{base}/cells.zarr")
+    target.set_data(DATA)
+    blob = serializer.dumps({"cells": target})
+    assert len(blob) < 1000
+    found = serializer.loads(blob)["cells"]
+    assert np.array_equal(found.get_data()[...], DATA)
+    assert cpr.cpr_serializer(verify="full").loads(blob)
+    chunk = next(url for url in cpr.io.find(f"{target.url}/c/**"))
+    cpr.io.remove(chunk)
+    with pytest.raises(CorruptDataError):
+        cpr.cpr_serializer(verify="full").loads(blob)
+    cpr.io.remove(manifest_url(target.url))
+    with pytest.raises(ResourceNotFoundError):
+        serializer.loads(blob)
+
+
+def test_a_manifest_is_an_orphan_only_without_its_hierarchy(base):
+    from datetime import timedelta
+
+    from cpr.io.orphans import find_orphans
+
+    target = stored(base, DATA)
+    assert find_orphans(base, timedelta(seconds=-60)) == []
+    for url in cpr.io.find(f"{target.url}/**"):
+        cpr.io.remove(url)
+    assert [orphan.url for orphan in find_orphans(base, timedelta(seconds=-60))] == [manifest_url(target.url)]
