@@ -138,6 +138,8 @@ class VerifiedFile(SeekableFile):
             if index not in self._cache:
                 self._fetch(index, min(last, index + _SPAN - 1))
             piece = memoryview(self._cache[index])[offset : offset + view.nbytes - done]
+            if not piece:
+                break
             view[done : done + piece.nbytes] = piece
             done += piece.nbytes
         return done
