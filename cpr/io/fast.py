@@ -47,6 +47,11 @@ class FastBucket:
         self._store = store
         self._failures = 0
 
+    @property
+    def store(self) -> Any:
+        """What obstore itself takes for the bucket, for libraries that speak to it."""
+        return self._store
+
     def fetch(self, key: str, start: int, stop: int) -> memoryview | None:
         """The bytes from start to stop."""
         import obstore

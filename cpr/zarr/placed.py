@@ -15,11 +15,13 @@ from typing import Any, Self
 
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.failures import translated
+from cpr.io.fast import fast_bucket
 from cpr.io.location import filesystem, join, protocol_of
+from cpr.zarr.fast import FastStore
 
 __all__ = ["PlacedStore", "bare_store"]
 
@@ -29,7 +31,7 @@ _filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tup
 
 
 def bare_store(url: str, read_only: bool = False) -> Store:
-    """Zarr's own store for a URL, for use on the running event loop."""
+    """Zarr's own store for a URL, for use on the running event loop; the faster one where there are two."""
     if protocol_of(url) == "file":
         return LocalStore(url, read_only=read_only)
     with translated(url, "open"):
@@ -44,7 +46,11 @@ def bare_store(url: str, read_only: bool = False) -> Store:
     if id(fs) not in known:
         options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
         known[id(fs)] = (fs, type(fs)(*fs.storage_args, **options))
-    return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
+    bucket, _, prefix = path.partition("/")
+    fast = fast_bucket(fs, bucket) if protocol_of(url) in ("s3", "s3a") else None
+    if fast is None:
+        return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
+    return FastStore(known[id(fs)][1], path, read_only, ObjectStore(fast.store), prefix)
 
 
 class PlacedStore(Store):

@@ -1,0 +1,69 @@
+"""The faster of zarr's two stores for S3, with the other one at hand."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, ObjectStore
+
+__all__ = ["FastStore"]
+
+log = logging.getLogger("cpr")
+
+# After so many failures in a row obstore is not asked any more.
+_PATIENCE = 5
+
+
+class FastStore(FsspecStore):
+    """Objects go and come through obstore; whatever fails there is asked of s3fs.
+
+    s3fs has retries and errors of its own, and says what is wrong. Writing an object twice is the same
+    as writing it once.
+
+    Args:
+        fs: s3fs's async filesystem.
+        path: of the root, with its bucket.
+        read_only: refuse to write.
+        fast: the bucket through obstore.
+        prefix: of the root inside the bucket.
+    """
+
+    def __init__(self, fs: Any, path: str, read_only: bool, fast: ObjectStore[Any], prefix: str) -> None:
+        super().__init__(fs, read_only=read_only, path=path)
+        self._fast = fast
+        self._prefix = prefix
+        self._failures = 0
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """As the other store."""
+        if self._failures < _PATIENCE:
+            try:
+                value = await self._fast.get(f"{self._prefix}/{key}", prototype, byte_range)
+            except Exception as error:
+                self._failed(error)
+            else:
+                self._failures = 0
+                return value
+        return await super().get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        """As the other store."""
+        self._check_writable()
+        if self._failures < _PATIENCE and byte_range is None:
+            try:
+                await self._fast.set(f"{self._prefix}/{key}", value)
+            except Exception as error:
+                self._failed(error)
+            else:
+                self._failures = 0
+                return
+        await super().set(key, value, byte_range)
+
+    def _failed(self, error: Exception) -> None:
+        self._failures += 1
+        log.debug("s3fs is asked again, after %s", type(error).__name__)
