@@ -37,6 +37,10 @@ class FastStore(FsspecStore):
         self._prefix = prefix
         self._failures = 0
 
+    def with_read_only(self, read_only: bool = False) -> FastStore:
+        """As the other store."""
+        return FastStore(self.fs, self.path, read_only, self._fast.with_read_only(read_only), self._prefix)
+
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
