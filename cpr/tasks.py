@@ -21,7 +21,7 @@ from prefect.utilities.annotations import NotSet
 
 from cpr.containers import pack, persist_all, resources_in
 from cpr.Serializer import CprSerializer, cpr_serializer
-from cpr.utilities.code import name_of_function
+from cpr.utilities.code import has_source, name_of_function
 from cpr.utilities.describing import Describer
 from cpr.utilities.utilities import hash_objects
 
@@ -97,8 +97,8 @@ class CprTask(Task[P, R]):
 
     def _take_source(self, fn: Any) -> None:
         # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
-        if getattr(self, "source_code", None) is None:
-            function = getattr(fn, "__func__", fn)
+        function = getattr(fn, "__func__", fn)
+        if getattr(self, "source_code", None) is None or not has_source(function):
             self.source_code = json.dumps(Describer().describe(function, "the task's function"))
 
     def with_options(self, **options: Any) -> CprTask[P, R]:

@@ -8,7 +8,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["describe_code", "describe_source", "name_of_function", "unwrapped"]
+__all__ = ["describe_code", "describe_source", "has_source", "name_of_function", "unwrapped"]
 
 _NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
 _COUNTS = ("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags")
@@ -19,6 +19,16 @@ def unwrapped(function: Any) -> Any:
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     return function
+
+
+def has_source(function: Any) -> bool:
+    """Whether what is found as the source of a function is its own.
+
+    From Python 3.13 on, the text given to `python -c` (as to every spawned worker) is found for all
+    code that was compiled from text without a file name.
+    """
+    code = getattr(unwrapped(function), "__code__", None)
+    return getattr(code, "co_filename", None) != "<string>"
 
 
 def name_of_function(task: Any) -> str:

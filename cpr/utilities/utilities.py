@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from cpr.utilities.code import describe_source, name_of_function, unwrapped
+from cpr.utilities.code import describe_source, has_source, name_of_function, unwrapped
 from cpr.utilities.describing import Describer
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _describe_task(task: Any, describer: Describer) -> Any:
     # Prefect reads the source when the task is made, and it travels with the task: every process has the
     # same. Where there was none (a prompt, exec) the bytecode, which also travels, stands for it.
     source = getattr(task, "source_code", None)
-    if source is None:
+    if source is None or not has_source(function):
         return describer.describe(function, "the task's function")
     return [describe_source(source), describer.bound(function, "the task's function")]
 

@@ -97,11 +97,36 @@ def _read_in_child(url, queue):
         queue.put(file.read())
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_a_child_process_builds_its_own(s3_url, method):
+FORK = """
+import os, sys
+from cpr import io
+
+def read():
+    with io.reading(sys.argv[1]) as file:
+        return file.read()
+
+data = read()
+child = os.fork()
+if not child:
+    os._exit(0 if read() == data else 3)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_builds_its_own(s3_url):
     with io.writing(f"{s3_url}/a.bin") as file:
         file.write(b"x" * 10_000_000)
-    context = multiprocessing.get_context(method)
+    # From a process of its own, without whatever other tests have left in this one.
+    command = [sys.executable, "-c", FORK, f"{s3_url}/a.bin"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_spawned_child_builds_its_own(s3_url):
+    with io.writing(f"{s3_url}/a.bin") as file:
+        file.write(b"x" * 10_000_000)
+    context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     child = context.Process(target=_read_in_child, args=(f"{s3_url}/a.bin", queue))
     child.start()
