@@ -82,5 +82,6 @@ class Image(Resource):
         """
         from cpr.image.lazy import lazy_planes
 
+        self.identity()  # an empty target says here that it has no data
         shape, dtype, _ = self._layout()
         return lazy_planes(self, shape, dtype)

@@ -359,6 +359,8 @@ def test_dask_planes_are_read_one_by_one(tmp_path):
     assert lazy.numblocks == (3, 4, 1, 1)
     assert same(lazy[1, 2].compute(), array[1, 2])
     assert same(lazy.compute(), array)
+    with pytest.raises(cpr.NoDataError):
+        cpr.ImageTarget.from_path(tmp_path / "empty.tif").get_dask()
     source = cpr.ImageSource.from_path(target.url).get_dask()
     assert same(source[2].compute(scheduler="synchronous"), array[2])
 
