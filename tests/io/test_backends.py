@@ -72,6 +72,7 @@ class TestMemory(BackendTests):
         return f"memory://{uuid.uuid4().hex}"
 
 
+@pytest.mark.s3
 class TestS3(BackendTests):
     @pytest.fixture
     def base(self, s3_url, open_uploads):
