@@ -40,7 +40,9 @@ def counting(function):
         return result
     return counted
 
-for store in (zarr.storage.LocalStore, zarr.storage.FsspecStore):
+from cpr.zarr.fast import FastStore
+
+for store in (zarr.storage.LocalStore, zarr.storage.FsspecStore, FastStore):
     store.set = counting(store.set)
 data = np.arange(1, 1 + 8 * 40 * 40, dtype="uint16").reshape(8, 40, 40)
 target = cpr.ZarrTarget.from_path(f"{base}/cells.zarr", chunks=(1, 20, 20))
