@@ -196,14 +196,14 @@ def test_uploads(transfer, fault, proxy, s3_url, bucket):
 @faults
 def test_uploads_that_are_given_up(fault, proxy, s3_url, bucket):
     """The upload is aborted and gone, but for an abort that the server refused."""
-    # With three parts in flight, two have certainly been sent when the sixth plane fails.
+    # With three parts in flight, three have certainly been sent when the eighth plane fails.
     for number, (kind, index) in enumerate([("create", 0), ("part", 0), ("part", 1), ("abort", 0)]):
         base = f"{s3_url}/{number}"
         target = NPY.target(base)
         proxy.break_request(index, fault, kind)
         started = time.monotonic()
         with pytest.raises((ArithmeticError, CprError)):
-            target.set_data(planes(6, fail_at=5), shape=(6, ROWS, 1024), dtype="uint16")
+            target.set_data(planes(8, fail_at=7), shape=(8, ROWS, 1024), dtype="uint16")
         assert time.monotonic() - started < SECONDS
         assert proxy.broken == [f"{kind}: {fault}"]
         assert target.data_hash is None
