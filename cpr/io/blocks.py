@@ -16,7 +16,7 @@ from contextlib import contextmanager
 
 from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.failures import translated
-from cpr.io.hashing import digest_bytes, new_digest
+from cpr.io.hashing import digest_bytes, digest_of, new_digest
 from cpr.io.location import join, split
 from cpr.io.reading import SeekableFile, fetch_block
 from cpr.io.store import Store, open_store
@@ -67,8 +67,8 @@ class BlockDigests:
         size = digest_bytes(self._algorithm) * _PAGE
         pages = bytearray()
         for start in range(0, len(digests), size):
-            pages += _digest(self._algorithm, digests[start : start + size])
-        root = _digest(self._algorithm, pages).hex()
+            pages += digest_of(digests[start : start + size], self._algorithm)
+        root = digest_of(pages, self._algorithm).hex()
         return bytes(digests + pages), f"{self._algorithm}:{root}"
 
 
@@ -101,13 +101,13 @@ class VerifiedFile(SeekableFile):
         with translated(url, "read"):
             data = bytes(fetch_block(self._digest_store, self._digest_path, begin, stop))
         self._page_digests = data[start - begin :]
-        self._expect(url, self._root, _digest(self._algorithm, self._page_digests).hex())
+        self._expect(url, self._root, digest_of(self._page_digests, self._algorithm).hex())
         if pages == 1:
             self._take_page(0, data[:start])
 
     def _take_page(self, index: int, page: bytes) -> None:
         expected = self._page_digests[index * self._width : (index + 1) * self._width]
-        self._expect(blocks_url(self._url), expected.hex(), _digest(self._algorithm, page).hex())
+        self._expect(blocks_url(self._url), expected.hex(), digest_of(page, self._algorithm).hex())
         self._pages[index] = page
 
     def _expected(self, block: int) -> bytes:
@@ -152,7 +152,7 @@ class VerifiedFile(SeekableFile):
             data = memoryview(fetch_block(self._store, self._path, start_byte, stop_byte))
         for index in range(first, stop):
             block = data[(index - first) * BLOCK_BYTES : (index - first + 1) * BLOCK_BYTES]
-            self._expect(self._url, self._expected(index).hex(), _digest(self._algorithm, block).hex())
+            self._expect(self._url, self._expected(index).hex(), digest_of(block, self._algorithm).hex())
             self._cache[index] = bytes(block)
         while len(self._cache) > _KEEP:
             self._cache.popitem(last=False)
@@ -177,9 +177,3 @@ def verified(url: str, nbytes: int, blocks: str) -> Iterator[VerifiedFile | None
             yield None
             return
         yield file
-
-
-def _digest(algorithm: str, data: bytes | bytearray | memoryview) -> bytes:
-    digest = new_digest(algorithm)
-    digest.update(data)
-    return digest.digest()

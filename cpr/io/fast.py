@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from cpr.io.process import PerProcess
 from cpr.io.store import Stat, version_of
 
-__all__ = ["FastBucket", "fast_bucket"]
+__all__ = ["FastBucket", "Patience", "fast_bucket"]
 
 T = TypeVar("T")
 
@@ -31,10 +31,30 @@ _CREDENTIALS_LAST = timedelta(minutes=2)
 # After so many failures in a row it is not asked any more: it may sign for another region, say.
 _PATIENCE = 5
 
-_buckets: dict[tuple[int, str], tuple[Any, FastBucket | None]] = {}
-_lock = threading.Lock()
+_buckets: PerProcess[tuple[int, str], tuple[Any, FastBucket | None]] = PerProcess()
 # obstore's threads do not survive a fork.
 _first_pid: int | None = None
+
+
+class Patience:
+    """Whether obstore is worth another question: not after several failures in a row."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether s3fs is asked at once from now on."""
+        return self._failures >= _PATIENCE
+
+    def answered(self) -> None:
+        """Obstore has answered."""
+        self._failures = 0
+
+    def failed(self, error: Exception) -> None:
+        """It has not; s3fs is asked the same."""
+        self._failures += 1
+        log.debug("s3fs is asked again, after %s", type(error).__name__)
 
 
 class FastBucket:
@@ -45,7 +65,7 @@ class FastBucket:
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._failures = 0
+        self._patience = Patience()
 
     @property
     def store(self) -> Any:
@@ -69,18 +89,17 @@ class FastBucket:
         return self._ask(ask)
 
     def _ask(self, question: Callable[[], T]) -> T | None:
-        if self._failures >= _PATIENCE:
+        if self._patience.is_over:
             return None
         try:
             answer = question()
         except FileNotFoundError:
-            self._failures = 0
+            self._patience.answered()
             raise
         except Exception as error:
-            self._failures += 1
-            log.debug("s3fs is asked again, after %s", type(error).__name__)
+            self._patience.failed(error)
             return None
-        self._failures = 0
+        self._patience.answered()
         return answer
 
 
@@ -92,12 +111,12 @@ def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
         bucket: its name.
     """
     global _first_pid  # noqa: PLW0603
-    with _lock:
+    with _buckets.lock:
         if _first_pid is None:
             _first_pid = os.getpid()
         if _first_pid != os.getpid():
             return None
-        known = _buckets.get((id(fs), bucket))
+        known = _buckets.known.get((id(fs), bucket))
         if known is not None and known[0] is fs:
             return known[1]
     try:
@@ -106,8 +125,8 @@ def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
         # Not a failure: s3fs does the same, slower, and says what is wrong where something is.
         log.debug("s3://%s: read through s3fs, for %s", bucket, type(error).__name__)
         found = None
-    with _lock:
-        _buckets[id(fs), bucket] = (fs, found)
+    with _buckets.lock:
+        _buckets.known[id(fs), bucket] = (fs, found)
     return found
 
 
@@ -167,13 +186,3 @@ def _provider(fs: Any, client: Any) -> Callable[[], Any]:
 
 def _run(fs: Any, coroutine: Any) -> Any:
     return asyncio.run_coroutine_threadsafe(coroutine, fs.loop).result(60)
-
-
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _buckets.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -21,6 +21,7 @@ __all__ = [
     "content_digest",
     "default_algorithm",
     "digest_bytes",
+    "digest_of",
     "hex16",
     "new_digest",
 ]
@@ -65,6 +66,13 @@ def new_digest(algorithm: str) -> Digest:
             remedy="set CPR_CHECKSUM to one of the known algorithms",
         )
     return _ALGORITHMS[algorithm]()
+
+
+def digest_of(data: bytes | bytearray | memoryview, algorithm: str) -> bytes:
+    """The digest of bytes in memory."""
+    digest = new_digest(algorithm)
+    digest.update(data)
+    return digest.digest()
 
 
 def digest_bytes(algorithm: str) -> int:

@@ -20,6 +20,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from cpr.errors import CprError, MissingDependencyError, RecordError, TransferError
+from cpr.io.process import PerProcess
 
 __all__ = ["filesystem", "join", "normalise", "protocol_of", "require_safe", "split"]
 
@@ -33,8 +34,7 @@ _RECORD_PROTOCOLS = frozenset(
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
-_filesystems: dict[tuple[Any, ...], fsspec.AbstractFileSystem] = {}
-_lock = threading.Lock()
+_filesystems: PerProcess[tuple[Any, ...], fsspec.AbstractFileSystem] = PerProcess()
 
 
 def normalise(path: str | os.PathLike[str]) -> str:
@@ -169,7 +169,6 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     configuration = {k: v for k, v in os.environ.items() if k.startswith(_CONFIGURATION)}
     options = fsspec.config.conf.get(protocol, {})
     key = (
-        os.getpid(),
         None if shared else threading.get_ident(),
         ""
         if protocol in ("s3", "s3a", "gs", "gcs", "file", "memory")
@@ -177,13 +176,13 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         protocol,
         hash(json.dumps([configuration, options], sort_keys=True, default=repr)),
     )
-    with _lock:
-        if key not in _filesystems:
+    with _filesystems.lock:
+        fs = _filesystems.known.get(key)
+        if fs is None:
             fs, _ = fsspec.core.url_to_fs(
                 url, use_listings_cache=False, skip_instance_cache=True, **_client_options(protocol, options)
             )
-            _filesystems[key] = fs
-        fs = _filesystems[key]
+            _filesystems.known[key] = fs
     return fs, str(fs._strip_protocol(url))
 
 
@@ -196,13 +195,3 @@ def _client_options(protocol: str, options: Any) -> dict[str, Any]:
     config = options.get("config_kwargs", {})
     signing = {"payload_signing_enabled": False, **config.get("s3", {})}
     return {"config_kwargs": {**config, "s3": signing}}
-
-
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _filesystems.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cpr.errors import CorruptDataError
-from cpr.io.hashing import digest_bytes, new_digest
+from cpr.io.hashing import digest_bytes, digest_of
 
 __all__ = [
     "BLOCK_BYTES",
@@ -43,11 +43,12 @@ Entries = dict[str, Entry]
 def make_entry(data: memoryview, algorithm: str, in_blocks: bool) -> Entry:
     """The entry of an object; `in_blocks` lets parts of it be checked alone, if it is of any size."""
     if not in_blocks or block_count(data.nbytes) < 3:
-        return Entry(data.nbytes, _digest(data, algorithm), b"")
+        return Entry(data.nbytes, digest_of(data, algorithm), b"")
     blocks = b"".join(
-        _digest(data[start : start + BLOCK_BYTES], algorithm) for start in range(0, data.nbytes, BLOCK_BYTES)
+        digest_of(data[start : start + BLOCK_BYTES], algorithm)
+        for start in range(0, data.nbytes, BLOCK_BYTES)
     )
-    return Entry(data.nbytes, _digest(blocks, algorithm), blocks)
+    return Entry(data.nbytes, digest_of(blocks, algorithm), blocks)
 
 
 def block_count(nbytes: int) -> int:
@@ -69,7 +70,7 @@ def require_blocks(url: str, data: memoryview, first: int, nbytes: int, entry: E
     width = digest_bytes(algorithm)
     for offset in range(0, data.nbytes, BLOCK_BYTES):
         block = first + offset // BLOCK_BYTES
-        actual = _digest(data[offset : offset + BLOCK_BYTES], algorithm)
+        actual = digest_of(data[offset : offset + BLOCK_BYTES], algorithm)
         expected = entry.blocks[block * width : (block + 1) * width]
         if actual != expected:
             raise corrupt(url, f"{algorithm}:{expected.hex()}", f"{algorithm}:{actual.hex()}")
@@ -89,9 +90,3 @@ def corrupt(url: str, expected: str, actual: str) -> CorruptDataError:
 def _brief(entry: Entry, algorithm: str) -> str:
     """An entry as errors show it."""
     return f"{algorithm}:{entry.digest.hex()} ({entry.size} bytes)"
-
-
-def _digest(data: memoryview | bytes, algorithm: str) -> bytes:
-    digest = new_digest(algorithm)
-    digest.update(data)
-    return digest.digest()

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, ObjectStore
 
+from cpr.io.fast import Patience
+
 __all__ = ["FastStore"]
-
-log = logging.getLogger("cpr")
-
-# After so many failures in a row obstore is not asked any more.
-_PATIENCE = 5
 
 
 class FastStore(FsspecStore):
@@ -35,7 +31,7 @@ class FastStore(FsspecStore):
         super().__init__(fs, read_only=read_only, path=path)
         self._fast = fast
         self._prefix = prefix
-        self._failures = 0
+        self._patience = Patience()
 
     def with_read_only(self, read_only: bool = False) -> FastStore:
         """As the other store."""
@@ -45,29 +41,25 @@ class FastStore(FsspecStore):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """As the other store."""
-        if self._failures < _PATIENCE:
+        if not self._patience.is_over:
             try:
                 value = await self._fast.get(f"{self._prefix}/{key}", prototype, byte_range)
             except Exception as error:
-                self._failed(error)
+                self._patience.failed(error)
             else:
-                self._failures = 0
+                self._patience.answered()
                 return value
         return await super().get(key, prototype, byte_range)
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
         """As the other store."""
         self._check_writable()
-        if self._failures < _PATIENCE and byte_range is None:
+        if not self._patience.is_over and byte_range is None:
             try:
                 await self._fast.set(f"{self._prefix}/{key}", value)
             except Exception as error:
-                self._failed(error)
+                self._patience.failed(error)
             else:
-                self._failures = 0
+                self._patience.answered()
                 return
         await super().set(key, value, byte_range)
-
-    def _failed(self, error: Exception) -> None:
-        self._failures += 1
-        log.debug("s3fs is asked again, after %s", type(error).__name__)

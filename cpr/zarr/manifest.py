@@ -31,7 +31,7 @@ import numpy as np
 from cpr.errors import CorruptDataError, TransferError
 from cpr.io.blocks import blocks_url
 from cpr.io.failures import translated
-from cpr.io.hashing import digest_bytes, hex16, new_digest
+from cpr.io.hashing import digest_bytes, digest_of, hex16
 from cpr.io.reading import fetch_block
 from cpr.io.store import open_store
 from cpr.zarr.entries import Entries, Entry, corrupt
@@ -64,7 +64,14 @@ def encode(entries: Entries, algorithm: str) -> bytes:
         counts = [len(entries[key].blocks) // width for key in some]
         page = _encode_page(some, [entries[key] for key in some], counts)
         rows.append(
-            [some[0], len(some), len(blocks) + len(pages), len(page), start_block, _hex(algorithm, page)]
+            [
+                some[0],
+                len(some),
+                len(blocks) + len(pages),
+                len(page),
+                start_block,
+                digest_of(page, algorithm).hex(),
+            ]
         )
         start_block += sum(counts)
         pages += page
@@ -150,7 +157,7 @@ class Manifest:
         """The manifest of entries in memory."""
         data = encode(entries, algorithm)
         (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
-        root = _hex(algorithm, data[-_LENGTH.size - length : -_LENGTH.size])
+        root = digest_of(data[-_LENGTH.size - length : -_LENGTH.size], algorithm).hex()
         return cls(url, len(data), f"{algorithm}:{root}", data)
 
     @property
@@ -265,7 +272,7 @@ class Manifest:
             raise self._damaged(f"{self.nbytes} bytes", f"{found.nbytes} bytes") from None
 
     def _expect(self, expected: str, data: bytes) -> None:
-        if (actual := _hex(self.algorithm, data)) != expected:
+        if (actual := digest_of(data, self.algorithm).hex()) != expected:
             raise self._damaged(f"{self.algorithm}:{expected}", f"{self.algorithm}:{actual}")
 
     def _damaged(self, expected: str, actual: str) -> CorruptDataError:
@@ -280,9 +287,3 @@ class Manifest:
 def _leaves(key: str) -> bool:
     """Whether a key would name something outside the hierarchy."""
     return key.startswith("/") or (".." in key and ".." in key.split("/"))
-
-
-def _hex(algorithm: str, data: bytes | bytearray) -> str:
-    digest = new_digest(algorithm)
-    digest.update(data)
-    return digest.hexdigest()

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -16,6 +13,7 @@ from zarr.storage import LocalStore
 
 from cpr.errors import CorruptDataError, RecordError
 from cpr.io.hashing import default_algorithm
+from cpr.io.process import PerProcess
 from cpr.zarr.entries import Entries, Entry, corrupt, make_entry, require
 from cpr.zarr.manifest import Manifest
 from cpr.zarr.placed import PlacedStore
@@ -290,30 +288,19 @@ def _missing(url: str, entry: Entry) -> CorruptDataError:
     return error
 
 
-_manifests: OrderedDict[tuple[Any, ...], Manifest] = OrderedDict()
-_lock = threading.Lock()
+_manifests: PerProcess[tuple[Any, ...], Manifest] = PerProcess()
 
 
 def _open_manifest(url: str, nbytes: int, checksum: str, data: bytes | None) -> Manifest:
     """The manifest, shared by all stores of this process that ask for the same."""
-    key = (os.getpid(), url, nbytes, checksum)
-    with _lock:
-        if key in _manifests:
-            _manifests.move_to_end(key)
-            return _manifests[key]
+    key = (url, nbytes, checksum)
+    with _manifests.lock:
+        if key in _manifests.known:
+            _manifests.known.move_to_end(key)
+            return _manifests.known[key]
     manifest = Manifest(url, nbytes, checksum, data)
-    with _lock:
-        _manifests[key] = manifest
-        while len(_manifests) > _MANIFESTS_KEPT:
-            _manifests.popitem(last=False)
+    with _manifests.lock:
+        _manifests.known[key] = manifest
+        while len(_manifests.known) > _MANIFESTS_KEPT:
+            _manifests.known.popitem(last=False)
     return manifest
-
-
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603
-    _lock = threading.Lock()
-    _manifests.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

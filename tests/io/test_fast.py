@@ -12,6 +12,7 @@ from cpr import io
 from cpr.errors import ResourceNotFoundError
 from cpr.io import fast
 from cpr.io.location import filesystem
+from cpr.io.process import PerProcess
 
 pytestmark = pytest.mark.s3
 
@@ -89,7 +90,7 @@ def test_it_is_given_up_when_it_keeps_failing(url, monkeypatch):
 
 def test_without_obstore_s3fs_reads(url, monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
-    monkeypatch.setattr(fast, "_buckets", {})
+    monkeypatch.setattr(fast, "_buckets", PerProcess())
     assert bucket_of(url)[0] is None
     assert len(read(url)) == 256 * 5000
 
@@ -99,6 +100,7 @@ import os, sys
 from cpr import io
 from cpr.io import fast
 from cpr.io.location import filesystem
+from cpr.io.process import PerProcess
 
 def read():
     fs, path = filesystem(sys.argv[1])

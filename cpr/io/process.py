@@ -1,0 +1,32 @@
+"""What belongs to one process: kept between calls, never inherited by a forked child."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+__all__ = ["PerProcess"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class PerProcess(Generic[K, V]):
+    """A table that a forked child begins anew: connections and locks do not survive a fork.
+
+    Attributes:
+        known: the table; for use under the lock.
+        lock: of this process. Another thread may have held the parent's when the child was made.
+    """
+
+    def __init__(self) -> None:
+        self.known: OrderedDict[K, V] = OrderedDict()
+        self.lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self.lock = threading.Lock()
+        self.known.clear()
