@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
@@ -22,8 +22,8 @@ from cpr.csv.compression import GzipWriter, blocks_of
 from cpr.csv.scanning import BOM, Body, Marked, take_header
 from cpr.errors import CprError, DecodeError, FormatError
 from cpr.format import ReadableFile, WritableFile
-from cpr.tables import ColumnType, Frames, Layout, Values, hash_frame, layout_of
-from cpr.tables.columns import joined, to_pandas
+from cpr.tables import ColumnType, Frames, Layout, TableFormat, Values
+from cpr.tables.columns import to_pandas
 
 __all__ = ["CSV", "ForeignCSV", "compression_of", "exact_floats"]
 
@@ -68,7 +68,7 @@ def _require_separator(separator: str) -> None:
 
 
 @dataclass(frozen=True)
-class CSV:
+class CSV(TableFormat):
     """Tables as CSV files, restored exactly.
 
     Attributes:
@@ -81,28 +81,10 @@ class CSV:
 
     separator: str = ","
     compression: Compression | None = None
-    table: dict[str, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         _require_separator(self.separator)
-        if self.table is not None:
-            _ = self._layout
-
-    @cached_property
-    def _layout(self) -> Layout:
-        return Layout.from_json(self.table)
-
-    def describe(self, data: Any) -> CSV:
-        """This format, told the layout of the table. Raises EncodeError for what CSV cannot hold."""
-        return replace(self, table=layout_of(data).to_json())
-
-    def fingerprint(self, data: pd.DataFrame) -> str:
-        """The content hash of the table (see `cpr.tables`)."""
-        return hash_frame(data)
-
-    def stream(self, data: Any) -> Frames:
-        """The table as a stream of pieces."""
-        return Frames.of(data)
+        super().__post_init__()
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write header and rows, piece by piece."""
@@ -134,42 +116,10 @@ class CSV:
 
         Raises DecodeError for a file that does not hold such a table, whole.
         """
-        if self.table is None:
-            raise DecodeError(
-                "the dtypes of this table are not known",
-                field="table",
-                expected="a format that was told about a table, as a record does",
-                actual="None",
-                remedy="read a file of unknown columns with CSVSource",
-            )
-        layout = self._layout
-        assert layout.rows is not None
-        types = layout.stored_types
-        parts: list[list[Any]] = [[] for _ in types]
-        rows = 0
-        for chunk in self._chunks(file, layout):
-            rows += len(chunk)
-            if rows > layout.rows:
-                break
-            for i, column in enumerate(types):
-                try:
-                    values = _values(chunk[i], column)
-                except (ValueError, OverflowError, TypeError) as error:
-                    raise _no_such_cells(layout.stored_fields[i], column, error) from error
-                parts[i].append(to_pandas(values, column))
-        if rows != layout.rows:
-            raise DecodeError(
-                "another number of rows",
-                expected=f"{layout.rows} rows",
-                actual=f"{'at least ' if rows > layout.rows else ''}{rows}",
-                remedy="restore the file: it was cut or appended to",
-            )
-        arrays = []
-        for i, column in enumerate(types):
-            # One column after the other, so that at most one is there twice.
-            arrays.append(joined(parts[i], column))
-            parts[i].clear()
-        return layout.frame(arrays, rows)
+        layout = self._recorded()
+        return self._restored(
+            layout, ((len(chunk), _columns(chunk, layout)) for chunk in self._chunks(file, layout))
+        )
 
     def _chunks(self, file: ReadableFile, layout: Layout) -> Iterator[pd.DataFrame]:
         """The rows as pandas' parser gives them, columns numbered, text where it would guess."""
@@ -185,7 +135,7 @@ class CSV:
         rows = Marked(chain([rest], blocks), self.separator, mark=len(types) > 1)
         # The parser drops one byte order mark: not the one that the first cell may begin with.
         body = Body(chain([BOM], rows))
-        try:
+        with _parsing(body):
             reader = _read_csv(
                 io.BufferedReader(body, 1 << 18),
                 sep=self.separator,
@@ -203,12 +153,6 @@ class CSV:
             )
             with reader:
                 yield from reader
-        except CprError:
-            raise
-        except (ValueError, OverflowError, TypeError, LookupError, pd.errors.ParserError) as error:
-            if body.failure is not None:
-                raise body.failure from None
-            raise _not_csv(error) from error
 
 
 @dataclass(frozen=True)
@@ -245,7 +189,7 @@ class ForeignCSV:
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not CSV in this encoding."""
         body = Body(blocks_of(file, self.compression is not None))
-        try:
+        with _parsing(body):
             frame: pd.DataFrame = _read_csv(
                 io.BufferedReader(body, 1 << 18),
                 sep=self.separator,
@@ -255,12 +199,6 @@ class ForeignCSV:
                 **exact_floats(),
             )
             return frame
-        except CprError:
-            raise
-        except (ValueError, OverflowError, TypeError, LookupError, pd.errors.ParserError) as error:
-            if body.failure is not None:
-                raise body.failure from None
-            raise _not_csv(error) from error
 
 
 def _parser_dtype(column: ColumnType) -> Any:
@@ -289,6 +227,28 @@ def _values(cells: pd.Series[Any], column: ColumnType) -> Values:
         codes, texts = pd.factorize(cells.to_numpy())
         return codes_of(texts.tolist(), codes, column)
     return values_from_texts(cells.tolist(), cells.isna().to_numpy(), column)
+
+
+def _columns(chunk: pd.DataFrame, layout: Layout) -> Iterator[Any]:
+    for i, column in enumerate(layout.stored_types):
+        try:
+            values = _values(chunk[i], column)
+        except (ValueError, OverflowError, TypeError) as error:
+            raise _no_such_cells(layout.stored_fields[i], column, error) from error
+        yield to_pandas(values, column)
+
+
+@contextmanager
+def _parsing(body: Body) -> Iterator[None]:
+    """Turns what pandas' parser raises for text that is no CSV into DecodeErrors."""
+    try:
+        yield
+    except CprError:
+        raise
+    except (ValueError, OverflowError, TypeError, LookupError, pd.errors.ParserError) as error:
+        if body.failure is not None:
+            raise body.failure from None
+        raise _not_csv(error) from error
 
 
 def _no_such_cells(field: str, column: ColumnType, error: Exception) -> DecodeError:

@@ -7,17 +7,16 @@ come, forward only. The footer is at the end, so a reader holds the encoded file
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
 
 import pandas as pd
 
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile
 from cpr.parquet.columns import array_of, arrow_type, column_of
-from cpr.tables import Frames, Layout, hash_frame, layout_of
-from cpr.tables.columns import joined
+from cpr.tables import Frames, Layout, TableFormat
+from cpr.tables.formats import other_rows
 
 __all__ = ["ForeignParquet", "Parquet"]
 
@@ -27,7 +26,7 @@ _READ_CELLS = 2_000_000
 
 
 @dataclass(frozen=True)
-class Parquet:
+class Parquet(TableFormat):
     """Tables as Parquet files, restored exactly.
 
     Attributes:
@@ -38,31 +37,14 @@ class Parquet:
     extensions: ClassVar[tuple[str, ...]] = (".parquet",)
 
     compression: Literal["zstd", "snappy", "gzip"] | None = "zstd"
-    table: dict[str, Any] | None = field(default=None, repr=False)
 
-    def __post_init__(self) -> None:
-        if self.table is not None:
-            _ = self._layout
-
-    @cached_property
-    def _layout(self) -> Layout:
-        return Layout.from_json(self.table)
-
-    def describe(self, data: Any) -> Parquet:
+    def describe(self, data: Any) -> Self:
         """This format, told the layout of the table.
 
         Raises EncodeError for what a table on disk cannot hold, MissingDependencyError without pyarrow.
         """
         _pyarrow()
-        return replace(self, table=layout_of(data).to_json())
-
-    def fingerprint(self, data: pd.DataFrame) -> str:
-        """The content hash of the table (see `cpr.tables`)."""
-        return hash_frame(data)
-
-    def stream(self, data: Any) -> Frames:
-        """The table as a stream of pieces."""
-        return Frames.of(data)
+        return super().describe(data)
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write row group after row group."""
@@ -105,34 +87,8 @@ class Parquet:
 
         Raises DecodeError for a file that does not hold such a table, whole.
         """
-        if self.table is None:
-            raise DecodeError(
-                "the dtypes of this table are not known",
-                field="table",
-                expected="a format that was told about a table, as a record does",
-                actual="None",
-                remedy="read a file of unknown columns with ParquetSource",
-            )
-        layout = self._layout
-        assert layout.rows is not None
-        types = layout.stored_types
-        parts: list[list[Any]] = [[] for _ in types]
-        rows = 0
-        with _Reading():
-            for batch in _batches(file, layout, max(1, _READ_CELLS // len(types))):
-                rows += batch.num_rows
-                if rows > layout.rows:
-                    break
-                for i, column in enumerate(types):
-                    parts[i].append(column_of(batch.column(i), column))
-        if rows != layout.rows:
-            raise _other_rows(layout.rows, rows)
-        arrays = []
-        for i, column in enumerate(types):
-            # One column after the other, so that at most one is there twice.
-            arrays.append(joined(parts[i], column))
-            parts[i].clear()
-        return layout.frame(arrays, rows)
+        layout = self._recorded()
+        return self._restored(layout, _pieces(file, layout))
 
 
 @dataclass(frozen=True)
@@ -206,7 +162,7 @@ def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
     parquet = _open(file)
     if parquet.metadata.num_rows != layout.rows:
         # Asked first: a few bytes can claim any number of equal rows.
-        raise _other_rows(layout.rows, parquet.metadata.num_rows)
+        raise other_rows(layout.rows, parquet.metadata.num_rows)
     names = parquet.schema_arrow.names
     if names != layout.stored_names:
         raise DecodeError(
@@ -223,13 +179,16 @@ def _write(writer: Any, table: Any) -> None:
     writer.write_table(table, row_group_size=max(1, table.num_rows))
 
 
-def _other_rows(expected: int | None, actual: int) -> DecodeError:
-    return DecodeError(
-        "another number of rows",
-        expected=f"{expected} rows",
-        actual=str(actual),
-        remedy="restore the file: it was replaced by another one",
-    )
+def _pieces(file: ReadableFile, layout: Layout) -> Iterator[tuple[int, Iterator[Any]]]:
+    with _Reading():
+        for batch in _batches(file, layout, max(1, _READ_CELLS // len(layout.stored_types))):
+            yield batch.num_rows, _columns(batch, layout)
+
+
+def _columns(batch: Any, layout: Layout) -> Iterator[Any]:
+    with _Reading():
+        for i, column in enumerate(layout.stored_types):
+            yield column_of(batch.column(i), column)
 
 
 def _pyarrow() -> tuple[Any, Any]:

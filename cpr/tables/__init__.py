@@ -3,7 +3,7 @@
 A file format keeps the values of a table; what it loses (dtypes, index, labels that are not text) is
 kept in the record, as a `Layout`. In between, every column is `Values`: one plain numpy array and a
 mask of what is missing, the same for all formats. A format of tables turns `Values` into its cells and
-back; it never meets pandas' many column types.
+back; it never meets pandas' many column types. `TableFormat` does the rest.
 
 The content hash of a table covers labels, dtypes, index and values. It does not depend on how the table
 is cut into chunks, nor on how pandas lays it out in memory.
@@ -12,7 +12,18 @@ is cut into chunks, nor on how pandas lays it out in memory.
 from __future__ import annotations
 
 from cpr.tables.columns import ColumnType, Values
+from cpr.tables.formats import TableFormat
 from cpr.tables.frames import Frames, Piece, frames_of, hash_frame, layout_of
 from cpr.tables.layout import Layout
 
-__all__ = ["ColumnType", "Frames", "Layout", "Piece", "Values", "frames_of", "hash_frame", "layout_of"]
+__all__ = [
+    "ColumnType",
+    "Frames",
+    "Layout",
+    "Piece",
+    "TableFormat",
+    "Values",
+    "frames_of",
+    "hash_frame",
+    "layout_of",
+]
