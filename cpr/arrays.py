@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from cpr.errors import EncodeError
+from cpr.errors import EncodeError, MissingDependencyError
 from cpr.format import Stream
 from cpr.io.hashing import content_digest
 
-__all__ = ["Planes", "hash_array", "held_or_streamed", "is_lazy_array"]
+__all__ = ["Planes", "dask_array", "hash_array", "held_or_streamed", "is_lazy_array"]
 
 # Hashing an array that is not contiguous copies pieces of at least this size, never all of it.
 _PIECE_BYTES = 1 << 16
@@ -49,6 +49,21 @@ def is_lazy_array(data: object) -> bool:
     return not isinstance(data, (np.ndarray, np.generic)) and all(
         hasattr(data, a) for a in ("shape", "dtype", "chunks", "__getitem__")
     )
+
+
+def dask_array(url: str) -> Any:
+    """The package dask.array, for a lazy array of the object at a URL. Raises MissingDependencyError."""
+    try:
+        import dask.array
+    except ImportError:
+        raise MissingDependencyError(
+            "get_dask needs dask",
+            url=url,
+            expected="the package dask",
+            actual="it is not installed",
+            remedy='pip install "prefect-cpr[dask]"',
+        ) from None
+    return dask.array
 
 
 def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cpr import io
+from cpr.image.layout import usual_axes
 from cpr.image.Metadata import Metadata
 from cpr.image.tiff import Tiff
 from cpr.Resource import Resource
@@ -82,6 +83,7 @@ class Image(Resource):
         """
         from cpr.image.lazy import lazy_planes
 
-        self.identity()  # an empty target says here that it has no data
-        shape, dtype, _ = self._layout()
-        return lazy_planes(self, shape, dtype)
+        identity = self.identity()  # an empty target says here that it has no data
+        shape, dtype, metadata = self._layout()
+        axes = metadata.axes or usual_axes(shape, dtype)
+        return lazy_planes(self, identity, shape, dtype, 3 if axes.endswith(("YXS", "YXC")) else 2)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cpr.errors import EncodeError
 
-__all__ = ["Flavour", "Layout"]
+__all__ = ["Flavour", "Layout", "usual_axes"]
 
 Flavour = Literal["imagej", "ome", "plain", "empty"]
 
@@ -73,7 +73,7 @@ class Layout:
                 actual=str(dtype)[:80],
                 remedy="convert the array, such as with array.astype('float32'), or use a NumpyTarget",
             )
-        letters = _checked_axes(axes, shape) if axes is not None else _usual_axes(shape, dtype)
+        letters = _checked_axes(axes, shape) if axes is not None else usual_axes(shape, dtype)
         if math.prod(shape) == 0:
             return cls("empty", shape, dtype, "YX", (1, 1))
         file_axes, file_shape = _folded(letters, shape)
@@ -173,7 +173,7 @@ class Layout:
         return math.prod(self.file_shape) * self.stored_dtype.itemsize
 
 
-def _usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
+def usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
     """TZCYX from the right, as ImageJ does, for 3 axes ZYX; colours last where they look like it."""
     ndim = len(shape)
     if ndim < 2:

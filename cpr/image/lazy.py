@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cpr.errors import MissingDependencyError
+from cpr.arrays import dask_array
+from cpr.io.hashing import hex16
 from cpr.Resource import Resource
 
 __all__ = ["lazy_planes"]
 
 
-def lazy_planes(resource: Resource, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """A dask array over a resource; every plane (the last two axes, or three with colours) is a chunk."""
-    try:
-        import dask.array
-    except ImportError:
-        raise MissingDependencyError(
-            "get_dask needs dask",
-            url=resource.url,
-            expected="the package dask",
-            actual="it is not installed",
-            remedy='pip install "prefect-cpr[dask]"',
-        ) from None
-    colours = len(shape) > 2 and shape[-1] in {3, 4}
-    page = min(len(shape), 3 if colours else 2)
-    leading = len(shape) - page
+def lazy_planes(
+    resource: Resource,
+    identity: Mapping[str, Any],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    plane_ndim: int,
+) -> Any:
+    """A dask array over a resource in which every plane, its last axes, is a chunk."""
+    da = dask_array(resource.url)
+    leading = max(0, len(shape) - plane_ndim)
     chunks = (*((1,) * extent for extent in shape[:leading]), *((extent,) for extent in shape[leading:]))
 
     def plane(block_info: Any = None) -> np.ndarray[Any, Any]:
@@ -35,10 +33,10 @@ def lazy_planes(resource: Resource, shape: tuple[int, ...], dtype: np.dtype[Any]
         part: np.ndarray[Any, Any] = resource.get_data(region=region)
         return part
 
-    return dask.array.map_blocks(  # type: ignore[no-untyped-call]
+    return da.map_blocks(
         plane,
         chunks=chunks,
         dtype=dtype,
         meta=np.empty((0,) * len(shape), dtype),
-        name=f"cpr-{dask.base.tokenize(resource.identity())}",
+        name=f"cpr-{hex16(json.dumps(identity, sort_keys=True).encode())}",
     )

@@ -95,7 +95,10 @@ class Tiff:
         """Write the array page by page; no more than one encoded page is held."""
         planes = self.stream(data)
         layout = _layout(self, planes.shape, planes.dtype)
-        content = None if planes.array is None else hash_array(planes.array)
+        # OME's identifier is of the content; nothing else needs to know it beforehand.
+        content = None
+        if layout.flavour == "ome" and planes.array is not None:
+            content = hash_array(planes.array)
         first = first_page(layout, Metadata.of(self.metadata, self.resolution), content)
         write_pages(planes, layout, first, self._compression(layout), file)
 

@@ -13,6 +13,7 @@ import os
 from typing import Any
 
 from cpr.format import WritableFile
+from cpr.io import SeekableFile
 
 __all__ = ["Skeleton", "Window"]
 
@@ -79,41 +80,18 @@ class Window(io.RawIOBase):
             self._file.write(held)
 
 
-class Skeleton(io.RawIOBase):
-    """All of a file but one long hole in it, which stays empty."""
+class Skeleton(SeekableFile):
+    """All of a file but one long hole in it, which stays empty and reads as zeros."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(0)
         self._head = bytearray()
         self._tail = bytearray()
         self._tail_start: int | None = None
-        self._position = 0
 
     def writable(self) -> bool:
         """True."""
         return True
-
-    def readable(self) -> bool:
-        """True; the hole reads as zeros."""
-        return True
-
-    def seekable(self) -> bool:
-        """True."""
-        return True
-
-    @property
-    def _end(self) -> int:
-        return len(self._head) if self._tail_start is None else self._tail_start + len(self._tail)
-
-    def tell(self) -> int:
-        """The position."""
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move."""
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
-        self._position = base + offset
-        return self._position
 
     def write(self, data: Any) -> int:
         """Write before the hole, or behind it; the first write beyond the end makes the hole."""
@@ -128,31 +106,22 @@ class Skeleton(io.RawIOBase):
         part.extend(bytes(max(0, offset - len(part))))
         part[offset : offset + view.nbytes] = view
         self._position += view.nbytes
+        self._size = max(self._size, self._position)
         return view.nbytes
 
-    def readinto(self, buffer: Any) -> int:
-        """Read, as from a file in which the hole is zeros."""
-        view = memoryview(buffer).cast("B")
-        data = self.between(self._position, min(self._position + view.nbytes, self._end))
-        view[: len(data)] = data
-        self._position += len(data)
+    def _read_at(self, position: int, view: memoryview) -> int:
+        data = self.between(position, position + view.nbytes)
+        view[:] = data
         return len(data)
-
-    def release(self, position: int) -> None:
-        """Nothing is let go."""
 
     def between(self, start: int, stop: int) -> bytes:
         """The bytes from start to stop."""
-        tail_start = self._end if self._tail_start is None else self._tail_start
+        tail_start = self._size if self._tail_start is None else self._tail_start
         head = bytes(self._head[start:stop])
         hole = bytes(max(0, min(stop, tail_start) - max(start, len(self._head))))
         tail = bytes(self._tail[max(0, start - tail_start) : max(0, stop - tail_start)])
         return head + hole + tail
 
-    def before(self, position: int) -> bytes:
-        """The bytes up to a position."""
-        return self.between(0, position)
-
     def after(self, position: int) -> bytes:
         """The bytes from a position on."""
-        return self.between(position, self._end)
+        return self.between(position, self._size)

@@ -99,7 +99,7 @@ def _write_plain(
         )
         assert found is not None
     start, _ = found
-    file.write(skeleton.before(start))
+    file.write(skeleton.between(0, start))
     for page in stored:
         file.write(np.ascontiguousarray(page, page.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
     file.write(skeleton.after(start + layout.nbytes))

@@ -8,7 +8,8 @@ import numpy as np
 import zarr
 from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError
 
-from cpr.errors import CprError, FormatError, MissingDependencyError, ResourceNotFoundError
+from cpr.arrays import dask_array
+from cpr.errors import CprError, FormatError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.regions import Selection
 from cpr.zarr.placed import PlacedStore
@@ -81,14 +82,5 @@ def to_dask(array: zarr.Array[Any], name: str, url: str) -> Any:
 
     Raises MissingDependencyError without dask.
     """
-    try:
-        import dask.array as da
-    except ImportError:
-        raise MissingDependencyError(
-            "get_dask needs dask",
-            url=url,
-            expected="the package dask",
-            actual="it is not installed",
-            remedy='pip install "prefect-cpr[dask]"',
-        ) from None
-    return da.from_array(array, chunks=tuple(array.shards or array.chunks), name=name)  # type: ignore[no-untyped-call]
+    chunks = tuple(array.shards or array.chunks)
+    return dask_array(url).from_array(array, chunks=chunks, name=name)

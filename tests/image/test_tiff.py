@@ -361,6 +361,14 @@ def test_dask_planes_are_read_one_by_one(tmp_path):
     assert same(lazy.compute(), array)
     with pytest.raises(cpr.NoDataError):
         cpr.ImageTarget.from_path(tmp_path / "empty.tif").get_dask()
+    narrow, colours = (
+        cpr.ImageTarget.from_path(tmp_path / f"{axes}.tif", metadata={"axes": axes})
+        for axes in ("ZYX", "YXS")
+    )
+    for image, chunks in ((narrow, (1, 30, 3)), (colours, (20, 30, 3))):
+        image.set_data(noise((20, 30, 3), "uint8"))
+        assert image.get_dask().chunksize == chunks
+        assert same(image.get_dask().compute(), noise((20, 30, 3), "uint8"))
     source = cpr.ImageSource.from_path(target.url).get_dask()
     assert same(source[2].compute(scheduler="synchronous"), array[2])
 
