@@ -313,25 +313,29 @@ class Target(Resource):
         return fields if self.blocks is None else {**fields, "blocks": self.blocks}
 
     def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        valid = {
-            "key": _matches(_HEX16, fields["key"]),
-            "data_hash": _matches(_HEX16, fields["data_hash"]),
-            "checksum": _matches(_CHECKSUM, fields["checksum"]),
-            "nbytes": type(fields["nbytes"]) is int and 0 <= fields["nbytes"] < 1 << 63,
-            "blocks": fields.get("blocks") is None or _matches(_CHECKSUM, fields["blocks"]),
-        }
-        for field, good in valid.items():
+        for field, (good, expected) in self._judged(fields).items():
             if not good:
                 raise RecordError(
                     "a field has a value of the wrong kind",
                     field=field,
-                    expected="a size in bytes" if field == "nbytes" else "hex digits as cpr writes them",
+                    expected=expected,
                     actual=ascii(fields.get(field))[:100],
                     remedy="the record was not written by cpr: delete it, so that its task runs again",
                 )
         self._key, self.data_hash = fields["key"], fields["data_hash"]
         self.checksum, self.nbytes = fields["checksum"], fields["nbytes"]
         self.blocks = fields.get("blocks")
+
+    def _judged(self, fields: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
+        """Of every field of a record: whether it is acceptable, and what would be."""
+        digits = "hex digits as cpr writes them"
+        return {
+            "key": (_matches(_HEX16, fields["key"]), digits),
+            "data_hash": (_matches(_HEX16, fields["data_hash"]), digits),
+            "checksum": (_matches(_CHECKSUM, fields["checksum"]), digits),
+            "nbytes": (is_size(fields["nbytes"]), "a size in bytes"),
+            "blocks": (fields.get("blocks") is None or _matches(_CHECKSUM, fields["blocks"]), digits),
+        }
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.data_hash is None:
@@ -343,6 +347,11 @@ class Target(Resource):
 def _read_back(url: str, stored: Stored) -> tuple[str, int]:
     with io.reading(url, stored.checksum.partition(":")[0]) as file:
         return file.finish()
+
+
+def is_size(value: object) -> bool:
+    """Whether a value of a record is a number of bytes."""
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

@@ -9,6 +9,7 @@ Otherwise nothing starts.
 from __future__ import annotations
 
 import os
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -137,3 +138,25 @@ def open_uploads(s3_server: S3Server, s3_url: str) -> OpenUploads:
         return [f"s3://{bucket}/{key}" for key, _ in uploads]
 
     return listed
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Callable[[str], str]]:
+    """small_disk("16k"): a folder on a file system of that size; skips where none can be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = False
+
+    def mount(size: str) -> str:
+        nonlocal mounted
+        if os.name != "posix" or os.geteuid() != 0:
+            pytest.skip("mounting needs root")
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        if subprocess.run(command, check=False, capture_output=True).returncode:
+            pytest.skip("no file system can be mounted here")
+        mounted = True
+        return str(folder)
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", str(folder)], check=True)

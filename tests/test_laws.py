@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cpr
+from tests.arrays import same as same_array
 from tests.tables.frames import frames
 from tests.tables.frames import same as same_frame
 
@@ -38,11 +39,6 @@ def arrays(draw):
     if array.ndim and draw(st.booleans()):
         array = array.T[..., :: draw(st.sampled_from([1, 2, -1]))]
     return array
-
-
-def same_array(a, b) -> bool:
-    b = b.astype(b.dtype.newbyteorder("="))
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 FORMATS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import uuid
 
 import numpy as np
@@ -204,29 +205,17 @@ def test_a_bucket_that_does_not_exist_is_named_and_not_made(kind: Kind, s3_serve
 
 
 @kinds
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
-def test_full_and_read_only_disks_are_named(kind: Kind, tmp_path):
-    import subprocess
-
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        target = kind.target(str(folder))
-        target.set_data(kind.data())
-        with pytest.raises(TransferError, match="the disk is full"):
-            target.persist()
-        assert left_behind(str(folder)) == []
-        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
-        with pytest.raises(TransferError, match="read-only"):
-            target.persist()
-        assert kind.equal(target.get_data(), kind.data())
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+def test_full_and_read_only_disks_are_named(kind: Kind, small_disk):
+    folder = small_disk("16k")
+    target = kind.target(folder)
+    target.set_data(kind.data())
+    with pytest.raises(TransferError, match="the disk is full"):
+        target.persist()
+    assert left_behind(folder) == []
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    with pytest.raises(TransferError, match="read-only"):
+        target.persist()
+    assert kind.equal(target.get_data(), kind.data())
 
 
 @kinds

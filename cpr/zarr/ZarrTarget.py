@@ -10,11 +10,11 @@ import numpy as np
 import zarr
 
 from cpr import io
-from cpr.errors import CorruptDataError, CprError, FormatError, RecordError, ResourceNotFoundError
+from cpr.errors import CorruptDataError, CprError, FormatError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.io.writing import put_blocks
 from cpr.registry import register
-from cpr.Target import Target
+from cpr.Target import Target, is_size
 from cpr.zarr.attempts import discard, require_all_recorded
 from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
 from cpr.zarr.filling import fill
@@ -254,18 +254,15 @@ class ZarrTarget(Target):
     def _own_fields(self) -> dict[str, Any]:
         return {**super()._own_fields(), "manifest": self._manifest_nbytes}
 
+    def _judged(self, fields: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
+        return {
+            **super()._judged(fields),
+            "manifest": (is_size(fields["manifest"]), "a size in bytes"),
+        }
+
     def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        nbytes = fields["manifest"]
-        if type(nbytes) is not int or not 0 <= nbytes < 1 << 63:
-            raise RecordError(
-                "a field has a value of the wrong kind",
-                field="manifest",
-                expected="a size in bytes",
-                actual=ascii(nbytes)[:100],
-                remedy="the record was not written by cpr: delete it, so that its task runs again",
-            )
-        super()._take_own_fields({k: v for k, v in fields.items() if k != "manifest"})
-        self._manifest_nbytes = nbytes
+        super()._take_own_fields(fields)
+        self._manifest_nbytes = fields["manifest"]
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._written is not None:

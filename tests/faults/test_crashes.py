@@ -227,20 +227,10 @@ def test_the_directory_is_removed(kind: Kind, tmp_path, crash):
 
 
 @kinds
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
-def test_the_disk_is_full(kind: Kind, tmp_path, crash):
+def test_the_disk_is_full(kind: Kind, small_disk, crash):
     """A few results fit, then none: those are whole, the process ends, and its temporary file is gone."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
-    try:
-        answer = crash(kind, str(disk), "disk", 10**9, stream=True)
-        assert answer["status"] == 1, answer
-        assert io.find_orphans(disk, NOW) == []
-        assert 1 <= require_whole(str(disk), Expected(kind), large=True, stream=True) < TARGETS
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    disk = small_disk("20m")
+    answer = crash(kind, disk, "disk", 10**9, stream=True)
+    assert answer["status"] == 1, answer
+    assert io.find_orphans(disk, NOW) == []
+    assert 1 <= require_whole(disk, Expected(kind), large=True, stream=True) < TARGETS

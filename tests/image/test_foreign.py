@@ -13,11 +13,7 @@ import cpr
 from cpr.errors import DecodeError
 from cpr.image.tiff import Tiff
 from cpr.testing import SeekableBytes
-
-
-def noise(shape, dtype="uint16"):
-    return np.random.default_rng(0).integers(0, 99, shape).astype(dtype)
-
+from tests.arrays import noise
 
 STACK = noise((3, 2, 60, 70))
 FILES = {

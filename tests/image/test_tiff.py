@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 
-import dask.array
 import hypothesis.extra.numpy as st_numpy
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from cpr.errors import EncodeError, FormatError
 from cpr.image import layout as layout_module
 from cpr.image.tiff import Tiff
 from cpr.testing import FormatTests, ForwardFile, SeekableBytes
+from tests.arrays import lazies, noise, same
 
 DTYPES = [
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",
@@ -32,15 +32,6 @@ OPTIONS = st.fixed_dictionaries(
 )
 
 
-def noise(shape, dtype="uint16", seed=0):
-    random = np.random.default_rng(seed)
-    if np.dtype(dtype).kind == "b":
-        return random.random(shape) > 0.5
-    if np.dtype(dtype).kind in "fc":
-        return random.normal(size=shape).astype(dtype)
-    return random.integers(0, 100, shape).astype(dtype)
-
-
 def encoded(array, **options) -> bytes:
     format = Tiff(**options).describe(array)
     file = ForwardFile()
@@ -50,11 +41,6 @@ def encoded(array, **options) -> bytes:
 
 def opened(data: bytes) -> tifffile.TiffFile:
     return tifffile.TiffFile(io.BytesIO(data))
-
-
-def same(a, b) -> bool:
-    b = b.astype(b.dtype.newbyteorder("="))
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 class Laws(FormatTests):
@@ -293,19 +279,9 @@ def test_ome_identifiers_name_the_content():
 
 @pytest.mark.parametrize("imagej", [None, False])
 @pytest.mark.parametrize("compression", ["zlib", None])
-@pytest.mark.parametrize(
-    "lazy",
-    [
-        lambda a, path: dask.array.from_array(a, chunks=(3, 20, 70)),
-        lambda a, path: np.memmap(path / "raw", a.dtype, "r", shape=a.shape),
-        lambda a, path: (plane for plane in a),
-        lambda a, path: (a[i : i + 2] for i in range(0, len(a), 2)),
-    ],
-    ids=["dask", "memmap", "planes", "slabs"],
-)
+@lazies
 def test_streams_are_written_at_once(lazy, compression, imagej, tmp_path):
     array = noise((7, 50, 90))
-    array.tofile(tmp_path / "raw")
     target = cpr.ImageTarget.from_path(tmp_path / "a.tif", compression=compression, imagej=imagej)
     target.set_data(lazy(array, tmp_path), shape=array.shape, dtype=array.dtype)
     assert target.checksum is not None

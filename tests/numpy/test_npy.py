@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 
-import dask.array
 import hypothesis.extra.numpy as st_numpy
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import cpr
 from cpr.errors import DecodeError, EncodeError, FormatError
 from cpr.numpy.npy import NPY
 from cpr.testing import FormatTests, ForwardFile, SeekableBytes
+from tests.arrays import lazies, same
 
 DTYPES = st.one_of(
     st_numpy.scalar_dtypes(),
@@ -23,11 +23,6 @@ DTYPES = st.one_of(
     st_numpy.byte_string_dtypes(max_len=5),
 )
 ARRAYS = st_numpy.arrays(DTYPES, st_numpy.array_shapes(min_dims=0, max_dims=6, min_side=0, max_side=5))
-
-
-def same(a, b) -> bool:
-    b = b.astype(b.dtype.newbyteorder("="))
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 class TestNPY(FormatTests):
@@ -132,19 +127,9 @@ def test_a_source_reads_a_foreign_file(tmp_path):
     assert same(source.get_data(region=(1, slice(1, None))), np.array([4, 5]))
 
 
-@pytest.mark.parametrize(
-    "lazy",
-    [
-        lambda a, path: dask.array.from_array(a, chunks=(3, 2, 7)),
-        lambda a, path: np.memmap(path / "raw", a.dtype, "r", shape=a.shape),
-        lambda a, path: (plane for plane in a),
-        lambda a, path: (a[i : i + 2] for i in range(0, len(a), 2)),
-    ],
-    ids=["dask", "memmap", "planes", "slabs"],
-)
+@lazies
 def test_streams_are_written_at_once(lazy, tmp_path):
     array = np.random.default_rng(0).integers(0, 9999, (7, 5, 9), dtype="uint16")
-    array.tofile(tmp_path / "raw")
     target = cpr.NumpyTarget.from_path(tmp_path / "a.npy")
     target.set_data(lazy(array, tmp_path), shape=array.shape, dtype=array.dtype)
     assert target.checksum is not None
