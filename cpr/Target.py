@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import re
 import threading
 import uuid
@@ -15,6 +16,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError
 from cpr.format import Describes, Format, Region, Stream, Streams
 from cpr.io.hashing import hex16
+from cpr.io.location import require_safe
 from cpr.io.writing import Counted, Stored, put_blocks
 from cpr.Resource import Resource, as_corrupt
 
@@ -49,6 +51,22 @@ class Target(Resource):
         self._key: str | None = None
         self._data: Any = None
         self._lock = threading.RLock()
+
+    @classmethod
+    def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+        """A target at a path or URL; nothing is read, written or connected to.
+
+        Raises as `Resource.from_path`, and RecordError for a place that no record may name: what was
+        written there could never be read again.
+        """
+        target = super().from_path(path, **options)
+        try:
+            require_safe(target.location, target.name)
+        except RecordError as error:
+            error.url = io.join(target.location, target.name + target.ext)
+            error.remedy = "choose another name or place"
+            raise
+        return target
 
     def set_data(self, data: Any) -> None:
         """Fill the target.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -17,6 +18,11 @@ from tests.minio.process import Unavailable
 from tests.minio.server import running_server
 
 Rows = list[dict[str, Any]]
+
+INTRODUCTION = """
+A Prefect flow takes four microscopy images from a bucket: list -> denoise -> segment -> measure, and one
+summary. Every task returns a file, a TIFF or a table that any program opens, hashed while it was written.
+Prefect keeps a few hundred bytes of JSON for each, and that is all that the workers send each other."""
 
 
 def main() -> int:
@@ -35,6 +41,7 @@ def main() -> int:
         bucket = f"s3://{server.bucket}"
         put_images(f"{bucket}/raw")
         keep_records_in(f"{bucket}/records")
+        print(INTRODUCTION)
         print("\nFirst run: everything is computed.")
         first, rows = run(address, f"{bucket}/raw", f"{bucket}/results")
         show(rows)
@@ -188,6 +195,8 @@ def look(target: Any) -> None:
         print(f"tifffile, straight from the bucket, reads {target.url}")
         print(f"  {pixels.dtype} {pixels.shape}, axes {tiff.series[0].axes}, {tiff.imagej_metadata}")
         assert (pixels == target.get_data()).all()
+    print("All that Prefect keeps of it, from which any worker reads it back, verified:")
+    print(f"  {json.dumps(target.serialize())}")
 
 
 def print_table(target: Any) -> None:

@@ -229,3 +229,32 @@ def test_a_source_asks_for_its_version_once(tmp_path):
     assert source.identity() == first
     assert TextSource.from_path(path).identity() != first
     assert TextSource.deserialize(source.serialize()).identity() != first
+
+
+@pytest.mark.parametrize(
+    "path", ["memory://t/a\\b.txt", "simplecache::memory://t/a.txt", "http://host/a.txt"]
+)
+def test_what_no_record_may_name_is_refused_before_it_is_written(path):
+    with pytest.raises(RecordError) as caught:
+        TextTarget.from_path(path)
+    assert caught.value.url
+    assert "choose another" in caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["a b", "a#b", "a%20b", "a+b", "é", "日本", "a[1]*?", "..a", "-"])
+@pytest.mark.parametrize("base", ["memory", "local", pytest.param("s3", marks=pytest.mark.s3)])
+def test_names_of_all_sorts_come_back(name, base, tmp_path, request):
+    """Also in the name of the folder, and with digests of parts beside the object."""
+    place = {"memory": f"memory://{uuid.uuid4().hex}", "local": str(tmp_path)}.get(base)
+    url = f"{place or request.getfixturevalue('s3_url')}/in {name}/{name}.txt"
+    text = "0123456789" * 150_000
+    target = TextTarget.from_path(url)
+    target.set_data(text)
+    again = cpr.load(json.dumps(target.serialize()))
+    assert again.blocks is not None
+    again.check()
+    assert again.get_data() == text
+    assert TextSource.from_path(again.url).get_data() == text
+    twin = TextTarget.from_path(url)
+    twin.set_data(text)
+    assert twin.persist().checksum == target.checksum
