@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from cpr import io
+from cpr import io, looking
 from cpr.errors import (
     CorruptDataError,
     CprError,
@@ -20,6 +20,7 @@ from cpr.errors import (
 )
 from cpr.format import Format, Region, RegionReader
 from cpr.io.location import require_safe
+from cpr.previews import Preview
 from cpr.registry import RECORD_KEY, is_record, load_record
 
 __all__ = ["Resource"]
@@ -209,6 +210,29 @@ class Resource(ABC):
     def _format_fields(self) -> dict[str, Any]:
         """The format's fields that differ from their defaults, as JSON values."""
         return dict(_json_fields(self.format))
+
+    def preview(self) -> Preview | None:
+        """A small picture, or the first rows of a table: for the eye, nothing vouches for it.
+
+        At most a megabyte or a few planes are read. None where there is nothing to be seen.
+
+        Raises as `get_data`.
+        """
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people: kind, name, place, shape, size."""
+        fields = {name: getattr(self.format, name, None) for name in ("shape", "dtype")}
+        known = {name: value for name, value in fields.items() if value is not None}
+        if "shape" in known:
+            known["shape"] = " x ".join(map(str, known["shape"]))
+        return {"kind": type(self).__name__, "name": self.name, "url": self.url, **known}
+
+    def _repr_html_(self) -> str:
+        return looking.html_of(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return looking.png_of(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"

@@ -14,10 +14,12 @@ from typing import Any, Self
 
 from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError
-from cpr.format import Describes, Format, Region, Stream, Streams
+from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
 from cpr.io.writing import Counted, Stored, put_blocks
+from cpr.looking import look_at, put_preview, read_preview, watch
+from cpr.previews import Preview
 from cpr.Resource import Resource, as_corrupt
 
 __all__ = ["Target"]
@@ -94,8 +96,10 @@ class Target(Resource):
         url = self._url(key)
         with self._decoding():
             format = self.format.describe(stream) if isinstance(self.format, Describes) else self.format
+            maker = watch(format, stream)
             with io.writing(url) as file:
                 format.encode(stream, file)
+        put_preview(url, file.stored.nbytes, maker)
         self._forget()
         self.format = dataclasses.replace(format, **stream.described())
         self.data_hash, self._key = stream.fingerprint, key
@@ -177,8 +181,9 @@ class Target(Resource):
             stored = self._already_stored(url)
             if stored is None:
                 with io.writing(url) as file, self._decoding():
-                    self._encode(file)
+                    maker = self._encode(file)
                 stored = file.stored
+                put_preview(url, stored.nbytes, maker)
             self._key = key
             self._take(stored)
         return self
@@ -187,10 +192,12 @@ class Target(Resource):
         """`persist` in a thread, for callers on an event loop."""
         return await asyncio.to_thread(self.persist)
 
-    def _encode(self, file: Any) -> None:
-        """Encode the held data and check that it is still what was set."""
+    def _encode(self, file: Any) -> PreviewMaker | None:
+        """Encode the held data and check that it is still what was set; what has looked at it."""
+        maker = None
         if isinstance(self.format, Streams):
             stream = self.format.stream(self._data)
+            maker = watch(self.format, stream)
             self.format.encode(stream, file)
             fingerprint = stream.fingerprint
         else:
@@ -204,6 +211,7 @@ class Target(Resource):
                 actual=fingerprint,
                 remedy="give the target its own copy: set_data(array.copy())",
             )
+        return maker
 
     def _already_stored(self, url: str) -> Stored | None:
         """The object at a URL in brief if it is exactly what would be written, else None."""
@@ -282,6 +290,31 @@ class Target(Resource):
                     remedy=_DAMAGED,
                 )
         return data
+
+    def preview(self) -> Preview | None:
+        """A small picture, or the first rows of a table: made when the target was written.
+
+        Raises as `get_data`; an empty target has none.
+        """
+        if not isinstance(self.format, Previews):
+            return None
+        held = self._data if self._data is not None else self._cached
+        if held is not None:
+            return look_at(self.format, held)
+        if self.checksum is None or self.nbytes is None:
+            return None
+        if self.nbytes <= io.SMALL_BYTES:
+            return look_at(self.format, self.get_data())
+        return read_preview(self.url, self.format.preview_class) or self._sampled()
+
+    def _sampled(self) -> Preview | None:
+        """A preview from parts of a large object that has none beside it; None where that cannot be."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people."""
+        known = {"bytes": self.nbytes, "data_hash": self.data_hash, "checksum": self.checksum}
+        return {**super().facts(), **{name: value for name, value in known.items() if value is not None}}
 
     def check(self, full: bool = False) -> None:
         """Make sure that the stored object is there: by its size, or in full by its checksum.

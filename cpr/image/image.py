@@ -12,9 +12,13 @@ from cpr import io
 from cpr.image.layout import usual_axes
 from cpr.image.Metadata import Metadata
 from cpr.image.tiff import Tiff
+from cpr.pictures import PictureMaker
+from cpr.previews import Preview
 from cpr.Resource import Resource
 
 __all__ = ["Image"]
+
+_WINDOW = 4096
 
 
 class Image(Resource):
@@ -74,6 +78,16 @@ class Image(Resource):
         """Replace the resolution: (x, y) in pixels per `metadata["unit"]`. Raises as `set_metadata`."""
         self._set_format(resolution=resolution)
 
+    def _sampled(self) -> Preview | None:
+        """A picture of some planes, spread over the image."""
+        shape, dtype, metadata = self._layout()
+        axes = metadata.axes or usual_axes(shape, dtype)
+        maker = PictureMaker(shape, dtype, axes, 3 if axes.endswith(("YXS", "YXC")) else 2)
+        window = tuple(_middle(extent) for extent in shape[len(maker.leading) :][:2])
+        for position in maker.wanted():
+            maker.take(self.get_data(region=(*position, *window)), position)
+        return maker.finish()
+
     def get_dask(self) -> Any:
         """The image as a dask array, one chunk per plane; each is read when it is computed.
 
@@ -87,3 +101,9 @@ class Image(Resource):
         shape, dtype, metadata = self._layout()
         axes = metadata.axes or usual_axes(shape, dtype)
         return lazy_planes(self, identity, shape, dtype, 3 if axes.endswith(("YXS", "YXC")) else 2)
+
+
+def _middle(extent: int) -> slice:
+    """All of an axis, or the middle of one that is longer than a preview is worth."""
+    start = max(0, (extent - _WINDOW) // 2)
+    return slice(start, min(extent, start + _WINDOW))

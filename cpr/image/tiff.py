@@ -15,9 +15,11 @@ from cpr.format import ReadableFile, Region, WritableFile
 from cpr.image import pixels
 from cpr.image.describe import first_page
 from cpr.image.foreign import metadata_of
-from cpr.image.layout import Layout
+from cpr.image.layout import Layout, usual_axes
 from cpr.image.Metadata import Metadata
 from cpr.image.writing import Compression, write_pages
+from cpr.pictures import PictureMaker
+from cpr.previews import Picture
 
 __all__ = ["Tiff"]
 
@@ -47,6 +49,7 @@ class Tiff:
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".ome.tif", ".ome.tiff")
+    preview_class: ClassVar[type[Picture]] = Picture
 
     compression: Literal["zlib", "zstd", "lzw"] | None = "zlib"
     level: int | None = None
@@ -90,6 +93,11 @@ class Tiff:
         """The array as a stream of pages."""
         shape, dtype = tuple(data.shape), np.dtype(data.dtype).newbyteorder("=")
         return Planes.of(data, _layout(self, shape, dtype).plane_ndim)
+
+    def preview_maker(self, stream: Any) -> PictureMaker:
+        """What is shown the planes and makes a picture of them."""
+        axes = Metadata.of(self.metadata, None).axes or usual_axes(stream.shape, stream.dtype)
+        return PictureMaker(stream.shape, stream.dtype, axes, len(stream.plane_shape))
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write the array page by page; no more than one encoded page is held."""

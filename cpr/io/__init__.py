@@ -5,6 +5,7 @@
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     stat(url)      size and version of an object (lookup: None where there is none)
+    beside(url, ending)  where something that belongs to an object lies
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
     remove_orphans(url)  deletes what killed processes have left; find_orphans(url) lists it
@@ -15,7 +16,7 @@ the requests. Where storage options come from is `cpr.io.location`'s business al
 
 from __future__ import annotations
 
-from cpr.io.blocks import verified
+from cpr.io.blocks import SMALL_BYTES, beside, verified
 from cpr.io.location import join, normalise, split
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, reading
@@ -23,10 +24,12 @@ from cpr.io.store import Stat, find, lookup, remove, stat
 from cpr.io.writing import Stored, writing
 
 __all__ = [
+    "SMALL_BYTES",
     "Orphan",
     "SeekableFile",
     "Stat",
     "Stored",
+    "beside",
     "find",
     "find_orphans",
     "join",

@@ -21,7 +21,7 @@ from cpr.io.location import join, split
 from cpr.io.reading import SeekableFile, fetch_block
 from cpr.io.store import Store, open_store
 
-__all__ = ["BLOCK_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
+__all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "beside", "blocks_url", "verified"]
 
 BLOCK_BYTES = 256 << 10
 SMALL_BYTES = 1 << 20
@@ -30,10 +30,19 @@ _SPAN = 32  # blocks fetched in one request
 _KEEP = 64  # blocks in memory
 
 
-def blocks_url(url: str) -> str:
-    """Where the digests of an object's blocks are; hidden from the patterns that find results."""
+def beside(url: str, ending: str) -> str:
+    """Where something that belongs to an object lies; hidden from the patterns that find results.
+
+    >>> beside("s3://bucket/results/cell.tif", ".blocks")
+    's3://bucket/results/.cpr/cell.tif.blocks'
+    """
     location, name = split(url)
-    return join(join(location, ".cpr"), f"{name}.blocks")
+    return join(join(location, ".cpr"), f"{name}{ending}")
+
+
+def blocks_url(url: str) -> str:
+    """Where the digests of an object's blocks are."""
+    return beside(url, ".blocks")
 
 
 class BlockDigests:

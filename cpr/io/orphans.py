@@ -5,7 +5,8 @@ what it leaves is ever visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
-    digests of blocks, `.cpr/<name>.blocks`, beside which the object never came or was deleted
+    digests of blocks and previews, `.cpr/<name>.blocks` and others, beside which the object never came or
+    was deleted
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cpr.io.store import Entry, Store, open_store, remove
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
 _TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
+_BESIDE = (".blocks", ".preview.png", ".preview.json")
 _A_DAY = timedelta(days=1)
 
 
@@ -97,30 +99,32 @@ def _uploads(store: Store, path: str) -> Iterator[Orphan]:
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
-    """Temporary files, and digests without an object."""
+    """Temporary files, and what lies beside an object that is not there."""
     objects: set[str] = set()
-    digests: dict[str, Entry] = {}
+    beside: dict[str, list[Entry]] = {}
     for entry in store.walk(path):
         folder, name = split(entry.url)
         if _TEMPORARY.fullmatch(name):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
-        elif (beside := _object_of(folder, name)) is not None:
+        elif (url := _object_of(folder, name)) is not None:
             if entry.touched <= before:
-                digests[beside] = entry
+                beside.setdefault(url, []).append(entry)
         else:
             objects.add(entry.url)
-    for url, entry in digests.items():
+    for url, entries in beside.items():
         # Asked again, for the object may have come while the listing went on.
         if url not in objects and not _is_there(url):
-            yield Orphan(entry.url, entry.touched, entry.nbytes)
+            for entry in entries:
+                yield Orphan(entry.url, entry.touched, entry.nbytes)
 
 
 def _object_of(folder: str, name: str) -> str | None:
-    """The object that digests belong to (see `blocks_url`); None if these are no digests."""
+    """The object that something lies beside (see `cpr.io.beside`); None if this is an object itself."""
     place = re.fullmatch(r"(.*)[/\\]\.cpr", folder, re.DOTALL)
-    if place is None or not name.endswith(".blocks"):
+    ending = next((one for one in _BESIDE if name.endswith(one)), None)
+    if place is None or ending is None:
         return None
-    return join(place[1], name.removesuffix(".blocks"))
+    return join(place[1], name.removesuffix(ending))
 
 
 def _is_there(url: str) -> bool:

@@ -17,6 +17,8 @@ import numpy as np
 from cpr.arrays import Planes, hash_array
 from cpr.errors import CprError, DecodeError, EncodeError
 from cpr.format import ReadableFile, Region, WritableFile
+from cpr.pictures import PictureMaker
+from cpr.previews import Picture
 from cpr.regions import Selection
 
 __all__ = ["NPY"]
@@ -35,6 +37,7 @@ class NPY:
     """Arrays as NPY files: any shape, 0-d included; any dtype without Python objects."""
 
     extensions: ClassVar[tuple[str, ...]] = (".npy",)
+    preview_class: ClassVar[type[Picture]] = Picture
 
     def fingerprint(self, data: np.ndarray[Any, Any]) -> str:
         """The content hash of the array (see `cpr.arrays`)."""
@@ -43,6 +46,10 @@ class NPY:
     def stream(self, data: Any) -> Planes:
         """The array as a stream of planes."""
         return Planes.of(data)
+
+    def preview_maker(self, stream: Planes) -> PictureMaker:
+        """What is shown the planes and makes a picture of them."""
+        return PictureMaker(stream.shape, stream.dtype)
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write header and elements, plane by plane."""
