@@ -23,9 +23,35 @@ def watch(format: Any, stream: Stream[Any]) -> PreviewMaker | None:
     """Have a preview made of what passes in a stream; None for a format that has none."""
     if not isinstance(format, Previews):
         return None
-    maker = format.preview_maker(stream)
+    maker = _Harmless(format.preview_maker(stream))
     stream.watcher = maker.take
     return maker
+
+
+class _Harmless:
+    """A preview maker whose mistakes cost no result: it gives up, and the log says why."""
+
+    def __init__(self, maker: PreviewMaker) -> None:
+        self._maker: PreviewMaker | None = maker
+
+    def take(self, piece: Any) -> None:
+        if self._maker is not None:
+            try:
+                self._maker.take(piece)
+            except Exception:
+                self._give_up()
+
+    def finish(self) -> Any:
+        if self._maker is not None:
+            try:
+                return self._maker.finish()
+            except Exception:
+                self._give_up()
+        return None
+
+    def _give_up(self) -> None:
+        self._maker = None
+        log.warning("no preview could be made of a result, which is stored all the same", exc_info=True)
 
 
 def look_at(format: Any, data: Any) -> Preview | None:

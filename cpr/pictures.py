@@ -83,6 +83,8 @@ class PictureMaker:
 
     def take(self, plane: Array, position: tuple[int, ...] | None = None) -> None:
         """Look at the next plane, or at the one at a position of the leading axes."""
+        if self._dtype.kind not in "biufc":
+            return
         if position is None:
             position = tuple(
                 int(i) for i in np.unravel_index(self._next, self._shape[: len(self._leading)] or (1,))
@@ -105,7 +107,7 @@ class PictureMaker:
 
     def finish(self) -> Picture | None:
         """The picture; None of an array without elements, or of elements that no picture can show."""
-        if not self._channels or self._dtype.kind not in "biufc":
+        if not self._channels:
             return None
         planes = [plane for _, plane in sorted(self._channels.items())]
         if len(self._shape) < 2:

@@ -168,6 +168,13 @@ def test_a_result_is_stored_though_its_preview_cannot_be(tmp_path, caplog):
     assert (target.get_data() == noise(1000, 1000)).all()
 
 
+def test_a_mistake_in_making_a_preview_costs_no_result(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(PictureMaker, "take", lambda *_: 1 / 0)
+    target = stored(cpr.NumpyTarget, f"{tmp_path}/a.npy", noise(1000, 1000))
+    assert "no preview could be made" in caplog.text
+    assert (target.get_data() == noise(1000, 1000)).all()
+
+
 def test_a_notebook_shows_picture_and_facts_and_no_markup_of_strangers():
     frame = pd.DataFrame({"<b>": ["<script>alert(1)</script>"]})
     shown = stored(cpr.CSVTarget, "memory://previews/markup.csv", frame)._repr_html_()
