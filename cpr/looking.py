@@ -38,20 +38,20 @@ class _Harmless:
         if self._maker is not None:
             try:
                 self._maker.take(piece)
-            except Exception:
-                self._give_up()
+            except Exception as error:
+                self._give_up(error)
 
     def finish(self) -> Any:
         if self._maker is not None:
             try:
                 return self._maker.finish()
-            except Exception:
-                self._give_up()
+            except Exception as error:
+                self._give_up(error)
         return None
 
-    def _give_up(self) -> None:
+    def _give_up(self, error: Exception) -> None:
         self._maker = None
-        log.warning("no preview could be made of a result, which is stored all the same", exc_info=True)
+        log.warning("no preview could be made of a result, which is stored all the same", exc_info=error)
 
 
 def look_at(format: Any, data: Any) -> Preview | None:
