@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cpr import io
+from cpr.errors import CprError
 from cpr.reporting.gathering import Result
 
 __all__ = ["Box", "Drawing", "draw"]
@@ -55,10 +56,8 @@ class Drawing:
         rows = max(box.row for box in self.boxes) + 1
         width = columns * (_WIDTH + _GAP_X) - _GAP_X + 4
         height = rows * (_HEIGHT + _GAP_Y) - _GAP_Y + 4
-        parts = [
-            f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="group" '
-            'aria-label="From sources to results">'
-        ]
+        size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+        parts = [f'<svg {size} role="group" aria-label="From sources to results">']
         for start, end, count in self.lines:
             x1, y1 = self._corner(start)
             x2, y2 = self._corner(end)
@@ -123,7 +122,7 @@ def _folder(url: str) -> str:
     name = _KEYED.sub(r"\1", url)
     try:
         return io.split(name)[0]
-    except Exception:  # noqa: BLE001
+    except CprError:
         return name
 
 

@@ -24,6 +24,10 @@ from cpr.reporting.graph import draw
 __all__ = ["render", "size_text"]
 
 
+_DIALOG = """<dialog id="opened" aria-labelledby="opened-name"><form method="dialog">
+<button class="close" aria-label="Close">&times;</button></form><div id="opened-content"></div></dialog>"""
+
+
 def render(results: Sequence[Result], title: str = "Results") -> str:
     """The page for some results, in their order.
 
@@ -38,10 +42,11 @@ def render(results: Sequence[Result], title: str = "Results") -> str:
     places = {result.url: at for at, result in enumerate(results)}
     drawing = draw(results)
     cards = "".join(_card(at, result, places) for at, result in enumerate(results))
-    graph = (
-        f'<section aria-label="Origin"><h2>From sources to results</h2><div class="graph">{drawing.to_svg()}'
-    )
-    graph += "</div></section>" if drawing.lines else ""
+    graph = ""
+    if drawing.lines:
+        graph = (
+            f'<section><h2>From sources to results</h2><div class="graph">{drawing.to_svg()}</div></section>'
+        )
     return "\n".join(
         [
             "<!doctype html>",
@@ -51,12 +56,11 @@ def render(results: Sequence[Result], title: str = "Results") -> str:
             f"<title>{_text(title)}</title>",
             f"<style>{style}</style></head><body>",
             f"<header><h1>{_text(title)}</h1><p>{_summary(results)}</p></header>",
-            graph if drawing.lines else "",
+            graph,
             _controls(results),
             f'<ul class="gallery" id="gallery">{cards}</ul>',
             '<p id="nothing" hidden>Nothing matches.</p>',
-            '<dialog id="opened" aria-labelledby="opened-name"><form method="dialog">'
-            '<button class="close" aria-label="Close">×</button></form><div id="opened-content"></div></dialog>',
+            _DIALOG,
             f"<footer>Written by cpr {_text(__version__)}.</footer>",
             f"<script>{script}</script>",
             "</body></html>",
@@ -144,7 +148,7 @@ def _details(result: Result, places: dict[str, int]) -> str:
     facts = {
         name: size_text(value) if name == "bytes" else value
         for name, value in result.facts.items()
-        if name not in {"name"}
+        if name != "name"
     }
     made = result.made
     if made is not None:
