@@ -11,10 +11,10 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 import pytest
-from cpr.provenance import Input, Made
 
 import cpr
 from cpr import io
+from cpr.provenance import Input, Made
 from cpr.reporting import Result, gather, render
 from cpr.reporting.graph import draw
 from cpr.reporting.page import size_text

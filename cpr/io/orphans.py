@@ -5,8 +5,8 @@ what it leaves is ever visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
-    digests of blocks and previews, `.cpr/<name>.blocks` and others, beside which the object never came or
-    was deleted
+    what is kept beside an object in `.cpr/` (see `cpr.io.beside`): digests of its blocks, its preview, its
+    provenance, where the object never came or was deleted
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cpr.io.store import Entry, Store, open_store, remove
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
 _TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
-_BESIDE = (".blocks", ".preview.png", ".preview.json")
+_BESIDE = re.compile(r"(.+?)\.(?:blocks|preview\.(?:png|json)|[0-9a-f]{16}\.made\.json)", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -99,32 +99,29 @@ def _uploads(store: Store, path: str) -> Iterator[Orphan]:
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
-    """Temporary files, and what lies beside an object that is not there."""
+    """Temporary files, and what is kept beside an object without the object."""
     objects: set[str] = set()
-    beside: dict[str, list[Entry]] = {}
+    beside: list[tuple[str, Entry]] = []
     for entry in store.walk(path):
         folder, name = split(entry.url)
         if _TEMPORARY.fullmatch(name):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
         elif (url := _object_of(folder, name)) is not None:
             if entry.touched <= before:
-                beside.setdefault(url, []).append(entry)
+                beside.append((url, entry))
         else:
             objects.add(entry.url)
-    for url, entries in beside.items():
+    for url, entry in beside:
         # Asked again, for the object may have come while the listing went on.
         if url not in objects and not _is_there(url):
-            for entry in entries:
-                yield Orphan(entry.url, entry.touched, entry.nbytes)
+            yield Orphan(entry.url, entry.touched, entry.nbytes)
 
 
 def _object_of(folder: str, name: str) -> str | None:
-    """The object that something lies beside (see `cpr.io.beside`); None if this is an object itself."""
+    """The object that a file is kept beside (see `blocks_url`, `made_url`); None if it is no such file."""
     place = re.fullmatch(r"(.*)[/\\]\.cpr", folder, re.DOTALL)
-    ending = next((one for one in _BESIDE if name.endswith(one)), None)
-    if place is None or ending is None:
-        return None
-    return join(place[1], name.removesuffix(ending))
+    kept = _BESIDE.fullmatch(name)
+    return None if place is None or kept is None else join(place[1], kept[1])
 
 
 def _is_there(url: str) -> bool:

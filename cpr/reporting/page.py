@@ -168,10 +168,8 @@ def _details(result: Result, places: dict[str, int]) -> str:
             for name, one in made.inputs.items()
         )
         inputs = f"<h3>Made from</h3><table>{rows}</table>"
-    return (
-        f'<h2 id="opened-name">{_text(result.name)}</h2>{problem}<div class="preview">{_preview(result)}</div>'
-        f"<table>{lines}</table>{inputs}"
-    )
+    head = f'<h2 id="opened-name">{_text(result.name)}</h2>{problem}'
+    return f'{head}<div class="preview">{_preview(result)}</div><table>{lines}</table>{inputs}'
 
 
 def _input(one: Input, places: dict[str, int]) -> str:
