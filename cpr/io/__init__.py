@@ -2,6 +2,7 @@
 
     writing(url)   the one way in: a forward-only file; what was written appears whole or not at all
     reading(url)   the one way out: a seekable file whose bytes are hashed and counted as they arrive
+    read_through(url, algorithm, nbytes)  its checksum and size, nothing kept
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     stat(url)      size and version of an object (lookup: None where there is none)
@@ -18,7 +19,7 @@ from __future__ import annotations
 from cpr.io.blocks import verified
 from cpr.io.location import join, normalise, split
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
-from cpr.io.reading import SeekableFile, ranged, reading
+from cpr.io.reading import SeekableFile, ranged, read_through, reading
 from cpr.io.store import Stat, find, lookup, remove, stat
 from cpr.io.writing import Stored, writing
 
@@ -33,6 +34,7 @@ __all__ = [
     "lookup",
     "normalise",
     "ranged",
+    "read_through",
     "reading",
     "remove",
     "remove_orphans",

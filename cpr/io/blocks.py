@@ -120,6 +120,11 @@ class VerifiedFile(SeekableFile):
             self._take_page(index, page)
         return self._pages[index][offset * self._width : (offset + 1) * self._width]
 
+    def check_digests(self) -> None:
+        """Fetch all digests, not only those of the blocks that are read. Raises CorruptDataError."""
+        for block in range(0, self._count, _PAGE):
+            self._expected(block)
+
     def _expect(self, url: str, expected: str, actual: str) -> None:
         if expected != actual:
             raise CorruptDataError(
