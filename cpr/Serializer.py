@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from prefect.context import TaskRunContext
 from prefect.exceptions import MissingContextError
@@ -19,6 +19,7 @@ from pydantic import Field
 
 from cpr.containers import pack
 from cpr.errors import CprError, RecordError, TransferError
+from cpr.records import parsed
 from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
 from cpr.Target import Target
@@ -75,7 +76,7 @@ class CprSerializer(Serializer):
             ResourceNotFoundError, CorruptDataError: a target's object is gone or another one.
         """
         try:
-            value, resources = unpack(_parsed(blob), _scope())
+            value, resources = unpack(parsed(blob), _scope())
             _Visit.of(blob, self.verify).check(resources)
         except CprError as error:
             # Prefect recomputes without a word; the reason belongs in the log of the run.
@@ -122,34 +123,6 @@ def target_decoder(record: dict[str, Any]) -> Any:
     if is_record(record) and isinstance(record[RECORD_KEY], Mapping):
         return load_record(record)
     return record
-
-
-def _parsed(blob: bytes) -> Any:
-    try:
-        packed = json.loads(blob, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            "not JSON",
-            expected="a result that cpr_serializer() has written",
-            actual=f"{type(error).__name__}: {error}"[:200],
-            remedy="delete the record, so that its task runs again",
-        ) from None
-    if isinstance(packed, dict) and len(packed) == 1:
-        match packed.get(RECORD_KEY):
-            case ["value", value]:
-                return value
-            case list() | dict():
-                return packed
-    raise RecordError(
-        "not a result of cpr",
-        expected=f'{{"{RECORD_KEY}": ...}}',
-        actual=ascii(packed)[:100],
-        remedy="read it with the serializer that has written it",
-    )
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _scope() -> Mapping[str, Any]:

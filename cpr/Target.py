@@ -24,10 +24,12 @@ from cpr.provenance import Made, fit, read_whole
 from cpr.registry import RECORD_KEY
 from cpr.Resource import Resource, as_corrupt
 
-__all__ = ["Target"]
+__all__ = ["Target", "require_well_formed"]
 
 _HEX16 = re.compile(r"[0-9a-f]{16}")
 _CHECKSUM = re.compile(r"(xxh3_128:[0-9a-f]{32}|(sha256|blake3):[0-9a-f]{64})")
+_TYPE = re.compile(r"[A-Za-z_]\w{0,99}")
+_EXT = re.compile(r"(\.[A-Za-z0-9._+-]{1,63})?")
 _DAMAGED = "delete the object, so that its task runs again, or restore it"
 
 
@@ -397,29 +399,14 @@ class Target(Resource):
         return fields if self.blocks is None else {**fields, "blocks": self.blocks}
 
     def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        for field, (good, expected) in self._judged(fields).items():
-            if not good:
-                raise RecordError(
-                    "a field has a value of the wrong kind",
-                    field=field,
-                    expected=expected,
-                    actual=ascii(fields.get(field))[:100],
-                    remedy="the record was not written by cpr: delete it, so that its task runs again",
-                )
+        _require(self._judged(fields), fields)
         self._key, self.data_hash = fields["key"], fields["data_hash"]
         self.checksum, self.nbytes = fields["checksum"], fields["nbytes"]
         self.blocks = fields.get("blocks")
 
     def _judged(self, fields: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
         """Of every field of a record: whether it is acceptable, and what would be."""
-        digits = "hex digits as cpr writes them"
-        return {
-            "key": (_matches(_HEX16, fields["key"]), digits),
-            "data_hash": (_matches(_HEX16, fields["data_hash"]), digits),
-            "checksum": (_matches(_CHECKSUM, fields["checksum"]), digits),
-            "nbytes": (is_size(fields["nbytes"]), "a size in bytes"),
-            "blocks": (fields.get("blocks") is None or _matches(_CHECKSUM, fields["blocks"]), digits),
-        }
+        return _judged(fields)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.data_hash is None:
@@ -429,8 +416,44 @@ class Target(Resource):
 
 
 def _read_back(url: str, stored: Stored) -> tuple[str, int]:
-    with io.reading(url, stored.checksum.partition(":")[0]) as file:
-        return file.finish()
+    return io.read_through(url, stored.checksum.partition(":")[0], stored.nbytes)
+
+
+def require_well_formed(fields: Mapping[str, Any]) -> None:
+    """Raise RecordError unless type, place and digests of a record are acceptable, whatever its class.
+
+    What else the record says is its class's to judge; this needs no class, and imports none.
+    """
+    require_safe(fields.get("location"), fields.get("name"))
+    judged = {
+        "type": (_matches(_TYPE, fields.get("type")), "the name of a class"),
+        "ext": (_matches(_EXT, fields.get("ext")), "a file name's extension"),
+    }
+    missing = dict.fromkeys(("key", "data_hash", "checksum", "nbytes")) if "key" in fields else {}
+    _require(judged | (_judged({**missing, **fields}) if missing else {}), fields)
+
+
+def _judged(fields: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
+    digits = "hex digits as cpr writes them"
+    return {
+        "key": (_matches(_HEX16, fields["key"]), digits),
+        "data_hash": (_matches(_HEX16, fields["data_hash"]), digits),
+        "checksum": (_matches(_CHECKSUM, fields["checksum"]), digits),
+        "nbytes": (is_size(fields["nbytes"]), "a size in bytes"),
+        "blocks": (fields.get("blocks") is None or _matches(_CHECKSUM, fields["blocks"]), digits),
+    }
+
+
+def _require(judged: Mapping[str, tuple[bool, str]], fields: Mapping[str, Any]) -> None:
+    for field, (good, expected) in judged.items():
+        if not good:
+            raise RecordError(
+                "a field has a value of the wrong kind",
+                field=field,
+                expected=expected,
+                actual=ascii(fields.get(field))[:100],
+                remedy="the record was not written by cpr: delete it, so that its task runs again",
+            )
 
 
 def is_size(value: object) -> bool:

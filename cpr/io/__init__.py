@@ -2,10 +2,11 @@
 
     writing(url)   the one way in: a forward-only file; what was written appears whole or not at all
     reading(url)   the one way out: a seekable file whose bytes are hashed and counted as they arrive
+    read_through(url, algorithm, nbytes)  its checksum and size, nothing kept
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     stat(url)      size and version of an object (lookup: None where there is none)
-    beside(url, ending)  where something that belongs to an object lies
+    beside(url, ending)  where something that belongs to an object is kept; object_of(url) is the way back
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
     remove_orphans(url)  deletes what killed processes have left; find_orphans(url) lists it
@@ -16,10 +17,11 @@ the requests. Where storage options come from is `cpr.io.location`'s business al
 
 from __future__ import annotations
 
-from cpr.io.blocks import SMALL_BYTES, beside, verified
+from cpr.io.beside import beside, object_of
+from cpr.io.blocks import SMALL_BYTES, verified
 from cpr.io.location import join, normalise, split
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
-from cpr.io.reading import SeekableFile, ranged, reading
+from cpr.io.reading import SeekableFile, ranged, read_through, reading
 from cpr.io.store import Stat, find, lookup, remove, stat
 from cpr.io.writing import Stored, writing
 
@@ -35,7 +37,9 @@ __all__ = [
     "join",
     "lookup",
     "normalise",
+    "object_of",
     "ranged",
+    "read_through",
     "reading",
     "remove",
     "remove_orphans",

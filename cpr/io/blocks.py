@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cpr.errors import CorruptDataError, ResourceNotFoundError
+from cpr.io.beside import beside
 from cpr.io.failures import translated
 from cpr.io.hashing import digest_bytes, digest_of, new_digest
-from cpr.io.location import join, split
 from cpr.io.reading import SeekableFile, fetch_block
 from cpr.io.store import Store, open_store
 
-__all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "beside", "blocks_url", "verified"]
+__all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
 
 BLOCK_BYTES = 256 << 10
 SMALL_BYTES = 1 << 20
@@ -30,18 +30,8 @@ _SPAN = 32  # blocks fetched in one request
 _KEEP = 64  # blocks in memory
 
 
-def beside(url: str, ending: str) -> str:
-    """Where something that belongs to an object lies; hidden from the patterns that find results.
-
-    >>> beside("s3://bucket/results/cell.tif", ".blocks")
-    's3://bucket/results/.cpr/cell.tif.blocks'
-    """
-    location, name = split(url)
-    return join(join(location, ".cpr"), f"{name}{ending}")
-
-
 def blocks_url(url: str) -> str:
-    """Where the digests of an object's blocks are."""
+    """Where the digests of an object's blocks are kept."""
     return beside(url, ".blocks")
 
 
@@ -128,6 +118,11 @@ class VerifiedFile(SeekableFile):
                 page = bytes(fetch_block(self._digest_store, self._digest_path, start, stop))
             self._take_page(index, page)
         return self._pages[index][offset * self._width : (offset + 1) * self._width]
+
+    def check_digests(self) -> None:
+        """Fetch all digests, not only those of the blocks that are read. Raises CorruptDataError."""
+        for block in range(0, self._count, _PAGE):
+            self._expected(block)
 
     def _expect(self, url: str, expected: str, actual: str) -> None:
         if expected != actual:

@@ -84,7 +84,7 @@ class FastBucket:
 
         def ask() -> Stat:
             head = obstore.head(self._store, key)
-            return Stat(int(head["size"]), version_of({"ETag": head["e_tag"]}))
+            return Stat(int(head["size"]), version_of({"ETag": head["e_tag"]}), head["last_modified"])
 
         return self._ask(ask)
 

@@ -39,7 +39,7 @@ class GenericStore:
             return None
         if info.get("type") != "file":
             return None
-        return Stat(int(info["size"]), version_of(info))
+        return Stat(int(info["size"]), version_of(info), touched(info))
 
     def require_container(self, path: str) -> None:
         """There is no common way to ask; a write to a missing bucket fails by itself."""
@@ -58,7 +58,9 @@ class GenericStore:
     def find(self, pattern: str) -> dict[str, Stat]:
         found: dict[str, dict[str, Any]] = self._fs.glob(pattern, detail=True)
         return {
-            normalise(self._fs.unstrip_protocol(path)): Stat(int(info["size"] or 0), version_of(info))
+            normalise(self._fs.unstrip_protocol(path)): Stat(
+                int(info["size"] or 0), version_of(info), touched(info)
+            )
             for path, info in found.items()
             if info["type"] == "file"
         }

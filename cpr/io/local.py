@@ -70,7 +70,8 @@ def _stat(path: str) -> Stat | None:
         return None
     if not stat.S_ISREG(result.st_mode):
         return None
-    return Stat(result.st_size, {"size": result.st_size, "mtime_ns": result.st_mtime_ns})
+    version = {"size": result.st_size, "mtime_ns": result.st_mtime_ns}
+    return Stat(result.st_size, version, datetime.fromtimestamp(result.st_mtime, UTC))
 
 
 class LocalUpload:

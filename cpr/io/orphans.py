@@ -5,7 +5,7 @@ what it leaves is ever visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
-    what is kept beside an object in `.cpr/` (see `cpr.io.beside`): digests of its blocks, its preview, its
+    what is kept beside an object in `.cpr` (see `cpr.io.beside`): digests of its blocks, its preview, its
     provenance, where the object never came or was deleted
 """
 
@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cpr.errors import ResourceNotFoundError
+from cpr.io.beside import object_of
 from cpr.io.failures import translated
-from cpr.io.location import join, normalise, split
+from cpr.io.location import normalise, split
 from cpr.io.store import Entry, Store, open_store, remove
 
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
 _TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
-_BESIDE = re.compile(r"(.+?)\.(?:blocks|preview\.(?:png|json)|[0-9a-f]{16}\.made\.json)", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -103,10 +103,9 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
     objects: set[str] = set()
     beside: list[tuple[str, Entry]] = []
     for entry in store.walk(path):
-        folder, name = split(entry.url)
-        if _TEMPORARY.fullmatch(name):
+        if _TEMPORARY.fullmatch(split(entry.url)[1]):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
-        elif (url := _object_of(folder, name)) is not None:
+        elif (url := object_of(entry.url)) is not None:
             if entry.touched <= before:
                 beside.append((url, entry))
         else:
@@ -115,13 +114,6 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
         # Asked again, for the object may have come while the listing went on.
         if url not in objects and not _is_there(url):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
-
-
-def _object_of(folder: str, name: str) -> str | None:
-    """The object that a file is kept beside (see `blocks_url`, `made_url`); None if it is no such file."""
-    place = re.fullmatch(r"(.*)[/\\]\.cpr", folder, re.DOTALL)
-    kept = _BESIDE.fullmatch(name)
-    return None if place is None or kept is None else join(place[1], kept[1])
 
 
 def _is_there(url: str) -> bool:

@@ -12,11 +12,11 @@ from typing import Any
 
 from cpr.errors import CprError
 from cpr.io.failures import translated
-from cpr.io.hashing import default_algorithm, new_digest
+from cpr.io.hashing import default_algorithm, digest_of, new_digest
 from cpr.io.local import LocalStore
 from cpr.io.store import Store, existing, open_store
 
-__all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "reading"]
+__all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "read_through", "reading"]
 
 _BLOCK_BYTES = 8 << 20
 _BLOCKS_AHEAD = 4
@@ -239,6 +239,22 @@ def reading(url: str, algorithm: str | None = None) -> Iterator[ArrivingFile]:
         yield file
     finally:
         file.close()
+
+
+def read_through(url: str, algorithm: str, nbytes: int) -> tuple[str, int]:
+    """Checksum (`algorithm:hexdigest`) and size of an object that should have `nbytes`.
+
+    A small one takes a single request. Raises as `reading`.
+    """
+    if 0 < nbytes <= _BLOCK_BYTES:
+        store, path = open_store(url)
+        # One byte more than there should be: a longer object shows itself.
+        with translated(url, "read"):
+            block = store.fetch(path, 0, nbytes + 1)
+        if len(block) == nbytes:
+            return f"{algorithm}:{digest_of(block, algorithm).hex()}", nbytes
+    with reading(url, algorithm) as file:
+        return file.finish()
 
 
 @contextmanager

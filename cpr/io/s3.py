@@ -66,7 +66,7 @@ class S3Store:
             head = self._call("head_object", Bucket=bucket, Key=key)
         except FileNotFoundError:
             return None
-        return Stat(int(head["ContentLength"]), version_of(head))
+        return Stat(int(head["ContentLength"]), version_of(head), head["LastModified"])
 
     def require_container(self, path: str) -> None:
         # A HEAD cannot tell a missing bucket from a missing object; a listing names it.
@@ -118,7 +118,9 @@ class S3Store:
         # Not the filesystem's glob: it leaves out what it could not list, and says nothing.
         matches = re.compile(glob_translate(key)).match
         return {
-            normalise(f"s3://{bucket}/{item['Key']}"): Stat(int(item["Size"]), version_of(item))
+            normalise(f"s3://{bucket}/{item['Key']}"): Stat(
+                int(item["Size"]), version_of(item), item["LastModified"]
+            )
             for item in self._candidates(bucket, "", key.split("/"))
             if matches(item["Key"]) and not item["Key"].endswith("/")
         }

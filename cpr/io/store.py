@@ -32,6 +32,9 @@ __all__ = [
 ]
 
 
+_UNKNOWN = datetime.fromtimestamp(0, UTC)
+
+
 @dataclass(frozen=True)
 class Stat:
     """What a store tells of an object without reading it.
@@ -39,10 +42,12 @@ class Stat:
     Attributes:
         nbytes: its size.
         version: changes whenever the object does: ETag, generation, or size and modification time.
+        touched: when it was last written to, by the store's clock.
     """
 
     nbytes: int
     version: Mapping[str, str | int] = field(default_factory=dict)
+    touched: datetime = _UNKNOWN
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ def draw(results: Sequence[Result]) -> Drawing:
                 lines[start, end] += 1
     columns = _columns(list(members), list(lines))
     filled: Counter[int] = Counter()
-    boxes, places = [], {}
+    boxes: list[Box] = []
+    places: dict[tuple[str, bool], int] = {}
     for name in sorted(members, key=lambda one: (columns[one], not one[1], one[0])):
         column = columns[name]
         places[name] = len(boxes)

@@ -13,11 +13,11 @@ const orders = {
 };
 
 function filter() {
-  const words = controls.find.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const wanted = controls.find.value.toLowerCase().trim();
   let shown = 0;
   for (const card of cards) {
     const data = card.dataset;
-    const fits = words.every((word) => data.find.includes(word))
+    const fits = data.find.includes(wanted)
       && ["task", "kind", "state"].every((name) => !controls[name].value || data[name] === controls[name].value);
     card.hidden = !fits;
     shown += fits;

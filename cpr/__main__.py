@@ -1,0 +1,8 @@
+"""`python -m cpr` is `cpr`."""
+
+from __future__ import annotations
+
+from cpr.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""The `cpr` command: looks at results, checks them and cleans up, from their URL alone.
+
+Each command is a module, and only words: what it does stands in a module below, which returns typed results
+and knows neither typer nor rich. Exit codes, the same for all commands:
+
+    0   done, and all is well
+    1   done, and something is wrong: damage, a check that failed, results that could not be copied
+    2   the command line is wrong
+    3   not done: the store could not be asked, or there is nothing at the URL
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line and end the process with one of the exit codes above."""
+    from cpr.cli.app import run
+
+    try:
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `cpr ls | head`: who reads has seen enough. Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,186 @@
+"""What commands print: tables and sentences for people, JSON for programs, progress on stderr."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cpr.errors import CprError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "Json",
+    "as_json",
+    "counted",
+    "ended",
+    "print_error",
+    "print_json",
+    "print_table",
+    "progress",
+    "say",
+    "size",
+    "time_of",
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
+
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+
+
+def console(stderr: bool = False) -> Console:
+    """Rich's console; lines are never wrapped where nobody looks."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(
+        stderr=stderr, width=None if stream.isatty() else 1_000_000, highlight=False, soft_wrap=True
+    )
+
+
+def say(*lines: str) -> None:
+    """Print sentences."""
+    for line in lines:
+        print(line)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object."""
+    print(json.dumps(as_json(value), indent=2, allow_nan=False))
+
+
+def as_json(value: Any) -> Any:
+    """Typed results as JSON values: dataclasses by their fields, errors by what they say, times in ISO."""
+    if isinstance(value, CprError):
+        return {
+            "error": type(value).__name__,
+            "problem": value.problem,
+            **{
+                name: as_json(getattr(value, name))
+                for name in ("url", "field", "expected", "actual", "remedy")
+                if getattr(value, name) is not None
+            },
+        }
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: as_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="seconds")
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(as_json(item) for item in value)
+    if isinstance(value, (list, tuple)):
+        return [as_json(item) for item in value]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    return str(value)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> None:
+    """Print a table, without columns that have nothing in them.
+
+    Args:
+        columns: their heads.
+        rows: of texts.
+        right: heads of columns that are aligned to the right: numbers.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    numbers = set(right)
+    lines = [tuple(row) for row in rows]
+    shown = [index for index in range(len(columns)) if any(line[index] for line in lines)]
+    for column in (columns[index] for index in shown):
+        # A URL that is cut is of no use: it may fold, nothing else does.
+        table.add_column(
+            column,
+            justify="right" if column in numbers else "left",
+            overflow="fold",
+            no_wrap=column != "URL",
+        )
+    for line in lines:
+        # Texts, not markup: names of files may have brackets.
+        table.add_row(*(Text(line[index]) for index in shown))
+    console().print(table)
+
+
+def print_error(error: CprError) -> None:
+    """Say what went wrong, and what can be done, on stderr."""
+    lines = [f"cpr: {': '.join(filter(None, (error.url, error.field)))}: {error.problem}"]
+    if error.expected is not None:
+        lines.append(f"  expected  {error.expected}")
+    if error.actual is not None:
+        lines.append(f"  found     {error.actual}")
+    if error.remedy is not None:
+        lines.append(f"  remedy    {error.remedy}")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def ended(wrong: bool) -> None:
+    """End the command, with exit code 1 if something is wrong."""
+    raise typer.Exit(1 if wrong else 0)
+
+
+@contextlib.contextmanager
+def progress(doing: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr, where that is a terminal: gives `advance(count=1, nbytes=0)`."""
+    if not sys.stderr.isatty():
+        yield lambda *_, **__: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[amount]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=total, amount="")
+        done = 0
+
+        def advance(count: int = 1, nbytes: int = 0) -> None:
+            nonlocal done
+            done += nbytes
+            bar.update(task, advance=count, amount=size(done) if done else "")
+
+        yield advance
+
+
+def size(nbytes: int | None) -> str:
+    """A size in bytes for people: three digits and a unit.
+
+    >>> size(1234567), size(17)
+    ('1.23 MB', '17 B')
+    """
+    if nbytes is None:
+        return ""
+    value, unit = float(nbytes), 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value, unit = value / 1000, unit + 1
+    return f"{value:.3g} {_UNITS[unit]}" if unit else f"{nbytes} B"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "record"), counted(12000, "target")
+    ('1 record', '12,000 targets')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def time_of(when: datetime) -> str:
+    """A time for people, in their own time zone."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")

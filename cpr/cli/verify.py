@@ -1,0 +1,87 @@
+"""`cpr verify`: whether results are still what was written."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cpr.cli.output import Json, as_json, counted, ended, print_json, print_table, progress, say, size
+from cpr.verifying import Checked, Report, heal
+from cpr.verifying import verify as run
+
+__all__ = ["verify"]
+
+
+def verify(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            "--sample", metavar="PERCENT", help="Check only this share of the targets, at random: 5%."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="The same sample again.")] = None,
+    drop: Annotated[
+        bool,
+        typer.Option(
+            "--heal", help="Drop the cache entries that name damaged targets: the next run makes those again."
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read every target that records name, and compare its bytes with what was written.
+
+    Targets are read side by side and only hashed, unless the bytes differ: then the content decides. A list
+    says what is damaged, and exit code 1; exit code 3 says that some targets could not be read at all.
+    """
+    share = None if sample is None else _share(sample)
+    with progress("verifying") as advance:
+        report = run(url, share, seed, lambda one: advance(nbytes=one.nbytes))
+    dropped = heal(url, report) if drop else []
+    if json:
+        print_json({**as_json(report), "dropped": dropped})
+    else:
+        _print(report, url, share, dropped, drop)
+    if not report.damage and (report.unchecked or not report.checked):
+        raise typer.Exit(3)
+    ended(bool(report.damage))
+
+
+def _share(text: str) -> float:
+    try:
+        percent = float(text.removesuffix("%"))
+    except ValueError:
+        percent = -1.0
+    if not 0 < percent <= 100:
+        raise typer.BadParameter("a share in percent is expected, such as 5%", param_hint="--sample")
+    return percent / 100
+
+
+def _print(report: Report, url: str, share: float | None, dropped: list[str], drop: bool) -> None:
+    if report.wrong:
+        print_table(
+            ("state", "problem", "URL"),
+            ((one.state, _problem(one), one.url) for one in report.wrong),
+        )
+    if not report.targets and not report.wrong:
+        say(f"No record under {url} names a target: there is nothing to compare with.")
+        say("Name the place where Prefect's result storage writes; targets alone do not tell what they were.")
+        return
+    speed = report.nbytes / report.seconds if report.seconds else 0.0
+    text = f"{counted(report.intact, 'target')} intact of {report.checked:,} read"
+    say(f"{text}, {size(report.nbytes)} in {report.seconds:.1f} s ({size(int(speed))}/s).")
+    if share is not None:
+        say(f"A sample: {report.checked:,} of {counted(report.targets, 'target')}.")
+    if report.foreign:
+        say(f"{counted(report.foreign, 'record')} of other serializers, not looked into.")
+    if report.unchecked:
+        say(f"{counted(len(report.unchecked), 'target')} could not be checked: the table says why.")
+    if report.damage and drop:
+        say(f"{counted(len(dropped), 'cache entry', 'cache entries')} dropped: run the flow again.")
+    elif report.damage:
+        say("cpr verify --heal drops their cache entries, so that the next run makes them again.")
+
+
+def _problem(one: Checked) -> str:
+    return "" if one.error is None else one.error.problem

@@ -1,0 +1,60 @@
+"""Many requests side by side, with no more of them in memory than are under way."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+__all__ = ["ByteBudget", "side_by_side"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def side_by_side(function: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
+    """What a function makes of each item, in their order, `at_once` at a time in threads.
+
+    Items are taken as results are asked for, so that neither has to fit into memory. What the function
+    raises is raised in its place; what was not begun by then never is.
+
+    >>> list(side_by_side(abs, iter([-1, 2, -3]), at_once=2))
+    [1, 2, 3]
+    """
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(at_once, thread_name_prefix="cpr-many")
+    try:
+        for item in items:
+            # Twice as many as can run: one slow item shall not idle the other threads.
+            if len(waiting) >= 2 * at_once:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class ByteBudget:
+    """A number of bytes that threads share; who wants more waits for others to give theirs back."""
+
+    def __init__(self, nbytes: int) -> None:
+        self._all = self._left = nbytes
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def holding(self, nbytes: int) -> Iterator[None]:
+        """Have so many bytes, or all there are if that is less, until the block is left."""
+        wanted = min(nbytes, self._all)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= wanted)
+            self._left -= wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += wanted
+                self._changed.notify_all()
