@@ -18,6 +18,7 @@ from cpr.format import Describes, Format, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
 from cpr.io.writing import Counted, Stored, put_blocks
+from cpr.marks import is_marked
 from cpr.Resource import Resource, as_corrupt
 
 __all__ = ["Target", "require_well_formed"]
@@ -39,7 +40,8 @@ class Target(Resource):
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
         blocks: digest that vouches for its parts (see `cpr.io.blocks`); None for a small object.
-        url: where the object is, or will be: `location/name-KEY.ext`.
+        url: where the object is, or will be: `location/name-KEY.ext`. (Where an equal object is about to
+            be deleted by `cpr gc`, `persist` chooses another key.)
     """
 
     _record_fields = ("key", "data_hash", "checksum", "nbytes", "blocks")
@@ -175,8 +177,13 @@ class Target(Resource):
             if self.data_hash is None:
                 raise self._no_data("be persisted")
             key = self.key
+            stored = None
+            if is_marked(self._url(key)):
+                # Somebody deletes what is there, maybe while we look: this content gets another name.
+                key = uuid.uuid4().hex[:16]
+            else:
+                stored = self._already_stored(self._url(key))
             url = self._url(key)
-            stored = self._already_stored(url)
             if stored is None:
                 with io.writing(url) as file, self._decoding():
                     self._encode(file)
