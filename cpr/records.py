@@ -21,7 +21,7 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from cpr import io
-from cpr.errors import CprError, RecordError
+from cpr.errors import CprError, RecordError, ResourceNotFoundError
 from cpr.io.failures import translated
 from cpr.io.many import side_by_side
 from cpr.io.reading import fetch_block
@@ -256,7 +256,12 @@ def read_record(url: str) -> Record | None:
 
 
 def _looked_at(entry: Entry) -> Record | Entry:
-    return entry if _is_data(entry.url) else _read(entry)
+    if _is_data(entry.url):
+        return entry
+    try:
+        return _read(entry)
+    except ResourceNotFoundError:
+        return entry  # deleted since it was listed
 
 
 def _is_data(url: str) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import cpr
-from cpr import io, marks
+from cpr import marks
 from cpr.collecting import collect
 from cpr.errors import CprError
 from cpr.records import find_records
