@@ -25,6 +25,7 @@ from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
 from cpr.Target import Target
 from cpr.unpacking import unpack
+from cpr.utilities.runs import sign
 
 __all__ = ["CprSerializer", "Verify", "cpr_serializer", "target_decoder", "target_encoder"]
 
@@ -58,7 +59,7 @@ class CprSerializer(Serializer):
             ResourceError: a target could not be persisted.
         """
         try:
-            packed = pack(obj)
+            packed = pack(obj, sign=sign)
         except CprError as error:
             # Prefect goes on with the run, and logs that this failed without saying why.
             _log(logging.WARNING, "A result cannot be stored: %s", error)

@@ -75,6 +75,10 @@ class Source(Resource):
             self._version = io.stat(self.url).version
         return self._version
 
+    def known_version(self) -> Mapping[str, str | int]:
+        """The version as far as the store was asked; no I/O."""
+        return {} if self._version is None else self._version
+
     def identity(self) -> dict[str, Any]:
         """URL, version and options: a changed object is a changed cache key."""
         return {

@@ -19,6 +19,8 @@ from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
 from cpr.io.writing import Counted, Stored, put_blocks
 from cpr.marks import is_marked
+from cpr.provenance import Made, fit, read_whole
+from cpr.registry import RECORD_KEY
 from cpr.Resource import Resource, as_corrupt
 
 __all__ = ["Target", "require_well_formed"]
@@ -42,6 +44,7 @@ class Target(Resource):
         blocks: digest that vouches for its parts (see `cpr.io.blocks`); None for a small object.
         url: where the object is, or will be: `location/name-KEY.ext`. (Where an equal object is about to
             be deleted by `cpr gc`, `persist` chooses another key.)
+        made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
     """
 
     _record_fields = ("key", "data_hash", "checksum", "nbytes", "blocks")
@@ -52,6 +55,8 @@ class Target(Resource):
         self.checksum: str | None = None
         self.nbytes: int | None = None
         self.blocks: str | None = None
+        self.made: Made | None = None
+        self._made_field: dict[str, Any] | None = None
         self._key: str | None = None
         self._data: Any = None
         self._lock = threading.RLock()
@@ -107,7 +112,7 @@ class Target(Resource):
 
     def _forget(self) -> None:
         self.data_hash = self.checksum = self.nbytes = self.blocks = None
-        self._key = self._data = self._cached = None
+        self.made = self._made_field = self._key = self._data = self._cached = None
 
     def _take(self, stored: Stored) -> None:
         self.checksum, self.nbytes, self.blocks = stored.checksum, stored.nbytes, stored.blocks
@@ -325,10 +330,38 @@ class Target(Resource):
             raise self._no_data("take part in a cache key")
         return {**self._place(), "data_hash": self.data_hash, **self._format_fields()}
 
+    def set_made(self, made: Made) -> None:
+        """Say how the result came to be; what was said first stays, until the data is set anew."""
+        with self._lock:
+            if self.made is None:
+                self.made = made
+
+    def get_made(self) -> Made | None:
+        """How the result came to be, with all its inputs; None where nobody knows.
+
+        Reads one small object beside the result where the record had no room for all of it.
+
+        Raises as `cpr.provenance.read_whole`.
+        """
+        return None if self.made is None else read_whole(self.made, self.url)
+
     def serialize(self) -> dict[str, Any]:
         """The record; persists first when that has not happened yet."""
         self.persist()
-        return super().serialize()
+        record = super().serialize()
+        with self._lock:
+            if self.made is not None and self._made_field is None:
+                self._made_field = fit(self.made, self.url, record)
+            if self._made_field is not None:
+                record[RECORD_KEY]["made"] = self._made_field
+        return record
+
+    @classmethod
+    def _from_fields(cls, fields: Mapping[str, Any]) -> Self:
+        target = super()._from_fields({name: value for name, value in fields.items() if name != "made"})
+        if "made" in fields:
+            target.made = Made.parse(fields["made"])
+        return target
 
     def _own_fields(self) -> dict[str, Any]:
         fields = {

@@ -88,11 +88,10 @@ def collect(
         say: is told the number of records that were read, now and then.
 
     Raises:
-        CprError: no record was found, or some cannot be looked into, or the grace period is too short; nothing
-            was deleted.
+        CprError: no record was found, some cannot be looked into, or the grace period is too short;
+            nothing was deleted.
         ResourceNotFoundError: a bucket does not exist.
         TransferError: the store refused or failed; the next collection goes on from there.
-
     """
     places = _places(urls)
     _require_long(grace)

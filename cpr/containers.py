@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
@@ -49,12 +49,16 @@ class Storable(Protocol):
         """Where it is."""
 
 
-def pack(value: Any, name: str = "result") -> Any:
+Sign = Callable[[Iterable[Storable]], None]
+
+
+def pack(value: Any, name: str = "result", sign: Sign | None = None) -> Any:
     """A value as JSON values; every target in it is persisted first, several at a time.
 
     Args:
         value: resources, scalars, and containers of them.
         name: how errors call the value.
+        sign: is given the resources in it, persisted, before their records are made.
 
     Raises:
         EncodeError: something in it cannot be stored; `field` is its place, like `result[0]['x']`.
@@ -65,7 +69,7 @@ def pack(value: Any, name: str = "result") -> Any:
     """
     packer = _Packer()
     packed = packer.pack(value, name)
-    packer.fill()
+    packer.fill(sign)
     return packed
 
 
@@ -97,8 +101,10 @@ class _Packer:
         self.slots: list[tuple[dict[str, Any], Storable]] = []
         self._open: list[int] = []
 
-    def fill(self) -> None:
+    def fill(self, sign: Sign | None) -> None:
         persist_all(resource for _, resource in self.slots)
+        if sign is not None:
+            sign([resource for _, resource in self.slots])
         for slot, resource in self.slots:
             slot.update(resource.serialize())
 

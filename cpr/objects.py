@@ -21,7 +21,7 @@ EXTENSIONS = frozenset(".tif .tiff .ome.tif .ome.tiff .csv .csv.gz .parquet .npy
 _NAMED = r"[^/\\]+-[0-9a-f]{16}"
 # The folder of a Zarr, or a file; then what is inside or beside it.
 _FOLDER = re.compile(rf"(.*?[/\\]|){_NAMED}(\.ome)?\.zarr(?=[/\\])", re.IGNORECASE | re.DOTALL)
-_BESIDE = re.compile(rf"(?P<folder>.*[/\\])\.cpr[/\\](?P<name>{_NAMED}\.[^/\\]+)\.[^./\\]+", re.DOTALL)
+_BESIDE = re.compile(rf"(?P<folder>.*[/\\])\.cpr[/\\](?P<name>{_NAMED})(?P<rest>\.[^/\\]+)", re.DOTALL)
 _FILE = re.compile(rf"(.*[/\\]|){_NAMED}(?P<ext>\.[^/\\]+)", re.DOTALL)
 
 
@@ -47,14 +47,17 @@ def belonging(url: str, extensions: frozenset[str] = EXTENSIONS) -> Belonging | 
     if (inside := _FOLDER.match(url)) is not None:
         return Belonging(inside[0], "inside")
     if (beside := _BESIDE.fullmatch(url)) is not None:
-        target = beside["folder"] + beside["name"]
-        part = "beside"
-    else:
-        target, part = url, "file"
-    named = _FILE.fullmatch(target)
+        # The target's extension, then what this is of it: .ome.tif and .blocks, for one.
+        rest = beside["rest"]
+        fitting = [ext for ext in extensions if rest.lower().startswith(f"{ext}.")]
+        if not fitting:
+            return None
+        ext = rest[: len(max(fitting, key=len))]
+        return Belonging(beside["folder"] + beside["name"] + ext, "beside")
+    named = _FILE.fullmatch(url)
     if named is None or named["ext"].lower() not in extensions:
         return None
-    return Belonging(target, part)
+    return Belonging(url, "file")
 
 
 def plug_in_extensions() -> frozenset[str]:

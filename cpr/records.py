@@ -27,6 +27,7 @@ from cpr.io.many import side_by_side
 from cpr.io.reading import fetch_block
 from cpr.io.store import Entry, open_store
 from cpr.objects import belonging
+from cpr.provenance import Made
 from cpr.registry import RECORD_KEY, load_record
 from cpr.Resource import Resource
 from cpr.Target import require_well_formed
@@ -58,6 +59,8 @@ class Reference:
     def of(cls, fields: Mapping[str, Any]) -> Reference:
         """Raises RecordError unless type, place and digests are as cpr writes them."""
         require_well_formed(fields)
+        if "made" in fields:
+            Made.parse(fields["made"])
         return cls(fields)
 
     @property
@@ -90,6 +93,11 @@ class Reference:
     def checksum(self) -> str | None:
         """`algorithm:hexdigest` of its bytes; None for a source."""
         return self.fields.get("checksum")
+
+    @property
+    def made(self) -> Made | None:
+        """How it came to be, as far as the record tells."""
+        return Made.parse(self.fields["made"]) if "made" in self.fields else None
 
     def load(self) -> Resource:
         """The resource. Raises RecordError for an unknown type, or options that it does not have."""

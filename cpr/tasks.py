@@ -19,11 +19,12 @@ from prefect.settings import get_current_settings
 from prefect.tasks import Task
 from prefect.utilities.annotations import NotSet
 
-from cpr.containers import pack, persist_all, resources_in
+from cpr.containers import Storable, pack, persist_all, resources_in
 from cpr.Serializer import CprSerializer, cpr_serializer
-from cpr.utilities.code import has_source, name_of_function
+from cpr.utilities.code import has_source
 from cpr.utilities.describing import Describer
-from cpr.utilities.utilities import hash_objects
+from cpr.utilities.runs import look, sign
+from cpr.utilities.utilities import hash_task_inputs
 
 if TYPE_CHECKING:
     from prefect.tasks import TaskOptions
@@ -60,7 +61,7 @@ class TargetInputs(CachePolicy):
     ) -> str | None:
         """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
         counted = {name: value for name, value in inputs.items() if name not in self.exclude}
-        return hash_objects(name_of_function(task_ctx.task), **counted)
+        return hash_task_inputs(task_ctx, counted)
 
     def __sub__(self, other: str) -> TargetInputs:
         if not isinstance(other, str):
@@ -185,6 +186,7 @@ def _persisting(fn: Any) -> Any:
 
 def _function(fn: Any) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
+        look()
         return _stored(fn(*args, **kwargs))
 
     return run
@@ -192,6 +194,7 @@ def _function(fn: Any) -> Any:
 
 def _coroutine(fn: Any) -> Any:
     async def run(*args: Any, **kwargs: Any) -> Any:
+        look()
         return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
 
     return run
@@ -199,6 +202,7 @@ def _coroutine(fn: Any) -> Any:
 
 def _generator(fn: Any) -> Any:
     def run(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
+        look()
         values = fn(*args, **kwargs)
         try:
             while True:
@@ -213,6 +217,7 @@ def _generator(fn: Any) -> Any:
 
 def _asyncgen(fn: Any) -> Any:
     async def run(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        look()
         async with contextlib.aclosing(fn(*args, **kwargs)) as values:
             async for value in values:
                 yield await asyncio.to_thread(_stored, value)
@@ -224,12 +229,17 @@ def _stored(value: Any) -> Any:
     """The value, its targets persisted; raises where the task's serializer would only fail later."""
     if isinstance(value, (State, PrefectFuture)):
         # Prefect looks into these itself; the targets of a state's data are persisted all the same.
-        persist_all(resources_in(getattr(value, "data", None)))
+        _persist(resources_in(getattr(value, "data", None)))
         return value
     context = TaskRunContext.get()
     store = context.result_store if context is not None and context.persist_result else None
     if store is not None and isinstance(store.serializer, CprSerializer):
-        pack(value)
+        pack(value, sign=sign)
     else:
-        persist_all(resources_in(value))
+        _persist(resources_in(value))
     return value
+
+
+def _persist(resources: list[Storable]) -> None:
+    persist_all(resources)
+    sign(resources)

@@ -36,9 +36,8 @@ def check_conditions(place: Scratch) -> Finding:
                 place.store.put_if_absent(bucket, key, b"second")
         except CprError as error:
             if str(error.actual) in _REFUSED:
-                return Finding(
-                    "conditional writes", "good", "of two writers that create an object, one succeeds"
-                )
+                text = "of two writers that create an object, one succeeds"
+                return Finding("conditional writes", "good", text)
             raise
     except CprError as error:
         return diagnosed("conditional writes", "write objects on a condition", error)
@@ -46,8 +45,8 @@ def check_conditions(place: Scratch) -> Finding:
         "conditional writes",
         "wrong",
         "a condition (If-None-Match) was dropped on its way or ignored: an object was created twice",
-        "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; until "
-        "then take no locks on this bucket",
+        "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; until then "
+        "take no locks on this bucket",
     )
 
 

@@ -36,8 +36,8 @@ class Finding:
 _ENDPOINT = (
     "nothing that speaks this store's language answers at the endpoint",
     (
-        "check the endpoint (for S3 AWS_ENDPOINT_URL; host, port, http or https), and that the server is up and "
-        "no proxy or firewall is in between"
+        "check the endpoint (for S3 AWS_ENDPOINT_URL; host, port, http or https), and that the server is up "
+        "and no proxy or firewall is in between"
     ),
 )
 _KEY = (

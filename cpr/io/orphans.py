@@ -5,7 +5,8 @@ what it leaves is ever visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
-    digests of blocks, `.cpr/<name>.blocks`, beside which the object never came or was deleted
+    what is kept beside an object, digests of its blocks `.cpr/<name>.blocks` and its provenance
+    `.cpr/<name>.<16 hex digits>.made.json`, where the object never came or was deleted
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cpr.io.store import Entry, Store, open_store, remove
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
 _TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
+_BESIDE = re.compile(r"(.+)\.(?:blocks|[0-9a-f]{16}\.made\.json)", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -97,30 +99,29 @@ def _uploads(store: Store, path: str) -> Iterator[Orphan]:
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
-    """Temporary files, and digests without an object."""
+    """Temporary files, and what is kept beside an object without the object."""
     objects: set[str] = set()
-    digests: dict[str, Entry] = {}
+    beside: list[tuple[str, Entry]] = []
     for entry in store.walk(path):
         folder, name = split(entry.url)
         if _TEMPORARY.fullmatch(name):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
-        elif (beside := _object_of(folder, name)) is not None:
+        elif (url := _object_of(folder, name)) is not None:
             if entry.touched <= before:
-                digests[beside] = entry
+                beside.append((url, entry))
         else:
             objects.add(entry.url)
-    for url, entry in digests.items():
+    for url, entry in beside:
         # Asked again, for the object may have come while the listing went on.
         if url not in objects and not _is_there(url):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
 
 
 def _object_of(folder: str, name: str) -> str | None:
-    """The object that digests belong to (see `blocks_url`); None if these are no digests."""
+    """The object that a file is kept beside (see `blocks_url`, `made_url`); None if it is no such file."""
     place = re.fullmatch(r"(.*)[/\\]\.cpr", folder, re.DOTALL)
-    if place is None or not name.endswith(".blocks"):
-        return None
-    return join(place[1], name.removesuffix(".blocks"))
+    kept = _BESIDE.fullmatch(name)
+    return None if place is None or kept is None else join(place[1], kept[1])
 
 
 def _is_there(url: str) -> bool:

@@ -23,6 +23,7 @@ from cpr.errors import CprError, FormatError, NoDataError
 from cpr.Resource import Resource
 from cpr.Source import Source
 from cpr.utilities.code import describe_code
+from cpr.utilities.inputs import is_secret, is_secret_name
 
 __all__ = ["Describer"]
 
@@ -34,11 +35,17 @@ _LOOKUPS = 32  # requests at once
 class Describer:
     """Describes values; every description is `[kind, ...]` unless it is JSON's own None, bool, int or str.
 
+    Attributes:
+        resources: those that were met, each with its description.
+        secret: whether something was met that may be a secret (see `cpr.utilities.inputs`).
+
     >>> Describer().describe({"b": (1, 2.5)}, "x")
     ['dict', [['b', ['tuple', [1, ['float', '2.5']]]]]]
     """
 
     def __init__(self) -> None:
+        self.resources: list[tuple[Resource, Any]] = []
+        self.secret = False
         self._open: list[int] = []
 
     def describe(self, value: Any, path: str) -> Any:
@@ -112,14 +119,16 @@ class Describer:
 
     def _resource(self, value: Resource, path: str) -> Any:
         try:
-            return ["resource", self.describe(value.identity(), path)]
+            described = ["resource", self.describe(value.identity(), path)]
         except NoDataError:
             # Given to a task to be filled, it is only a place.
             options = self._attributes(
                 {field.name: getattr(value.format, field.name) for field in dataclasses.fields(value.format)},
                 path,
             )
-            return ["empty", type(value).__name__, value.get_path(), options]
+            described = ["empty", type(value).__name__, value.get_path(), options]
+        self.resources.append((value, described))
+        return described
 
     def _array(self, value: np.ndarray[Any, Any], path: str) -> Any:
         if value.dtype.hasobject:
@@ -151,6 +160,7 @@ class Describer:
     def _foreign(self, value: Any, path: str) -> Any:
         """An object of some package, by the way it describes itself best."""
         cls = type(value)
+        self.secret = self.secret or is_secret(value)
         if _is_of(value, "pydantic", "BaseModel"):
             fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
             return ["model", _type_name(cls), self._attributes(fields, path)]
@@ -222,13 +232,18 @@ class Describer:
         return [self.describe(item, f"{path}[{index}]") for index, item in enumerate(values)]
 
     def _pairs(self, value: Mapping[Any, Any], path: str) -> list[Any]:
+        self._look_at_names(value)
         return _sorted(
             [self.describe(key, f"{path} key"), self.describe(item, f"{path}[{str(key)[:60]!r}]")]
             for key, item in value.items()
         )
 
     def _attributes(self, fields: Mapping[str, Any], path: str) -> dict[str, Any]:
+        self._look_at_names(fields)
         return {name: self.describe(item, f"{path}.{name}") for name, item in fields.items()}
+
+    def _look_at_names(self, fields: Mapping[Any, Any]) -> None:
+        self.secret = self.secret or any(type(name) is str and is_secret_name(name) for name in fields)
 
     def _refused(self, value: Any, path: str, why: str) -> FormatError:
         cls = type(value)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cpr.provenance import Input
+from cpr.Target import Target
 from cpr.utilities.code import describe_source, has_source, name_of_function, unwrapped
 from cpr.utilities.describing import Describer
+from cpr.utilities.inputs import describe_input, program_texts
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
-__all__ = ["hash_objects", "task_input_hash"]
+__all__ = ["describe_arguments", "hash_objects", "hash_task_inputs", "task_input_hash"]
 
 
 def hash_objects(*args: Any, **kwargs: Any) -> str:
@@ -61,9 +65,37 @@ def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str |
     >>> @prefect.task(cache_key_fn=task_input_hash)
     ... def denoise(image: ImageSource, sigma: float) -> ImageTarget: ...
     """
-    describer = Describer()
-    inputs = {name: describer.describe(value, name) for name, value in arguments.items()}
-    return _digest([name_of_function(context.task), _describe_task(context.task, describer), inputs])
+    inputs = describe_arguments(context, arguments)
+    return _digest([name_of_function(context.task), _describe_task(context.task, Describer()), inputs])
+
+
+def hash_task_inputs(context: TaskRunContext, arguments: Mapping[str, Any]) -> str:
+    """What `cpr.TargetInputs` hashes: the name of the task's function and its arguments."""
+    return _digest([[name_of_function(context.task)], describe_arguments(context, arguments)])
+
+
+def describe_arguments(context: TaskRunContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The descriptions of a task's arguments; what may be told of them is noted for its results."""
+    from cpr.utilities.runs import Noted, note
+
+    described: dict[str, Any] = {}
+    inputs: dict[str, Input] = {}
+    given: set[str] = set()
+    texts = program_texts(unwrapped(context.task.fn))
+    for name, value in arguments.items():
+        describer = Describer()
+        described[name] = describer.describe(value, name)
+        digest = None if describer.secret else _hex16(described[name])
+        found = [(one, _hex16(what)) for one, what in describer.resources]
+        inputs[name] = describe_input(name, value, digest, found, texts)
+        given.update(one.url for one, _ in found if isinstance(one, Target))
+    run = getattr(context, "task_run", None)
+    note(Noted(getattr(run, "id", None), inputs, {}, frozenset(given)))
+    return described
+
+
+def _hex16(description: Any) -> str:
+    return _digest(description)[:16]
 
 
 def _describe_task(task: Any, describer: Describer) -> Any:

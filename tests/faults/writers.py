@@ -4,9 +4,9 @@
 
 What takes long (importing) is done once; every writer is a fork. Each stores one of a few contents under
 `base/data`, so that equal content is adopted all the time, then its record under `base/records`, and drops
-its record before: what only that referred to is garbage from then on. Meanwhile some are stopped (SIGSTOP) and
-continued at random. Prints one line of JSON: results stored, how many of them under another name than that of
-their content, the longest time from beginning to persist until the record was stored, times stopped.
+its record before: what only that referred to is garbage from then on. Meanwhile some are stopped (SIGSTOP)
+and continued at random. Prints one line of JSON: results stored, how many of them under another name than
+that of their content, the longest time from beginning to persist until the record was stored, times stopped.
 """
 
 from __future__ import annotations

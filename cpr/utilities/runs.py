@@ -1,0 +1,141 @@
+"""The running task, as far as its results tell of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.transactions import get_transaction
+
+import cpr
+from cpr.containers import resources_in
+from cpr.io.hashing import hex16
+from cpr.provenance import MOST_INPUTS, Input, Made, is_acceptable
+from cpr.Resource import Resource
+from cpr.Target import Target
+from cpr.utilities.code import unwrapped
+from cpr.utilities.inputs import describe_input, program_texts
+
+__all__ = ["Noted", "look", "made_here", "note", "sign"]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a cache key was made of, kept until the task's results are signed.
+
+    Attributes:
+        task_run: id of the task run.
+        inputs: the arguments that count.
+        uses: what else counts.
+        given: URLs of the targets among the arguments, which others have made.
+    """
+
+    task_run: Any
+    inputs: Mapping[str, Input]
+    uses: Mapping[str, Input]
+    given: frozenset[str]
+
+
+# Computing the key, running the body and storing the result happen in one context.
+_noted: ContextVar[Noted | None] = ContextVar("cpr_noted", default=None)
+
+
+def note(noted: Noted) -> None:
+    """Keep what the key of the task run was made of."""
+    _noted.set(noted)
+
+
+def look() -> None:
+    """Note the arguments of the running task, before its body changes any, where no key was computed."""
+    context, noted = _task_run(), _noted.get()
+    if context is not None and (noted is None or noted.task_run != context.task_run.id):
+        note(_looked_at(context))
+
+
+def sign(resources: Iterable[Any]) -> None:
+    """Say of every target which run has made it, where that is not known yet.
+
+    Targets that came in as arguments were made by others.
+    """
+    targets = [one for one in resources if isinstance(one, Target) and one.made is None]
+    if not targets:
+        return
+    look()
+    noted = _noted.get() if _task_run() is not None else None
+    made = made_here(noted)
+    for target in targets:
+        if made is not None and (noted is None or target.url not in noted.given):
+            target.set_made(made)
+
+
+def made_here(noted: Noted | None) -> Made | None:
+    """What a result that is made now says of its origin; None outside of runs."""
+    task, flow = _task_run(), FlowRunContext.get()
+    if task is None and (flow is None or flow.flow_run is None):
+        return None
+    flow_run = flow.flow_run.id if flow is not None and flow.flow_run is not None else None
+    name = getattr(flow.flow, "name", None) if flow is not None and flow.flow is not None else None
+    common = Made(flow=_clean(name), flow_run=_hex(flow_run), at=int(time.time()), cpr=cpr.__version__)
+    if task is None:
+        return common
+    transaction = get_transaction()
+    key = getattr(transaction, "key", None)
+    return Made(
+        task=_clean(task.task.name),
+        flow=common.flow,
+        flow_run=_hex(task.task_run.flow_run_id),
+        task_run=_hex(task.task_run.id),
+        at=common.at,
+        cpr=common.cpr,
+        key=key if key is not None and is_acceptable(key) else None,
+        source=source_digest(task.task),
+        inputs=_first(noted.inputs) if noted is not None else {},
+        uses=_first(noted.uses) if noted is not None else {},
+    )
+
+
+def source_digest(task: Any) -> str | None:
+    """16 hex digits of the text of a task's function; None where there is no text."""
+    source = getattr(task, "source_code", None)
+    return hex16(source.encode("utf-8", "surrogatepass")) if isinstance(source, str) else None
+
+
+def _task_run() -> TaskRunContext | None:
+    """The running task, unless a flow runs inside of it."""
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    flow_run = flow.flow_run if flow is not None else None
+    if task is not None and flow_run is not None and flow_run.id != task.task_run.flow_run_id:
+        return None
+    return task
+
+
+def _looked_at(context: TaskRunContext) -> Noted:
+    """The arguments of a run whose key cpr has not computed: what can be said without asking a store."""
+    texts = program_texts(unwrapped(context.task.fn))
+    inputs: dict[str, Input] = {}
+    given: set[str] = set()
+    for name, value in context.parameters.items():
+        found = [one for one in resources_in(value) if isinstance(one, Resource)]
+        given.update(one.url for one in found if isinstance(one, Target))
+        inputs[name] = describe_input(name, value, None, [(one, None) for one in found], texts)
+    return Noted(context.task_run.id, inputs, {}, frozenset(given))
+
+
+def _first(inputs: Mapping[str, Input]) -> dict[str, Input]:
+    """As many as a record may have; names that no parameter has are left out."""
+    named = ((name, one) for name, one in inputs.items() if is_acceptable(name, 100))
+    return dict(one for one, _ in zip(named, range(MOST_INPUTS), strict=False))
+
+
+def _clean(name: Any) -> str | None:
+    """A name as it may stand in a record."""
+    text = "".join(c if c.isprintable() else "?" for c in str(name))[:200] if name is not None else None
+    return text if text is not None and is_acceptable(text, 200) else None
+
+
+def _hex(run: Any) -> str | None:
+    return None if run is None else run.hex
