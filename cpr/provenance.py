@@ -25,7 +25,17 @@ from cpr import io
 from cpr.errors import CorruptDataError, CprError, RecordError
 from cpr.io.hashing import hex16
 
-__all__ = ["MOST_HELD", "Input", "Made", "Scalar", "fit", "is_acceptable", "made_url", "read_whole"]
+__all__ = [
+    "MOST_HELD",
+    "Input",
+    "Made",
+    "Scalar",
+    "copy_whole",
+    "fit",
+    "is_acceptable",
+    "made_url",
+    "read_whole",
+]
 
 Scalar = bool | int | float | str | None
 
@@ -260,6 +270,14 @@ def read_whole(made: Made, url: str) -> Made:
     except CprError as error:
         error.url = beside
         raise
+
+
+def copy_whole(made: Made, source: str, destination: str) -> None:
+    """Copy what lies beside a result to beside another. Raises as `read_whole` and `cpr.io.writing`."""
+    assert made.more is not None
+    read_whole(made, source)  # raises if it is not what was written
+    with io.reading(made_url(source, made.more)) as file, io.writing(made_url(destination, made.more)) as out:
+        out.write(file.read())
 
 
 def _given(value: Any) -> dict[str, Any]:

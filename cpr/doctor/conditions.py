@@ -45,8 +45,8 @@ def check_conditions(place: Scratch) -> Finding:
         "conditional writes",
         "wrong",
         "a condition (If-None-Match) was dropped on its way or ignored: an object was created twice",
-        "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; until then "
-        "take no locks on this bucket",
+        "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; "
+        "until then take no locks on this bucket",
     )
 
 

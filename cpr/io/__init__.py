@@ -5,6 +5,7 @@
     read_through(url, algorithm, nbytes)  its checksum and size, nothing kept
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
+    copy(url, url, stored)  from place to place, past its digests
     stat(url)      size and version of an object (lookup: None where there is none)
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
@@ -17,6 +18,7 @@ the requests. Where storage options come from is `cpr.io.location`'s business al
 from __future__ import annotations
 
 from cpr.io.blocks import verified
+from cpr.io.copying import copy
 from cpr.io.location import join, normalise, split
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, read_through, reading
@@ -28,6 +30,7 @@ __all__ = [
     "SeekableFile",
     "Stat",
     "Stored",
+    "copy",
     "find",
     "find_orphans",
     "join",

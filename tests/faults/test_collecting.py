@@ -34,15 +34,14 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
         env=os.environ.copy(),
     )
     rounds = deleted = acquitted = 0
-    ends = time.time() + plan["seconds"] + 5
     try:
-        while writers.poll() is None and time.time() < ends:
+        while writers.poll() is None:
             time.sleep(0.5)
             try:
                 done = collect([plan["base"]], grace=timedelta(seconds=grace), delete=True)
             except CprError as error:
                 # No record yet; or this machine is so busy that half the grace period has passed.
-                assert "no record" in error.problem or "too long" in error.problem
+                assert "no record" in error.problem or "too long" in error.problem, error
                 continue
             rounds += 1
             deleted += len(done.deleted)
@@ -72,9 +71,10 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
 
 def require_none_lost(found: dict[str, Any], grace: float) -> None:
     print(found)
-    if found["dangling"] and found["longest"] > grace / 2:
+    if (found["dangling"] or found["lost"]) and found["longest"] > grace / 2:
         pytest.skip(f"this machine held a writer up for {found['longest']:.1f} s, beyond the assumption")
     assert found["dangling"] == []
+    assert found["lost"] == 0
     assert found["records"] >= found["writers"]
     # Otherwise nothing was proved.
     assert found["deleted"] > 0
@@ -102,7 +102,7 @@ def test_writers_on_local_disk(tmp_path, monkeypatch):
 def test_a_hundred_writers_on_s3(s3_url, monkeypatch):
     grace = 30.0
     found = run_beside(
-        monkeypatch, grace, base=s3_url, writers=100, seconds=180, contents=2500, pause=2.0, stop=3.0
+        monkeypatch, grace, base=s3_url, writers=100, seconds=240, contents=600, pause=6.0, stop=3.0
     )
     require_none_lost(found, grace)
     assert found["writers"] == 100
@@ -117,10 +117,10 @@ def test_writers_that_know_nothing_of_marks_lose_results(tmp_path, monkeypatch):
         base=str(tmp_path / "run"),
         writers=12,
         seconds=30,
-        contents=60,
-        pause=0.6,
+        contents=200,
+        pause=0.8,
         stop=0.8,
         blind=True,
     )
     print(found)
-    assert found["dangling"]
+    assert found["lost"]
