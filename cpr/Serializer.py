@@ -18,7 +18,8 @@ from prefect.serializers import Serializer
 from pydantic import Field
 
 from cpr.containers import pack
-from cpr.errors import CprError, RecordError, TransferError
+from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
+from cpr.marks import is_marked
 from cpr.records import parsed
 from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
@@ -179,6 +180,18 @@ class _Visit:
                     self._seen.popitem(last=False)
 
 
+def _require_unmarked(target: Target) -> None:
+    """Raise ResourceNotFoundError for a result that `cpr gc` is about to delete: it is made again."""
+    if is_marked(target.url):
+        raise ResourceNotFoundError(
+            "the object is about to be deleted, for the record of this result is old",
+            url=target.url,
+            expected="an object that stays",
+            actual="one that cpr gc has marked",
+            remedy="none is needed: the task runs again and stores its result under another name",
+        )
+
+
 def _check_all(targets: Iterable[Target], verify: Verify) -> None:
     """Check many targets side by side; the first that is not as it should be ends it."""
     waiting = list(targets)
@@ -191,6 +204,7 @@ def _check_all(targets: Iterable[Target], verify: Verify) -> None:
             return False
         try:
             target.check(full)
+            _require_unmarked(target)
         except TransferError as error:
             outages.append(error)
             return False

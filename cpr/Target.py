@@ -13,14 +13,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from cpr import io
-from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError
+from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, TransferError
 from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
 from cpr.io.writing import Counted, Stored, put_blocks
 from cpr.looking import look_at, put_preview, read_preview, watch
+from cpr.marks import is_marked
 from cpr.previews import Preview
-from cpr.provenance import Made, fit, read_whole
+from cpr.provenance import Made, copy_whole, fit, read_whole
 from cpr.registry import RECORD_KEY
 from cpr.Resource import Resource, as_corrupt
 
@@ -43,7 +44,8 @@ class Target(Resource):
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
         blocks: digest that vouches for its parts (see `cpr.io.blocks`); None for a small object.
-        url: where the object is, or will be: `location/name-KEY.ext`.
+        url: where the object is, or will be: `location/name-KEY.ext`. (Where an equal object is about to
+            be deleted by `cpr gc`, `persist` chooses another key.)
         made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
     """
 
@@ -184,8 +186,13 @@ class Target(Resource):
             if self.data_hash is None:
                 raise self._no_data("be persisted")
             key = self.key
+            stored = None
+            if is_marked(self._url(key)):
+                # Somebody deletes what is there, maybe while we look: this content gets another name.
+                key = uuid.uuid4().hex[:16]
+            else:
+                stored = self._already_stored(self._url(key))
             url = self._url(key)
-            stored = self._already_stored(url)
             if stored is None:
                 with io.writing(url) as file, self._decoding():
                     maker = self._encode(file)
@@ -349,6 +356,43 @@ class Target(Resource):
         stored = Stored(self.checksum, self.nbytes)
         if _read_back(self.url, stored) != (self.checksum, self.nbytes):
             self._read()
+
+    def copy_to(self, location: str) -> Self:
+        """A copy at another location, under the same name and key, compared with its digests on the way.
+
+        An equal object that is there already is not written again.
+
+        Args:
+            location: folder or bucket prefix.
+
+        Raises:
+            CorruptDataError: the stored object is not the one that was written; nothing was copied.
+            ResourceNotFoundError, TransferError: it cannot be read, or not be written there.
+
+        >>> target.copy_to("memory://doc/elsewhere").get_data() == target.get_data()
+        True
+        """
+        record = super().serialize() if self.checksum is not None else self.serialize()
+        made = {} if self.made is None else {"made": self.made.to_json()}
+        fields = {**record[RECORD_KEY], **made, "location": io.normalise(location)}
+        twin = type(self).deserialize({RECORD_KEY: fields})
+        if is_marked(twin.url):
+            raise TransferError(
+                "an equal object is about to be deleted there",
+                url=twin.url,
+                expected="a place of one's own, or one where nothing is marked",
+                actual="an object that cpr gc has marked",
+                remedy="copy to another place, or again when its grace period is over",
+            )
+        self._copy_objects(twin)
+        if self.made is not None and self.made.more is not None:
+            copy_whole(self.made, self.url, twin.url)
+        return twin
+
+    def _copy_objects(self, twin: Self) -> None:
+        """Copy what is stored of this target to the place of another."""
+        assert self.checksum is not None and self.nbytes is not None
+        io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes))
 
     def identity(self) -> dict[str, Any]:
         """Name, content and options: equal whether the data is in memory or stored; no I/O."""

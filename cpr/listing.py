@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
 from cpr.errors import CprError
 from cpr.io.hashing import hex16
 from cpr.objects import belonging
-from cpr.records import Record, Reference, scan
+from cpr.provenance import Made
+from cpr.records import Record, scan
 
-__all__ = ["Listed", "Listing", "Run", "list_results", "made_of", "when_made"]
+__all__ = ["Listed", "Listing", "Run", "list_results"]
 
 
 @dataclass(frozen=True)
@@ -147,38 +147,12 @@ def list_results(url: str, most: int | None = None, say: Callable[[], None] = la
     return listing
 
 
-def made_of(target: Reference) -> Mapping[str, Any]:
-    """What a record says of how its target was made; empty where it says nothing."""
-    made = target.fields.get("made")
-    return made if isinstance(made, Mapping) else {}
-
-
-def when_made(made: Mapping[str, Any]) -> datetime | None:
-    """When, as a record tells it; None where it does not."""
-    try:
-        when = datetime.fromisoformat(str(made.get("at")))
-    except ValueError:
-        return None
-    return when if when.tzinfo else None
-
-
 def _named_by(record: Record) -> Iterator[Listed]:
     for target in record.targets:
-        made = made_of(target)
-        yield Listed(
-            target.url,
-            target.type,
-            target.nbytes or 0,
-            when_made(made) or record.touched,
-            _text(made.get("task")),
-            _text(made.get("flow")),
-            _text(made.get("flow_run")),
-            record.url,
-        )
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+        made = target.made or Made()
+        when = record.touched if made.at is None else datetime.fromtimestamp(made.at, UTC)
+        nbytes = target.nbytes or 0
+        yield Listed(target.url, target.type, nbytes, when, made.task, made.flow, made.flow_run, record.url)
 
 
 def _add_object(others: dict[int, Listed], url: str, nbytes: int, touched: datetime) -> None:

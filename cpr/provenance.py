@@ -2,12 +2,14 @@
 
 A target's record has one optional field `made`. It is no part of `identity()`, of the object's name or
 of a cache key: the same content made twice is the same content. It holds no data, and nothing that may be
-a secret (see `cpr.inputs` for what is kept of an argument). A record stays under 1 KB: what does not fit
-is kept in one object beside the result, `.cpr/<name>.<digest>.made.json`, named by its content.
+a secret (see `cpr.utilities.inputs` for what is kept of an argument). Prefect's record around it stays
+under 1 KB: what does not fit is kept in one object beside the result, `.cpr/<name>.<digest>.made.json`,
+named by its content.
 
-    "made": {"task": "denoise", "flow": "analyse", "flow_run": "6e0f…", "task_run": "0c4b…", "at": 1795500000,
-             "cpr": "0.1.0", "key": "93b1…", "source": "5f0c…",
-             "inputs": {"sigma": 2.5, "image": {"type": "ImageSource", "digest": "…", "url": "s3://…", …}}}
+    "made": {"task": "denoise", "flow": "analyse", "flow_run": "6e0f...", "task_run": "0c4b...",
+             "at": 1795500000, "cpr": "0.1.0", "key": "93b1...", "source": "5f0c...",
+             "inputs": {"sigma": 2.5, "method": "str=otsu", "password": "secret", "text": "str 8ca5...",
+                        "image": "ImageSource c5bd... s3://bucket/raw/a.tif"}}
 """
 
 from __future__ import annotations
@@ -23,12 +25,23 @@ from cpr import io
 from cpr.errors import CorruptDataError, CprError, RecordError
 from cpr.io.hashing import hex16
 
-__all__ = ["MOST_HELD", "Input", "Made", "Scalar", "fit", "is_acceptable", "made_url", "read_whole"]
+__all__ = [
+    "MOST_HELD",
+    "Input",
+    "Made",
+    "Scalar",
+    "copy_whole",
+    "fit",
+    "is_acceptable",
+    "made_url",
+    "read_whole",
+]
 
 Scalar = bool | int | float | str | None
 
-RECORD_BYTES = 1000
-"""What a record takes as JSON, where its URL and options leave that much."""
+RECORD_BYTES = 720
+"""What a record takes as JSON text inside of JSON, which is how Prefect keeps it, with some 250 bytes of
+its own; where the URL and the options leave that much."""
 
 _WHOLE_BYTES = 1 << 20  # of the object beside the result
 _NAME_BYTES = 255
@@ -36,6 +49,10 @@ MOST_INPUTS = 256
 MOST_HELD = 1000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
+_TYPE = r"[^\s=]{1,100}"
+_SPELLED = re.compile(
+    rf"(?P<type>{_TYPE})(?:=(?P<value>.{{0,128}})| (?P<digest>[0-9a-f]{{16}}|-)(?: (?P<url>.{{1,4096}}))?)?"
+)
 _BARE = (bool, int, float, str, type(None))
 _INT64 = 1 << 63
 _GROUPS = frozenset({"inputs", "uses"})
@@ -47,7 +64,7 @@ class Input:
 
     Attributes:
         type: name of its class; `secret` for what is not looked at.
-        value: of a number, bool or None; the text of what is written in the program (see `cpr.inputs`).
+        value: a number, bool or None as it is; the text of other things that are shown.
         digest: 16 hex digits that name the content; None where `value` says it all, and for a secret.
         url: of a resource, without user, password and query.
         version: of a source, as the store tells it.
@@ -64,19 +81,27 @@ class Input:
     left_out: int = 0
 
     def to_json(self) -> Any:
-        """A number, bool, text or None stands for itself; everything else is an object."""
-        fields = _given(self)
-        if self.type == type(self.value).__name__ and set(fields) <= {"type", "value"}:
+        """Numbers, bools, None stand for themselves; else `type=value`, `type digest url`, or an object."""
+        if self.holds or self.left_out or self.version:
+            fields = _given(self)
+            if self.holds:
+                fields["holds"] = [held.to_json() for held in self.holds]
+            return fields
+        if self.type == type(self.value).__name__ and not isinstance(self.value, str):
             return self.value
-        if "holds" in fields:
-            fields["holds"] = [held.to_json() for held in self.holds]
-        return fields
+        if self.value is not None:
+            return f"{self.type}={self.value}"
+        if self.url is not None:
+            return f"{self.type} {self.digest or '-'} {self.url}"
+        return self.type if self.digest is None else f"{self.type} {self.digest}"
 
     @classmethod
     def parse(cls, json_value: Any, where: str = "made.inputs", held: bool = False) -> Self:
         """An input from its JSON. Raises RecordError for anything that `to_json` does not give."""
+        if isinstance(json_value, str):
+            return cls(**_spelled(json_value, where))
         if isinstance(json_value, _BARE):
-            _require(is_acceptable(json_value), where, "a number or a short text", json_value)
+            _require(is_acceptable(json_value), where, "a number", json_value)
             return cls(type(json_value).__name__, json_value)
         fields = _checked(json_value, _INPUT, where)
         if "holds" in fields:
@@ -148,10 +173,13 @@ def fit(made: Made, url: str, record: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises ResourceNotFoundError and TransferError as `cpr.io.writing`.
     """
-    room = RECORD_BYTES - len(json.dumps(record)) - len(', "made": ')
-    whole = made.to_json()
-    if made.more is not None or len(json.dumps(whole)) <= room:
-        return whole
+    room = RECORD_BYTES - _nbytes(record) - _nbytes({"made": {}})
+    if made.more is not None:
+        return made.to_json()
+    for less in (made, _without_versions(made), dataclasses.replace(_without_versions(made), **_ELSEWHERE)):
+        fields = less.to_json()
+        if _nbytes(fields) <= room:
+            return fields
     text = _bounded(made)
     digest: str | None = hex16(text)
     assert digest is not None
@@ -163,10 +191,25 @@ def fit(made: Made, url: str, record: Mapping[str, Any]) -> dict[str, Any]:
             file.write(text)
     brief = dataclasses.replace(made, inputs={}, uses={}, more=digest)
     briefer = Made(task=made.task, flow_run=made.flow_run, at=made.at, more=digest)
-    for fields in (brief.to_json(), briefer.to_json()):
-        if len(json.dumps(fields)) <= room:
+    for less in (brief, dataclasses.replace(brief, **_ELSEWHERE), briefer):
+        fields = less.to_json()
+        if _nbytes(fields) <= room:
             return fields
     return Made(more=digest).to_json()
+
+
+# What Prefect's record and the journal know as well.
+_ELSEWHERE: dict[str, Any] = {"cpr": None, "key": None, "source": None}
+
+
+def _nbytes(record: Mapping[str, Any]) -> int:
+    return len(json.dumps(json.dumps(record, separators=(",", ":"))))
+
+
+def _without_versions(made: Made) -> Made:
+    """Digests name the versions of sources as well; only how they differ is then unknown."""
+    inputs = {name: dataclasses.replace(one, version={}) for name, one in made.inputs.items()}
+    return dataclasses.replace(made, inputs=inputs)
 
 
 def _bounded(made: Made) -> bytes:
@@ -228,6 +271,14 @@ def read_whole(made: Made, url: str) -> Made:
         raise
 
 
+def copy_whole(made: Made, source: str, destination: str) -> None:
+    """Copy what lies beside a result to beside another. Raises as `read_whole` and `cpr.io.writing`."""
+    assert made.more is not None
+    read_whole(made, source)  # raises if it is not what was written
+    with io.reading(made_url(source, made.more)) as file, io.writing(made_url(destination, made.more)) as out:
+        out.write(file.read())
+
+
 def _given(value: Any) -> dict[str, Any]:
     """The fields of a dataclass that say something."""
     return {
@@ -236,6 +287,17 @@ def _given(value: Any) -> dict[str, Any]:
         if getattr(value, one.name) is not None and getattr(value, one.name) not in ({}, ())
         if not (one.name == "left_out" and value.left_out == 0)
     }
+
+
+def _spelled(text: str, where: str) -> dict[str, Any]:
+    """The fields of an input that is one text."""
+    found = _SPELLED.fullmatch(text)
+    _require(found is not None and not _CONTROL.search(text), where, "type=value or type digest url", text)
+    assert found is not None
+    fields = {name: part for name, part in found.groupdict().items() if part not in (None, "-")}
+    if fields["type"] == "NoneType":
+        _require(False, where, "null", text)
+    return fields
 
 
 def _is_text(most: int) -> Callable[[Any], bool]:
@@ -292,8 +354,7 @@ _MADE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 _INPUT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "type": (_is_text(100), "the name of a class"),
-    "value": (lambda v: isinstance(v, _BARE) and is_acceptable(v), "a number or a short text"),
+    "type": (lambda v: isinstance(v, str) and re.fullmatch(_TYPE, v) is not None, "the name of a class"),
     "digest": _DIGEST,
     "url": (_is_text(4096), "a URL"),
     "version": (_is_version, "what a store tells of a version"),

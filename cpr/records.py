@@ -21,12 +21,13 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from cpr import io
-from cpr.errors import CprError, RecordError
+from cpr.errors import CprError, RecordError, ResourceNotFoundError
 from cpr.io.failures import translated
 from cpr.io.many import side_by_side
 from cpr.io.reading import fetch_block
 from cpr.io.store import Entry, open_store
 from cpr.objects import belonging
+from cpr.provenance import Made
 from cpr.registry import RECORD_KEY, load_record
 from cpr.Resource import Resource
 from cpr.Target import require_well_formed
@@ -58,6 +59,8 @@ class Reference:
     def of(cls, fields: Mapping[str, Any]) -> Reference:
         """Raises RecordError unless type, place and digests are as cpr writes them."""
         require_well_formed(fields)
+        if "made" in fields:
+            Made.parse(fields["made"])
         return cls(fields)
 
     @property
@@ -90,6 +93,11 @@ class Reference:
     def checksum(self) -> str | None:
         """`algorithm:hexdigest` of its bytes; None for a source."""
         return self.fields.get("checksum")
+
+    @property
+    def made(self) -> Made | None:
+        """How it came to be, as far as the record tells."""
+        return Made.parse(self.fields["made"]) if "made" in self.fields else None
 
     def load(self) -> Resource:
         """The resource. Raises RecordError for an unknown type, or options that it does not have."""
@@ -256,7 +264,12 @@ def read_record(url: str) -> Record | None:
 
 
 def _looked_at(entry: Entry) -> Record | Entry:
-    return entry if _is_data(entry.url) else _read(entry)
+    if _is_data(entry.url):
+        return entry
+    try:
+        return _read(entry)
+    except ResourceNotFoundError:
+        return entry  # deleted since it was listed
 
 
 def _is_data(url: str) -> bool:

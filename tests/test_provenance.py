@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 import uuid
@@ -74,8 +75,12 @@ def test_numbers_and_texts_stand_for_themselves():
         },
         "sigma": 2.5,
         "n": None,
-        "token": {"type": "secret"},
+        "token": "secret",
     }
+    plain = dataclasses.replace(IMAGE, version={})
+    assert plain.to_json() == "ImageSource 0123456789abcdef s3://bucket/raw/a.tif"
+    assert Input("ndarray", digest="4" * 16).to_json() == "ndarray 4444444444444444"
+    assert Input("PosixPath", "/a b=c").to_json() == "PosixPath=/a b=c"
 
 
 def test_a_record_without_is_as_it_was():
@@ -85,9 +90,11 @@ def test_a_record_without_is_as_it_was():
 def test_a_small_one_is_in_the_record_and_costs_no_object():
     target = target_of(SMALL)
     again = cpr.load(json.dumps(target.serialize()))
-    assert again.made == again.get_made() == SMALL
-    assert pickle.loads(pickle.dumps(again)).made == SMALL
-    assert copy.copy(again).made == SMALL
+    image = dataclasses.replace(IMAGE, version={})
+    expected = dataclasses.replace(SMALL, inputs={**SMALL.inputs, "image": image})
+    assert again.made == again.get_made() == expected
+    assert pickle.loads(pickle.dumps(again)).made == expected
+    assert copy.copy(again).made == expected
     assert again.serialize() == target.serialize()
     assert files(target) == [f"/a-{target.key}.txt"]
 
@@ -152,12 +159,12 @@ NASTY = {
 
 
 @pytest.mark.parametrize("made", NASTY.values(), ids=NASTY)
-@pytest.mark.parametrize("location", ["r", "r" * 400])
+@pytest.mark.parametrize("location", ["r", "r" * 250])
 @pytest.mark.parametrize("name", ["a", "n" * 120])
 def test_a_record_stays_under_a_kilobyte(made, location, name):
     target = target_of(made, f"memory://{location}", name)
     record = target.serialize()
-    assert len(json.dumps(record)) <= 1000
+    assert len(json.dumps(json.dumps(record, separators=(",", ":")))) <= 720
     found = cpr.load(record).get_made()
     if made in (NASTY["more than is kept"], NASTY["far more"]):
         assert found.task == "t"
@@ -175,7 +182,7 @@ def test_where_the_url_leaves_no_room_the_reference_is_all():
 def test_a_name_that_leaves_no_room_for_another_file(tmp_path):
     target = target_of(LARGE, str(tmp_path), "n" * 230)
     record = target.serialize()
-    assert len(json.dumps(record)) <= 1000
+    assert len(json.dumps(json.dumps(record, separators=(",", ":")))) <= 720
     assert cpr.load(record).get_made().task == "combine"
     assert files(target) == [f"/{'n' * 230}-{target.key}.txt"]
 
@@ -187,6 +194,8 @@ HOSTILE = [
     {"source": "0" * 15}, {"more": "../../../etc/pass"}, {"more": "0" * 17}, {"inputs": []},
     {"inputs": {3: 1}}, {"inputs": {"a\0": 1}}, {"inputs": {"a": float("nan")}},
     {"inputs": {"a": float("inf")}}, {"inputs": {"a": 1 << 63}}, {"inputs": {"a": "x" * 129}},
+    {"inputs": {"a": ""}}, {"inputs": {"a": "x y"}},
+    {"inputs": {"a": "x =y"}}, {"inputs": {"a": "NoneType"}}, {"inputs": {"a": "x=" + "y" * 129}},
     {"inputs": {"a": "\ud800"}}, {"inputs": {"a": "\u2028"}}, {"inputs": {"a": []}}, {"inputs": {"a": {}}},
     {"inputs": {"a": {"value": 1}}}, {"inputs": {"a": {"type": 1}}},
     {"inputs": {"a": {"type": "x", "digest": "x"}}}, {"inputs": {"a": {"type": "x", "url": "u" * 4097}}},

@@ -5,6 +5,7 @@
     read_through(url, algorithm, nbytes)  its checksum and size, nothing kept
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
+    copy(url, url, stored)  from place to place, past its digests
     stat(url)      size and version of an object (lookup: None where there is none)
     beside(url, ending)  where something that belongs to an object is kept; object_of(url) is the way back
     find(pattern)  the objects that match
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from cpr.io.beside import beside, object_of
 from cpr.io.blocks import SMALL_BYTES, verified
+from cpr.io.copying import copy
 from cpr.io.location import join, normalise, split
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, read_through, reading
@@ -32,6 +34,7 @@ __all__ = [
     "Stat",
     "Stored",
     "beside",
+    "copy",
     "find",
     "find_orphans",
     "join",

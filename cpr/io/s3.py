@@ -187,6 +187,14 @@ class S3Store:
         bucket, key = _bucket_and_key(path)
         self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
 
+    def put_if_absent(self, bucket: str, key: str, content: bytes) -> None:
+        """Write an object unless there is one. Raises OSError where there is."""
+        self._call("put_object", Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
+
+    def put_with_md5(self, bucket: str, key: str, content: bytes, md5: str) -> None:
+        """Write an object that must have this MD5, in base64. Raises OSError where the store refuses."""
+        self._call("put_object", Bucket=bucket, Key=key, Body=content, ContentMD5=md5)
+
     def _listed(self, bucket: str, prefix: str, delimiter: str) -> tuple[list[dict[str, Any]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""
         objects: list[dict[str, Any]] = []

@@ -73,7 +73,7 @@ def describe_input(
         resources: those in the value, each with its digest.
         texts: texts that the program itself spells.
     """
-    kind = type(value).__name__
+    kind = _kind(value)
     if is_secret(value) or is_secret_name(name):
         return Input("secret")
     if isinstance(value, Resource):
@@ -83,7 +83,7 @@ def describe_input(
         return Input(kind, shown)
     found = list(resources)
     holds = tuple(_resource(*one) for one in found[:MOST_HELD])
-    return Input(kind[:100], digest=digest, holds=holds, left_out=max(0, len(found) - MOST_HELD))
+    return Input(kind, digest=digest, holds=holds, left_out=max(0, len(found) - MOST_HELD))
 
 
 def _shown(value: Any, texts: frozenset[str]) -> bool | int | float | str | None:
@@ -93,8 +93,7 @@ def _shown(value: Any, texts: frozenset[str]) -> bool | int | float | str | None
     elif type(value) is str:
         shown = value if value in texts else None
     elif isinstance(value, np.generic):
-        item = value.item() if value.dtype.kind in "biuf" else None
-        shown = str(item) if isinstance(item, float) and not math.isfinite(item) else item
+        shown = str(value.item()) if value.dtype.kind in "biuf" else None
     elif type(value) in (bool, int, float):
         shown = value if not isinstance(value, float) or math.isfinite(value) else str(value)
     elif isinstance(value, _SHOWN):
@@ -108,11 +107,15 @@ def _resource(resource: Resource, digest: str | None) -> Input:
     version = resource.known_version() if isinstance(resource, Source) else {}
     url = shown_url(resource.get_path())
     return Input(
-        type(resource).__name__,
+        _kind(resource),
         digest=digest,
         url=url if is_acceptable(url, 4096) else None,
         version={name: item for name, item in version.items() if is_acceptable(item)},
     )
+
+
+def _kind(value: Any) -> str:
+    return re.sub(r"[^\w.<>\[\]]", "_", type(value).__name__)[:100] or "object"
 
 
 def shown_url(url: str) -> str:

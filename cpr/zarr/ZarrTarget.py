@@ -17,6 +17,7 @@ from cpr.registry import register
 from cpr.Target import Target, is_size
 from cpr.zarr.attempts import discard, require_all_recorded
 from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
+from cpr.zarr.copying import copy_all
 from cpr.zarr.filling import fill
 from cpr.zarr.layout import ZarrOptions, array_arguments
 from cpr.zarr.manifest import Manifest, manifest_url
@@ -241,6 +242,10 @@ class ZarrTarget(Target):
                 actual="nothing",
                 remedy="a deleted result is made again when its task runs again",
             )
+
+    def _copy_objects(self, twin: Self) -> None:
+        assert self.checksum is not None and self._manifest_nbytes is not None
+        copy_all(Manifest(self.url, self._manifest_nbytes, self.checksum), twin.url)
 
     def identity(self) -> dict[str, Any]:
         """Name and content; closes a group that is still open. No I/O otherwise."""

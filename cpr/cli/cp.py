@@ -1,0 +1,55 @@
+"""`cpr cp`: results from one place to another."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, size
+from cpr.copying import copy_results
+
+__all__ = ["cp"]
+
+
+def cp(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Where records are.")],
+    destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="The folder or prefix for them.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data",
+            metavar="URL",
+            help="For targets that do not lie below SOURCE; DESTINATION/data unless given.",
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            "--run", metavar="ID", help="Only what this flow run has made: its id, or how that begins."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Copy records with their targets to another place, comparing digests on the way.
+
+    What lies below SOURCE keeps its path below DESTINATION, and the records say where their targets are
+    now. Run it again to go on where it stopped. Exit code 1 says that something could not be copied.
+    """
+    with progress("copying") as advance:
+        result = copy_results(source, destination, data, run, lambda one: advance(nbytes=one.nbytes))
+    if json:
+        print_json(result)
+        ended(bool(result.failed))
+    if result.failed:
+        print_table(
+            ("not copied", "problem", "URL"),
+            ((one.kind, one.error.problem if one.error else "", one.source) for one in result.failed),
+        )
+    there = f"{counted(result.targets, 'target')} and {counted(result.records, 'record')}"
+    say(f"{there} are at {destination}: {size(result.nbytes)} in {result.seconds:.1f} s.")
+    if result.foreign:
+        say(f"{counted(result.foreign, 'record')} of other serializers, left out.")
+    if not result.targets and not result.records:
+        raise typer.Exit(3)
+    ended(bool(result.failed))
