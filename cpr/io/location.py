@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import threading
 import warnings
 from typing import Any
@@ -34,7 +35,11 @@ _RECORD_PROTOCOLS = frozenset(
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
-_filesystems: PerProcess[tuple[Any, ...], fsspec.AbstractFileSystem] = PerProcess()
+_WITHOUT_HOST = ("s3", "s3a", "gs", "gcs", "file", "memory")
+_CONNECT_SECONDS = 20
+_SILENCE_SECONDS = 120
+
+_filesystems: PerProcess[tuple[Any, ...], _Slot] = PerProcess()
 
 
 def normalise(path: str | os.PathLike[str]) -> str:
@@ -147,16 +152,29 @@ def require_safe(location: object, name: object) -> None:
         )
 
 
-def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
+class _Slot:
+    """The place of one filesystem, which one thread at a time may make; others need not wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.fs: fsspec.AbstractFileSystem | None = None
+
+
+def filesystem(
+    url: str, instead_of: fsspec.AbstractFileSystem | None = None
+) -> tuple[fsspec.AbstractFileSystem, str]:
     """The filesystem that serves a URL in this process, and the path there.
 
-    Listings are never cached (a cached one makes `exists` wrong in both directions). Instances are
-    shared by threads where fsspec's async ones allow it, and made anew after a fork or when the
-    configuration has changed.
+    Listings are never cached (a cached one makes `exists` wrong in both directions). An instance is shared
+    by the threads of a process, and made anew after a fork or when the configuration has changed.
+
+    Args:
+        url: of something on it.
+        instead_of: one that has lost its connection, and is to be replaced.
     """
     protocol = protocol_of(url)
     try:
-        cls = fsspec.get_filesystem_class(protocol)
+        fsspec.get_filesystem_class(protocol)
     except ImportError as error:
         extra = _EXTRAS.get(protocol)
         raise MissingDependencyError(
@@ -165,29 +183,61 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
             expected=str(error),
             remedy=f"pip install 'prefect-cpr[{extra}]'" if extra else "install the package named above",
         ) from error
-    shared = issubclass(cls, AsyncFileSystem)
+    # The host of protocols that have one; the others' paths need not be known, and may not be understood.
+    authority = "" if protocol in _WITHOUT_HOST else url.partition("://")[2].partition("/")[0]
+    root = url if "::" in url or not authority else f"{protocol}://{authority}/"
     configuration = {k: v for k, v in os.environ.items() if k.startswith(_CONFIGURATION)}
     options = fsspec.config.conf.get(protocol, {})
     key = (
-        None if shared else threading.get_ident(),
-        ""
-        if protocol in ("s3", "s3a", "gs", "gcs", "file", "memory")
-        else url.partition("://")[2].partition("/")[0],
+        root if "::" in url else authority,
         protocol,
         hash(json.dumps([configuration, options], sort_keys=True, default=repr)),
     )
     with _filesystems.lock:
-        fs = _filesystems.known.get(key)
-        if fs is None:
-            fs, _ = fsspec.core.url_to_fs(
-                url, use_listings_cache=False, skip_instance_cache=True, **_client_options(protocol, options)
-            )
-            _filesystems.known[key] = fs
-    return fs, str(fs._strip_protocol(url))
+        slot = _filesystems.known.setdefault(key, _Slot())
+    with slot.lock:
+        if slot.fs is None or slot.fs is instead_of:
+            slot.fs = _connected(root, _client_options(protocol, options))
+        fs = slot.fs
+    return fs, _path(fs, url)
+
+
+def _connected(url: str, options: dict[str, Any]) -> fsspec.AbstractFileSystem:
+    if issubclass(fsspec.get_filesystem_class(protocol_of(url)), AsyncFileSystem):
+        # Others may not know it: the one for SFTP hands whatever it is given to paramiko.
+        options = {"use_listings_cache": False, **options}
+    fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
+    fs.dircache.use_listings_cache = False
+    if hasattr(fs, "ftp"):
+        _settle(fs.ftp.get_channel())
+    return fs
+
+
+def _settle(channel: Any) -> None:
+    """Make paramiko's connection notice a line that went dead without a word, and not wait for nothing."""
+    channel.settimeout(_SILENCE_SECONDS)
+    transport = channel.get_transport()
+    transport.set_keepalive(_SILENCE_SECONDS // 4)
+    # Else the end of every 32 KiB is held back until the other side has acknowledged their beginning.
+    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _path(fs: fsspec.AbstractFileSystem, url: str) -> str:
+    """The path of a URL on its filesystem, question marks and hashes too: some take them for a query."""
+    if "://" not in url or "::" in url or url.startswith("http"):
+        return str(fs._strip_protocol(url))
+    hidden = url.replace("?", "\x01").replace("#", "\x02")
+    return str(fs._strip_protocol(hidden)).replace("\x01", "?").replace("\x02", "#")
 
 
 def _client_options(protocol: str, options: Any) -> dict[str, Any]:
     """Options that cost nothing but time to do without, unless the user has set them."""
+    if protocol in ("sftp", "ssh"):
+        waits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), _CONNECT_SECONDS)
+        return {name: seconds for name, seconds in waits.items() if name not in options}
+    if protocol in ("gs", "gcs") and "consistency" not in options:
+        # What zarr writes through it is compared with what has arrived.
+        return {"consistency": "md5"}
     if protocol not in ("s3", "s3a"):
         return {}
     # Bodies carry a CRC, which the store checks; a SHA-256 of them in the signature would only say it

@@ -20,10 +20,10 @@ from cpr.errors import ResourceNotFoundError
 from cpr.io.failures import translated
 from cpr.io.location import join, normalise, split
 from cpr.io.store import Entry, Store, open_store, remove
+from cpr.io.temporary import is_temporary
 
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
-_TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -102,7 +102,7 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
     digests: dict[str, Entry] = {}
     for entry in store.walk(path):
         folder, name = split(entry.url)
-        if _TEMPORARY.fullmatch(name):
+        if is_temporary(name):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
         elif (beside := _object_of(folder, name)) is not None:
             if entry.touched <= before:
