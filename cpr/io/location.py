@@ -1,7 +1,8 @@
 """URLs and the filesystems behind them.
 
-A location is a plain absolute path for local files, else an fsspec URL. Storage options come from
-fsspec's own configuration and the providers' environment variables, never from a URL or record.
+A location is a plain absolute path for local files, else an fsspec URL. Storage options come from the
+local table (`cpr.io.table`), fsspec's own configuration and the providers' environment variables, never
+from a URL or record.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from cpr.errors import CprError, MissingDependencyError, RecordError, TransferError
 from cpr.io.process import PerProcess
+from cpr.io.table import VARIABLE, current_table
 
 __all__ = ["filesystem", "join", "normalise", "protocol_of", "require_safe", "split"]
 
@@ -66,6 +68,13 @@ def normalise(path: str | os.PathLike[str]) -> str:
             expected="a path or fsspec URL without control characters",
             remedy="name a file, for example 's3://bucket/folder/image.tif'",
         )
+    if _has_password(url):
+        raise CprError(
+            "a URL with a password would be stored in records",
+            url=re.sub("://[^/]*@", "://...@", url),
+            expected="a URL without one",
+            remedy=f"put it into fsspec's configuration, or into the table that {VARIABLE} names",
+        )
     protocol = protocol_of(url)
     if protocol == "file":
         return str(os.path.abspath(LocalFileSystem._strip_protocol(os.path.expanduser(url))))
@@ -81,6 +90,10 @@ def normalise(path: str | os.PathLike[str]) -> str:
         )
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{re.sub('/+', '/', rest).lstrip('/').rstrip('/')}"
+
+
+def _has_password(url: str) -> bool:
+    return any(":" in found for found in re.findall("://([^/]*)@", url))
 
 
 def protocol_of(url: str) -> str:
@@ -141,7 +154,7 @@ def require_safe(location: object, name: object) -> None:
     protocol = protocol_of(location)
     steps = re.split(r"[/\\]", location)
     hostile = "::" in location or ".." in steps or protocol not in _RECORD_PROTOCOLS
-    hostile = hostile or (location.endswith("://") and protocol != "memory")
+    hostile = hostile or (location.endswith("://") and protocol != "memory") or _has_password(location)
     if hostile or location != normalise(location):
         raise RecordError(
             "records may not name this location",
@@ -149,6 +162,14 @@ def require_safe(location: object, name: object) -> None:
             expected=f"an absolute path or a URL of {', '.join(sorted(_RECORD_PROTOCOLS))}",
             actual=ascii(location)[:200],
             remedy="the record was not written by cpr: delete it, so that its task runs again",
+        )
+    if not current_table().allows(join(location, name)):
+        raise RecordError(
+            "the local configuration does not let records name this location",
+            field="location",
+            expected=f"a location below one of the prefixes of `records` in the table that {VARIABLE} names",
+            actual=ascii(location)[:200],
+            remedy="add its prefix if you trust it; else delete the record, so that its task runs again",
         )
 
 
@@ -187,19 +208,29 @@ def filesystem(
     authority = "" if protocol in _WITHOUT_HOST else url.partition("://")[2].partition("/")[0]
     root = url if "::" in url or not authority else f"{protocol}://{authority}/"
     configuration = {k: v for k, v in os.environ.items() if k.startswith(_CONFIGURATION)}
-    options = fsspec.config.conf.get(protocol, {})
+    conf, options = fsspec.config.conf.get(protocol, {}), _options(url)
     key = (
         root if "::" in url else authority,
         protocol,
-        hash(json.dumps([configuration, options], sort_keys=True, default=repr)),
+        hash(json.dumps([configuration, conf, options], sort_keys=True, default=repr)),
     )
     with _filesystems.lock:
         slot = _filesystems.known.setdefault(key, _Slot())
     with slot.lock:
         if slot.fs is None or slot.fs is instead_of:
-            slot.fs = _connected(root, _client_options(protocol, options))
+            slot.fs = _connected(root, {**options, **_client_options(protocol, {**conf, **options})})
         fs = slot.fs
     return fs, _path(fs, url)
+
+
+def _options(url: str) -> dict[str, Any]:
+    """What the local table has for a URL; fsspec adds its own configuration. Raises ConfigurationError."""
+    table = current_table()
+    options = dict(table.options_for(url))
+    for link in url.split("::")[1:]:
+        # Of a chain, options are told apart by their protocols.
+        options[protocol_of(link)] = dict(table.options_for(link))
+    return options
 
 
 def _connected(url: str, options: dict[str, Any]) -> fsspec.AbstractFileSystem:
@@ -230,8 +261,8 @@ def _path(fs: fsspec.AbstractFileSystem, url: str) -> str:
     return str(fs._strip_protocol(hidden)).replace("\x01", "?").replace("\x02", "#")
 
 
-def _client_options(protocol: str, options: Any) -> dict[str, Any]:
-    """Options that cost nothing but time to do without, unless the user has set them."""
+def _client_options(protocol: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options that cost nothing but time to do without, unless the user has set them: `options`."""
     if protocol in ("sftp", "ssh"):
         waits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), _CONNECT_SECONDS)
         return {name: seconds for name, seconds in waits.items() if name not in options}

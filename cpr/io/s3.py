@@ -167,7 +167,7 @@ class S3Store:
         folders: list[str] = []
         for answer in self._pages(bucket, prefix, "" if deep else "/"):
             objects += [
-                (item["Key"], Stat(int(item["Size"]), version_of(item))) for item in answer.get("Contents", [])
+                (one["Key"], Stat(int(one["Size"]), version_of(one))) for one in answer.get("Contents", [])
             ]
             folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
         return objects, folders
