@@ -15,6 +15,7 @@ from cpr.names import make_lazy
 if TYPE_CHECKING:
     from cpr.csv import CSVSource, CSVTarget
     from cpr.errors import (
+        ConfigurationError,
         CorruptDataError,
         CprError,
         DecodeError,
@@ -59,6 +60,7 @@ _NAMES = {
         "cpr.tasks": ("TargetInputs", "task"),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
         "cpr.errors": (
+            "ConfigurationError",
             "CorruptDataError",
             "CprError",
             "DecodeError",
@@ -80,6 +82,7 @@ _NAMES = {
 __all__ = [
     "CSVSource",
     "CSVTarget",
+    "ConfigurationError",
     "CorruptDataError",
     "CprError",
     "CprSerializer",

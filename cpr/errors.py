@@ -14,6 +14,7 @@ what was found, and the remedy.
     │   ├── EncodeError                          the format cannot hold this data
     │   └── DecodeError                          the bytes are not of this format
     ├── RecordError                (ValueError)  a stored record is not acceptable
+    ├── ConfigurationError         (ValueError)  the local table of storage options is malformed
     ├── DuplicateTypeError         (ValueError)  two classes claim one record type
     └── MissingDependencyError     (ImportError) an optional package is not installed
 
@@ -25,6 +26,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ConfigurationError",
     "CorruptDataError",
     "CprError",
     "DecodeError",
@@ -131,6 +133,10 @@ class DecodeError(FormatError):
 
 class RecordError(CprError, ValueError):
     """A record has an unknown type or field, or a name or URL that is not allowed; nothing was opened."""
+
+
+class ConfigurationError(CprError, ValueError):
+    """The local table of storage options is malformed; `url` is its file, `field` the place in it."""
 
 
 class DuplicateTypeError(CprError, ValueError):

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import fsspec.config
 import pytest
 from hypothesis import settings
 
@@ -21,11 +22,16 @@ from tests.minio import buckets
 from tests.minio.broker import Broker, ask
 from tests.minio.process import Unavailable
 from tests.minio.server import S3Server
+from tests.servers.gcs import GCSServer, running_gcs
+from tests.servers.sftp import SFTPServer, running_sftp
 
 # No deadline: a first example that starts a store or imports a package is slow, and that is no failure.
 settings.register_profile("cpr", deadline=None, max_examples=50)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("cpr")  # --hypothesis-profile=long overrides it
+
+# gcsfs reads it when it is imported, by whichever test comes first.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 OpenUploads = Callable[..., list[str]]
 
@@ -138,6 +144,36 @@ def open_uploads(s3_server: S3Server, s3_url: str) -> OpenUploads:
         return [f"s3://{bucket}/{key}" for key, _ in uploads]
 
     return listed
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[GCSServer]:
+    """The GCS emulator of this process; its variables are in os.environ from now on."""
+    try:
+        with running_gcs() as server, server.exported():
+            yield server
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def gcs_url(gcs_server: GCSServer) -> str:
+    """A prefix in the bucket that is this test's alone, `gs://bucket/<hex>`."""
+    return f"gs://{gcs_server.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory) -> Iterator[SFTPServer]:
+    """The SFTP server of this process."""
+    with running_sftp(tmp_path_factory.mktemp("sftp")) as server:
+        yield server
+
+
+@pytest.fixture
+def sftp_url(sftp_server: SFTPServer, monkeypatch) -> str:
+    """A folder of the server that is this test's alone; fsspec is configured for it."""
+    monkeypatch.setitem(fsspec.config.conf, "sftp", sftp_server.options)
+    return f"{sftp_server.url}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

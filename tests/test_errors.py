@@ -19,6 +19,7 @@ TREE = {
     "EncodeError": ("FormatError",),
     "DecodeError": ("FormatError",),
     "RecordError": ("CprError", ValueError),
+    "ConfigurationError": ("CprError", ValueError),
     "DuplicateTypeError": ("CprError", ValueError),
     "MissingDependencyError": ("CprError", ImportError),
 }

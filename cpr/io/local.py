@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from cpr.io.store import Entry, Stat
+from cpr.io.temporary import temporary_name
 
 __all__ = ["LocalStore"]
 
@@ -81,8 +81,7 @@ class LocalUpload:
         self._path = path
         folder, name = os.path.split(path)
         os.makedirs(folder, exist_ok=True)
-        # Short, so that a name at the file system's limit still fits.
-        self._temporary = os.path.join(folder, f".{name[:64]}.{secrets.token_hex(8)}.part")
+        self._temporary = os.path.join(folder, temporary_name(name))
         flags = (
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         )

@@ -11,7 +11,6 @@ what it leaves is ever visible as a result:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +21,10 @@ from cpr.io.beside import object_of
 from cpr.io.failures import translated
 from cpr.io.location import normalise, split
 from cpr.io.store import Entry, Store, open_store, remove
+from cpr.io.temporary import is_temporary
 
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
-_TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -103,7 +102,7 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
     objects: set[str] = set()
     beside: list[tuple[str, Entry]] = []
     for entry in store.walk(path):
-        if _TEMPORARY.fullmatch(split(entry.url)[1]):
+        if is_temporary(split(entry.url)[1]):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
         elif (url := object_of(entry.url)) is not None:
             if entry.touched <= before:

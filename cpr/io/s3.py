@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -17,12 +16,12 @@ from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, TypeVar
-
-from fsspec.utils import glob_translate
 
 from cpr.io.fast import fast_bucket
 from cpr.io.location import normalise
+from cpr.io.patterns import matching
 from cpr.io.store import Entry, Stat, has_magic, version_of
 
 __all__ = ["S3Store", "S3Upload"]
@@ -115,35 +114,10 @@ class S3Store:
             if found is None:
                 self.require_container(pattern)
             return {} if found is None else {normalise(f"s3://{pattern}"): found}
-        # Not the filesystem's glob: it leaves out what it could not list, and says nothing.
-        matches = re.compile(glob_translate(key)).match
         return {
-            normalise(f"s3://{bucket}/{item['Key']}"): Stat(
-                int(item["Size"]), version_of(item), item["LastModified"]
-            )
-            for item in self._candidates(bucket, "", key.split("/"))
-            if matches(item["Key"]) and not item["Key"].endswith("/")
+            normalise(f"s3://{bucket}/{found}"): stat
+            for found, stat in matching(key, partial(self._listed, bucket))
         }
-
-    def _candidates(self, bucket: str, folder: str, steps: list[str]) -> Iterator[dict[str, Any]]:
-        """Objects that may match the steps of a pattern below a folder, listing no folder that cannot."""
-        literal = next(index for index, step in enumerate(steps) if has_magic(step))
-        folder += "".join(f"{step}/" for step in steps[:literal])
-        step, rest = steps[literal], steps[literal + 1 :]
-        prefix = folder + re.split(r"[*?\[]", step)[0]
-        everything = any("**" in one for one in steps)
-        objects, folders = self._listed(bucket, prefix, "" if everything else "/")
-        if everything or not rest:
-            yield from objects
-            return
-        matches = re.compile(glob_translate(step)).match
-        for found in folders:
-            if not matches(found[len(folder) : -1]):
-                continue
-            if any(has_magic(one) for one in rest):
-                yield from self._candidates(bucket, found, rest)
-            else:
-                yield from self._listed(bucket, found + "/".join(rest), "/")[0]
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = _bucket_and_key(path)
@@ -195,12 +169,15 @@ class S3Store:
         """Write an object that must have this MD5, in base64. Raises OSError where the store refuses."""
         self._call("put_object", Bucket=bucket, Key=key, Body=content, ContentMD5=md5)
 
-    def _listed(self, bucket: str, prefix: str, delimiter: str) -> tuple[list[dict[str, Any]], list[str]]:
+    def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""
-        objects: list[dict[str, Any]] = []
+        objects: list[tuple[str, Stat]] = []
         folders: list[str] = []
-        for answer in self._pages(bucket, prefix, delimiter):
-            objects += answer.get("Contents", [])
+        for answer in self._pages(bucket, prefix, "" if deep else "/"):
+            objects += [
+                (one["Key"], Stat(int(one["Size"]), version_of(one), one["LastModified"]))
+                for one in answer.get("Contents", [])
+            ]
             folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
         return objects, folders
 

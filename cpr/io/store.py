@@ -115,6 +115,7 @@ class Store(Protocol):
 def open_store(url: str) -> tuple[Store, str]:
     """The store that serves a URL in this process, and the path there."""
     # Here, not above: each store module may import its client.
+    from cpr.io.gcs import GCSStore
     from cpr.io.generic import GenericStore
     from cpr.io.local import LocalStore
     from cpr.io.s3 import S3Store
@@ -126,7 +127,9 @@ def open_store(url: str) -> tuple[Store, str]:
         fs, path = filesystem(url)
     if protocol in ("s3", "s3a"):
         return S3Store(fs), path
-    return GenericStore(fs), path
+    if protocol in ("gs", "gcs"):
+        return GCSStore(fs), path
+    return GenericStore(url, fs, path), path
 
 
 def lookup(url: str) -> Stat | None:
