@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cpr.errors import FormatError
-from cpr.image.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
+from cpr.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
 
 __all__ = ["Metadata"]
 
