@@ -8,6 +8,7 @@ from typing import Any
 
 from cpr.Metadata import Metadata
 from cpr.Resource import Resource
+from cpr.units import CENTIMETRE, length_symbol
 
 __all__ = ["Calibrated"]
 
@@ -39,7 +40,9 @@ class Calibrated(Resource):
             resolution: tuple[float, float] = self.format.resolution
             return resolution
         if self.format.metadata is not None or self._known():
-            return Metadata.of(self.format.metadata, None).resolution
+            unit = (self.format.metadata or {}).get("unit")
+            symbol = CENTIMETRE if unit is None else length_symbol(unit)
+            return Metadata.of(self.format.metadata, None).resolution_per(symbol)
         return self._found_metadata().resolution
 
     def set_metadata(self, metadata: Mapping[str, Any] | None) -> None:

@@ -6,6 +6,7 @@ Sources: https://ngff.openmicroscopy.org/0.4/ and https://ngff.openmicroscopy.or
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -120,7 +121,7 @@ def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
             "an OME-Zarr of a version that is not known",
             field="version",
             expected=" or ".join(VERSIONS),
-            actual=ascii(version)[:50],
+            actual=ascii(reprlib.repr(version))[1:-1][:50],
             remedy="convert it to version 0.5, or read its arrays with a ZarrSource",
         )
     return found
@@ -214,6 +215,6 @@ def _bad(field: str, expected: str, actual: Any) -> DecodeError:
         "broken OME-Zarr metadata",
         field=field,
         expected=expected,
-        actual=ascii(actual)[:200],
+        actual=ascii(reprlib.repr(actual))[1:-1][:200],  # it may be of any size
         remedy="repair the metadata, or read the arrays with a ZarrSource",
     )
