@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cpr.Target import Target
     from cpr.tasks import TargetInputs, task
     from cpr.utilities.utilities import hash_objects, task_input_hash
-    from cpr.zarr import ZarrSource, ZarrTarget
+    from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrSource, ZarrTarget
 
 __version__ = "0.1.0"
 
@@ -55,7 +55,7 @@ _NAMES = {
         "cpr.csv": ("CSVSource", "CSVTarget"),
         "cpr.numpy": ("NumpySource", "NumpyTarget"),
         "cpr.parquet": ("ParquetSource", "ParquetTarget"),
-        "cpr.zarr": ("ZarrSource", "ZarrTarget"),
+        "cpr.zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
         "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
         "cpr.tasks": ("TargetInputs", "task"),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
@@ -96,6 +96,8 @@ __all__ = [
     "NoDataError",
     "NumpySource",
     "NumpyTarget",
+    "OMEZarrSource",
+    "OMEZarrTarget",
     "ParquetSource",
     "ParquetTarget",
     "RecordError",

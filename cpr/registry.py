@@ -31,7 +31,7 @@ _BUILT_IN = {
         "csv": ("CSVSource", "CSVTarget"),
         "parquet": ("ParquetSource", "ParquetTarget"),
         "numpy": ("NumpySource", "NumpyTarget"),
-        "zarr": ("ZarrSource", "ZarrTarget"),
+        "zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
     }.items()
     for name in names
 }

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from cpr.arrays import Planes, hash_array
+from cpr.calibration import calibration
 from cpr.errors import EncodeError, FormatError
 from cpr.format import ReadableFile, Region, WritableFile
 from cpr.image import pixels
 from cpr.image.describe import first_page
 from cpr.image.foreign import metadata_of
 from cpr.image.layout import Layout, usual_axes
-from cpr.image.Metadata import Metadata
 from cpr.image.writing import Compression, write_pages
+from cpr.Metadata import Metadata
 from cpr.pictures import PictureMaker
 from cpr.previews import Picture
 
@@ -42,7 +42,7 @@ class Tiff:
             integers of up to 32 bits; True for floats as well, which ImageJ cannot read; False never.
         imagej: True for ImageJ TIFF, False for OME-TIFF; None for ImageJ where it can hold the array.
         ome: whether nothing but OME-TIFF will do, as for names in `.ome.tif`.
-        metadata: axes, unit, spacing, channel names ... (see `cpr.image.Metadata`).
+        metadata: axes, unit, spacing, channel names ... (see `cpr.Metadata`).
         resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
         shape: of the array; set by its data.
         dtype: of the array; set by its data.
@@ -72,10 +72,9 @@ class Tiff:
             raise _bad_option("predictor", "a compression with it", self.predictor)
         if self.imagej and self.ome:
             raise _bad_option("imagej", "None or False for OME-TIFF", self.imagej)
-        object.__setattr__(self, "metadata", _json(self.metadata, "metadata") or None)
-        object.__setattr__(self, "resolution", _pair(self.resolution))
-        # Bad sizes and units are found now, not after hours of computing.
-        Metadata.of(self.metadata, self.resolution)
+        metadata, resolution = calibration(self.metadata, self.resolution)
+        object.__setattr__(self, "metadata", metadata)
+        object.__setattr__(self, "resolution", resolution)
 
     def fingerprint(self, data: Array) -> str:
         """The content hash of the array (see `cpr.arrays`)."""
@@ -189,33 +188,6 @@ def _restored(stored: Array, dtype: np.dtype[Any]) -> Array:
 
 def _native(array: Array) -> Array:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
-
-
-def _json(value: Any, field: str) -> Any:
-    """JSON values of what was given; numpy's numbers are Python's."""
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise _bad_option(field, "keys that are text", ", ".join(map(repr, value)))
-        return {key: _json(item, f"{field}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(item, f"{field}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _bad_option(field, "a finite number", value)
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    raise _bad_option(field, "JSON values: text, numbers, lists, dicts", type(value).__name__)
-
-
-def _pair(resolution: Any) -> tuple[float, float] | None:
-    if resolution is None:
-        return None
-    try:
-        x, y = (float(r) for r in resolution)
-    except (TypeError, ValueError):
-        raise _bad_option("resolution", "(x, y) in pixels per unit", resolution) from None
-    return x, y
 
 
 def _bad_option(field: str, expected: str, actual: Any) -> FormatError:

@@ -21,9 +21,9 @@ from cpr.zarr.manifest import manifest_url
 from cpr.zarr.opening import Node, open_node, part_of, to_dask
 from cpr.zarr.placed import PlacedStore
 
-__all__ = ["ZarrPart", "ZarrSource"]
+__all__ = ["METADATA", "ZarrPart", "ZarrSource"]
 
-_METADATA = ("zarr.json", ".zarray", ".zgroup")
+METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
 _MORE = (".zattrs", ".zmetadata")
 
@@ -124,7 +124,7 @@ class ZarrSource(Source):
         Raises ResourceNotFoundError when the bucket does not exist. No match is an empty list.
         """
         pattern = io.normalise(pattern)
-        roots = {url.rpartition("/")[0] for name in _METADATA for url in io.find(io.join(pattern, name))}
+        roots = {url.rpartition("/")[0] for name in METADATA for url in io.find(io.join(pattern, name))}
         return [cls.from_path(url, **options) for url in sorted(roots)]
 
     @classmethod
@@ -186,7 +186,7 @@ class ZarrSource(Source):
     def _ask(self) -> dict[str, str | int]:
         version: dict[str, str | int] = {}
         place = self._place_inside
-        for name in (*_METADATA, *_MORE):
+        for name in (*METADATA, *_MORE):
             found = io.lookup(io.join(place, name))
             if found is not None:
                 version |= {f"{name} {key}": value for key, value in found.version.items()}
@@ -196,7 +196,7 @@ class ZarrSource(Source):
             raise ResourceNotFoundError(
                 "there is no Zarr array or group here",
                 url=place,
-                expected=", ".join(_METADATA),
+                expected=", ".join(METADATA),
                 actual="nothing",
                 remedy="check the URL and the group",
             )

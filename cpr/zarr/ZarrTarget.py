@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -77,17 +78,10 @@ class ZarrTarget(Target):
             native = np.dtype(source.dtype).newbyteorder("=")
             chunks, shards = chunks_for(options, source, native)
             arguments = array_arguments(options, tuple(source.shape), native, chunks, shards)
-            store, key = self._begin()
-            try:
+            with self._attempt() as store:
                 with as_encode_errors():
                     array = zarr.create_array(store, **arguments)
                 fill(array, source)
-                manifest = Manifest.of(store.url, store.entries, store.algorithm)
-            except BaseException:
-                discard(store)
-                raise
-            self._end(store, key)
-            self._take_manifest(manifest)
 
     def create(self) -> zarr.Group:
         """An empty group at the target's place, for a hierarchy of one's own; `persist` closes it.
@@ -108,6 +102,19 @@ class ZarrTarget(Target):
                 raise
             self._end(store, key)
             return group
+
+    @contextmanager
+    def _attempt(self) -> Iterator[RecordingStore]:
+        """A place to write to; if all goes well, what was written takes the place of an earlier attempt."""
+        store, key = self._begin()
+        try:
+            yield store
+            manifest = Manifest.of(store.url, store.entries, store.algorithm)
+        except BaseException:
+            discard(store)
+            raise
+        self._end(store, key)
+        self._take_manifest(manifest)
 
     def _begin(self) -> tuple[RecordingStore, str]:
         key = uuid.uuid4().hex[:16]
