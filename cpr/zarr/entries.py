@@ -42,7 +42,7 @@ Entries = dict[str, Entry]
 
 def make_entry(data: memoryview, algorithm: str, in_blocks: bool) -> Entry:
     """The entry of an object; `in_blocks` lets parts of it be checked alone, if it is of any size."""
-    if not in_blocks or block_count(data.nbytes) < 3:
+    if not in_blocks or block_count(data.nbytes) < 2:
         return Entry(data.nbytes, digest_of(data, algorithm), b"")
     blocks = b"".join(
         digest_of(data[start : start + BLOCK_BYTES], algorithm)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import weakref
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Self
 
 from zarr.abc.store import ByteRequest, Store
@@ -130,6 +130,21 @@ class PlacedStore(Store):
             await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
         )
 
+    async def get_ranges(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        **limits: Any,  # noqa: ARG002 - of what zarr's own would fetch in vain between two parts
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        # zarr's own, of 3.2 and later, wraps errors in groups, and fetches what lies between the parts.
+        found = await self.get_partial_values(prototype, [(key, part) for part in byte_ranges])
+        if any(value is None for value in found):
+            # What zarr expects of an object that is not there.
+            raise BaseExceptionGroup(key, [FileNotFoundError(key)])
+        yield builtins.list(enumerate(found))
+
     async def exists(self, key: str) -> bool:
         with translated(self._place(key), "look at"):
             return await self.bare.exists(key)
@@ -161,7 +176,9 @@ class PlacedStore(Store):
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         with translated(self._place(prefix), "list"):
             async for key in self.bare.list_prefix(prefix):
-                yield key
+                # fsspec lists an object as what lies below it.
+                if key.startswith(prefix):
+                    yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         with translated(self._place(prefix), "list"):

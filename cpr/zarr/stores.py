@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import builtins
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from zarr.storage import LocalStore
 from cpr.errors import CorruptDataError, RecordError
 from cpr.io.hashing import default_algorithm
 from cpr.io.process import PerProcess
-from cpr.zarr.entries import Entries, Entry, corrupt, make_entry, require
+from cpr.zarr.entries import BLOCK_BYTES, Entries, Entry, corrupt, make_entry, require
 from cpr.zarr.manifest import Manifest
 from cpr.zarr.placed import PlacedStore
 from cpr.zarr.ranges import BlockReader
@@ -184,16 +185,46 @@ class VerifyingStore(PlacedStore):
             await self._require_absent(key)
             return None
         entry, has_blocks = found
-        start, stop = (0, entry.size) if byte_range is None else _bounds(byte_range, entry.size)
-        if stop <= start and entry.size:
-            return prototype.buffer.from_bytes(b"")
+        part = _bounds(byte_range, entry.size)
+        if part != (0, entry.size):
+            (value,) = await self._parts(key, found, [part], prototype)
+            return value
         if has_blocks:
             entry = await asyncio.to_thread((await self._manifest()).with_blocks, key)
-        if (start, stop) == (0, entry.size):
-            return await self._whole(key, entry, prototype)
-        if not has_blocks:
-            return (await self._whole(key, entry, prototype))[start:stop]
-        return prototype.buffer.from_bytes(await self._blocks.read(key, entry, start, stop))
+        return await self._whole(key, entry, prototype)
+
+    async def get_ranges(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        **limits: Any,
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        found = await self._find(key)
+        if found is None:
+            async for some in super().get_ranges(key, byte_ranges, prototype=prototype, **limits):
+                yield some
+            return
+        bounds = [_bounds(part, found[0].size) for part in byte_ranges]
+        yield builtins.list(enumerate(await self._parts(key, found, bounds, prototype)))
+
+    async def _parts(
+        self,
+        key: str,
+        found: tuple[Entry, bool],
+        parts: Sequence[tuple[int, int]],
+        prototype: BufferPrototype,
+    ) -> builtins.list[Buffer]:
+        entry, has_blocks = found
+        if has_blocks:
+            entry = await asyncio.to_thread((await self._manifest()).with_blocks, key)
+        elif entry.size <= BLOCK_BYTES:
+            entry = entry._replace(blocks=entry.digest)  # it is its one block
+        else:
+            whole = await self._whole(key, entry, prototype)
+            return [whole[start:stop] for start, stop in parts]
+        return [prototype.buffer.from_bytes(part) for part in await self._blocks.read(key, entry, parts)]
 
     async def _whole(self, key: str, entry: Entry, prototype: BufferPrototype) -> Buffer:
         algorithm = self._checksum.partition(":")[0]
@@ -269,9 +300,11 @@ class VerifyingStore(PlacedStore):
             start = f"{below}0" if key != below else f"{below}\0"
 
 
-def _bounds(part: ByteRequest, size: int) -> tuple[int, int]:
-    """Start and stop of a request for part of an object."""
+def _bounds(part: ByteRequest | None, size: int) -> tuple[int, int]:
+    """Start and stop of a request for an object or part of it."""
     match part:
+        case None:
+            return 0, size
         case RangeByteRequest(start, end):
             return min(start, size), min(end, size)
         case OffsetByteRequest(offset):
