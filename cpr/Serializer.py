@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from prefect.context import TaskRunContext
 from prefect.exceptions import MissingContextError
@@ -19,6 +19,7 @@ from pydantic import Field
 
 from cpr.containers import pack
 from cpr.errors import CprError, RecordError, TransferError
+from cpr.parsing import parse
 from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
 from cpr.Target import Target
@@ -124,15 +125,7 @@ def target_decoder(record: dict[str, Any]) -> Any:
 
 
 def _parsed(blob: bytes) -> Any:
-    try:
-        packed = json.loads(blob, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            "not JSON",
-            expected="a result that cpr_serializer() has written",
-            actual=f"{type(error).__name__}: {error}"[:200],
-            remedy="delete the record, so that its task runs again",
-        ) from None
+    packed = parse(blob)
     if isinstance(packed, dict) and len(packed) == 1:
         match packed.get(RECORD_KEY):
             case ["value", value]:
@@ -145,10 +138,6 @@ def _parsed(blob: bytes) -> Any:
         actual=ascii(packed)[:100],
         remedy="read it with the serializer that has written it",
     )
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _scope() -> Mapping[str, Any]:

@@ -39,6 +39,10 @@ class Image(Resource):
                 self._inspected = self._decode(file, format.inspect)
         return self._inspected
 
+    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
+        super()._take_own_fields(fields)
+        self.format.require_sound(complete=self._known())
+
     @abstractmethod
     def _known(self) -> bool:
         """Whether all that is known was given, and there is no file to ask."""

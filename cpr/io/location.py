@@ -19,18 +19,14 @@ import fsspec.utils
 from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from cpr.errors import CprError, MissingDependencyError, RecordError, TransferError
+from cpr.errors import CprError, MissingDependencyError, TransferError
+from cpr.io.admissible import PROTOCOLS, Objection, as_record_error, objection_to, redacted, secret_in
 from cpr.io.process import PerProcess
 
-__all__ = ["filesystem", "join", "normalise", "protocol_of", "require_safe", "split"]
+__all__ = ["filesystem", "join", "normalise", "protocol_of", "require_no_secret", "require_safe", "split"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _CONFIGURATION = ("AWS_", "FSSPEC_", "GOOGLE_", "STORAGE_EMULATOR", "AZURE_", "GCSFS_")
-
-# What a stored record may name: places that hold objects, nothing that interprets or forwards.
-_RECORD_PROTOCOLS = frozenset(
-    "file memory s3 s3a gs gcs az abfs abfss adl sftp ssh smb hdfs webhdfs oci oss r2 hf lakefs".split()
-)
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
@@ -40,8 +36,8 @@ _filesystems: PerProcess[tuple[Any, ...], fsspec.AbstractFileSystem] = PerProces
 def normalise(path: str | os.PathLike[str]) -> str:
     """One spelling for each place: an absolute path without `file://`, or a URL as fsspec takes it.
 
-    Takes strings, os.PathLike and UPath objects. Raises CprError for an empty path or one with
-    control characters.
+    Takes strings, os.PathLike and UPath objects. Raises CprError for an empty path, one with control
+    characters, and a URL with a secret in it.
 
     >>> normalise("file:///data/a.tif"), normalise("s3://bucket//a.tif")
     ('/data/a.tif', 's3://bucket/a.tif')
@@ -54,6 +50,7 @@ def normalise(path: str | os.PathLike[str]) -> str:
         )
     # A UPath's str() is its URL; os.fspath() would strip the protocol.
     url = str(path) if not isinstance(path, bytes) else os.fsdecode(path)
+    require_no_secret(url)
     if not url or _CONTROL.search(url):
         raise CprError(
             "not a usable path",
@@ -63,7 +60,9 @@ def normalise(path: str | os.PathLike[str]) -> str:
         )
     protocol = protocol_of(url)
     if protocol == "file":
-        return str(os.path.abspath(LocalFileSystem._strip_protocol(os.path.expanduser(url))))
+        path = str(os.path.abspath(LocalFileSystem._strip_protocol(os.path.expanduser(url))))
+        # POSIX leaves two slashes at the begin as they are; there is one spelling for each place.
+        return f"/{path.lstrip('/')}" if os.name == "posix" else path
     if "::" in url:
         return url
     if protocol not in fsspec.available_protocols():
@@ -115,35 +114,34 @@ def split(url: str) -> tuple[str, str]:
 
 def require_safe(location: object, name: object) -> None:
     """Raise RecordError unless a location and name from a stranger's record may be used; no I/O."""
-    for field, value in (("location", location), ("name", name)):
-        if not isinstance(value, str) or not value or len(value) > 4096 or _CONTROL.search(value):
-            raise RecordError(
-                "not a usable name",
-                field=field,
-                expected="a non-empty string without control characters",
-                actual=ascii(value)[:200],
-                remedy="the record was not written by cpr: delete it, so that its task runs again",
-            )
-    assert isinstance(location, str) and isinstance(name, str)
-    if "/" in name or "\\" in name or name in (".", ".."):
-        raise RecordError(
-            "the name leaves its location",
-            field="name",
-            expected="a file name without path separators",
-            actual=ascii(name),
-            remedy="the record was not written by cpr: delete it, so that its task runs again",
-        )
-    protocol = protocol_of(location)
-    steps = re.split(r"[/\\]", location)
-    hostile = "::" in location or ".." in steps or protocol not in _RECORD_PROTOCOLS
-    hostile = hostile or (location.endswith("://") and protocol != "memory")
-    if hostile or location != normalise(location):
-        raise RecordError(
-            "records may not name this location",
-            field="location",
-            expected=f"an absolute path or a URL of {', '.join(sorted(_RECORD_PROTOCOLS))}",
-            actual=ascii(location)[:200],
-            remedy="the record was not written by cpr: delete it, so that its task runs again",
+    objection = objection_to(location, name)
+    if objection is None:
+        assert isinstance(location, str)
+        if _is_normal(location):
+            return
+        allowed = f"an absolute path or a URL of {', '.join(sorted(PROTOCOLS))}"
+        objection = Objection("records may not name this location", "location", allowed)
+    raise as_record_error(objection, location, name)
+
+
+def _is_normal(location: str) -> bool:
+    """Whether this is how cpr spells the place: two spellings would be two places to who compares them."""
+    try:
+        if location != normalise(location):
+            return False
+    except CprError:
+        return False  # a protocol that nothing here implements
+    return protocol_of(location) == "memory" or not location.endswith("://")
+
+
+def require_no_secret(url: str) -> None:
+    """Raise CprError for a URL with a password, a key or a signature in it: it would be stored and shown."""
+    if secret_in(url):
+        raise CprError(
+            "the URL carries a secret",
+            url=redacted(url),
+            expected="a URL without password, key, token or signature",
+            remedy="give credentials in the environment or in fsspec's configuration, on every worker",
         )
 
 
@@ -154,6 +152,7 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     shared by threads where fsspec's async ones allow it, and made anew after a fork or when the
     configuration has changed.
     """
+    require_no_secret(url)
     protocol = protocol_of(url)
     try:
         cls = fsspec.get_filesystem_class(protocol)
