@@ -15,6 +15,7 @@ from cpr.errors import (
     CprError,
     DecodeError,
     FormatError,
+    MissingDependencyError,
     RecordError,
     UnsupportedExtensionError,
 )
@@ -164,12 +165,14 @@ class Resource(ABC):
         """A resource from its record; no I/O. Raises RecordError for one that is not acceptable."""
         try:
             return cls._from_fields(record[RECORD_KEY])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (RecordError, MissingDependencyError):
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise RecordError(
                 "not a well-formed record",
-                field=str(error),
+                field=ascii(str(error))[:200],
                 expected=", ".join((*_PLACE, *cls._record_fields)),
-                actual=ascii(record)[:200],
+                actual=_brief(record),
                 remedy="pass what serialize() returned",
             ) from None
 
@@ -293,6 +296,13 @@ class _NamesUrl:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, CprError) and error.url is None:
             error.url = self._url
+
+
+def _brief(record: Any) -> str:
+    try:
+        return ascii(record)[:200]
+    except RecursionError:
+        return "something nested without end"
 
 
 def _unpickle(cls: type[Resource], record: Mapping[str, Any]) -> Resource:

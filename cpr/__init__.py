@@ -123,6 +123,8 @@ __all__ = [
 
 make_lazy(__name__, _NAMES)
 
+_MOST_RECORD_BYTES = 16 << 20
+
 
 def load(record_or_url: Any) -> Resource:
     """A resource back from what was stored of it; Prefect is not needed.
@@ -135,25 +137,24 @@ def load(record_or_url: Any) -> Resource:
         RecordError: not an acceptable record.
         ResourceNotFoundError, TransferError: the URL cannot be read.
     """
-    import json
     import os
 
     from cpr import io
     from cpr.errors import RecordError
+    from cpr.parsing import parse
     from cpr.registry import load_record
 
     record = record_or_url
     if isinstance(record, os.PathLike) or (isinstance(record, str) and not record.lstrip().startswith("{")):
-        with io.reading(io.normalise(record)) as file:
-            record = file.read().decode("utf-8", "replace")
-    if isinstance(record, str):
-        try:
-            record = json.loads(record)
-        except ValueError as error:
+        url = io.normalise(record)
+        with io.reading(url) as file:
+            record = file.read(_MOST_RECORD_BYTES + 1)
+        if len(record) > _MOST_RECORD_BYTES:
             raise RecordError(
-                "not JSON",
-                expected="a record",
-                actual=str(error),
+                "too large for a record",
+                url=url,
+                expected=f"at most {_MOST_RECORD_BYTES} bytes",
+                actual="more",
                 remedy="pass a record, its JSON text, or the URL of one",
-            ) from None
-    return load_record(record)
+            )
+    return load_record(parse(record) if isinstance(record, (str, bytes)) else record)

@@ -45,6 +45,10 @@ class Image(Calibrated):
     def _found_metadata(self) -> Metadata:
         return self._layout()[2]
 
+    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
+        super()._take_own_fields(fields)
+        self.format.require_sound(complete=self._known())
+
     def _sampled(self) -> Preview | None:
         """A picture of some planes, spread over the image."""
         shape, dtype, metadata = self._layout()

@@ -27,6 +27,8 @@ Array = np.ndarray[Any, Any]
 
 # Level 1 takes a third of level 6's time for a few percent more bytes: docs/decisions/tiff.md.
 _LEVELS = {"zlib": (1, range(10)), "zstd": (3, range(1, 23))}
+# numpy's limit (https://numpy.org/doc/stable/release/2.0.0-notes.html, NPY_MAXDIMS).
+_MOST_AXES = 64
 # Pixels that do not compress become this much larger at most.
 _GROWTH = {None: 1.0, "zlib": 1.001, "zstd": 1.004, "lzw": 1.6}
 
@@ -138,6 +140,7 @@ class Tiff:
             if layout.flavour == "empty":
                 pixels.read_series(file, tiff)
                 return np.empty(layout.shape, layout.dtype)
+            pixels.refuse_claims(layout, file)
             ours = first_page(layout, Metadata.of(self.metadata, self.resolution), None).description
             stored = pixels.read_layout(file, tiff, layout, ours)
         return _restored(stored, layout.dtype).reshape(layout.shape)
@@ -157,6 +160,21 @@ class Tiff:
         with pixels.opened(file) as tiff:
             series = pixels.series_of(file, tiff)
             return tuple(series.shape), np.dtype(series.dtype).newbyteorder("="), metadata_of(tiff, series)
+
+    def require_sound(self, complete: bool) -> None:
+        """Raise FormatError unless shape and dtype, as a record has them, are those of some array.
+
+        `complete`: they have to be there.
+        """
+        if (self.shape is None) != (self.dtype is None) or (complete and self.shape is None):
+            raise _bad_option("shape, dtype", "both", "one of them, or none")
+        if self.shape is None:
+            return
+        if len(self.shape) > _MOST_AXES or any(not 0 <= n < 1 << 62 for n in self.shape):
+            raise _bad_option("shape", f"up to {_MOST_AXES} sizes", self.shape)
+        layout = self._known_layout()
+        if layout is not None and layout.nbytes >= 1 << 62:
+            raise _bad_option("shape", "that of an array", self.shape)
 
     def _known_layout(self) -> Layout | None:
         """Of the array that was set; None for a foreign file."""

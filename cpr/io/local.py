@@ -30,8 +30,10 @@ class LocalStore:
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         with open(path, "rb", buffering=0) as file:
+            # Python takes memory for what is asked, not for what is there.
+            end = min(stop, os.fstat(file.fileno()).st_size)
             file.seek(start)
-            return file.read(stop - start)
+            return file.read(max(0, end - start))
 
     def upload(self, path: str) -> LocalUpload:
         return LocalUpload(path)

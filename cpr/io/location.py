@@ -21,19 +21,15 @@ import fsspec.utils
 from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-from cpr.errors import CprError, MissingDependencyError, RecordError, TransferError
+from cpr.errors import CprError, MissingDependencyError, TransferError
+from cpr.io.admissible import PROTOCOLS, Objection, as_record_error, objection_to, redacted, secret_in
 from cpr.io.process import PerProcess
 from cpr.io.table import VARIABLE, current_table
 
-__all__ = ["filesystem", "join", "normalise", "protocol_of", "require_safe", "split"]
+__all__ = ["filesystem", "join", "normalise", "protocol_of", "require_no_secret", "require_safe", "split"]
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _CONFIGURATION = ("AWS_", "FSSPEC_", "GOOGLE_", "STORAGE_EMULATOR", "AZURE_", "GCSFS_")
-
-# What a stored record may name: places that hold objects, nothing that interprets or forwards.
-_RECORD_PROTOCOLS = frozenset(
-    "file memory s3 s3a gs gcs az abfs abfss adl sftp ssh smb hdfs webhdfs oci oss r2 hf lakefs".split()
-)
 
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
@@ -47,8 +43,8 @@ _filesystems: PerProcess[tuple[Any, ...], _Slot] = PerProcess()
 def normalise(path: str | os.PathLike[str]) -> str:
     """One spelling for each place: an absolute path without `file://`, or a URL as fsspec takes it.
 
-    Takes strings, os.PathLike and UPath objects. Raises CprError for an empty path or one with
-    control characters.
+    Takes strings, os.PathLike and UPath objects. Raises CprError for an empty path, one with control
+    characters, and a URL with a secret in it.
 
     >>> normalise("file:///data/a.tif"), normalise("s3://bucket//a.tif")
     ('/data/a.tif', 's3://bucket/a.tif')
@@ -61,6 +57,7 @@ def normalise(path: str | os.PathLike[str]) -> str:
         )
     # A UPath's str() is its URL; os.fspath() would strip the protocol.
     url = str(path) if not isinstance(path, bytes) else os.fsdecode(path)
+    require_no_secret(url)
     if not url or _CONTROL.search(url):
         raise CprError(
             "not a usable path",
@@ -68,16 +65,11 @@ def normalise(path: str | os.PathLike[str]) -> str:
             expected="a path or fsspec URL without control characters",
             remedy="name a file, for example 's3://bucket/folder/image.tif'",
         )
-    if _has_password(url):
-        raise CprError(
-            "a URL with a password would be stored in records",
-            url=re.sub("://[^/]*@", "://...@", url),
-            expected="a URL without one",
-            remedy=f"put it into fsspec's configuration, or into the table that {VARIABLE} names",
-        )
     protocol = protocol_of(url)
     if protocol == "file":
-        return str(os.path.abspath(LocalFileSystem._strip_protocol(os.path.expanduser(url))))
+        path = str(os.path.abspath(LocalFileSystem._strip_protocol(os.path.expanduser(url))))
+        # POSIX leaves two slashes at the begin as they are; there is one spelling for each place.
+        return f"/{path.lstrip('/')}" if os.name == "posix" else path
     if "::" in url:
         return url
     if protocol not in fsspec.available_protocols():
@@ -90,10 +82,6 @@ def normalise(path: str | os.PathLike[str]) -> str:
         )
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{re.sub('/+', '/', rest).lstrip('/').rstrip('/')}"
-
-
-def _has_password(url: str) -> bool:
-    return any(":" in found for found in re.findall("://([^/]*)@", url))
 
 
 def protocol_of(url: str) -> str:
@@ -133,43 +121,42 @@ def split(url: str) -> tuple[str, str]:
 
 def require_safe(location: object, name: object) -> None:
     """Raise RecordError unless a location and name from a stranger's record may be used; no I/O."""
-    for field, value in (("location", location), ("name", name)):
-        if not isinstance(value, str) or not value or len(value) > 4096 or _CONTROL.search(value):
-            raise RecordError(
-                "not a usable name",
-                field=field,
-                expected="a non-empty string without control characters",
-                actual=ascii(value)[:200],
-                remedy="the record was not written by cpr: delete it, so that its task runs again",
+    objection = objection_to(location, name)
+    if objection is None:
+        assert isinstance(location, str) and isinstance(name, str)
+        if not _is_normal(location):
+            allowed = f"an absolute path or a URL of {', '.join(sorted(PROTOCOLS))}"
+            objection = Objection("records may not name this location", "location", allowed)
+        elif not current_table().allows(join(location, name)):
+            objection = Objection(
+                "the local configuration does not let records name this location",
+                "location",
+                f"a location below one of the prefixes of `records` in the table that {VARIABLE} names",
+                "add its prefix if you trust it; else delete the record, so that its task runs again",
             )
-    assert isinstance(location, str) and isinstance(name, str)
-    if "/" in name or "\\" in name or name in (".", ".."):
-        raise RecordError(
-            "the name leaves its location",
-            field="name",
-            expected="a file name without path separators",
-            actual=ascii(name),
-            remedy="the record was not written by cpr: delete it, so that its task runs again",
-        )
-    protocol = protocol_of(location)
-    steps = re.split(r"[/\\]", location)
-    hostile = "::" in location or ".." in steps or protocol not in _RECORD_PROTOCOLS
-    hostile = hostile or (location.endswith("://") and protocol != "memory") or _has_password(location)
-    if hostile or location != normalise(location):
-        raise RecordError(
-            "records may not name this location",
-            field="location",
-            expected=f"an absolute path or a URL of {', '.join(sorted(_RECORD_PROTOCOLS))}",
-            actual=ascii(location)[:200],
-            remedy="the record was not written by cpr: delete it, so that its task runs again",
-        )
-    if not current_table().allows(join(location, name)):
-        raise RecordError(
-            "the local configuration does not let records name this location",
-            field="location",
-            expected=f"a location below one of the prefixes of `records` in the table that {VARIABLE} names",
-            actual=ascii(location)[:200],
-            remedy="add its prefix if you trust it; else delete the record, so that its task runs again",
+    if objection is not None:
+        raise as_record_error(objection, location, name)
+
+
+def _is_normal(location: str) -> bool:
+    """Whether this is how cpr spells the place: two spellings would be two places to who compares them."""
+    try:
+        if location != normalise(location):
+            return False
+    except CprError:
+        return False  # a protocol that nothing here implements
+    return protocol_of(location) == "memory" or not location.endswith("://")
+
+
+def require_no_secret(url: str) -> None:
+    """Raise CprError for a URL with a password, a key or a signature in it: it would be stored and shown."""
+    if secret_in(url):
+        raise CprError(
+            "the URL carries a secret",
+            url=redacted(url),
+            expected="a URL without password, key, token or signature",
+            remedy="give credentials in the environment, in fsspec's configuration or in the table that "
+            f"{VARIABLE} names, on every worker",
         )
 
 
@@ -193,6 +180,7 @@ def filesystem(
         url: of something on it.
         instead_of: one that has lost its connection, and is to be replaced.
     """
+    require_no_secret(url)
     protocol = protocol_of(url)
     try:
         fsspec.get_filesystem_class(protocol)

@@ -68,6 +68,10 @@ class Table:
         """The storage options of the longest prefix that covers a URL; none where there is no such prefix."""
         return _longest(self.places, url) or {}
 
+    def knows(self, url: str) -> bool:
+        """Whether a URL is below a prefix that has options, or that records are expressly let name."""
+        return _longest(self.places, url) is not None or _longest(self.records or {}, url) is not None
+
     def allows(self, url: str) -> bool:
         """Whether records may name a URL."""
         return self.records is None or _longest(self.records, url) is not None

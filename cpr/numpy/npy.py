@@ -17,6 +17,7 @@ import numpy as np
 from cpr.arrays import Planes, hash_array
 from cpr.errors import CprError, DecodeError, EncodeError
 from cpr.format import ReadableFile, Region, WritableFile
+from cpr.memory import require_memory
 from cpr.pictures import PictureMaker
 from cpr.previews import Picture
 from cpr.regions import Selection
@@ -66,6 +67,7 @@ class NPY:
         its header says.
         """
         shape, fortran_order, dtype = _read_header(file)
+        require_memory(math.prod(shape) * dtype.itemsize, "the array")
         array = np.empty(shape, dtype)
         elements = array.reshape(-1).view(np.uint8) if array.nbytes else np.empty(0, np.uint8)
         for start in range(0, array.nbytes, _PIECE_BYTES):
@@ -86,7 +88,9 @@ class NPY:
             return part
         start = file.tell()
         chosen = Selection.of(region, shape)
-        result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
+        extents = tuple(len(r) for r in chosen.ranges)
+        require_memory(math.prod(extents) * dtype.itemsize, "this part of the array")
+        result = np.empty(extents, dtype)
         if result.size:
             # Everything after the last axis that is cut lies together in the file.
             cut = [i for i, r in enumerate(chosen.ranges) if r != range(shape[i])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -26,6 +27,8 @@ __all__ = ["METADATA", "ZarrPart", "ZarrSource"]
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
 _MORE = (".zattrs", ".zmetadata")
+
+_NOT_IN_KEYS = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|::")
 
 Bounds = tuple[int | None, ...]
 
@@ -53,7 +56,7 @@ class ZarrPart:
             raise _bad("mode", '"r": sources are never written; use a ZarrTarget', self.mode)
         if self.group is not None:
             group = self.group.strip("/")
-            if ".." in group.split("/"):
+            if group and ({"", ".", ".."} & set(group.split("/")) or _NOT_IN_KEYS.search(group)):
                 raise _bad("group", "a path inside the Zarr", self.group)
             object.__setattr__(self, "group", group or None)
         for name in ("slices_start", "slices_stop"):
