@@ -28,8 +28,10 @@ if TYPE_CHECKING:
         ResourceNotFoundError,
         TransferError,
         UnsupportedExtensionError,
+        UnsupportedStoreError,
     )
     from cpr.image import ImageSource, ImageTarget
+    from cpr.locking import BucketLocks
     from cpr.numpy import NumpySource, NumpyTarget
     from cpr.parquet import ParquetSource, ParquetTarget
     from cpr.registry import register
@@ -56,6 +58,7 @@ _NAMES = {
         "cpr.parquet": ("ParquetSource", "ParquetTarget"),
         "cpr.zarr": ("ZarrSource", "ZarrTarget"),
         "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
+        "cpr.locking": ("BucketLocks",),
         "cpr.tasks": ("TargetInputs", "task"),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
         "cpr.errors": (
@@ -72,12 +75,14 @@ _NAMES = {
             "ResourceNotFoundError",
             "TransferError",
             "UnsupportedExtensionError",
+            "UnsupportedStoreError",
         ),
     }.items()
     for name in names
 }
 
 __all__ = [
+    "BucketLocks",
     "CSVSource",
     "CSVTarget",
     "CorruptDataError",
@@ -104,6 +109,7 @@ __all__ = [
     "TargetInputs",
     "TransferError",
     "UnsupportedExtensionError",
+    "UnsupportedStoreError",
     "ZarrSource",
     "ZarrTarget",
     "cpr_serializer",

@@ -6,6 +6,7 @@ what it leaves is ever visible as a result:
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
     digests of blocks, `.cpr/<name>.blocks`, beside which the object never came or was deleted
+    locks that nobody has renewed since, `<hex digits>.cpr-lease`, given back or not
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from cpr.io.store import Entry, Store, open_store, remove
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
 _TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
+_LEASE = re.compile(r"(.*[/\\])?\.?[0-9a-f]{16,32}\.cpr-lease([/\\][0-9]{12})?", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -97,12 +99,12 @@ def _uploads(store: Store, path: str) -> Iterator[Orphan]:
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
-    """Temporary files, and digests without an object."""
+    """Temporary files, locks, and digests without an object."""
     objects: set[str] = set()
     digests: dict[str, Entry] = {}
     for entry in store.walk(path):
         folder, name = split(entry.url)
-        if _TEMPORARY.fullmatch(name):
+        if _TEMPORARY.fullmatch(name) or _LEASE.fullmatch(entry.url):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
         elif (beside := _object_of(folder, name)) is not None:
             if entry.touched <= before:
