@@ -29,8 +29,10 @@ if TYPE_CHECKING:
         ResourceNotFoundError,
         TransferError,
         UnsupportedExtensionError,
+        UnsupportedStoreError,
     )
     from cpr.image import ImageSource, ImageTarget
+    from cpr.locking import BucketLocks
     from cpr.numpy import NumpySource, NumpyTarget
     from cpr.parquet import ParquetSource, ParquetTarget
     from cpr.registry import register
@@ -57,6 +59,7 @@ _NAMES = {
         "cpr.parquet": ("ParquetSource", "ParquetTarget"),
         "cpr.zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
         "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
+        "cpr.locking": ("BucketLocks",),
         "cpr.tasks": ("TargetInputs", "task"),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
         "cpr.errors": (
@@ -74,12 +77,14 @@ _NAMES = {
             "ResourceNotFoundError",
             "TransferError",
             "UnsupportedExtensionError",
+            "UnsupportedStoreError",
         ),
     }.items()
     for name in names
 }
 
 __all__ = [
+    "BucketLocks",
     "CSVSource",
     "CSVTarget",
     "ConfigurationError",
@@ -109,6 +114,7 @@ __all__ = [
     "TargetInputs",
     "TransferError",
     "UnsupportedExtensionError",
+    "UnsupportedStoreError",
     "ZarrSource",
     "ZarrTarget",
     "cpr_serializer",

@@ -8,7 +8,8 @@ what was found, and the remedy.
     │   ├── ResourceNotFoundError  (FileNotFoundError)   no such object, or no such bucket
     │   ├── CorruptDataError       (ValueError)  .expected .actual   the bytes are not those written
     │   ├── NoDataError            (ValueError)  a target that was never filled
-    │   └── TransferError          (OSError)     the store refused or failed: permission, disk, network
+    │   ├── TransferError          (OSError)     the store refused or failed: permission, disk, network
+    │   └── UnsupportedStoreError  (NotImplementedError)  a lock in a store that cannot have one
     ├── FormatError                (ValueError)  something about bytes and their meaning
     │   ├── UnsupportedExtensionError            no format of this class has that extension
     │   ├── EncodeError                          the format cannot hold this data
@@ -40,6 +41,7 @@ __all__ = [
     "ResourceNotFoundError",
     "TransferError",
     "UnsupportedExtensionError",
+    "UnsupportedStoreError",
 ]
 
 
@@ -113,6 +115,10 @@ class NoDataError(ResourceError, ValueError):
 
 class TransferError(ResourceError, OSError):
     """The store refused or failed: no permission, disk full, no connection, no credentials."""
+
+
+class UnsupportedStoreError(ResourceError, NotImplementedError):
+    """The store has no conditional writes, which a lock needs; nothing was locked."""
 
 
 class FormatError(CprError, ValueError):

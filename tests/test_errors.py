@@ -14,6 +14,7 @@ TREE = {
     "CorruptDataError": ("ResourceError", ValueError),
     "NoDataError": ("ResourceError", ValueError),
     "TransferError": ("ResourceError", OSError),
+    "UnsupportedStoreError": ("ResourceError", NotImplementedError),
     "FormatError": ("CprError", ValueError),
     "UnsupportedExtensionError": ("FormatError",),
     "EncodeError": ("FormatError",),

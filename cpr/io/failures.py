@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from cpr.errors import CprError, ResourceNotFoundError, TransferError
 
-__all__ = ["translated"]
+__all__ = ["code_of", "translated"]
 
 # Clients raise errors of their own beside OSError; these are theirs.
 _CLIENTS = frozenset(
@@ -42,7 +42,7 @@ def translated(url: str, doing: str) -> Iterator[None]:
     except CprError:
         raise
     except FileNotFoundError as error:
-        raise _not_found(url, _code(error)) from None
+        raise _not_found(url, code_of(error)) from None
     except Exception as error:
         failure = _failure(url, doing, error)
         if failure is None:
@@ -69,7 +69,7 @@ def _not_found(url: str, code: str | None) -> ResourceNotFoundError:
 
 
 def _failure(url: str, doing: str, error: Exception) -> CprError | None:
-    code = _code(error)
+    code = code_of(error)
     if code == "NoSuchBucket":
         return _not_found(url, code)
     name = code or type(error).__name__
@@ -106,7 +106,7 @@ def _failure(url: str, doing: str, error: Exception) -> CprError | None:
     return None
 
 
-def _code(error: BaseException) -> str | None:
+def code_of(error: BaseException) -> str | None:
     """The store's own error code (`NoSuchBucket`, `SlowDown`), where the exception carries one."""
     seen: BaseException | None = error
     while seen is not None:

@@ -7,10 +7,12 @@ what it leaves is ever visible as a result:
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
     what is kept beside an object in `.cpr` (see `cpr.io.beside`): digests of its blocks, its preview, its
     provenance, where the object never came or was deleted
+    locks that nobody has renewed since, `<hex digits>.cpr-lease`, given back or not
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from cpr.io.temporary import is_temporary
 
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
+_LEASE = re.compile(r"(.*[/\\])?\.?[0-9a-f]{16,32}\.cpr-lease([/\\][0-9]{12})?", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -98,11 +101,11 @@ def _uploads(store: Store, path: str) -> Iterator[Orphan]:
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
-    """Temporary files, and what is kept beside an object without the object."""
+    """Temporary files, locks, and what is kept beside an object without the object."""
     objects: set[str] = set()
     beside: list[tuple[str, Entry]] = []
     for entry in store.walk(path):
-        if is_temporary(split(entry.url)[1]):
+        if is_temporary(split(entry.url)[1]) or _LEASE.fullmatch(entry.url):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
         elif (url := object_of(entry.url)) is not None:
             if entry.touched <= before:

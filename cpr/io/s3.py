@@ -82,23 +82,29 @@ class S3Store:
             found = None if fast is None else fast.fetch(key, start, stop)
             if found is not None:
                 return found
-        return self._run(self._fetch(bucket, key, start, stop))
+        return self.get(bucket, key, Range=f"bytes={start}-{stop - 1}")[0]
 
-    async def _fetch(self, bucket: str, key: str, start: int, stop: int) -> bytes:
+    def get(self, bucket: str, key: str, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
+        """The body of an object through s3fs's client, and the answer that it came with."""
+        return self._run(self._get(bucket, key, arguments))
+
+    async def _get(self, bucket: str, key: str, arguments: Any) -> tuple[bytes, dict[str, Any]]:
         from s3fs import core
 
         for attempt in range(1, _TRIES + 1):
-            response = await self._fs._call_s3(
-                "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
-            )
+            response = await self._fs._call_s3("get_object", Bucket=bucket, Key=key, **arguments)
             try:
                 async with response["Body"] as body:
-                    return bytes(await body.read())
+                    return bytes(await body.read()), response
             except (OSError, *core.S3_RETRYABLE_ERRORS):
                 if attempt == _TRIES:
                     raise
                 await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
+
+    def put(self, bucket: str, key: str, content: bytes, **arguments: Any) -> Any:
+        """One PUT, with what is to go with it; its answer."""
+        return self._call("put_object", Bucket=bucket, Key=key, Body=content, **arguments)
 
     def upload(self, path: str) -> S3Upload:
         return S3Upload(self._fs, *_bucket_and_key(path))

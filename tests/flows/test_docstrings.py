@@ -15,6 +15,7 @@ from tests.flows.values import text_target
 
 MODULES = [
     "cpr.containers",
+    "cpr.locking",
     "cpr.Serializer",
     "cpr.tasks",
     "cpr.utilities.code",
@@ -26,7 +27,9 @@ MODULES = [
 @pytest.mark.parametrize("module", MODULES)
 def test_examples(module):
     names = {
-        **{name: getattr(cpr, name) for name in ("ImageSource", "ImageTarget", "TargetInputs")},
+        **{
+            name: getattr(cpr, name) for name in ("BucketLocks", "ImageSource", "ImageTarget", "TargetInputs")
+        },
         "cpr": cpr,
         "json": json,
         "prefect": prefect,
