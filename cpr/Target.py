@@ -17,6 +17,7 @@ from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError
 from cpr.format import Describes, Format, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
+from cpr.io.store import OccupiedError
 from cpr.io.writing import Counted, Stored, put_blocks
 from cpr.Resource import Resource, as_corrupt
 
@@ -174,11 +175,10 @@ class Target(Resource):
                 raise self._no_data("be persisted")
             key = self.key
             url = self._url(key)
-            stored = self._already_stored(url)
-            if stored is None:
-                with io.writing(url) as file, self._decoding():
-                    self._encode(file)
-                stored = file.stored
+            try:
+                stored = self._write(url, create=True)
+            except OccupiedError:
+                stored = self._already_stored(url) or self._write(url)
             self._key = key
             self._take(stored)
         return self
@@ -204,6 +204,11 @@ class Target(Resource):
                 actual=fingerprint,
                 remedy="give the target its own copy: set_data(array.copy())",
             )
+
+    def _write(self, url: str, create: bool = False) -> Stored:
+        with io.writing(url, create=create) as file, self._decoding():
+            self._encode(file)
+        return file.stored
 
     def _already_stored(self, url: str) -> Stored | None:
         """The object at a URL in brief if it is exactly what would be written, else None."""
@@ -262,7 +267,7 @@ class Target(Resource):
         """The stored object, verified, as `decode` sees it (the format's, unless another is given)."""
         assert self.checksum is not None
         expected = (self.checksum, self.nbytes)
-        with io.reading(self.url, self.checksum.partition(":")[0]) as file:
+        with io.reading(self.url, self.checksum.partition(":")[0], self.nbytes) as file:
             try:
                 data = self._decode(file, decode or self.format.decode)
             except DecodeError as error:

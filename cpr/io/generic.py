@@ -17,7 +17,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 
 from cpr.io.location import normalise
-from cpr.io.store import Entry, Stat, Upload, touched, version_of
+from cpr.io.store import Entry, OccupiedError, Stat, Upload, touched, version_of
 
 __all__ = ["GenericStore"]
 
@@ -47,7 +47,9 @@ class GenericStore:
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         return bytes(self._fs.cat_file(path, start=start, end=stop))
 
-    def upload(self, path: str) -> Upload:
+    def upload(self, path: str, create: bool = False) -> Upload:
+        if create and self.stat(path) is not None:
+            raise OccupiedError
         if isinstance(self._fs, MemoryFileSystem):
             return _MemoryUpload(self._fs, path)
         return _BackgroundUpload(self._fs, path)

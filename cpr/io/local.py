@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from cpr.io.store import Entry, Stat
+from cpr.io.store import Entry, OccupiedError, Stat
 
 __all__ = ["LocalStore"]
 
@@ -33,7 +33,9 @@ class LocalStore:
             file.seek(start)
             return file.read(stop - start)
 
-    def upload(self, path: str) -> LocalUpload:
+    def upload(self, path: str, create: bool = False) -> LocalUpload:
+        if create and _stat(path) is not None:
+            raise OccupiedError
         return LocalUpload(path)
 
     def remove(self, path: str) -> None:

@@ -35,6 +35,7 @@ _RECORD_PROTOCOLS = frozenset(
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}
 
 _filesystems: PerProcess[tuple[Any, ...], fsspec.AbstractFileSystem] = PerProcess()
+_environment: tuple[dict[Any, Any], int] = ({}, 0)
 
 
 def normalise(path: str | os.PathLike[str]) -> str:
@@ -166,7 +167,6 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
             remedy=f"pip install 'prefect-cpr[{extra}]'" if extra else "install the package named above",
         ) from error
     shared = issubclass(cls, AsyncFileSystem)
-    configuration = {k: v for k, v in os.environ.items() if k.startswith(_CONFIGURATION)}
     options = fsspec.config.conf.get(protocol, {})
     key = (
         None if shared else threading.get_ident(),
@@ -174,7 +174,8 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         if protocol in ("s3", "s3a", "gs", "gcs", "file", "memory")
         else url.partition("://")[2].partition("/")[0],
         protocol,
-        hash(json.dumps([configuration, options], sort_keys=True, default=repr)),
+        _configuration(),
+        hash(json.dumps(options, sort_keys=True, default=repr)) if options else 0,
     )
     with _filesystems.lock:
         fs = _filesystems.known.get(key)
@@ -184,6 +185,19 @@ def filesystem(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
             )
             _filesystems.known[key] = fs
     return fs, str(fs._strip_protocol(url))
+
+
+def _configuration() -> int:
+    """Changes whenever a variable does that a client may look at."""
+    global _environment  # noqa: PLW0603
+    # The undecoded variables, where they can be had: comparing them costs a hundredth of reading them all.
+    now = dict(getattr(os.environ, "_data", os.environ))
+    before, digest = _environment
+    if now != before:
+        chosen = {k: v for k, v in os.environ.items() if k.startswith(_CONFIGURATION)}
+        digest = hash(json.dumps(chosen, sort_keys=True))
+        _environment = (now, digest)
+    return digest
 
 
 def _client_options(protocol: str, options: Any) -> dict[str, Any]:
