@@ -227,6 +227,11 @@ class RangedFile(SeekableFile):
         self._cache.move_to_end(index)
         return self._cache[index]
 
+    def close(self) -> None:
+        """Let go of the blocks: a reader may keep the file in circles of references."""
+        self._cache.clear()
+        super().close()
+
     def _get(self, start: int, stop: int) -> bytes | memoryview:
         with translated(self._url, "read"):
             return fetch_block(self._store, self._path, start, stop)
