@@ -52,8 +52,8 @@ test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long
 test-long: env  ## the long tests too, and many more examples of each property
 	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)
 
-bench: env  ## measure speed and memory
-	$(PY) -m bench
+bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 25 minutes
+	$(PY) -m bench $(ARGS)
 
 demo: env  ## a flow on real images into a bucket, twice: computed, then cached
 	@$(PY) -m demo

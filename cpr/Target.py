@@ -17,6 +17,7 @@ from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, 
 from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
+from cpr.io.store import OccupiedError
 from cpr.io.writing import Counted, Stored, put_blocks
 from cpr.looking import look_at, put_preview, read_preview, watch
 from cpr.marks import is_marked
@@ -186,18 +187,14 @@ class Target(Resource):
             if self.data_hash is None:
                 raise self._no_data("be persisted")
             key = self.key
-            stored = None
             if is_marked(self._url(key)):
                 # Somebody deletes what is there, maybe while we look: this content gets another name.
                 key = uuid.uuid4().hex[:16]
-            else:
-                stored = self._already_stored(self._url(key))
             url = self._url(key)
-            if stored is None:
-                with io.writing(url) as file, self._decoding():
-                    maker = self._encode(file)
-                stored = file.stored
-                put_preview(url, stored.nbytes, maker)
+            try:
+                stored = self._write_out(url, create=True)
+            except OccupiedError:
+                stored = self._already_stored(url) or self._write_out(url)
             self._key = key
             self._take(stored)
         return self
@@ -226,6 +223,12 @@ class Target(Resource):
                 remedy="give the target its own copy: set_data(array.copy())",
             )
         return maker
+
+    def _write_out(self, url: str, create: bool = False) -> Stored:
+        with io.writing(url, create=create) as file, self._decoding():
+            maker = self._encode(file)
+        put_preview(url, file.stored.nbytes, maker)
+        return file.stored
 
     def _already_stored(self, url: str) -> Stored | None:
         """The object at a URL in brief if it is exactly what would be written, else None."""
@@ -284,7 +287,7 @@ class Target(Resource):
         """The stored object, verified, as `decode` sees it (the format's, unless another is given)."""
         assert self.checksum is not None
         expected = (self.checksum, self.nbytes)
-        with io.reading(self.url, self.checksum.partition(":")[0]) as file:
+        with io.reading(self.url, self.checksum.partition(":")[0], self.nbytes) as file:
             try:
                 data = self._decode(file, decode or self.format.decode)
             except DecodeError as error:

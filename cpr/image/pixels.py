@@ -280,17 +280,21 @@ def _picked(area: Array, ranges: tuple[range, ...]) -> Array:
     """The elements of ranges, from the area that begins with the first row and column of them."""
     for axis, along in enumerate(ranges):
         first = min(along) if axis < 2 else 0
-        area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
+        if along.step > 0:
+            part = slice(along.start - first, along.stop - first, along.step)
+            area = area[(slice(None),) * axis + (part,)]
+        else:
+            area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
     return area
 
 
 def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    nbytes = math.prod(shape) * dtype.itemsize
+    rows = np.empty(shape, dtype)
     file.seek(start)
-    data = file.read(nbytes)
-    if len(data) < nbytes:
-        raise bad_tiff("the file is cut", f"pixels to byte {start + nbytes}", f"{start + len(data)} bytes")
-    return np.frombuffer(data, dtype).reshape(shape)
+    count = file.readinto(rows.reshape(-1).view(np.uint8).data) if rows.nbytes else 0
+    if count < rows.nbytes:
+        raise bad_tiff("the file is cut", f"pixels to byte {start + rows.nbytes}", f"{start + count} bytes")
+    return rows
 
 
 def _segments(file: ReadableFile, page: Any, numbers: list[int]) -> Iterator[tuple[int, Array]]:

@@ -148,6 +148,11 @@ class VerifiedFile(SeekableFile):
             done += piece.nbytes
         return done
 
+    def close(self) -> None:
+        """Let go of the blocks: readers like tifffile's keep the file in circles of references."""
+        self._cache.clear()
+        super().close()
+
     def _fetch(self, first: int, last: int) -> None:
         """Take blocks in, in one request, up to the first that is here already."""
         stop = next((i for i in range(first, last + 1) if i in self._cache), last + 1)

@@ -24,9 +24,10 @@ from urllib.parse import quote
 
 from cpr.errors import CprError, UnsupportedStoreError
 from cpr.io.failures import code_of, translated
+from cpr.io.gcs import GCSStore
 from cpr.io.generic import GenericStore
 from cpr.io.local import LocalStore
-from cpr.io.location import join, protocol_of
+from cpr.io.location import filesystem, join, protocol_of
 from cpr.io.process import PerProcess
 from cpr.io.s3 import S3Store
 from cpr.io.store import open_store
@@ -147,9 +148,9 @@ def _conditional(url: str) -> Conditional:
         return VersionedFolder(path)
     if isinstance(store, S3Store):
         return _S3(store, path)
+    if isinstance(store, GCSStore):
+        return _Gcs(filesystem(url)[0], path)
     protocol = protocol_of(url)
-    if isinstance(store, GenericStore) and protocol in ("gs", "gcs"):
-        return _Gcs(store, path)
     if isinstance(store, GenericStore) and protocol == "memory":
         return _Memory(store, path)
     raise _unsupported(url, f"{protocol}://")
@@ -187,8 +188,8 @@ class _S3:
 
 
 class _Gcs:
-    def __init__(self, store: GenericStore, path: str) -> None:
-        self._fs = store._fs
+    def __init__(self, fs: Any, path: str) -> None:
+        self._fs = fs
         self._bucket, _, self._key = path.partition("/")
 
     def read(self) -> Versioned | None:

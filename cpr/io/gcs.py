@@ -17,7 +17,7 @@ from cpr.io.gcs_requests import Answer, Requests, named, refusal
 from cpr.io.location import normalise
 from cpr.io.patterns import matching
 from cpr.io.resumable import ResumableUpload
-from cpr.io.store import Entry, Stat, has_magic
+from cpr.io.store import Entry, OccupiedError, Stat, has_magic
 
 __all__ = ["GCSStore"]
 
@@ -59,7 +59,9 @@ class GCSStore:
                 return b""
             raise
 
-    def upload(self, path: str) -> ResumableUpload:
+    def upload(self, path: str, create: bool = False) -> ResumableUpload:
+        if create and self.stat(path) is not None:
+            raise OccupiedError
         return ResumableUpload(self._requests, *_bucket_and_key(path))
 
     def remove(self, path: str) -> None:

@@ -23,7 +23,7 @@ from fsspec.spec import AbstractBufferedFile
 
 from cpr.io.location import filesystem, normalise
 from cpr.io.patterns import matching
-from cpr.io.store import Entry, Stat, Upload, has_magic, touched, version_of
+from cpr.io.store import Entry, OccupiedError, Stat, Upload, has_magic, touched, version_of
 from cpr.io.temporary import is_temporary, temporary_name
 
 __all__ = ["GenericStore"]
@@ -86,7 +86,9 @@ class GenericStore:
             return b"".join(file.readv([(start, stop - start)]))
         return bytes(self._ask("cat_file", path, start=start, end=stop))
 
-    def upload(self, path: str) -> Upload:
+    def upload(self, path: str, create: bool = False) -> Upload:
+        if create and self.stat(path) is not None:
+            raise OccupiedError
         if isinstance(self._fs, MemoryFileSystem):
             return _MemoryUpload(self._fs, path)
         if isinstance(self._fs, AsyncFileSystem):

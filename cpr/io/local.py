@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from cpr.io.store import Entry, Stat
+from cpr.io.store import Entry, OccupiedError, Stat
 from cpr.io.temporary import temporary_name
 
 __all__ = ["LocalStore"]
@@ -35,7 +35,9 @@ class LocalStore:
             file.seek(start)
             return file.read(max(0, end - start))
 
-    def upload(self, path: str) -> LocalUpload:
+    def upload(self, path: str, create: bool = False) -> LocalUpload:
+        if create and _stat(path) is not None:
+            raise OccupiedError
         return LocalUpload(path)
 
     def remove(self, path: str) -> None:

@@ -38,6 +38,7 @@ _CONNECT_SECONDS = 20
 _SILENCE_SECONDS = 120
 
 _filesystems: PerProcess[tuple[Any, ...], _Slot] = PerProcess()
+_environment: tuple[dict[Any, Any], int] = ({}, 0)
 
 
 def normalise(path: str | os.PathLike[str]) -> str:
@@ -195,12 +196,12 @@ def filesystem(
     # The host of protocols that have one; the others' paths need not be known, and may not be understood.
     authority = "" if protocol in _WITHOUT_HOST else url.partition("://")[2].partition("/")[0]
     root = url if "::" in url or not authority else f"{protocol}://{authority}/"
-    configuration = {k: v for k, v in os.environ.items() if k.startswith(_CONFIGURATION)}
     conf, options = fsspec.config.conf.get(protocol, {}), _options(url)
     key = (
         root if "::" in url else authority,
         protocol,
-        hash(json.dumps([configuration, conf, options], sort_keys=True, default=repr)),
+        _configuration(),
+        hash(json.dumps([conf, options], sort_keys=True, default=repr)) if conf or options else 0,
     )
     with _filesystems.lock:
         slot = _filesystems.known.setdefault(key, _Slot())
@@ -209,6 +210,19 @@ def filesystem(
             slot.fs = _connected(root, {**options, **_client_options(protocol, {**conf, **options})})
         fs = slot.fs
     return fs, _path(fs, url)
+
+
+def _configuration() -> int:
+    """Changes whenever a variable does that a client may look at."""
+    global _environment  # noqa: PLW0603
+    # The undecoded variables, where they can be had: comparing them costs a hundredth of reading them all.
+    now = dict(getattr(os.environ, "_data", os.environ))
+    before, digest = _environment
+    if now != before:
+        chosen = {k: v for k, v in os.environ.items() if k.startswith(_CONFIGURATION)}
+        digest = hash(json.dumps(chosen, sort_keys=True))
+        _environment = (now, digest)
+    return digest
 
 
 def _options(url: str) -> dict[str, Any]:

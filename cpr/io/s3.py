@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from cpr.io.fast import fast_bucket
 from cpr.io.location import normalise
 from cpr.io.patterns import matching
-from cpr.io.store import Entry, Stat, has_magic, version_of
+from cpr.io.store import Entry, OccupiedError, Stat, has_magic, version_of
 
 __all__ = ["S3Store", "S3Upload"]
 
@@ -35,6 +35,8 @@ log = logging.getLogger("cpr")
 _PART_BYTES = 8 << 20
 _PARTS_PER_SIZE = 1000
 _PARTS_IN_FLIGHT = 3
+# To send so little takes no longer than to ask whether it is there.
+_TINY_BYTES = 64 << 10
 # A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.1
@@ -54,6 +56,11 @@ class S3Store:
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
+
+    @property
+    def fs(self) -> Any:
+        """s3fs's filesystem."""
+        return self._fs
 
     def stat(self, path: str) -> Stat | None:
         bucket, key = _bucket_and_key(path)
@@ -106,8 +113,8 @@ class S3Store:
         """One PUT, with what is to go with it; its answer."""
         return self._call("put_object", Bucket=bucket, Key=key, Body=content, **arguments)
 
-    def upload(self, path: str) -> S3Upload:
-        return S3Upload(self._fs, *_bucket_and_key(path))
+    def upload(self, path: str, create: bool = False) -> S3Upload:
+        return S3Upload(self, path, create)
 
     def remove(self, path: str) -> None:
         bucket, key = _bucket_and_key(path)
@@ -167,14 +174,6 @@ class S3Store:
         bucket, key = _bucket_and_key(path)
         self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
 
-    def put_if_absent(self, bucket: str, key: str, content: bytes) -> None:
-        """Write an object unless there is one. Raises OSError where there is."""
-        self._call("put_object", Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
-
-    def put_with_md5(self, bucket: str, key: str, content: bytes, md5: str) -> None:
-        """Write an object that must have this MD5, in base64. Raises OSError where the store refuses."""
-        self._call("put_object", Bucket=bucket, Key=key, Body=content, ContentMD5=md5)
-
     def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""
         objects: list[tuple[str, Stat]] = []
@@ -211,8 +210,12 @@ def _bucket_and_key(path: str) -> tuple[str, str]:
 class S3Upload:
     """One object: a single PUT if it fits in a part, else a multipart upload with parts side by side."""
 
-    def __init__(self, fs: Any, bucket: str, key: str) -> None:
-        self._fs = fs
+    def __init__(self, store: S3Store, path: str, create: bool) -> None:
+        self._store = store
+        self._path = path
+        self._only_new = create
+        self._fs = store.fs
+        bucket, key = _bucket_and_key(path)
         self._where = {"Bucket": bucket, "Key": key}
         self._buffer = bytearray()
         self._upload_id: str | None = None
@@ -222,11 +225,18 @@ class S3Upload:
 
     def write(self, block: memoryview) -> None:
         self._buffer += block
+        if self._only_new and len(self._buffer) > _TINY_BYTES:
+            self._require_free()
         while len(self._buffer) > (size := part_bytes(len(self._parts) + 1)):
             rest = self._buffer[size:]
             del self._buffer[size:]
             self._send(self._buffer)
             self._buffer = rest
+
+    def _require_free(self) -> None:
+        self._only_new = False
+        if self._store.stat(self._path) is not None:
+            raise OccupiedError
 
     def _send(self, part: bytearray) -> None:
         if self._upload_id is None:
@@ -257,13 +267,23 @@ class S3Upload:
 
     def commit(self) -> None:
         if self._upload_id is None:
-            self._call("put_object", Body=bytes(self._buffer))
+            self._put()
             return
         self._send(self._buffer)
         parts = [part.result() for part in self._parts]
         self._call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts})
         if self._creations > 1:
             self._submit(self._abort_unseen()).result()
+
+    def _put(self) -> None:
+        fast = fast_bucket(self._fs, self._where["Bucket"])
+        # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
+        with suppress(FileNotFoundError):
+            if fast is not None and fast.put(self._where["Key"], self._buffer, self._only_new):
+                return
+        if self._only_new:
+            self._require_free()
+        self._call("put_object", Body=bytes(self._buffer))
 
     def abort(self, patience: float | None = None) -> None:
         for part in self._parts:

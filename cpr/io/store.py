@@ -19,6 +19,7 @@ from cpr.io.location import filesystem, normalise, protocol_of
 
 __all__ = [
     "Entry",
+    "OccupiedError",
     "Stat",
     "Store",
     "Upload",
@@ -65,8 +66,15 @@ class Entry:
     nbytes: int
 
 
+class OccupiedError(Exception):
+    """There is an object already where one was to be created."""
+
+
 class Upload(Protocol):
-    """An object under way: visible when `commit` returns, never before, never after `abort`."""
+    """An object under way: visible when `commit` returns, never before, never after `abort`.
+
+    One that is to create its object raises OccupiedError from whichever call finds that one is there.
+    """
 
     def write(self, block: memoryview) -> None:
         """Take the next bytes, copying what is not sent yet; raises if earlier ones failed."""
@@ -93,8 +101,11 @@ class Store(Protocol):
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
         """The bytes from start to stop, fewer only where the object ends."""
 
-    def upload(self, path: str) -> Upload:
-        """Begin an object. Creates local folders where they are missing, buckets never."""
+    def upload(self, path: str, create: bool = False) -> Upload:
+        """Begin an object. Creates local folders where they are missing, buckets never.
+
+        With `create` one that is there already is left alone: OccupiedError is raised, now or later.
+        """
 
     def remove(self, path: str) -> None:
         """Delete an object. Raises FileNotFoundError where the store tells."""

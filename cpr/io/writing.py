@@ -112,7 +112,7 @@ class WritingFile(Counted):
 
 
 @contextmanager
-def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
+def writing(url: str, algorithm: str | None = None, create: bool = False) -> Iterator[WritingFile]:
     """An object under way: published when the block ends well, discarded when it raises.
 
     After the block `file.stored` holds its checksum and size. Any exception in the block, at any
@@ -122,8 +122,10 @@ def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
     Args:
         url: of the object; local folders are created where missing, buckets never.
         algorithm: of the checksum: xxh3_128 (default), sha256 or blake3.
+        create: leave an object that is there already alone, whatever it is.
 
     Raises:
+        OccupiedError: there is one, with `create`.
         ResourceNotFoundError: the bucket does not exist.
         TransferError: no permission, disk full, read-only, no connection.
 
@@ -134,7 +136,7 @@ def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
     """
     store, path = open_store(url)
     with translated(url, "write"):
-        upload = store.upload(path)
+        upload = store.upload(path, create)
     _under_way[upload] = url
     file = WritingFile(url, upload, algorithm)
     try:
