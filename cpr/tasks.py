@@ -25,6 +25,7 @@ from cpr.Serializer import CprSerializer, cpr_serializer
 from cpr.utilities.code import has_source
 from cpr.utilities.describing import Describer
 from cpr.utilities.keys import describe_run, digest
+from cpr.utilities.progress import shown
 from cpr.utilities.runs import begin, sign
 from cpr.utilities.uncached import uncached
 
@@ -124,8 +125,8 @@ class _Together(CompoundCachePolicy):
 class CprTask(Task[P, R]):
     """A Prefect task that persists every target in its result inside its body; made by `task`."""
 
-    def __init__(self, fn: Callable[P, R], **options: Unpack[TaskOptions]) -> None:
-        super().__init__(fn=_persisting(fn), **_with_defaults(options))
+    def __init__(self, fn: Callable[P, R], progress: bool = False, **options: Unpack[TaskOptions]) -> None:
+        super().__init__(fn=_persisting(fn, progress), **_with_defaults(options))
         self._take_source(fn)
 
     def _take_source(self, fn: Any) -> None:
@@ -148,10 +149,14 @@ def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 
 
 @overload
-def task(fn: None = None, /, **options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(
+    fn: None = None, /, *, progress: bool = False, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
-def task(fn: Callable[P, R] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
+def task(
+    fn: Callable[P, R] | None = None, /, *, progress: bool = False, **options: Unpack[TaskOptions]
+) -> Any:
     """`prefect.task` that has stored its targets when it completes.
 
     Every target in the returned value, at any depth, is persisted inside the task's body: an upload
@@ -164,6 +169,8 @@ def task(fn: Callable[P, R] | None = None, /, **options: Unpack[TaskOptions]) ->
 
     Args:
         fn: the function, when used as a plain decorator.
+        progress: show uploads that take longer than five seconds as progress artifacts of the run in
+            Prefect's UI (not of generators, nor of Zarr, which is many small objects).
         **options: all of `prefect.task`'s. Where they are not given, `persist_result` is True,
             `result_serializer` is `cpr_serializer()`, and the cache policy is
             `TargetInputs() + TASK_SOURCE`: a result is used again when the content of all arguments
@@ -180,8 +187,8 @@ def task(fn: Callable[P, R] | None = None, /, **options: Unpack[TaskOptions]) ->
     ...     return target
     """
     if fn is None:
-        return functools.partial(CprTask, **options)
-    return CprTask(fn, **options)
+        return functools.partial(CprTask, progress=progress, **options)
+    return CprTask(fn, progress=progress, **options)
 
 
 def _with_defaults(options: TaskOptions) -> TaskOptions:
@@ -198,36 +205,38 @@ def _with_defaults(options: TaskOptions) -> TaskOptions:
     return given
 
 
-def _persisting(fn: Any) -> Any:
+def _persisting(fn: Any, progress: bool = False) -> Any:
     """A function like `fn`, of its kind, that persists the targets in what it gives away."""
     if isinstance(fn, (classmethod, staticmethod)):
-        return type(fn)(_persisting(fn.__func__))
+        return type(fn)(_persisting(fn.__func__, progress))
     if inspect.isasyncgenfunction(fn):
         run = _asyncgen(fn)
     elif inspect.isgeneratorfunction(fn):
         run = _generator(fn)
     elif inspect.iscoroutinefunction(fn):
-        run = _coroutine(fn)
+        run = _coroutine(fn, progress)
     else:
-        run = _function(fn)
+        run = _function(fn, progress)
     functools.update_wrapper(run, fn)
     if not hasattr(fn, "__name__"):
         run.__name__ = run.__qualname__ = type(fn).__name__
     return run
 
 
-def _function(fn: Any) -> Any:
+def _function(fn: Any, progress: bool) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
         begin()
-        return _stored(fn(*args, **kwargs))
+        with shown(progress):
+            return _stored(fn(*args, **kwargs))
 
     return run
 
 
-def _coroutine(fn: Any) -> Any:
+def _coroutine(fn: Any, progress: bool) -> Any:
     async def run(*args: Any, **kwargs: Any) -> Any:
         begin()
-        return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
+        with shown(progress):
+            return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
 
     return run
 
