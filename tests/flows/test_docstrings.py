@@ -16,9 +16,14 @@ from tests.flows.values import text_target
 MODULES = [
     "cpr.containers",
     "cpr.Serializer",
+    "cpr.artifacts",
+    "cpr.explaining",
+    "cpr.journal",
     "cpr.tasks",
     "cpr.utilities.code",
     "cpr.utilities.describing",
+    "cpr.utilities.inputs",
+    "cpr.utilities.progress",
     "cpr.utilities.utilities",
 ]
 
