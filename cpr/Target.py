@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 import os
 import re
 import threading
@@ -47,6 +48,7 @@ class Target(Resource):
         blocks: digest that vouches for its parts (see `cpr.io.blocks`); None for a small object.
         url: where the object is, or will be: `location/name-KEY.ext`. (Where an equal object is about to
             be deleted by `cpr gc`, `persist` chooses another key.)
+        seconds: what writing took, if it was done through this object; None for one that was there.
         made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
     """
 
@@ -58,6 +60,7 @@ class Target(Resource):
         self.checksum: str | None = None
         self.nbytes: int | None = None
         self.blocks: str | None = None
+        self.seconds: float | None = None
         self.made: Made | None = None
         self._made_field: dict[str, Any] | None = None
         self._key: str | None = None
@@ -108,6 +111,7 @@ class Target(Resource):
             format = self.format.describe(stream) if isinstance(self.format, Describes) else self.format
             maker = watch(format, stream)
             with io.writing(url) as file:
+                file.expected = _nbytes_of(stream)
                 format.encode(stream, file)
         put_preview(url, file.stored.nbytes, maker)
         self._forget()
@@ -117,11 +121,11 @@ class Target(Resource):
 
     def _forget(self) -> None:
         self.data_hash = self.checksum = self.nbytes = self.blocks = None
-        self.made = self._made_field = self._key = self._data = self._cached = None
+        self.seconds = self.made = self._made_field = self._key = self._data = self._cached = None
 
     def _take(self, stored: Stored) -> None:
         self.checksum, self.nbytes, self.blocks = stored.checksum, stored.nbytes, stored.blocks
-        self._data = None
+        self.seconds, self._data = stored.seconds, None
 
     def _set_format(self, **changes: Any) -> None:
         """Change options; possible until the target is persisted."""
@@ -226,6 +230,7 @@ class Target(Resource):
 
     def _write_out(self, url: str, create: bool = False) -> Stored:
         with io.writing(url, create=create) as file, self._decoding():
+            file.expected = _nbytes_of(self._data)
             maker = self._encode(file)
         put_preview(url, file.stored.nbytes, maker)
         return file.stored
@@ -460,6 +465,16 @@ class Target(Resource):
             # An empty target may be handed to the task that fills it.
             return type(self), (self.location, self.name, self.ext, self.format)
         return super().__reduce__()
+
+
+def _nbytes_of(data: Any) -> int | None:
+    """What data takes in memory, where it tells; a stream does by its shape and dtype."""
+    nbytes = getattr(data, "nbytes", None)
+    if isinstance(nbytes, int):
+        return nbytes
+    shape, dtype = getattr(data, "shape", None), getattr(data, "dtype", None)
+    itemsize = getattr(dtype, "itemsize", None)
+    return math.prod(shape) * itemsize if isinstance(shape, tuple) and isinstance(itemsize, int) else None
 
 
 def _read_back(url: str, stored: Stored) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cpr.names import make_lazy
 
 if TYPE_CHECKING:
+    from cpr.artifacts import report_results
     from cpr.csv import CSVSource, CSVTarget
     from cpr.errors import (
         ConfigurationError,
@@ -61,6 +62,7 @@ _NAMES = {
         "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
         "cpr.locking": ("BucketLocks",),
         "cpr.tasks": ("TargetInputs", "task"),
+        "cpr.artifacts": ("report_results",),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
         "cpr.errors": (
             "ConfigurationError",
@@ -121,6 +123,7 @@ __all__ = [
     "hash_objects",
     "load",
     "register",
+    "report_results",
     "target_decoder",
     "target_encoder",
     "task",

@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from prefect.cache_policies import TASK_SOURCE, CachePolicy, CompoundCachePolicy
 from prefect.client.schemas.objects import State
@@ -22,12 +22,15 @@ from prefect.transactions import IsolationLevel
 from prefect.utilities.annotations import NotSet
 
 from cpr.containers import Storable, pack, persist_all, resources_in
+from cpr.errors import CprError
 from cpr.locking import BucketLocks
 from cpr.Serializer import CprSerializer, cpr_serializer
 from cpr.utilities.code import has_source
 from cpr.utilities.describing import Describer
-from cpr.utilities.runs import look, sign
-from cpr.utilities.utilities import hash_task_inputs
+from cpr.utilities.keys import describe_run, digest
+from cpr.utilities.progress import shown
+from cpr.utilities.runs import begin, sign
+from cpr.utilities.uncached import uncached
 
 if TYPE_CHECKING:
     from prefect.tasks import TaskOptions
@@ -44,17 +47,30 @@ Lock: TypeAlias = str | LockManager | None
 class TargetInputs(CachePolicy):
     """Cache policy: the key names the content of the task's arguments, resources by `identity()`.
 
-    Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The
-    name of the task's function takes part, so that two tasks with the same arguments do not share
-    results; its code does not: add Prefect's TASK_SOURCE for that.
+    Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The name
+    of the task's function takes part, so that two tasks with the same arguments do not share results, and
+    what it uses besides its arguments: values of its closure, constants and functions of its module (see
+    `cpr.utilities.uses`). Its own code does not: add Prefect's TASK_SOURCE for that. Computing a key writes
+    nothing and reads no data; sources are asked for their versions once.
+
+    An argument that has no content to be named (a lock, an open file) makes the task run uncached, with a
+    warning that names it.
 
     Args:
-        exclude: names of arguments that do not matter; `TargetInputs() - "verbose"` says the same.
+        exclude: names that do not matter, of arguments or of what the function uses;
+            `TargetInputs() - "verbose"` says the same.
+        sources: "version" counts sources with what the store says of them (ETag, generation, or size and
+            time), "path" by their URLs and options alone, and asks no store.
 
     >>> policy = TargetInputs() + TASK_SOURCE - "verbose"
     """
 
     exclude: list[str] = field(default_factory=list)
+    sources: Literal["version", "path"] = "version"
+
+    def __post_init__(self) -> None:
+        if self.sources not in ("version", "path"):
+            raise ValueError(f"sources count by 'version' or 'path', not {self.sources!r}")
 
     def compute_key(
         self,
@@ -64,8 +80,11 @@ class TargetInputs(CachePolicy):
         **kwargs: Any,  # noqa: ARG002
     ) -> str | None:
         """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
-        counted = {name: value for name, value in inputs.items() if name not in self.exclude}
-        return hash_task_inputs(task_ctx, counted)
+        try:
+            return digest(describe_run(task_ctx, inputs, self.exclude, self.sources == "version"))
+        except CprError as error:
+            uncached(task_ctx, error, alone=getattr(task_ctx.task, "cache_policy", None) is self)
+            return None
 
     def __sub__(self, other: str) -> TargetInputs:
         if not isinstance(other, str):
@@ -86,6 +105,20 @@ class _Together(CompoundCachePolicy):
             return policy
         return cls(policy.key_storage, policy.isolation_level, policy.lock_manager, policy.policies)
 
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
+    ) -> str | None:
+        try:
+            return super().compute_key(task_ctx, inputs, flow_parameters, **kwargs)
+        except CprError:  # said already
+            if getattr(task_ctx.task, "cache_policy", None) is self:
+                return None
+            raise
+
     def __sub__(self, other: str) -> CachePolicy:
         return replace(self, policies=[policy - other for policy in self.policies])
 
@@ -96,8 +129,10 @@ class _Together(CompoundCachePolicy):
 class CprTask(Task[P, R]):
     """A Prefect task that persists every target in its result inside its body; made by `task`."""
 
-    def __init__(self, fn: Callable[P, R], lock: Lock = None, **options: Unpack[TaskOptions]) -> None:
-        super().__init__(fn=_persisting(fn), **_with_defaults(options))
+    def __init__(
+        self, fn: Callable[P, R], lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
+    ) -> None:
+        super().__init__(fn=_persisting(fn, progress), **_with_defaults(options))
         self._take_source(fn)
         self.lock = lock
         self.cache_policy = _locked(self.cache_policy, lock)
@@ -125,11 +160,18 @@ def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 
 @overload
 def task(
-    fn: None = None, /, *, lock: Lock = None, **options: Unpack[TaskOptions]
+    fn: None = None, /, *, lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
-def task(fn: Callable[P, R] | None = None, /, *, lock: Lock = None, **options: Unpack[TaskOptions]) -> Any:
+def task(
+    fn: Callable[P, R] | None = None,
+    /,
+    *,
+    lock: Lock = None,
+    progress: bool = False,
+    **options: Unpack[TaskOptions],
+) -> Any:
     """`prefect.task` that has stored its targets when it completes.
 
     Every target in the returned value, at any depth, is persisted inside the task's body: an upload
@@ -144,6 +186,8 @@ def task(fn: Callable[P, R] | None = None, /, *, lock: Lock = None, **options: U
         fn: the function, when used as a plain decorator.
         lock: URL of a folder for locks, or a lock manager of Prefect's: what many processes ask for at the
             same time is computed by one of them (see `BucketLocks`).
+        progress: show uploads that take longer than five seconds as progress artifacts of the run in
+            Prefect's UI (not of generators, nor of Zarr, which is many small objects).
         **options: all of `prefect.task`'s. Where they are not given, `persist_result` is True,
             `result_serializer` is `cpr_serializer()`, and the cache policy is
             `TargetInputs() + TASK_SOURCE`: a result is used again when the content of all arguments
@@ -160,8 +204,8 @@ def task(fn: Callable[P, R] | None = None, /, *, lock: Lock = None, **options: U
     ...     return target
     """
     if fn is None:
-        return functools.partial(CprTask, lock=lock, **options)
-    return CprTask(fn, lock, **options)
+        return functools.partial(CprTask, lock=lock, progress=progress, **options)
+    return CprTask(fn, lock, progress, **options)
 
 
 def _with_defaults(options: TaskOptions) -> TaskOptions:
@@ -186,43 +230,45 @@ def _locked(policy: Any, lock: Lock) -> Any:
     return policy.configure(lock_manager=locks, isolation_level=IsolationLevel.SERIALIZABLE)
 
 
-def _persisting(fn: Any) -> Any:
+def _persisting(fn: Any, progress: bool = False) -> Any:
     """A function like `fn`, of its kind, that persists the targets in what it gives away."""
     if isinstance(fn, (classmethod, staticmethod)):
-        return type(fn)(_persisting(fn.__func__))
+        return type(fn)(_persisting(fn.__func__, progress))
     if inspect.isasyncgenfunction(fn):
         run = _asyncgen(fn)
     elif inspect.isgeneratorfunction(fn):
         run = _generator(fn)
     elif inspect.iscoroutinefunction(fn):
-        run = _coroutine(fn)
+        run = _coroutine(fn, progress)
     else:
-        run = _function(fn)
+        run = _function(fn, progress)
     functools.update_wrapper(run, fn)
     if not hasattr(fn, "__name__"):
         run.__name__ = run.__qualname__ = type(fn).__name__
     return run
 
 
-def _function(fn: Any) -> Any:
+def _function(fn: Any, progress: bool) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
-        look()
-        return _stored(fn(*args, **kwargs))
+        begin()
+        with shown(progress):
+            return _stored(fn(*args, **kwargs))
 
     return run
 
 
-def _coroutine(fn: Any) -> Any:
+def _coroutine(fn: Any, progress: bool) -> Any:
     async def run(*args: Any, **kwargs: Any) -> Any:
-        look()
-        return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
+        begin()
+        with shown(progress):
+            return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
 
     return run
 
 
 def _generator(fn: Any) -> Any:
     def run(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
-        look()
+        begin()
         values = fn(*args, **kwargs)
         try:
             while True:
@@ -237,7 +283,7 @@ def _generator(fn: Any) -> Any:
 
 def _asyncgen(fn: Any) -> Any:
     async def run(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        look()
+        begin()
         async with contextlib.aclosing(fn(*args, **kwargs)) as values:
             async for value in values:
                 yield await asyncio.to_thread(_stored, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ class ZarrTarget(Target):
 
     def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
         super().__init__(location, name, ext, format)
+        self._began = 0.0
         self._manifest_nbytes: int | None = None
         self._manifest: Manifest | None = None  # of data that is written and not published yet
         self._written: RecordingStore | None = None  # its objects
@@ -118,6 +120,7 @@ class ZarrTarget(Target):
 
     def _begin(self) -> tuple[RecordingStore, str]:
         key = uuid.uuid4().hex[:16]
+        self._began = time.monotonic()
         return RecordingStore(self._url(key)), key
 
     def _end(self, store: RecordingStore, key: str) -> None:
@@ -158,6 +161,7 @@ class ZarrTarget(Target):
             self._written.seal()
             self.checksum, self._manifest_nbytes = self._manifest.checksum, self._manifest.nbytes
             self.nbytes = self._manifest.total + self._manifest.nbytes
+            self.seconds = time.monotonic() - self._began
             self._manifest = self._written = None
         return self
 

@@ -17,9 +17,14 @@ MODULES = [
     "cpr.containers",
     "cpr.locking",
     "cpr.Serializer",
+    "cpr.artifacts",
+    "cpr.explaining",
+    "cpr.journal",
     "cpr.tasks",
     "cpr.utilities.code",
     "cpr.utilities.describing",
+    "cpr.utilities.inputs",
+    "cpr.utilities.progress",
     "cpr.utilities.utilities",
 ]
 
