@@ -25,7 +25,7 @@ from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
 from cpr.Target import Target
 from cpr.unpacking import unpack
-from cpr.utilities.runs import sign
+from cpr.utilities.runs import end, sign
 
 __all__ = ["CprSerializer", "Verify", "cpr_serializer", "target_decoder", "target_encoder"]
 
@@ -67,7 +67,9 @@ class CprSerializer(Serializer):
         # One top-level key: Prefect takes some others for those of old records of its own.
         if not (isinstance(packed, dict) and RECORD_KEY in packed):
             packed = {RECORD_KEY: ["value", packed]}
-        return json.dumps(packed, separators=(",", ":"), allow_nan=False).encode()
+        text = json.dumps(packed, separators=(",", ":"), allow_nan=False).encode()
+        end()
+        return text
 
     def loads(self, blob: bytes) -> Any:
         """The result from its JSON.

@@ -81,9 +81,8 @@ class Source(Resource):
 
     def identity(self) -> dict[str, Any]:
         """URL, version and options: a changed object is a changed cache key."""
-        return {
-            "type": type(self).__name__,
-            "url": self.url,
-            "version": dict(self.version()),
-            **self._format_fields(),
-        }
+        return {**self.identity_by_path(), "version": dict(self.version())}
+
+    def identity_by_path(self) -> dict[str, Any]:
+        """URL and options alone: for objects that never change, or whose changes do not matter; no I/O."""
+        return {"type": type(self).__name__, "url": self.url, **self._format_fields()}

@@ -9,7 +9,7 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from prefect.cache_policies import TASK_SOURCE, CachePolicy, CompoundCachePolicy
 from prefect.client.schemas.objects import State
@@ -20,11 +20,13 @@ from prefect.tasks import Task
 from prefect.utilities.annotations import NotSet
 
 from cpr.containers import Storable, pack, persist_all, resources_in
+from cpr.errors import CprError
 from cpr.Serializer import CprSerializer, cpr_serializer
 from cpr.utilities.code import has_source
 from cpr.utilities.describing import Describer
-from cpr.utilities.runs import look, sign
-from cpr.utilities.utilities import hash_task_inputs
+from cpr.utilities.keys import describe_run, digest
+from cpr.utilities.runs import begin, sign
+from cpr.utilities.uncached import uncached
 
 if TYPE_CHECKING:
     from prefect.tasks import TaskOptions
@@ -40,17 +42,30 @@ R = TypeVar("R")
 class TargetInputs(CachePolicy):
     """Cache policy: the key names the content of the task's arguments, resources by `identity()`.
 
-    Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The
-    name of the task's function takes part, so that two tasks with the same arguments do not share
-    results; its code does not: add Prefect's TASK_SOURCE for that.
+    Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The name
+    of the task's function takes part, so that two tasks with the same arguments do not share results, and
+    what it uses besides its arguments: values of its closure, constants and functions of its module (see
+    `cpr.utilities.uses`). Its own code does not: add Prefect's TASK_SOURCE for that. Computing a key writes
+    nothing and reads no data; sources are asked for their versions once.
+
+    An argument that has no content to be named (a lock, an open file) makes the task run uncached, with a
+    warning that names it.
 
     Args:
-        exclude: names of arguments that do not matter; `TargetInputs() - "verbose"` says the same.
+        exclude: names that do not matter, of arguments or of what the function uses;
+            `TargetInputs() - "verbose"` says the same.
+        sources: "version" counts sources with what the store says of them (ETag, generation, or size and
+            time), "path" by their URLs and options alone, and asks no store.
 
     >>> policy = TargetInputs() + TASK_SOURCE - "verbose"
     """
 
     exclude: list[str] = field(default_factory=list)
+    sources: Literal["version", "path"] = "version"
+
+    def __post_init__(self) -> None:
+        if self.sources not in ("version", "path"):
+            raise ValueError(f"sources count by 'version' or 'path', not {self.sources!r}")
 
     def compute_key(
         self,
@@ -60,8 +75,11 @@ class TargetInputs(CachePolicy):
         **kwargs: Any,  # noqa: ARG002
     ) -> str | None:
         """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
-        counted = {name: value for name, value in inputs.items() if name not in self.exclude}
-        return hash_task_inputs(task_ctx, counted)
+        try:
+            return digest(describe_run(task_ctx, inputs, self.exclude, self.sources == "version"))
+        except CprError as error:
+            uncached(task_ctx, error, alone=getattr(task_ctx.task, "cache_policy", None) is self)
+            return None
 
     def __sub__(self, other: str) -> TargetInputs:
         if not isinstance(other, str):
@@ -81,6 +99,20 @@ class _Together(CompoundCachePolicy):
         if type(policy) is not CompoundCachePolicy:
             return policy
         return cls(policy.key_storage, policy.isolation_level, policy.lock_manager, policy.policies)
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
+    ) -> str | None:
+        try:
+            return super().compute_key(task_ctx, inputs, flow_parameters, **kwargs)
+        except CprError:  # said already
+            if getattr(task_ctx.task, "cache_policy", None) is self:
+                return None
+            raise
 
     def __sub__(self, other: str) -> CachePolicy:
         return replace(self, policies=[policy - other for policy in self.policies])
@@ -186,7 +218,7 @@ def _persisting(fn: Any) -> Any:
 
 def _function(fn: Any) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
-        look()
+        begin()
         return _stored(fn(*args, **kwargs))
 
     return run
@@ -194,7 +226,7 @@ def _function(fn: Any) -> Any:
 
 def _coroutine(fn: Any) -> Any:
     async def run(*args: Any, **kwargs: Any) -> Any:
-        look()
+        begin()
         return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
 
     return run
@@ -202,7 +234,7 @@ def _coroutine(fn: Any) -> Any:
 
 def _generator(fn: Any) -> Any:
     def run(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
-        look()
+        begin()
         values = fn(*args, **kwargs)
         try:
             while True:
@@ -217,7 +249,7 @@ def _generator(fn: Any) -> Any:
 
 def _asyncgen(fn: Any) -> Any:
     async def run(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        look()
+        begin()
         async with contextlib.aclosing(fn(*args, **kwargs)) as values:
             async for value in values:
                 yield await asyncio.to_thread(_stored, value)

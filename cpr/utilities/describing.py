@@ -9,6 +9,7 @@ import enum
 import hashlib
 import json
 import pathlib
+import re
 import sys
 import types
 import typing
@@ -35,6 +36,9 @@ _LOOKUPS = 32  # requests at once
 class Describer:
     """Describes values; every description is `[kind, ...]` unless it is JSON's own None, bool, int or str.
 
+    Args:
+        versions: whether sources count with what the store says of them, else by URL and options alone.
+
     Attributes:
         resources: those that were met, each with its description.
         secret: whether something was met that may be a secret (see `cpr.utilities.inputs`).
@@ -43,7 +47,8 @@ class Describer:
     ['dict', [['b', ['tuple', [1, ['float', '2.5']]]]]]
     """
 
-    def __init__(self) -> None:
+    def __init__(self, versions: bool = True) -> None:
+        self._versions = versions
         self.resources: list[tuple[Resource, Any]] = []
         self.secret = False
         self._open: list[int] = []
@@ -119,7 +124,11 @@ class Describer:
 
     def _resource(self, value: Resource, path: str) -> Any:
         try:
-            described = ["resource", self.describe(value.identity(), path)]
+            if isinstance(value, Source) and not self._versions:
+                identity = value.identity_by_path()
+            else:
+                identity = value.identity()
+            described = ["resource", self.describe(identity, path)]
         except NoDataError:
             # Given to a task to be filled, it is only a place.
             options = self._attributes(
@@ -228,7 +237,8 @@ class Describer:
             return str(tokenize(value))
 
     def _items(self, values: Sequence[Any], path: str) -> list[Any]:
-        _ask_versions(values)
+        if self._versions:
+            _ask_versions(values)
         return [self.describe(item, f"{path}[{index}]") for index, item in enumerate(values)]
 
     def _pairs(self, value: Mapping[Any, Any], path: str) -> list[Any]:
@@ -247,12 +257,14 @@ class Describer:
 
     def _refused(self, value: Any, path: str, why: str) -> FormatError:
         cls = type(value)
+        root = re.split(r"[.\[{]| key", path, maxsplit=1)[0]
         return FormatError(
             "this value cannot take part in a cache key",
             field=path,
             expected="data: numbers, texts, arrays, tables, resources, containers of them",
             actual=f"{cls.__module__}.{cls.__qualname__} ({why})",
-            remedy="leave the argument out of the key (TargetInputs() - 'name'), or pass what it is made of",
+            remedy=f"leave it out of the key, cache_policy=cpr.TargetInputs() + TASK_SOURCE - {root!r}, "
+            "or pass what it is made of",
         )
 
 

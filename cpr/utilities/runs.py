@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging import get_run_logger
 from prefect.transactions import get_transaction
 
 import cpr
@@ -17,10 +18,11 @@ from cpr.io.hashing import hex16
 from cpr.provenance import MOST_INPUTS, Input, Made, is_acceptable
 from cpr.Resource import Resource
 from cpr.Target import Target
-from cpr.utilities.code import unwrapped
+from cpr.utilities.code import name_of_function, unwrapped
 from cpr.utilities.inputs import describe_input, program_texts
+from cpr.utilities.misses import Run, explain, keep
 
-__all__ = ["Noted", "look", "made_here", "note", "sign"]
+__all__ = ["Noted", "begin", "end", "made_here", "note", "sign"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Noted:
 
 # Computing the key, running the body and storing the result happen in one context.
 _noted: ContextVar[Noted | None] = ContextVar("cpr_noted", default=None)
+_explained: ContextVar[str | None] = ContextVar("cpr_explained", default=None)
 
 
 def note(noted: Noted) -> None:
@@ -49,11 +52,52 @@ def note(noted: Noted) -> None:
     _noted.set(noted)
 
 
-def look() -> None:
-    """Note the arguments of the running task, before its body changes any, where no key was computed."""
+def begin() -> None:
+    """The body of the running task begins: its arguments are noted, and it is explained why it runs."""
+    _look()
+    _explain()
+
+
+def end() -> None:
+    """The result of the running task is stored: what it was made of is noted beside Prefect's records."""
+    _explain()
+    run = _run()
+    if run is not None:
+        keep(run)
+
+
+def _look() -> None:
+    """Note the arguments where no key was computed, before the body changes any."""
     context, noted = _task_run(), _noted.get()
     if context is not None and (noted is None or noted.task_run != context.task_run.id):
         note(_looked_at(context))
+
+
+def _explain() -> None:
+    """Once for each run, and not for those that were told to run again."""
+    run, transaction = _run(), get_transaction()
+    if run is None or _explained.get() == run.made.task_run or getattr(transaction, "overwrite", False):
+        return
+    _explained.set(run.made.task_run)
+    explain(run)
+
+
+def _run() -> Run | None:
+    """The running task, if it has a key."""
+    context, noted = _task_run(), _noted.get()
+    if context is None or noted is None or noted.task_run != context.task_run.id:
+        return None
+    made, function = made_here(noted), unwrapped(context.task.fn)
+    if made is None or made.key is None or not context.persist_result:
+        return None
+    return Run(
+        made,
+        name_of_function(context.task),
+        context.task.source_code,
+        getattr(getattr(function, "__code__", None), "co_firstlineno", 1),
+        context.result_store.result_storage,
+        get_run_logger(),
+    )
 
 
 def sign(resources: Iterable[Any]) -> None:
@@ -64,7 +108,7 @@ def sign(resources: Iterable[Any]) -> None:
     targets = [one for one in resources if isinstance(one, Target) and one.made is None]
     if not targets:
         return
-    look()
+    _look()
     noted = _noted.get() if _task_run() is not None else None
     made = made_here(noted)
     for target in targets:

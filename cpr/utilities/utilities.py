@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from cpr.provenance import Input
-from cpr.Target import Target
-from cpr.utilities.code import describe_source, has_source, name_of_function, unwrapped
+from cpr.errors import CprError
+from cpr.utilities.code import describe_source, has_source, unwrapped
 from cpr.utilities.describing import Describer
-from cpr.utilities.inputs import describe_input, program_texts
+from cpr.utilities.keys import describe_run, digest
+from cpr.utilities.uncached import uncached
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
-__all__ = ["describe_arguments", "hash_objects", "hash_task_inputs", "task_input_hash"]
+__all__ = ["hash_objects", "task_input_hash"]
 
 
 def hash_objects(*args: Any, **kwargs: Any) -> str:
@@ -44,72 +41,45 @@ def hash_objects(*args: Any, **kwargs: Any) -> str:
     describe = Describer().describe
     positional = [describe(value, f"argument {index}") for index, value in enumerate(args)]
     named = {name: describe(value, name) for name, value in kwargs.items()}
-    return _digest([positional, named])
+    return digest([positional, named])
 
 
 def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str | None:
     """`cache_key_fn` for tasks that take resources: names the task's code and its arguments.
 
     The key changes with the content of an argument (see `hash_objects`), a version of a source in the
-    store, and the task's function: its code with every constant in it, and the values of its closure.
-    Comments, formatting, docstring and decorators may change freely. Helper functions that the task
-    calls do not take part.
+    store, and the task's function: its code with every constant in it, the values of its closure, and the
+    constants and functions of its module that it uses (see `cpr.utilities.uses`). Comments, formatting,
+    docstring and decorators may change freely. Computing it writes nothing and reads no data.
 
     Args:
         context: of the task run.
         arguments: of the task's function.
 
-    Raises what `hash_objects` raises: Prefect logs it, which names the argument, and the task runs
-    uncached.
+    An argument that has no content to be named (a lock, an open file) makes the task run uncached, with a
+    warning that names it.
 
     >>> @prefect.task(cache_key_fn=task_input_hash)
     ... def denoise(image: ImageSource, sigma: float) -> ImageTarget: ...
     """
-    inputs = describe_arguments(context, arguments)
-    return _digest([name_of_function(context.task), _describe_task(context.task, Describer()), inputs])
+    try:
+        return digest([_describe_code(context.task), *describe_run(context, arguments)])
+    except CprError as error:
+        uncached(context, error, alone=_is_alone(context.task))
+        return None
 
 
-def hash_task_inputs(context: TaskRunContext, arguments: Mapping[str, Any]) -> str:
-    """What `cpr.TargetInputs` hashes: the name of the task's function and its arguments."""
-    return _digest([[name_of_function(context.task)], describe_arguments(context, arguments)])
+def _is_alone(task: Any) -> bool:
+    """Whether nothing but this function makes the task's keys: Prefect passes None over in a sum."""
+    return getattr(getattr(task, "cache_policy", None), "cache_key_fn", None) is task_input_hash
 
 
-def describe_arguments(context: TaskRunContext, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The descriptions of a task's arguments; what may be told of them is noted for its results."""
-    from cpr.utilities.runs import Noted, note
-
-    described: dict[str, Any] = {}
-    inputs: dict[str, Input] = {}
-    given: set[str] = set()
-    texts = program_texts(unwrapped(context.task.fn))
-    for name, value in arguments.items():
-        describer = Describer()
-        described[name] = describer.describe(value, name)
-        digest = None if describer.secret else _hex16(described[name])
-        found = [(one, _hex16(what)) for one, what in describer.resources]
-        inputs[name] = describe_input(name, value, digest, found, texts)
-        given.update(one.url for one, _ in found if isinstance(one, Target))
-    run = getattr(context, "task_run", None)
-    note(Noted(getattr(run, "id", None), inputs, {}, frozenset(given)))
-    return described
-
-
-def _hex16(description: Any) -> str:
-    return _digest(description)[:16]
-
-
-def _describe_task(task: Any, describer: Describer) -> Any:
+def _describe_code(task: Any) -> Any:
+    """The task's function without what it uses."""
     function = unwrapped(task.fn)
-    if not hasattr(function, "__code__"):
-        return describer.describe(function, "the task's function")
     # Prefect reads the source when the task is made, and it travels with the task: every process has the
     # same. Where there was none (a prompt, exec) the bytecode, which also travels, stands for it.
     source = getattr(task, "source_code", None)
-    if source is None or not has_source(function):
-        return describer.describe(function, "the task's function")
-    return [describe_source(source), describer.bound(function, "the task's function")]
-
-
-def _digest(description: Any) -> str:
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    if source is None or not hasattr(function, "__code__") or not has_source(function):
+        return Describer().describe(function, "the task's function")
+    return describe_source(source)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         env=os.environ.copy(),
+        start_new_session=True,
     )
     rounds = deleted = acquitted = 0
     try:
@@ -48,7 +51,8 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
             acquitted += len(done.acquitted)
         out, _ = writers.communicate(timeout=120)
     finally:
-        writers.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(writers.pid, signal.SIGKILL)  # the stopped ones too
     assert writers.returncode == 0
     records, dangling = 0, []
     for record in find_records(plan["base"]):

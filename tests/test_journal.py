@@ -1,0 +1,118 @@
+"""The journal of results: what is written comes back, from any place; nothing that is read is believed."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import uuid
+
+import fsspec
+import pytest
+
+from cpr import io, journal
+from cpr.explaining import line_digests
+from cpr.journal import Entries, FileSystemPlace, UrlPlace, append, folder_of, read, read_journal
+from cpr.provenance import Input, Made
+
+FOLDER = folder_of("Lab.denoise")
+
+
+def entries(*numbers: int) -> Entries:
+    made = [Made(task="denoise", key=str(n), source="1" * 16, inputs={"n": Input("int", n)}) for n in numbers]
+    return Entries("denoise", made, {"1" * 16: line_digests("def f(n):\n    return n\n")})
+
+
+@pytest.fixture(params=["memory", "local", "fsspec", pytest.param("s3", marks=pytest.mark.s3)])
+def place(request, tmp_path):
+    if request.param == "fsspec":
+        return FileSystemPlace(fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}/records/")
+    url = {"memory": f"memory://{uuid.uuid4().hex}/records", "local": str(tmp_path / "rec[1]*")}.get(
+        request.param
+    )
+    return UrlPlace(url or request.getfixturevalue("s3_url"))
+
+
+def test_comes_back_in_order(place, monkeypatch):
+    for number in (1, 2):
+        monkeypatch.setattr(journal.time, "time", lambda number=number: 1795500000 + number)
+        append(place, FOLDER, entries(number, number + 10))
+    found = read(place, FOLDER)
+    assert found.made == entries(1, 11, 2, 12).made
+    assert (found.task, found.lines) == ("denoise", entries().lines)
+    assert read(place, folder_of("other")) == Entries()
+
+
+def test_what_was_made_again_is_kept_once_and_last(place):
+    append(place, FOLDER, entries(1, 2, 1))
+    assert read(place, FOLDER).made == entries(2, 1).made
+
+
+def test_many_become_one(place, monkeypatch):
+    monkeypatch.setattr(journal, "_MOST_OBJECTS", 3)
+    for number in range(4):
+        monkeypatch.setattr(journal.time, "time", lambda number=number: 1795500000 + number)
+        append(place, FOLDER, entries(number))
+    assert len(read(place, FOLDER).made) == len(place.names(FOLDER)) == 4
+    assert read(place, FOLDER, compact=True).made == entries(0, 1, 2, 3).made
+    assert len(place.names(FOLDER)) == 1
+    assert read(place, FOLDER, compact=True).made == entries(0, 1, 2, 3).made
+
+
+def test_by_url_for_whoever_asks(tmp_path):
+    place = UrlPlace(str(tmp_path))
+    append(place, FOLDER, entries(1))
+    append(place, folder_of("other"), Entries("other", [Made(key="k")]))
+    assert sorted((one.task, len(one.made)) for one in read_journal(str(tmp_path))) == [
+        ("denoise", 1),
+        ("other", 1),
+    ]
+
+
+def test_two_tasks_have_two_folders():
+    names = ["a.b", "a-b", "<lambda>", "f.<locals>.g", "日", "x" * 300, "../../etc", ""]
+    folders = [folder_of(name) for name in names]
+    assert len(set(folders)) == len(names)
+    assert all(len(one) < 80 and ".." not in one and one.count("/") == 2 for one in folders)
+
+
+GOOD = {"task": "t", "lines": {}, "made": []}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"no gzip",
+        gzip.compress(b"no json"),
+        gzip.compress(b"[" * 100_000),
+        gzip.compress(json.dumps({**GOOD, "made": [{"task": 3}]}).encode()),
+        gzip.compress(json.dumps({**GOOD, "lines": {"1": 3}}).encode()),
+        gzip.compress(json.dumps({**GOOD, "lines": {"1": "x" * 100_000}}).encode()),
+        gzip.compress(json.dumps({"task": "t"}).encode()),
+        gzip.compress(json.dumps(GOOD).encode())[:-20],
+        gzip.compress(bytes(100 << 20)),
+    ],
+    ids=range(10),
+)
+def test_what_a_stranger_left_is_passed_over(data):
+    place = UrlPlace(f"memory://{uuid.uuid4().hex}")
+    append(place, FOLDER, entries(1))
+    place.write(f"{FOLDER}/1795500000-{'0' * 16}.json.gz", data)
+    place.write(f"{FOLDER}/notes.txt", b"mine")
+    assert read(place, FOLDER).made == entries(1).made
+
+
+def test_no_more_is_read_than_somebody_waits_for(monkeypatch):
+    monkeypatch.setattr(journal, "_MOST_READ", 100)
+    place = UrlPlace(f"memory://{uuid.uuid4().hex}")
+    for number in range(3):
+        monkeypatch.setattr(journal.time, "time", lambda number=number: 1795500000 + number)
+        append(place, FOLDER, entries(number))
+    assert read(place, FOLDER).made == entries(2).made
+
+
+def test_it_is_no_orphan(tmp_path):
+    from datetime import timedelta
+
+    append(UrlPlace(str(tmp_path)), FOLDER, entries(1))
+    assert io.find_orphans(str(tmp_path), timedelta(0)) == []
