@@ -90,7 +90,7 @@ def test_marked_then_deleted_then_forgotten(tmp_path):
     age(tmp_path, 8)
     collect([str(tmp_path)], delete=True)
     assert not is_marked(kept.targets["small"].url)
-    assert not [path for path in (tmp_path / "data/.cpr/marked").rglob("*")]
+    assert list((tmp_path / "data/.cpr/marked").rglob("*")) == []
     for record in find_records(str(tmp_path)):
         for one in record.targets:
             one.load().get_data()

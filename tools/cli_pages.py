@@ -24,13 +24,13 @@ INTRODUCTION = """\
 Looks at results, checks them and cleans up, from their URL alone: no server is asked, nothing has to be
 running, and the flow may have run elsewhere.
 
-A *results URL* is where Prefect's result storage writes (the `basepath` of its block), a folder or prefix that
-targets are in, or one that holds both. Where endpoints and credentials come from is the same as for
+A *results URL* is where Prefect's result storage writes (the `basepath` of its block), a folder or prefix
+that targets are in, or one that holds both. Where endpoints and credentials come from is the same as for
 flows, see the [README](../README.md).
 
-Every command takes `--json` and then prints one JSON document on stdout, errors included. Progress is shown on
-stderr, where that is a terminal. `python -m cpr` is the same as `cpr`. This page is made from the commands'
-own help (`python -m tools.cli_pages`).
+Every command takes `--json` and then prints one JSON document on stdout, errors included. Progress is shown
+on stderr, where that is a terminal. `python -m cpr` is the same as `cpr`. This page is made from the
+commands' own help (`python -m tools.cli_pages`).
 
 | exit code | meaning |
 | ---: | --- |
@@ -123,7 +123,7 @@ def _metavar(one: Any) -> str:
 
 def _spelled(one: Any) -> str:
     names = ", ".join(f"`{name}`" for name in [*one.opts, *one.secondary_opts])
-    value = "" if one.is_flag else f" `{one.metavar or one.type.name.upper()}`"
+    value = "" if one.is_flag else f" `{one.metavar or 'VALUE'}`"
     return names + value
 
 
@@ -140,6 +140,7 @@ def options_of(line: str) -> tuple[str, list[str]]:
 
 
 def main() -> int:
+    """Write the page, or compare it."""
     if "--check" in sys.argv:
         return 0 if PAGE.read_text() == page() else 1
     PAGE.write_text(page())

@@ -102,11 +102,12 @@ def test_writers_on_local_disk(tmp_path, monkeypatch):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 @pytest.mark.real_s3
 def test_a_hundred_writers_on_s3(s3_url, monkeypatch):
-    grace = 30.0
+    grace = 120.0
     found = run_beside(
-        monkeypatch, grace, base=s3_url, writers=100, seconds=240, contents=600, pause=6.0, stop=3.0
+        monkeypatch, grace, base=s3_url, writers=100, seconds=480, contents=800, pause=20.0, stop=4.0
     )
     require_none_lost(found, grace)
     assert found["writers"] == 100
