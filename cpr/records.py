@@ -38,6 +38,7 @@ _AT_ONCE = 32  # records
 _MOST_BYTES = 64 << 20  # of a record: some 300,000 targets
 _FIRST_BYTES = 64 << 10  # most records are whole with these
 _BEGINS = re.compile(rb'\s*\{\s*"(__cpr__|metadata|result)"')
+_BEGINS_AS_ENTRY = re.compile(rb'\s*\{\s*"metadata"')
 # Files that hold data, whoever wrote them: they are not opened to see whether they are records.
 _DATA = re.compile(
     r"\.(tiff?|csv|gz|parquet|npy|npz|zarr|png|jpe?g|zip|h5|hdf5|czi|nd2|lif|part)$", re.IGNORECASE
@@ -145,7 +146,7 @@ class Record:
     @property
     def is_cache_entry(self) -> bool:
         """Whether Prefect may take it for the result of a task that is to run."""
-        return self.metadata is not None
+        return self.metadata is not None or _BEGINS_AS_ENTRY.match(self.blob) is not None
 
     @cached_property
     def found(self) -> tuple[tuple[Reference, ...], tuple[RecordError, ...]]:

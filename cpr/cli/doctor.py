@@ -16,7 +16,9 @@ _MARKS = {"good": "ok", "poor": "poor", "wrong": "WRONG", "not tried": "-"}
 
 def doctor(
     url: Annotated[str, typer.Argument(metavar="URL", help="The bucket or folder where results are to be.")],
-    mib: Annotated[int, typer.Option("--mib", min=0, help="Measure speed with so many MiB; 0: not.")] = 32,
+    mib: Annotated[
+        int, typer.Option("--mib", metavar="N", min=0, help="Measure speed with so many MiB; 0: not.")
+    ] = 32,
     remove_leftovers: Annotated[
         bool,
         typer.Option(

@@ -26,7 +26,10 @@ def ls(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where records are, targets, or both.")],
     runs: Annotated[bool, typer.Option("--runs", help="List runs of flows instead of targets.")] = False,
     most: Annotated[
-        int, typer.Option("--most", min=0, help="List the newest so many; the sums are of all. 0 lists all.")
+        int,
+        typer.Option(
+            "--most", metavar="N", min=0, help="List the newest so many; the sums are of all. 0 lists all."
+        ),
     ] = 1000,
     json: Json = False,
 ) -> None:

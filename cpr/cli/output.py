@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Json",
     "as_json",
+    "console",
     "counted",
     "ended",
     "print_error",

@@ -21,7 +21,7 @@ def verify(
             "--sample", metavar="PERCENT", help="Check only this share of the targets, at random: 5%."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="The same sample again.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The same sample again.")] = None,
     drop: Annotated[
         bool,
         typer.Option(

@@ -101,7 +101,7 @@ def _in_time(check: Callable[[Scratch], Finding], place: Scratch) -> Finding:
 
 def _leftovers(result: Examination, remove: bool) -> Finding:
     try:
-        result.orphans = io.remove_orphans(result.url) if remove else io.find_orphans(result.url)
+        result.orphans = _orphans(result.url, remove)
     except CprError as error:
         found = diagnosed("leftovers", "list uploads", error)
         return Finding("leftovers", "poor", f"leftovers cannot be listed: {found.text}", found.remedy)
@@ -114,3 +114,7 @@ def _leftovers(result: Examination, remove: bool) -> Finding:
     if remove:
         return Finding("leftovers", "good", f"{text}, were removed", None, figures)
     return Finding("leftovers", "poor", text, "cpr doctor --remove-leftovers removes them", figures)
+
+
+def _orphans(url: str, remove: bool) -> list[io.Orphan]:
+    return io.remove_orphans(url, _A_DAY) if remove else io.find_orphans(url, _A_DAY)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
         cwd=ROOT,
         stdout=subprocess.PIPE,
         env=os.environ.copy(),
+        start_new_session=True,
     )
     rounds = deleted = acquitted = 0
     try:
@@ -48,7 +51,8 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
             acquitted += len(done.acquitted)
         out, _ = writers.communicate(timeout=120)
     finally:
-        writers.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(writers.pid, signal.SIGKILL)  # the stopped ones too
     assert writers.returncode == 0
     records, dangling = 0, []
     for record in find_records(plan["base"]):
@@ -98,11 +102,12 @@ def test_writers_on_local_disk(tmp_path, monkeypatch):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1200)
 @pytest.mark.real_s3
 def test_a_hundred_writers_on_s3(s3_url, monkeypatch):
-    grace = 30.0
+    grace = 120.0
     found = run_beside(
-        monkeypatch, grace, base=s3_url, writers=100, seconds=240, contents=600, pause=6.0, stop=3.0
+        monkeypatch, grace, base=s3_url, writers=100, seconds=480, contents=800, pause=20.0, stop=4.0
     )
     require_none_lost(found, grace)
     assert found["writers"] == 100

@@ -1,0 +1,96 @@
+"""`cpr lineage`: what results were made from."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from cpr.cli.output import Json, as_json, counted, ended, print_json, progress, say, time_of
+from cpr.lineage import Lineage, Node, trace
+
+__all__ = ["lineage"]
+
+
+def lineage(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
+    result: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RESULT", help="A result's URL or file name, or how that begins; else all last results."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what results were made from, and by which tasks, from the records alone: no server is asked.
+
+    Each line is a resource, the lines below it and to the right are what its task was given. Results made
+    before records told this have no lines below.
+    """
+    with progress("reading records") as advance:
+        found = trace(url, result, advance)
+    if json:
+        nodes = [
+            {**as_json(node), "made": None if node.made is None else node.made.to_json()}
+            for node in found.nodes.values()
+        ]
+        print_json({"roots": found.roots, "nodes": nodes, "problems": found.problems})
+        ended(bool(found.problems))
+    for root in found.roots:
+        _print_tree(found, root)
+    say(f"{counted(len(found.nodes), 'resource')}, {counted(len(found.roots), 'last result')}.")
+    if found.nodes and all(node.made is None for node in found.nodes.values()):
+        say("No record here tells how its result was made.")
+    for problem in found.problems:
+        say(f"unreadable: {problem}")
+    if not found.nodes:
+        raise typer.Exit(3)
+    ended(bool(found.problems))
+
+
+def _print_tree(found: Lineage, root: str) -> None:
+    shown: set[str] = set()
+    # An own stack: chains of results may be longer than Python's.
+    waiting: list[tuple[str, str, str, str]] = [(root, "", "", "")]
+    while waiting:
+        url, name, lead, below = waiting.pop()
+        node = found.nodes[url]
+        again = url in shown and bool(node.parents)
+        label = f"{name}: " if name else ""
+        say(f"{lead}{label}{url}{'  (see above)' if again else ''}")
+        if again:
+            continue
+        shown.add(url)
+        if told := _told(node):
+            bar = "│ " if node.parents else "  "
+            say(f"{below}{bar}  {told}")
+        children = [(parent, name) for name, urls in node.inputs.items() for parent in urls]
+        last = len(children) - 1
+        for index, (parent, argument) in reversed(list(enumerate(children))):
+            end = index == last
+            lead, indent = (f"{below}└─ ", f"{below}   ") if end else (f"{below}├─ ", f"{below}│  ")
+            waiting.append((parent, argument, lead, indent))
+
+
+def _told(node: Node) -> str:
+    """How a resource was made, in a line."""
+    if node.made is None:
+        return ""
+    settings = ", ".join(f"{name}={_plain(value)}" for name, value in node.settings.items())
+    parts = [f"by {node.made.task}({settings})" if node.made.task else ""]
+    if node.made.flow:
+        run = f" {node.made.flow_run[:8]}" if node.made.flow_run else ""
+        parts.append(f"in {node.made.flow}{run}")
+    if node.when is not None:
+        parts.append(time_of(node.when))
+    if node.problem is not None:
+        parts.append(f"not all is known: {node.problem.problem}")
+    return ", ".join(filter(None, parts))
+
+
+def _plain(value: object) -> str:
+    """What is kept of an argument, without what only programs need."""
+    if not isinstance(value, str):
+        return str(value)
+    return re.sub(r"^[^\s=]+=", "", re.sub(r" ([0-9a-f]{6})[0-9a-f]{10}$", r" \1…", value))

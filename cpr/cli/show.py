@@ -1,0 +1,126 @@
+"""`cpr show`: everything that is known of a result."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cpr.cli.output import (
+    Json,
+    as_json,
+    console,
+    ended,
+    print_error,
+    print_json,
+    print_table,
+    say,
+    size,
+    time_of,
+)
+from cpr.errors import CprError
+
+if TYPE_CHECKING:
+    from cpr.showing import Shown
+
+__all__ = ["show"]
+
+_COLUMNS, _ROWS = 64, 48
+
+
+def show(
+    url: Annotated[str, typer.Argument(metavar="URL", help="A record; or where records are, with RESULT.")],
+    result: Annotated[
+        str | None,
+        typer.Argument(metavar="RESULT", help="A result's URL or file name, or how that begins."),
+    ] = None,
+    picture: Annotated[
+        bool, typer.Option("--picture/--no-picture", help="Draw images, in terminals that have colours.")
+    ] = True,
+    json: Json = False,
+) -> None:
+    """Show what is known of a result: its record, whether it is there, how it was made, and how it looks.
+
+    Give the URL of a record, or a results URL and the name of a result. Exit code 1 says that the
+    result is gone or has another size.
+    """
+    from cpr.showing import show as find
+
+    found = find(url, result)
+    if json:
+        print_json([_as_json(one) for one in found])
+    else:
+        for one in found:
+            _print(one)
+            if picture and one.state == "there":
+                _draw(one)
+        if not found:
+            say(f"{url} is the record of a result in which there are no resources.")
+    ended(any(one.state in ("gone", "of another size") or one.problem is not None for one in found))
+
+
+def _as_json(one: Shown) -> dict[str, Any]:
+    fields = as_json(one)
+    del fields["reference"]
+    return {**fields, "made": None if one.made is None else one.made.to_json()}
+
+
+def _print(one: Shown) -> None:
+    say(one.url)
+    _line("type", one.type)
+    if one.nbytes is not None:
+        _line("size", f"{size(one.nbytes)} ({one.nbytes:,} bytes), {one.state}")
+    _line("content", one.data_hash)
+    _line("checksum", one.checksum)
+    for name, value in one.options.items():
+        _line(name, _brief(value))
+    made = one.made
+    if made is not None:
+        from datetime import UTC, datetime
+
+        _line("task", made.task)
+        _line("flow", " ".join(filter(None, (made.flow, made.flow_run))))
+        _line("made", None if made.at is None else time_of(datetime.fromtimestamp(made.at, UTC)))
+        for name, value in made.inputs.items():
+            _line(f"  {name}", _brief(value.to_json()))
+    _line("record", f"{one.record}, written {time_of(one.recorded)}")
+    if one.problem is not None:
+        print_error(one.problem)
+
+
+def _line(name: str, value: str | None) -> None:
+    if value:
+        say(f"  {name:12} {value}")
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json_module.dumps(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _draw(one: Shown) -> None:
+    """A picture of half blocks, two pixels in each character; the first rows of a table."""
+    from cpr.showing import look_like, table_head
+
+    try:
+        head = table_head(one)
+        if head is not None:
+            print_table(head[0], head[1])
+            return
+        out = console()
+        if out.color_system not in ("truecolor", "256"):
+            return
+        pixels = look_like(one, _COLUMNS, _ROWS)
+    except CprError as error:
+        print_error(error)
+        return
+    if pixels is None:
+        return
+    from rich.text import Text
+
+    for row in range(0, len(pixels) - 1, 2):
+        line = Text()
+        for upper, lower in zip(pixels[row], pixels[row + 1], strict=True):
+            line.append("▀", style=f"rgb({','.join(map(str, upper))}) on rgb({','.join(map(str, lower))})")
+        out.print(line)

@@ -1,0 +1,73 @@
+"""`cpr why`: why a result was made, where an earlier one could have been used again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from cpr.cli.output import Json, as_json, ended, print_json, progress, say, time_of
+from cpr.explaining import render
+from cpr.misses import Explanation, compare, explain
+from cpr.provenance import Made
+
+__all__ = ["why"]
+
+
+def why(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
+    result: Annotated[
+        str, typer.Argument(metavar="RESULT", help="A result's URL or file name, or how that begins.")
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(metavar="OTHER", help="Another result to compare it with; else the nearest before."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Explain why a result was made, and not an earlier one of its task used again.
+
+    It is compared with the nearest result that the task had made before, or with OTHER. What differs in
+    arguments, sources or code is why. Secrets and data are in no record, so that of these it is only said
+    that they changed.
+    """
+    with progress("reading records") as advance:
+        found = [compare(url, result, other)] if other is not None else explain(url, result, advance)
+    if json:
+        print_json([_as_json(one) for one in found])
+        ended(False)
+    for one in found:
+        _print(one)
+    ended(False)
+
+
+def _as_json(one: Explanation) -> dict[str, Any]:
+    return {
+        **as_json(one),
+        "made": one.made.to_json(),
+        "before": None if one.before is None else one.before.to_json(),
+        "words": [render(difference) for difference in one.differences],
+    }
+
+
+def _print(one: Explanation) -> None:
+    say(one.url)
+    say(f"  made by {_run(one.made)}")
+    if one.before is None:
+        say("  because no result that is known here was made by this task from like arguments.")
+        return
+    where = one.before_url or "a result whose record is gone"
+    say(f"  compared with {where},")
+    say(f"  made by {_run(one.before)}:")
+    for difference in dict.fromkeys(map(render, one.differences)):
+        say(f"    {difference}")
+
+
+def _run(made: Made) -> str:
+    parts = [made.task or "?"]
+    if made.flow:
+        parts.append(f"in {made.flow} {(made.flow_run or '')[:8]}".strip())
+    if made.at is not None:
+        parts.append(f"on {time_of(datetime.fromtimestamp(made.at, UTC))}")
+    return " ".join(parts)

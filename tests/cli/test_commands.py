@@ -1,0 +1,257 @@
+"""What each command prints, as text and as JSON, and the exit codes that scripts rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cpr import io
+from cpr.cli.app import run
+from tests.stored import get, put, store
+
+FORTY_DAYS = 40 * 86400
+
+
+@pytest.fixture
+def cpr_command(capsys):
+    """cpr_command(...): exit code, what was printed, and what on stderr."""
+
+    def call(*arguments: str):
+        code = run(list(arguments))
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+@pytest.fixture
+def results(tmp_path):
+    return store(str(tmp_path / "run"))
+
+
+def flip(url: str) -> None:
+    blob = bytearray(get(url))
+    blob[-1] ^= 1
+    put(url, bytes(blob))
+
+
+def test_ls(cpr_command, results):
+    code, out, err = cpr_command("ls", results.url)
+    assert (code, err) == (0, "")
+    for kind, target in results.targets.items():
+        (line,) = (line for line in out.splitlines() if f"/{kind}-" in line)
+        assert f"make_{kind}" in line
+        assert io.split(target.url)[1] in line
+    assert "5 targets, 1.6 MB, in 6 records." in out
+    assert out.index("make_chunks") < out.index("make_small")  # newest first
+
+
+def test_ls_json(cpr_command, results):
+    code, out, _ = cpr_command("ls", results.url, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert (found["targets"], found["records"], len(found["newest"])) == (5, 6, 5)
+    assert found["runs"][0]["flow"] == "analyse"
+    assert found["newest"][0]["when"].startswith("2026-")
+
+
+def test_ls_most_and_runs(cpr_command, results):
+    _, out, _ = cpr_command("ls", results.url, "--most", "2")
+    assert "3 older targets not shown" in out
+    assert "make_small" not in out
+    _, out, _ = cpr_command("ls", "--runs", results.url)
+    assert "analyse" in out
+    assert "ab" * 16 in out
+
+
+def test_ls_of_targets_alone(cpr_command, results):
+    code, out, _ = cpr_command("ls", f"{results.url}/data")
+    assert code == 0
+    assert out.count("no record") >= 5
+    assert "5 targets, 1.6 MB, that no record here names." in out
+
+
+def test_ls_names_what_is_unreadable_and_goes_on(cpr_command, results):
+    put(f"{results.url}/records/bad", '{"__cpr__": ')
+    code, out, _ = cpr_command("ls", results.url)
+    assert code == 1
+    assert "unreadable" in out
+    assert "5 targets" in out
+
+
+@pytest.mark.parametrize("command", ["ls", "verify", "lineage"])
+def test_nothing_there(cpr_command, tmp_path, command):
+    code, out, _ = cpr_command(command, str(tmp_path / "nothing"))
+    assert code == 3
+    assert out
+
+
+def test_show(cpr_command, results):
+    code, out, _ = cpr_command("show", results.url, "image")
+    assert code == 0
+    assert "make_image" in out
+    assert results.targets["image"].checksum in out
+    code, out, _ = cpr_command("show", results.records["table"])
+    assert code == 0
+    assert " a   b" in out
+    code, out, _ = cpr_command("show", results.records["table"], "--json")
+    (found,) = json.loads(out)
+    assert found["made"]["task"] == "make_table"
+    assert found["state"] == "there"
+    io.remove(results.targets["small"].url)
+    code, out, _ = cpr_command("show", results.url, "small")
+    assert code == 1
+    assert "gone" in out
+    code, _, err = cpr_command("show", results.targets["image"].url)
+    assert code == 3
+    assert "no record" in err
+    code, _, err = cpr_command("show", results.url, "nobody")
+    assert code == 3
+
+
+def test_pictures():
+    import numpy as np
+
+    import cpr
+    from cpr.showing import look_like, show
+    from tests.stored import prefect_record
+
+    for name, shape, dtype in (
+        ("plane", (300, 400), "uint16"),
+        ("stack", (3, 30, 40), "float32"),
+        ("rgb", (30, 40, 3), "uint8"),
+        ("flat", (5, 5), "uint8"),
+    ):
+        target = cpr.ImageTarget.from_path(f"memory://pictures/{name}.tif")
+        target.set_data(np.arange(np.prod(shape)).reshape(shape).astype(dtype) * (name != "flat"))
+        put(f"memory://pictures/records/{name}", prefect_record(target.serialize()))
+        (shown,) = show(f"memory://pictures/records/{name}")
+        pixels = look_like(shown, 64, 48)
+        assert pixels.dtype == "uint8"
+        assert pixels.shape[2] == 3
+        assert pixels.shape[0] <= 48
+        assert pixels.shape[1] <= 64
+        assert name == "flat" or pixels.max() == 255
+
+
+def test_verify(cpr_command, results):
+    code, out, _ = cpr_command("verify", results.url)
+    assert code == 0
+    assert "5 targets intact of 5 read" in out
+    flip(results.targets["image"].url)
+    io.remove(results.targets["small"].url)
+    code, out, _ = cpr_command("verify", results.url)
+    assert code == 1
+    assert "damaged" in out
+    assert "missing" in out
+    assert results.targets["image"].url in out
+    assert "--heal" in out
+    code, out, _ = cpr_command("verify", results.url, "--heal", "--json")
+    found = json.loads(out)
+    assert code == 1
+    assert set(found["dropped"]) == {results.records["image"], results.records["small"]}
+    assert {one["state"] for one in found["wrong"]} == {"damaged", "missing"}
+    assert {one["error"]["error"] for one in found["wrong"]} == {"CorruptDataError", "ResourceNotFoundError"}
+
+
+def test_verify_a_sample(cpr_command, results):
+    code, out, _ = cpr_command("verify", results.url, "--sample", "100%")
+    assert code == 0
+    assert "5 of 5 targets" in out
+    for text in ("0", "101", "many"):
+        code, _, err = cpr_command("verify", results.url, "--sample", text)
+        assert code == 2
+        assert "5%" in err
+
+
+def test_gc(cpr_command, results):
+    io.remove(results.records["small"])
+    io.remove(results.flow)
+    for folder, _, names in os.walk(results.url):
+        for name in names:
+            path = os.path.join(folder, name)
+            os.utime(path, (os.stat(path).st_mtime - FORTY_DAYS,) * 2)
+    code, out, _ = cpr_command("gc", results.url)
+    assert code == 0
+    assert "would be marked" in out
+    assert "Nothing was touched" in out
+    code, out, _ = cpr_command("gc", results.url, "--delete", "--json", "--older-than", "60d")
+    assert code == 0
+    assert len(json.loads(out)["marked"]) == 1
+    code, out, _ = cpr_command("gc", results.url)
+    assert "1 target marked earlier, waiting" in out
+    for arguments in (["--grace", "1m"], ["--grace", "soon"], ["--older-than", "3"]):
+        assert cpr_command("gc", results.url, *arguments)[0] in (2, 3)
+
+
+def test_cp(cpr_command, results, tmp_path):
+    code, out, _ = cpr_command("cp", results.url, str(tmp_path / "copy"))
+    assert code == 0
+    assert "5 targets and 6 records are at" in out
+    assert cpr_command("verify", str(tmp_path / "copy"))[0] == 0
+    flip(results.targets["image"].url)
+    code, out, _ = cpr_command("cp", results.url, str(tmp_path / "other"), "--json")
+    assert code == 1
+    assert {one["kind"] for one in json.loads(out)["failed"]} == {"target", "record"}
+
+
+def test_doctor(cpr_command, tmp_path):
+    code, out, _ = cpr_command("doctor", str(tmp_path), "--mib", "1")
+    assert code == 0
+    assert f"{tmp_path} is fit for results of cpr." in out
+    code, out, _ = cpr_command("doctor", str(tmp_path), "--mib", "0", "--json")
+    assert json.loads(out)["is_fit"] is True
+    (tmp_path / "file").touch()
+    code, out, _ = cpr_command("doctor", str(tmp_path / "file"), "--mib", "0")
+    assert code == 1
+    assert "remedy:" in out
+    assert "not fit" in out
+
+
+def test_errors_name_problem_and_remedy(cpr_command):
+    code, out, err = cpr_command("ls", "nowhere://bucket")
+    assert (code, out) == (3, "")
+    assert "no such protocol" in err
+    assert "remedy" in err
+    code, out, err = cpr_command("ls", "nowhere://bucket", "--json")
+    assert code == 3
+    assert json.loads(out)["problem"] == "no such protocol"
+
+
+def test_wrong_command_lines(cpr_command):
+    assert cpr_command("ls")[0] == 2
+    assert cpr_command("nothing")[0] == 2
+    assert cpr_command("--help")[0] == 0
+    assert cpr_command("--version") == (0, "cpr 0.1.0\n", "")
+
+
+def test_as_a_program(results):
+    command = [sys.executable, "-m", "cpr", "ls", results.url]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "5 targets" in listed.stdout
+    # Who has read enough is no error.
+    pipe = subprocess.run(
+        f"{' '.join(command)} --json | head -c 10", shell=True, capture_output=True, text=True, check=True
+    )
+    assert pipe.stderr == ""
+
+
+HEAVY = "prefect pandas numpy zarr dask s3fs gcsfs obstore tifffile pydantic_core rich.progress"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ls", "--help"], ["ls", "URL"], ["verify", "--help"]])
+def test_what_is_imported_to_start(results, arguments):
+    arguments = [results.url if one == "URL" else one for one in arguments]
+    code = (
+        "import sys\nfrom cpr.cli.app import run\n"
+        f"assert run({arguments!r}) == 0\n"
+        f"print('HEAVY', [m for m in {HEAVY!r}.split() if m in sys.modules], len(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    last = done.stdout.splitlines()[-1]
+    assert "[]" in last, last
+    assert int(last.split()[-1]) < 700

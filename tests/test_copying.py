@@ -1,0 +1,102 @@
+"""Results copied from place to place: digests compared, records saying where their targets are now."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import cpr
+from cpr import io
+from cpr.copying import copy_results
+from cpr.records import find_records
+from cpr.verifying import verify
+from tests.stored import get, prefect_record, put, store
+
+
+def values(url: str) -> dict[str, str]:
+    return {
+        io.split(record.url)[1]: json.dumps([one.load().data_hash for one in record.targets])
+        for record in find_records(url)
+    }
+
+
+def test_everything_below_keeps_its_path(tmp_path):
+    done = store(f"{tmp_path}/from")
+    result = copy_results(f"{tmp_path}/from", f"{tmp_path}/to")
+    assert (result.targets, result.records, result.failed) == (5, 6, [])
+    io.remove(done.targets["small"].url)  # nothing refers to the old place
+    assert verify(f"{tmp_path}/to").intact == 5
+    assert values(f"{tmp_path}/to") == values(f"{tmp_path}/from")
+    place = done.records["image"].replace("/from/", "/to/")
+    assert json.loads(get(place))["metadata"]["storage_key"] == place
+    targets = [one for record in find_records(f"{tmp_path}/to") for one in record.targets]
+    assert all(one.url.startswith(f"{tmp_path}/to/data/") for one in targets)
+    small = next(one for one in targets if one.fields["name"] == "small").load()
+    assert small.get_made() == done.targets["small"].get_made()
+    assert copy_results(f"{tmp_path}/from", f"{tmp_path}/to").targets == 5  # it is there already
+
+
+def test_targets_elsewhere_come_together(tmp_path):
+    store(f"{tmp_path}/from")
+    result = copy_results(f"{tmp_path}/from/records", f"{tmp_path}/to")
+    assert not result.failed
+    assert verify(f"{tmp_path}/to").intact == 5
+    assert len(io.find(f"{tmp_path}/to/data/*.tif")) == 1
+    other = copy_results(f"{tmp_path}/from/records", f"{tmp_path}/to2", data=f"{tmp_path}/pixels")
+    assert not other.failed
+    assert len(io.find(f"{tmp_path}/pixels/*.tif")) == 1
+
+
+def test_again_copies_nothing(tmp_path, monkeypatch):
+    store(f"{tmp_path}/from", ("small", "large"))
+    copy_results(f"{tmp_path}/from", f"{tmp_path}/to")
+    before = {url: stat.version for url, stat in io.find(f"{tmp_path}/to/data/*").items()}
+    assert copy_results(f"{tmp_path}/from", f"{tmp_path}/to").targets == 2
+    assert {url: stat.version for url, stat in io.find(f"{tmp_path}/to/data/*").items()} == before
+    put(next(iter(before)), b"damaged")
+    assert copy_results(f"{tmp_path}/from", f"{tmp_path}/to").targets == 2
+    assert verify(f"{tmp_path}/to").intact == 2
+
+
+@pytest.mark.parametrize("kind", ["small", "large", "chunks"])
+def test_damage_is_not_copied(tmp_path, kind):
+    done = store(f"{tmp_path}/from", (kind, "image"))
+    url = done.targets[kind].url + ("/c/1/1" if kind == "chunks" else "")
+    blob = bytearray(get(url))
+    blob[-1] ^= 1
+    put(url, bytes(blob))
+    put(f"{tmp_path}/from/records/cut", prefect_record(1)[:-5])
+    put(f"{tmp_path}/from/records/pickle", prefect_record("x", "pickle"))
+    result = copy_results(f"{tmp_path}/from", f"{tmp_path}/to")
+    assert result.foreign == 1
+    assert {(one.kind, io.split(one.source)[1]) for one in result.failed} == {
+        ("target", io.split(done.targets[kind].url)[1]),
+        ("record", io.split(done.records[kind])[1]),
+        ("record", io.split(done.flow)[1]),
+        ("record", "cut"),
+    }
+    assert (result.targets, result.records) == (1, 1)
+    assert verify(f"{tmp_path}/to").wrong == []
+
+
+def test_one_run(tmp_path):
+    done = store(f"{tmp_path}/from", ("small",))
+    other = done.records["small"].replace("/records/", "/records/other")
+    put(other, get(done.records["small"]).decode().replace("ab" * 16, "cd" * 16))
+    result = copy_results(f"{tmp_path}/from", f"{tmp_path}/to", flow_run="cdcdcdcd-cd")
+    assert (result.targets, result.records) == (1, 1)
+
+
+def test_not_into_itself(tmp_path):
+    with pytest.raises(cpr.TransferError, match="own place"):
+        copy_results(str(tmp_path), f"{tmp_path}/copy")
+
+
+@pytest.mark.s3
+def test_to_a_bucket_and_back(s3_url, tmp_path):
+    store(f"{tmp_path}/from")
+    assert not copy_results(f"{tmp_path}/from", s3_url).failed
+    assert not copy_results(s3_url, f"{tmp_path}/back").failed
+    assert verify(f"{tmp_path}/back").intact == 5
+    assert values(f"{tmp_path}/back") == values(f"{tmp_path}/from")

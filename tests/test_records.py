@@ -1,0 +1,156 @@
+"""Records are found under a URL, whatever else is there; a bad one stops no other and names nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cpr import io
+from cpr.errors import RecordError
+from cpr.objects import EXTENSIONS, belonging
+from cpr.records import find_records, read_record, scan
+from tests.stored import prefect_record, put, store
+
+GOOD = {
+    "type": "NumpyTarget",
+    "location": "/data",
+    "name": "a",
+    "ext": ".npy",
+    "key": "0" * 16,
+    "data_hash": "1" * 16,
+    "checksum": "xxh3_128:" + "2" * 32,
+    "nbytes": 3,
+}
+
+
+def test_records_are_found_among_everything_else(tmp_path):
+    done = store(str(tmp_path), ("small", "chunks"))
+    put(f"{tmp_path}/records/json", prefect_record("[1, 2]", "json"))
+    put(f"{tmp_path}/README.md", "# Results")
+    put(f"{tmp_path}/settings.json", '{"metadata": {"of": "something else"}}')
+    put(f"{tmp_path}/data.bin", bytes(100_000))
+    found = {record.url: record for record in find_records(str(tmp_path))}
+    assert set(found) == {*done.records.values(), done.flow, f"{tmp_path}/records/json"}
+    assert [one.url for one in found[done.flow].targets] == [one.url for one in done.targets.values()]
+    assert found[done.records["small"]].is_cache_entry
+    assert not found[done.flow].is_cache_entry
+    assert found[f"{tmp_path}/records/json"].is_foreign
+    assert not any(record.problems for record in found.values())
+    everything = list(scan(str(tmp_path)))
+    assert len(everything) > len(found)
+
+
+def test_a_record_of_many_targets_is_read_whole(tmp_path):
+    many = [{"__cpr__": {**GOOD, "name": f"a{number}"}} for number in range(2000)]
+    put(f"{tmp_path}/many", prefect_record(many))
+    (record,) = find_records(str(tmp_path))
+    assert record.nbytes > 1 << 18
+    assert len(record.targets) == 2000
+
+
+BAD = {
+    "a location that forwards": {"location": "simplecache::s3://b"},
+    "a name that leaves": {"name": "../etc"},
+    "a type that is no name": {"type": "os.system"},
+    "a type that is none": {"type": 3},
+    "a key that is none": {"key": "../../../../x"},
+    "a checksum of nothing": {"checksum": "crc:1"},
+    "a size that is none": {"nbytes": -1},
+    "an extension with a path": {"ext": "/x"},
+    "provenance that is none": {"made": {"task": 1}},
+}
+
+
+@pytest.mark.parametrize("change", BAD.values(), ids=BAD)
+def test_a_bad_resource_is_told_and_stops_no_other(tmp_path, change):
+    put(f"{tmp_path}/bad", prefect_record([{"__cpr__": {**GOOD, **change}}, {"__cpr__": GOOD}]))
+    put(f"{tmp_path}/good", prefect_record({"__cpr__": GOOD}))
+    found = {io.split(record.url)[1]: record for record in find_records(str(tmp_path))}
+    assert [one.url for one in found["bad"].targets] == [f"/data/a-{'0' * 16}.npy"]
+    assert len(found["bad"].problems) == 1
+    assert found["good"].problems == ()
+
+
+TEXTS = {
+    "cut": prefect_record({"__cpr__": GOOD})[:-20],
+    "nested": '{"__cpr__": ' + "[" * 100_000,
+    "not a number": '{"__cpr__": ["value", NaN]}',
+    "no result": json.dumps({"metadata": {"serializer": {"type": "cpr"}}}),
+    "another result": prefect_record("not JSON"),
+    "two keys": '{"__cpr__": ["value", 1], "more": 2}',
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_what_cannot_be_read_is_told(tmp_path, text):
+    place = put(f"{tmp_path}/bad", text)
+    (record,) = find_records(str(tmp_path))
+    assert record.url == place
+    (problem,) = record.problems
+    assert isinstance(problem, RecordError)
+    assert problem.remedy
+
+
+def test_a_record_that_is_deleted_meanwhile_is_none(tmp_path, monkeypatch):
+    from cpr.io.local import LocalStore
+
+    done = store(str(tmp_path), ("small",))
+    walk = LocalStore.walk
+
+    def walk_and_delete(self, path):
+        entries = list(walk(self, path))
+        io.remove(done.records["small"])
+        yield from entries
+
+    monkeypatch.setattr(LocalStore, "walk", walk_and_delete)
+    assert [record.url for record in find_records(str(tmp_path))] == [done.flow]
+
+
+def test_one_record(tmp_path):
+    done = store(str(tmp_path), ("small",))
+    record = read_record(done.flow)
+    assert record is not None
+    assert record.targets[0].load().get_data().tolist() == list(range(100))
+    assert read_record(done.targets["small"].url) is None
+
+
+def test_the_known_extensions_are_those_of_the_classes():
+    import cpr
+
+    classes = (cpr.ImageTarget, cpr.CSVTarget, cpr.ParquetTarget, cpr.NumpyTarget, cpr.ZarrTarget)
+    assert {ext for one in classes for ext in one.format_class.extensions} == EXTENSIONS
+
+
+KEY = "64320e5f606d65a8"
+BELONG = [
+    (f"s3://b/r/cell-{KEY}.tif", f"s3://b/r/cell-{KEY}.tif"),
+    (f"s3://b/r/.cpr/cell-{KEY}.tif.blocks", f"s3://b/r/cell-{KEY}.tif"),
+    (f"/r/.cpr/cell-{KEY}.ome.tif.{KEY}.made.json", f"/r/cell-{KEY}.ome.tif"),
+    (f"/r/s-{KEY}.zarr/c/0/0", f"/r/s-{KEY}.zarr"),
+    (f"/r/s-{KEY}.zarr/x-{KEY}.tif", f"/r/s-{KEY}.zarr"),
+    (f"/r/.cpr/s-{KEY}.zarr.blocks", f"/r/s-{KEY}.zarr"),
+    (f"/r/cell-{KEY}.txt", None),
+    ("/r/cell.tif", None),
+    (f"/r/.cpr/made/task-{KEY}/1-{KEY}.json.gz", None),
+    (f"/r/.cpr/marked/{KEY}{KEY}.json", None),
+]
+
+
+@pytest.mark.parametrize(("url", "target"), BELONG)
+def test_belonging(url, target):
+    found = belonging(url)
+    assert (found and found.target) == target
+
+
+def test_reading_records_imports_no_class(tmp_path):
+    store(str(tmp_path), ("small", "table"))
+    code = (
+        "import sys\nfrom cpr.records import find_records\n"
+        f"assert sum(len(r.targets) for r in find_records({str(tmp_path)!r})) == 4\n"
+        "print([m for m in ('prefect', 'pandas', 'numpy', 'pydantic', 'zarr', 's3fs') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,151 @@
+"""docs/cli.md, made from what the commands say of themselves.
+
+python -m tools.cli_pages            write it
+python -m tools.cli_pages --check    whether it is as it would be written
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from cpr.cli.app import app
+
+PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
+
+INTRODUCTION = """\
+# The command `cpr`
+
+Looks at results, checks them and cleans up, from their URL alone: no server is asked, nothing has to be
+running, and the flow may have run elsewhere.
+
+A *results URL* is where Prefect's result storage writes (the `basepath` of its block), a folder or prefix
+that targets are in, or one that holds both. Where endpoints and credentials come from is the same as for
+flows, see the [README](../README.md).
+
+Every command takes `--json` and then prints one JSON document on stdout, errors included. Progress is shown
+on stderr, where that is a terminal. `python -m cpr` is the same as `cpr`. This page is made from the
+commands' own help (`python -m tools.cli_pages`).
+
+| exit code | meaning |
+| ---: | --- |
+| 0 | done, and all is well |
+| 1 | done, and something is wrong: damage, unreadable records, a check that failed, results not copied |
+| 2 | the command line is wrong |
+| 3 | not done: the store could not be asked, or there is nothing at the URL |
+| 130 | interrupted |
+"""
+
+EXAMPLES: dict[str, list[tuple[str, str]]] = {
+    "ls": [
+        ("cpr ls s3://my-bucket/records", "the newest results"),
+        ("cpr ls s3://my-bucket/records --runs", "runs of flows, with what each has made"),
+        ("cpr ls s3://my-bucket/records --most 0 --json", "everything, for a program"),
+    ],
+    "show": [
+        ("cpr show s3://my-bucket/records cell-64320e5f", "a result, by how its file name begins"),
+        ("cpr show s3://my-bucket/records/93b1c1a0", "all resources in one record"),
+    ],
+    "why": [
+        ("cpr why s3://my-bucket/records cell", "what has changed since cell was made before"),
+        ("cpr why s3://my-bucket/records cell retina", "what differs between how two results were made"),
+    ],
+    "lineage": [
+        ("cpr lineage s3://my-bucket/records summary", "down to the raw images"),
+    ],
+    "verify": [
+        ("cpr verify s3://my-bucket/records", "every byte"),
+        ("cpr verify s3://my-bucket/records --sample 1%", "every night, one in a hundred"),
+        ("cpr verify s3://my-bucket/records --heal", "then run the flow again"),
+    ],
+    "cp": [
+        ("cpr cp s3://my-bucket/records /archive/run-7 --run 6b3ac873", "one run, out of the bucket"),
+        (
+            "cpr cp s3://my-bucket/records s3://other/records --data s3://other/results",
+            "records and targets into places of their own, from where Prefect uses them",
+        ),
+    ],
+    "gc": [
+        ("cpr gc s3://my-bucket/records s3://my-bucket/results", "what would be marked and deleted"),
+        (
+            "cpr gc s3://my-bucket/records s3://my-bucket/results --older-than 90d --delete",
+            "once a day, from cron",
+        ),
+    ],
+    "doctor": [
+        ("cpr doctor s3://my-bucket/results", "before the first run, and when something is odd"),
+        ("cpr doctor s3://my-bucket/results --remove-leftovers", "and clean up behind killed processes"),
+    ],
+}
+
+
+def commands() -> dict[str, Any]:
+    """The commands by name, in the order of the help."""
+    top: Any = get_command(app)
+    return dict(top.commands)
+
+
+def page() -> str:
+    """The text of the page."""
+    parts = [INTRODUCTION]
+    for name, command in commands().items():
+        parts.append(section(name, command))
+    return "\n".join(parts)
+
+
+def section(name: str, command: Any) -> str:
+    """One command: synopsis, description, arguments and options, examples."""
+    arguments = [one for one in command.params if one.param_type_name == "argument"]
+    options = [one for one in command.params if one.param_type_name == "option" and one.name != "help"]
+    synopsis = " ".join([f"cpr {name}", "[OPTIONS]", *(_metavar(one) for one in arguments)])
+    lines = [f"## cpr {name}\n", f"    {synopsis}\n", _paragraphs(command.help), ""]
+    lines += ["| | |", "| --- | --- |"]
+    lines += [f"| `{_metavar(one)}` | {one.help} |" for one in arguments]
+    lines += [f"| {_spelled(one)} | {one.help}{_default(one)} |" for one in options]
+    lines += ["", "| example | |", "| --- | --- |"]
+    lines += [f"| `{line}` | {what} |" for line, what in EXAMPLES[name]]
+    return "\n".join(lines) + "\n"
+
+
+def _paragraphs(text: str) -> str:
+    return "\n\n".join(re.sub(r"\s+", " ", part.strip()) for part in text.split("\n\n"))
+
+
+def _metavar(one: Any) -> str:
+    name = one.metavar or one.name.upper()
+    return name if one.required else f"[{name}]"
+
+
+def _spelled(one: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in [*one.opts, *one.secondary_opts])
+    value = "" if one.is_flag else f" `{one.metavar or 'VALUE'}`"
+    return names + value
+
+
+def _default(one: Any) -> str:
+    if one.is_flag or one.default is None:
+        return ""
+    return f" Default: {one.default}."
+
+
+def options_of(line: str) -> tuple[str, list[str]]:
+    """The command in a command line, and the options in it."""
+    words = shlex.split(line)
+    return words[1], [word for word in words[2:] if word.startswith("--")]
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    if "--check" in sys.argv:
+        return 0 if PAGE.read_text() == page() else 1
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
