@@ -43,7 +43,7 @@ check: env  ## lint, format, types, layers and the tests that need no server: un
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -q -n $(WORKERS) $(DIST) -m "not s3 and not slow and not long" $(ARGS)
+	$(PY) -m pytest -q -n $(WORKERS) $(DIST) -m "not s3 and not gcs and not sftp and not slow and not long" $(ARGS)
 
 test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones, here and on the newest Python
 	$(PY) -m pytest -n $(WORKERS) $(DIST) $(ARGS)
