@@ -6,6 +6,8 @@ NEWEST ?= $(shell sh tools/pythons.sh newest)
 # What pytest is given besides; `make test ARGS="-k tiff -x"`.
 ARGS ?=
 WORKERS ?= auto
+# Where the demo keeps its files.
+STORAGE ?= s3
 # Tests that share a server (Prefect's) stay in one process.
 DIST := --dist loadgroup
 
@@ -55,8 +57,8 @@ test-long: env  ## the long tests too, and many more examples of each property
 bench: env  ## measure speed and memory
 	$(PY) -m bench
 
-demo: env  ## a flow on real images into a bucket, twice: computed, then cached
-	@$(PY) -m demo
+demo: env  ## a flow on real images, twice: computed, then cached; STORAGE=s3, gs or ./folder
+	@$(PY) -m demo --storage $(STORAGE)
 
 images: env  ## the container images: there already, pulled, or built here
 	@$(PY) -m tools.local_images

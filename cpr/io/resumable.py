@@ -148,7 +148,8 @@ class ResumableUpload:
             found = self._part.result()
         assert found is not None
         if (found.get("crc32c"), int(found.get("size", 0))) != (self._digest, self._sent):
-            self._requests.submit(self._remove(str(found["generation"]))).result()
+            if "generation" in found:
+                self._requests.submit(self._remove(str(found["generation"]))).result()
             raise refusal(400, "BadDigest")
 
     async def _put_whole(self) -> dict[str, Any]:

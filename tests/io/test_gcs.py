@@ -231,8 +231,8 @@ try:
     with io.writing("gs://bucket/a.bin") as file:
         for _ in range(int(sys.argv[1])):
             file.write(block)
-except io.CprError:
-    pass
+except OSError as error:
+    assert error.actual == "BadDigest", error  # nobody has kept it
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, before // 1024)
 print(time.monotonic() - started, time.process_time() - cpu)
 """
@@ -241,13 +241,13 @@ print(time.monotonic() - started, time.process_time() - cpu)
 @pytest.mark.long
 def test_memory_does_not_grow_with_the_object(monkeypatch):
     """8 GiB into a server that only counts them: two parts of 64 MiB, copies of them, the interpreter."""
-    code = MEMORY.replace("io.CprError", "Exception")
     with FaultyGCS(None, checks=False) as proxy:
         environment = {**os.environ, "STORAGE_EMULATOR_HOST": proxy.endpoint}
-        command = [sys.executable, "-c", code, str(8 << 10)]
+        command = [sys.executable, "-c", MEMORY, str(8 << 10)]
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=600, check=True
+            command, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
+        assert done.returncode == 0, done.stderr
         print(done.stdout, proxy.parts)
         peak, before = map(int, done.stdout.split()[:2])
         assert proxy.sessions["1"].persisted >= 8 << 30

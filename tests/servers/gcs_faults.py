@@ -5,8 +5,8 @@
 
 The emulator takes the bytes of a part twice when they are sent twice, publishes what it has when asked
 how far it is, and forgets no upload. So the proxy keeps the sessions of resumable uploads, by the rules of
-the service (https://cloud.google.com/storage/docs/performing-resumable-uploads): bytes that are there already are
-passed over, a question is answered, a checksum is compared before anything is shown, a session is cancelled.
+the service (https://cloud.google.com/storage/docs/performing-resumable-uploads): bytes that are there already
+are passed over, a question is answered, a checksum compared before anything is shown, a session cancelled.
 """
 
 from __future__ import annotations
@@ -179,8 +179,8 @@ class FaultyGCS:
         self, handler: Any, headers: dict[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
         if self.target is None:
-            last = not headers.get("Content-Range", "/*").endswith("/*")
-            return (200 if last else 308), {"Location": "/upload?upload_id=1"}, b"{}"
+            goes_on = headers.get("Content-Range", "").endswith("/*")
+            return (308 if goes_on else 200), {"Location": "/upload?upload_id=1"}, b"{}"
         connection = http.client.HTTPConnection(urlsplit(self.target).netloc, timeout=60)
         kept = {k: v for k, v in headers.items() if k.lower() not in ("host", "connection", "content-length")}
         connection.request(handler.command, handler.path, body, kept)
