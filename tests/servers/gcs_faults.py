@@ -178,6 +178,8 @@ class FaultyGCS:
     def _forward(
         self, handler: Any, headers: dict[str, str], body: bytes
     ) -> tuple[int, dict[str, str], bytes]:
+        if self.target is None and handler.command == "GET":
+            return 404, {}, b""
         if self.target is None:
             goes_on = headers.get("Content-Range", "").endswith("/*")
             return (308 if goes_on else 200), {"Location": "/upload?upload_id=1"}, b"{}"
