@@ -1,5 +1,8 @@
 """The S3 server of the test run, and the fixtures that lead to it.
 
+A test that asks for `gs_url` or `sftp_url` gets the marker `gcs` or `sftp`, and a server of its own process,
+for those start in no time.
+
 A test that asks for `s3_server`, `s3_url` or `open_uploads`, or is marked `real_s3`, gets the marker `s3`.
 When one of those is selected, the ladder of tests/minio/server.py starts one server for the whole run, its
 variables go into os.environ (so child processes and Dask workers see them), and the summary says what it was.
@@ -70,6 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "s3_server" in getattr(item, "fixturenames", ()) or item.get_closest_marker("real_s3"):
             item.add_marker("s3")
+        for name in ("gcs", "sftp"):
+            if f"{name}_server" in getattr(item, "fixturenames", ()):
+                item.add_marker(name)
         if item.get_closest_marker("long") and not long_too:
             item.add_marker(pytest.mark.skip(reason="long: make test-long"))
 
@@ -157,7 +163,7 @@ def gcs_server() -> Iterator[GCSServer]:
 
 
 @pytest.fixture
-def gcs_url(gcs_server: GCSServer) -> str:
+def gs_url(gcs_server: GCSServer) -> str:
     """A prefix in the bucket that is this test's alone, `gs://bucket/<hex>`."""
     return f"gs://{gcs_server.bucket}/{uuid.uuid4().hex}"
 

@@ -109,12 +109,14 @@ class ResumableUpload:
                     if has == stop and total is None:
                         return None
                     learnt = asking or has > arrived
-                    attempt = 0 if has > arrived else attempt
+                    # What counts are parts that did not arrive; the question is none.
+                    attempt = 0 if has > arrived else attempt - asking
                     arrived, asking = has, False
                     if learnt and attempt < _TRIES:
                         continue
                 if not answer.is_passing or attempt == _TRIES:
-                    raise refusal(answer.status)
+                    # A session that is gone is no missing object.
+                    raise refusal(400 if answer.status in (404, 410) else answer.status, str(answer.status))
             asking = True
             await asyncio.sleep(wait_seconds(attempt))
 
@@ -146,7 +148,8 @@ class ResumableUpload:
             found = self._part.result()
         assert found is not None
         if (found.get("crc32c"), int(found.get("size", 0))) != (self._digest, self._sent):
-            self._requests.submit(self._remove(str(found["generation"]))).result()
+            if "generation" in found:
+                self._requests.submit(self._remove(str(found["generation"]))).result()
             raise refusal(400, "BadDigest")
 
     async def _put_whole(self) -> dict[str, Any]:

@@ -117,8 +117,8 @@ class TestS3(BackendTests):
 
 class TestGCS(BackendTests):
     @pytest.fixture
-    def base(self, gcs_url):
-        return gcs_url
+    def base(self, gs_url):
+        return gs_url
 
     def test_a_missing_bucket_is_never_created(self, gcs_server):
         url = f"gs://cpr-{uuid.uuid4().hex}/a.txt"
