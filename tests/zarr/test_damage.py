@@ -297,24 +297,32 @@ def test_no_false_alarms(tmp_path):
 
 
 def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
-    from cpr.zarr.placed import PlacedStore
+    from zarr.storage import LocalStore
 
     target = array(str(tmp_path), LARGE, chunks=(1, 64, 64), shards=(8, 512, 512))
-    get = PlacedStore.get
+    get, get_sync = LocalStore.get, LocalStore.get_sync
     flips = []
 
-    async def once(self, key, prototype, byte_range=None):
-        value = await get(self, key, prototype, byte_range)
-        if key.startswith("c/") and (key, byte_range) not in flips:
-            flips.append((key, byte_range))
-            data = bytearray(value.to_bytes())
-            data[len(data) // 2] ^= 1
-            return prototype.buffer.from_bytes(bytes(data))
-        return value
+    def once(key, byte_range, value):
+        if not key.startswith("c/") or (key, byte_range) in flips:
+            return value
+        flips.append((key, byte_range))
+        data = bytearray(value.to_bytes())
+        data[len(data) // 2] ^= 1
+        return type(value).from_bytes(bytes(data))
 
-    monkeypatch.setattr(PlacedStore, "get", once)
+    async def flipping(self, key, prototype=None, byte_range=None):
+        return once(key, byte_range, await get(self, key, prototype, byte_range))
+
+    monkeypatch.setattr(LocalStore, "get", flipping)
+    monkeypatch.setattr(
+        LocalStore,
+        "get_sync",
+        lambda self, key, prototype: once(key, None, get_sync(self, key, prototype=prototype)),
+    )
     assert np.array_equal(target.get_data()[2, 100:300, 7], LARGE[2, 100:300, 7])
     assert np.array_equal(target.get_data()[...], LARGE)
+    assert None in {part for _, part in flips}
     assert len(flips) > 1
 
 
