@@ -3,6 +3,7 @@
     results/cell-64320e5f606d65a8.tif
     results/.cpr/cell-64320e5f606d65a8.tif.blocks         digests of its blocks (see `cpr.io.blocks`)
     results/.cpr/cell-64320e5f606d65a8.tif.preview.png    what a person sees of it, or .preview.json
+    results/.cpr/cell-64320e5f606d65a8.zarr.unfinished    that it is being written (see `cpr.io.unfinished`)
     results/.cpr/cell-64320e5f606d65a8.tif.<16 hex digits>.made.json    the rest of its provenance
 
 Patterns that find results do not find these, and without the object they are of no use.
@@ -17,7 +18,7 @@ from cpr.io.location import join, split
 __all__ = ["beside", "object_of"]
 
 _FOLDER = re.compile(r"(.*)[/\\]\.cpr", re.DOTALL)
-_KEPT = re.compile(r"(.+?)\.(?:blocks|preview\.(?:png|json)|[0-9a-f]{16}\.made\.json)", re.DOTALL)
+_KEPT = re.compile(r"(.+?)\.(?:blocks|unfinished|preview\.(?:png|json)|[0-9a-f]{16}\.made\.json)", re.DOTALL)
 
 
 def beside(url: str, ending: str) -> str:

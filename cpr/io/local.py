@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -54,6 +55,9 @@ class LocalStore:
                 with contextlib.suppress(FileNotFoundError):
                     result = os.lstat(url)
                     yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
+
+    def remove_folder(self, path: str) -> None:
+        shutil.rmtree(path)
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         yield from ()

@@ -116,6 +116,9 @@ class Store(Protocol):
     def walk(self, path: str) -> Iterator[Entry]:
         """All that lies in a folder and below, hidden files too; nothing where there is no such folder."""
 
+    def remove_folder(self, path: str) -> None:
+        """Delete all that lies in a folder and below. Raises FileNotFoundError where there is nothing."""
+
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         """The uploads into a folder that were begun and not ended, with their ids, where a store has such."""
 

@@ -14,10 +14,11 @@ import zarr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, FormatError, ResourceNotFoundError
 from cpr.format import Region
+from cpr.io.unfinished import confirm
 from cpr.io.writing import put_blocks
 from cpr.registry import register
 from cpr.Target import Target, is_size
-from cpr.zarr.attempts import discard, require_all_recorded
+from cpr.zarr.attempts import begin, discard, require_all_recorded
 from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
 from cpr.zarr.copying import copy_all
 from cpr.zarr.filling import fill
@@ -121,7 +122,7 @@ class ZarrTarget(Target):
     def _begin(self) -> tuple[RecordingStore, str]:
         key = uuid.uuid4().hex[:16]
         self._began = time.monotonic()
-        return RecordingStore(self._url(key)), key
+        return begin(self._url(key)), key
 
     def _end(self, store: RecordingStore, key: str) -> None:
         """Take a new attempt in the place of an earlier one."""
@@ -143,7 +144,8 @@ class ZarrTarget(Target):
         Raises:
             NoDataError: nothing was written.
             CorruptDataError: objects of a hierarchy were written past the target.
-            TransferError, ResourceNotFoundError: the manifest could not be stored.
+            TransferError, ResourceNotFoundError: the manifest could not be stored, or the objects were
+                removed as orphans meanwhile.
         """
         with self._lock:
             if self.checksum is not None:
@@ -158,6 +160,7 @@ class ZarrTarget(Target):
                 )
             assert self._manifest is not None and self._manifest.data is not None
             put_blocks(self._manifest.url, self._manifest.data)
+            confirm(self._manifest.url)
             self._written.seal()
             self.checksum, self._manifest_nbytes = self._manifest.checksum, self._manifest.nbytes
             self.nbytes = self._manifest.total + self._manifest.nbytes

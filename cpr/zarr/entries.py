@@ -14,6 +14,7 @@ __all__ = [
     "block_count",
     "corrupt",
     "make_entry",
+    "missing",
     "require",
     "require_blocks",
 ]
@@ -85,6 +86,14 @@ def corrupt(url: str, expected: str, actual: str) -> CorruptDataError:
         actual=actual,
         remedy="delete the Zarr, so that its task runs again, or restore the object",
     )
+
+
+def missing(url: str, entry: Entry) -> CorruptDataError:
+    """The error for an object that is listed and not there."""
+    # No FileNotFoundError: to readers above that would mean a chunk of fill values.
+    error = corrupt(url, f"an object of {entry.size} bytes", "no object")
+    error.problem = "an object of this Zarr is missing"
+    return error
 
 
 def _brief(entry: Entry, algorithm: str) -> str:

@@ -8,10 +8,12 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+
 from cpr.errors import CorruptDataError
 from cpr.zarr.entries import BLOCK_BYTES, Entry, require_blocks
 
-__all__ = ["BlockReader"]
+__all__ = ["BlockReader", "bounds_of"]
 
 _KEEP = 256  # blocks: 32 MiB
 _MOST = 64  # blocks in one request
@@ -109,6 +111,20 @@ class BlockReader:
             while len(self._kept) > _KEEP:
                 self._kept.popitem(last=False)
         return blocks
+
+
+def bounds_of(part: ByteRequest | None, size: int) -> tuple[int, int]:
+    """Start and stop of a request for an object or part of it."""
+    match part:
+        case None:
+            return 0, size
+        case RangeByteRequest(start, end):
+            return min(start, size), min(end, size)
+        case OffsetByteRequest(offset):
+            return min(offset, size), size
+        case SuffixByteRequest(suffix):
+            return max(0, size - suffix), size
+    raise ValueError(f"Unexpected byte_range, got {part}.")
 
 
 def _blocks_of(part: tuple[int, int]) -> range:

@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.abc.store import ByteRequest, RangeByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from cpr.errors import CorruptDataError, RecordError
 from cpr.io.hashing import default_algorithm
 from cpr.io.process import PerProcess
-from cpr.zarr.entries import BLOCK_BYTES, Entries, Entry, corrupt, make_entry, require
+from cpr.zarr.entries import BLOCK_BYTES, Entries, Entry, corrupt, make_entry
 from cpr.zarr.manifest import Manifest
 from cpr.zarr.placed import PlacedStore
-from cpr.zarr.ranges import BlockReader
+from cpr.zarr.ranges import BlockReader, bounds_of
 
 __all__ = ["RecordingStore", "VerifyingStore"]
 
@@ -84,24 +84,21 @@ class RecordingStore(PlacedStore):
             raise TypeError(f"`value` must be a Buffer instance. Got an instance of {type(value)} instead.")
         view = memoryview(value.as_buffer_like())
         folder, _, name = key.rpartition("/")
-        if name == "zarr.json" and b"sharding_indexed" in bytes(view):
+        if name == "zarr.json" and b"sharding_indexed" in view.tobytes():
             self.shards_below(folder)
-        entry = make_entry(view, self.algorithm, any(key.startswith(f) for f in self._journal.sharded))
-        await super().set(key, value)
-        self.entries[key] = entry
+        in_blocks = any(key.startswith(f) for f in self._journal.sharded)
+        self.entries[key] = await self._set_digested(
+            key, value, lambda: make_entry(view, self.algorithm, in_blocks)
+        )
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
         entry = self.entries.get(key)
         if entry is None or byte_range is not None:
-            return value
+            return await super().get(key, prototype, byte_range)
         # A chunk that is read to be changed must not bring damage along under a new digest.
-        if value is None:
-            raise _missing(self._place(key), entry)
-        require(self._place(key), memoryview(value.as_buffer_like()), entry, self.algorithm)
-        return value
+        return await self._get_as_written(key, prototype, entry, self.algorithm)
 
     async def delete(self, key: str) -> None:
         self._check_writable()
@@ -185,7 +182,7 @@ class VerifyingStore(PlacedStore):
             await self._require_absent(key)
             return None
         entry, has_blocks = found
-        part = _bounds(byte_range, entry.size)
+        part = bounds_of(byte_range, entry.size)
         if part != (0, entry.size):
             (value,) = await self._parts(key, found, [part], prototype)
             return value
@@ -206,7 +203,7 @@ class VerifyingStore(PlacedStore):
             async for some in super().get_ranges(key, byte_ranges, prototype=prototype, **limits):
                 yield some
             return
-        bounds = [_bounds(part, found[0].size) for part in byte_ranges]
+        bounds = [bounds_of(part, found[0].size) for part in byte_ranges]
         yield builtins.list(enumerate(await self._parts(key, found, bounds, prototype)))
 
     async def _parts(
@@ -229,17 +226,10 @@ class VerifyingStore(PlacedStore):
     async def _whole(self, key: str, entry: Entry, prototype: BufferPrototype) -> Buffer:
         algorithm = self._checksum.partition(":")[0]
         try:
-            return await self._checked(key, entry, prototype, algorithm)
+            return await self._get_as_written(key, prototype, entry, algorithm)
         except CorruptDataError:
             # What the wire did to it, a second answer has not.
-            return await self._checked(key, entry, prototype, algorithm)
-
-    async def _checked(self, key: str, entry: Entry, prototype: BufferPrototype, algorithm: str) -> Buffer:
-        value = await super().get(key, prototype)
-        if value is None:
-            raise _missing(self._place(key), entry)
-        require(self._place(key), memoryview(value.as_buffer_like()), entry, algorithm)
-        return value
+            return await self._get_as_written(key, prototype, entry, algorithm)
 
     async def _fetch(self, key: str, start: int, stop: int) -> memoryview:
         value = await super().get(key, default_buffer_prototype(), RangeByteRequest(start, stop))
@@ -298,27 +288,6 @@ class VerifyingStore(PlacedStore):
             # Past all keys below this name: "0" follows "/".
             below = f"{folder}{name}"
             start = f"{below}0" if key != below else f"{below}\0"
-
-
-def _bounds(part: ByteRequest | None, size: int) -> tuple[int, int]:
-    """Start and stop of a request for an object or part of it."""
-    match part:
-        case None:
-            return 0, size
-        case RangeByteRequest(start, end):
-            return min(start, size), min(end, size)
-        case OffsetByteRequest(offset):
-            return min(offset, size), size
-        case SuffixByteRequest(suffix):
-            return max(0, size - suffix), size
-    raise ValueError(f"Unexpected byte_range, got {part}.")
-
-
-def _missing(url: str, entry: Entry) -> CorruptDataError:
-    # No FileNotFoundError: to readers above that would mean a chunk of fill values.
-    error = corrupt(url, f"an object of {entry.size} bytes", "no object")
-    error.problem = "an object of this Zarr is missing"
-    return error
 
 
 _manifests: PerProcess[tuple[Any, ...], Manifest] = PerProcess()
