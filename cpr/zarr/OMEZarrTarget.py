@@ -74,7 +74,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         Args:
             data: numpy; dask, whose workers write, so that blocks that are no whole chunks are rechunked;
                 zarr, a memmap or another lazy array; or an iterable of planes or slabs in C order, of which
-                those of one chunk's depth, and their smaller versions, are in memory.
+                those of one chunk's depth, or 16 MiB, are in memory, and their smaller versions.
             shape: of the whole array, with an iterable.
             dtype: of every element, with an iterable.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import os
 import pickle
@@ -9,6 +11,7 @@ import uuid
 import warnings
 from itertools import combinations
 from pathlib import Path
+from unittest.mock import patch
 
 import dask.array as da
 import numpy as np
@@ -77,6 +80,14 @@ def pyramid(data: np.ndarray, axes: tuple[int, ...], levels: int, method="mean")
     return found
 
 
+@pytest.mark.parametrize("module", ["OMEZarrTarget", "OMEZarrSource", "pyramid", "halving"])
+def test_examples(module):
+    module = importlib.import_module(f"cpr.zarr.{module}")
+    failed, attempted = doctest.testmod(module, extraglobs={"cpr": cpr, "np": np})
+    assert attempted
+    assert not failed
+
+
 # ---- what is written
 
 
@@ -99,6 +110,7 @@ def test_every_combination_of_axes_is_valid(axes, tmp_path):
     assert len(target.labels()) == 3 + ("C" in axes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_is_valid_and_kept(dtype, tmp_path):
     data = (np.arange(2 * 30 * 41).reshape(2, 30, 41) % 120).astype(dtype)
@@ -150,9 +162,10 @@ def images(draw):
     downscale=st.sampled_from(["YX", "ZYX"]),
     method=st.sampled_from(["mean", "mode"]),
     ways=st.sets(st.sampled_from(list(WAYS)), min_size=1),
+    cell=st.sampled_from([1, 2000, 16 << 20]),
     source=st.data(),
 )
-def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, method, ways, source):
+def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, method, ways, cell, source):
     """Whatever the shape, the chunks, and how the pixels come."""
     axes, shape, chunks, shards = image
     data = (np.random.default_rng(sum(shape)).integers(0, 99, shape)).astype(dtype)
@@ -161,9 +174,10 @@ def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, 
     for way in ways:
         blocks = tuple(source.draw(st.integers(1, max(1, n))) for n in shape)
         given_data, announce = WAYS[way](data, blocks)
-        target = made(
-            "memory://pyramids", given_data, announce, **options, downscale=downscale, downsample=method
-        )
+        with patch("cpr.zarr.pyramid._CELL_BYTES", cell):
+            target = made(
+                "memory://pyramids", given_data, announce, **options, downscale=downscale, downsample=method
+            )
         found = target.levels()
         expected = pyramid(data, [axes.index(a) for a in downscale if a in axes], len(found), method)
         # As many as were asked for, unless there is nothing left to halve.
@@ -179,6 +193,7 @@ def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, 
     assert len(hashes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_comes_back(way, base):
     data, announce = WAYS[way](DATA, (1, 2, 32, 32))
@@ -207,7 +222,10 @@ def test_comes_back(way, base):
     assert len(json.dumps(again.serialize())) < 1000
 
 
-def test_two_channels_in_one_chunk_pass_plane_by_plane():
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [1, 1000, 16 << 20])
+def test_two_channels_in_one_chunk_pass_plane_by_plane(cell, monkeypatch):
+    monkeypatch.setattr("cpr.zarr.pyramid._CELL_BYTES", cell)
     data = np.random.default_rng(0).integers(0, 99, (3, 4, 6, 20, 21)).astype("uint8")
     for chunks in ((1, 2, 1, 8, 8), (2, 1, 3, 20, 21), (3, 4, 6, 5, 5), (1, 1, 4, 7, 7)):
         for downscale in ("YX", "ZYX"):
@@ -297,6 +315,7 @@ def test_channels_have_names_colors_and_windows(tmp_path):
     assert [(c.color, c.label) for c in alone.image().channels] == [("FFFFFF", "channel 0")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
@@ -312,6 +331,7 @@ def test_windows_are_never_empty(value, dtype, tmp_path):
     assert window["min"] <= window["start"] < window["end"] <= window["max"]
 
 
+@pytest.mark.slow
 def test_names_attributes_and_sharding(tmp_path):
     target = stored(
         str(tmp_path),
@@ -373,6 +393,7 @@ def test_labels_are_checked_before_anything_is_written():
         cpr.OMEZarrTarget.from_path("memory://labels/empty.ome.zarr").add_labels("cells", CELLS)
 
 
+@pytest.mark.slow
 def test_labels_that_fail_leave_the_image_as_it_was(base):
     target = made(base)
     before = target.data_hash
@@ -458,6 +479,7 @@ def test_every_lost_swapped_or_flipped_object_is_noticed(tmp_path):
     cpr.load(record).verify()
 
 
+@pytest.mark.slow
 def test_the_serializer_publishes_and_looks(base):
     blob = cpr.cpr_serializer().dumps({"image": made(base)})
     assert len(blob) < 1500

@@ -92,6 +92,7 @@ def base(request, tmp_path):
     return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_url")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_what_others_wrote_is_read(version, base):
     url = f"{base}/embryo.ome.zarr"
@@ -222,6 +223,7 @@ def test_what_is_not_there_is_named(base):
         cpr.OMEZarrSource.from_path(f"{base}/array.zarr").levels()
 
 
+@pytest.mark.slow
 def test_a_changed_image_is_another_source(base):
     url = f"{base}/embryo.ome.zarr"
     seen = set()
