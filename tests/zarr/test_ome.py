@@ -350,6 +350,25 @@ def test_names_attributes_and_sharding(tmp_path):
     assert stored(str(tmp_path)).image().name == "cells"
 
 
+@pytest.mark.slow
+def test_labels_are_cut_as_their_image_and_filled_with_nothing(tmp_path):
+    target = made(
+        str(tmp_path),
+        DATA.astype("float32"),
+        chunks=(1, 1, 8, 8),
+        shards=(2, 5, 32, 32),
+        fill_value=np.nan,
+    )
+    target.add_labels("cells", CELLS)
+    target.add_labels("plane", CELLS[0], axes="YX")
+    validated(target.persist().url)
+    cells, plane = (target.labels()[name].levels[0].data for name in ("cells", "plane"))
+    assert (cells.chunks, cells.shards, cells.fill_value) == ((1, 8, 8), (5, 32, 32), 0)
+    assert (plane.chunks, plane.shards) == ((8, 8), (32, 32))
+    assert np.isnan(target.get_data(level=0).fill_value)
+    assert np.array_equal(cells[...], CELLS)
+
+
 def test_default_chunks_hold_one_channel_and_time():
     target = made("memory://defaults", np.zeros((2, 3, 4, 300, 300), "uint8"), metadata=None, levels=None)
     levels = [level.data for level in target.levels()]

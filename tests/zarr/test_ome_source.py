@@ -289,6 +289,10 @@ BROKEN = {
     },
     "a channel of text": {"multiscales": [multiscale()], "omero": {"channels": ["DAPI"]}},
     "omero of text": {"multiscales": [multiscale()], "omero": "x"},
+    "an infinite label": {
+        "multiscales": [multiscale()],
+        "image-label": {"colors": [{"label-value": float("inf"), "rgba": [0, 0, 0, 0]}]},
+    },
     "labels of text": {"multiscales": [multiscale()], "image-label": {"colors": "red"}},
 }
 
@@ -404,6 +408,7 @@ def test_targets_are_sources(base):
     assert np.array_equal(plain.get_data()[...], DATA)
 
 
+@pytest.mark.slow
 def test_the_fixtures_are_valid(tmp_path):
     """What these tests read is what others may write."""
     with warnings.catch_warnings():
