@@ -22,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cpr
+from cpr import io
 from cpr.errors import (
     CorruptDataError,
     EncodeError,
@@ -199,7 +200,7 @@ def test_comes_back(way, base):
     data, announce = WAYS[way](DATA, (1, 2, 32, 32))
     target = made(base, data, announce, chunks=(1, 2, 32, 32))
     with pytest.raises(ResourceNotFoundError):
-        cpr.io.stat(f"{base}/.cpr/{target.url.rsplit('/', 1)[1]}.blocks")
+        io.stat(f"{base}/.cpr/{target.url.rsplit('/', 1)[1]}.blocks")
     target.add_labels("cells", CELLS)
     target.persist()
     again = cpr.load(json.dumps(target.serialize()))
@@ -461,7 +462,7 @@ def test_an_error_on_the_way_leaves_nothing(base):
     if base.startswith("/"):
         assert not [f for _, _, files in os.walk(base) for f in files]
     else:
-        assert list(cpr.io.find(f"{base}/**")) == []
+        assert list(io.find(f"{base}/**")) == []
     with pytest.raises(NoDataError):
         target.serialize()
     with pytest.raises(NoDataError):
@@ -504,7 +505,7 @@ def test_the_serializer_publishes_and_looks(base):
     assert len(blob) < 1500
     found = cpr.cpr_serializer(verify="full").loads(blob)["image"]
     assert np.array_equal(found.get_data(level=0)[...], DATA)
-    cpr.io.remove(f"{found.url}/1/c/0/0/0/0")
+    io.remove(f"{found.url}/1/c/0/0/0/0")
     with pytest.raises(CorruptDataError):
         cpr.cpr_serializer(verify="full").loads(blob)
 
@@ -564,7 +565,7 @@ def test_what_cannot_be_stored_is_refused(data, options, field):
     assert caught.value.field == field
     assert caught.value.remedy
     assert caught.value.url
-    assert list(cpr.io.find("memory://refused/**")) == []
+    assert list(io.find("memory://refused/**")) == []
 
 
 @pytest.mark.parametrize(

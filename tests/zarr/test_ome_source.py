@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cpr
+from cpr import io
 from cpr.errors import CprError, DecodeError, FormatError, RecordError, ResourceNotFoundError
 
 DATA = np.random.default_rng(0).integers(0, 9, (2, 6, 40, 60)).astype("uint16")
@@ -379,7 +380,7 @@ def _mutated(draw, value):
 def test_mutated_metadata_are_read_or_refused_by_name(data):
     url = "memory://mutated/a.ome.zarr"
     good = {"version": "0.5", "multiscales": [multiscale()], "omero": OMERO, "image-label": LABEL}
-    if cpr.io.lookup(f"{url}/zarr.json") is None:
+    if io.lookup(f"{url}/zarr.json") is None:
         write(url, "0.5", good)
     bad = data.draw(st.composite(lambda draw: _mutated(draw, good))())
     group = zarr.open_group(url)
