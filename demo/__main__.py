@@ -14,14 +14,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from demo.storage import chosen, storage
+from demo.storage import Storage, chosen, storage
 from tests.minio.process import Unavailable
 
 Rows = list[dict[str, Any]]
 
 INTRODUCTION = """
-A Prefect flow takes four microscopy images: list -> denoise -> segment -> measure, and one
-summary. Every task returns a file, a TIFF or a table that any program opens, hashed while it was written.
+A Prefect flow takes four microscopy images: list -> denoise -> segment -> measure, then all of them as one
+OME-Zarr, and one summary. Every task returns what any program opens, hashed while it was written.
 Prefect keeps a few hundred bytes of JSON for each, and that is all that the workers send each other."""
 
 
@@ -50,6 +50,7 @@ def main() -> int:
         show(rows)
         print(f"\n{first:.1f} s, then {second:.1f} s: {first / second:.1f} times as fast.\n")
         look(next(row["target"] for row in rows if "/denoised/cell-" in row["url"]))
+        look_at_plane(rows[-2]["target"], place)
         print_table(rows[-1]["target"])
         missed = [row for row in rows if row["state"] != "Cached"]
         if missed:
@@ -154,6 +155,8 @@ def task_runs(ids: list[str]) -> list[Any]:
 
 
 def shape(target: Any) -> str:
+    if hasattr(target, "levels"):
+        return " x ".join(map(str, target.levels()[0].shape))
     known = getattr(target.format, "shape", None)
     return " x ".join(map(str, known or target.get_data().shape))
 
@@ -198,6 +201,26 @@ def look(target: Any) -> None:
         assert (pixels == target.get_data()).all()
     print("All that Prefect keeps of it, from which any worker reads it back, verified:")
     print(f"  {json.dumps(target.serialize())}")
+
+
+def look_at_plane(target: Any, place: Storage) -> None:
+    """What one plane of a large image costs: a proxy before the server counts what passes."""
+    import cpr
+
+    image = target.image()
+    shapes = ", ".join(" x ".join(map(str, level.shape)) for level in image.levels)
+    names = [channel.label for channel in image.channels]
+    print(f"\n{target.url}")
+    print(
+        f"  one OME-Zarr: channels {', '.join(names)}; levels {shapes}; labels {', '.join(target.labels())}"
+    )
+    record = target.serialize()
+    with place.counted() as wire:
+        plane = cpr.load(record).get_data(region=names.index("cell"), level=0)
+    print(f"  one plane, {' x '.join(map(str, plane.shape))} {plane.dtype}, read from there and verified")
+    if wire is not None:
+        transferred = f"{size(wire.response_bytes)} of {size(target.nbytes)}"
+        print(f"  {transferred} were transferred, in {len(wire.kinds)} requests")
 
 
 def print_table(target: Any) -> None:

@@ -8,7 +8,9 @@ from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
+from tests.faults.proxy import FaultProxy
 from tests.minio.server import running_server
 from tests.servers.gcs import running_gcs
 
@@ -25,10 +27,24 @@ class Storage:
     Attributes:
         url: of an empty bucket, or of a folder.
         description: what it is, for a person.
+        endpoint: of the server; None for a folder.
+        variables: that name the endpoint.
     """
 
     url: str
     description: str
+    endpoint: str | None = None
+    variables: tuple[str, ...] = ()
+
+    @contextmanager
+    def counted(self) -> Iterator[FaultProxy | None]:
+        """A proxy before the server that counts what passes until the block is left; None without a server."""
+        if self.endpoint is None:
+            yield None
+            return
+        with FaultProxy(self.endpoint) as wire:
+            with patch.dict(os.environ, dict.fromkeys(self.variables, wire.endpoint)):
+                yield wire
 
 
 def chosen(arguments: Sequence[str]) -> str:
@@ -50,10 +66,14 @@ def storage(choice: str) -> Iterator[Storage]:
     """The place, with what leads to it in os.environ until the block is left. Raises Unavailable."""
     if choice == "s3":
         with running_server(build=False, say=print) as server, server.exported():
-            yield Storage(f"s3://{server.bucket}", f"S3 server: {server.description}")
+            variables = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
+            yield Storage(
+                f"s3://{server.bucket}", f"S3 server: {server.description}", server.endpoint, variables
+            )
     elif choice == "gs":
         with running_gcs() as gcs, gcs.exported():
-            yield Storage(f"gs://{gcs.bucket}", f"GCS emulator: {gcs.description}")
+            variables = ("STORAGE_EMULATOR_HOST",)
+            yield Storage(f"gs://{gcs.bucket}", f"GCS emulator: {gcs.description}", gcs.endpoint, variables)
     else:
         # One of its own for each time: what is there already would be cached the first time.
         folder = os.path.join(os.path.abspath(os.path.expanduser(choice)), time.strftime("%Y%m%d-%H%M%S"))

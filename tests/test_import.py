@@ -78,6 +78,8 @@ NAMES = [
     ("cpr.csv.CSVTarget", "CSVTarget"),
     ("cpr.numpy.NumpySource", "NumpySource"),
     ("cpr.numpy.NumpyTarget", "NumpyTarget"),
+    ("cpr.zarr.ZarrSource", "ZarrSource"),
+    ("cpr.zarr.OMEZarrTarget", "OMEZarrTarget"),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -74,7 +75,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         Args:
             data: numpy; dask, whose workers write, so that blocks that are no whole chunks are rechunked;
                 zarr, a memmap or another lazy array; or an iterable of planes or slabs in C order, of which
-                those of one chunk's depth, and their smaller versions, are in memory.
+                those of one chunk's depth, or 16 MiB, are in memory, and their smaller versions.
             shape: of the whole array, with an iterable.
             dtype: of every element, with an iterable.
 
@@ -159,13 +160,15 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             try:
                 folder = group.require_group("labels")
                 labels = folder.create_group(name)
-                self._write(labels, description, source, native, None, **kept)
+                self._write(labels, description, source, native, None, **kept, fill_value=None)
                 ome = {"version": VERSION, "multiscales": description.multiscales(), "image-label": label}
                 labels.update_attributes({"ome": ome})
-                folder.update_attributes({"ome": {"version": VERSION, "labels": [*names, name]}})
+                folder.update_attributes(_listed([*names, name]))
                 manifest = Manifest.of(store.url, store.entries, store.algorithm)
             except BaseException:
                 sync(store.delete_dir(f"labels/{name}" if names else "labels"))
+                if names:
+                    folder.update_attributes(_listed(names))
                 raise
             self._cached = None
             self._take_manifest(manifest)
@@ -181,12 +184,13 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     ) -> None:
         """All levels of an image, as arrays of a group; `changes` are other options than the image's."""
         axes = description.axes
-        cuts = cut_levels(self.format.zarr(**changes), source, dtype, axes, description.shapes)
+        options = self.format.zarr(**changes)
+        cuts = cut_levels(options, source, dtype, axes, description.shapes)
         arrays = []
         with as_encode_errors():
             for level, (shape, (chunks, shards)) in enumerate(zip(description.shapes, cuts, strict=True)):
-                options = self.format.zarr(chunks=chunks, shards=shards, dimension_names=tuple(axes.lower()))
-                arguments = array_arguments(options, shape, dtype, chunks, shards)
+                named = dataclasses.replace(options, dimension_names=tuple(axes.lower()))
+                arguments = array_arguments(named, shape, dtype, chunks, shards)
                 name = f"{group.path}/{level}".strip("/")
                 arrays.append(zarr.create_array(group.store, name=name, **arguments))
         halved = [axes.index(letter) for letter in self.format.downscale if letter in axes]
@@ -227,6 +231,10 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         if self.format.resolution is not None:
             fields["resolution"] = list(self.format.resolution)
         return fields
+
+
+def _listed(names: list[str]) -> dict[str, Any]:
+    return {"ome": {"version": VERSION, "labels": names}}
 
 
 def _closed(url: str) -> RecordError:

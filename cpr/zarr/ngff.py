@@ -81,7 +81,7 @@ class _Omero(_Json):
 
 
 class _Color(_Json):
-    label_value: int | bool | float = Field(alias="label-value")
+    label_value: int | bool | _Finite = Field(alias="label-value")
     rgba: Annotated[list[_Byte], Field(min_length=4, max_length=4)] | None = None
 
 

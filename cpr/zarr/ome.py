@@ -20,6 +20,8 @@ __all__ = ["OMEZarr"]
 class OMEZarr(Calibrated):
     """An image in several resolutions, and labels beside it."""
 
+    _found: Metadata | None = None
+
     @abstractmethod
     def _opened(self) -> Node:
         """The image's node; its metadata are read."""
@@ -99,4 +101,6 @@ class OMEZarr(Calibrated):
             return labels_of(group, self.url, self._token)
 
     def _found_metadata(self) -> Metadata:
-        return self.image().metadata
+        if self._found is None:
+            self._found = self.image().metadata
+        return self._found

@@ -119,17 +119,20 @@ def _cell(array: zarr.Array[Any], data: Any, axes: Sequence[int]) -> Shape:
     """Shape of the cells: whole chunks, also after halving."""
     shape = array.shape
     cell = [math.lcm(u, 2) if axis in axes else u for axis, u in enumerate(unit_of(array))]
+    last = len(shape) - 1
     if isinstance(data, Planes):
         leading = len(shape) - len(data.plane_shape)
         # Along this axis cells are deeper than one; all of the axes behind it must be at hand.
-        deep = next((axis for axis in range(leading) if cell[axis] > 1), leading - 1)
-        return tuple(c if axis <= deep else -(-shape[axis] // c) * c for axis, c in enumerate(cell))
-    source = chunks_of(data)
-    if source is not None:
+        last = next((axis for axis in range(leading) if cell[axis] > 1), leading - 1)
+        cell[last + 1 :] = [-(-n // c) * c for n, c in zip(shape[last + 1 :], cell[last + 1 :], strict=True)]
+    elif (source := chunks_of(data)) is not None:
         cell = [-(-s // c) * c for s, c in zip(source, cell, strict=True)]
-    for axis in reversed(range(len(shape))):
+    # Several objects are written at a time: larger cells are fewer waits.
+    for axis in reversed(range(last + 1)):
         row = math.prod(min(c, n) for c, n in zip(cell, shape, strict=True)) * array.dtype.itemsize
         cell[axis] *= max(1, min(_CELL_BYTES // row, -(-shape[axis] // cell[axis])))
+        if isinstance(data, Planes) and cell[axis] < shape[axis]:
+            break
     return tuple(cell)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import json
 import os
 import pickle
@@ -9,6 +11,7 @@ import uuid
 import warnings
 from itertools import combinations
 from pathlib import Path
+from unittest.mock import patch
 
 import dask.array as da
 import numpy as np
@@ -19,6 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cpr
+from cpr import io
 from cpr.errors import (
     CorruptDataError,
     EncodeError,
@@ -77,6 +81,14 @@ def pyramid(data: np.ndarray, axes: tuple[int, ...], levels: int, method="mean")
     return found
 
 
+@pytest.mark.parametrize("module", ["OMEZarrTarget", "OMEZarrSource", "pyramid", "halving"])
+def test_examples(module):
+    module = importlib.import_module(f"cpr.zarr.{module}")
+    failed, attempted = doctest.testmod(module, extraglobs={"cpr": cpr, "np": np})
+    assert attempted
+    assert not failed
+
+
 # ---- what is written
 
 
@@ -99,6 +111,7 @@ def test_every_combination_of_axes_is_valid(axes, tmp_path):
     assert len(target.labels()) == 3 + ("C" in axes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_every_dtype_is_valid_and_kept(dtype, tmp_path):
     data = (np.arange(2 * 30 * 41).reshape(2, 30, 41) % 120).astype(dtype)
@@ -150,9 +163,10 @@ def images(draw):
     downscale=st.sampled_from(["YX", "ZYX"]),
     method=st.sampled_from(["mean", "mode"]),
     ways=st.sets(st.sampled_from(list(WAYS)), min_size=1),
+    cell=st.sampled_from([1, 2000, 16 << 20]),
     source=st.data(),
 )
-def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, method, ways, source):
+def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, method, ways, cell, source):
     """Whatever the shape, the chunks, and how the pixels come."""
     axes, shape, chunks, shards = image
     data = (np.random.default_rng(sum(shape)).integers(0, 99, shape)).astype(dtype)
@@ -161,9 +175,10 @@ def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, 
     for way in ways:
         blocks = tuple(source.draw(st.integers(1, max(1, n))) for n in shape)
         given_data, announce = WAYS[way](data, blocks)
-        target = made(
-            "memory://pyramids", given_data, announce, **options, downscale=downscale, downsample=method
-        )
+        with patch("cpr.zarr.pyramid._CELL_BYTES", cell):
+            target = made(
+                "memory://pyramids", given_data, announce, **options, downscale=downscale, downsample=method
+            )
         found = target.levels()
         expected = pyramid(data, [axes.index(a) for a in downscale if a in axes], len(found), method)
         # As many as were asked for, unless there is nothing left to halve.
@@ -179,12 +194,13 @@ def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, 
     assert len(hashes) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_comes_back(way, base):
     data, announce = WAYS[way](DATA, (1, 2, 32, 32))
     target = made(base, data, announce, chunks=(1, 2, 32, 32))
     with pytest.raises(ResourceNotFoundError):
-        cpr.io.stat(f"{base}/.cpr/{target.url.rsplit('/', 1)[1]}.blocks")
+        io.stat(f"{base}/.cpr/{target.url.rsplit('/', 1)[1]}.blocks")
     target.add_labels("cells", CELLS)
     target.persist()
     again = cpr.load(json.dumps(target.serialize()))
@@ -207,7 +223,10 @@ def test_comes_back(way, base):
     assert len(json.dumps(again.serialize())) < 1000
 
 
-def test_two_channels_in_one_chunk_pass_plane_by_plane():
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", [1, 1000, 16 << 20])
+def test_two_channels_in_one_chunk_pass_plane_by_plane(cell, monkeypatch):
+    monkeypatch.setattr("cpr.zarr.pyramid._CELL_BYTES", cell)
     data = np.random.default_rng(0).integers(0, 99, (3, 4, 6, 20, 21)).astype("uint8")
     for chunks in ((1, 2, 1, 8, 8), (2, 1, 3, 20, 21), (3, 4, 6, 5, 5), (1, 1, 4, 7, 7)):
         for downscale in ("YX", "ZYX"):
@@ -297,6 +316,7 @@ def test_channels_have_names_colors_and_windows(tmp_path):
     assert [(c.color, c.label) for c in alone.image().channels] == [("FFFFFF", "channel 0")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "dtype"),
     [
@@ -312,6 +332,7 @@ def test_windows_are_never_empty(value, dtype, tmp_path):
     assert window["min"] <= window["start"] < window["end"] <= window["max"]
 
 
+@pytest.mark.slow
 def test_names_attributes_and_sharding(tmp_path):
     target = stored(
         str(tmp_path),
@@ -328,6 +349,25 @@ def test_names_attributes_and_sharding(tmp_path):
     assert [group[str(n)].chunks for n in range(3)] == [(1, 1, 8, 8)] * 3
     assert [group[str(n)].shards for n in range(3)] == [(1, 5, 32, 32), (1, 5, 32, 24), (1, 5, 24, 16)]
     assert stored(str(tmp_path)).image().name == "cells"
+
+
+@pytest.mark.slow
+def test_labels_are_cut_as_their_image_and_filled_with_nothing(tmp_path):
+    target = made(
+        str(tmp_path),
+        DATA.astype("float32"),
+        chunks=(1, 1, 8, 8),
+        shards=(2, 5, 32, 32),
+        fill_value=np.nan,
+    )
+    target.add_labels("cells", CELLS)
+    target.add_labels("plane", CELLS[0], axes="YX")
+    validated(target.persist().url)
+    cells, plane = (target.labels()[name].levels[0].data for name in ("cells", "plane"))
+    assert (cells.chunks, cells.shards, cells.fill_value) == ((1, 8, 8), (5, 32, 32), 0)
+    assert (plane.chunks, plane.shards) == ((8, 8), (32, 32))
+    assert np.isnan(target.get_data(level=0).fill_value)
+    assert np.array_equal(cells[...], CELLS)
 
 
 def test_default_chunks_hold_one_channel_and_time():
@@ -373,6 +413,7 @@ def test_labels_are_checked_before_anything_is_written():
         cpr.OMEZarrTarget.from_path("memory://labels/empty.ome.zarr").add_labels("cells", CELLS)
 
 
+@pytest.mark.slow
 def test_labels_that_fail_leave_the_image_as_it_was(base):
     target = made(base)
     before = target.data_hash
@@ -421,7 +462,7 @@ def test_an_error_on_the_way_leaves_nothing(base):
     if base.startswith("/"):
         assert not [f for _, _, files in os.walk(base) for f in files]
     else:
-        assert list(cpr.io.find(f"{base}/**")) == []
+        assert list(io.find(f"{base}/**")) == []
     with pytest.raises(NoDataError):
         target.serialize()
     with pytest.raises(NoDataError):
@@ -458,12 +499,13 @@ def test_every_lost_swapped_or_flipped_object_is_noticed(tmp_path):
     cpr.load(record).verify()
 
 
+@pytest.mark.slow
 def test_the_serializer_publishes_and_looks(base):
     blob = cpr.cpr_serializer().dumps({"image": made(base)})
     assert len(blob) < 1500
     found = cpr.cpr_serializer(verify="full").loads(blob)["image"]
     assert np.array_equal(found.get_data(level=0)[...], DATA)
-    cpr.io.remove(f"{found.url}/1/c/0/0/0/0")
+    io.remove(f"{found.url}/1/c/0/0/0/0")
     with pytest.raises(CorruptDataError):
         cpr.cpr_serializer(verify="full").loads(blob)
 
@@ -523,7 +565,7 @@ def test_what_cannot_be_stored_is_refused(data, options, field):
     assert caught.value.field == field
     assert caught.value.remedy
     assert caught.value.url
-    assert list(cpr.io.find("memory://refused/**")) == []
+    assert list(io.find("memory://refused/**")) == []
 
 
 @pytest.mark.parametrize(

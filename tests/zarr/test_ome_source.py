@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cpr
+from cpr import io
 from cpr.errors import CprError, DecodeError, FormatError, RecordError, ResourceNotFoundError
 
 DATA = np.random.default_rng(0).integers(0, 9, (2, 6, 40, 60)).astype("uint16")
@@ -92,6 +93,7 @@ def base(request, tmp_path):
     return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_url")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_what_others_wrote_is_read(version, base):
     url = f"{base}/embryo.ome.zarr"
@@ -222,6 +224,7 @@ def test_what_is_not_there_is_named(base):
         cpr.OMEZarrSource.from_path(f"{base}/array.zarr").levels()
 
 
+@pytest.mark.slow
 def test_a_changed_image_is_another_source(base):
     url = f"{base}/embryo.ome.zarr"
     seen = set()
@@ -287,6 +290,10 @@ BROKEN = {
     },
     "a channel of text": {"multiscales": [multiscale()], "omero": {"channels": ["DAPI"]}},
     "omero of text": {"multiscales": [multiscale()], "omero": "x"},
+    "an infinite label": {
+        "multiscales": [multiscale()],
+        "image-label": {"colors": [{"label-value": float("inf"), "rgba": [0, 0, 0, 0]}]},
+    },
     "labels of text": {"multiscales": [multiscale()], "image-label": {"colors": "red"}},
 }
 
@@ -373,7 +380,7 @@ def _mutated(draw, value):
 def test_mutated_metadata_are_read_or_refused_by_name(data):
     url = "memory://mutated/a.ome.zarr"
     good = {"version": "0.5", "multiscales": [multiscale()], "omero": OMERO, "image-label": LABEL}
-    if cpr.io.lookup(f"{url}/zarr.json") is None:
+    if io.lookup(f"{url}/zarr.json") is None:
         write(url, "0.5", good)
     bad = data.draw(st.composite(lambda draw: _mutated(draw, good))())
     group = zarr.open_group(url)
@@ -402,6 +409,7 @@ def test_targets_are_sources(base):
     assert np.array_equal(plain.get_data()[...], DATA)
 
 
+@pytest.mark.slow
 def test_the_fixtures_are_valid(tmp_path):
     """What these tests read is what others may write."""
     with warnings.catch_warnings():
