@@ -21,8 +21,8 @@ from cpr.errors import CprError
 from cpr.Resource import Resource
 from cpr.Target import Target
 from cpr.utilities.inputs import shown_url
-from cpr.utilities.progress import sized
 from cpr.utilities.uncached import log
+from cpr.wording import pixel_size, sized
 
 __all__ = ["report_results"]
 
@@ -139,13 +139,8 @@ def _pixel_size(resource: Resource) -> str:
     """X and y, and the step in Z, of a target; a source would have to be read."""
     if not isinstance(resource, Target) or not hasattr(resource, "get_resolution"):
         return ""
-    resolution = resource.get_resolution()
     metadata = resource.get_metadata() if hasattr(resource, "get_metadata") else {}
-    steps = [1 / pixels for pixels in resolution or () if pixels]
-    if isinstance(metadata.get("spacing"), (int, float)):
-        steps.append(metadata["spacing"])
-    unit = _escaped(str(metadata.get("unit", "cm" if resolution else "")))
-    return f"{' x '.join(f'{step:.4g}' for step in steps)} {unit}" if steps else ""
+    return _escaped(pixel_size(resource.get_resolution(), metadata))
 
 
 def _hash(resource: Resource) -> str:

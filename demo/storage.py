@@ -6,7 +6,7 @@ import os
 import time
 from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
@@ -38,13 +38,14 @@ class Storage:
 
     @contextmanager
     def counted(self) -> Iterator[FaultProxy | None]:
-        """A proxy before the server that counts what passes until the block is left; None without a server."""
+        """A proxy before the server that counts what passes until the block is left; None for a folder."""
         if self.endpoint is None:
             yield None
             return
-        with FaultProxy(self.endpoint) as wire:
-            with patch.dict(os.environ, dict.fromkeys(self.variables, wire.endpoint)):
-                yield wire
+        with ExitStack() as stack:
+            wire = stack.enter_context(FaultProxy(self.endpoint))
+            stack.enter_context(patch.dict(os.environ, dict.fromkeys(self.variables, wire.endpoint)))
+            yield wire
 
 
 def chosen(arguments: Sequence[str]) -> str:

@@ -17,7 +17,6 @@ from cpr import io
 from cpr.provenance import Input, Made
 from cpr.reporting import Result, gather, render
 from cpr.reporting.graph import draw
-from cpr.reporting.page import size_text
 
 RUN, EARLIER = "a" * 32, "b" * 32
 
@@ -143,13 +142,6 @@ def test_a_long_chain_of_tasks_is_drawn():
         for at in range(1, 3000)
     ]
     assert max(box.column for box in draw(chain).boxes) == 2999
-
-
-@pytest.mark.parametrize(
-    ("nbytes", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (3 << 40, "3.0 TiB"), (None, "")]
-)
-def test_sizes_are_told_for_people(nbytes, text):
-    assert size_text(nbytes) == text
 
 
 @pytest.fixture(scope="module")

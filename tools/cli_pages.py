@@ -58,6 +58,10 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "lineage": [
         ("cpr lineage s3://my-bucket/records summary", "down to the raw images"),
     ],
+    "report": [
+        ("cpr report s3://my-bucket/records", "everything, as report.html"),
+        ('cpr report s3://my-bucket/records -o week.html --title "Week 12"', "under another name"),
+    ],
     "verify": [
         ("cpr verify s3://my-bucket/records", "every byte"),
         ("cpr verify s3://my-bucket/records --sample 1%", "every night, one in a hundred"),

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from cpr.cli import cp, doctor, gc, lineage, ls, show, verify, why
+from cpr.cli import cp, doctor, gc, lineage, ls, report, show, verify, why
 from cpr.cli.output import print_error, print_json
 from cpr.errors import CprError
 
@@ -26,7 +26,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-for command in (ls.ls, show.show, why.why, lineage.lineage, verify.verify, cp.cp, gc.gc, doctor.doctor):
+for command in (
+    ls.ls,
+    show.show,
+    why.why,
+    lineage.lineage,
+    report.report,
+    verify.verify,
+    cp.cp,
+    gc.gc,
+    doctor.doctor,
+):
     app.command()(command)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpr.errors import CprError
+from cpr.wording import sized
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,8 +34,6 @@ __all__ = [
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
-
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 def console(stderr: bool = False) -> Console:
@@ -160,17 +159,8 @@ def progress(doing: str, total: int | None = None) -> Iterator[Callable[..., Non
 
 
 def size(nbytes: int | None) -> str:
-    """A size in bytes for people: three digits and a unit.
-
-    >>> size(1234567), size(17)
-    ('1.23 MB', '17 B')
-    """
-    if nbytes is None:
-        return ""
-    value, unit = float(nbytes), 0
-    while value >= 999.5 and unit < len(_UNITS) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {_UNITS[unit]}" if unit else f"{nbytes} B"
+    """A size in bytes for people; empty where it is not known."""
+    return "" if nbytes is None else sized(nbytes)
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ from cpr.provenance import Input, Made, read_whole
 from cpr.records import Record, Reference, find_records
 from cpr.Resource import Resource
 from cpr.Target import Target
+from cpr.wording import pixel_size
 
 __all__ = ["Result", "gather", "newest_run"]
 
@@ -86,17 +87,16 @@ def _pixel_size(target: Target) -> dict[str, str]:
     """Width, height and step of a pixel, of an image that says so."""
     if not hasattr(target, "get_resolution") or not hasattr(target, "get_metadata"):
         return {}
-    resolution, metadata = target.get_resolution(), target.get_metadata()
-    if resolution is None:
-        return {}
-    sizes = [f"{1 / r:.4g}" for r in resolution]
-    spacing = metadata.get("spacing")
-    if isinstance(spacing, (int, float)):
-        sizes.append(f"{spacing:.4g}")
-    return {"pixel size": f"{' x '.join(sizes)} {metadata.get('unit', 'cm')}"}
+    text = pixel_size(target.get_resolution(), target.get_metadata())
+    return {"pixel size": text} if text else {}
 
 
-def gather(url: str, run: str | None = None, most_previews: int = 1000) -> list[Result]:
+def gather(
+    url: str,
+    run: str | None = None,
+    most_previews: int = 1000,
+    say: Callable[[Result], None] = lambda _: None,
+) -> list[Result]:
     """The targets that the records under a URL name, each once, newest first.
 
     Args:
@@ -105,6 +105,7 @@ def gather(url: str, run: str | None = None, most_previews: int = 1000) -> list[
             newest.
         most_previews: how many of the newest targets are looked at; of the others only what the records say
             is shown.
+        say: is told of each result as soon as it was looked at.
 
     Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
     """
@@ -116,7 +117,10 @@ def gather(url: str, run: str | None = None, most_previews: int = 1000) -> list[
                 named[reference.url] = reference, record
     ordered = sorted(named.values(), key=lambda pair: (-pair[1].touched.timestamp(), pair[0].url))
     jobs = [(reference, record, at < most_previews) for at, (reference, record) in enumerate(ordered)]
-    results = list(side_by_side(lambda job: _result(*job), iter(jobs), _AT_ONCE))
+    results = []
+    for result in side_by_side(lambda job: _result(*job), iter(jobs), _AT_ONCE):
+        say(result)
+        results.append(result)
     run = run or newest_run(results)
     return [replace(result, state=_state(result, run)) for result in results]
 

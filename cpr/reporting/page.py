@@ -20,8 +20,9 @@ from cpr.previews import Picture
 from cpr.provenance import Input
 from cpr.reporting.gathering import Result, when
 from cpr.reporting.graph import draw
+from cpr.wording import sized
 
-__all__ = ["render", "size_text"]
+__all__ = ["render"]
 
 
 _DIALOG = """<dialog id="opened" aria-labelledby="opened-name"><form method="dialog">
@@ -68,29 +69,19 @@ def render(results: Sequence[Result], title: str = "Results") -> str:
     )
 
 
-def size_text(nbytes: Any) -> str:
-    """A number of bytes for people.
-
-    >>> size_text(1234567)
-    '1.2 MiB'
-    """
-    if not isinstance(nbytes, int):
-        return ""
-    size, units = float(nbytes), ["B", "KiB", "MiB", "GiB", "TiB", "PiB"]
-    while size >= 1024 and len(units) > 1:
-        size /= 1024
-        units.pop(0)
-    return f"{nbytes} B" if units[0] == "B" else f"{size:.1f} {units[0]}"
-
-
 def _text(value: Any) -> str:
     return html.escape(str(value), quote=True)
+
+
+def _size(result: Result) -> str:
+    nbytes = result.facts.get("bytes")
+    return "" if nbytes is None else sized(nbytes)
 
 
 def _summary(results: Sequence[Result]) -> str:
     states = Counter(result.state for result in results)
     nbytes = sum(result.facts.get("bytes") or 0 for result in results)
-    parts = [f"{len(results)} result{'s' if len(results) != 1 else ''}, {size_text(nbytes)}"]
+    parts = [f"{len(results)} result{'s' if len(results) != 1 else ''}, {sized(nbytes)}"]
     parts += [f"{states[state]} {state}" for state in ("computed", "cached") if states[state]]
     if damaged := sum(result.problem is not None for result in results):
         parts.append(f"{damaged} with problems")
@@ -123,9 +114,7 @@ def _card(at: int, result: Result, places: dict[str, int]) -> str:
     state = "problem" if result.problem is not None else result.state
     badge = f'<span class="badge {state}">{state}</span>' if state else ""
     small = " · ".join(
-        _text(part)
-        for part in (result.facts.get("shape"), size_text(result.facts.get("bytes")), result.task)
-        if part
+        _text(part) for part in (result.facts.get("shape"), _size(result), result.task) if part
     )
     made = (result.made.at if result.made is not None else None) or 0
     return (
@@ -146,7 +135,7 @@ def _preview(result: Result) -> str:
 
 def _details(result: Result, places: dict[str, int]) -> str:
     facts = {
-        name: size_text(value) if name == "bytes" else value
+        name: sized(value) if name == "bytes" else value
         for name, value in result.facts.items()
         if name != "name"
     }

@@ -14,25 +14,12 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
 from cpr.io.writing import Progress, under_way, writing_for
+from cpr.wording import sized
 
-__all__ = ["shown", "sized"]
+__all__ = ["shown"]
 
 _LONG = 5.0  # seconds after which an upload is shown
 _EVERY = 2.0
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-
-
-def sized(nbytes: float) -> str:
-    """A number of bytes as a person says it.
-
-    >>> sized(88), sized(1.2 * 2**30), sized(1000 * 2**20)
-    ('88 B', '1.2 GiB', '1000 MiB')
-    """
-    for unit in _UNITS:
-        if nbytes < 1024 or unit == _UNITS[-1]:
-            break
-        nbytes /= 1024
-    return f"{nbytes:.1f} {unit}" if nbytes < 10 and unit != "B" else f"{nbytes:.0f} {unit}"
 
 
 @contextmanager

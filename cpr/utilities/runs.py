@@ -22,8 +22,8 @@ from cpr.Target import Target
 from cpr.utilities.code import name_of_function, unwrapped
 from cpr.utilities.inputs import describe_input, program_texts
 from cpr.utilities.misses import Run, explain, keep
-from cpr.utilities.progress import sized
 from cpr.utilities.uncached import log
+from cpr.wording import sized
 
 __all__ = ["Noted", "begin", "end", "made_here", "note", "sign"]
 

@@ -14,6 +14,7 @@ import pytest
 from prefect.client.orchestration import get_client
 
 import cpr
+from cpr import wording
 from cpr.utilities import progress
 from tests.flows.values import text_target
 from tests.text_format import TextTarget
@@ -29,7 +30,7 @@ PNG = bytes.fromhex(
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1.2 * 2**30, "1.2 GiB"), (5 * 2**50, "5120 TiB")],
 )
 def test_sizes(nbytes, text):
-    assert progress.sized(nbytes) == text
+    assert wording.sized(nbytes) == text
 
 
 def test_outside_of_a_run():
