@@ -8,19 +8,21 @@ gigabyte costs memory: nothing worth measuring.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from cpr.errors import DecodeError
 from cpr.previews import Picture
 
-__all__ = ["PictureMaker", "encode_png", "looks_like_labels"]
+__all__ = ["PictureMaker", "decode_png", "encode_png", "looks_like_labels", "sample"]
 
 Array = np.ndarray[Any, Any]
 
 SIDE = 256  # pixels of a picture, at most
 _SAMPLED = 2  # rows and columns looked at for each pixel of the picture
+_MOST_READ = 4096  # rows and columns of a plane that is not passing by itself
 _CROP = 256  # of a plane in full resolution, to tell labels by
 _DARK, _BRIGHT = 0.5, 99.8  # percentiles that become black and white
 _MAX_CHANNELS = 6
@@ -137,11 +139,56 @@ class PictureMaker:
         return ", ".join(parts) or "contrast stretched"
 
 
+def sample(
+    shape: tuple[int, ...],
+    dtype: Any,
+    axes: str | None,
+    plane_ndim: int,
+    read: Callable[[tuple[int | slice, ...]], Array],
+) -> Picture | None:
+    """A picture of an array that is elsewhere, from a few planes of it, or from their middles.
+
+    Args:
+        shape: of the array.
+        dtype: of its elements.
+        axes: as for `PictureMaker`.
+        plane_ndim: as for `PictureMaker`.
+        read: gives a part of the array, of at most 16 million pixels.
+    """
+    maker = PictureMaker(shape, dtype, axes, plane_ndim)
+    window = tuple(_window(extent) for extent in shape[len(maker.leading) :][:2])
+    for position in maker.wanted():
+        maker.take(np.asarray(read((*position, *window))), position)
+    return maker.finish()
+
+
+def _window(extent: int) -> slice:
+    start = max(0, (extent - _MOST_READ) // 2)
+    return slice(start, min(extent, start + _MOST_READ))
+
+
 def encode_png(pixels: Array) -> bytes:
     """8-bit grey (Y, X) or colour (Y, X, 3) pixels as PNG."""
     import imagecodecs
 
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels, np.uint8), level=6))
+
+
+def decode_png(png: bytes) -> Array:
+    """The pixels of a PNG, (Y, X, 3) of uint8. Raises DecodeError for what is none."""
+    import imagecodecs
+
+    try:
+        pixels = imagecodecs.png_decode(png)
+    except Exception as error:
+        raise DecodeError("not a PNG", actual=type(error).__name__, remedy="delete the preview") from None
+    if pixels.dtype != np.uint8:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return pixels[..., :3] if pixels.ndim > 2 and pixels.shape[-1] > 2 else np.stack([_grey(pixels)] * 3, -1)
+
+
+def _grey(pixels: Array) -> Array:
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def looks_like_labels(crop: Array) -> bool:

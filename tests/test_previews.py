@@ -212,3 +212,26 @@ def test_of_many_planes_few_are_wanted():
     assert {position[0] for position in wanted} == {0}
     assert {position[2] for position in wanted} == set(range(6))
     assert math.isclose(np.mean([position[1] for position in wanted]), 500, abs_tol=100)
+
+
+def test_zarr_is_looked_at_in_few_chunks(tmp_path):
+    target = stored(cpr.ZarrTarget, f"{tmp_path}/a.zarr", noise(40, 300, 300), chunks=(1, 150, 150))
+    assert target.preview().size == (256, 256)
+    assert cpr.ZarrSource.from_path(target.url).preview().size == (256, 256)
+    group = cpr.ZarrTarget.from_path(f"{tmp_path}/g.zarr")
+    group.create().create_array("a", data=np.eye(3))
+    assert group.persist().preview() is None
+    assert cpr.ZarrTarget.from_path(f"{tmp_path}/none.zarr").preview() is None
+
+
+def test_of_an_ome_zarr_a_small_level_is_looked_at(tmp_path):
+    image = np.zeros((2, 1000, 1000), "uint16")
+    image[0, :500] = 300
+    image[1, :, :500] = 300
+    target = cpr.OMEZarrTarget.from_path(f"{tmp_path}/a.ome.zarr", metadata={"axes": "CYX"})
+    assert target.preview() is None
+    target.set_data(image)
+    shown = cpr.load(target.persist().serialize()).preview()
+    assert max(shown.size) <= 256
+    assert pixels_of(shown)[10, 10].tolist() == [255, 255, 255]
+    assert cpr.OMEZarrSource.from_path(target.url).preview() == shown

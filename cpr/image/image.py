@@ -12,12 +12,10 @@ from cpr.Calibrated import Calibrated
 from cpr.image.layout import usual_axes
 from cpr.image.tiff import Tiff
 from cpr.Metadata import Metadata
-from cpr.pictures import PictureMaker
+from cpr.pictures import sample
 from cpr.previews import Preview
 
 __all__ = ["Image"]
-
-_WINDOW = 4096
 
 
 class Image(Calibrated):
@@ -53,11 +51,8 @@ class Image(Calibrated):
         """A picture of some planes, spread over the image."""
         shape, dtype, metadata = self._layout()
         axes = metadata.axes or usual_axes(shape, dtype)
-        maker = PictureMaker(shape, dtype, axes, 3 if axes.endswith(("YXS", "YXC")) else 2)
-        window = tuple(_middle(extent) for extent in shape[len(maker.leading) :][:2])
-        for position in maker.wanted():
-            maker.take(self.get_data(region=(*position, *window)), position)
-        return maker.finish()
+        plane_ndim = 3 if axes.endswith(("YXS", "YXC")) else 2
+        return sample(shape, dtype, axes, plane_ndim, lambda region: self.get_data(region=region))
 
     def get_dask(self) -> Any:
         """The image as a dask array, one chunk per plane; each is read when it is computed.
@@ -72,9 +67,3 @@ class Image(Calibrated):
         shape, dtype, metadata = self._layout()
         axes = metadata.axes or usual_axes(shape, dtype)
         return lazy_planes(self, identity, shape, dtype, 3 if axes.endswith(("YXS", "YXC")) else 2)
-
-
-def _middle(extent: int) -> slice:
-    """All of an axis, or the middle of one that is longer than a preview is worth."""
-    start = max(0, (extent - _WINDOW) // 2)
-    return slice(start, min(extent, start + _WINDOW))

@@ -12,6 +12,7 @@ import zarr
 from zarr.core.sync import sync
 
 from cpr.errors import FormatError, RecordError
+from cpr.previews import Preview
 from cpr.registry import register
 from cpr.zarr.axes import checked_axes, scales_and_units
 from cpr.zarr.choosing import as_encode_errors, source_of
@@ -214,6 +215,13 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             actual="create()",
             remedy="use a ZarrTarget for a hierarchy of your own",
         )
+
+    def preview(self) -> Preview | None:
+        """A picture of the image, from the smallest level that is large enough; none of an empty target.
+
+        Raises as `get_data`.
+        """
+        return None if self._key is None else super().preview()
 
     def _known(self) -> bool:
         return True

@@ -16,8 +16,10 @@ from cpr import io
 from cpr.errors import FormatError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.io.hashing import hex16
+from cpr.previews import Preview
 from cpr.registry import register
 from cpr.Source import Source
+from cpr.zarr.looking import picture_of
 from cpr.zarr.manifest import manifest_url
 from cpr.zarr.opening import Node, open_node, part_of, to_dask
 from cpr.zarr.placed import PlacedStore
@@ -179,6 +181,13 @@ class ZarrSource(Source):
             raise _bad("group", "an array inside this group", self.format.group)
         lazy = to_dask(node, f"cpr-{hex16(json.dumps(self.identity(), sort_keys=True).encode())}", self.url)
         return lazy if self.format.slices is None else lazy[self.format.slices]
+
+    def preview(self) -> Preview | None:
+        """A picture of an array, from a few of its planes; none of a group.
+
+        Raises as `get_data`.
+        """
+        return picture_of(self._node())
 
     def version(self) -> Mapping[str, str | int]:
         """What the store says of the metadata object (ETag, generation, or size and time), asked once."""

@@ -16,6 +16,7 @@ from cpr.errors import CorruptDataError, CprError, FormatError, ResourceNotFound
 from cpr.format import Region
 from cpr.io.unfinished import confirm
 from cpr.io.writing import put_blocks
+from cpr.previews import Preview
 from cpr.registry import register
 from cpr.Target import Target, is_size
 from cpr.zarr.attempts import begin, discard, require_all_recorded
@@ -23,6 +24,7 @@ from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
 from cpr.zarr.copying import copy_all
 from cpr.zarr.filling import fill
 from cpr.zarr.layout import ZarrOptions, array_arguments
+from cpr.zarr.looking import picture_of
 from cpr.zarr.manifest import Manifest, manifest_url
 from cpr.zarr.opening import Node, open_node, part_of, to_dask
 from cpr.zarr.stores import RecordingStore, VerifyingStore
@@ -216,6 +218,13 @@ class ZarrTarget(Target):
             raise self._no_data("be read")
         assert self._manifest_nbytes is not None
         return VerifyingStore.of(Manifest(self.url, self._manifest_nbytes, self.checksum))
+
+    def preview(self) -> Preview | None:
+        """A picture of an array, from a few of its planes; none of a group.
+
+        Raises as `get_data`.
+        """
+        return None if self._key is None else picture_of(self.get_data())
 
     def verify(self) -> int:
         """Fetch and check every object, several at a time, decoding none; how many there are.

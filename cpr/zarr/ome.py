@@ -11,7 +11,9 @@ from cpr.Calibrated import Calibrated
 from cpr.errors import FormatError
 from cpr.format import Region
 from cpr.Metadata import Metadata
+from cpr.previews import Preview
 from cpr.zarr.levels import Level, Multiscale, labels_of
+from cpr.zarr.looking import picture_of_levels
 from cpr.zarr.opening import Node, part_of
 
 __all__ = ["OMEZarr"]
@@ -83,6 +85,13 @@ class OMEZarr(Calibrated):
                 actual=repr(level),
                 remedy="levels() tells which there are",
             ) from None
+
+    def preview(self) -> Preview | None:
+        """A picture of the image, from the smallest level that is large enough.
+
+        Raises as `get_data`.
+        """
+        return picture_of_levels(self.levels())
 
     def image(self) -> Multiscale:
         """All that the image says of itself: axes, levels, channels. Raises as `get_data`."""
