@@ -6,6 +6,8 @@ NEWEST ?= $(shell sh tools/pythons.sh newest)
 # What pytest is given besides; `make test ARGS="-k tiff -x"`.
 ARGS ?=
 WORKERS ?= auto
+# Where the demo keeps its files.
+STORAGE ?= s3
 # Tests that share a server (Prefect's) stay in one process.
 DIST := --dist loadgroup
 
@@ -43,7 +45,7 @@ check: env  ## lint, format, types, layers and the tests that need no server: un
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -q -n $(WORKERS) $(DIST) -m "not s3 and not slow and not long" $(ARGS)
+	$(PY) -m pytest -q -n $(WORKERS) $(DIST) -m "not s3 and not gcs and not sftp and not slow and not long" $(ARGS)
 
 test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones, here and on the newest Python
 	$(PY) -m pytest -n $(WORKERS) $(DIST) $(ARGS)
@@ -52,11 +54,11 @@ test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long
 test-long: env  ## the long tests too, and many more examples of each property
 	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)
 
-bench: env  ## measure speed and memory
-	$(PY) -m bench
+bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 25 minutes
+	$(PY) -m bench $(ARGS)
 
-demo: env  ## a flow on real images into a bucket, twice: computed, then cached
-	@$(PY) -m demo
+demo: env  ## a flow on real images, twice: computed, then cached; STORAGE=s3, gs or ./folder
+	@$(PY) -m demo --storage $(STORAGE)
 
 images: env  ## the container images: there already, pulled, or built here
 	@$(PY) -m tools.local_images

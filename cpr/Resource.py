@@ -9,17 +9,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from cpr import io
+from cpr import io, looking
 from cpr.errors import (
     CorruptDataError,
     CprError,
     DecodeError,
     FormatError,
+    MissingDependencyError,
     RecordError,
     UnsupportedExtensionError,
 )
 from cpr.format import Format, Region, RegionReader
 from cpr.io.location import require_safe
+from cpr.previews import Preview
 from cpr.registry import RECORD_KEY, is_record, load_record
 
 __all__ = ["Resource"]
@@ -163,12 +165,14 @@ class Resource(ABC):
         """A resource from its record; no I/O. Raises RecordError for one that is not acceptable."""
         try:
             return cls._from_fields(record[RECORD_KEY])
-        except (KeyError, TypeError, AttributeError) as error:
+        except (RecordError, MissingDependencyError):
+            raise
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise RecordError(
                 "not a well-formed record",
-                field=str(error),
+                field=ascii(str(error))[:200],
                 expected=", ".join((*_PLACE, *cls._record_fields)),
-                actual=ascii(record)[:200],
+                actual=_brief(record),
                 remedy="pass what serialize() returned",
             ) from None
 
@@ -209,6 +213,29 @@ class Resource(ABC):
     def _format_fields(self) -> dict[str, Any]:
         """The format's fields that differ from their defaults, as JSON values."""
         return dict(_json_fields(self.format))
+
+    def preview(self) -> Preview | None:
+        """A small picture, or the first rows of a table: for the eye, nothing vouches for it.
+
+        At most a megabyte or a few planes are read. None where there is nothing to be seen.
+
+        Raises as `get_data`.
+        """
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people: kind, name, place, shape, size."""
+        fields = {name: getattr(self.format, name, None) for name in ("shape", "dtype")}
+        known = {name: value for name, value in fields.items() if value is not None}
+        if "shape" in known:
+            known["shape"] = " x ".join(map(str, known["shape"]))
+        return {"kind": type(self).__name__, "name": self.name, "url": self.url, **known}
+
+    def _repr_html_(self) -> str:
+        return looking.html_of(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return looking.png_of(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -269,6 +296,13 @@ class _NamesUrl:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         if isinstance(error, CprError) and error.url is None:
             error.url = self._url
+
+
+def _brief(record: Any) -> str:
+    try:
+        return ascii(record)[:200]
+    except RecursionError:
+        return "something nested without end"
 
 
 def _unpickle(cls: type[Resource], record: Mapping[str, Any]) -> Resource:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from cpr import io
-from cpr.format import Region
+from cpr.format import Previews, Region
+from cpr.looking import look_at
+from cpr.previews import Preview
 from cpr.Resource import Resource
 
 __all__ = ["Source"]
@@ -68,6 +70,21 @@ class Source(Resource):
         if cache:
             self._cached = data
         return data
+
+    def preview(self) -> Preview | None:
+        """A small picture, or the first rows of a table: a small object is read, of a large one some parts.
+
+        Raises as `get_data`.
+        """
+        if not isinstance(self.format, Previews):
+            return None
+        if self._cached is None and io.stat(self.url).nbytes > io.SMALL_BYTES:
+            return self._sampled()
+        return look_at(self.format, self.get_data())
+
+    def _sampled(self) -> Preview | None:
+        """A preview from parts of a large object; None where that cannot be."""
+        return None
 
     def version(self) -> Mapping[str, str | int]:
         """What the store says of the object (ETag, generation, or size and time), asked once."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import math
 import os
 import re
 import threading
@@ -14,11 +15,14 @@ from typing import Any, Self
 
 from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, TransferError
-from cpr.format import Describes, Format, Region, Stream, Streams
+from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
+from cpr.io.store import OccupiedError
 from cpr.io.writing import Counted, Stored, put_blocks
+from cpr.looking import look_at, put_preview, read_preview, watch
 from cpr.marks import is_marked
+from cpr.previews import Preview
 from cpr.provenance import Made, copy_whole, fit, read_whole
 from cpr.registry import RECORD_KEY
 from cpr.Resource import Resource, as_corrupt
@@ -44,6 +48,7 @@ class Target(Resource):
         blocks: digest that vouches for its parts (see `cpr.io.blocks`); None for a small object.
         url: where the object is, or will be: `location/name-KEY.ext`. (Where an equal object is about to
             be deleted by `cpr gc`, `persist` chooses another key.)
+        seconds: what writing took, if it was done through this object; None for one that was there.
         made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
     """
 
@@ -55,6 +60,7 @@ class Target(Resource):
         self.checksum: str | None = None
         self.nbytes: int | None = None
         self.blocks: str | None = None
+        self.seconds: float | None = None
         self.made: Made | None = None
         self._made_field: dict[str, Any] | None = None
         self._key: str | None = None
@@ -103,8 +109,11 @@ class Target(Resource):
         url = self._url(key)
         with self._decoding():
             format = self.format.describe(stream) if isinstance(self.format, Describes) else self.format
+            maker = watch(format, stream)
             with io.writing(url) as file:
+                file.expected = _nbytes_of(stream)
                 format.encode(stream, file)
+        put_preview(url, file.stored.nbytes, maker)
         self._forget()
         self.format = dataclasses.replace(format, **stream.described())
         self.data_hash, self._key = stream.fingerprint, key
@@ -112,11 +121,11 @@ class Target(Resource):
 
     def _forget(self) -> None:
         self.data_hash = self.checksum = self.nbytes = self.blocks = None
-        self.made = self._made_field = self._key = self._data = self._cached = None
+        self.seconds = self.made = self._made_field = self._key = self._data = self._cached = None
 
     def _take(self, stored: Stored) -> None:
         self.checksum, self.nbytes, self.blocks = stored.checksum, stored.nbytes, stored.blocks
-        self._data = None
+        self.seconds, self._data = stored.seconds, None
 
     def _set_format(self, **changes: Any) -> None:
         """Change options; possible until the target is persisted."""
@@ -182,17 +191,14 @@ class Target(Resource):
             if self.data_hash is None:
                 raise self._no_data("be persisted")
             key = self.key
-            stored = None
             if is_marked(self._url(key)):
                 # Somebody deletes what is there, maybe while we look: this content gets another name.
                 key = uuid.uuid4().hex[:16]
-            else:
-                stored = self._already_stored(self._url(key))
             url = self._url(key)
-            if stored is None:
-                with io.writing(url) as file, self._decoding():
-                    self._encode(file)
-                stored = file.stored
+            try:
+                stored = self._write_out(url, create=True)
+            except OccupiedError:
+                stored = self._already_stored(url) or self._write_out(url)
             self._key = key
             self._take(stored)
         return self
@@ -201,10 +207,12 @@ class Target(Resource):
         """`persist` in a thread, for callers on an event loop."""
         return await asyncio.to_thread(self.persist)
 
-    def _encode(self, file: Any) -> None:
-        """Encode the held data and check that it is still what was set."""
+    def _encode(self, file: Any) -> PreviewMaker | None:
+        """Encode the held data and check that it is still what was set; what has looked at it."""
+        maker = None
         if isinstance(self.format, Streams):
             stream = self.format.stream(self._data)
+            maker = watch(self.format, stream)
             self.format.encode(stream, file)
             fingerprint = stream.fingerprint
         else:
@@ -218,6 +226,14 @@ class Target(Resource):
                 actual=fingerprint,
                 remedy="give the target its own copy: set_data(array.copy())",
             )
+        return maker
+
+    def _write_out(self, url: str, create: bool = False) -> Stored:
+        with io.writing(url, create=create) as file, self._decoding():
+            file.expected = _nbytes_of(self._data)
+            maker = self._encode(file)
+        put_preview(url, file.stored.nbytes, maker)
+        return file.stored
 
     def _already_stored(self, url: str) -> Stored | None:
         """The object at a URL in brief if it is exactly what would be written, else None."""
@@ -276,7 +292,7 @@ class Target(Resource):
         """The stored object, verified, as `decode` sees it (the format's, unless another is given)."""
         assert self.checksum is not None
         expected = (self.checksum, self.nbytes)
-        with io.reading(self.url, self.checksum.partition(":")[0]) as file:
+        with io.reading(self.url, self.checksum.partition(":")[0], self.nbytes) as file:
             try:
                 data = self._decode(file, decode or self.format.decode)
             except DecodeError as error:
@@ -296,6 +312,31 @@ class Target(Resource):
                     remedy=_DAMAGED,
                 )
         return data
+
+    def preview(self) -> Preview | None:
+        """A small picture, or the first rows of a table: made when the target was written.
+
+        Raises as `get_data`; an empty target has none.
+        """
+        if not isinstance(self.format, Previews):
+            return None
+        held = self._data if self._data is not None else self._cached
+        if held is not None:
+            return look_at(self.format, held)
+        if self.checksum is None or self.nbytes is None:
+            return None
+        if self.nbytes <= io.SMALL_BYTES:
+            return look_at(self.format, self.get_data())
+        return read_preview(self.url, self.format.preview_class) or self._sampled()
+
+    def _sampled(self) -> Preview | None:
+        """A preview from parts of a large object that has none beside it; None where that cannot be."""
+        return None
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people."""
+        known = {"bytes": self.nbytes, "data_hash": self.data_hash, "checksum": self.checksum}
+        return {**super().facts(), **{name: value for name, value in known.items() if value is not None}}
 
     def check(self, full: bool = False) -> None:
         """Make sure that the stored object is there: by its size, or in full by its checksum.
@@ -424,6 +465,16 @@ class Target(Resource):
             # An empty target may be handed to the task that fills it.
             return type(self), (self.location, self.name, self.ext, self.format)
         return super().__reduce__()
+
+
+def _nbytes_of(data: Any) -> int | None:
+    """What data takes in memory, where it tells; a stream does by its shape and dtype."""
+    nbytes = getattr(data, "nbytes", None)
+    if isinstance(nbytes, int):
+        return nbytes
+    shape, dtype = getattr(data, "shape", None), getattr(data, "dtype", None)
+    itemsize = getattr(dtype, "itemsize", None)
+    return math.prod(shape) * itemsize if isinstance(shape, tuple) and isinstance(itemsize, int) else None
 
 
 def _read_back(url: str, stored: Stored) -> tuple[str, int]:

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 from cpr.names import make_lazy
 
 if TYPE_CHECKING:
+    from cpr.artifacts import report_results
     from cpr.csv import CSVSource, CSVTarget
     from cpr.errors import (
+        ConfigurationError,
         CorruptDataError,
         CprError,
         DecodeError,
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
         ResourceNotFoundError,
         TransferError,
         UnsupportedExtensionError,
+        UnsupportedStoreError,
     )
     from cpr.image import ImageSource, ImageTarget
+    from cpr.locking import BucketLocks
     from cpr.numpy import NumpySource, NumpyTarget
     from cpr.parquet import ParquetSource, ParquetTarget
     from cpr.registry import register
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from cpr.Target import Target
     from cpr.tasks import TargetInputs, task
     from cpr.utilities.utilities import hash_objects, task_input_hash
-    from cpr.zarr import ZarrSource, ZarrTarget
+    from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrSource, ZarrTarget
 
 __version__ = "0.1.0"
 
@@ -54,11 +58,14 @@ _NAMES = {
         "cpr.csv": ("CSVSource", "CSVTarget"),
         "cpr.numpy": ("NumpySource", "NumpyTarget"),
         "cpr.parquet": ("ParquetSource", "ParquetTarget"),
-        "cpr.zarr": ("ZarrSource", "ZarrTarget"),
+        "cpr.zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
         "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
+        "cpr.locking": ("BucketLocks",),
         "cpr.tasks": ("TargetInputs", "task"),
+        "cpr.artifacts": ("report_results",),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
         "cpr.errors": (
+            "ConfigurationError",
             "CorruptDataError",
             "CprError",
             "DecodeError",
@@ -72,14 +79,17 @@ _NAMES = {
             "ResourceNotFoundError",
             "TransferError",
             "UnsupportedExtensionError",
+            "UnsupportedStoreError",
         ),
     }.items()
     for name in names
 }
 
 __all__ = [
+    "BucketLocks",
     "CSVSource",
     "CSVTarget",
+    "ConfigurationError",
     "CorruptDataError",
     "CprError",
     "CprSerializer",
@@ -93,6 +103,8 @@ __all__ = [
     "NoDataError",
     "NumpySource",
     "NumpyTarget",
+    "OMEZarrSource",
+    "OMEZarrTarget",
     "ParquetSource",
     "ParquetTarget",
     "RecordError",
@@ -104,12 +116,14 @@ __all__ = [
     "TargetInputs",
     "TransferError",
     "UnsupportedExtensionError",
+    "UnsupportedStoreError",
     "ZarrSource",
     "ZarrTarget",
     "cpr_serializer",
     "hash_objects",
     "load",
     "register",
+    "report_results",
     "target_decoder",
     "target_encoder",
     "task",
@@ -117,6 +131,8 @@ __all__ = [
 ]
 
 make_lazy(__name__, _NAMES)
+
+_MOST_RECORD_BYTES = 16 << 20
 
 
 def load(record_or_url: Any) -> Resource:
@@ -130,25 +146,24 @@ def load(record_or_url: Any) -> Resource:
         RecordError: not an acceptable record.
         ResourceNotFoundError, TransferError: the URL cannot be read.
     """
-    import json
     import os
 
     from cpr import io
     from cpr.errors import RecordError
+    from cpr.parsing import parse
     from cpr.registry import load_record
 
     record = record_or_url
     if isinstance(record, os.PathLike) or (isinstance(record, str) and not record.lstrip().startswith("{")):
-        with io.reading(io.normalise(record)) as file:
-            record = file.read().decode("utf-8", "replace")
-    if isinstance(record, str):
-        try:
-            record = json.loads(record)
-        except ValueError as error:
+        url = io.normalise(record)
+        with io.reading(url) as file:
+            record = file.read(_MOST_RECORD_BYTES + 1)
+        if len(record) > _MOST_RECORD_BYTES:
             raise RecordError(
-                "not JSON",
-                expected="a record",
-                actual=str(error),
+                "too large for a record",
+                url=url,
+                expected=f"at most {_MOST_RECORD_BYTES} bytes",
+                actual="more",
                 remedy="pass a record, its JSON text, or the URL of one",
-            ) from None
-    return load_record(record)
+            )
+    return load_record(parse(record) if isinstance(record, (str, bytes)) else record)

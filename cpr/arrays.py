@@ -213,6 +213,8 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         # datetime64 has no buffer interface; its bytes are hashed all the same.
         for plane in self._planes():
             digest.update(plane.reshape(-1).view(np.uint8) if plane.size else b"")
+            if self.watcher is not None:
+                self.watcher(plane)
             yield plane
         self._fingerprint = digest.hexdigest()
 

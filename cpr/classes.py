@@ -8,18 +8,21 @@ module's `__getattr__` is asked.
 from __future__ import annotations
 
 import functools
+import inspect
 import operator
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cpr.errors import EncodeError, RecordError
 
-__all__ = ["find_class", "find_type", "is_plain", "name_of", "name_of_type"]
+__all__ = ["find_class", "find_type", "is_plain", "name_of", "name_of_type", "require_no_setters"]
 
 _MAX_DEPTH = 20
+# Where `[]` of a class does no more than to remember the arguments.
+_GENERIC = frozenset({"builtins", "collections", "collections.abc", "typing", "pydantic.main"})
 _REMEDY = "import the module that defines the class before the result is read"
 
 
@@ -115,6 +118,7 @@ def find_type(named: object, scope: Mapping[str, Any], depth: int = 0) -> Any:
     if named[0] == "|":
         return functools.reduce(operator.or_, args)
     origin: Any = find_class(named[0], scope)
+    _require_plain_generic(origin)
     try:
         return origin[args[0] if len(args) == 1 else tuple(args)]
     except Exception as error:
@@ -128,8 +132,37 @@ def find_type(named: object, scope: Mapping[str, Any], depth: int = 0) -> Any:
         ) from None
 
 
+def _require_plain_generic(origin: Any) -> None:
+    """Raise RecordError for a class whose `[]` is code of its own."""
+    owner = next((c for c in origin.__mro__ if "__class_getitem__" in vars(c)), None)
+    if hasattr(type(origin), "__getitem__") or (owner is not None and owner.__module__ not in _GENERIC):
+        raise RecordError(
+            "not a generic class",
+            field="class",
+            expected="one that takes type arguments as typing.Generic does",
+            actual=ascii(origin)[:200],
+            remedy="the record was not written by cpr: delete it, so that its task runs again",
+        )
+
+
+def require_no_setters(cls: type, names: Iterable[str]) -> None:
+    """Raise RecordError for a class that runs code when one of these attributes is set."""
+    for name in names:
+        found = inspect.getattr_static(cls, name, None)
+        if hasattr(type(found), "__set__") and not inspect.ismemberdescriptor(found):
+            raise RecordError(
+                "setting a field of this class runs code",
+                field=f"{cls.__qualname__}.{name}",
+                expected="a plain attribute",
+                actual=type(found).__name__,
+                remedy="return another class from the task, or its parts",
+            )
+
+
 def is_plain(cls: Any) -> bool:
-    """Whether an instance is nothing but its attributes, so that it can be made without its __init__."""
+    """Whether an instance is nothing but its attributes: it can be made, and let go of, without its code."""
+    if hasattr(cls, "__del__"):
+        return False
     try:
         object.__new__(cls)
     except TypeError:

@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -89,7 +90,7 @@ def persist_all(resources: Iterable[Storable]) -> None:
             target.persist()
         return
     with ThreadPoolExecutor(min(_UPLOADS, len(targets)), "cpr-persist") as pool:
-        uploads = [pool.submit(target.persist) for target in targets]
+        uploads = [pool.submit(copy_context().run, target.persist) for target in targets]
     for upload in uploads:
         upload.result()
 

@@ -8,12 +8,14 @@ what was found, and the remedy.
     │   ├── ResourceNotFoundError  (FileNotFoundError)   no such object, or no such bucket
     │   ├── CorruptDataError       (ValueError)  .expected .actual   the bytes are not those written
     │   ├── NoDataError            (ValueError)  a target that was never filled
-    │   └── TransferError          (OSError)     the store refused or failed: permission, disk, network
+    │   ├── TransferError          (OSError)     the store refused or failed: permission, disk, network
+    │   └── UnsupportedStoreError  (NotImplementedError)  a lock in a store that cannot have one
     ├── FormatError                (ValueError)  something about bytes and their meaning
     │   ├── UnsupportedExtensionError            no format of this class has that extension
     │   ├── EncodeError                          the format cannot hold this data
     │   └── DecodeError                          the bytes are not of this format
     ├── RecordError                (ValueError)  a stored record is not acceptable
+    ├── ConfigurationError         (ValueError)  the local table of storage options is malformed
     ├── DuplicateTypeError         (ValueError)  two classes claim one record type
     └── MissingDependencyError     (ImportError) an optional package is not installed
 
@@ -25,6 +27,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ConfigurationError",
     "CorruptDataError",
     "CprError",
     "DecodeError",
@@ -38,6 +41,7 @@ __all__ = [
     "ResourceNotFoundError",
     "TransferError",
     "UnsupportedExtensionError",
+    "UnsupportedStoreError",
 ]
 
 
@@ -113,6 +117,10 @@ class TransferError(ResourceError, OSError):
     """The store refused or failed: no permission, disk full, no connection, no credentials."""
 
 
+class UnsupportedStoreError(ResourceError, NotImplementedError):
+    """The store has no conditional writes, which a lock needs; nothing was locked."""
+
+
 class FormatError(CprError, ValueError):
     """Bytes and their meaning do not fit together."""
 
@@ -131,6 +139,10 @@ class DecodeError(FormatError):
 
 class RecordError(CprError, ValueError):
     """A record has an unknown type or field, or a name or URL that is not allowed; nothing was opened."""
+
+
+class ConfigurationError(CprError, ValueError):
+    """The local table of storage options is malformed; `url` is its file, `field` the place in it."""
 
 
 class DuplicateTypeError(CprError, ValueError):

@@ -15,12 +15,14 @@ method of one of the small protocols below; nobody asks for them otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 __all__ = [
     "Describes",
     "Format",
+    "PreviewMaker",
+    "Previews",
     "ReadableFile",
     "Region",
     "RegionReader",
@@ -100,12 +102,37 @@ class RegionReader(Format, Protocol):
         """The part of the data that `region` selects, as numpy's basic indexing would."""
 
 
+class PreviewMaker(Protocol):
+    """Makes a preview (see `cpr.previews`) of data that passes."""
+
+    def take(self, piece: Any, /) -> None:
+        """Look at the next piece; quickly, for the upload waits."""
+
+    def finish(self) -> Any:
+        """The preview, or None if there is nothing to be seen."""
+
+
+@runtime_checkable
+class Previews(Streams, Protocol):
+    """A format whose data can be looked at: `preview_class` is the kind of what the maker makes."""
+
+    preview_class: ClassVar[type[Any]]
+
+    def preview_maker(self, stream: Any) -> PreviewMaker:
+        """What is shown the pieces of a stream, one after the other."""
+
+
 class Stream(Generic[T]):
     """Data that passes once, piece by piece, and is never held whole.
 
     Iterating yields the pieces and digests them on the way; when the last one is out,
     `fingerprint` and `described` are known.
+
+    Attributes:
+        watcher: is shown every piece that passes.
     """
+
+    watcher: Callable[[Any], None] | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
+from cpr.io import object_of
 from cpr.registry import ENTRY_POINT_GROUP
 
 __all__ = ["EXTENSIONS", "Belonging", "belonging", "plug_in_extensions"]
@@ -21,7 +22,6 @@ EXTENSIONS = frozenset(".tif .tiff .ome.tif .ome.tiff .csv .csv.gz .parquet .npy
 _NAMED = r"[^/\\]+-[0-9a-f]{16}"
 # The folder of a Zarr, or a file; then what is inside or beside it.
 _FOLDER = re.compile(rf"(.*?[/\\]|){_NAMED}(\.ome)?\.zarr(?=[/\\])", re.IGNORECASE | re.DOTALL)
-_BESIDE = re.compile(rf"(?P<folder>.*[/\\])\.cpr[/\\](?P<name>{_NAMED})(?P<rest>\.[^/\\]+)", re.DOTALL)
 _FILE = re.compile(rf"(.*[/\\]|){_NAMED}(?P<ext>\.[^/\\]+)", re.DOTALL)
 
 
@@ -46,18 +46,12 @@ def belonging(url: str, extensions: frozenset[str] = EXTENSIONS) -> Belonging | 
     """
     if (inside := _FOLDER.match(url)) is not None:
         return Belonging(inside[0], "inside")
-    if (beside := _BESIDE.fullmatch(url)) is not None:
-        # The target's extension, then what this is of it: .ome.tif and .blocks, for one.
-        rest = beside["rest"]
-        fitting = [ext for ext in extensions if rest.lower().startswith(f"{ext}.")]
-        if not fitting:
-            return None
-        ext = rest[: len(max(fitting, key=len))]
-        return Belonging(beside["folder"] + beside["name"] + ext, "beside")
-    named = _FILE.fullmatch(url)
+    owner = object_of(url)
+    target, part = (url, "file") if owner is None else (owner, "beside")
+    named = _FILE.fullmatch(target)
     if named is None or named["ext"].lower() not in extensions:
         return None
-    return Belonging(url, "file")
+    return Belonging(target, part)
 
 
 def plug_in_extensions() -> frozenset[str]:

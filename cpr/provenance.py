@@ -236,8 +236,7 @@ def _shortened(one: Input, keep: int) -> Input:
 
 def made_url(url: str, digest: str) -> str:
     """Where the rest of a result's provenance is; hidden from the patterns that find results."""
-    location, name = io.split(url)
-    return io.join(io.join(location, ".cpr"), f"{name}.{digest}.made.json")
+    return io.beside(url, f".{digest}.made.json")
 
 
 def read_whole(made: Made, url: str) -> Made:

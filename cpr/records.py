@@ -12,13 +12,12 @@ Nothing that a record names is imported or asked for; `Reference.load` is the wa
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any
 
 from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError
@@ -27,6 +26,7 @@ from cpr.io.many import side_by_side
 from cpr.io.reading import fetch_block
 from cpr.io.store import Entry, open_store
 from cpr.objects import belonging
+from cpr.parsing import parse
 from cpr.provenance import Made
 from cpr.registry import RECORD_KEY, load_record
 from cpr.Resource import Resource
@@ -178,7 +178,7 @@ class Record:
 
 def parsed(blob: bytes | str) -> Any:
     """The JSON values in what cpr's serializer has written. Raises RecordError."""
-    packed = _json(blob)
+    packed = parse(blob)
     if isinstance(packed, dict) and len(packed) == 1:
         match packed.get(RECORD_KEY):
             case ["value", value]:
@@ -191,22 +191,6 @@ def parsed(blob: bytes | str) -> Any:
         actual=ascii(packed)[:100],
         remedy="read it with the serializer that has written it",
     )
-
-
-def _json(blob: bytes | str) -> Any:
-    try:
-        return json.loads(blob, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(
-            "not JSON",
-            expected="a result that cpr_serializer() has written",
-            actual=f"{type(error).__name__}: {error}"[:200],
-            remedy="delete the record, so that its task runs again",
-        ) from None
-
-
-def _no_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not JSON")
 
 
 def references(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -297,7 +281,7 @@ def _read(entry: Entry) -> Record | Entry:
                 actual=f"{entry.nbytes} bytes",
                 remedy="return fewer resources from one task, or delete it if cpr did not write it",
             )
-        document = _json(blob)
+        document = parse(blob)
         if RECORD_KEY in document:
             return replace(found, value=parsed(blob))
         metadata, result = document.get("metadata"), document.get("result")

@@ -7,9 +7,11 @@ name being the record type) are imported when a record first asks for them.
 
 from __future__ import annotations
 
+import functools
 import importlib
+import sys
 from collections.abc import Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cpr.errors import DuplicateTypeError, RecordError
@@ -31,7 +33,7 @@ _BUILT_IN = {
         "csv": ("CSVSource", "CSVTarget"),
         "parquet": ("ParquetSource", "ParquetTarget"),
         "numpy": ("NumpySource", "NumpyTarget"),
-        "zarr": ("ZarrSource", "ZarrTarget"),
+        "zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
     }.items()
     for name in names
 }
@@ -74,7 +76,8 @@ def lookup(name: object) -> type[Resource]:
             importlib.import_module(_BUILT_IN[name])
             if name in _registered:
                 return _registered[name]
-        for entry in entry_points(group=ENTRY_POINT_GROUP, name=name):
+        entry = _plug_ins(tuple(sys.path)).get(name)
+        if entry is not None:
             plug_in: type[Resource] = entry.load()
             return register(plug_in)
     raise RecordError(
@@ -84,6 +87,12 @@ def lookup(name: object) -> type[Resource]:
         actual=ascii(name)[:100],
         remedy="import the module that registers this type, or install the plug-in that has it",
     )
+
+
+@functools.cache
+def _plug_ins(path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - what is installed depends on it
+    """The installed plug-ins; asking for them reads files, which no record is to set off."""
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def is_record(value: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import functools
 import math
 import pathlib
 import re
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cpr import io
-from cpr.errors import EncodeError
+from cpr.errors import CprError, EncodeError, MissingDependencyError
 from cpr.io.location import require_safe
 
 __all__ = ["SCALARS", "tag_of"]
@@ -102,12 +103,20 @@ def _pack_zone(zone: dt.tzinfo | None) -> Any:
     )
 
 
+@functools.cache
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
 def _zone(zone: Any) -> dt.tzinfo | None:
     if zone is None:
         return None
     if isinstance(zone, str):
         if not re.fullmatch(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", zone):
             raise ValueError("not the name of a time zone")
+        # Of an unknown one ZoneInfo would look for a module.
+        if zone not in _zones():
+            raise ValueError("an unknown time zone")
         return zoneinfo.ZoneInfo(zone)
     micro, *name = zone
     return dt.timezone(dt.timedelta(microseconds=micro), *name) if micro or name else dt.UTC
@@ -131,9 +140,16 @@ def _kind(path: pathlib.PurePath) -> str | None:
 
 
 def _upath(url: str) -> Any:
-    require_safe(io.normalise(url), "path")
-    from upath import UPath
-
+    try:
+        require_safe(io.normalise(_exact(str, url)), "path")
+    except CprError as error:
+        raise ValueError(error.problem) from None
+    try:
+        from upath import UPath
+    except ImportError:
+        raise MissingDependencyError(
+            "paths of this kind need the universal-pathlib package", remedy="pip install universal-pathlib"
+        ) from None
     return UPath(url)
 
 

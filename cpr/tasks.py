@@ -9,22 +9,26 @@ import inspect
 import json
 from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from prefect.cache_policies import TASK_SOURCE, CachePolicy, CompoundCachePolicy
 from prefect.client.schemas.objects import State
 from prefect.context import TaskRunContext
 from prefect.futures import PrefectFuture
+from prefect.locking.protocol import LockManager
 from prefect.settings import get_current_settings
 from prefect.tasks import Task
+from prefect.transactions import IsolationLevel
 from prefect.utilities.annotations import NotSet
 
 from cpr.containers import Storable, pack, persist_all, resources_in
 from cpr.errors import CprError
+from cpr.locking import BucketLocks
 from cpr.Serializer import CprSerializer, cpr_serializer
 from cpr.utilities.code import has_source
 from cpr.utilities.describing import Describer
 from cpr.utilities.keys import describe_run, digest
+from cpr.utilities.progress import shown
 from cpr.utilities.runs import begin, sign
 from cpr.utilities.uncached import uncached
 
@@ -36,6 +40,7 @@ __all__ = ["CprTask", "TargetInputs", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Lock: TypeAlias = str | LockManager | None
 
 
 @dataclass
@@ -124,9 +129,13 @@ class _Together(CompoundCachePolicy):
 class CprTask(Task[P, R]):
     """A Prefect task that persists every target in its result inside its body; made by `task`."""
 
-    def __init__(self, fn: Callable[P, R], **options: Unpack[TaskOptions]) -> None:
-        super().__init__(fn=_persisting(fn), **_with_defaults(options))
+    def __init__(
+        self, fn: Callable[P, R], lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
+    ) -> None:
+        super().__init__(fn=_persisting(fn, progress), **_with_defaults(options))
         self._take_source(fn)
+        self.lock = lock
+        self.cache_policy = _locked(self.cache_policy, lock)
 
     def _take_source(self, fn: Any) -> None:
         # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
@@ -134,12 +143,14 @@ class CprTask(Task[P, R]):
         if getattr(self, "source_code", None) is None or not has_source(function):
             self.source_code = json.dumps(Describer().describe(function, "the task's function"))
 
-    def with_options(self, **options: Any) -> CprTask[P, R]:
+    def with_options(self, *, lock: Lock = None, **options: Any) -> CprTask[P, R]:
         """A new task with other options, as Prefect's `with_options`; it persists its targets as well."""
         plain = super().with_options(**options)
         new = type(self).__new__(type(self))
         new.__dict__.update(plain.__dict__)
         new.source_code = self.source_code
+        new.lock = self.lock if lock is None else lock
+        new.cache_policy = _locked(new.cache_policy, new.lock)
         return new
 
 
@@ -148,10 +159,19 @@ def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 
 
 @overload
-def task(fn: None = None, /, **options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(
+    fn: None = None, /, *, lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
-def task(fn: Callable[P, R] | None = None, /, **options: Unpack[TaskOptions]) -> Any:
+def task(
+    fn: Callable[P, R] | None = None,
+    /,
+    *,
+    lock: Lock = None,
+    progress: bool = False,
+    **options: Unpack[TaskOptions],
+) -> Any:
     """`prefect.task` that has stored its targets when it completes.
 
     Every target in the returned value, at any depth, is persisted inside the task's body: an upload
@@ -164,6 +184,10 @@ def task(fn: Callable[P, R] | None = None, /, **options: Unpack[TaskOptions]) ->
 
     Args:
         fn: the function, when used as a plain decorator.
+        lock: URL of a folder for locks, or a lock manager of Prefect's: what many processes ask for at the
+            same time is computed by one of them (see `BucketLocks`).
+        progress: show uploads that take longer than five seconds as progress artifacts of the run in
+            Prefect's UI (not of generators, nor of Zarr, which is many small objects).
         **options: all of `prefect.task`'s. Where they are not given, `persist_result` is True,
             `result_serializer` is `cpr_serializer()`, and the cache policy is
             `TargetInputs() + TASK_SOURCE`: a result is used again when the content of all arguments
@@ -180,8 +204,8 @@ def task(fn: Callable[P, R] | None = None, /, **options: Unpack[TaskOptions]) ->
     ...     return target
     """
     if fn is None:
-        return functools.partial(CprTask, **options)
-    return CprTask(fn, **options)
+        return functools.partial(CprTask, lock=lock, progress=progress, **options)
+    return CprTask(fn, lock, progress, **options)
 
 
 def _with_defaults(options: TaskOptions) -> TaskOptions:
@@ -198,36 +222,46 @@ def _with_defaults(options: TaskOptions) -> TaskOptions:
     return given
 
 
-def _persisting(fn: Any) -> Any:
+def _locked(policy: Any, lock: Lock) -> Any:
+    """A cache policy that takes a lock before it looks for a result; without a policy there is none."""
+    if lock is None or not isinstance(policy, CachePolicy):
+        return policy
+    locks = BucketLocks(lock) if isinstance(lock, str) else lock
+    return policy.configure(lock_manager=locks, isolation_level=IsolationLevel.SERIALIZABLE)
+
+
+def _persisting(fn: Any, progress: bool = False) -> Any:
     """A function like `fn`, of its kind, that persists the targets in what it gives away."""
     if isinstance(fn, (classmethod, staticmethod)):
-        return type(fn)(_persisting(fn.__func__))
+        return type(fn)(_persisting(fn.__func__, progress))
     if inspect.isasyncgenfunction(fn):
         run = _asyncgen(fn)
     elif inspect.isgeneratorfunction(fn):
         run = _generator(fn)
     elif inspect.iscoroutinefunction(fn):
-        run = _coroutine(fn)
+        run = _coroutine(fn, progress)
     else:
-        run = _function(fn)
+        run = _function(fn, progress)
     functools.update_wrapper(run, fn)
     if not hasattr(fn, "__name__"):
         run.__name__ = run.__qualname__ = type(fn).__name__
     return run
 
 
-def _function(fn: Any) -> Any:
+def _function(fn: Any, progress: bool) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
         begin()
-        return _stored(fn(*args, **kwargs))
+        with shown(progress):
+            return _stored(fn(*args, **kwargs))
 
     return run
 
 
-def _coroutine(fn: Any) -> Any:
+def _coroutine(fn: Any, progress: bool) -> Any:
     async def run(*args: Any, **kwargs: Any) -> Any:
         begin()
-        return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
+        with shown(progress):
+            return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
 
     return run
 

@@ -1,7 +1,7 @@
 """The way back from `cpr.containers`: JSON values as the values they were.
 
-A record is untrusted: see `cpr.classes` for which classes it may name. Dataclasses and named tuples
-are rebuilt without running any code of theirs, pydantic models by their validation.
+A record is untrusted: see `cpr.classes` for which classes it may name. Dataclasses, named tuples and
+pydantic models are rebuilt without running any code of theirs: no `__init__`, no validator, no property.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cpr.classes import find_class, find_type, is_plain
+from cpr.classes import find_class, find_type, is_plain, require_no_setters
 from cpr.containers import MAX_DEPTH, Storable
 from cpr.errors import CprError, RecordError
 from cpr.registry import RECORD_KEY, load_record
@@ -105,6 +105,8 @@ class _Unpacker:
             return cls.__members__[member]
         if not issubclass(cls, enum.Flag) or type(member) is not int:
             raise TypeError("only flags are stored by value")
+        if getattr(cls._missing_, "__func__", None) is not enum.Flag._missing_.__func__:  # type: ignore[attr-defined]
+            raise TypeError("flags with code of their own are not made")
         return cls(member)
 
     def _namedtuple(self, name: Any, pairs: Any) -> Any:
@@ -122,31 +124,39 @@ class _Unpacker:
             "a dataclass",
         )
         names = [field.name for field in dataclasses.fields(cls)]
+        require_no_setters(cls, names)
         value = object.__new__(cls)
         for field, item in _exactly(cls, names, self._fields(pairs)).items():
             object.__setattr__(value, field, item)
         return value
 
     def _model(self, name: Any, pairs: Any, unset: list[str]) -> Any:
-        from pydantic import BaseModel, ValidationError
+        from pydantic import BaseModel
 
         cls: Any = _require(
-            find_type(name, self.scope), lambda c: issubclass(c, BaseModel), "a pydantic model"
+            find_type(name, self.scope),
+            lambda c: issubclass(c, BaseModel) and is_plain(c),
+            "a pydantic model",
         )
-        fields = self._fields(pairs)
-        try:
-            if cls.__pydantic_root_model__:
-                return cls.model_validate(_exactly(cls, ["root"], fields)["root"])
-            model = cls.model_validate(fields, by_alias=False, by_name=True)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            raise RecordError(
-                "the model does not accept what was stored of it",
-                field=".".join(str(part) for part in (cls.__qualname__, *first["loc"])),
-                expected=first["msg"],
-                remedy="let its validators accept what they produce, or delete the record",
-            ) from None
-        model.model_fields_set.difference_update(unset)
+        fields, names = self._fields(pairs), set(cls.model_fields)
+        extra = {field: value for field, value in fields.items() if field not in names}
+        if extra and cls.model_config.get("extra") != "allow":
+            raise _other_fields(cls, names, fields)
+        own = {}
+        for field, about in cls.model_fields.items():
+            if field not in fields and about.is_required():
+                raise _other_fields(cls, names, fields)
+            own[field] = fields[field] if field in fields else about.get_default(call_default_factory=True)
+        model = object.__new__(cls)
+        object.__setattr__(model, "__dict__", own)
+        object.__setattr__(model, "__pydantic_fields_set__", set(fields).difference(unset))
+        if cls.__pydantic_root_model__:
+            return model
+        object.__setattr__(
+            model, "__pydantic_extra__", extra if cls.model_config.get("extra") == "allow" else None
+        )
+        private = {name: attribute.get_default() for name, attribute in cls.__private_attributes__.items()}
+        object.__setattr__(model, "__pydantic_private__", private or None)
         return model
 
 
@@ -165,14 +175,18 @@ def _require(cls: Any, condition: Callable[[Any], bool], kind: str) -> Any:
 def _exactly(cls: type, names: Iterable[str], fields: dict[str, Any]) -> dict[str, Any]:
     ordered = list(names)
     if set(ordered) != set(fields):
-        raise RecordError(
-            "the class has other fields than when its value was stored",
-            field=cls.__qualname__,
-            expected=", ".join(ordered),
-            actual=ascii(", ".join(fields))[:200],
-            remedy="delete the record, so that its task runs again",
-        )
+        raise _other_fields(cls, ordered, fields)
     return {name: fields[name] for name in ordered}
+
+
+def _other_fields(cls: type, names: Iterable[str], fields: Iterable[str]) -> RecordError:
+    return RecordError(
+        "the class has other fields than when its value was stored",
+        field=cls.__qualname__,
+        expected=", ".join(sorted(names)),
+        actual=ascii(", ".join(fields))[:200],
+        remedy="delete the record, so that its task runs again",
+    )
 
 
 def _too_deep() -> RecordError:

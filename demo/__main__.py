@@ -1,4 +1,4 @@
-"""`make demo`: an S3 server, two Dask worker processes, a Prefect server; the flow, and the flow again."""
+"""`make demo`: a store, two Dask worker processes, a Prefect server; the flow, and the flow again."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from demo.storage import Storage, chosen, storage
 from tests.minio.process import Unavailable
-from tests.minio.server import running_server
 
 Rows = list[dict[str, Any]]
 
 INTRODUCTION = """
-A Prefect flow takes four microscopy images from a bucket: list -> denoise -> segment -> measure, and one
-summary. Every task returns a file, a TIFF or a table that any program opens, hashed while it was written.
+A Prefect flow takes four microscopy images: list -> denoise -> segment -> measure, then all of them as one
+OME-Zarr, and one summary. Every task returns what any program opens, hashed while it was written.
 Prefect keeps a few hundred bytes of JSON for each, and that is all that the workers send each other."""
 
 
 def main() -> int:
+    choice = chosen(sys.argv[1:])
     with ExitStack() as stack:
         try:
-            server = stack.enter_context(running_server(build=False, say=print))
+            place = stack.enter_context(storage(choice))
         except Unavailable as error:
-            print(f"No S3 server is to be had: {error}")
+            print(f"No such server is to be had: {error}")
             return 1
-        stack.enter_context(server.exported())
-        print(f"S3 server: {server.description}")
+        print(place.description)
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="cpr-demo-")))
         print("Starting a Prefect server and two Dask worker processes ...")
         stack.enter_context(prefect_server(home))
         address = stack.enter_context(dask_workers(home))
-        bucket = f"s3://{server.bucket}"
+        bucket = place.url
         put_images(f"{bucket}/raw")
         keep_records_in(f"{bucket}/records")
         print(INTRODUCTION)
@@ -50,6 +50,7 @@ def main() -> int:
         show(rows)
         print(f"\n{first:.1f} s, then {second:.1f} s: {first / second:.1f} times as fast.\n")
         look(next(row["target"] for row in rows if "/denoised/cell-" in row["url"]))
+        look_at_plane(rows[-2]["target"], place)
         print_table(rows[-1]["target"])
         missed = [row for row in rows if row["state"] != "Cached"]
         if missed:
@@ -91,22 +92,23 @@ def dask_workers(home: Path) -> Iterator[str]:
 
 
 def keep_records_in(folder: str) -> None:
-    """Prefect's own records go into the bucket too: workers on other machines must find them."""
+    """Prefect's own records go there too: workers on other machines must find them."""
     from prefect.filesystems import RemoteFileSystem
 
-    RemoteFileSystem(basepath=folder).save("cpr-demo")
+    # It wants a URL, also of a local folder.
+    RemoteFileSystem(basepath=folder if "://" in folder else f"file://{folder}").save("cpr-demo")
 
 
 def put_images(folder: str) -> None:
-    import fsspec
     import tifffile
 
+    from cpr import io
     from demo.flow import real_images
 
     for name, pixels in real_images().items():
         file = BytesIO()
         tifffile.imwrite(file, pixels, imagej=True, resolution=(4.0, 4.0), metadata={"unit": "um"})
-        with fsspec.open(f"{folder}/{name}.tif", "wb") as remote:
+        with io.writing(f"{folder}/{name}.tif") as remote:
             remote.write(file.getvalue())
 
 
@@ -153,6 +155,8 @@ def task_runs(ids: list[str]) -> list[Any]:
 
 
 def shape(target: Any) -> str:
+    if hasattr(target, "levels"):
+        return " x ".join(map(str, target.levels()[0].shape))
     known = getattr(target.format, "shape", None)
     return " x ".join(map(str, known or target.get_data().shape))
 
@@ -192,11 +196,31 @@ def look(target: Any) -> None:
 
     with fsspec.open(target.url, "rb") as file, tifffile.TiffFile(file) as tiff:
         pixels = tiff.asarray()
-        print(f"tifffile, straight from the bucket, reads {target.url}")
+        print(f"tifffile, straight from there, reads {target.url}")
         print(f"  {pixels.dtype} {pixels.shape}, axes {tiff.series[0].axes}, {tiff.imagej_metadata}")
         assert (pixels == target.get_data()).all()
     print("All that Prefect keeps of it, from which any worker reads it back, verified:")
     print(f"  {json.dumps(target.serialize())}")
+
+
+def look_at_plane(target: Any, place: Storage) -> None:
+    """What one plane of a large image costs: a proxy before the server counts what passes."""
+    import cpr
+
+    image = target.image()
+    shapes = ", ".join(" x ".join(map(str, level.shape)) for level in image.levels)
+    names = [channel.label for channel in image.channels]
+    print(f"\n{target.url}")
+    print(
+        f"  one OME-Zarr: channels {', '.join(names)}; levels {shapes}; labels {', '.join(target.labels())}"
+    )
+    record = target.serialize()
+    with place.counted() as wire:
+        plane = cpr.load(record).get_data(region=names.index("cell"), level=0)
+    print(f"  one plane, {' x '.join(map(str, plane.shape))} {plane.dtype}, read from there and verified")
+    if wire is not None:
+        transferred = f"{size(wire.response_bytes)} of {size(target.nbytes)}"
+        print(f"  {transferred} were transferred, in {len(wire.kinds)} requests")
 
 
 def print_table(target: Any) -> None:

@@ -1,4 +1,4 @@
-"""The flow: list -> denoise -> segment -> measure, and one summary of all images."""
+"""The flow: list -> denoise -> segment -> measure, one OME-Zarr and one summary of all images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from prefect import flow
 from skimage import filters, measure, morphology, restoration
 
 import cpr
-from cpr import CSVTarget, ImageSource, ImageTarget
+from cpr import CSVTarget, ImageSource, ImageTarget, OMEZarrTarget
 
 
 @cpr.task
@@ -52,6 +52,34 @@ def measure_objects(image: ImageSource, mask: ImageTarget, folder: str) -> CSVTa
 
 
 @cpr.task
+def assemble(images: list[ImageTarget], masks: list[ImageTarget], folder: str) -> OMEZarrTarget:
+    """All images as channels of one, each in the corner of a field that is as large as the largest.
+
+    Plane by plane: one image is in memory. What no image covers is not stored.
+    """
+    height, width = (max(image.format.shape[axis] for image in images) for axis in (0, 1))
+
+    def on_field(pixels: np.ndarray[Any, Any], dtype: str) -> np.ndarray[Any, Any]:
+        field = np.zeros((height, width), dtype)
+        field[: pixels.shape[0], : pixels.shape[1]] = pixels
+        return field
+
+    field = (len(images), height, width)
+    names = [image.get_name() for image in images]
+    metadata = {**images[0].get_metadata(), "axes": "CYX", "Channel": {"Name": names}}
+    target = OMEZarrTarget.from_path(
+        f"{folder}/all.ome.zarr",
+        metadata=metadata,
+        resolution=images[0].get_resolution(),
+        chunks=(1, 256, 256),
+    )
+    target.set_data((on_field(image.get_data(), "float32") for image in images), shape=field, dtype="float32")
+    objects = (on_field(measure.label(mask.get_data()), "uint16") for mask in masks)
+    target.add_labels("objects", objects, shape=field, dtype="uint16")
+    return target
+
+
+@cpr.task
 def summarise(tables: list[CSVTarget], folder: str) -> CSVTarget:
     rows = []
     for table in tables:
@@ -68,13 +96,18 @@ def summarise(tables: list[CSVTarget], folder: str) -> CSVTarget:
 def analyse(images: str, results: str, weight: float = 8.0) -> list[tuple[str, Any]]:
     """The results, each with the id of the task run that it came from."""
     futures = []
+    smooth = []
+    masks = []
     tables = []
     for image in list_images(images):
         denoised = denoise.submit(image, weight, results)
         mask = segment.submit(denoised, results)
         table = measure_objects.submit(image, mask, results)
         futures += [denoised, mask, table]
+        smooth.append(denoised)
+        masks.append(mask)
         tables.append(table)
+    futures.append(assemble.submit(smooth, masks, results))
     futures.append(summarise.submit(tables, results))
     return [(str(future.task_run_id), future.result()) for future in futures]
 

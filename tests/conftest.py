@@ -1,5 +1,8 @@
 """The S3 server of the test run, and the fixtures that lead to it.
 
+A test that asks for `gs_url` or `sftp_url` gets the marker `gcs` or `sftp`, and a server of its own process,
+for those start in no time.
+
 A test that asks for `s3_server`, `s3_url` or `open_uploads`, or is marked `real_s3`, gets the marker `s3`.
 When one of those is selected, the ladder of tests/minio/server.py starts one server for the whole run, its
 variables go into os.environ (so child processes and Dask workers see them), and the summary says what it was.
@@ -14,6 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
+import fsspec.config
 import pytest
 from hypothesis import settings
 
@@ -21,11 +25,16 @@ from tests.minio import buckets
 from tests.minio.broker import Broker, ask
 from tests.minio.process import Unavailable
 from tests.minio.server import S3Server
+from tests.servers.gcs import GCSServer, running_gcs
+from tests.servers.sftp import SFTPServer, running_sftp
 
 # No deadline: a first example that starts a store or imports a package is slow, and that is no failure.
 settings.register_profile("cpr", deadline=None, max_examples=50)
 settings.register_profile("long", deadline=None, max_examples=1000)
 settings.load_profile("cpr")  # --hypothesis-profile=long overrides it
+
+# gcsfs reads it when it is imported, by whichever test comes first.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 OpenUploads = Callable[..., list[str]]
 
@@ -64,6 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "s3_server" in getattr(item, "fixturenames", ()) or item.get_closest_marker("real_s3"):
             item.add_marker("s3")
+        for name in ("gcs", "sftp"):
+            if f"{name}_server" in getattr(item, "fixturenames", ()):
+                item.add_marker(name)
         if item.get_closest_marker("long") and not long_too:
             item.add_marker(pytest.mark.skip(reason="long: make test-long"))
 
@@ -138,6 +150,36 @@ def open_uploads(s3_server: S3Server, s3_url: str) -> OpenUploads:
         return [f"s3://{bucket}/{key}" for key, _ in uploads]
 
     return listed
+
+
+@pytest.fixture(scope="session")
+def gcs_server() -> Iterator[GCSServer]:
+    """The GCS emulator of this process; its variables are in os.environ from now on."""
+    try:
+        with running_gcs() as server, server.exported():
+            yield server
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def gs_url(gcs_server: GCSServer) -> str:
+    """A prefix in the bucket that is this test's alone, `gs://bucket/<hex>`."""
+    return f"gs://{gcs_server.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def sftp_server(tmp_path_factory) -> Iterator[SFTPServer]:
+    """The SFTP server of this process."""
+    with running_sftp(tmp_path_factory.mktemp("sftp")) as server:
+        yield server
+
+
+@pytest.fixture
+def sftp_url(sftp_server: SFTPServer, monkeypatch) -> str:
+    """A folder of the server that is this test's alone; fsspec is configured for it."""
+    monkeypatch.setitem(fsspec.config.conf, "sftp", sftp_server.options)
+    return f"{sftp_server.url}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -14,11 +14,13 @@ TREE = {
     "CorruptDataError": ("ResourceError", ValueError),
     "NoDataError": ("ResourceError", ValueError),
     "TransferError": ("ResourceError", OSError),
+    "UnsupportedStoreError": ("ResourceError", NotImplementedError),
     "FormatError": ("CprError", ValueError),
     "UnsupportedExtensionError": ("FormatError",),
     "EncodeError": ("FormatError",),
     "DecodeError": ("FormatError",),
     "RecordError": ("CprError", ValueError),
+    "ConfigurationError": ("CprError", ValueError),
     "DuplicateTypeError": ("CprError", ValueError),
     "MissingDependencyError": ("CprError", ImportError),
 }

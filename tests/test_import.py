@@ -12,6 +12,9 @@ LOWER = (
     "Source",
     "Target",
     "registry",
+    "provenance",
+    "explaining",
+    "journal",
     "format",
     "arrays",
     "io",
@@ -77,6 +80,8 @@ NAMES = [
     ("cpr.csv.CSVTarget", "CSVTarget"),
     ("cpr.numpy.NumpySource", "NumpySource"),
     ("cpr.numpy.NumpyTarget", "NumpyTarget"),
+    ("cpr.zarr.ZarrSource", "ZarrSource"),
+    ("cpr.zarr.OMEZarrTarget", "OMEZarrTarget"),
 ]
 
 

@@ -19,11 +19,17 @@ from tests.kinds import KINDS, PLANES, Kind
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(
+    params=[
+        *("memory", "local"),
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gs", marks=pytest.mark.gcs),
+    ]
+)
 def base(request, tmp_path):
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}"
-    return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_url")
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue(f"{request.param}_url")
 
 
 def left_behind(base: str) -> list[str]:
@@ -131,7 +137,7 @@ def test_every_damage_is_caught(kind: Kind, base):
     other.set_data(kind.data()[::-1].copy())
     with io.reading(other.persist().url) as file:
         swapped = file.read()
-    if base.startswith("s3"):
+    if base.startswith(("s3", "gs")):
         chosen = [d for i, d in enumerate(damages(good, swapped)) if i % 5 == 0]
     else:
         chosen = list(damages(good, swapped))

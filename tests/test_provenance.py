@@ -9,6 +9,7 @@ import pickle
 import uuid
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,6 +98,29 @@ def test_a_small_one_is_in_the_record_and_costs_no_object():
     assert copy.copy(again).made == expected
     assert again.serialize() == target.serialize()
     assert files(target) == [f"/a-{target.key}.txt"]
+
+
+def test_of_a_zarr():
+    zarr = pytest.importorskip("zarr")
+    target = cpr.ZarrTarget.from_path(f"memory://{uuid.uuid4().hex}/a.zarr")
+    target.set_data(np.ones((3, 4)))
+    target.set_made(LARGE)
+    record = target.serialize()
+    again = cpr.load(json.dumps(record))
+    assert again.get_made() == LARGE
+    assert isinstance(again.get_data(), zarr.Array)
+    assert again.identity() == target.identity()
+    assert target.seconds > 0
+    assert io.find_orphans(target.location, timedelta(0)) == []
+
+
+def test_what_writing_took_is_known_where_it_was_done():
+    target = target_of(None).persist()
+    assert target.seconds >= 0
+    again = TextTarget.from_path(f"{target.location}/a.txt")
+    again.set_data("text")
+    assert again.persist().seconds is None
+    assert cpr.load(target.serialize()).seconds is None
 
 
 def test_it_is_no_part_of_identity_and_name():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from cpr.errors import DecodeError
 from cpr.format import ReadableFile, WritableFile
+from cpr.memory import Expansion
 
 __all__ = ["GzipWriter", "blocks_of"]
 
@@ -38,10 +39,14 @@ class GzipWriter:
 def blocks_of(file: ReadableFile, gzipped: bool) -> Iterator[bytes]:
     """The text of a file in blocks of at most 1 MiB, letting go of what was read.
 
-    Raises DecodeError for what is not gzip, is cut, or is followed by something else.
+    Raises DecodeError for what is not gzip, is cut, or is followed by something else, and for text that
+    does not end before the memory does.
     """
-    blocks = _inflated(file) if gzipped else _raw(file)
-    return (block for block in blocks if block)
+    text = Expansion("the table")
+    for block in _inflated(file) if gzipped else _raw(file):
+        if block:
+            text.grown(len(block))
+            yield block
 
 
 def _raw(file: ReadableFile) -> Iterator[bytes]:

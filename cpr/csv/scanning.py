@@ -17,7 +17,7 @@ import numpy as np
 from cpr.csv.cells import EMPTY
 from cpr.errors import CprError, DecodeError
 
-__all__ = ["BOM", "Body", "Marked", "take_header"]
+__all__ = ["BOM", "Body", "Marked", "take_header", "with_row_ends"]
 
 _MARK = EMPTY.encode()
 BOM = b"\xef\xbb\xbf"
@@ -79,6 +79,23 @@ def _end_of_row(text: bytes) -> int | None:
     return None
 
 
+def with_row_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The blocks as they are. Raises DecodeError for a row that does not end."""
+    row_bytes = 0
+    for block in blocks:
+        if b"\n" in block or b"\r" in block:
+            row_bytes = 0
+        row_bytes += len(block)
+        if row_bytes > _MAX_ROW_BYTES:
+            raise DecodeError(
+                "a row without an end",
+                expected=f"rows of up to {_MAX_ROW_BYTES >> 20} MiB",
+                actual="more",
+                remedy="restore the file",
+            )
+        yield block
+
+
 class Body(io.RawIOBase):
     """Blocks of text as a file, for a parser to read.
 
@@ -131,14 +148,12 @@ class Marked:
         self._ends = np.zeros(256, bool)
         self._ends[[ord(separator), _RETURN, _NEWLINE]] = True
         self._inside = False
-        self._row_bytes = 0
 
     def __iter__(self) -> Iterator[bytes]:
         # The last bytes wait for the next block, because what follows a quote decides what it means.
         before, held = b"\n", b""
-        for block in self._blocks:
+        for block in with_row_ends(self._blocks):
             held += block
-            self._measure(block)
             cut = len(held[:-2].rstrip(b'"'))
             if cut:
                 yield self._scan(before, held[:cut], held[cut : cut + 2])
@@ -151,18 +166,6 @@ class Marked:
                 remedy="restore the file: it was cut",
             )
         yield self._scan(before, held, b"\n\n")
-
-    def _measure(self, block: bytes) -> None:
-        if b"\n" in block or b"\r" in block:
-            self._row_bytes = 0
-        self._row_bytes += len(block)
-        if self._row_bytes > _MAX_ROW_BYTES:
-            raise DecodeError(
-                "a row without an end",
-                expected=f"rows of up to {_MAX_ROW_BYTES >> 20} MiB",
-                actual="more",
-                remedy="restore the file",
-            )
 
     def _scan(self, before: bytes, text: bytes, after: bytes) -> bytes:
         if not self._mark or b'""' not in text + after:

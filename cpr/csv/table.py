@@ -19,7 +19,7 @@ import pandas as pd
 
 from cpr.csv.cells import EMPTY, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
-from cpr.csv.scanning import BOM, Body, Marked, take_header
+from cpr.csv.scanning import BOM, Body, Marked, take_header, with_row_ends
 from cpr.errors import CprError, DecodeError, FormatError
 from cpr.format import ReadableFile, WritableFile
 from cpr.tables import ColumnType, Frames, Layout, TableFormat, Values
@@ -188,7 +188,7 @@ class ForeignCSV:
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not CSV in this encoding."""
-        body = Body(blocks_of(file, self.compression is not None))
+        body = Body(with_row_ends(blocks_of(file, self.compression is not None)))
         with _parsing(body):
             frame: pd.DataFrame = _read_csv(
                 io.BufferedReader(body, 1 << 18),
@@ -245,7 +245,7 @@ def _parsing(body: Body) -> Iterator[None]:
         yield
     except CprError:
         raise
-    except (ValueError, OverflowError, TypeError, LookupError, pd.errors.ParserError) as error:
+    except (ValueError, OverflowError, TypeError, LookupError, MemoryError, pd.errors.ParserError) as error:
         if body.failure is not None:
             raise body.failure from None
         raise _not_csv(error) from error

@@ -30,10 +30,10 @@ def check_conditions(place: Scratch) -> Finding:
     bucket, _, key = path.partition("/")
     try:
         with translated(url, "write"):
-            place.store.put_if_absent(bucket, key, b"first")
+            place.store.put(bucket, key, b"first", IfNoneMatch="*")
         try:
             with translated(url, "write"):
-                place.store.put_if_absent(bucket, key, b"second")
+                place.store.put(bucket, key, b"second", IfNoneMatch="*")
         except CprError as error:
             if str(error.actual) in _REFUSED:
                 text = "of two writers that create an object, one succeeds"
@@ -59,7 +59,7 @@ def check_digests(place: Scratch) -> Finding:
     wrong = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
     try:
         with translated(url, "write"):
-            place.store.put_with_md5(bucket, key, b"a body", wrong)
+            place.store.put(bucket, key, b"a body", ContentMD5=wrong)
     except CprError as error:
         if str(error.actual) in _WRONG_DIGEST:
             return Finding("checksums", "good", "the store refuses a body that was changed on its way")

@@ -14,8 +14,8 @@ import tifffile
 
 from cpr.errors import EncodeError
 from cpr.image.layout import Layout
-from cpr.image.Metadata import Metadata
-from cpr.image.units import CENTIMETRE, imagej_name
+from cpr.Metadata import Metadata
+from cpr.units import CENTIMETRE, imagej_name
 
 __all__ = ["FirstPage", "first_page"]
 

@@ -12,9 +12,9 @@ from xml.etree import ElementTree as ET
 import tifffile
 
 from cpr.errors import FormatError
-from cpr.image.Metadata import Metadata
 from cpr.image.pages import bad_tiff
-from cpr.image.units import CENTIMETRE, Length, length_symbol, seconds
+from cpr.Metadata import Metadata
+from cpr.units import CENTIMETRE, Length, length_symbol, seconds
 
 __all__ = ["metadata_of"]
 

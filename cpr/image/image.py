@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from cpr import io
+from cpr.Calibrated import Calibrated
 from cpr.image.layout import usual_axes
-from cpr.image.Metadata import Metadata
 from cpr.image.tiff import Tiff
-from cpr.Resource import Resource
+from cpr.Metadata import Metadata
+from cpr.pictures import PictureMaker
+from cpr.previews import Preview
 
 __all__ = ["Image"]
 
+_WINDOW = 4096
 
-class Image(Resource):
+
+class Image(Calibrated):
     """An image: pixels, and what they mean."""
 
     format_class = Tiff
@@ -39,40 +42,22 @@ class Image(Resource):
                 self._inspected = self._decode(file, format.inspect)
         return self._inspected
 
-    @abstractmethod
-    def _known(self) -> bool:
-        """Whether all that is known was given, and there is no file to ask."""
+    def _found_metadata(self) -> Metadata:
+        return self._layout()[2]
 
-    def get_metadata(self) -> dict[str, Any]:
-        """Axes, unit, spacing (the step in Z, in that unit), frame interval in seconds, channel names.
+    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
+        super()._take_own_fields(fields)
+        self.format.require_sound(complete=self._known())
 
-        The keys are ImageJ's: axes, unit, spacing, finterval, Channel. What was given to `from_path` or
-        `set_metadata` comes back as it was given; otherwise a source asks its file, once.
-        """
-        if self.format.metadata is not None or self._known():
-            return dict(self.format.metadata or {})
-        return self._layout()[2].to_dict()
-
-    def get_resolution(self) -> tuple[float, float] | None:
-        """(x, y) in pixels per `get_metadata()["unit"]`, per centimetre without one; None if unknown."""
-        if self.format.resolution is not None:
-            resolution: tuple[float, float] = self.format.resolution
-            return resolution
-        if self.format.metadata is not None or self._known():
-            return Metadata.of(self.format.metadata, None).resolution
-        return self._layout()[2].resolution
-
-    def set_metadata(self, metadata: Mapping[str, Any] | None) -> None:
-        """Replace the metadata; of a source, what is carried on, the file stays as it is.
-
-        Raises FormatError for values that are no JSON values, or make no sense, and RecordError for a
-        target that is stored already.
-        """
-        self._set_format(metadata=None if metadata is None else dict(metadata))
-
-    def set_resolution(self, resolution: tuple[float, float] | None) -> None:
-        """Replace the resolution: (x, y) in pixels per `metadata["unit"]`. Raises as `set_metadata`."""
-        self._set_format(resolution=resolution)
+    def _sampled(self) -> Preview | None:
+        """A picture of some planes, spread over the image."""
+        shape, dtype, metadata = self._layout()
+        axes = metadata.axes or usual_axes(shape, dtype)
+        maker = PictureMaker(shape, dtype, axes, 3 if axes.endswith(("YXS", "YXC")) else 2)
+        window = tuple(_middle(extent) for extent in shape[len(maker.leading) :][:2])
+        for position in maker.wanted():
+            maker.take(self.get_data(region=(*position, *window)), position)
+        return maker.finish()
 
     def get_dask(self) -> Any:
         """The image as a dask array, one chunk per plane; each is read when it is computed.
@@ -87,3 +72,9 @@ class Image(Resource):
         shape, dtype, metadata = self._layout()
         axes = metadata.axes or usual_axes(shape, dtype)
         return lazy_planes(self, identity, shape, dtype, 3 if axes.endswith(("YXS", "YXC")) else 2)
+
+
+def _middle(extent: int) -> slice:
+    """All of an axis, or the middle of one that is longer than a preview is worth."""
+    start = max(0, (extent - _WINDOW) // 2)
+    return slice(start, min(extent, start + _WINDOW))

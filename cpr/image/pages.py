@@ -22,6 +22,8 @@ __all__ = ["bad_tiff", "directories", "ends_in_index", "index", "indexed"]
 
 _MARK = b"cprpages"
 _MOST_TAGS = 4096
+# Pages may share values (a palette); a small file whose pages all share a large one is a bomb.
+_MOST_SHARED = 64
 # Bytes of TIFF's types of values; those not listed take one.
 _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
@@ -62,8 +64,12 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
     order, pointer, tag, head = _structure(file.read(16))
     offset = struct.unpack_from(order + pointer, head)[0]
     seen = set()
+    values = 0
     while offset:
-        following = _next(file, offset, end, order, pointer, tag)
+        following, nbytes = _next(file, offset, end, order, pointer, tag)
+        values += nbytes
+        if values > _MOST_SHARED * end:
+            raise bad_tiff("its tags refer to the same bytes again and again", f"{end} bytes", f"{values}")
         if offset in seen:
             raise bad_tiff("its directories run in circles", "a chain that ends", f"offset {offset} again")
         seen.add(offset)
@@ -83,8 +89,8 @@ def _structure(head: bytes) -> tuple[str, str, int, bytes]:
     raise bad_tiff("not a TIFF file", "II or MM, and 42 or 43", ascii(head[:4]))
 
 
-def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int) -> int:
-    """Offset of the directory after the one at `offset`, all of whose values lie within the file."""
+def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int) -> tuple[int, int]:
+    """Offset of the directory after that at `offset`, all of whose values lie within the file; their size."""
     count_format = order + ("H" if pointer == "I" else "Q")
     count_size, size = struct.calcsize(count_format), struct.calcsize(pointer)
     cut = bad_tiff("the file is cut", f"a directory at byte {offset}", f"{end} bytes")
@@ -95,15 +101,17 @@ def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, t
     if not 0 < count <= _MOST_TAGS or offset + count_size + count * tag + size > end:
         raise cut
     entries = file.read(count * tag + size)
+    values = 0
     for start in range(0, count * tag, tag):
         code, kind, number, at = struct.unpack_from(f"{order}HH{pointer}{pointer}", entries, start)
         nbytes = number * _SIZES.get(kind, 1)
         if nbytes > size and at + nbytes > end:
             raise bad_tiff("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
+        values += nbytes
     following = struct.unpack_from(order + pointer, entries, count * tag)[0]
     if following and following + count_size > end:
         raise bad_tiff("the file is cut", f"a directory at byte {following}", f"{end} bytes")
-    return int(following)
+    return int(following), values
 
 
 def bad_tiff(problem: str, expected: str, actual: str) -> DecodeError:

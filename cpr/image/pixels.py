@@ -18,6 +18,7 @@ from cpr.errors import CprError
 from cpr.format import ReadableFile, Region
 from cpr.image.layout import Layout
 from cpr.image.pages import bad_tiff, directories, ends_in_index, indexed
+from cpr.memory import require_memory
 from cpr.regions import Selection
 
 __all__ = ["opened", "read_layout", "read_region", "read_series", "series_of", "workers"]
@@ -33,6 +34,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
 _EXPANSION_OTHER = 33_000
 _SMALL = 1 << 20
+_DIRECTORY_BYTES = 64
 # Strips and tiles of a region are fetched in runs of up to this size, over gaps of up to this one.
 _RUN_BYTES = 32 << 20
 _GAP_BYTES = 64 << 10
@@ -50,8 +52,9 @@ def opened(file: ReadableFile) -> Iterator[tifffile.TiffFile]:
         file.seek(0)
         # Files that OME-XML names are never opened: they may be anybody's.
         with tifffile.TiffFile(file, name="image", _multifile=False) as tiff:  # type: ignore[arg-type]
+            _refuse_entities(tiff)
             yield tiff
-    except (CprError, MemoryError):
+    except CprError:
         raise
     except Exception as error:
         raise bad_tiff(
@@ -277,17 +280,21 @@ def _picked(area: Array, ranges: tuple[range, ...]) -> Array:
     """The elements of ranges, from the area that begins with the first row and column of them."""
     for axis, along in enumerate(ranges):
         first = min(along) if axis < 2 else 0
-        area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
+        if along.step > 0:
+            part = slice(along.start - first, along.stop - first, along.step)
+            area = area[(slice(None),) * axis + (part,)]
+        else:
+            area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
     return area
 
 
 def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    nbytes = math.prod(shape) * dtype.itemsize
+    rows = np.empty(shape, dtype)
     file.seek(start)
-    data = file.read(nbytes)
-    if len(data) < nbytes:
-        raise bad_tiff("the file is cut", f"pixels to byte {start + nbytes}", f"{start + len(data)} bytes")
-    return np.frombuffer(data, dtype).reshape(shape)
+    count = file.readinto(rows.reshape(-1).view(np.uint8).data) if rows.nbytes else 0
+    if count < rows.nbytes:
+        raise bad_tiff("the file is cut", f"pixels to byte {start + rows.nbytes}", f"{start + count} bytes")
+    return rows
 
 
 def _segments(file: ReadableFile, page: Any, numbers: list[int]) -> Iterator[tuple[int, Array]]:
@@ -345,6 +352,28 @@ def _normal(description: bytes) -> bytes:
     return re.sub(rb' UUID="[^"]*"', b"", description, count=1).rstrip(b"\n\0 ")
 
 
+def _refuse_entities(tiff: tifffile.TiffFile) -> None:
+    """Raise DecodeError for OME-XML with entities of its own: a few lines of them expand to any size."""
+    description = _description(tiff.pages.first)
+    if b"<!DOCTYPE" in description or b"<!ENTITY" in description:
+        raise bad_tiff(
+            "OME-XML with a document type", "elements and their attributes", "<!DOCTYPE or <!ENTITY"
+        )
+
+
+def refuse_claims(layout: Layout, file: ReadableFile) -> None:
+    """Raise DecodeError for a file that is too small for an array of this layout, whatever its codec."""
+    size = file.seek(0, os.SEEK_END)
+    # Every page has a directory of at least this size.
+    most_pages, most_bytes = size // _DIRECTORY_BYTES, size * _EXPANSION_OTHER + _SMALL
+    if layout.count > most_pages or layout.nbytes > most_bytes:
+        raise bad_tiff(
+            "the file cannot hold such an array",
+            f"{layout.count} pages with {layout.nbytes} bytes of pixels",
+            f"{size} bytes",
+        )
+
+
 def _refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
     size = file.seek(0, os.SEEK_END)
     keyframe = page.keyframe
@@ -353,3 +382,4 @@ def _refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
     limit = _EXPANSION.get(int(keyframe.compression), _EXPANSION_OTHER) * size + _SMALL
     if nbytes > limit:
         raise bad_tiff("more pixels are claimed than its bytes can hold", f"up to {limit} bytes", f"{nbytes}")
+    require_memory(nbytes, "the pixels")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from cpr.arrays import Planes, hash_array
+from cpr.calibration import calibration
 from cpr.errors import EncodeError, FormatError
 from cpr.format import ReadableFile, Region, WritableFile
 from cpr.image import pixels
 from cpr.image.describe import first_page
 from cpr.image.foreign import metadata_of
-from cpr.image.layout import Layout
-from cpr.image.Metadata import Metadata
+from cpr.image.layout import Layout, usual_axes
 from cpr.image.writing import Compression, write_pages
+from cpr.Metadata import Metadata
+from cpr.pictures import PictureMaker
+from cpr.previews import Picture
 
 __all__ = ["Tiff"]
 
@@ -25,6 +27,8 @@ Array = np.ndarray[Any, Any]
 
 # Level 1 takes a third of level 6's time for a few percent more bytes: docs/decisions/tiff.md.
 _LEVELS = {"zlib": (1, range(10)), "zstd": (3, range(1, 23))}
+# numpy's limit (https://numpy.org/doc/stable/release/2.0.0-notes.html, NPY_MAXDIMS).
+_MOST_AXES = 64
 # Pixels that do not compress become this much larger at most.
 _GROWTH = {None: 1.0, "zlib": 1.001, "zstd": 1.004, "lzw": 1.6}
 
@@ -40,13 +44,14 @@ class Tiff:
             integers of up to 32 bits; True for floats as well, which ImageJ cannot read; False never.
         imagej: True for ImageJ TIFF, False for OME-TIFF; None for ImageJ where it can hold the array.
         ome: whether nothing but OME-TIFF will do, as for names in `.ome.tif`.
-        metadata: axes, unit, spacing, channel names ... (see `cpr.image.Metadata`).
+        metadata: axes, unit, spacing, channel names ... (see `cpr.Metadata`).
         resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
         shape: of the array; set by its data.
         dtype: of the array; set by its data.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".ome.tif", ".ome.tiff")
+    preview_class: ClassVar[type[Picture]] = Picture
 
     compression: Literal["zlib", "zstd", "lzw"] | None = "zlib"
     level: int | None = None
@@ -69,10 +74,9 @@ class Tiff:
             raise _bad_option("predictor", "a compression with it", self.predictor)
         if self.imagej and self.ome:
             raise _bad_option("imagej", "None or False for OME-TIFF", self.imagej)
-        object.__setattr__(self, "metadata", _json(self.metadata, "metadata") or None)
-        object.__setattr__(self, "resolution", _pair(self.resolution))
-        # Bad sizes and units are found now, not after hours of computing.
-        Metadata.of(self.metadata, self.resolution)
+        metadata, resolution = calibration(self.metadata, self.resolution)
+        object.__setattr__(self, "metadata", metadata)
+        object.__setattr__(self, "resolution", resolution)
 
     def fingerprint(self, data: Array) -> str:
         """The content hash of the array (see `cpr.arrays`)."""
@@ -90,6 +94,11 @@ class Tiff:
         """The array as a stream of pages."""
         shape, dtype = tuple(data.shape), np.dtype(data.dtype).newbyteorder("=")
         return Planes.of(data, _layout(self, shape, dtype).plane_ndim)
+
+    def preview_maker(self, stream: Any) -> PictureMaker:
+        """What is shown the planes and makes a picture of them."""
+        axes = Metadata.of(self.metadata, None).axes or usual_axes(stream.shape, stream.dtype)
+        return PictureMaker(stream.shape, stream.dtype, axes, len(stream.plane_shape))
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write the array page by page; no more than one encoded page is held."""
@@ -131,6 +140,7 @@ class Tiff:
             if layout.flavour == "empty":
                 pixels.read_series(file, tiff)
                 return np.empty(layout.shape, layout.dtype)
+            pixels.refuse_claims(layout, file)
             ours = first_page(layout, Metadata.of(self.metadata, self.resolution), None).description
             stored = pixels.read_layout(file, tiff, layout, ours)
         return _restored(stored, layout.dtype).reshape(layout.shape)
@@ -150,6 +160,21 @@ class Tiff:
         with pixels.opened(file) as tiff:
             series = pixels.series_of(file, tiff)
             return tuple(series.shape), np.dtype(series.dtype).newbyteorder("="), metadata_of(tiff, series)
+
+    def require_sound(self, complete: bool) -> None:
+        """Raise FormatError unless shape and dtype, as a record has them, are those of some array.
+
+        `complete`: they have to be there.
+        """
+        if (self.shape is None) != (self.dtype is None) or (complete and self.shape is None):
+            raise _bad_option("shape, dtype", "both", "one of them, or none")
+        if self.shape is None:
+            return
+        if len(self.shape) > _MOST_AXES or any(not 0 <= n < 1 << 62 for n in self.shape):
+            raise _bad_option("shape", f"up to {_MOST_AXES} sizes", self.shape)
+        layout = self._known_layout()
+        if layout is not None and layout.nbytes >= 1 << 62:
+            raise _bad_option("shape", "that of an array", self.shape)
 
     def _known_layout(self) -> Layout | None:
         """Of the array that was set; None for a foreign file."""
@@ -181,33 +206,6 @@ def _restored(stored: Array, dtype: np.dtype[Any]) -> Array:
 
 def _native(array: Array) -> Array:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
-
-
-def _json(value: Any, field: str) -> Any:
-    """JSON values of what was given; numpy's numbers are Python's."""
-    if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value):
-            raise _bad_option(field, "keys that are text", ", ".join(map(repr, value)))
-        return {key: _json(item, f"{field}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_json(item, f"{field}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _bad_option(field, "a finite number", value)
-    if value is None or isinstance(value, (str, bool, int, float)):
-        return value
-    raise _bad_option(field, "JSON values: text, numbers, lists, dicts", type(value).__name__)
-
-
-def _pair(resolution: Any) -> tuple[float, float] | None:
-    if resolution is None:
-        return None
-    try:
-        x, y = (float(r) for r in resolution)
-    except (TypeError, ValueError):
-        raise _bad_option("resolution", "(x, y) in pixels per unit", resolution) from None
-    return x, y
 
 
 def _bad_option(field: str, expected: str, actual: Any) -> FormatError:

@@ -7,6 +7,7 @@
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     copy(url, url, stored)  from place to place, past its digests
     stat(url)      size and version of an object (lookup: None where there is none)
+    beside(url, ending)  where something that belongs to an object is kept; object_of(url) is the way back
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
     remove_orphans(url)  deletes what killed processes have left; find_orphans(url) lists it
@@ -17,7 +18,8 @@ the requests. Where storage options come from is `cpr.io.location`'s business al
 
 from __future__ import annotations
 
-from cpr.io.blocks import verified
+from cpr.io.beside import beside, object_of
+from cpr.io.blocks import SMALL_BYTES, verified
 from cpr.io.copying import copy
 from cpr.io.location import join, normalise, split
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
@@ -26,16 +28,19 @@ from cpr.io.store import Stat, find, lookup, remove, stat
 from cpr.io.writing import Stored, writing
 
 __all__ = [
+    "SMALL_BYTES",
     "Orphan",
     "SeekableFile",
     "Stat",
     "Stored",
+    "beside",
     "copy",
     "find",
     "find_orphans",
     "join",
     "lookup",
     "normalise",
+    "object_of",
     "ranged",
     "read_through",
     "reading",

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cpr.errors import CorruptDataError, ResourceNotFoundError
+from cpr.io.beside import beside
 from cpr.io.failures import translated
 from cpr.io.hashing import digest_bytes, digest_of, new_digest
-from cpr.io.location import join, split
 from cpr.io.reading import SeekableFile, fetch_block
 from cpr.io.store import Store, open_store
 
-__all__ = ["BLOCK_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
+__all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
 
 BLOCK_BYTES = 256 << 10
 SMALL_BYTES = 1 << 20
@@ -31,9 +31,8 @@ _KEEP = 64  # blocks in memory
 
 
 def blocks_url(url: str) -> str:
-    """Where the digests of an object's blocks are; hidden from the patterns that find results."""
-    location, name = split(url)
-    return join(join(location, ".cpr"), f"{name}.blocks")
+    """Where the digests of an object's blocks are kept."""
+    return beside(url, ".blocks")
 
 
 class BlockDigests:
@@ -148,6 +147,11 @@ class VerifiedFile(SeekableFile):
             view[done : done + piece.nbytes] = piece
             done += piece.nbytes
         return done
+
+    def close(self) -> None:
+        """Let go of the blocks: readers like tifffile's keep the file in circles of references."""
+        self._cache.clear()
+        super().close()
 
     def _fetch(self, first: int, last: int) -> None:
         """Take blocks in, in one request, up to the first that is here already."""

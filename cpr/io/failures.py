@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from cpr.errors import CprError, ResourceNotFoundError, TransferError
 
-__all__ = ["translated"]
+__all__ = ["code_of", "translated"]
 
 # Clients raise errors of their own beside OSError; these are theirs.
 _CLIENTS = frozenset(
@@ -42,7 +42,7 @@ def translated(url: str, doing: str) -> Iterator[None]:
     except CprError:
         raise
     except FileNotFoundError as error:
-        raise _not_found(url, _code(error)) from None
+        raise _not_found(url, code_of(error)) from None
     except Exception as error:
         failure = _failure(url, doing, error)
         if failure is None:
@@ -69,7 +69,7 @@ def _not_found(url: str, code: str | None) -> ResourceNotFoundError:
 
 
 def _failure(url: str, doing: str, error: Exception) -> CprError | None:
-    code = _code(error)
+    code = code_of(error)
     if code == "NoSuchBucket":
         return _not_found(url, code)
     name = code or type(error).__name__
@@ -85,15 +85,17 @@ def _failure(url: str, doing: str, error: Exception) -> CprError | None:
         problem, remedy = _REMEDIES[error.errno]
         code = errno.errorcode[error.errno]
         return TransferError(problem, url=url, expected=f"a place to {doing}", actual=code, remedy=remedy)
-    if "Credentials" in name or "Auth" in name:
+    if "Credentials" in name or "Auth" in name or code == "401":
         return TransferError(
             "there are no usable credentials",
             url=url,
             expected="credentials in the environment or in fsspec's configuration",
             actual=name,
-            remedy="set the provider's variables, for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            remedy="set the provider's variables: for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for "
+            "GCS GOOGLE_APPLICATION_CREDENTIALS, for others fsspec's configuration",
         )
-    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _CLIENTS:
+    # An EOFError is paramiko's word for a connection that has ended.
+    if isinstance(error, (OSError, EOFError)) or type(error).__module__.partition(".")[0] in _CLIENTS:
         return TransferError(
             f"the store could not {doing} the object",
             url=url,
@@ -104,7 +106,7 @@ def _failure(url: str, doing: str, error: Exception) -> CprError | None:
     return None
 
 
-def _code(error: BaseException) -> str | None:
+def code_of(error: BaseException) -> str | None:
     """The store's own error code (`NoSuchBucket`, `SlowDown`), where the exception carries one."""
     seen: BaseException | None = error
     while seen is not None:
@@ -113,7 +115,7 @@ def _code(error: BaseException) -> str | None:
             code = response.get("Error", {}).get("Code")
             return str(code) if code else None
         status = getattr(seen, "code", None)
-        if isinstance(status, int):
+        if isinstance(status, (int, str)):
             return str(status)
         seen = seen.__cause__
     return None

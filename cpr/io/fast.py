@@ -1,8 +1,8 @@
-"""Fast reads from S3: obstore asks the store, with the endpoint and credentials of s3fs's client.
+"""Fast reads from S3, and small writes: obstore asks, with the endpoint and credentials of s3fs's client.
 
-obstore (https://developmentseed.org/obstore) reads twice as fast as s3fs for half the CPU time. It is
-asked for bytes and sizes and nothing else, and only where all of s3fs's configuration can be said in
-its words; wherever it cannot, or fails, s3fs is asked the same: it has retries and errors of its own.
+obstore (https://developmentseed.org/obstore) reads twice as fast as s3fs for half the CPU time, and puts
+a small object for a fifth of it. It is asked only where all of s3fs's configuration can be said in its
+words; wherever it cannot, or fails, s3fs is asked the same: it has retries and errors of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from cpr.io.process import PerProcess
-from cpr.io.store import Stat, version_of
+from cpr.io.store import OccupiedError, Stat, version_of
 
 __all__ = ["FastBucket", "Patience", "fast_bucket"]
 
@@ -58,7 +58,7 @@ class Patience:
 
 
 class FastBucket:
-    """One bucket through obstore; both questions answer None where s3fs has to be asked.
+    """One bucket through obstore; all questions are answered with None where s3fs has to be asked.
 
     They raise FileNotFoundError where there is no such object, or no such bucket.
     """
@@ -88,12 +88,29 @@ class FastBucket:
 
         return self._ask(ask)
 
+    def put(self, key: str, data: bytes | bytearray, create: bool) -> bool | None:
+        """Whether an object was put, in one request, which is signed with a SHA-256 of its body.
+
+        With `create` on the condition that there is none: raises OccupiedError.
+        """
+        import obstore
+
+        def ask() -> bool:
+            mode: Any = "create" if create else "overwrite"
+            try:
+                obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+            except obstore.exceptions.AlreadyExistsError:
+                raise OccupiedError from None
+            return True
+
+        return self._ask(ask)
+
     def _ask(self, question: Callable[[], T]) -> T | None:
         if self._patience.is_over:
             return None
         try:
             answer = question()
-        except FileNotFoundError:
+        except (FileNotFoundError, OccupiedError):
             self._patience.answered()
             raise
         except Exception as error:

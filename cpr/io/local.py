@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from cpr.io.store import Entry, Stat
+from cpr.io.store import Entry, OccupiedError, Stat
+from cpr.io.temporary import temporary_name
 
 __all__ = ["LocalStore"]
 
@@ -30,10 +31,14 @@ class LocalStore:
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         with open(path, "rb", buffering=0) as file:
+            # Python takes memory for what is asked, not for what is there.
+            end = min(stop, os.fstat(file.fileno()).st_size)
             file.seek(start)
-            return file.read(stop - start)
+            return file.read(max(0, end - start))
 
-    def upload(self, path: str) -> LocalUpload:
+    def upload(self, path: str, create: bool = False) -> LocalUpload:
+        if create and _stat(path) is not None:
+            raise OccupiedError
         return LocalUpload(path)
 
     def remove(self, path: str) -> None:
@@ -50,6 +55,9 @@ class LocalStore:
                 with contextlib.suppress(FileNotFoundError):
                     result = os.lstat(url)
                     yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
+
+    def remove_folder(self, path: str) -> None:
+        shutil.rmtree(path)
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         yield from ()
@@ -81,8 +89,7 @@ class LocalUpload:
         self._path = path
         folder, name = os.path.split(path)
         os.makedirs(folder, exist_ok=True)
-        # Short, so that a name at the file system's limit still fits.
-        self._temporary = os.path.join(folder, f".{name[:64]}.{secrets.token_hex(8)}.part")
+        self._temporary = os.path.join(folder, temporary_name(name))
         flags = (
             os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         )

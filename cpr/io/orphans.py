@@ -5,8 +5,10 @@ what it leaves is ever visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
-    what is kept beside an object, digests of its blocks `.cpr/<name>.blocks` and its provenance
-    `.cpr/<name>.<16 hex digits>.made.json`, where the object never came or was deleted
+    what is kept beside an object in `.cpr` (see `cpr.io.beside`): digests of its blocks, its preview, its
+    provenance, where the object never came or was deleted
+    locks that nobody has renewed since, `<hex digits>.cpr-lease`, given back or not
+    folders that were being written, such as a Zarr's chunks: those with a marker, `cpr.io.unfinished`
 """
 
 from __future__ import annotations
@@ -18,14 +20,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cpr.errors import ResourceNotFoundError
+from cpr.io.beside import object_of
+from cpr.io.blocks import blocks_url
 from cpr.io.failures import translated
-from cpr.io.location import join, normalise, split
-from cpr.io.store import Entry, Store, open_store, remove
+from cpr.io.location import normalise, split
+from cpr.io.store import Entry, Store, lookup, open_store, remove
+from cpr.io.temporary import is_temporary
+from cpr.io.unfinished import folder_of, marker_url, take_over
 
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
-_TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
-_BESIDE = re.compile(r"(.+)\.(?:blocks|[0-9a-f]{16}\.made\.json)", re.DOTALL)
+_LEASE = re.compile(r"(.*[/\\])?\.?[0-9a-f]{16,32}\.cpr-lease([/\\][0-9]{12})?", re.DOTALL)
 _A_DAY = timedelta(days=1)
 
 
@@ -34,16 +39,18 @@ class Orphan:
     """Something that a killed process has left.
 
     Attributes:
-        url: of the file; of a multipart upload, the object that it would have become.
+        url: of the file or folder; of a multipart upload, the object that it would have become.
         touched: when it was last written to.
         nbytes: what it takes up.
-        upload: a multipart upload's id; None for a file.
+        upload: a multipart upload's id; None for a file or folder.
+        is_folder: whether it is all that lies in a folder.
     """
 
     url: str
     touched: datetime
     nbytes: int
     upload: str | None = None
+    is_folder: bool = False
 
 
 def find_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
@@ -53,8 +60,9 @@ def find_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
 
     Args:
         url: of the folder, bucket or prefix.
-        older_than: what was written to since is left out: somebody may still be at it. The clocks of this
-            machine and of the store are compared.
+        older_than: what was written to since is left out: somebody may still be at it. Of a folder the
+            youngest object counts, so that a writer may take days if it pauses for less than this. The
+            clocks of this machine and of the store are compared.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist; a folder that does not holds no orphans.
@@ -72,7 +80,10 @@ def find_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
 
 
 def remove_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
-    """Remove what `find_orphans` finds, and return it. Objects are never touched.
+    """Remove what `find_orphans` finds, and return it. Results are never touched.
+
+    A folder whose writer was alive after all is left alone if it was published by now; else its writer
+    fails when it tries to publish it.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -81,16 +92,25 @@ def remove_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
     >>> remove_orphans("memory://results")
     []
     """
-    orphans = find_orphans(url, older_than)
-    for orphan in orphans:
+    return [orphan for orphan in find_orphans(url, older_than) if _remove(orphan)]
+
+
+def _remove(orphan: Orphan) -> bool:
+    if orphan.upload is None and not orphan.is_folder:
+        remove(orphan.url)
+        return True
+    if orphan.is_folder and not take_over(orphan.url):
+        return False
+    store, path = open_store(orphan.url)
+    # Gone meanwhile: completed, or removed by somebody else.
+    with suppress(ResourceNotFoundError), translated(orphan.url, "clean up"):
         if orphan.upload is None:
-            remove(orphan.url)
-            continue
-        store, path = open_store(orphan.url)
-        # Gone meanwhile: completed, or aborted by somebody else.
-        with suppress(ResourceNotFoundError), translated(orphan.url, "clean up"):
+            store.remove_folder(path)
+        else:
             store.abort_upload(path, orphan.upload)
-    return orphans
+    if orphan.is_folder:
+        remove(marker_url(orphan.url))  # last: whoever is interrupted finds it again
+    return True
 
 
 def _uploads(store: Store, path: str) -> Iterator[Orphan]:
@@ -99,14 +119,17 @@ def _uploads(store: Store, path: str) -> Iterator[Orphan]:
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
-    """Temporary files, and what is kept beside an object without the object."""
+    """Temporary files, locks, what lies beside no object, and folders that nobody goes on writing."""
     objects: set[str] = set()
     beside: list[tuple[str, Entry]] = []
+    markers: dict[str, Entry] = {}
     for entry in store.walk(path):
-        folder, name = split(entry.url)
-        if _TEMPORARY.fullmatch(name):
+        if is_temporary(split(entry.url)[1]) or _LEASE.fullmatch(entry.url):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
-        elif (url := _object_of(folder, name)) is not None:
+        elif (marked := folder_of(entry.url)) is not None:
+            if entry.touched <= before:
+                markers[marked] = entry
+        elif (url := object_of(entry.url)) is not None:
             if entry.touched <= before:
                 beside.append((url, entry))
         else:
@@ -115,13 +138,19 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
         # Asked again, for the object may have come while the listing went on.
         if url not in objects and not _is_there(url):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
+    for url, marker in markers.items():
+        if lookup(blocks_url(url)) is not None:
+            yield Orphan(marker.url, marker.touched, marker.nbytes)  # it was published, and killed then
+        else:
+            yield _folder(url, marker)
 
 
-def _object_of(folder: str, name: str) -> str | None:
-    """The object that a file is kept beside (see `blocks_url`, `made_url`); None if it is no such file."""
-    place = re.fullmatch(r"(.*)[/\\]\.cpr", folder, re.DOTALL)
-    kept = _BESIDE.fullmatch(name)
-    return None if place is None or kept is None else join(place[1], kept[1])
+def _folder(url: str, marker: Entry) -> Orphan:
+    touched, nbytes = marker.touched, marker.nbytes
+    store, path = open_store(url)
+    for entry in store.walk(path):
+        touched, nbytes = max(touched, entry.touched), nbytes + entry.nbytes
+    return Orphan(url, touched, nbytes, is_folder=True)
 
 
 def _is_there(url: str) -> bool:

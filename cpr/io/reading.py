@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 from collections import OrderedDict, deque
 from collections.abc import Iterator
@@ -12,11 +13,13 @@ from typing import Any
 
 from cpr.errors import CprError
 from cpr.io.failures import translated
-from cpr.io.hashing import default_algorithm, digest_of, new_digest
+from cpr.io.hashing import default_algorithm, new_digest
 from cpr.io.local import LocalStore
 from cpr.io.store import Store, existing, open_store
 
 __all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "read_through", "reading"]
+
+log = logging.getLogger("cpr")
 
 _BLOCK_BYTES = 8 << 20
 _BLOCKS_AHEAD = 4
@@ -96,6 +99,7 @@ class ArrivingFile(SeekableFile):
         self._algorithm = algorithm
         self._digest = new_digest(algorithm)
         self._arrived = 0
+        self._first: bytes | memoryview | None = None
 
     def _read_at(self, position: int, view: memoryview) -> int:
         done = 0
@@ -125,7 +129,15 @@ class ArrivingFile(SeekableFile):
         self._arrived_blocks += 1
         return True
 
+    def begin_with(self, block: bytes | memoryview) -> None:
+        """Take what is the first block, and was fetched already."""
+        next(self._starts, None)
+        self._first = block
+
     def _next_block(self) -> bytes | memoryview | None:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
         if self._threads is None:
             start = next(self._starts, None)
             return None if start is None else self._fetch(start)
@@ -215,26 +227,35 @@ class RangedFile(SeekableFile):
         self._cache.move_to_end(index)
         return self._cache[index]
 
+    def close(self) -> None:
+        """Let go of the blocks: a reader may keep the file in circles of references."""
+        self._cache.clear()
+        super().close()
+
     def _get(self, start: int, stop: int) -> bytes | memoryview:
         with translated(self._url, "read"):
             return fetch_block(self._store, self._path, start, stop)
 
 
 @contextmanager
-def reading(url: str, algorithm: str | None = None) -> Iterator[ArrivingFile]:
+def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -> Iterator[ArrivingFile]:
     """A whole object as a seekable file; `finish()` gives the checksum of every byte that arrived.
 
     Args:
         url: of the object.
         algorithm: to hash with; compare checksums of one algorithm only.
+        nbytes: its size as far as the caller knows: a small object that has it takes one request.
 
     Raises:
         ResourceNotFoundError: no such object or bucket.
         TransferError: the store refused or failed.
     """
     store, path = open_store(url)
-    nbytes = existing(store, path, url).nbytes
-    file = ArrivingFile(url, store, path, nbytes, algorithm or default_algorithm())
+    block = None if nbytes is None or nbytes > _BLOCK_BYTES else _whole(store, path, nbytes)
+    size = existing(store, path, url).nbytes if block is None else len(block)
+    file = ArrivingFile(url, store, path, size, algorithm or default_algorithm())
+    if block is not None:
+        file.begin_with(block)
     try:
         yield file
     finally:
@@ -246,15 +267,19 @@ def read_through(url: str, algorithm: str, nbytes: int) -> tuple[str, int]:
 
     A small one takes a single request. Raises as `reading`.
     """
-    if 0 < nbytes <= _BLOCK_BYTES:
-        store, path = open_store(url)
-        # One byte more than there should be: a longer object shows itself.
-        with translated(url, "read"):
-            block = store.fetch(path, 0, nbytes + 1)
-        if len(block) == nbytes:
-            return f"{algorithm}:{digest_of(block, algorithm).hex()}", nbytes
-    with reading(url, algorithm) as file:
+    with reading(url, algorithm, nbytes) as file:
         return file.finish()
+
+
+def _whole(store: Store, path: str, nbytes: int) -> bytes | memoryview | None:
+    """The object, if it has this size; None where that is not so, or has to be asked again in steps."""
+    try:
+        # One byte more, so that a longer object is noticed.
+        block = store.fetch(path, 0, nbytes + 1)
+    except Exception as error:
+        log.debug("an object is asked for its size first, after %s", type(error).__name__)
+        return None
+    return block if len(block) == nbytes else None
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
@@ -17,13 +16,13 @@ from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, TypeVar
-
-from fsspec.utils import glob_translate
 
 from cpr.io.fast import fast_bucket
 from cpr.io.location import normalise
-from cpr.io.store import Entry, Stat, has_magic, version_of
+from cpr.io.patterns import matching
+from cpr.io.store import Entry, OccupiedError, Stat, has_magic, version_of
 
 __all__ = ["S3Store", "S3Upload"]
 
@@ -36,6 +35,8 @@ log = logging.getLogger("cpr")
 _PART_BYTES = 8 << 20
 _PARTS_PER_SIZE = 1000
 _PARTS_IN_FLIGHT = 3
+# To send so little takes no longer than to ask whether it is there.
+_TINY_BYTES = 64 << 10
 # A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.1
@@ -55,6 +56,11 @@ class S3Store:
 
     def __init__(self, fs: Any) -> None:
         self._fs = fs
+
+    @property
+    def fs(self) -> Any:
+        """s3fs's filesystem."""
+        return self._fs
 
     def stat(self, path: str) -> Stat | None:
         bucket, key = _bucket_and_key(path)
@@ -83,26 +89,32 @@ class S3Store:
             found = None if fast is None else fast.fetch(key, start, stop)
             if found is not None:
                 return found
-        return self._run(self._fetch(bucket, key, start, stop))
+        return self.get(bucket, key, Range=f"bytes={start}-{stop - 1}")[0]
 
-    async def _fetch(self, bucket: str, key: str, start: int, stop: int) -> bytes:
+    def get(self, bucket: str, key: str, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
+        """The body of an object through s3fs's client, and the answer that it came with."""
+        return self._run(self._get(bucket, key, arguments))
+
+    async def _get(self, bucket: str, key: str, arguments: Any) -> tuple[bytes, dict[str, Any]]:
         from s3fs import core
 
         for attempt in range(1, _TRIES + 1):
-            response = await self._fs._call_s3(
-                "get_object", Bucket=bucket, Key=key, Range=f"bytes={start}-{stop - 1}"
-            )
+            response = await self._fs._call_s3("get_object", Bucket=bucket, Key=key, **arguments)
             try:
                 async with response["Body"] as body:
-                    return bytes(await body.read())
+                    return bytes(await body.read()), response
             except (OSError, *core.S3_RETRYABLE_ERRORS):
                 if attempt == _TRIES:
                     raise
                 await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
 
-    def upload(self, path: str) -> S3Upload:
-        return S3Upload(self._fs, *_bucket_and_key(path))
+    def put(self, bucket: str, key: str, content: bytes, **arguments: Any) -> Any:
+        """One PUT, with what is to go with it; its answer."""
+        return self._call("put_object", Bucket=bucket, Key=key, Body=content, **arguments)
+
+    def upload(self, path: str, create: bool = False) -> S3Upload:
+        return S3Upload(self, path, create)
 
     def remove(self, path: str) -> None:
         bucket, key = _bucket_and_key(path)
@@ -115,35 +127,10 @@ class S3Store:
             if found is None:
                 self.require_container(pattern)
             return {} if found is None else {normalise(f"s3://{pattern}"): found}
-        # Not the filesystem's glob: it leaves out what it could not list, and says nothing.
-        matches = re.compile(glob_translate(key)).match
         return {
-            normalise(f"s3://{bucket}/{item['Key']}"): Stat(
-                int(item["Size"]), version_of(item), item["LastModified"]
-            )
-            for item in self._candidates(bucket, "", key.split("/"))
-            if matches(item["Key"]) and not item["Key"].endswith("/")
+            normalise(f"s3://{bucket}/{found}"): stat
+            for found, stat in matching(key, partial(self._listed, bucket))
         }
-
-    def _candidates(self, bucket: str, folder: str, steps: list[str]) -> Iterator[dict[str, Any]]:
-        """Objects that may match the steps of a pattern below a folder, listing no folder that cannot."""
-        literal = next(index for index, step in enumerate(steps) if has_magic(step))
-        folder += "".join(f"{step}/" for step in steps[:literal])
-        step, rest = steps[literal], steps[literal + 1 :]
-        prefix = folder + re.split(r"[*?\[]", step)[0]
-        everything = any("**" in one for one in steps)
-        objects, folders = self._listed(bucket, prefix, "" if everything else "/")
-        if everything or not rest:
-            yield from objects
-            return
-        matches = re.compile(glob_translate(step)).match
-        for found in folders:
-            if not matches(found[len(folder) : -1]):
-                continue
-            if any(has_magic(one) for one in rest):
-                yield from self._candidates(bucket, found, rest)
-            else:
-                yield from self._listed(bucket, found + "/".join(rest), "/")[0]
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = _bucket_and_key(path)
@@ -152,6 +139,9 @@ class S3Store:
                 yield Entry(
                     normalise(f"s3://{bucket}/{item['Key']}"), item["LastModified"], int(item["Size"])
                 )
+
+    def remove_folder(self, path: str) -> None:
+        self._fs.rm(path, recursive=True)
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         bucket, key = _bucket_and_key(path)
@@ -187,20 +177,15 @@ class S3Store:
         bucket, key = _bucket_and_key(path)
         self._call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
 
-    def put_if_absent(self, bucket: str, key: str, content: bytes) -> None:
-        """Write an object unless there is one. Raises OSError where there is."""
-        self._call("put_object", Bucket=bucket, Key=key, Body=content, IfNoneMatch="*")
-
-    def put_with_md5(self, bucket: str, key: str, content: bytes, md5: str) -> None:
-        """Write an object that must have this MD5, in base64. Raises OSError where the store refuses."""
-        self._call("put_object", Bucket=bucket, Key=key, Body=content, ContentMD5=md5)
-
-    def _listed(self, bucket: str, prefix: str, delimiter: str) -> tuple[list[dict[str, Any]], list[str]]:
+    def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""
-        objects: list[dict[str, Any]] = []
+        objects: list[tuple[str, Stat]] = []
         folders: list[str] = []
-        for answer in self._pages(bucket, prefix, delimiter):
-            objects += answer.get("Contents", [])
+        for answer in self._pages(bucket, prefix, "" if deep else "/"):
+            objects += [
+                (one["Key"], Stat(int(one["Size"]), version_of(one), one["LastModified"]))
+                for one in answer.get("Contents", [])
+            ]
             folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
         return objects, folders
 
@@ -228,8 +213,12 @@ def _bucket_and_key(path: str) -> tuple[str, str]:
 class S3Upload:
     """One object: a single PUT if it fits in a part, else a multipart upload with parts side by side."""
 
-    def __init__(self, fs: Any, bucket: str, key: str) -> None:
-        self._fs = fs
+    def __init__(self, store: S3Store, path: str, create: bool) -> None:
+        self._store = store
+        self._path = path
+        self._only_new = create
+        self._fs = store.fs
+        bucket, key = _bucket_and_key(path)
         self._where = {"Bucket": bucket, "Key": key}
         self._buffer = bytearray()
         self._upload_id: str | None = None
@@ -239,11 +228,18 @@ class S3Upload:
 
     def write(self, block: memoryview) -> None:
         self._buffer += block
+        if self._only_new and len(self._buffer) > _TINY_BYTES:
+            self._require_free()
         while len(self._buffer) > (size := part_bytes(len(self._parts) + 1)):
             rest = self._buffer[size:]
             del self._buffer[size:]
             self._send(self._buffer)
             self._buffer = rest
+
+    def _require_free(self) -> None:
+        self._only_new = False
+        if self._store.stat(self._path) is not None:
+            raise OccupiedError
 
     def _send(self, part: bytearray) -> None:
         if self._upload_id is None:
@@ -274,13 +270,23 @@ class S3Upload:
 
     def commit(self) -> None:
         if self._upload_id is None:
-            self._call("put_object", Body=bytes(self._buffer))
+            self._put()
             return
         self._send(self._buffer)
         parts = [part.result() for part in self._parts]
         self._call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts})
         if self._creations > 1:
             self._submit(self._abort_unseen()).result()
+
+    def _put(self) -> None:
+        fast = fast_bucket(self._fs, self._where["Bucket"])
+        # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
+        with suppress(FileNotFoundError):
+            if fast is not None and fast.put(self._where["Key"], self._buffer, self._only_new):
+                return
+        if self._only_new:
+            self._require_free()
+        self._call("put_object", Body=bytes(self._buffer))
 
     def abort(self, patience: float | None = None) -> None:
         for part in self._parts:

@@ -19,6 +19,7 @@ from cpr.io.location import filesystem, normalise, protocol_of
 
 __all__ = [
     "Entry",
+    "OccupiedError",
     "Stat",
     "Store",
     "Upload",
@@ -65,8 +66,15 @@ class Entry:
     nbytes: int
 
 
+class OccupiedError(Exception):
+    """There is an object already where one was to be created."""
+
+
 class Upload(Protocol):
-    """An object under way: visible when `commit` returns, never before, never after `abort`."""
+    """An object under way: visible when `commit` returns, never before, never after `abort`.
+
+    One that is to create its object raises OccupiedError from whichever call finds that one is there.
+    """
 
     def write(self, block: memoryview) -> None:
         """Take the next bytes, copying what is not sent yet; raises if earlier ones failed."""
@@ -93,8 +101,11 @@ class Store(Protocol):
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
         """The bytes from start to stop, fewer only where the object ends."""
 
-    def upload(self, path: str) -> Upload:
-        """Begin an object. Creates local folders where they are missing, buckets never."""
+    def upload(self, path: str, create: bool = False) -> Upload:
+        """Begin an object. Creates local folders where they are missing, buckets never.
+
+        With `create` one that is there already is left alone: OccupiedError is raised, now or later.
+        """
 
     def remove(self, path: str) -> None:
         """Delete an object. Raises FileNotFoundError where the store tells."""
@@ -104,6 +115,9 @@ class Store(Protocol):
 
     def walk(self, path: str) -> Iterator[Entry]:
         """All that lies in a folder and below, hidden files too; nothing where there is no such folder."""
+
+    def remove_folder(self, path: str) -> None:
+        """Delete all that lies in a folder and below. Raises FileNotFoundError where there is nothing."""
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         """The uploads into a folder that were begun and not ended, with their ids, where a store has such."""
@@ -115,6 +129,7 @@ class Store(Protocol):
 def open_store(url: str) -> tuple[Store, str]:
     """The store that serves a URL in this process, and the path there."""
     # Here, not above: each store module may import its client.
+    from cpr.io.gcs import GCSStore
     from cpr.io.generic import GenericStore
     from cpr.io.local import LocalStore
     from cpr.io.s3 import S3Store
@@ -126,7 +141,9 @@ def open_store(url: str) -> tuple[Store, str]:
         fs, path = filesystem(url)
     if protocol in ("s3", "s3a"):
         return S3Store(fs), path
-    return GenericStore(fs), path
+    if protocol in ("gs", "gcs"):
+        return GCSStore(fs), path
+    return GenericStore(url, fs, path), path
 
 
 def lookup(url: str) -> Stat | None:

@@ -9,7 +9,8 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
 
 from cpr.errors import CprError
 from cpr.io.blocks import BlockDigests, blocks_url
@@ -18,7 +19,16 @@ from cpr.io.hashing import Digest, default_algorithm, new_digest
 from cpr.io.reading import reading
 from cpr.io.store import Upload, open_store, remove, stat
 
-__all__ = ["Counted", "Stored", "WritingFile", "put_blocks", "writing"]
+__all__ = [
+    "Counted",
+    "Progress",
+    "Stored",
+    "WritingFile",
+    "put_blocks",
+    "under_way",
+    "writing",
+    "writing_for",
+]
 
 log = logging.getLogger("cpr")
 
@@ -37,11 +47,41 @@ class Stored:
         checksum: `algorithm:hexdigest` of all of them.
         nbytes: how many.
         blocks: what vouches for the digests of its blocks (see `cpr.io.blocks`); None if it is small.
+        seconds: what writing them took; None if that was not done here.
     """
 
     checksum: str
     nbytes: int
     blocks: str | None = None
+    seconds: float | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an object under way is.
+
+    Attributes:
+        url: of the object.
+        nbytes: written so far.
+        seconds: since it was begun.
+        expected: the most it will take; None where nobody has said so.
+    """
+
+    url: str
+    nbytes: int
+    seconds: float
+    expected: int | None
+
+
+writing_for: ContextVar[object] = ContextVar("cpr_writing_for", default=None)
+"""On whose behalf objects are written in this context; see `under_way`."""
+
+_owned: dict[WritingFile, object] = {}
+
+
+def under_way(owner: object) -> list[Progress]:
+    """The objects that are being written on somebody's behalf (see `writing_for`)."""
+    return [file.progress() for file, other in list(_owned.items()) if other is owner]
 
 
 class Counted:
@@ -79,13 +119,21 @@ class Counted:
 
 
 class WritingFile(Counted):
-    """A forward-only file on its way to a store."""
+    """A forward-only file on its way to a store.
+
+    Attributes:
+        expected: the most bytes that will be written, if somebody knows; for who watches.
+    """
+
+    expected: int | None = None
 
     def __init__(self, url: str, upload: Upload, algorithm: str | None = None) -> None:
         super().__init__(algorithm)
         self._url = url
         self._upload = upload
         self._small = bytearray()
+        self._began = time.monotonic()
+        self._seconds: float | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Send bytes on; raises TransferError when the store has failed meanwhile."""
@@ -100,6 +148,19 @@ class WritingFile(Counted):
             self._send(view)
         return view.nbytes
 
+    @property
+    def stored(self) -> Stored:
+        """All that was written, in brief."""
+        return replace(super().stored, seconds=self._seconds)
+
+    def published(self) -> None:
+        """The object is there: the clock stops."""
+        self._seconds = time.monotonic() - self._began
+
+    def progress(self) -> Progress:
+        """How far it is; may be asked by any thread."""
+        return Progress(self._url, self._nbytes, time.monotonic() - self._began, self.expected)
+
     def flush(self) -> None:
         """Hand what is held back to the store."""
         if self._small:
@@ -112,7 +173,7 @@ class WritingFile(Counted):
 
 
 @contextmanager
-def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
+def writing(url: str, algorithm: str | None = None, create: bool = False) -> Iterator[WritingFile]:
     """An object under way: published when the block ends well, discarded when it raises.
 
     After the block `file.stored` holds its checksum and size. Any exception in the block, at any
@@ -122,8 +183,10 @@ def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
     Args:
         url: of the object; local folders are created where missing, buckets never.
         algorithm: of the checksum: xxh3_128 (default), sha256 or blake3.
+        create: leave an object that is there already alone, whatever it is.
 
     Raises:
+        OccupiedError: there is one, with `create`.
         ResourceNotFoundError: the bucket does not exist.
         TransferError: no permission, disk full, read-only, no connection.
 
@@ -134,24 +197,30 @@ def writing(url: str, algorithm: str | None = None) -> Iterator[WritingFile]:
     """
     store, path = open_store(url)
     with translated(url, "write"):
-        upload = store.upload(path)
+        upload = store.upload(path, create)
     _under_way[upload] = url
     file = WritingFile(url, upload, algorithm)
+    owner = writing_for.get()
+    if owner is not None:
+        _owned[file] = owner
     try:
         yield file
         file.flush()
         put_blocks(url, file.block_digests)
     except BaseException:
+        _owned.pop(file, None)
         _abort(url, upload)
         raise
     try:
         _publish(url, upload, file.stored)
+        file.published()
     except BaseException:
         if file.block_digests is not None:
             with suppress(CprError):
                 remove(blocks_url(url))
         raise
     finally:
+        _owned.pop(file, None)
         _under_way.pop(upload, None)
 
 

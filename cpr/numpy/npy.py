@@ -17,6 +17,9 @@ import numpy as np
 from cpr.arrays import Planes, hash_array
 from cpr.errors import CprError, DecodeError, EncodeError
 from cpr.format import ReadableFile, Region, WritableFile
+from cpr.memory import require_memory
+from cpr.pictures import PictureMaker
+from cpr.previews import Picture
 from cpr.regions import Selection
 
 __all__ = ["NPY"]
@@ -35,6 +38,7 @@ class NPY:
     """Arrays as NPY files: any shape, 0-d included; any dtype without Python objects."""
 
     extensions: ClassVar[tuple[str, ...]] = (".npy",)
+    preview_class: ClassVar[type[Picture]] = Picture
 
     def fingerprint(self, data: np.ndarray[Any, Any]) -> str:
         """The content hash of the array (see `cpr.arrays`)."""
@@ -43,6 +47,10 @@ class NPY:
     def stream(self, data: Any) -> Planes:
         """The array as a stream of planes."""
         return Planes.of(data)
+
+    def preview_maker(self, stream: Planes) -> PictureMaker:
+        """What is shown the planes and makes a picture of them."""
+        return PictureMaker(stream.shape, stream.dtype)
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write header and elements, plane by plane."""
@@ -59,6 +67,7 @@ class NPY:
         its header says.
         """
         shape, fortran_order, dtype = _read_header(file)
+        require_memory(math.prod(shape) * dtype.itemsize, "the array")
         array = np.empty(shape, dtype)
         elements = array.reshape(-1).view(np.uint8) if array.nbytes else np.empty(0, np.uint8)
         for start in range(0, array.nbytes, _PIECE_BYTES):
@@ -79,7 +88,9 @@ class NPY:
             return part
         start = file.tell()
         chosen = Selection.of(region, shape)
-        result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
+        extents = tuple(len(r) for r in chosen.ranges)
+        require_memory(math.prod(extents) * dtype.itemsize, "this part of the array")
+        result = np.empty(extents, dtype)
         if result.size:
             # Everything after the last axis that is cut lies together in the file.
             cut = [i for i, r in enumerate(chosen.ranges) if r != range(shape[i])]

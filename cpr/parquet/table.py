@@ -14,6 +14,7 @@ import pandas as pd
 
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile
+from cpr.memory import Expansion, require_memory
 from cpr.parquet.columns import array_of, arrow_type, column_of
 from cpr.tables import Frames, Layout, TableFormat
 from cpr.tables.formats import other_rows
@@ -23,6 +24,7 @@ __all__ = ["ForeignParquet", "Parquet"]
 # Large enough that a reader's requests are few, small enough to be held beside everything else.
 _ROW_GROUP_BYTES = 64 << 20
 _READ_CELLS = 2_000_000
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class _Reading:
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         # pyarrow's errors are ValueErrors, OSErrors, KeyErrors or RuntimeErrors, as it happens.
-        if isinstance(error, Exception) and not isinstance(error, (CprError, MemoryError)):
+        if isinstance(error, Exception) and not isinstance(error, CprError):
             raise DecodeError(
                 "not a Parquet file of this kind",
                 expected="columns as they were written",
@@ -154,8 +156,15 @@ class _Reading:
 
 
 def _open(file: ReadableFile) -> Any:
+    """The file, whose footer claims no more than there is memory for."""
     pa, pq = _pyarrow()
-    return pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False)
+    parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False)
+    footer = parquet.metadata
+    encoded = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+    # A run of equal values takes a few bytes, whatever their number: in memory each takes its own.
+    row_bytes = sum(_WIDTHS.get(parquet.schema.column(i).physical_type, 8) for i in range(footer.num_columns))
+    require_memory(max(encoded, footer.num_rows * row_bytes), "the table")
+    return parquet
 
 
 def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
@@ -181,7 +190,9 @@ def _write(writer: Any, table: Any) -> None:
 
 def _pieces(file: ReadableFile, layout: Layout) -> Iterator[tuple[int, Iterator[Any]]]:
     with _Reading():
+        table = Expansion("the table")
         for batch in _batches(file, layout, max(1, _READ_CELLS // len(layout.stored_types))):
+            table.grown(batch.nbytes)
             yield batch.num_rows, _columns(batch, layout)
 
 

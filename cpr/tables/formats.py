@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import pandas as pd
 
 from cpr.errors import DecodeError
+from cpr.previews import Head
 from cpr.tables.columns import joined
 from cpr.tables.frames import Frames, hash_frame, layout_of
+from cpr.tables.heads import HeadMaker
 from cpr.tables.layout import Layout
 
 __all__ = ["TableFormat"]
@@ -24,6 +26,8 @@ class TableFormat:
     Attributes:
         table: labels, dtypes, index and number of rows; taken from the data.
     """
+
+    preview_class: ClassVar[type[Head]] = Head
 
     table: dict[str, Any] | None = field(default=None, repr=False, kw_only=True)
 
@@ -46,6 +50,10 @@ class TableFormat:
     def stream(self, data: Any) -> Frames:
         """The table as a stream of pieces."""
         return Frames.of(data)
+
+    def preview_maker(self, stream: Frames) -> HeadMaker:  # noqa: ARG002 - other formats need it
+        """What is shown the chunks and makes a `Head` of the first."""
+        return HeadMaker()
 
     def _recorded(self) -> Layout:
         """The layout of the table that was written. Raises DecodeError if none was told."""

@@ -130,6 +130,8 @@ class Frames(Stream[Piece]):
         while chunk is not None:
             if number:
                 passed.require_same(chunk, number)
+            if self.watcher is not None:
+                self.watcher(chunk)
             yield from passed.pieces(chunk, number)
             number += 1
             chunk = next(self._chunks, None)

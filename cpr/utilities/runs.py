@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
@@ -21,6 +22,8 @@ from cpr.Target import Target
 from cpr.utilities.code import name_of_function, unwrapped
 from cpr.utilities.inputs import describe_input, program_texts
 from cpr.utilities.misses import Run, explain, keep
+from cpr.utilities.progress import sized
+from cpr.utilities.uncached import log
 
 __all__ = ["Noted", "begin", "end", "made_here", "note", "sign"]
 
@@ -105,15 +108,30 @@ def sign(resources: Iterable[Any]) -> None:
 
     Targets that came in as arguments were made by others.
     """
-    targets = [one for one in resources if isinstance(one, Target) and one.made is None]
-    if not targets:
+    unsigned = [one for one in resources if isinstance(one, Target) and one.made is None]
+    if not unsigned:
         return
     _look()
     noted = _noted.get() if _task_run() is not None else None
     made = made_here(noted)
-    for target in targets:
+    for target in {id(one): one for one in unsigned}.values():
         if made is not None and (noted is None or target.url not in noted.given):
             target.set_made(made)
+            _tell(target)
+
+
+def _tell(target: Target) -> None:
+    """Say in the run's log what was written."""
+    if target.seconds is not None and target.nbytes is not None:
+        log(
+            logging.INFO,
+            "wrote %s %s in %.1f s (%s/s), %s",
+            target.url,
+            sized(target.nbytes),
+            target.seconds,
+            sized(target.nbytes / max(target.seconds, 1e-3)),
+            target.checksum,
+        )
 
 
 def made_here(noted: Noted | None) -> Made | None:

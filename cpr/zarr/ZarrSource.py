@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -21,11 +22,13 @@ from cpr.zarr.manifest import manifest_url
 from cpr.zarr.opening import Node, open_node, part_of, to_dask
 from cpr.zarr.placed import PlacedStore
 
-__all__ = ["ZarrPart", "ZarrSource"]
+__all__ = ["METADATA", "ZarrPart", "ZarrSource"]
 
-_METADATA = ("zarr.json", ".zarray", ".zgroup")
+METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
 _MORE = (".zattrs", ".zmetadata")
+
+_NOT_IN_KEYS = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|::")
 
 Bounds = tuple[int | None, ...]
 
@@ -53,7 +56,7 @@ class ZarrPart:
             raise _bad("mode", '"r": sources are never written; use a ZarrTarget', self.mode)
         if self.group is not None:
             group = self.group.strip("/")
-            if ".." in group.split("/"):
+            if group and ({"", ".", ".."} & set(group.split("/")) or _NOT_IN_KEYS.search(group)):
                 raise _bad("group", "a path inside the Zarr", self.group)
             object.__setattr__(self, "group", group or None)
         for name in ("slices_start", "slices_stop"):
@@ -124,7 +127,7 @@ class ZarrSource(Source):
         Raises ResourceNotFoundError when the bucket does not exist. No match is an empty list.
         """
         pattern = io.normalise(pattern)
-        roots = {url.rpartition("/")[0] for name in _METADATA for url in io.find(io.join(pattern, name))}
+        roots = {url.rpartition("/")[0] for name in METADATA for url in io.find(io.join(pattern, name))}
         return [cls.from_path(url, **options) for url in sorted(roots)]
 
     @classmethod
@@ -186,7 +189,7 @@ class ZarrSource(Source):
     def _ask(self) -> dict[str, str | int]:
         version: dict[str, str | int] = {}
         place = self._place_inside
-        for name in (*_METADATA, *_MORE):
+        for name in (*METADATA, *_MORE):
             found = io.lookup(io.join(place, name))
             if found is not None:
                 version |= {f"{name} {key}": value for key, value in found.version.items()}
@@ -196,7 +199,7 @@ class ZarrSource(Source):
             raise ResourceNotFoundError(
                 "there is no Zarr array or group here",
                 url=place,
-                expected=", ".join(_METADATA),
+                expected=", ".join(METADATA),
                 actual="nothing",
                 remedy="check the URL and the group",
             )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -12,10 +14,11 @@ import zarr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, FormatError, ResourceNotFoundError
 from cpr.format import Region
+from cpr.io.unfinished import confirm
 from cpr.io.writing import put_blocks
 from cpr.registry import register
 from cpr.Target import Target, is_size
-from cpr.zarr.attempts import discard, require_all_recorded
+from cpr.zarr.attempts import begin, discard, require_all_recorded
 from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
 from cpr.zarr.copying import copy_all
 from cpr.zarr.filling import fill
@@ -53,6 +56,7 @@ class ZarrTarget(Target):
 
     def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
         super().__init__(location, name, ext, format)
+        self._began = 0.0
         self._manifest_nbytes: int | None = None
         self._manifest: Manifest | None = None  # of data that is written and not published yet
         self._written: RecordingStore | None = None  # its objects
@@ -77,17 +81,10 @@ class ZarrTarget(Target):
             native = np.dtype(source.dtype).newbyteorder("=")
             chunks, shards = chunks_for(options, source, native)
             arguments = array_arguments(options, tuple(source.shape), native, chunks, shards)
-            store, key = self._begin()
-            try:
+            with self._attempt() as store:
                 with as_encode_errors():
                     array = zarr.create_array(store, **arguments)
                 fill(array, source)
-                manifest = Manifest.of(store.url, store.entries, store.algorithm)
-            except BaseException:
-                discard(store)
-                raise
-            self._end(store, key)
-            self._take_manifest(manifest)
 
     def create(self) -> zarr.Group:
         """An empty group at the target's place, for a hierarchy of one's own; `persist` closes it.
@@ -109,9 +106,23 @@ class ZarrTarget(Target):
             self._end(store, key)
             return group
 
+    @contextmanager
+    def _attempt(self) -> Iterator[RecordingStore]:
+        """A place to write to; if all goes well, what was written takes the place of an earlier attempt."""
+        store, key = self._begin()
+        try:
+            yield store
+            manifest = Manifest.of(store.url, store.entries, store.algorithm)
+        except BaseException:
+            discard(store)
+            raise
+        self._end(store, key)
+        self._take_manifest(manifest)
+
     def _begin(self) -> tuple[RecordingStore, str]:
         key = uuid.uuid4().hex[:16]
-        return RecordingStore(self._url(key)), key
+        self._began = time.monotonic()
+        return begin(self._url(key)), key
 
     def _end(self, store: RecordingStore, key: str) -> None:
         """Take a new attempt in the place of an earlier one."""
@@ -133,7 +144,8 @@ class ZarrTarget(Target):
         Raises:
             NoDataError: nothing was written.
             CorruptDataError: objects of a hierarchy were written past the target.
-            TransferError, ResourceNotFoundError: the manifest could not be stored.
+            TransferError, ResourceNotFoundError: the manifest could not be stored, or the objects were
+                removed as orphans meanwhile.
         """
         with self._lock:
             if self.checksum is not None:
@@ -148,9 +160,11 @@ class ZarrTarget(Target):
                 )
             assert self._manifest is not None and self._manifest.data is not None
             put_blocks(self._manifest.url, self._manifest.data)
+            confirm(self._manifest.url)
             self._written.seal()
             self.checksum, self._manifest_nbytes = self._manifest.checksum, self._manifest.nbytes
             self.nbytes = self._manifest.total + self._manifest.nbytes
+            self.seconds = time.monotonic() - self._began
             self._manifest = self._written = None
         return self
 

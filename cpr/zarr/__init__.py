@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from cpr.names import make_lazy
 
 if TYPE_CHECKING:
+    from cpr.zarr.OMEZarrSource import OMEZarrSource
+    from cpr.zarr.OMEZarrTarget import OMEZarrTarget
     from cpr.zarr.ZarrSource import ZarrSource
     from cpr.zarr.ZarrTarget import ZarrTarget
 
-__all__ = ["ZarrSource", "ZarrTarget"]
+__all__ = ["OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"]
 
-make_lazy(
-    __name__,
-    {"ZarrSource": "cpr.zarr.ZarrSource", "ZarrTarget": "cpr.zarr.ZarrTarget"},
-)
+make_lazy(__name__, {name: f"cpr.zarr.{name}" for name in __all__})

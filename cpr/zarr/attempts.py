@@ -7,13 +7,23 @@ import logging
 from zarr.core.sync import sync
 
 from cpr.errors import CorruptDataError, CprError
+from cpr.io.unfinished import mark, unmark
 from cpr.zarr.placed import PlacedStore
 from cpr.zarr.stores import RecordingStore
 from cpr.zarr.verifying import LEFT_BEHIND
 
-__all__ = ["discard", "require_all_recorded"]
+__all__ = ["begin", "discard", "require_all_recorded"]
 
 log = logging.getLogger("cpr")
+
+
+def begin(url: str) -> RecordingStore:
+    """A store for a new attempt; its marker lets what is left be removed, should this process be killed.
+
+    Raises TransferError and ResourceNotFoundError.
+    """
+    mark(url)
+    return RecordingStore(url)
 
 
 def discard(store: RecordingStore) -> None:
@@ -21,6 +31,7 @@ def discard(store: RecordingStore) -> None:
     store.seal()
     try:
         sync(PlacedStore.delete_dir(RecordingStore(store.url), ""))
+        unmark(store.url)
     except CprError as error:
         log.warning("%s: could not remove what was written of a failed attempt: %s", store.url, error)
 

@@ -14,6 +14,7 @@ __all__ = [
     "block_count",
     "corrupt",
     "make_entry",
+    "missing",
     "require",
     "require_blocks",
 ]
@@ -42,7 +43,7 @@ Entries = dict[str, Entry]
 
 def make_entry(data: memoryview, algorithm: str, in_blocks: bool) -> Entry:
     """The entry of an object; `in_blocks` lets parts of it be checked alone, if it is of any size."""
-    if not in_blocks or block_count(data.nbytes) < 3:
+    if not in_blocks or block_count(data.nbytes) < 2:
         return Entry(data.nbytes, digest_of(data, algorithm), b"")
     blocks = b"".join(
         digest_of(data[start : start + BLOCK_BYTES], algorithm)
@@ -85,6 +86,14 @@ def corrupt(url: str, expected: str, actual: str) -> CorruptDataError:
         actual=actual,
         remedy="delete the Zarr, so that its task runs again, or restore the object",
     )
+
+
+def missing(url: str, entry: Entry) -> CorruptDataError:
+    """The error for an object that is listed and not there."""
+    # No FileNotFoundError: to readers above that would mean a chunk of fill values.
+    error = corrupt(url, f"an object of {entry.size} bytes", "no object")
+    error.problem = "an object of this Zarr is missing"
+    return error
 
 
 def _brief(entry: Entry, algorithm: str) -> str:

@@ -18,7 +18,17 @@ from cpr.zarr.entries import Entries
 from cpr.zarr.layout import unit_of
 from cpr.zarr.stores import RecordingStore
 
-__all__ = ["aligned", "fill", "is_dask", "known_blocks", "store_dask"]
+__all__ = [
+    "aligned",
+    "chunks_of",
+    "computed",
+    "entries_graph",
+    "fill",
+    "is_dask",
+    "known_blocks",
+    "merged",
+    "store_dask",
+]
 
 _PIECE_BYTES = 64 << 20  # of elements, copied at a time
 _SPLIT = 16  # pieces of the manifest merged at a time
@@ -46,11 +56,12 @@ def fill(array: zarr.Array[Any], data: Any) -> None:
     elif type(data) is np.ndarray:
         array[...] = data.astype(array.dtype, copy=False)
     else:
-        for part in pieces(array.shape, unit_of(array), _chunks_of(data), array.dtype.itemsize):
+        for part in pieces(array.shape, unit_of(array), chunks_of(data), array.dtype.itemsize):
             array[part] = np.asarray(data[part], array.dtype)
 
 
-def _chunks_of(source: Any) -> tuple[int, ...] | None:
+def chunks_of(source: Any) -> tuple[int, ...] | None:
+    """Shape of the objects (chunks or shards) of an array elsewhere; None where it has none of one shape."""
     chunks = getattr(source, "shards", None) or getattr(source, "chunks", None)
     if not isinstance(chunks, tuple) or not all(isinstance(n, int) for n in chunks):
         return None
@@ -106,9 +117,8 @@ def store_dask(array: zarr.Array[Any], data: Any) -> None:
     store = array.store
     assert isinstance(store, RecordingStore)
     data = aligned(data, unit_of(array))
-    if not array.size:
-        return
-    store.entries.update(_compute(_graph(array, store, data)))
+    if array.size:
+        store.entries.update(merged(computed(entries_graph(array, data))))
 
 
 def known_blocks(data: Any) -> tuple[tuple[int, ...], ...]:
@@ -138,9 +148,12 @@ def aligned(data: Any, unit: tuple[int, ...]) -> Any:
     return data if tuple(wanted) == data.chunks else data.rechunk(tuple(wanted))
 
 
-def _graph(array: zarr.Array[Any], store: RecordingStore, data: Any) -> Any:
+def entries_graph(array: zarr.Array[Any], data: Any) -> Any:
+    """What writes a dask array in blocks of whole units, as a lazy value: the entries of all objects."""
     import dask.array as da
 
+    store = array.store
+    assert isinstance(store, RecordingStore)
     task = _WriteBlock(
         store.url,
         store.algorithm,
@@ -224,16 +237,24 @@ def _merge(pieces: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
     return result
 
 
-def _compute(graph: Any) -> Entries:
-    """Run a graph where the caller's dask runs: on its cluster, also from within a task of it."""
+def computed(*lazy: Any) -> list[Any]:
+    """Lazy values, computed together where the caller's dask runs: its cluster, also within a task of it."""
+    import dask
+
     try:
         from distributed import get_worker, worker_client
 
         get_worker()
     except (ImportError, ValueError):
-        result = graph.compute()
-    else:
-        with worker_client() as client:
-            result = client.compute(graph).result()
-    merged: Entries = result.item() if isinstance(result, np.ndarray) else result
-    return merged
+        return list(dask.compute(*lazy))  # type: ignore[attr-defined, no-untyped-call]
+    with worker_client() as client:
+        found: list[Any] = client.gather(client.compute(list(lazy)))
+        return found
+
+
+def merged(graphs: list[Any]) -> Entries:
+    """The entries that computed graphs gave."""
+    entries: Entries = {}
+    for found in graphs:
+        entries |= found.item() if isinstance(found, np.ndarray) else found
+    return entries

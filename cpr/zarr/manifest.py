@@ -34,6 +34,7 @@ from cpr.io.failures import translated
 from cpr.io.hashing import digest_bytes, digest_of, hex16
 from cpr.io.reading import fetch_block
 from cpr.io.store import open_store
+from cpr.memory import require_memory
 from cpr.zarr.entries import Entries, Entry, corrupt
 
 __all__ = ["Manifest", "encode", "manifest_url"]
@@ -44,6 +45,7 @@ _TAIL_BYTES = 256 << 10  # fetched to open a manifest; small ones are in memory 
 _PAGES_KEPT = 512
 _LENGTH = struct.Struct(">Q")
 _HEAD = struct.Struct("<II")
+_ROW = [str, int, int, int, int, str]
 
 
 def manifest_url(url: str) -> str:
@@ -140,13 +142,15 @@ class Manifest:
             index = json.loads(self._index_bytes)
             self._rows: list[list[Any]] = index["pages"]
             self._first_keys: list[str] = [row[0] for row in self._rows]
+            if not all(type(row) is list and list(map(type, row)) == _ROW for row in self._rows):
+                raise ValueError("rows of another kind")
             #: How many objects there are.
             self.objects: int = index["objects"]
             #: Size of all of them in bytes.
             self.total: int = index["nbytes"]
             if index["format"] != _FORMAT or index["algorithm"] != self.algorithm:
                 raise ValueError(f"{index['format']}, {index['algorithm']}")
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise self._unreadable(error) from None
         self._pages: OrderedDict[int, _Page] = OrderedDict()
         self._blocks: OrderedDict[str, bytes] = OrderedDict()
@@ -258,6 +262,7 @@ class Manifest:
         return self._fetch(start, stop)
 
     def _fetch(self, start: int, stop: int) -> bytes:
+        require_memory(stop - start, "the manifest")
         # Errors name the Zarr: its reader does not know what lies beside it.
         store, path = open_store(manifest_url(self.url))
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import zarr
 from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError
 
 from cpr.arrays import dask_array
-from cpr.errors import CprError, FormatError, ResourceNotFoundError
+from cpr.errors import CprError, DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region
+from cpr.memory import require_memory
 from cpr.regions import Selection
 from cpr.zarr.placed import PlacedStore
 
 __all__ = ["Node", "open_node", "part_of", "to_dask"]
+
+_MOST_BLOCKS = 10_000_000
 
 Node = zarr.Array[Any] | zarr.Group
 
@@ -38,7 +42,23 @@ def open_node(store: PlacedStore, path: str = "", zarr_format: Any = None) -> No
             actual=type(error).__name__,
             remedy="check the URL and the group; a deleted result is made again when its task runs again",
         ) from None
+    except Exception as error:
+        # zarr trusts its metadata: what others have put there makes it fail in many ways.
+        raise _not_zarr(store.url, error) from error
+    if isinstance(node, zarr.Array):
+        for what, extents in (("one chunk", node.chunks), ("one shard", node.shards or ())):
+            require_memory(math.prod(extents) * node.dtype.itemsize, what)
     return node
+
+
+def _not_zarr(url: str, error: Exception) -> DecodeError:
+    return DecodeError(
+        "not a Zarr that can be read",
+        url=url,
+        expected="metadata and chunks as the specification has them",
+        actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
+        remedy="restore the Zarr, or write it again with the program it comes from",
+    )
 
 
 def part_of(
@@ -67,7 +87,13 @@ def part_of(
     chosen = Selection.of(region, tuple(len(r) for r in base))
     forward = tuple(_forward(r, b.start) for r, b in zip(chosen.ranges, base, strict=True))
     back = tuple(slice(None, None, -1 if r.step < 0 else None) for r in chosen.ranges)
-    part: np.ndarray[Any, Any] = np.asarray(node[forward])[back]
+    require_memory(math.prod(len(r) for r in chosen.ranges) * node.dtype.itemsize, "this part of the array")
+    try:
+        part: np.ndarray[Any, Any] = np.asarray(node[forward])[back]
+    except CprError:
+        raise
+    except Exception as error:
+        raise _not_zarr(url, error) from error
     return part.reshape(chosen.shape)
 
 
@@ -83,4 +109,12 @@ def to_dask(array: zarr.Array[Any], name: str, url: str) -> Any:
     Raises MissingDependencyError without dask.
     """
     chunks = tuple(array.shards or array.chunks)
+    if math.prod(-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)) > _MOST_BLOCKS:
+        raise DecodeError(
+            "too many chunks for a task graph",
+            url=url,
+            expected=f"at most {_MOST_BLOCKS}",
+            actual=f"shape {array.shape} in chunks of {chunks}",
+            remedy="read a part: get_data(region=...), or dask.array.from_array(get_data(), chunks=...)",
+        )
     return dask_array(url).from_array(array, chunks=chunks, name=name)

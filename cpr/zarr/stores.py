@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import builtins
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.abc.store import ByteRequest, RangeByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import LocalStore
 
 from cpr.errors import CorruptDataError, RecordError
 from cpr.io.hashing import default_algorithm
 from cpr.io.process import PerProcess
-from cpr.zarr.entries import Entries, Entry, corrupt, make_entry, require
+from cpr.zarr.entries import BLOCK_BYTES, Entries, Entry, corrupt, make_entry
 from cpr.zarr.manifest import Manifest
 from cpr.zarr.placed import PlacedStore
-from cpr.zarr.ranges import BlockReader
+from cpr.zarr.ranges import BlockReader, bounds_of
 
 __all__ = ["RecordingStore", "VerifyingStore"]
 
@@ -83,24 +84,21 @@ class RecordingStore(PlacedStore):
             raise TypeError(f"`value` must be a Buffer instance. Got an instance of {type(value)} instead.")
         view = memoryview(value.as_buffer_like())
         folder, _, name = key.rpartition("/")
-        if name == "zarr.json" and b"sharding_indexed" in bytes(view):
+        if name == "zarr.json" and b"sharding_indexed" in view.tobytes():
             self.shards_below(folder)
-        entry = make_entry(view, self.algorithm, any(key.startswith(f) for f in self._journal.sharded))
-        await super().set(key, value)
-        self.entries[key] = entry
+        in_blocks = any(key.startswith(f) for f in self._journal.sharded)
+        self.entries[key] = await self._set_digested(
+            key, value, lambda: make_entry(view, self.algorithm, in_blocks)
+        )
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
         entry = self.entries.get(key)
         if entry is None or byte_range is not None:
-            return value
+            return await super().get(key, prototype, byte_range)
         # A chunk that is read to be changed must not bring damage along under a new digest.
-        if value is None:
-            raise _missing(self._place(key), entry)
-        require(self._place(key), memoryview(value.as_buffer_like()), entry, self.algorithm)
-        return value
+        return await self._get_as_written(key, prototype, entry, self.algorithm)
 
     async def delete(self, key: str) -> None:
         self._check_writable()
@@ -184,31 +182,54 @@ class VerifyingStore(PlacedStore):
             await self._require_absent(key)
             return None
         entry, has_blocks = found
-        start, stop = (0, entry.size) if byte_range is None else _bounds(byte_range, entry.size)
-        if stop <= start and entry.size:
-            return prototype.buffer.from_bytes(b"")
+        part = bounds_of(byte_range, entry.size)
+        if part != (0, entry.size):
+            (value,) = await self._parts(key, found, [part], prototype)
+            return value
         if has_blocks:
             entry = await asyncio.to_thread((await self._manifest()).with_blocks, key)
-        if (start, stop) == (0, entry.size):
-            return await self._whole(key, entry, prototype)
-        if not has_blocks:
-            return (await self._whole(key, entry, prototype))[start:stop]
-        return prototype.buffer.from_bytes(await self._blocks.read(key, entry, start, stop))
+        return await self._whole(key, entry, prototype)
+
+    async def get_ranges(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        **limits: Any,
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        found = await self._find(key)
+        if found is None:
+            async for some in super().get_ranges(key, byte_ranges, prototype=prototype, **limits):
+                yield some
+            return
+        bounds = [bounds_of(part, found[0].size) for part in byte_ranges]
+        yield builtins.list(enumerate(await self._parts(key, found, bounds, prototype)))
+
+    async def _parts(
+        self,
+        key: str,
+        found: tuple[Entry, bool],
+        parts: Sequence[tuple[int, int]],
+        prototype: BufferPrototype,
+    ) -> builtins.list[Buffer]:
+        entry, has_blocks = found
+        if has_blocks:
+            entry = await asyncio.to_thread((await self._manifest()).with_blocks, key)
+        elif entry.size <= BLOCK_BYTES:
+            entry = entry._replace(blocks=entry.digest)  # it is its one block
+        else:
+            whole = await self._whole(key, entry, prototype)
+            return [whole[start:stop] for start, stop in parts]
+        return [prototype.buffer.from_bytes(part) for part in await self._blocks.read(key, entry, parts)]
 
     async def _whole(self, key: str, entry: Entry, prototype: BufferPrototype) -> Buffer:
         algorithm = self._checksum.partition(":")[0]
         try:
-            return await self._checked(key, entry, prototype, algorithm)
+            return await self._get_as_written(key, prototype, entry, algorithm)
         except CorruptDataError:
             # What the wire did to it, a second answer has not.
-            return await self._checked(key, entry, prototype, algorithm)
-
-    async def _checked(self, key: str, entry: Entry, prototype: BufferPrototype, algorithm: str) -> Buffer:
-        value = await super().get(key, prototype)
-        if value is None:
-            raise _missing(self._place(key), entry)
-        require(self._place(key), memoryview(value.as_buffer_like()), entry, algorithm)
-        return value
+            return await self._get_as_written(key, prototype, entry, algorithm)
 
     async def _fetch(self, key: str, start: int, stop: int) -> memoryview:
         value = await super().get(key, default_buffer_prototype(), RangeByteRequest(start, stop))
@@ -267,25 +288,6 @@ class VerifyingStore(PlacedStore):
             # Past all keys below this name: "0" follows "/".
             below = f"{folder}{name}"
             start = f"{below}0" if key != below else f"{below}\0"
-
-
-def _bounds(part: ByteRequest, size: int) -> tuple[int, int]:
-    """Start and stop of a request for part of an object."""
-    match part:
-        case RangeByteRequest(start, end):
-            return min(start, size), min(end, size)
-        case OffsetByteRequest(offset):
-            return min(offset, size), size
-        case SuffixByteRequest(suffix):
-            return max(0, size - suffix), size
-    raise ValueError(f"Unexpected byte_range, got {part}.")
-
-
-def _missing(url: str, entry: Entry) -> CorruptDataError:
-    # No FileNotFoundError: to readers above that would mean a chunk of fill values.
-    error = corrupt(url, f"an object of {entry.size} bytes", "no object")
-    error.problem = "an object of this Zarr is missing"
-    return error
 
 
 _manifests: PerProcess[tuple[Any, ...], Manifest] = PerProcess()

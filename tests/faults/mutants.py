@@ -39,7 +39,7 @@ def plain_open() -> None:
             return int(super().write(data))
 
     @contextmanager
-    def writing(url: str, algorithm: str | None = None) -> Iterator[Any]:
+    def writing(url: str, algorithm: str | None = None, create: bool = False) -> Iterator[Any]:
         fs, path = filesystem(url)
         if protocol_of(url) == "file":
             os.makedirs(os.path.dirname(path), exist_ok=True)

@@ -90,6 +90,10 @@ def kind_of(request: Message) -> str:
     return {"PUT": "put", "GET": "get", "HEAD": "head", "DELETE": "delete"}.get(method, method)
 
 
+Fault = str | Callable[[bytes], bytes]
+Plan = Callable[[int, str], Fault | None]
+
+
 class FaultProxy:
     """A proxy in a thread of its own; see the module's docstring."""
 
@@ -97,9 +101,11 @@ class FaultProxy:
         parts = urlsplit(endpoint)
         self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._lock = threading.Lock()
-        self._plan: Callable[[int, str], str | None] = lambda _number, _kind: None
+        self._plan: Plan = lambda _number, _kind: None
         self.kinds: list[str] = []
         self.broken: list[str] = []
+        #: Of bodies, past the faults.
+        self.request_bytes = 0
         self.response_bytes = 0
         # asyncio itself lets go of a connection's task when the client goes; its request must go on.
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
@@ -110,12 +116,17 @@ class FaultProxy:
         """Forget the plan and the count."""
         self.plan(lambda _number, _kind: None)
 
-    def plan(self, plan: Callable[[int, str], str | None]) -> None:
-        """plan(number, kind) names the fault of a request, or None; numbers start at 0 again."""
+    def plan(self, plan: Plan) -> None:
+        """plan(number, kind) names the fault of a request, or None; numbers start at 0 again.
+
+        A function is a fault as well: it gets an answer's body and returns what the client is to get, with
+        a Content-Length that agrees.
+        """
         with self._lock:
             self._plan = plan
             self.kinds = []
             self.broken = []
+            self.request_bytes = 0
             self.response_bytes = 0
 
     def break_request(self, number: int, fault: str, kind: str | None = None) -> None:
@@ -188,10 +199,11 @@ class FaultProxy:
             fault = self._plan(len(self.kinds), kind)
             self.kinds.append(kind)
             if fault:
-                self.broken.append(f"{kind}: {fault}")
+                self.broken.append(f"{kind}: {fault if isinstance(fault, str) else 'damage'}")
+            self.request_bytes += len(request.body)
         if fault == "cut before":
             return False
-        if fault in _ANSWERS:
+        if isinstance(fault, str) and fault in _ANSWERS:
             writer.write(_error(fault, request))
             await writer.drain()
             return True
@@ -204,13 +216,15 @@ class FaultProxy:
             return False
         if fault == "flip response":
             response = response.flipped()
+        if callable(fault):
+            response.body = fault(response.body)
         full = len(response.body)
         if fault in ("short", "cut body"):
             response.body = response.body[: full // 2]
         self.response_bytes += len(response.body)
         if bare_head:
             writer.write(bare_head)
-        elif fault == "short":
+        elif fault == "short" or callable(fault):
             writer.write(response.encode(len(response.body)))
         else:
             writer.write(response.encode(full))

@@ -15,10 +15,16 @@ from tests.flows.values import text_target
 
 MODULES = [
     "cpr.containers",
+    "cpr.locking",
     "cpr.Serializer",
+    "cpr.artifacts",
+    "cpr.explaining",
+    "cpr.journal",
     "cpr.tasks",
     "cpr.utilities.code",
     "cpr.utilities.describing",
+    "cpr.utilities.inputs",
+    "cpr.utilities.progress",
     "cpr.utilities.utilities",
 ]
 
@@ -26,7 +32,9 @@ MODULES = [
 @pytest.mark.parametrize("module", MODULES)
 def test_examples(module):
     names = {
-        **{name: getattr(cpr, name) for name in ("ImageSource", "ImageTarget", "TargetInputs")},
+        **{
+            name: getattr(cpr, name) for name in ("BucketLocks", "ImageSource", "ImageTarget", "TargetInputs")
+        },
         "cpr": cpr,
         "json": json,
         "prefect": prefect,

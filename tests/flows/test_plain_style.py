@@ -34,7 +34,7 @@ class Lab:
         self.module = module
         self.records = records
         self.counted = counted
-        self.filesystem = fsspec.filesystem("s3", use_listings_cache=False)
+        self.filesystem = fsspec.filesystem(url.partition("://")[0], use_listings_cache=False)
         self.module.write_text(TEXT)
         for index, name in enumerate(NAMES):
             self.put(name, index)

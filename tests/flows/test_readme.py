@@ -49,6 +49,7 @@ def test_python_blocks(s3_url, prefect_server, tmp_path, monkeypatch, capsys):
     assert f"{s3_url}/raw/no-such-image.tif" in printed
     assert "(100, 512)" in printed
     assert "uint16" in printed
+    assert "('z', 'y', 'x') (20, 256, 256)" in printed
     laws = module.TestJson()
     for name in dir(laws):
         if name.startswith("test_"):
@@ -96,7 +97,9 @@ def test_the_demo_prints_the_readmes_table(s3_server):
     )
     assert demo.returncode == 0, demo.stdout + demo.stderr
     (table,) = blocks("text")
-    row = re.compile(r"/results/(\S*)-\w{16}(\.\w+) +(\d+ x \d+) .* (computed|cached) +[\d.]+$", re.MULTILINE)
+    row = re.compile(
+        r"/results/(\S*)-\w{16}(\.[\w.]+) +(\d+(?: x \d+)+) .* (computed|cached) +[\d.]+$", re.MULTILINE
+    )
     shown = row.findall(demo.stdout)
     assert set(row.findall(table)) <= set(shown)
     assert [found[:3] for found in shown[: len(shown) // 2]] == [
@@ -105,3 +108,7 @@ def test_the_demo_prints_the_readmes_table(s3_server):
     assert {found[3] for found in shown[len(shown) // 2 :]} == {"cached"}
     assert "times as fast" in demo.stdout
     assert "tifffile, straight from the bucket, reads s3://" in demo.stdout
+    plane = re.search(r"(\d+) kB of (\d+) kB were transferred, in (\d+) requests", demo.stdout)
+    transferred, stored, requests = map(int, plane.groups())
+    assert 0 < transferred < 0.4 * stored
+    assert requests < 30

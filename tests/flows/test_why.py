@@ -9,6 +9,8 @@ import json
 import logging
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 
@@ -268,6 +270,40 @@ def test_in_a_bucket_through_prefects_block(tmp_path, s3_url, s3_server, prefect
     lab.run()
     assert lab.run(method="li")[1].count('method: "otsu" -> "li"') == 2
     assert {one.task for one in read_journal(f"{s3_url}/records")} == {"denoise", "plain"}
+
+
+SCRIPT = """
+import os, sys
+import cpr, prefect
+from prefect.filesystems import RemoteFileSystem
+
+@cpr.task
+def double(n):
+    return 2 * n
+
+@prefect.flow(result_storage=RemoteFileSystem.load(sys.argv[1]))
+def once():
+    return double(int(sys.argv[2]))
+
+once()
+"""
+
+
+@pytest.mark.s3
+def test_a_script_that_ends_leaves_what_it_knows(tmp_path, s3_url, s3_server, prefect_server):
+    RemoteFileSystem(basepath=f"{s3_url}/records").save("cpr-why-script", overwrite=True)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    for n in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "script.py"), "cpr-why-script", n],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr
+    (found,) = read_journal(f"{s3_url}/records")
+    assert sorted(one.inputs["n"].value for one in found.made) == [1, 2]
+    assert "not cached: n: 1 -> 2" in done.stderr + done.stdout
 
 
 def test_many_mapped_tasks_list_once(tmp_path, results, prefect_server, monkeypatch):

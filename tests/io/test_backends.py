@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import uuid
 
+import fsspec.config
 import pytest
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
+from cpr.io.store import open_store
 from tests.io.cases import BackendTests, MiB
-from tests.text_format import TextTarget
+from tests.minio.process import free_ports
+from tests.servers.sftp import FORBIDDEN
+from tests.text_format import TextSource, TextTarget
 
 
 class TestLocal(BackendTests):
@@ -109,3 +113,86 @@ class TestS3(BackendTests):
         with pytest.raises(TransferError) as caught:
             io.stat(f"{base}/a.txt")
         assert "127.0.0.1" not in str(caught.value)
+
+
+class TestGCS(BackendTests):
+    @pytest.fixture
+    def base(self, gs_url):
+        return gs_url
+
+    def test_a_missing_bucket_is_never_created(self, gcs_server):
+        url = f"gs://cpr-{uuid.uuid4().hex}/a.txt"
+        for _ in range(2):
+            target = TextTarget.from_path(url)
+            target.set_data("text")
+            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+                target.persist()
+        for ask in (io.stat, io.find, io.find_orphans, lambda url: io.find(f"{url}*")):
+            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+                ask(url)
+        with pytest.raises(ResourceNotFoundError, match="no such bucket"), io.writing(url) as file:
+            file.write(os.urandom(20 * MiB))
+
+    def test_no_connection(self, base, monkeypatch):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
+        with pytest.raises(TransferError) as caught:
+            io.stat(f"{base}/a.txt")
+        assert "127.0.0.1" not in str(caught.value)
+
+
+class TestSFTP(BackendTests):
+    @pytest.fixture
+    def base(self, sftp_url):
+        return sftp_url
+
+    def left_behind(self, base):
+        store, path = open_store(base)
+        return [entry.url for entry in store.walk(path)]
+
+    def test_wrong_password(self, base, monkeypatch):
+        monkeypatch.setitem(fsspec.config.conf["sftp"], "password", "not-the-password")
+        with pytest.raises(TransferError, match="no usable credentials") as caught:
+            io.stat(f"{base}/a.txt")
+        assert "not-the-password" not in str(caught.value)
+
+    def test_no_host(self, base):
+        (port,) = free_ports(1)
+        with pytest.raises(TransferError, match="check that the store is up"):
+            io.stat(f"sftp://127.0.0.1:{port}/a.txt")
+
+    def test_no_permission(self, base):
+        target = TextTarget.from_path(f"{base}/{FORBIDDEN}/a.txt")
+        target.set_data("text")
+        with pytest.raises(TransferError, match="no permission to look at"):
+            target.persist()
+        with pytest.raises(TransferError, match="no permission to write"):
+            io.writing(target.url).__enter__()
+        with pytest.raises(TransferError, match="no permission to list"):
+            io.find(f"{base}/{FORBIDDEN}/*.txt")
+
+    def test_a_folder_that_is_a_file(self, base):
+        with io.writing(f"{base}/file") as file:
+            file.write(b"x")
+        with pytest.raises((TransferError, ResourceNotFoundError)), io.writing(f"{base}/file/a.txt") as file:
+            file.write(b"x")
+        assert io.find(f"{base}/file/*") == {}
+
+    def test_a_server_that_was_restarted(self, base, sftp_server):
+        with io.writing(f"{base}/a.txt") as file:
+            file.write(b"x")
+        for ask in (
+            lambda: io.stat(f"{base}/a.txt"),
+            lambda: io.find(f"{base}/*"),
+            lambda: TextSource.from_path(f"{base}/a.txt").get_data(),
+            lambda: io.writing(f"{base}/a.txt").__enter__(),
+        ):
+            assert sftp_server.drop() > 0
+            assert ask()
+
+    def test_a_server_that_goes_away_meanwhile(self, base, sftp_server):
+        with pytest.raises(TransferError), io.writing(f"{base}/a.txt") as file:
+            file.write(os.urandom(MiB))
+            sftp_server.drop()
+            for _ in range(100):
+                file.write(os.urandom(MiB))
+        assert list(io.find(f"{base}/*")) == []

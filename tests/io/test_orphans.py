@@ -18,11 +18,17 @@ MiB = 1 << 20
 NOW = timedelta(0)
 
 
-@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(
+    params=[
+        *("memory", "local"),
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gs", marks=pytest.mark.gcs),
+    ]
+)
 def base(request, tmp_path):
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}"
-    return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_url")
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue(f"{request.param}_url")
 
 
 def write(url: str, nbytes: int = 10) -> None:

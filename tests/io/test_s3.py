@@ -1,4 +1,4 @@
-"""What is S3's own: listings without gaps."""
+"""What is S3's own: listings of several pages."""
 
 from __future__ import annotations
 
@@ -7,56 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cpr import io
-from cpr.io.location import filesystem
-
-KEYS = [
-    "a.txt",
-    "b.txt",
-    "b.tif",
-    "a+b [1].txt",
-    "plate/A01/a.txt",
-    "plate/A01/b.tif",
-    "plate/B02/a.txt",
-    "plate/B02/.cpr/a.txt.blocks",
-    "plate/a.txt",
-    "plates/A01/a.txt",
-    "plate/A01/deep/er/a.txt",
-]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "expected"),
-    [
-        ("*.txt", {"a.txt", "b.txt", "a+b [1].txt"}),
-        ("b.*", {"b.txt", "b.tif"}),
-        ("?.txt", {"a.txt", "b.txt"}),
-        ("[b-z].t*", {"b.txt", "b.tif"}),
-        ("a.txt", {"a.txt"}),
-        ("none.txt", set()),
-        ("plate", set()),
-        ("plate/*", {"plate/a.txt"}),
-        ("plate/*/a.txt", {"plate/A01/a.txt", "plate/B02/a.txt"}),
-        ("plate/?0[1-9]/*", {"plate/A01/a.txt", "plate/A01/b.tif", "plate/B02/a.txt"}),
-        ("plate*/A01/a*", {"plate/A01/a.txt", "plates/A01/a.txt"}),
-        ("*/*/a.txt", {"plate/A01/a.txt", "plate/B02/a.txt", "plates/A01/a.txt"}),
-        ("plate/*/.cpr/*", {"plate/B02/.cpr/a.txt.blocks"}),
-        ("plate/**/a.txt", {key for key in KEYS if key.startswith("plate/") and key.endswith("/a.txt")}),
-        ("**", set(KEYS)),
-        ("plate/A01/**", {key for key in KEYS if key.startswith("plate/A01/")}),
-        ("nothing/*/here/*.txt", set()),
-    ],
-)
-def test_patterns(s3_url, pattern, expected):
-    for key in KEYS:
-        with io.writing(f"{s3_url}/{key}") as file:
-            file.write(key.encode())
-    found = io.find(f"{s3_url}/{pattern}")
-    assert {url.removeprefix(f"{s3_url}/") for url in found} == expected
-    for url, stat in found.items():
-        assert stat == io.stat(url)
-    fs, path = filesystem(f"{s3_url}/{pattern}")
-    globbed = fs.glob(path, detail=True)
-    assert {f"s3://{key}" for key, info in globbed.items() if info["type"] == "file"} == set(found)
 
 
 @pytest.mark.slow

@@ -88,26 +88,34 @@ def kept(
             keeper.stdout.close()
 
 
-def wait(ready: Callable[[], object], process: Kept, name: str) -> None:
-    """Poll until `ready` raises no more. Raises StartError with what the server said."""
+Failures = type[Exception] | tuple[type[Exception], ...]
+
+
+def wait(ready: Callable[[], object], process: Kept, name: str, failures: Failures = buckets.Failure) -> None:
+    """Poll until `ready` raises none of `failures` any more. Raises StartError with what the server said."""
 
     def alive() -> None:
         if process.keeper.poll() is not None:
             raise StartError(f"{name} ended at once: {process.said()}")
 
     try:
-        poll(ready, START_SECONDS, alive)
-    except buckets.Failure as error:
+        poll(ready, START_SECONDS, alive, failures)
+    except failures as error:
         raise StartError(f"{name} not ready in {START_SECONDS} s ({error}): {process.said()}") from error
 
 
-def poll(ready: Callable[[], object], seconds: float, between: Callable[[], None] = lambda: None) -> None:
+def poll(
+    ready: Callable[[], object],
+    seconds: float,
+    between: Callable[[], None] = lambda: None,
+    failures: Failures = buckets.Failure,
+) -> None:
     """Call `ready` until it raises no more, for `seconds`; then its last failure is raised."""
     deadline = time.monotonic() + seconds
     while True:
         try:
             ready()
-        except buckets.Failure:
+        except failures:
             if time.monotonic() > deadline:
                 raise
         else:

@@ -151,15 +151,16 @@ def test_a_chunk_computed_twice_changes_nothing(base, monkeypatch):
     assert np.array_equal(twice.get_data()[...], EXPECTED)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.s3
 @pytest.mark.timeout(1200)
-def test_two_gigabytes_pass_through_workers_of_512_mebibytes(s3_url):
+@pytest.mark.parametrize("blocks", [10, pytest.param(129, marks=pytest.mark.long)])
+def test_gigabytes_pass_through_workers_of_512_mebibytes(blocks, s3_url):
     """There and back; the client's memory stays as it is."""
     import subprocess
 
     found = subprocess.run(
-        [sys.executable, "-c", _BIG, s3_url],
+        [sys.executable, "-c", _BIG, s3_url, str(blocks)],
         capture_output=True,
         text=True,
         check=False,
@@ -169,7 +170,7 @@ def test_two_gigabytes_pass_through_workers_of_512_mebibytes(s3_url):
     assert found.returncode == 0, found.stderr
     seen = json.loads(found.stdout.splitlines()[-1])
     print(seen)
-    assert seen["nbytes"] > 1 << 31
+    assert seen["nbytes"] > blocks << 24
     assert seen["restarts"] == 0
     assert seen["growth"] < 50
 
@@ -200,13 +201,13 @@ if __name__ == "__main__":
     names = set(client.scheduler_info()["workers"])
     before, start = me.memory_info().rss, time.time()
     target = cpr.ZarrTarget.from_path(f"{sys.argv[1]}/big.zarr", chunks=(1, 1024, 1024), compressors=None)
-    target.set_data(lazy(129))
+    target.set_data(lazy(int(sys.argv[2])))
     target.persist()
     written = time.time()
     again = cpr.load(target.serialize())
     total = int(again.get_dask().sum(dtype="uint64").compute())
     read = time.time()
-    expected = int(lazy(129).sum(dtype="uint64").compute())
+    expected = int(lazy(int(sys.argv[2])).sum(dtype="uint64").compute())
     assert total == expected, (total, expected)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({

@@ -1,98 +1,155 @@
-"""Writers that are killed never leave a result that can be read and is wrong."""
+"""Killed writers never leave a result that can be read and is wrong, nor anything that cannot be removed."""
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
 import cpr
 from cpr import io
+from cpr.zarr.manifest import manifest_url
 
 pytestmark = pytest.mark.slow
 
-# Kills itself at the n-th request, before it or after it: every state that a store can be left in.
-WRITER = """
-import json, os, signal, sys
+# Forks for each line of its input, and the child kills itself at its n-th request: before it, after it, or in
+# its midst. What is left is every state that a writer can leave a store in.
+WRITERS = """
+import json, os, signal, sys, threading, time
 import numpy as np
 import zarr.storage
 import cpr
-import cpr.zarr.ZarrTarget as module
-
-base, at, after = sys.argv[1], int(sys.argv[2]), sys.argv[3] == "after"
-count = 0
-
-def counting(function):
-    async def counted(*args, **kwargs):
-        global count
-        count += 1
-        mine = count
-        if mine == at and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        result = await function(*args, **kwargs)
-        if mine == at:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return result
-    return counted
-
+import cpr.io.unfinished, cpr.zarr.ZarrTarget, cpr.zarr.attempts
 from cpr.zarr.fast import FastStore
+import s3fs, obstore
 
-for store in (zarr.storage.LocalStore, zarr.storage.FsspecStore, FastStore):
-    store.set = counting(store.set)
-data = np.arange(1, 1 + 8 * 40 * 40, dtype="uint16").reshape(8, 40, 40)
-target = cpr.ZarrTarget.from_path(f"{base}/cells.zarr", chunks=(1, 20, 20))
-target.set_data(data)
-# What a record would say, known before the manifest is there: a reader may hold it.
-manifest = target._manifest
-fields = {"type": "ZarrTarget", "location": target.location, "name": "cells",
-    "ext": ".zarr", "key": target.key, "data_hash": target.data_hash, "checksum": manifest.checksum,
-    "manifest": manifest.nbytes,     "nbytes": manifest.total + manifest.nbytes}
-with open(sys.argv[4], "w") as file:
-    json.dump({"__cpr__": fields}, file)
-if count + 1 == at and not after:
+module = sys.modules["cpr.zarr.ZarrTarget"]
+
+def die():
     os.kill(os.getpid(), signal.SIGKILL)
-target.persist()
-if count + 1 <= at:
-    os.kill(os.getpid(), signal.SIGKILL)
+
+def write(base, at, when, later, record):
+    count = 0
+
+    def begin():
+        nonlocal count
+        count += 1
+        if count == at and when == "before":
+            die()
+        if count == at and when == "amid":
+            threading.Thread(target=lambda: (time.sleep(later), die())).start()
+        return count
+
+    def counting(function):
+        async def counted(*args, **kwargs):
+            mine = begin()
+            result = await function(*args, **kwargs)
+            if mine == at:
+                die()
+            return result
+        return counted
+
+    def counting_sync(function):
+        def counted(*args, **kwargs):
+            mine = begin()
+            result = function(*args, **kwargs)
+            if mine == at:
+                die()
+            return result
+        return counted
+
+    zarr.storage.LocalStore.set = counting(zarr.storage.LocalStore.set)
+    zarr.storage.LocalStore.set_sync = counting_sync(zarr.storage.LocalStore.set_sync)
+    for store in (zarr.storage.FsspecStore, FastStore):
+        store.set = counting(store.set)
+    cpr.zarr.attempts.mark = counting_sync(cpr.zarr.attempts.mark)
+    module.put_blocks = counting_sync(module.put_blocks)
+    cpr.io.unfinished.lookup = counting_sync(cpr.io.unfinished.lookup)
+    cpr.io.unfinished.unmark = counting_sync(cpr.io.unfinished.unmark)
+    data = np.arange(1, 1 + 8 * 40 * 40, dtype="uint16").reshape(8, 40, 40)
+    target = cpr.ZarrTarget.from_path(f"{base}/cells.zarr", chunks=(1, 20, 20))
+    target.set_data(data)
+    # What a record would say, known before the manifest is there: a reader may hold it.
+    manifest = target._manifest
+    fields = {"type": "ZarrTarget", "location": target.location, "name": "cells",
+        "ext": ".zarr", "key": target.key, "data_hash": target.data_hash, "checksum": manifest.checksum,
+        "manifest": manifest.nbytes, "nbytes": manifest.total + manifest.nbytes}
+    with open(record, "w") as file:
+        json.dump({"__cpr__": fields}, file)
+    target.persist()
+    sys.exit(f"{count} requests, none of them number {at}")
+
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        write(*json.loads(line))
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 DATA = np.arange(1, 1 + 8 * 40 * 40, dtype="uint16").reshape(8, 40, 40)
-REQUESTS = 1 + 8 * 4 + 1  # metadata, chunks, and the manifest
+OBJECTS = 1 + 8 * 4  # metadata and chunks
+REQUESTS = 1 + OBJECTS + 3  # the marker; the objects; the manifest, a look at the marker, its end
+NOW = timedelta(seconds=-60)
 
 
 @pytest.mark.parametrize("place", ["local", pytest.param("s3", marks=pytest.mark.s3)])
-def test_a_killed_writer_leaves_no_readable_target(place, tmp_path, request):
+@pytest.mark.parametrize("kills", [16, pytest.param(50, marks=pytest.mark.long)])
+def test_killed_writers_leave_no_readable_target_and_nothing_for_ever(place, kills, tmp_path, request):
     base = str(tmp_path / "out") if place == "local" else request.getfixturevalue("s3_url")
-    draw = random.Random(7)
-    cases = [(REQUESTS, "before"), (REQUESTS, "after"), (1, "before"), (REQUESTS - 1, "after")]
-    cases += [(draw.randint(1, REQUESTS), draw.choice(["before", "after"])) for _ in range(21)]
-    published = 0
+    draw = random.Random(kills)
+    cases = [(1, "before"), (1, "amid"), (REQUESTS - 3, "after")]
+    cases += [(at, when) for at in (REQUESTS - 2, REQUESTS) for when in ("before", "amid", "after")]
+    while len(cases) < kills:
+        cases.append((draw.randint(1, REQUESTS), draw.choice(["before", "amid", "after"])))
+    lines = [
+        json.dumps([f"{base}/{number}", at, when, draw.random() / 500, str(tmp_path / f"{number}.json")])
+        for number, (at, when) in enumerate(cases)
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", WRITERS],
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.stdout.split() == ["-9"] * kills, done.stderr
+    published = []
     for number, (at, when) in enumerate(cases):
         record = tmp_path / f"{number}.json"
-        command = [sys.executable, "-c", WRITER, f"{base}/{number}", str(at), when, str(record)]
-        killed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        assert killed.returncode == -9, killed.stderr
-        manifests = list(io.find(f"{base}/{number}/.cpr/*"))
+        manifests = list(io.find(f"{base}/{number}/.cpr/*.blocks"))
         if not record.exists():
             assert manifests == []
             continue
         target = cpr.load(json.loads(record.read_text()))
         if manifests:
-            # Killed after the last request: then it is whole.
-            assert (at, when) == (REQUESTS, "after")
+            # Killed while or after it was published: then it is whole.
+            assert (at, when) >= (REQUESTS - 2, "after") or (at, when) == (REQUESTS - 2, "amid")
             assert np.array_equal(target.get_data()[...], DATA)
-            assert target.verify() == REQUESTS - 1
-            published += 1
+            assert target.verify() == OBJECTS
+            published.append(target)
         else:
+            assert at <= REQUESTS - 2
             for ask in (target.check, target.get_data, target.verify):
                 with pytest.raises(cpr.ResourceNotFoundError):
                     ask()
-    assert published >= 1
-    assert len(cases) == 25
-    if place == "local":
-        assert os.listdir(base)
+    assert len(published) >= 4
+    # What they left is young; one day it is removed, and no more than that.
+    assert io.find_orphans(base) == []
+    assert len([one for one in io.find_orphans(base, NOW) if one.is_folder]) >= 3
+    removed = io.remove_orphans(base, NOW)
+    assert io.find_orphans(base, NOW) == []
+    left = set(io.find(f"{base}/**")) | set(io.find(f"{base}/*/.cpr/*"))
+    kept = {target.url for target in published}
+    assert {url for url in left if not any(url.startswith(f"{one}/") for one in kept)} == {
+        manifest_url(url) for url in kept
+    }
+    for target in published:
+        assert target.verify() == OBJECTS
+    print(f"{place}: {kills} kills, {len(published)} published and whole, {len(removed)} orphans removed")

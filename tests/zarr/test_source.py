@@ -145,14 +145,19 @@ def test_a_slice_transfers_its_chunks_and_the_metadata(tmp_path, monkeypatch):
 
     data = np.random.default_rng(1).integers(0, 1 << 16, (8, 512, 512)).astype("uint16")
     read = []
-    get = LocalStore.get
+    get, get_sync = LocalStore.get, LocalStore.get_sync
 
-    async def counting(self, key, prototype=None, byte_range=None):
-        value = await get(self, key, prototype, byte_range)
+    def counted(key, value):
         read.append((key, 0 if value is None else len(value)))
         return value
 
+    async def counting(self, key, prototype=None, byte_range=None):
+        return counted(key, await get(self, key, prototype, byte_range))
+
     monkeypatch.setattr(LocalStore, "get", counting)
+    monkeypatch.setattr(
+        LocalStore, "get_sync", lambda self, key, **options: counted(key, get_sync(self, key, **options))
+    )
     target = cpr.ZarrTarget.from_path(f"{tmp_path}/a.zarr", chunks=(1, 256, 256), compressors=None)
     target.set_data(data)
     target.persist()

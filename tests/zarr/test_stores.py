@@ -6,9 +6,10 @@ import pickle
 import uuid
 
 import pytest
+import zarr
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from zarr.abc.store import Store
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 from zarr.storage import WrapperStore
 from zarr.testing.stateful import ZarrHierarchyStateMachine, ZarrStoreStateMachine
@@ -16,6 +17,7 @@ from zarr.testing.store import StoreTests
 from zarr.testing.utils import assert_bytes_equal
 
 from cpr.errors import CorruptDataError
+from cpr.zarr.entries import BLOCK_BYTES
 from cpr.zarr.manifest import Manifest
 from cpr.zarr.placed import PlacedStore
 from cpr.zarr.stores import RecordingStore, VerifyingStore
@@ -181,17 +183,88 @@ async def test_the_published_store_is_read_only(url):
     assert pickle.loads(pickle.dumps(verifying)) == verifying
 
 
-def test_nothing_goes_past_the_stores():
-    """Methods of zarr's stores that move bytes are ours, or zarr's defaults that are made of ours."""
-    moving = {"get", "set", "delete", "delete_dir", "get_partial_values", "exists", "getsize"}
-    for cls in (RecordingStore, VerifyingStore):
-        assert not issubclass(cls, WrapperStore)
-        for name in moving:
-            owner = next(c for c in cls.__mro__ if name in vars(c))
-            assert owner is not Store, name
-        # Protocols of zarr's synchronous and batched paths: none is offered that is not recorded or checked.
-        for name in ("get_sync", "set_sync", "delete_sync", "set_partial_values"):
-            assert not hasattr(cls, name), name
+# zarr's own, made of the other methods of the store they are called on.
+MADE_OF_OURS = {
+    *("open", "_open", "_ensure_open", "close", "clear", "is_empty", "getsize_prefix"),
+    *("set_if_not_exists", "_set_many", "_get_many"),
+    *("_get_bytes", "_get_bytes_sync", "_get_json", "_get_json_sync"),  # of 3.1
+    "get_ranges_sync",  # of 3.2 and later; refuses a store without `get_sync`
+    *("_check_writable", "read_only", "supports_consolidated_metadata", "supports_partial_writes"),
+}
+# What other stores of zarr's have and these do not offer, so that zarr takes the ways above.
+NOT_OFFERED = {"get_sync", "set_sync", "delete_sync", "get_partial_values_sync", "set_partial_values", "move"}
+
+
+@pytest.mark.parametrize(
+    "store", [RecordingStore("memory://x"), VerifyingStore("memory://x", 1, "xxh3_128:00")], ids=repr
+)
+def test_nothing_goes_past_the_stores(store):
+    """Every method is ours, or known to be made of ours: one that a new zarr adds fails here."""
+    assert not isinstance(store, WrapperStore)
+    mine = {name for base in type(store).__mro__ if base.__module__.startswith("cpr.") for name in vars(base)}
+    plain = set(vars(object)) | {"__enter__", "__exit__", "__slots__", "__weakref__"}
+    inherited = {name for name in vars(Store) if name not in plain and not name.startswith(("_abc", "__"))}
+    assert inherited <= mine | MADE_OF_OURS
+    assert not any(hasattr(store, name) for name in NOT_OFFERED)
+    protocols = [cls for name, cls in vars(zarr.abc.store).items() if name.startswith("Supports")]
+    assert len(protocols) >= 4
+    assert not any(isinstance(store, protocol) for protocol in protocols)
+
+
+async def test_ranges_of_one_object(url):
+    """As zarr 3.2 and later read shards: few requests, errors as they are, and no way past the digests."""
+    data = bytes(range(256)) * (BLOCK_BYTES // 64)
+    small = b"0123456789"
+    writer = RecordingStore(url)
+    writer.shards_below("")
+    for key, value in {"c/0": data, "c/1": small}.items():
+        await writer.set(key, cpu.Buffer.from_bytes(value))
+    reader = VerifyingStore.of(Manifest.of(url, writer.entries, writer.algorithm))
+    requests = []
+    fetch = reader._blocks._fetch
+
+    async def counting(key, start, stop):
+        requests.append((start, stop))
+        return await fetch(key, start, stop)
+
+    reader._blocks._fetch = counting
+
+    async def ask(store, key, ranges):
+        found = {}
+        async for some in store.get_ranges(
+            key, ranges, prototype=default_buffer_prototype(), max_gap_bytes=1 << 20
+        ):
+            found |= {index: value.to_bytes() for index, value in some}
+        return [found[index] for index in range(len(ranges))]
+
+    B = BLOCK_BYTES
+    ranges = [
+        *(RangeByteRequest(3, 5), RangeByteRequest(B - 1, B + 1), RangeByteRequest(3 * B, 3 * B)),
+        *(SuffixByteRequest(7), OffsetByteRequest(len(data) - 3), RangeByteRequest(B, 2 * B)),
+    ]
+    expected = [data[3:5], data[B - 1 : B + 1], b"", data[-7:], data[-3:], data[B : 2 * B]]
+    for store in (writer, reader):
+        assert await ask(store, "c/0", ranges) == expected
+        assert await ask(store, "c/0", []) == []
+        assert await ask(store, "c/0", [None]) == [data]
+        assert await ask(store, "c/1", [RangeByteRequest(1, 3), None, SuffixByteRequest(2)]) == [
+            *(b"12", small, b"89")
+        ]
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await ask(store, "c/2", [RangeByteRequest(0, 1)])
+        assert caught.value.subgroup(FileNotFoundError)
+    # Two runs of blocks, then what was not there yet, then an object that is one block.
+    assert requests == [(0, 2 * B), (3 * B, 4 * B + 1), (2 * B, 3 * B), (0, 11)]
+    for bad in (b"\1" + data[1:], data[:-1], data + b"x", data[: 3 * B]):
+        await writer.bare.set("c/0", cpu.Buffer.from_bytes(bad))
+        fresh = VerifyingStore.of(reader.manifest)
+        with pytest.raises(CorruptDataError):
+            await ask(
+                fresh, "c/0", [RangeByteRequest(0, 5), RangeByteRequest(2 * B, 3 * B), SuffixByteRequest(9)]
+            )
+    await writer.bare.delete("c/0")
+    with pytest.raises(CorruptDataError):
+        await ask(VerifyingStore.of(reader.manifest), "c/0", [RangeByteRequest(0, 5)])
 
 
 async def test_every_write_path_is_recorded(url):

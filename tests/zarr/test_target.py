@@ -31,11 +31,17 @@ DATA = np.random.default_rng(0).integers(0, 9, (20, 100, 130)).astype("uint16")
 SHARDS = {"chunks": (2, 40, 50), "shards": (4, 80, 100)}
 
 
-@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.fixture(
+    params=[
+        *("memory", "local"),
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gs", marks=pytest.mark.gcs),
+    ]
+)
 def base(request, tmp_path):
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}"
-    return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_url")
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue(f"{request.param}_url")
 
 
 def stored(base: str, data, announce=None, **options):

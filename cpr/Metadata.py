@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from cpr.errors import FormatError
-from cpr.image.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
+from cpr.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
 
 __all__ = ["Metadata"]
 
@@ -93,9 +93,13 @@ class Metadata:
     @property
     def resolution(self) -> tuple[float, float] | None:
         """(x, y) in pixels per `unit`."""
+        return None if self.x is None else self.resolution_per(self.x.unit)
+
+    def resolution_per(self, unit: str) -> tuple[float, float] | None:
+        """(x, y) in pixels per a unit, named by its symbol."""
         if self.x is None or self.y is None:
             return None
-        return 1 / self.x.value, 1 / self.y.to(self.x.unit)
+        return 1 / self.x.to(unit), 1 / self.y.to(unit)
 
     def to_dict(self) -> dict[str, Any]:
         """The notation that `of` takes, in ImageJ's keys; resolution is apart."""

@@ -1,0 +1,173 @@
+"""Requests to Google Cloud Storage, with the session, endpoint and credentials of gcsfs's filesystem.
+
+gcsfs's own requests repeat a part of an upload without asking how much of it has arrived, and say what went
+wrong in the text of an exception. Here every request is one that may be repeated, and a refusal carries its
+status. The JSON interface is described at https://cloud.google.com/storage/docs/json_api/v1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+__all__ = ["Answer", "Requests", "named", "refusal", "wait_seconds"]
+
+T = TypeVar("T")
+
+_TRIES = 5
+_FIRST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 32.0
+# What the service documents as worth another try.
+_PASSING = frozenset((408, 429, 500, 502, 503, 504))
+_PIECE_BYTES = 256 << 10
+_CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 60
+# The slowest line that is waited for.
+_BYTES_PER_SECOND = 256 << 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the store said; any status."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same request may be answered better in a moment."""
+        return self.status in _PASSING
+
+    def json(self) -> dict[str, Any]:
+        """What the body says. Raises OSError where somebody else has answered, a proxy's page say."""
+        try:
+            found: dict[str, Any] = json.loads(self.body)
+        except ValueError:
+            raise refusal(self.status, "NotJSON") from None
+        return found
+
+
+def refusal(status: int, code: str | None = None) -> OSError:
+    """An answer as the exception that the callers translate; `code` is what it is searched for by."""
+    cls = {404: FileNotFoundError, 410: FileNotFoundError, 403: PermissionError}.get(status, OSError)
+    error = cls(f"the store answered {status}")
+    error.code = code or str(status)  # type: ignore[attr-defined]
+    return error
+
+
+def wait_seconds(attempt: int) -> float:
+    """How long to wait after the attempt with this number, from 1; at random, so that workers spread."""
+    longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
+    return random.uniform(longest / 2, longest)  # noqa: S311 - nobody is to be kept from guessing it
+
+
+def named(*parts: str) -> str:
+    """A path whose variable parts, every second one, are quoted, slashes and all."""
+    return "".join(quote(part, safe="") if index % 2 else part for index, part in enumerate(parts))
+
+
+class Requests:
+    """Requests to one endpoint.
+
+    Args:
+        fs: gcsfs's filesystem, made in this process.
+    """
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop of the requests."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop)
+
+    def is_here(self) -> bool:
+        """Whether this is the thread of the requests, which would wait for itself."""
+        try:
+            return asyncio.get_running_loop() is self._fs.loop
+        except RuntimeError:
+            return False
+
+    async def once(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | memoryview | None = None,
+    ) -> Answer:
+        """One request, whatever the answer. Raises what aiohttp raises where there is none.
+
+        Args:
+            method: of HTTP.
+            path: below the endpoint, quoted; or a whole URL that the store has given.
+            query: parameters.
+            headers: besides those of the credentials.
+            body: is sent in pieces, none of which is copied whole.
+        """
+        import aiohttp
+        from yarl import URL
+
+        await self._fs._set_session()
+        url = path if "://" in path else self._fs._location + path
+        parameters = self._fs._get_params(dict(query or {}))
+        if parameters:
+            url += ("&" if "?" in url else "?") + urlencode(parameters)
+        size = 0 if body is None else len(body)
+        patience = _ANSWER_SECONDS + size / _BYTES_PER_SECOND
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=patience)
+        sent = {"Content-Length": str(size), **(headers or {})}
+        async with self._fs._session.request(
+            method,
+            # Quoted already; another quoting would turn %2F into a slash.
+            URL(url, encoded=True),
+            headers=self._fs._get_headers(sent),
+            # An object that is stored compressed is to come as it is stored: that is what has its size.
+            auto_decompress="Range" not in sent,
+            data=_pieces(body) if size and body is not None else None,
+            timeout=timeout,
+            allow_redirects=False,
+        ) as response:
+            return Answer(response.status, response.headers, await response.read())
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | memoryview | None = None,
+    ) -> Answer:
+        """A request that is repeated while that may help; a refusal is raised as an OSError with its code."""
+        for attempt in range(1, _TRIES + 1):
+            try:
+                answer = await self.once(method, path, query, headers, body)
+            except passing_errors():
+                if attempt == _TRIES:
+                    raise
+            else:
+                if answer.status < 300:
+                    return answer
+                if not answer.is_passing or attempt == _TRIES:
+                    raise refusal(answer.status)
+            await asyncio.sleep(wait_seconds(attempt))
+        raise AssertionError("unreachable")
+
+
+def passing_errors() -> tuple[type[Exception], ...]:
+    """What is raised where there is no answer: the next request may have one."""
+    import aiohttp
+
+    return aiohttp.ClientError, TimeoutError, OSError
+
+
+async def _pieces(body: bytes | memoryview) -> AsyncIterator[bytes]:
+    view = memoryview(body)
+    for start in range(0, len(view), _PIECE_BYTES):
+        yield bytes(view[start : start + _PIECE_BYTES])

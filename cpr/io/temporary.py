@@ -1,0 +1,24 @@
+"""Hidden names of files that are being written, beside their places: `.<name>.<16 hex digits>.part`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+__all__ = ["is_temporary", "temporary_name"]
+
+_TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
+
+
+def temporary_name(name: str) -> str:
+    """A new hidden name for a file that will be `name`; short, so that one at a system's limit still fits.
+
+    >>> is_temporary(temporary_name("a.tif"))
+    True
+    """
+    return f".{name[:64]}.{secrets.token_hex(8)}.part"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that is being written, or was when its writer was killed."""
+    return _TEMPORARY.fullmatch(name) is not None

@@ -1,0 +1,116 @@
+"""A small file that is replaced only by who knows its present version, without any lock.
+
+It is a folder of numbered files, the highest of which is the content. Version n is replaced by giving a
+complete new file the name n + 1 with link(2), which fails where there is that name already, on NFS as
+well; then the lower ones are deleted. Who was slow may succeed in linking a number that was deleted
+meanwhile: so nobody has succeeded before seeing that no higher number is there.
+
+A process that is killed or stopped anywhere in between holds up nobody, as it would with flock(2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from dataclasses import dataclass
+
+from cpr.errors import UnsupportedStoreError
+
+__all__ = ["Versioned", "VersionedFolder"]
+
+_NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A small object as it was at one moment.
+
+    Attributes:
+        content: its bytes.
+        version: changes with every write.
+        age: seconds since it was written, by the store's own clock; None where that is not known.
+    """
+
+    content: bytes
+    version: str
+    age: float | None
+
+
+class VersionedFolder:
+    """The folder at a path; made when it is first written to."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def read(self) -> Versioned | None:
+        """Content and version now; None where nothing was written."""
+        while (number := self._highest()) > 0:
+            try:
+                with open(self._place(number), "rb") as file:
+                    content = file.read(_MOST_BYTES)
+                    written = os.fstat(file.fileno()).st_mtime
+            except FileNotFoundError:
+                continue  # a higher one has come
+            return Versioned(content, str(number), max(0.0, self._now() - written))
+        return None
+
+    def write_if(self, content: bytes, version: str | None) -> str | None:
+        """Write if the version is still this one (None: nothing was written); None when it is not."""
+        before = int(version or 0)
+        os.makedirs(self._path, exist_ok=True)
+        if self._highest() != before:
+            return None
+        number = before + 1
+        temporary = self._write(content)
+        try:
+            os.link(temporary, self._place(number))
+        except FileExistsError:
+            return None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            raise UnsupportedStoreError(
+                "this file system has no hard links, so that nothing can be locked here",
+                url=self._path,
+                expected="a file system with hard links",
+                actual=errno.errorcode[error.errno or 0],
+                remedy="put the locks into another folder, or into a bucket",
+            ) from None
+        finally:
+            os.unlink(temporary)
+        numbers = self._numbers()
+        lost = max(numbers, default=0) != number
+        for one in [number] if lost else [lower for lower in numbers if lower < number]:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._place(one))
+        return None if lost else str(number)
+
+    def _place(self, number: int) -> str:
+        return os.path.join(self._path, f"{number:012d}")
+
+    def _numbers(self) -> list[int]:
+        try:
+            return [int(name) for name in os.listdir(self._path) if name.isdecimal()]
+        except FileNotFoundError:
+            return []
+
+    def _highest(self) -> int:
+        return max(self._numbers(), default=0)
+
+    def _write(self, content: bytes) -> str:
+        # Not synced: after a power cut nobody holds anything, whatever is in the file.
+        temporary = os.path.join(self._path, f".lease.{secrets.token_hex(8)}.part")
+        with open(temporary, "xb") as file:
+            file.write(content)
+        return temporary
+
+    def _now(self) -> float:
+        """The clock that stamps the files, which on a network is not this machine's."""
+        temporary = self._write(b"")
+        try:
+            return os.stat(temporary).st_mtime
+        finally:
+            os.unlink(temporary)

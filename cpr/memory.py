@@ -1,0 +1,149 @@
+"""How much memory there is, and the refusal of data that claims more.
+
+A file of a few bytes can claim, or expand to, any size. The claim is checked before memory is taken for
+it, and what expands is watched while it does: an error that says what to do is better than a process
+that the system kills. `CPR_MEMORY` (bytes, or such as "64GiB") replaces what the system says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+from cpr.errors import DecodeError, FormatError
+
+__all__ = ["Expansion", "available", "require_memory"]
+
+_UNITS = {"": 1, "k": 10, "m": 20, "g": 30, "t": 40}
+# Read again whenever this much has come, not for every block.
+_STEP = 16 << 20
+# Of what was free at the begin this part stays free, for what is made of the data afterwards.
+_RESERVE = 8
+
+
+def available() -> int | None:
+    """Bytes that this process may still take; None where the system does not tell.
+
+    The least of CPR_MEMORY or the machine's free memory, and of the limits of the control group (as
+    containers set them) and of the address space (`ulimit -v`).
+    """
+    given = os.environ.get("CPR_MEMORY")
+    bounds = [_bytes_of(given) if given else _free(), _group(), _address_space()]
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
+def require_memory(nbytes: int, what: str) -> None:
+    """Raise DecodeError if there is no memory for so many bytes.
+
+    Args:
+        nbytes: to be taken.
+        what: that will be held there, for the message: "the pixels".
+    """
+    # Asking costs 50 microseconds, and nobody runs out of memory by so little.
+    if nbytes < _STEP:
+        return
+    free = available()
+    if free is not None and nbytes > free:
+        raise _too_large(what, free, nbytes)
+
+
+class Expansion:
+    """Watches data that grows while it is decoded: `grown(nbytes)` after every piece.
+
+    Raises DecodeError once all of it is more than there was room for, or hardly any room is left.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._nbytes = 0
+        self._next = _STEP
+        self._room: int | None = None
+
+    def grown(self, nbytes: int) -> None:
+        """Take note of so many bytes more."""
+        self._nbytes += nbytes
+        if self._nbytes < self._next:
+            return
+        self._next = self._nbytes + _STEP
+        free = available()
+        if free is None:
+            return
+        if self._room is None:
+            self._room = free + self._nbytes
+        if self._nbytes > self._room or free < self._room // _RESERVE:
+            raise _too_large(self._what, self._room, f"{self._nbytes} bytes and more")
+
+
+def _too_large(what: str, free: int, found: object) -> DecodeError:
+    return DecodeError(
+        f"{what} would take more memory than there is",
+        expected=f"at most {free} bytes",
+        actual=str(found),
+        remedy="read it in parts (region=, get_dask()); if the memory is there, say so in CPR_MEMORY",
+    )
+
+
+def _bytes_of(text: str) -> int:
+    found = re.fullmatch(r"\s*(\d+)\s*([kmgt]?)i?b?\s*", text, re.IGNORECASE)
+    if found is None:
+        raise FormatError(
+            "not an amount of memory",
+            field="CPR_MEMORY",
+            expected="a number of bytes, or such as 64GiB",
+            actual=ascii(text)[:50],
+            remedy="correct the variable, or leave it unset",
+        )
+    return int(found[1]) << _UNITS[found[2].lower()]
+
+
+def _free() -> int | None:
+    """What the machine can give without taking it from another process; the page cache can be given."""
+    known = _fields("/proc/meminfo")
+    if "MemAvailable" in known:
+        return (known["MemAvailable"] + known.get("SwapFree", 0)) << 10
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _group() -> int | None:
+    """What is left of the control group's limit (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
+    for folder, limit, usage, cache in (
+        ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        try:
+            with open(f"{folder}/{limit}") as most, open(f"{folder}/{usage}") as taken:
+                text = most.read().strip()
+                if not text.isdigit():
+                    return None
+                used = int(taken.read())
+        except (OSError, ValueError):
+            continue
+        return max(0, int(text) - used + _fields(f"{folder}/memory.stat").get(cache, 0))
+    return None
+
+
+def _address_space() -> int | None:
+    try:
+        import resource
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit == resource.RLIM_INFINITY:
+            return None
+        with open("/proc/self/statm") as statm:
+            used = int(statm.read().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError, ValueError):
+        return None
+    return max(0, limit - used)
+
+
+def _fields(path: str) -> dict[str, int]:
+    """`Name: number` or `name number`, a line each; nothing where there is no such file."""
+    try:
+        with open(path) as file:
+            lines = [line.replace(":", " ").split() for line in file]
+    except OSError:
+        return {}
+    return {line[0]: int(line[1]) for line in lines if len(line) > 1 and line[1].isdigit()}

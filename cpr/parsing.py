@@ -1,0 +1,46 @@
+"""JSON that a stranger may have written, as values: one meaning for each text, or RecordError."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from cpr.errors import RecordError
+
+__all__ = ["parse"]
+
+
+def parse(text: str | bytes) -> Any:
+    """The JSON values of a text.
+
+    Raises RecordError for what is not JSON, and for what readers of JSON disagree about: keys that occur
+    twice, NaN, numbers beyond the range of floats (1e999), nesting without end.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise RecordError(
+            "not JSON that cpr reads",
+            expected="JSON as cpr writes it",
+            actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
+            remedy="delete the record, so that its task runs again",
+        ) from None
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number beyond the range of floats")
+    return number
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key that occurs twice")
+    return found

@@ -1,0 +1,257 @@
+"""Images as OME-Zarr: a pyramid of resolutions, with labels beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.core.sync import sync
+
+from cpr.errors import FormatError, RecordError
+from cpr.registry import register
+from cpr.zarr.axes import checked_axes, scales_and_units
+from cpr.zarr.choosing import as_encode_errors, source_of
+from cpr.zarr.cutting import cut_levels, kept_axes
+from cpr.zarr.layout import array_arguments
+from cpr.zarr.manifest import Manifest
+from cpr.zarr.multiscales import (
+    VERSION,
+    Description,
+    channel_count,
+    image_label,
+    label_dtype,
+    omero,
+    require_one_each,
+)
+from cpr.zarr.ome import OMEZarr
+from cpr.zarr.omeoptions import OMEZarrOptions
+from cpr.zarr.opening import Node
+from cpr.zarr.pyramid import Extremes, fill_levels, halved_shapes
+from cpr.zarr.ZarrTarget import ZarrTarget
+
+__all__ = ["OMEZarrTarget"]
+
+_SMALL = 256  # Y and X of the last level, as bioformats2raw has it
+_NAME = re.compile(r"(?!__)(?!\.+$)[A-Za-z0-9._-]+")
+
+
+@register
+class OMEZarrTarget(OMEZarr, ZarrTarget):
+    """An image stored as OME-Zarr 0.5: all resolutions, physical sizes, channels, labels; one result.
+
+    Everything is written at once, each pixel passing once: the levels are made while the data is at hand,
+    by the workers of a dask array where it is one, and published by one manifest, as a `ZarrTarget`'s
+    objects are. Napari, Fiji and others open the URL as any OME-Zarr.
+    Options of `from_path`: see `cpr.zarr.omeoptions.OMEZarrOptions`.
+
+    >>> target = cpr.OMEZarrTarget.from_path(
+    ...     "memory://doc/cells.ome.zarr", metadata={"axes": "CYX", "unit": "micron"}, resolution=(4, 4)
+    ... )
+    >>> target.set_data(np.full((2, 600, 400), 7, "uint16"))
+    >>> target.add_labels("nuclei", np.ones((600, 400), "uint8"), colors={1: "green"})
+    >>> image = cpr.load(target.serialize())
+    >>> [(level.shape, level.scale) for level in image.levels()]
+    [((2, 600, 400), (1.0, 0.25, 0.25)), ((2, 300, 200), (1.0, 0.5, 0.5)), ((2, 150, 100), (1.0, 1.0, 1.0))]
+    >>> image.get_data(region=np.s_[1, :2, 0], level=2)
+    array([7, 7], dtype=uint16)
+    >>> image.labels()["nuclei"].levels[0].data.shape
+    (600, 400)
+    """
+
+    # It has the options of arrays, and is none.
+    format_class = OMEZarrOptions  # type: ignore[assignment]
+
+    def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
+        super().__init__(location, name, ext, format)
+        self._description: Description | None = None  # of an image that is not persisted yet
+
+    def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
+        """Write an image in all its resolutions; it becomes a result when the target is persisted.
+
+        Args:
+            data: numpy; dask, whose workers write, so that blocks that are no whole chunks are rechunked;
+                zarr, a memmap or another lazy array; or an iterable of planes or slabs in C order, of which
+                those of one chunk's depth, or 16 MiB, are in memory, and their smaller versions.
+            shape: of the whole array, with an iterable.
+            dtype: of every element, with an iterable.
+
+        Raises:
+            EncodeError: axes, channels or options do not fit the data, or Zarr cannot hold it.
+            TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed.
+        """
+        with self._lock, self._decoding():
+            source = source_of(data, shape, dtype)
+            options: OMEZarrOptions = self.format
+            native = np.dtype(source.dtype).newbyteorder("=")
+            known = options.known()
+            axes = checked_axes(known.axes, source.shape, native)
+            halved = [axes.index(letter) for letter in options.downscale if letter in axes]
+            description = Description(
+                options.name or self.get_name(),
+                axes,
+                *scales_and_units(known, axes),
+                halved_shapes(tuple(source.shape), halved, options.levels, _SMALL),
+                options.downsample,
+            )
+            count = channel_count(axes, description.shapes[0])
+            require_one_each("metadata['Channel']['Name']", known.channels, count)
+            require_one_each("colors", options.colors, count)
+            require_one_each("windows", options.windows, count)
+            extremes = Extremes(axes.index("C") if "C" in axes else None, count)
+            with self._attempt() as store:
+                group = zarr.create_group(store, attributes=dict(options.attributes or {}))
+                self._write(group, description, source, native, extremes)
+                shown = omero(description, native, known.channels, options.colors, options.windows, extremes)
+                ome = {"version": VERSION, "multiscales": description.multiscales(), "omero": shown}
+                group.update_attributes({"ome": ome})
+            self._description = description
+
+    def add_labels(
+        self,
+        name: str,
+        data: Any,
+        shape: tuple[int, ...] | None = None,
+        dtype: Any = None,
+        *,
+        axes: str | None = None,
+        colors: Mapping[int, Any] | None = None,
+        properties: Mapping[int, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Write labels beside the image, in as many resolutions; possible until the target is persisted.
+
+        Args:
+            name: of the labels: letters, digits, `.`, `_` and `-`.
+            data: integers, 0 for what is no object, or a bool mask, stored as 0 and 1; as for `set_data`.
+            shape: of the whole array, with an iterable.
+            dtype: of every element, with an iterable.
+            axes: of the labels; by default those of the image, without C where there is one axis less.
+                Each is as long as the image's, or 1.
+            colors: label -> "RRGGBB", a name, or (red, green, blue, alpha) of 0 to 255.
+            properties: label -> dict of JSON values.
+
+        Raises:
+            EncodeError: there is no image yet, the labels do not fit it, or are no integers.
+            FormatError: a name, color or property that is none.
+            TransferError: it could not be written. What was written of it is removed, the image stays.
+        """
+        with self._lock, self._decoding():
+            image, store = self._description, self._written
+            if self.checksum is not None:
+                raise _closed(self.url)
+            if image is None or store is None:
+                raise self._no_data("have labels")
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise _bad_name(name, "letters, digits, '.', '_' and '-'")
+            group = zarr.open_group(store, mode="r+", zarr_format=3)
+            names: list[str] = []
+            if "labels" in group:
+                names = list(group["labels"].attrs["ome"]["labels"])  # type: ignore[index, call-overload, arg-type]
+            if name.lower() in [other.lower() for other in names]:
+                raise _bad_name(name, f"another name than {', '.join(names)}")
+            source = source_of(data, shape, dtype)
+            native = label_dtype(np.dtype(source.dtype).newbyteorder("="))
+            description = image.of_labels(name, axes, tuple(source.shape))
+            label = image_label(colors, properties)
+            kept = kept_axes(self.format, [image.axes.index(letter) for letter in description.axes])
+            try:
+                folder = group.require_group("labels")
+                labels = folder.create_group(name)
+                self._write(labels, description, source, native, None, **kept, fill_value=None)
+                ome = {"version": VERSION, "multiscales": description.multiscales(), "image-label": label}
+                labels.update_attributes({"ome": ome})
+                folder.update_attributes(_listed([*names, name]))
+                manifest = Manifest.of(store.url, store.entries, store.algorithm)
+            except BaseException:
+                sync(store.delete_dir(f"labels/{name}" if names else "labels"))
+                if names:
+                    folder.update_attributes(_listed(names))
+                raise
+            self._cached = None
+            self._take_manifest(manifest)
+
+    def _write(
+        self,
+        group: zarr.Group,
+        description: Description,
+        source: Any,
+        dtype: np.dtype[Any],
+        extremes: Extremes | None,
+        **changes: Any,
+    ) -> None:
+        """All levels of an image, as arrays of a group; `changes` are other options than the image's."""
+        axes = description.axes
+        options = self.format.zarr(**changes)
+        cuts = cut_levels(options, source, dtype, axes, description.shapes)
+        arrays = []
+        with as_encode_errors():
+            for level, (shape, (chunks, shards)) in enumerate(zip(description.shapes, cuts, strict=True)):
+                named = dataclasses.replace(options, dimension_names=tuple(axes.lower()))
+                arguments = array_arguments(named, shape, dtype, chunks, shards)
+                name = f"{group.path}/{level}".strip("/")
+                arrays.append(zarr.create_array(group.store, name=name, **arguments))
+        halved = [axes.index(letter) for letter in self.format.downscale if letter in axes]
+        fill_levels(arrays, source, halved, description.method, extremes)
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._description = None
+
+    def _set_format(self, **changes: Any) -> None:
+        if self._written is not None:
+            raise _closed(self.url)
+        super()._set_format(**changes)
+
+    def create(self) -> zarr.Group:
+        """Not for images: raises FormatError."""
+        raise FormatError(
+            "an OME-Zarr image is written by set_data and add_labels",
+            url=self.url,
+            expected="set_data(array)",
+            actual="create()",
+            remedy="use a ZarrTarget for a hierarchy of your own",
+        )
+
+    def _known(self) -> bool:
+        return True
+
+    def _opened(self) -> Node:
+        return self._open()
+
+    def _token(self) -> str:
+        return f"{self.data_hash}-{self.key}"
+
+    def _format_fields(self) -> dict[str, Any]:
+        fields = {}
+        if self.format.metadata is not None:
+            fields["metadata"] = self.format.metadata
+        if self.format.resolution is not None:
+            fields["resolution"] = list(self.format.resolution)
+        return fields
+
+
+def _listed(names: list[str]) -> dict[str, Any]:
+    return {"ome": {"version": VERSION, "labels": names}}
+
+
+def _closed(url: str) -> RecordError:
+    return RecordError(
+        "a stored image is never changed",
+        url=url,
+        expected="metadata before set_data(), labels before persist()",
+        actual="an image that is written",
+        remedy="make a new target with these and set its data",
+    )
+
+
+def _bad_name(name: Any, expected: str) -> FormatError:
+    return FormatError(
+        "no usable name for labels",
+        field="name",
+        expected=expected,
+        actual=ascii(name)[:100],
+        remedy='add_labels("nuclei", mask)',
+    )
