@@ -1,4 +1,4 @@
-"""The command line on what a real flow has left: seen elsewhere, damaged, healed by the next run, explained."""
+"""The command line on what a real flow has left: seen elsewhere, damaged, healed, copied, explained."""
 
 from __future__ import annotations
 
