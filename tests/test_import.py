@@ -23,6 +23,8 @@ LOWER = (
     "image",
     "csv",
     "numpy",
+    "showing",
+    "cli.app",  # and with it all commands
 )
 
 BLOCK_PREFECT = """

@@ -7,47 +7,38 @@ import hashlib
 
 from cpr.doctor.findings import Finding, diagnosed
 from cpr.doctor.scratch import Scratch
-from cpr.errors import CprError
+from cpr.errors import CprError, UnsupportedStoreError
+from cpr.io.conditional import require_conditional
 from cpr.io.failures import translated
-from cpr.io.local import LocalStore
+from cpr.io.location import protocol_of
 from cpr.io.s3 import S3Store
 
 __all__ = ["check_conditions", "check_digests"]
 
-_REFUSED = frozenset({"PreconditionFailed", "412", "FileExistsError", "ConditionalRequestConflict"})
 _WRONG_DIGEST = frozenset(
     {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
 )
 
 
 def check_conditions(place: Scratch) -> Finding:
-    """Whether "only if there is none yet" is heeded: what locks on the bucket are made of."""
-    if isinstance(place.store, LocalStore):
-        return Finding("conditional writes", "good", "files of this machine are created by one writer only")
-    if not isinstance(place.store, S3Store):
-        return Finding("conditional writes", "not tried", "only tried on S3 and on local files")
-    url, path = place.place("condition")
-    bucket, _, key = path.partition("/")
+    """Whether conditions on a write are heeded: what locks on the bucket are made of."""
+    name = "conditional writes"
     try:
-        with translated(url, "write"):
-            place.store.put(bucket, key, b"first", IfNoneMatch="*")
-        try:
-            with translated(url, "write"):
-                place.store.put(bucket, key, b"second", IfNoneMatch="*")
-        except CprError as error:
-            if str(error.actual) in _REFUSED:
-                text = "of two writers that create an object, one succeeds"
-                return Finding("conditional writes", "good", text)
-            raise
+        require_conditional(place.url)
+    except UnsupportedStoreError as error:
+        if protocol_of(place.url) not in ("s3", "s3a", "gs", "gcs"):
+            text = "this kind of store has none: equal tasks that run at the same time are computed twice"
+            return Finding(name, "poor", text, "put locks into a bucket of S3 or GCS, or do without")
+        return Finding(
+            name,
+            "wrong",
+            f"a condition (If-None-Match or If-Match) was dropped on its way or ignored: {error.actual}",
+            "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; "
+            "until then take no locks on this bucket",
+        )
     except CprError as error:
-        return diagnosed("conditional writes", "write objects on a condition", error)
-    return Finding(
-        "conditional writes",
-        "wrong",
-        "a condition (If-None-Match) was dropped on its way or ignored: an object was created twice",
-        "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; "
-        "until then take no locks on this bucket",
-    )
+        return diagnosed(name, "write objects on a condition", error)
+    return Finding(name, "good", "of several writers at once, one succeeds and the others are told")
 
 
 def check_digests(place: Scratch) -> Finding:

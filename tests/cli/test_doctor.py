@@ -132,7 +132,7 @@ def test_leftovers_are_listed_and_removed(s3_server, s3_url, monkeypatch, open_u
     found = examine(s3_url, mib=0)
     assert found.is_fit
     assert [one.url for one in found.orphans] == [f"{s3_url}/half.tif"]
-    assert len(open_uploads()) == 1
+    assert len(open_uploads()) == 1  # only told of
     assert examine(s3_url, mib=0, remove_orphans=True).removed
     assert open_uploads() == []
 
@@ -149,3 +149,16 @@ def _as_configured(monkeypatch) -> None:
 def _an_hour_ago(remove_tzinfo: bool = True) -> datetime:
     then = datetime.now(UTC) - timedelta(hours=1)
     return then.replace(tzinfo=None) if remove_tzinfo else then
+
+
+def test_fit_on_the_gcs_emulator(gs_url):
+    found = examine(gs_url, mib=1)
+    assert found.is_fit, wrong(found)
+    assert {one.check for one in found.findings if one.status != "good"} == {"checksums"}  # not tried
+    assert io.find(f"{gs_url}/**") == {}
+
+
+def test_fit_on_sftp(sftp_url):
+    found = examine(sftp_url, mib=1)
+    assert found.is_fit, wrong(found)
+    assert {one.check for one in found.findings if one.status == "poor"} <= {"conditional writes"}
