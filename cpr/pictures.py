@@ -245,7 +245,7 @@ def _stretched(plane: Array) -> Array:
         return np.full(plane.shape, 128, np.uint8)
     with np.errstate(invalid="ignore", over="ignore"):
         scaled = np.clip((values - low) / (high - low), 0, 1)
-    return np.asarray(np.nan_to_num(scaled) * 255).astype(np.uint8)
+    return np.asarray(np.rint(np.nan_to_num(scaled) * 255)).astype(np.uint8)
 
 
 def _composite(planes: list[Array]) -> Array:

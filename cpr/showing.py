@@ -11,13 +11,14 @@ import numpy as np
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
+from cpr.pictures import decode_png
+from cpr.previews import Picture, Preview
 from cpr.provenance import Made, read_whole
 from cpr.records import Record, Reference, find_records, read_record
 
-__all__ = ["Shown", "look_like", "show", "table_head"]
+__all__ = ["Shown", "preview_of", "show", "shrunk"]
 
 _KNOWN = frozenset("type location name ext key data_hash checksum nbytes blocks manifest made".split())
-_MOST_BYTES = 256 << 20  # that are read for a picture
 
 
 @dataclass(frozen=True)
@@ -138,42 +139,21 @@ def _state(reference: Reference) -> str:
     return "there" if stat.nbytes == reference.nbytes else "of another size"
 
 
-def look_like(shown: Shown, width: int, height: int) -> np.ndarray[Any, Any] | None:
-    """A small picture of an image or array, (rows, columns, 3) of uint8; None for what has none.
+def preview_of(shown: Shown) -> Preview | None:
+    """A picture or the first rows of a resource; None for what has none. Raises what `get_data` raises."""
+    return shown.reference.load().preview()
 
-    The middle plane of a stack, contrast stretched between its 1st and 99th percentile.
 
-    Raises what `get_data` raises.
+def shrunk(picture: Picture, width: int, height: int) -> np.ndarray[Any, Any]:
+    """The pixels of a picture, (rows, columns, 3) of uint8, at most so many of them.
+
+    Raises DecodeError for what is no PNG.
     """
-    if (shown.nbytes or 0) > _MOST_BYTES or not shown.type.startswith(("Image", "Numpy", "Zarr")):
-        return None
-    data = shown.reference.load().get_data()
-    if not hasattr(data, "ndim"):
-        return None
-    colours = data.ndim > 2 and data.shape[-1] in (3, 4)
-    plane = data
-    while plane.ndim > (3 if colours else 2):
-        plane = plane[plane.shape[0] // 2]
-    pixels = np.asarray(plane[...])
-    if pixels.ndim < 2 or 0 in pixels.shape or pixels.dtype.kind not in "buif":
-        return None
-    step = max(1, -(-pixels.shape[0] // height), -(-pixels.shape[1] // width))
-    pixels = pixels[::step, ::step].astype("float64")
-    finite = pixels[np.isfinite(pixels)]
-    low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
-    if low == high:
-        low, high = float(finite.min(initial=0)), float(finite.max(initial=1))
-    scaled = np.nan_to_num((pixels - low) / ((high - low) or 1.0))
-    grey = (np.clip(scaled, 0, 1) * 255).astype("uint8")
-    return grey[..., :3] if colours else np.repeat(grey[..., None], 3, axis=-1)
-
-
-def table_head(shown: Shown, rows: int = 8) -> tuple[list[str], list[list[str]]] | None:
-    """Column names and the first rows of a table, as texts; None for what is none.
-
-    Raises what `get_data` raises.
-    """
-    if (shown.nbytes or 0) > _MOST_BYTES or not shown.type.startswith(("CSV", "Parquet")):
-        return None
-    frame = shown.reference.load().get_data().head(rows)
-    return [str(name) for name in frame.columns], [[str(v) for v in row] for row in frame.to_numpy()]
+    pixels = decode_png(picture.png)
+    scale = min(1.0, height / pixels.shape[0], width / pixels.shape[1])
+    rows, columns = (
+        (np.arange(max(1, int(extent * scale))) / scale).astype(int).clip(0, extent - 1)
+        for extent in pixels.shape[:2]
+    )
+    part: np.ndarray[Any, Any] = pixels[rows[:, None], columns]
+    return part

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cpr.cli.output import Json, counted, ended, print_json, progress, say
-from cpr.reporting import gather, render
 from cpr.wording import sized
 
 __all__ = ["report"]
@@ -16,9 +14,9 @@ __all__ = ["report"]
 
 def report(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")
+    ] = "report.html",
     title: Annotated[
         str | None, typer.Option("--title", metavar="TEXT", help="Over the page; else the URL.")
     ] = None,
@@ -31,7 +29,7 @@ def report(
         ),
     ] = None,
     previews: Annotated[
-        int, typer.Option("--previews", metavar="N", min=0, help="Show so many of the newest targets.")
+        int, typer.Option("--previews", metavar="N", help="Show so many of the newest targets.")
     ] = 1000,
     json: Json = False,
 ) -> None:
@@ -40,20 +38,23 @@ def report(
     It needs no network and no server to be read. Results can be sorted, filtered and opened, and a drawing
     shows the way from sources to results. Exit code 1 says that some results are gone or damaged.
     """
+    from cpr.reporting import gather, render
+
     with progress("looking at results") as advance:
         results = gather(url, run, previews, lambda one: advance(nbytes=one.facts.get("bytes") or 0))
     if not results:
         say(f"No record under {url} names a target: there is nothing to show.")
         raise typer.Exit(3)
     page = render(results, title or url)
-    output.write_text(page, "utf-8")
+    with open(output, "w", encoding="utf-8") as file:
+        file.write(page)
     wrong = [result for result in results if result.problem is not None]
     if json:
         shown = [
             {"url": result.url, "task": result.task, "state": result.state, "problem": result.problem}
             for result in results
         ]
-        print_json({"page": str(output), "nbytes": len(page.encode()), "results": shown})
+        print_json({"page": output, "nbytes": len(page.encode()), "results": shown})
         ended(bool(wrong))
     for result in wrong:
         say(result.problem or "")

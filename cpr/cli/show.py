@@ -101,21 +101,20 @@ def _brief(value: Any) -> str:
 
 def _draw(one: Shown) -> None:
     """A picture of half blocks, two pixels in each character; the first rows of a table."""
-    from cpr.showing import look_like, table_head
+    from cpr.previews import Head
+    from cpr.showing import preview_of, shrunk
 
     try:
-        head = table_head(one)
-        if head is not None:
-            print_table(head[0], head[1])
+        preview = preview_of(one)
+        if isinstance(preview, Head):
+            print_table(preview.columns, preview.rows)
             return
         out = console()
-        if out.color_system not in ("truecolor", "256"):
+        if preview is None or out.color_system not in ("truecolor", "256"):
             return
-        pixels = look_like(one, _COLUMNS, _ROWS)
+        pixels = shrunk(preview, _COLUMNS, _ROWS)
     except CprError as error:
         print_error(error)
-        return
-    if pixels is None:
         return
     from rich.text import Text
 

@@ -46,7 +46,7 @@ def test_ls(cpr_command, results):
         (line,) = (line for line in out.splitlines() if f"/{kind}-" in line)
         assert f"make_{kind}" in line
         assert io.split(target.url)[1] in line
-    assert "5 targets, 1.6 MB, in 6 records." in out
+    assert "5 targets, 1.5 MiB, in 6 records." in out
     assert out.index("make_chunks") < out.index("make_small")  # newest first
 
 
@@ -72,7 +72,7 @@ def test_ls_of_targets_alone(cpr_command, results):
     code, out, _ = cpr_command("ls", f"{results.url}/data")
     assert code == 0
     assert out.count("no record") >= 5
-    assert "5 targets, 1.6 MB, that no record here names." in out
+    assert "5 targets, 1.5 MiB, that no record here names." in out
 
 
 def test_ls_names_what_is_unreadable_and_goes_on(cpr_command, results):
@@ -117,7 +117,7 @@ def test_pictures():
     import numpy as np
 
     import cpr
-    from cpr.showing import look_like, show
+    from cpr.showing import preview_of, show, shrunk
     from tests.stored import prefect_record
 
     for name, shape, dtype in (
@@ -130,7 +130,7 @@ def test_pictures():
         target.set_data(np.arange(np.prod(shape)).reshape(shape).astype(dtype) * (name != "flat"))
         put(f"memory://pictures/records/{name}", prefect_record(target.serialize()))
         (shown,) = show(f"memory://pictures/records/{name}")
-        pixels = look_like(shown, 64, 48)
+        pixels = shrunk(preview_of(shown), 64, 48)
         assert pixels.dtype == "uint8"
         assert pixels.shape[2] == 3
         assert pixels.shape[0] <= 48
