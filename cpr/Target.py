@@ -191,8 +191,7 @@ class Target(Resource):
             if self.data_hash is None:
                 raise self._no_data("be persisted")
             key = self.key
-            if is_marked(self._url(key)):
-                # Somebody deletes what is there, maybe while we look: this content gets another name.
+            if _may_vanish(self._url(key)):
                 key = uuid.uuid4().hex[:16]
             url = self._url(key)
             try:
@@ -465,6 +464,17 @@ class Target(Resource):
             # An empty target may be handed to the task that fills it.
             return type(self), (self.location, self.name, self.ext, self.format)
         return super().__reduce__()
+
+
+def _may_vanish(url: str) -> bool:
+    """Whether somebody deletes what is there, maybe while we look: the content then gets another name.
+
+    So it does where that cannot be told: a store may let us write and not list.
+    """
+    try:
+        return is_marked(url)
+    except TransferError:
+        return True
 
 
 def _nbytes_of(data: Any) -> int | None:

@@ -28,7 +28,7 @@ PROTOCOLS = frozenset(
 _NAMING_HOSTS = frozenset("sftp ssh smb hdfs webhdfs".split())
 # Whose clients take the name of the bucket for a name, and any character of a key for itself.
 _OF_BUCKETS = frozenset("s3 s3a gs gcs r2 oss".split())
-_LITERAL = _OF_BUCKETS | {"file", "memory"}
+_LITERAL = _OF_BUCKETS | {"file", "memory", "sftp", "ssh"}
 
 _MOST_CHARACTERS = 4096
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufff9-\uffff\ud800-\udfff]")

@@ -48,7 +48,7 @@ class Stat:
 
     nbytes: int
     version: Mapping[str, str | int] = field(default_factory=dict)
-    touched: datetime = _UNKNOWN
+    touched: datetime = field(default=_UNKNOWN, compare=False)
 
 
 @dataclass(frozen=True)

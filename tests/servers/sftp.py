@@ -34,7 +34,9 @@ class SFTPServer:
     @property
     def options(self) -> dict[str, Any]:
         """What fsspec's configuration is to hold."""
-        return {"username": USER, "password": self.password, "look_for_keys": False, "allow_agent": False}
+        # Records may name hosts that are configured, no others.
+        login = {"host": "127.0.0.1", "username": USER, "password": self.password}
+        return {**login, "look_for_keys": False, "allow_agent": False}
 
     def drop(self) -> int:
         """End all connections, as a server does that is restarted; how many there were."""
