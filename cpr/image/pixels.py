@@ -19,7 +19,7 @@ from cpr.format import ReadableFile, Region
 from cpr.image.layout import Layout
 from cpr.image.pages import bad_tiff, directories, ends_in_index, indexed
 from cpr.memory import require_memory
-from cpr.regions import Selection
+from cpr.regions import Selection, ends
 
 __all__ = ["opened", "read_layout", "read_region", "read_series", "series_of", "workers"]
 
@@ -234,7 +234,7 @@ def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int,
     row = math.prod(series.shape[leading + 1 :])
     if result.size:
         rows = chosen.ranges[leading]
-        low, high = min(rows), max(rows)
+        low, high = ends(rows)
         for at, position in zip(np.ndindex(*result.shape[:leading]), chosen.positions(leading), strict=True):
             number = 0
             for extent, p in zip(series.shape, (*position, low), strict=False):
@@ -257,8 +257,8 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
         return whole[np.ix_(*ranges)]
     height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
     across = math.ceil(page.shape[1] / width)
-    low, high = min(ranges[0]), max(ranges[0])
-    left, right = min(ranges[1]), max(ranges[1])
+    low, high = ends(ranges[0])
+    left, right = ends(ranges[1])
     if keyframe.compression == 1 and keyframe.is_contiguous:
         # Not compressed: any rows can be fetched alone.
         size = math.prod(page.shape[1:]) * page.dtype.itemsize
@@ -279,7 +279,7 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
 def _picked(area: Array, ranges: tuple[range, ...]) -> Array:
     """The elements of ranges, from the area that begins with the first row and column of them."""
     for axis, along in enumerate(ranges):
-        first = min(along) if axis < 2 else 0
+        first = ends(along)[0] if axis < 2 else 0
         area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
     return area
 
