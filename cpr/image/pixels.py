@@ -34,7 +34,6 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
 _EXPANSION_OTHER = 33_000
 _SMALL = 1 << 20
-_DIRECTORY_BYTES = 64
 # Strips and tiles of a region are fetched in runs of up to this size, over gaps of up to this one.
 _RUN_BYTES = 32 << 20
 _GAP_BYTES = 64 << 10
@@ -360,9 +359,7 @@ def _refuse_entities(tiff: tifffile.TiffFile) -> None:
 def refuse_claims(layout: Layout, file: ReadableFile) -> None:
     """Raise DecodeError for a file that is too small for an array of this layout, whatever its codec."""
     size = file.seek(0, os.SEEK_END)
-    # Every page has a directory of at least this size.
-    most_pages, most_bytes = size // _DIRECTORY_BYTES, size * _EXPANSION_OTHER + _SMALL
-    if layout.count > most_pages or layout.nbytes > most_bytes:
+    if layout.count > size or layout.nbytes > size * _EXPANSION_OTHER + _SMALL:
         raise bad_tiff(
             "the file cannot hold such an array",
             f"{layout.count} pages with {layout.nbytes} bytes of pixels",

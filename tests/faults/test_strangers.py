@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import sys
 import time
 
 import fsspec
@@ -269,6 +270,31 @@ def test_json_that_readers_disagree_about(text):
     if text:
         with pytest.raises(CprError):
             cpr.load(text)
+
+
+def test_a_plug_in_is_imported_when_its_own_record_comes(tmp_path, monkeypatch):
+    from cpr import registry
+
+    (tmp_path / "plugged_in.py").write_text(
+        "from tests.text_format import Text\nfrom cpr.Source import Source\n\n"
+        "class PluggedSource(Source):\n    format_class = Text\n"
+    )
+    about = tmp_path / "plugged_in-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[cpr.resources]\nPluggedSource = plugged_in:PluggedSource\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    record = RESOURCES[-1][RECORD_KEY]
+    for other in ("plugged_in", "plugged_in:PluggedSource", "PluggedTarget", "pluggedsource"):
+        with pytest.raises(RecordError):
+            load_record({RECORD_KEY: {**record, "type": other}})
+        assert "plugged_in" not in sys.modules
+    try:
+        source = load_record({RECORD_KEY: {**record, "type": "PluggedSource"}})
+        assert type(source).__module__ == "plugged_in"
+    finally:
+        sys.modules.pop("plugged_in", None)
+        registry._registered.pop("PluggedSource", None)
 
 
 def test_a_record_behind_a_url_is_no_bomb(tmp_path):

@@ -102,8 +102,15 @@ def everything(url, data):
     missing = attempt(lambda: cpr.ZarrSource.from_path(f"{url}/none.zarr"))
     attempt(missing.get_data)
 
-everything(base, np.arange(400_000.0))
-if base.startswith("s3://"):
+if "127.0.0.1:9" in str(dict(os.environ)):
+    # Every request waits for its repetitions: few are made.
+    target = cpr.NumpyTarget.from_path(f"{base}/a.npy")
+    target.set_data(np.arange(3))
+    attempt(target.persist)
+    attempt(cpr.NumpySource.from_path(f"{base}/a.npy").get_data)
+else:
+    everything(base, np.arange(400_000.0))
+if base.startswith("s3://") and "127.0.0.1:9" not in str(dict(os.environ)):
     everything("s3://no-such-bucket-at-all/x", np.arange(3))
 with contextlib.suppress(ImportError):
     from upath import UPath
@@ -155,7 +162,7 @@ def ask(url: str, tmp_path: Path, **variables: str) -> bytes:
     done = subprocess.run(command, env=environment(**variables), capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(out.read_text())
-    assert len(told["told"]) > 50
+    assert len(told["told"]) > 30
     return json.dumps(told, ensure_ascii=False).encode() + done.stdout.encode() + done.stderr.encode()
 
 
@@ -192,7 +199,14 @@ def ways(tmp_path: Path, endpoint: str) -> dict[str, dict[str, str]]:
     }  # fmt: skip
 
 
-WAYS = ["variables", "profile", "fsspec json", "fsspec variables", "fsspec file", "google"]
+WAYS = [
+    "variables",
+    "fsspec json",
+    *(
+        pytest.param(way, marks=pytest.mark.long)
+        for way in ("profile", "fsspec variables", "fsspec file", "google")
+    ),
+]
 
 
 @pytest.mark.slow
