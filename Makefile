@@ -14,7 +14,7 @@ DIST := --dist loadgroup
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: help env lock check test test-long bench demo images minio minio-down clean
+.PHONY: help env lock check test test-long test-oldest bench demo images minio minio-down clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -53,6 +53,17 @@ test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long
 
 test-long: env  ## the long tests too, and many more examples of each property
 	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)
+
+# The oldest Prefect with what cpr.task needs of it (a task knows its source), and the FastAPI of its time.
+OLDEST := "prefect==3.6.9" "fastapi==0.121.3"
+
+test-oldest:  ## what is relied on in Prefect, on the oldest Prefect supported
+	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(OLDEST)
+	.venv-oldest/bin/python -m pytest -n $(WORKERS) $(DIST) tests/flows/test_prefect_facts.py tests/flows/test_healing.py \
+		tests/flows/test_serializer.py tests/flows/test_tasks.py tests/flows/test_hashing.py $(ARGS)
 
 bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 25 minutes
 	$(PY) -m bench $(ARGS)

@@ -14,7 +14,7 @@ from cpr.errors import DecodeError, FormatError
 
 __all__ = ["Expansion", "available", "require_memory"]
 
-_UNITS = {"": 1, "k": 10, "m": 20, "g": 30, "t": 40}
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 # Read again whenever this much has come, not for every block.
 _STEP = 16 << 20
 # Of what was free at the begin this part stays free, for what is made of the data afterwards.

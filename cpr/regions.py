@@ -9,7 +9,7 @@ from typing import Any
 
 from cpr.errors import FormatError
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "ends"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,11 @@ class Selection:
     def positions(self, axes: int) -> Iterator[tuple[int, ...]]:
         """The selected positions along the first `axes` axes, in the order of the result."""
         return product(*self.ranges[:axes])
+
+
+def ends(along: range) -> tuple[int, int]:
+    """The least and the greatest of some positions; `min` and `max` would look at every one."""
+    return (along[0], along[-1]) if along.step > 0 else (along[-1], along[0])
 
 
 def _bad(region: Any, shape: tuple[int, ...]) -> FormatError:

@@ -7,10 +7,14 @@ record, and so is the number of rows: a file cut at a row boundary is noticed.
 
 from __future__ import annotations
 
+import encodings.aliases
+import functools
 import io
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from encodings import normalize_encoding
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
@@ -33,6 +37,13 @@ Compression = Literal["gzip"]
 _read_csv: Any = pd.read_csv
 
 _READ_CELLS = 400_000
+
+
+@functools.cache
+def _encodings() -> frozenset[str]:
+    """The names of all encodings that Python comes with."""
+    modules = {module.name for module in pkgutil.iter_modules(encodings.__path__)}
+    return frozenset(modules | set(encodings.aliases.aliases))
 
 
 def exact_floats() -> dict[str, Any]:
@@ -176,6 +187,9 @@ class ForeignCSV:
     def __post_init__(self) -> None:
         _require_separator(self.separator)
         try:
+            # Of an unknown one Python would look for a module.
+            if normalize_encoding(self.encoding).lower() not in _encodings():
+                raise LookupError(self.encoding)
             "".encode(self.encoding)
         except LookupError as error:
             raise FormatError(

@@ -10,7 +10,7 @@ import numpy as np
 
 from cpr.errors import EncodeError
 
-__all__ = ["Flavour", "Layout", "usual_axes"]
+__all__ = ["DTYPES", "Flavour", "Layout", "usual_axes"]
 
 Flavour = Literal["imagej", "ome", "plain", "empty"]
 
@@ -19,6 +19,8 @@ _OME_DTYPES = {
     "int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64", "complex64", "complex128",
 }  # fmt: skip
 _DTYPES = _OME_DTYPES | {"int64", "uint64", "float16"}
+#: What an array may be of.
+DTYPES = _DTYPES | {"bool"}
 # What a classic TIFF can hold, less room for directories and for pixels that grow when compressed.
 _CLASSIC_BYTES = (1 << 32) - (1 << 26)
 _PAGE_OVERHEAD = 2048
@@ -65,7 +67,7 @@ class Layout:
         Raises EncodeError for a dtype that TIFF cannot hold, for axes that do not fit the shape, and
         where the flavour that was asked for cannot hold the array.
         """
-        if dtype.name not in _DTYPES | {"bool"}:
+        if dtype.name not in DTYPES:
             raise EncodeError(
                 "TIFF cannot hold this dtype",
                 field="dtype",

@@ -19,7 +19,7 @@ from cpr.format import ReadableFile, Region
 from cpr.image.layout import Layout
 from cpr.image.pages import bad_tiff, directories, ends_in_index, indexed
 from cpr.memory import require_memory
-from cpr.regions import Selection
+from cpr.regions import Selection, ends
 
 __all__ = ["opened", "read_layout", "read_region", "read_series", "series_of", "workers"]
 
@@ -34,7 +34,6 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
 _EXPANSION_OTHER = 33_000
 _SMALL = 1 << 20
-_DIRECTORY_BYTES = 64
 # Strips and tiles of a region are fetched in runs of up to this size, over gaps of up to this one.
 _RUN_BYTES = 32 << 20
 _GAP_BYTES = 64 << 10
@@ -234,7 +233,7 @@ def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int,
     row = math.prod(series.shape[leading + 1 :])
     if result.size:
         rows = chosen.ranges[leading]
-        low, high = min(rows), max(rows)
+        low, high = ends(rows)
         for at, position in zip(np.ndindex(*result.shape[:leading]), chosen.positions(leading), strict=True):
             number = 0
             for extent, p in zip(series.shape, (*position, low), strict=False):
@@ -257,8 +256,8 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
         return whole[np.ix_(*ranges)]
     height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
     across = math.ceil(page.shape[1] / width)
-    low, high = min(ranges[0]), max(ranges[0])
-    left, right = min(ranges[1]), max(ranges[1])
+    low, high = ends(ranges[0])
+    left, right = ends(ranges[1])
     if keyframe.compression == 1 and keyframe.is_contiguous:
         # Not compressed: any rows can be fetched alone.
         size = math.prod(page.shape[1:]) * page.dtype.itemsize
@@ -279,7 +278,7 @@ def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
 def _picked(area: Array, ranges: tuple[range, ...]) -> Array:
     """The elements of ranges, from the area that begins with the first row and column of them."""
     for axis, along in enumerate(ranges):
-        first = min(along) if axis < 2 else 0
+        first = ends(along)[0] if axis < 2 else 0
         if along.step > 0:
             part = slice(along.start - first, along.stop - first, along.step)
             area = area[(slice(None),) * axis + (part,)]
@@ -364,9 +363,7 @@ def _refuse_entities(tiff: tifffile.TiffFile) -> None:
 def refuse_claims(layout: Layout, file: ReadableFile) -> None:
     """Raise DecodeError for a file that is too small for an array of this layout, whatever its codec."""
     size = file.seek(0, os.SEEK_END)
-    # Every page has a directory of at least this size.
-    most_pages, most_bytes = size // _DIRECTORY_BYTES, size * _EXPANSION_OTHER + _SMALL
-    if layout.count > most_pages or layout.nbytes > most_bytes:
+    if layout.count > size or layout.nbytes > size * _EXPANSION_OTHER + _SMALL:
         raise bad_tiff(
             "the file cannot hold such an array",
             f"{layout.count} pages with {layout.nbytes} bytes of pixels",

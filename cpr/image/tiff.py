@@ -15,7 +15,7 @@ from cpr.format import ReadableFile, Region, WritableFile
 from cpr.image import pixels
 from cpr.image.describe import first_page
 from cpr.image.foreign import metadata_of
-from cpr.image.layout import Layout, usual_axes
+from cpr.image.layout import DTYPES, Layout, usual_axes
 from cpr.image.writing import Compression, write_pages
 from cpr.Metadata import Metadata
 from cpr.pictures import PictureMaker
@@ -172,6 +172,8 @@ class Tiff:
             return
         if len(self.shape) > _MOST_AXES or any(not 0 <= n < 1 << 62 for n in self.shape):
             raise _bad_option("shape", f"up to {_MOST_AXES} sizes", self.shape)
+        if self.dtype not in DTYPES:  # before numpy is asked, which parses such texts
+            raise _bad_option("dtype", ", ".join(sorted(DTYPES)), self.dtype)
         layout = self._known_layout()
         if layout is not None and layout.nbytes >= 1 << 62:
             raise _bad_option("shape", "that of an array", self.shape)

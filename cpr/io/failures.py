@@ -17,7 +17,7 @@ __all__ = ["code_of", "translated"]
 # Clients raise errors of their own beside OSError; these are theirs.
 _CLIENTS = frozenset(
     "botocore aiobotocore boto3 aiohttp s3fs gcsfs google requests urllib3 azure adlfs paramiko "
-    "smbprotocol sshfs fsspec".split()
+    "smbprotocol sshfs fsspec obstore".split()
 )
 
 _REMEDIES = {
@@ -38,16 +38,22 @@ def translated(url: str, doing: str) -> Iterator[None]:
     TypeError, say) are bugs and pass.
     """
     try:
-        yield
-    except CprError:
-        raise
-    except FileNotFoundError as error:
-        raise _not_found(url, code_of(error)) from None
-    except Exception as error:
-        failure = _failure(url, doing, error)
-        if failure is None:
+        try:
+            yield
+        except CprError:
             raise
-        raise failure from None
+        except FileNotFoundError as error:
+            raise _not_found(url, code_of(error)) from None
+        except Exception as error:
+            failure = _failure(url, doing, error)
+            if failure is None:
+                raise
+            raise failure from None
+    except CprError as failure:
+        # `from None` hides what the client raised; it still hangs there, and may say endpoint and key.
+        if failure.__cause__ is None and not isinstance(failure.__context__, CprError):
+            failure.__context__ = None
+        raise
 
 
 def _not_found(url: str, code: str | None) -> ResourceNotFoundError:

@@ -33,8 +33,10 @@ class LocalStore:
         with open(path, "rb", buffering=0) as file:
             # Python takes memory for what is asked, not for what is there.
             end = min(stop, os.fstat(file.fileno()).st_size)
+            if end <= start:
+                return b""
             file.seek(start)
-            return file.read(max(0, end - start))
+            return file.read(end - start)
 
     def upload(self, path: str, create: bool = False) -> LocalUpload:
         if create and _stat(path) is not None:

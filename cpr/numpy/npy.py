@@ -20,7 +20,7 @@ from cpr.format import ReadableFile, Region, WritableFile
 from cpr.memory import require_memory
 from cpr.pictures import PictureMaker
 from cpr.previews import Picture
-from cpr.regions import Selection
+from cpr.regions import Selection, ends
 
 __all__ = ["NPY"]
 
@@ -97,7 +97,7 @@ class NPY:
             axis = cut[-1] if cut else 0
             rows = math.prod(shape[axis + 1 :])
             along = chosen.ranges[axis] if shape else range(1)
-            first, last = min(along), max(along)
+            first, last = ends(along)
             for at, position in zip(np.ndindex(*result.shape[:axis]), chosen.positions(axis), strict=True):
                 offset = 0
                 for extent, p in zip(shape, (*position, first), strict=False):
@@ -149,6 +149,8 @@ def _read_header(file: ReadableFile) -> tuple[tuple[int, ...], bool, np.dtype[An
         raise _bad("the array holds Python objects, which are never unpickled", "a plain dtype", str(dtype))
     if any(type(extent) is not int or extent < 0 for extent in shape):
         raise _bad("no such shape", "integers from 0 on", ascii(shape)[:200])
+    if len(shape) > 64 or math.prod(extent or 1 for extent in shape) * dtype.itemsize >= 1 << 63:
+        raise _bad("no such shape", "one that numpy can hold", ascii(shape)[:200])
     position = file.tell()
     there = file.seek(0, os.SEEK_END) - position
     file.seek(position)

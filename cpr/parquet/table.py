@@ -6,6 +6,8 @@ come, forward only. The footer is at the end, so a reader holds the encoded file
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -24,6 +26,7 @@ __all__ = ["ForeignParquet", "Parquet"]
 # Large enough that a reader's requests are few, small enough to be held beside everything else.
 _ROW_GROUP_BYTES = 64 << 20
 _READ_CELLS = 2_000_000
+_ROWS_OF_TEXT = 16_384
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}
 
 
@@ -102,7 +105,13 @@ class ForeignParquet:
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not Parquet, MissingDependencyError without pyarrow."""
         with _Reading():
-            frame: pd.DataFrame = _open(file).read(use_pandas_metadata=True).to_pandas()
+            pa, _ = _pyarrow()
+            parquet = _open(file)
+            table, batches = Expansion("the table"), []
+            for batch in parquet.iter_batches(_rows_at_once(parquet, _READ_CELLS), use_pandas_metadata=True):
+                table.grown(batch.nbytes)
+                batches.append(batch)
+            frame: pd.DataFrame = pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
             return frame
 
 
@@ -158,6 +167,12 @@ class _Reading:
 def _open(file: ReadableFile) -> Any:
     """The file, whose footer claims no more than there is memory for."""
     pa, pq = _pyarrow()
+    size = file.seek(0, os.SEEK_END)
+    # The footer is at the end: until it is known, all of the file is held.
+    require_memory(size, "the encoded table")
+    file.seek(max(0, size - 8))
+    (footer_bytes,) = struct.unpack("<I", file.read(4).rjust(4, b"\0"))
+    require_memory(footer_bytes, "the footer")
     parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False)
     footer = parquet.metadata
     encoded = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
@@ -181,7 +196,13 @@ def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
             actual=ascii(names)[:200],
             remedy="restore the file: its columns were changed",
         )
-    yield from parquet.iter_batches(rows)
+    yield from parquet.iter_batches(_rows_at_once(parquet, rows))
+
+
+def _rows_at_once(parquet: Any, rows: int) -> int:
+    """How many rows to decode at once: fewer where a long text may be repeated for a few bits."""
+    columns = map(parquet.schema.column, range(parquet.metadata.num_columns))
+    return min(rows, _ROWS_OF_TEXT) if any(c.physical_type == "BYTE_ARRAY" for c in columns) else rows
 
 
 def _write(writer: Any, table: Any) -> None:

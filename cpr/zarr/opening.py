@@ -13,7 +13,7 @@ from cpr.arrays import dask_array
 from cpr.errors import CprError, DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.memory import require_memory
-from cpr.regions import Selection
+from cpr.regions import Selection, ends
 from cpr.zarr.placed import PlacedStore
 
 __all__ = ["Node", "open_node", "part_of", "to_dask"]
@@ -100,7 +100,8 @@ def part_of(
 def _forward(along: range, offset: int) -> slice:
     if not along:
         return slice(0, 0)
-    return slice(offset + min(along), offset + max(along) + 1, abs(along.step))
+    low, high = ends(along)
+    return slice(offset + low, offset + high + 1, abs(along.step))
 
 
 def to_dask(array: zarr.Array[Any], name: str, url: str) -> Any:

@@ -143,3 +143,34 @@ def no_abort() -> None:
 
     S3Upload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
     LocalUpload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
+
+
+@mutant
+def trusting_records() -> None:
+    """A record may name any place."""
+    for name in ("cpr.io.location", "cpr.Resource", "cpr.Target", "cpr.scalars"):
+        module = importlib.import_module(name)
+        module.require_safe = lambda *_: None  # type: ignore[attr-defined]
+
+
+@mutant
+def no_memory_limit() -> None:
+    """Memory is taken for whatever a file claims."""
+    for name in ("cpr.memory", "cpr.numpy.npy", "cpr.image.pixels", "cpr.parquet.table", "cpr.zarr.opening"):
+        module = importlib.import_module(name)
+        module.require_memory = lambda *_: None  # type: ignore[attr-defined]
+
+
+@mutant
+def chatty_errors() -> None:
+    """What a client raised, with its endpoint and keys, hangs on the error."""
+    failures = importlib.import_module("cpr.io.failures")
+
+    @contextmanager
+    def translated(url: str, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise failures._failure(url, doing, error) from error
+
+    failures.translated = translated

@@ -120,7 +120,7 @@ def test_damage_at_rest(kind: Kind, place, tmp_path):
 @pytest.mark.filterwarnings("ignore::pandas.errors.ParserWarning")
 @kinds
 def test_check_in_full_finds_what_reading_finds(kind: Kind):
-    """check(full=True) passes only where the content is what it was."""
+    """check(full=True) passes only where every byte is what it was; some of these a read would not miss."""
     data = small(kind)
     target = persisted(kind, data)
     record, good = target.serialize(), stored_bytes(target.url)

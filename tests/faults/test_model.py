@@ -285,9 +285,9 @@ class Results(RuleBasedStateMachine):
         except ResourceNotFoundError:
             assert target.url not in self.there
         except CorruptDataError:
-            assert not self.intact(target.url)
+            assert self.there[target.url] != self.written[target.url]
         else:
-            assert target.url in self.there
+            assert self.there[target.url] == self.written[target.url]
 
     @invariant()
     def nothing_else_is_visible(self) -> None:

@@ -45,6 +45,16 @@ NOTICED_BY = {
     "importing_decoder": [
         "tests/faults/test_hostile.py",
     ],
+    "trusting_records": [
+        "tests/faults/test_strangers.py::test_sixty_places_are_refused",
+        "tests/faults/test_strangers.py::test_no_name_escapes",
+    ],
+    "no_memory_limit": [
+        "tests/faults/test_bombs.py::test_a_limit_of_ones_own",
+    ],
+    "chatty_errors": [
+        "tests/flows/test_secrets.py::test_nothing_of_the_clients_error_hangs_on_ours",
+    ],
     "no_abort": [
         f"{BACKENDS}::TestLocal::test_an_exception_leaves_nothing[ValueError-{9 << 20}]",
         f"{BACKENDS}::TestS3::test_an_exception_leaves_nothing[ValueError-{30 << 20}]",
