@@ -129,6 +129,7 @@ def lone_workers(count: int, variables: dict[str, str], threads: int = 1) -> Ite
         folder.chmod(0o711)
         with _running(count, folder, variables, threads) as workers:
             yield workers
+            shutil.copy(folder / "dask.log", "/tmp/lk-dask.log")
 
 
 @contextmanager
