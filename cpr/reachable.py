@@ -27,7 +27,12 @@ def warn_of_local_records(result: Any) -> None:
     local folder serves as well.
     """
     task, flow = TaskRunContext.get(), FlowRunContext.get()
-    if task is None or flow is None or not flow.detached or not _is_local(task.result_store.result_storage):
+    if (
+        task is None
+        or flow is None
+        or not flow.detached
+        or not isinstance(task.result_store.result_storage, LocalFileSystem)
+    ):
         return
     run = task.task_run.flow_run_id
     if run in _warned:
@@ -52,11 +57,6 @@ def warn_of_local_records(result: Any) -> None:
         root,
         root,
     )
-
-
-def _is_local(storage: Any) -> bool:
-    base = str(getattr(storage, "basepath", None) or "")
-    return isinstance(storage, LocalFileSystem) or base.startswith(("file:", "local:"))
 
 
 def _is_remote(target: Target) -> bool:
