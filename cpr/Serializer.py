@@ -20,6 +20,7 @@ from pydantic import Field
 from cpr.containers import pack
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
 from cpr.marks import is_marked
+from cpr.reachable import warn_of_local_records
 from cpr.records import parsed
 from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
@@ -64,6 +65,7 @@ class CprSerializer(Serializer):
             # Prefect goes on with the run, and logs that this failed without saying why.
             _log(logging.WARNING, "A result cannot be stored: %s", error)
             raise
+        warn_of_local_records(obj)
         # One top-level key: Prefect takes some others for those of old records of its own.
         if not (isinstance(packed, dict) and RECORD_KEY in packed):
             packed = {RECORD_KEY: ["value", packed]}

@@ -24,9 +24,12 @@ class PerProcess(Generic[K, V]):
     def __init__(self) -> None:
         self.known: OrderedDict[K, V] = OrderedDict()
         self.lock = threading.Lock()
+        self._inherited: list[list[V]] = []
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._begin_anew)
 
     def _begin_anew(self) -> None:
         self.lock = threading.Lock()
+        # Kept, for clients that are collected close their connections on a loop that is the parent's.
+        self._inherited.append(list(self.known.values()))
         self.known.clear()

@@ -22,8 +22,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
+from distributed import Client
 
 ROOT = Path(__file__).parents[2]
 FIRST_USER = 41_000
@@ -93,12 +95,14 @@ class LoneWorkers:
     nannies: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def pids(self) -> list[int]:
-        """Of the worker processes that are there now."""
+        """Of the worker processes that are at work: a nanny gives up when one dies while it starts."""
+        with Client(self.address, set_as_default=False) as client:
+            known = {urlsplit(address).port for address in client.scheduler_info(n_workers=-1)["workers"]}
         found = []
         for nanny in self.nannies:
             with suppress(psutil.NoSuchProcess):
-                children = psutil.Process(nanny.pid).children(recursive=True)
-                found += [child.pid for child in children if _is_worker(child)]
+                children = psutil.Process(nanny.pid).children()
+                found += [child.pid for child in children if known & _ports(child)]
         return found
 
     def kill(self, index: int) -> bool:
@@ -111,13 +115,14 @@ class LoneWorkers:
             return True
         return False
 
+    def wait(self) -> None:
+        """Until all are at work."""
+        with Client(self.address, set_as_default=False) as client:
+            client.wait_for_workers(len(self.nannies), timeout=START_SECONDS)
 
-def _is_worker(process: psutil.Process) -> bool:
-    try:
-        line = " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return False
-    return "spawn_main" in line or "forkserver" in line
+
+def _ports(process: psutil.Process) -> set[int]:
+    return {connection.laddr.port for connection in process.net_connections("tcp") if connection.laddr}
 
 
 @contextmanager
@@ -179,6 +184,7 @@ def _running(count: int, folder: Path, variables: dict[str, str], threads: int) 
                 one.chmod(0o700)
             workers.homes.append(own)
             workers.nannies.append(start(command, environment, own / "work"))
+        workers.wait()
         yield workers
 
 
