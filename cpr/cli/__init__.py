@@ -19,8 +19,12 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and end the process with one of the exit codes above."""
+    import logging
+
     from cpr.cli.app import run
 
+    # Connections of filesystems that zarr has made are closed by the process's end, which aiohttp complains of.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         code = run()
         sys.stdout.flush()
