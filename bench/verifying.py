@@ -70,7 +70,14 @@ def keys_of(url: str, *folders: str) -> tuple[Any, list[str]]:
 
 
 def verify(url: str, records: str) -> Callable[[], int]:
+    import cpr
     from cpr.verifying import verify as run
+
+    # Imported and connected, as the others are before they are measured.
+    cpr.NumpyTarget  # noqa: B018
+    cpr.io.lookup(f"{url}/data/none")
+    first = next(iter(cpr.io.find(f"{url}/data/00000*")))
+    cpr.io.read_through(first, "xxh3_128", size_of(first))
 
     def check() -> int:
         report = run(f"{url}/{records}")
@@ -78,6 +85,12 @@ def verify(url: str, records: str) -> Callable[[], int]:
         return report.nbytes
 
     return check
+
+
+def size_of(url: str) -> int:
+    import cpr
+
+    return cpr.io.stat(url).nbytes
 
 
 def obstore_async(url: str, at_once: int) -> Callable[[], int]:

@@ -23,7 +23,7 @@ def main() -> None:
 
     from cpr.cli.app import run
 
-    # Connections of filesystems that zarr has made are closed by the process's end, which aiohttp complains of.
+    # Connections of filesystems that zarr has made end with the process, of which aiohttp complains.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         code = run()
