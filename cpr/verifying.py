@@ -31,7 +31,7 @@ __all__ = ["Checked", "Report", "State", "check", "heal", "verify"]
 
 State = Literal["intact", "damaged", "missing", "unreadable record", "not checked"]
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 _BUDGET_BYTES = 48 << 20
 _BLOCK_BYTES = 8 << 20  # what a large object is read in, several ahead
 _LARGE_BYTES = 5 * _BLOCK_BYTES

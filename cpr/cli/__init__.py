@@ -19,8 +19,12 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line and end the process with one of the exit codes above."""
+    import logging
+
     from cpr.cli.app import run
 
+    # Connections of filesystems that zarr has made end with the process, of which aiohttp complains.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         code = run()
         sys.stdout.flush()
