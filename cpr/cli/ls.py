@@ -83,7 +83,7 @@ def _short(one: Listed, url: str) -> str:
 
 def _print_runs(listing: Listing) -> None:
     if not listing.runs:
-        say("No record here tells of a run: cpr writes that down from version 0.2 on.")
+        say("No record here tells of a run: results made outside of tasks, or by an older cpr, do not.")
         return
     print_table(
         ("first", "last", "flow", "run", "tasks", "targets", "size"),
