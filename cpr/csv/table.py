@@ -39,11 +39,18 @@ _read_csv: Any = pd.read_csv
 _READ_CELLS = 400_000
 
 
+# Of host names, of nothing, and ciphers. Names that end in _codec are of bytes.
+_NO_TEXT = {"idna", "punycode", "undefined", "rot_13"}
+
+
 @functools.cache
 def _encodings() -> frozenset[str]:
-    """The names of all encodings that Python comes with."""
-    modules = {module.name for module in pkgutil.iter_modules(encodings.__path__)}
-    return frozenset(modules | set(encodings.aliases.aliases))
+    """The names of all encodings of text that Python comes with."""
+    modules = {module.name for module in pkgutil.iter_modules(encodings.__path__)} - _NO_TEXT
+    modules = {name for name in modules if not name.endswith("_codec")}
+    return frozenset(
+        modules | {alias for alias, name in encodings.aliases.aliases.items() if name in modules}
+    )
 
 
 def exact_floats() -> dict[str, Any]:

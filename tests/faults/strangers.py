@@ -392,11 +392,28 @@ def watched() -> Iterator[Events]:
         _sink = None
 
 
+#: What the classes that a record may name say of their own fields.
+ANNOTATIONS = {
+    str(text).encode()
+    for cls in vars(values).values()
+    if isinstance(cls, type)
+    for text in vars(cls).get("__annotations__", {}).values()
+}
+
+
 def is_pythons_own(event: str, arguments: tuple[Any, ...]) -> bool:
-    """Whether Python gets a time zone or an encoding that it has: two closed tables of its own."""
+    """Whether this says nothing of the record's author.
+
+    Python gets a time zone or an encoding that it has: two closed tables of its own. Or pydantic reads the
+    annotations of an imported class, as it does when a generic model takes it for an argument.
+    """
     what = str(arguments[0])
     if event == "open":
         return what.startswith((*zoneinfo.TZPATH, *encodings.__path__))
+    if event == "compile" and arguments[0] in ANNOTATIONS:
+        return True
+    if event == "exec" and getattr(arguments[0], "co_filename", "") == "<string>":
+        return {name.encode() for name in arguments[0].co_names} <= ANNOTATIONS
     if event in {"import", "exec", "marshal.loads", "os.listdir"}:
         return what.startswith(("encodings.", *encodings.__path__)) or "/encodings/" in what
     return False
