@@ -128,8 +128,8 @@ def report(rows: list[dict[str, Any]]) -> str:
     lines = [
         f"A flow of {rows[0]['tasks']} tasks on {THREADS} threads, run again with every task cached: medians",
         "of runs in turns. Requests are those of one cached task, for Prefect's record among them.\n",
-        "| tasks return | first run, ms a task | cached, ms a task | beside integers | requests a task |",
-        "| --- | ---: | ---: | ---: | --- |",
+        "| tasks return | first, ms a task | cached, ms a task | CPU | beside integers | requests a task |",
+        "| --- | ---: | ---: | ---: | ---: | --- |",
     ]
     cached = {
         name: statistics.median(row["seconds"] for row in rows if _is(row, name, "cached"))
@@ -137,11 +137,13 @@ def report(rows: list[dict[str, Any]]) -> str:
     }
     for name, seconds in cached.items():
         first = next(row for row in rows if _is(row, name, "computed"))
+        cpu = statistics.median(row["cpu"] for row in rows if _is(row, name, "cached"))
         counted = next(row for row in rows if _is(row, name, "counted"))
         requests = ", ".join(f"{number:.1f} {kind}" for kind, number in counted["requests"].items())
         lines.append(
             f"| {name} | {1000 * first['seconds'] / first['tasks']:.1f} "
-            f"| {1000 * seconds / first['tasks']:.1f} | {seconds / cached['integers']:.2f} | {requests} |"
+            f"| {1000 * seconds / first['tasks']:.1f} | {1000 * cpu / first['tasks']:.1f} "
+            f"| {seconds / cached['integers']:.2f} | {requests} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -8,20 +8,22 @@ import logging
 import pickle
 import threading
 import time
+import types
 import uuid
 
 import cloudpickle
 import prefect
 import pytest
 from prefect.cache_policies import TASK_SOURCE
-from prefect.context import TaskRunContext
+from prefect.context import ContextModel, TagsContext, TaskRunContext
 from prefect.filesystems import LocalFileSystem
 from prefect.locking.protocol import LockManager
 from prefect.results import ResultStore
 from prefect.task_runners import ThreadPoolTaskRunner
-from prefect.transactions import IsolationLevel, transaction
+from prefect.transactions import IsolationLevel, Transaction, transaction
 
 import cpr
+from cpr import locking
 from cpr.errors import CprError, UnsupportedStoreError
 from cpr.io import leases
 from tests.flows.values import text_target
@@ -173,21 +175,31 @@ class TestTransactions:
         assert locks.is_locked("k")
         leases.swap(lease.url, leases._Claim("t", 2, 60.0, "other:1", True).encode(), now.version)
 
-    def test_a_hit_that_cannot_be_read_gives_the_lock_back(self, store, locks):
+    def test_a_hit_that_cannot_be_read_gives_the_lock_back(self, store, locks, monkeypatch):
         """Prefect leaves it locked; with the context of the run the lock ends."""
         with serial(store) as txn:
             txn.stage("value")
 
-        class Run(TaskRunContext):
-            @classmethod
-            def make(cls):
-                return cls.model_construct()
+        class Run:
+            _token = "entered"
 
-        with Run.make(), pytest.raises(RuntimeError), serial(store) as txn:
+        run = Run()
+        monkeypatch.setattr(locking, "TaskRunContext", types.SimpleNamespace(get=lambda: run))
+        with pytest.raises(RuntimeError), serial(store) as txn:
             assert txn.is_committed()
             raise RuntimeError("its object is gone")
+        assert locks.is_locked("k")
+        run._token = None
         assert locks.acquire_lock("k", "next", acquire_timeout=20)
         locks.release_lock("k", "next")
+
+    def test_prefects_contexts_say_when_they_are_left(self):
+        context = TagsContext()
+        with context:
+            assert context._token is not None
+        assert context._token is None
+        assert issubclass(TaskRunContext, ContextModel)
+        assert issubclass(Transaction, ContextModel)
 
 
 class TestTasks:
