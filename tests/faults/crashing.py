@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -151,6 +152,21 @@ def count_moments(moments: Callable[[str], None]) -> None:
         return answer
 
     S3FileSystem._call_s3 = counted_call
+
+    from cpr.io.fast import FastBucket
+
+    put = FastBucket.put
+
+    def counted_put(self: Any, *arguments: Any) -> Any:
+        moments("commit: before put")
+        timer = threading.Timer(0.002, moments, ("commit: during put",))
+        timer.daemon = True
+        timer.start()
+        answer = put(self, *arguments)
+        moments("commit: after put")
+        return answer
+
+    FastBucket.put = counted_put  # type: ignore[method-assign]
 
 
 abandoned: list[Any] = []
