@@ -13,8 +13,8 @@ __all__ = ["TITLE", "report", "run"]
 TITLE = "Hashing"
 _FORMATS = ("tiff-none", "npy", "tiff-zlib")
 _INTRODUCTION = """\
-Seconds inside the digests: of the content, once when it is set and once while it is written; of the stored bytes;
-and of their blocks.
+Seconds inside the digests: of the content, once when it is set and once while it is written; of the stored
+bytes; and of their blocks.
 """
 
 

@@ -15,8 +15,8 @@ _LEVELS = {"zlib": range(1, 10), "zstd": (1, 3, 9)}
 # Uploads of bytes that are there: the faster one counts.
 _PARTS = ("encoding", "obstore", "s3fs")
 _INTRODUCTION = """\
-Server and client share the cores, so that encoding and then uploading is the floor: doing both at once gains only
-what would have waited. Ratios are medians of those of each turn.
+Server and client share the cores, so that encoding and then uploading is the floor: doing both at once gains
+only what would have waited. Ratios are medians of those of each turn.
 """
 
 

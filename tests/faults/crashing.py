@@ -38,6 +38,12 @@ NOT_ENDED = 77
 ERROR = 78
 
 
+def seconds_to_end() -> float:
+    """How long a process may take to end: 5 s, and more only where several wait for each core."""
+    waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return 5.0 * max(1.0, waiting / 4)
+
+
 def noise(index: int) -> np.ndarray:
     """A plane of 2 MiB that no codec makes smaller."""
     return np.random.default_rng(index).integers(0, 1 << 16, (1024, 1024), np.uint16)

@@ -19,13 +19,12 @@ import cpr
 from cpr import io
 from cpr.io.blocks import SMALL_BYTES, blocks_url
 from cpr.io.store import open_store
-from tests.faults.crashing import NOT_ENDED, PART_BYTES, TARGETS, fill, whole
+from tests.faults.crashing import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
 from tests.kinds import KINDS, Kind
 
 pytestmark = pytest.mark.slow
 
 KILLS = 200
-SECONDS = 5.0
 NOW = timedelta(0)
 KEY = re.compile(r"(?P<number>\d+)-(?P<key>[0-9a-f]{16})(?P<ext>\..*)")
 
@@ -47,7 +46,7 @@ def crash(s3_server):
         plan = {"stream": False, "large": True, **plan, "kind": kind.name, "base": base, "end": end, "at": at}
         print(json.dumps(plan), file=process.stdin, flush=True)
         answer = json.loads(process.stdout.readline())
-        assert answer["seconds"] < SECONDS, (plan, answer)
+        assert answer["seconds"] < seconds_to_end(), (plan, answer)
         return answer
 
     yield carry_out
