@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +29,36 @@ SECONDS = 900
 # Not `-m`: contenders import this module too, and have to find the one that runs.
 _MAIN = "import json, sys; from bench.child import main; main(sys.argv[1], json.loads(sys.argv[2]))"
 
+_READY = "ready"
+
 _before: list[float] = []
 
 
-def measure(function: str, **arguments: Any) -> dict[str, Any]:
-    """Seconds, CPU seconds, peak memory in MiB over the imports, and what the work itself returned."""
-    done = subprocess.run(
+def measure(function: str, ready: Callable[[], None] | None = None, /, **arguments: Any) -> dict[str, Any]:
+    """Seconds, CPU seconds, peak memory in MiB over the imports, and what the work itself returned.
+
+    `ready` is called in this process when the other one is ready to work, and waited for.
+    """
+    with subprocess.Popen(
         [sys.executable, "-c", _MAIN, function, json.dumps(arguments)],
         cwd=ROOT,
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=SECONDS,
         env={**os.environ, "PREFECT_LOGGING_LEVEL": "ERROR"},
-    )
-    if done.returncode:
-        raise RuntimeError(f"{function} {arguments}: {done.stderr[-2000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    ) as process:
+        assert process.stdout is not None
+        try:
+            if process.stdout.readline() == f"{_READY}\n" and ready is not None:
+                ready()
+            said, errors = process.communicate("\n", timeout=SECONDS)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise RuntimeError(f"{function} {arguments}: {errors[-2000:]}")
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
     return found
 
 
@@ -90,6 +103,8 @@ def main(function: str, arguments: dict[str, Any]) -> None:
     work = getattr(importlib.import_module(module), name)(**arguments)
     if not _before:
         imported()
+    print(_READY, flush=True)
+    sys.stdin.readline()
     started, used = time.perf_counter(), _cpu()
     found = work()
     seconds, used = time.perf_counter() - started, _cpu() - used

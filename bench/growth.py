@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bench.child import measure
+from bench.drawing import lines
 from bench.sections import Row, Size
 
-__all__ = ["TITLE", "report", "run"]
+__all__ = ["TITLE", "plots", "report", "run"]
 
 TITLE = "Growth"
 _FORMATS = ("tiff-none", "tiff-zlib", "npy")
@@ -44,3 +45,26 @@ def report(rows: list[Row]) -> str:
         for r in rows
     ]
     return "\n".join(lines) + "\n"
+
+
+def plots(rows: list[Row]) -> dict[str, str]:
+    """Peak memory of streams of growing length."""
+    ticks = list(dict.fromkeys(row["mib"] for row in rows))
+    series = [
+        (
+            f"{name}, {what.removeprefix('stream ')}",
+            [r["peak"] for r in rows if (r["format"], r["what"]) == (name, what)],
+        )
+        for name, what in dict.fromkeys((row["format"], row["what"]) for row in rows)
+        if what != "array read" and name != "npy"
+    ]
+    return {
+        "growth": lines(
+            "Peak memory over the imports",
+            "However long the stream.",
+            [f"{mib} MiB" for mib in ticks],
+            series,
+            "MiB",
+            ("limit: 200 MiB", 200.0),
+        )
+    }

@@ -13,7 +13,11 @@ Row = dict[str, Any]
 # Modules of this package, in the order of the page.
 SECTIONS = (
     "side_by_side",
+    "levels",
+    "hashing",
+    "wire",
     "growth",
+    "threads",
     "small_targets",
 )
 

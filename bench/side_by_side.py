@@ -6,9 +6,10 @@ from typing import Any
 
 from bench.child import measure, medians
 from bench.contenders import FORMATS, READERS, TABLES, WRITERS
+from bench.drawing import FLOOR, OTHERS, OURS, Bar, bars
 from bench.sections import Row, Size
 
-__all__ = ["TITLE", "report", "run"]
+__all__ = ["TITLE", "plots", "report", "run"]
 
 TITLE = "Side by side"
 _TABLE_MIB = 100
@@ -67,3 +68,22 @@ def report(rows: list[Row]) -> str:
             )
         lines.append("")
     return "\n".join(lines)
+
+
+def plots(rows: list[Row]) -> dict[str, str]:
+    """Time relative to cpr."""
+    panels = []
+    for name, action in dict.fromkeys((row["format"], row["action"]) for row in rows):
+        chosen = [row for row in rows if (row["format"], row["action"]) == (name, action)]
+        ours = chosen[0]["seconds"]
+        found = [
+            Bar(row["contender"], row["seconds"] / ours, row["seconds"], _color(row["contender"]))
+            for row in chosen
+        ]
+        panels.append((f"{name}, {action}, {chosen[0]['mib']} MiB", found))
+    subtitle = "Shorter is faster. cpr reads verified, the others do not; pale bars do only part of the work."
+    return {"side-by-side": bars("Time relative to cpr", subtitle, panels)}
+
+
+def _color(contender: str) -> str:
+    return OURS if contender == "cpr" else FLOOR if "alone" in contender else OTHERS

@@ -15,7 +15,7 @@ import numpy as np
 
 from cpr.errors import EncodeError, MissingDependencyError
 from cpr.format import Stream
-from cpr.io.hashing import content_digest
+from cpr.io.hashing import CACHED_BYTES, Digest, content_digest
 
 __all__ = ["Planes", "dask_array", "hash_array", "held_or_streamed", "is_lazy_array"]
 
@@ -208,15 +208,31 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         return self._fingerprint
 
     def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:
-        digest = content_digest()
-        digest.update(f"{self.dtype},{self.shape},".encode("ascii", "backslashreplace"))
-        # datetime64 has no buffer interface; its bytes are hashed all the same.
+        digest = self._digest()
         for plane in self._planes():
-            digest.update(plane.reshape(-1).view(np.uint8) if plane.size else b"")
+            digest.update(_bytes(plane))
             if self.watcher is not None:
                 self.watcher(plane)
             yield plane
         self._fingerprint = digest.hexdigest()
+
+    def pieces(self) -> Iterator[memoryview]:
+        """The elements' bytes instead of planes, so few at a time that they come from the cache."""
+        digest = self._digest()
+        for plane in self._planes():
+            elements = _bytes(plane)
+            for start in range(0, elements.nbytes, CACHED_BYTES):
+                piece = elements[start : start + CACHED_BYTES]
+                digest.update(piece)
+                yield piece
+            if self.watcher is not None:
+                self.watcher(plane)
+        self._fingerprint = digest.hexdigest()
+
+    def _digest(self) -> Digest:
+        digest = content_digest()
+        digest.update(f"{self.dtype},{self.shape},".encode("ascii", "backslashreplace"))
+        return digest
 
     def _planes(self) -> Iterator[np.ndarray[Any, Any]]:
         passed = 0
@@ -256,6 +272,11 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         return len(self.plane_shape) <= len(shape) <= len(self.shape) and (
             shape[len(shape) - len(self.plane_shape) :] == self.plane_shape
         )
+
+
+def _bytes(plane: np.ndarray[Any, Any]) -> memoryview:
+    # datetime64 has no buffer interface; its bytes are hashed all the same.
+    return plane.reshape(-1).view(np.uint8).data if plane.nbytes else memoryview(b"")
 
 
 def _last(shape: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -143,7 +143,6 @@ def test_four_gigabytes_pass_in_200_mebibytes(kind, s3_url):
     [
         ("tiff-none", 2),
         pytest.param("tiff-none", 20, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
-        pytest.param("npy", 20, marks=[pytest.mark.long, pytest.mark.timeout(3600)]),
     ],
 )
 def test_an_array_larger_than_memory(kind, gib, s3_url):

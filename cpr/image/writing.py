@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from typing import IO, Any, NamedTuple, cast
 
 import numpy as np
@@ -49,16 +50,18 @@ def write_pages(
         compression: of the pixels.
         file: where to.
     """
-    stored = (_stored(plane, layout) for plane in planes)
     if layout.flavour == "empty":
         for _ in planes:  # without elements, but with a hash
             pass
         blank = np.zeros(layout.page_shape, layout.stored_dtype)
-        _write_plain((blank,), layout, first, file)
-    elif compression.name is None:
-        _write_plain(stored, layout, first, file)
-    else:
+        _write_plain([_little(blank)], layout, first, file)
+    elif compression.name is not None:
+        stored = (_stored(plane, layout) for plane in planes)
         _write_compressed(stored, layout, first, compression, file)
+    elif layout.dtype == layout.stored_dtype and sys.byteorder == "little":
+        _write_plain(planes.pieces(), layout, first, file)
+    else:
+        _write_plain((_little(_stored(plane, layout)) for plane in planes), layout, first, file)
 
 
 def _stored(plane: Array, layout: Layout) -> Array:
@@ -87,9 +90,11 @@ def _write_compressed(
     file.write(pages.index(window.holes))
 
 
-def _write_plain(
-    stored: Iterator[Array] | tuple[Array, ...], layout: Layout, first: FirstPage, file: WritableFile
-) -> None:
+def _little(page: Array) -> memoryview:
+    return np.ascontiguousarray(page, page.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
+
+
+def _write_plain(stored: Iterable[memoryview], layout: Layout, first: FirstPage, file: WritableFile) -> None:
     """All pixels together, as ImageJ wants them; what is around them is made beforehand."""
     skeleton = Skeleton()
     with _writer(skeleton, layout, 1.0) as writer:
@@ -100,8 +105,8 @@ def _write_plain(
         assert found is not None
     start, _ = found
     file.write(skeleton.between(0, start))
-    for page in stored:
-        file.write(np.ascontiguousarray(page, page.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data)
+    for elements in stored:
+        file.write(elements)
     file.write(skeleton.after(start + layout.nbytes))
     file.write(pages.index([offset for offset, _ in pages.directories(skeleton)]))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from cpr.errors import CprError
 from cpr.io.failures import translated
-from cpr.io.hashing import default_algorithm, new_digest
+from cpr.io.hashing import CACHED_BYTES, default_algorithm, new_digest
 from cpr.io.local import LocalStore
 from cpr.io.store import Store, existing, open_store
 
@@ -98,6 +98,7 @@ class ArrivingFile(SeekableFile):
         self._released_blocks = 0
         self._algorithm = algorithm
         self._digest = new_digest(algorithm)
+        self._hashed = (0, 0)  # the next byte: block, and place in it
         self._arrived = 0
         self._first: bytes | memoryview | None = None
 
@@ -110,12 +111,26 @@ class ArrivingFile(SeekableFile):
                     return done
             if index < self._released_blocks:
                 raise ValueError(f"byte {position + done} was released before it was read")
-            piece = memoryview(self._blocks[index])[offset : offset + view.nbytes - done]
+            stop = min(offset + view.nbytes - done, offset + CACHED_BYTES)
+            piece = memoryview(self._blocks[index])[offset:stop]
             if not piece:
                 return done
+            self._hash_to(index, offset + piece.nbytes)
             view[done : done + piece.nbytes] = piece
             done += piece.nbytes
         return done
+
+    def _hash_to(self, index: int, offset: int) -> None:
+        """Hash what has arrived, in order: the blocks before one, and so many bytes of that one.
+
+        Done just before bytes are copied or let go of, while they are in the cache.
+        """
+        while self._hashed < (index, offset):
+            number, start = self._hashed
+            block = memoryview(self._blocks[number])
+            stop = min(len(block) if number < index else offset, start + CACHED_BYTES)
+            self._digest.update(block[start:stop])
+            self._hashed = (number, stop) if number == index or stop < len(block) else (number + 1, 0)
 
     def _arrive(self) -> bool:
         """Take the next block in; False at the end of the object."""
@@ -123,7 +138,6 @@ class ArrivingFile(SeekableFile):
             block = self._next_block()
         if not block:
             return False
-        self._digest.update(block)
         self._arrived += len(block)
         self._blocks[self._arrived_blocks] = block
         self._arrived_blocks += 1
@@ -151,6 +165,7 @@ class ArrivingFile(SeekableFile):
     def release(self, position: int) -> None:
         """Let go of the memory of everything before `position`."""
         keep = min(position // _BLOCK_BYTES, self._arrived_blocks)
+        self._hash_to(keep, 0)
         for index in range(self._released_blocks, keep):
             del self._blocks[index]
         self._released_blocks = max(self._released_blocks, keep)
@@ -159,6 +174,7 @@ class ArrivingFile(SeekableFile):
         """Let the rest arrive, unseen; the checksum (`algorithm:hexdigest`) and size of all of it."""
         while self._arrive():
             self.release(self._arrived)
+        self._hash_to(self._arrived_blocks, 0)
         return f"{self._algorithm}:{self._digest.hexdigest()}", self._arrived
 
     def close(self) -> None:

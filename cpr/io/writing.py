@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from cpr.errors import CprError
 from cpr.io.blocks import BlockDigests, blocks_url
 from cpr.io.failures import translated
-from cpr.io.hashing import Digest, default_algorithm, new_digest
+from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.reading import reading
 from cpr.io.store import Upload, open_store, remove, stat
 
@@ -33,7 +33,7 @@ __all__ = [
 log = logging.getLogger("cpr")
 
 # Encoders write headers of a few bytes; stores are handed no less than this at a time.
-_BLOCK_BYTES = 1 << 20
+_BLOCK_BYTES = CACHED_BYTES
 # Of a process that ends.
 _PATIENCE_SECONDS = 3.0
 _under_way: dict[Upload, str] = {}
@@ -96,8 +96,10 @@ class Counted:
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Count and hash; takes any contiguous buffer and returns its size in bytes."""
         view = memoryview(data).cast("B")
-        self._digest.update(view)
-        self._blocks.update(view)
+        for start in range(0, view.nbytes, CACHED_BYTES):
+            piece = view[start : start + CACHED_BYTES]
+            self._digest.update(piece)
+            self._blocks.update(piece)
         self._nbytes += view.nbytes
         return view.nbytes
 

@@ -56,9 +56,8 @@ class NPY:
         """Write header and elements, plane by plane."""
         planes = Planes.of(data)
         file.write(_header(planes.dtype, planes.shape))
-        for plane in planes:
-            if plane.nbytes:
-                file.write(plane.reshape(-1).view(np.uint8).data)
+        for piece in planes.pieces():
+            file.write(piece)
 
     def decode(self, file: ReadableFile) -> np.ndarray[Any, Any]:
         """The array, in native byte order and writable; memory for it is taken once.

@@ -19,6 +19,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,6 +36,12 @@ TARGETS = 6
 ROWS = {"csv": 30_000, "csv.gz": 64_000, "parquet": 70_000}  # two of them are over PART_BYTES
 NOT_ENDED = 77
 ERROR = 78
+
+
+def seconds_to_end() -> float:
+    """How long a process may take to end: 5 s, and more only where several wait for each core."""
+    waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return 5.0 * max(1.0, waiting / 4)
 
 
 def noise(index: int) -> np.ndarray:
@@ -151,6 +158,21 @@ def count_moments(moments: Callable[[str], None]) -> None:
         return answer
 
     S3FileSystem._call_s3 = counted_call
+
+    from cpr.io.fast import FastBucket
+
+    put = FastBucket.put
+
+    def counted_put(self: Any, *arguments: Any) -> Any:
+        moments("commit: before put")
+        timer = threading.Timer(0.002, moments, ("commit: during put",))
+        timer.daemon = True
+        timer.start()
+        answer = put(self, *arguments)
+        moments("commit: after put")
+        return answer
+
+    FastBucket.put = counted_put  # type: ignore[method-assign]
 
 
 abandoned: list[Any] = []

@@ -15,6 +15,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.store import open_store
 from cpr.zarr.manifest import manifest_url
+from tests.faults.crashing import seconds_to_end
 from tests.faults.proxy import FAULTS
 from tests.faults.test_sweep import HEALED, Bucket, outcome, requests_of
 
@@ -25,7 +26,6 @@ OPTIONS = {
     "chunks": {"chunks": (2, 40, 64)},
     "shards": {"chunks": (1, 40, 32), "shards": (4, 40, 64), "compressors": None},
 }
-SECONDS = 5.0
 
 layouts = pytest.mark.parametrize("layout", ["chunks", pytest.param("shards", marks=pytest.mark.long)])
 faults = pytest.mark.parametrize("fault", FAULTS)
@@ -147,7 +147,7 @@ def ended(base: str, end: str, status: int) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", ENDING, base, end], capture_output=True, text=True, timeout=60, check=False
     )
-    assert time.time() - float(done.stdout.split()[0]) < SECONDS
+    assert time.time() - float(done.stdout.split()[0]) < seconds_to_end()
     assert done.returncode == status, done.stderr
     left = everything(base)
     assert not any("/.cpr/" in url for url in left)
@@ -182,7 +182,7 @@ def test_the_directory_is_removed(tmp_path):
         timeout=60,
         check=False,
     )
-    assert time.time() - float(done.stdout.split()[-1]) < SECONDS
+    assert time.time() - float(done.stdout.split()[-1]) < seconds_to_end()
     if done.returncode == 0:
         with pytest.raises(CprError):
             cpr.load(done.stdout).get_data()
