@@ -70,9 +70,6 @@ class GenericStore:
                     normalise(self._fs.unstrip_protocol(found)), touched(info), int(info["size"] or 0)
                 )
 
-    def remove_folder(self, path: str) -> None:
-        self._fs.rm(path, recursive=True)
-
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         # GCS and Azure drop unfinished ones by themselves, after a week, and list none.
         yield from ()

@@ -10,7 +10,6 @@ import contextlib
 import glob
 import os
 import secrets
-import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -51,9 +50,6 @@ class LocalStore:
                 with contextlib.suppress(FileNotFoundError):
                     result = os.lstat(url)
                     yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
-
-    def remove_folder(self, path: str) -> None:
-        shutil.rmtree(path)
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         yield from ()
