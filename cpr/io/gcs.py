@@ -7,9 +7,7 @@ completed only when it is told to, and the store compares its CRC32C with ours b
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -26,7 +24,6 @@ __all__ = ["GCSStore"]
 _API = "/storage/v1/b/"
 _FIELDS = "name,size,generation,updated"
 _NO_SUCH_BUCKET = "NoSuchBucket"
-_DELETIONS_AT_ONCE = 32
 
 
 class GCSStore:
@@ -69,23 +66,6 @@ class GCSStore:
 
     def remove(self, path: str) -> None:
         self._ask("DELETE", _object(path))
-
-    def remove_folder(self, path: str) -> None:
-        bucket, key = _bucket_and_key(path)
-        under_way: deque[Future[Answer]] = deque()
-        found = False
-        for page in self._pages(bucket, {"prefix": f"{key}/"}):
-            for item in page.get("items", []):
-                found = True
-                under_way.append(
-                    self._requests.submit(self._requests.ask("DELETE", _object(f"{bucket}/{item['name']}")))
-                )
-                if len(under_way) >= _DELETIONS_AT_ONCE:
-                    _ended(under_way.popleft())
-        while under_way:
-            _ended(under_way.popleft())
-        if not found:
-            raise FileNotFoundError(path)
 
     def find(self, pattern: str) -> dict[str, Stat]:
         bucket, key = _bucket_and_key(pattern)
@@ -138,12 +118,6 @@ class GCSStore:
 
     def _ask(self, *arguments: Any) -> Answer:
         return self._requests.submit(self._requests.ask(*arguments)).result()
-
-
-def _ended(deletion: Future[Answer]) -> None:
-    # Somebody else may delete the same.
-    with suppress(FileNotFoundError):
-        deletion.result()
 
 
 def _bucket_and_key(path: str) -> tuple[str, str]:

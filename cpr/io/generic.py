@@ -162,9 +162,6 @@ class GenericStore:
         for info in self._below(path):
             yield Entry(self._url(info["name"]), touched(info), int(info["size"] or 0))
 
-    def remove_folder(self, path: str) -> None:
-        self._fs.rm(path, recursive=True)
-
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         # Azure drops unfinished ones by itself, after a week, and lists none.
         yield from ()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import glob
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -57,9 +56,6 @@ class LocalStore:
                 with contextlib.suppress(FileNotFoundError):
                     result = os.lstat(url)
                     yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
-
-    def remove_folder(self, path: str) -> None:
-        shutil.rmtree(path)
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         yield from ()

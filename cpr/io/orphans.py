@@ -24,7 +24,7 @@ from cpr.io.beside import object_of
 from cpr.io.blocks import blocks_url
 from cpr.io.failures import translated
 from cpr.io.location import normalise, split
-from cpr.io.store import Entry, Store, lookup, open_store, remove
+from cpr.io.store import Entry, Store, lookup, open_store, remove, remove_folder
 from cpr.io.temporary import is_temporary
 from cpr.io.unfinished import folder_of, marker_url, take_over
 
@@ -96,20 +96,18 @@ def remove_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
 
 
 def _remove(orphan: Orphan) -> bool:
-    if orphan.upload is None and not orphan.is_folder:
-        remove(orphan.url)
-        return True
-    if orphan.is_folder and not take_over(orphan.url):
-        return False
-    store, path = open_store(orphan.url)
-    # Gone meanwhile: completed, or removed by somebody else.
-    with suppress(ResourceNotFoundError), translated(orphan.url, "clean up"):
-        if orphan.upload is None:
-            store.remove_folder(path)
-        else:
-            store.abort_upload(path, orphan.upload)
     if orphan.is_folder:
+        if not take_over(orphan.url):
+            return False
+        remove_folder(orphan.url)
         remove(marker_url(orphan.url))  # last: whoever is interrupted finds it again
+    elif orphan.upload is None:
+        remove(orphan.url)
+    else:
+        store, path = open_store(orphan.url)
+        # Gone meanwhile: completed, or aborted by somebody else.
+        with suppress(ResourceNotFoundError), translated(orphan.url, "clean up"):
+            store.abort_upload(path, orphan.upload)
     return True
 
 

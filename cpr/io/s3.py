@@ -140,9 +140,6 @@ class S3Store:
                     normalise(f"s3://{bucket}/{item['Key']}"), item["LastModified"], int(item["Size"])
                 )
 
-    def remove_folder(self, path: str) -> None:
-        self._fs.rm(path, recursive=True)
-
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         bucket, key = _bucket_and_key(path)
         page: dict[str, str] = {}

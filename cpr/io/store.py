@@ -7,7 +7,9 @@ exist once. Methods raise what the store's client raises; the callers translate.
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,12 +30,14 @@ __all__ = [
     "lookup",
     "open_store",
     "remove",
+    "remove_folder",
     "stat",
     "touched",
 ]
 
 
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
+_AT_ONCE = 16  # requests to delete
 
 
 @dataclass(frozen=True)
@@ -116,9 +120,6 @@ class Store(Protocol):
     def walk(self, path: str) -> Iterator[Entry]:
         """All that lies in a folder and below, hidden files too; nothing where there is no such folder."""
 
-    def remove_folder(self, path: str) -> None:
-        """Delete all that lies in a folder and below. Raises FileNotFoundError where there is nothing."""
-
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         """The uploads into a folder that were begun and not ended, with their ids, where a store has such."""
 
@@ -174,6 +175,19 @@ def remove(url: str) -> None:
     store, path = open_store(url)
     with suppress(ResourceNotFoundError), translated(url, "delete"):
         store.remove(path)
+
+
+def remove_folder(url: str) -> None:
+    """Delete all that lies in a folder and below, many objects at a time; nothing there is no error."""
+    if protocol_of(url) == "file":
+        with suppress(ResourceNotFoundError), translated(url, "delete"):
+            shutil.rmtree(url)
+        return
+    store, path = open_store(url)
+    with translated(url, "list"):
+        urls = [entry.url for entry in store.walk(path)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(remove, urls))
 
 
 def find(pattern: str) -> dict[str, Stat]:

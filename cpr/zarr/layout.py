@@ -15,8 +15,9 @@ __all__ = ["ZarrOptions", "array_arguments", "default_chunks", "dividing_chunks"
 
 Shape = tuple[int, ...]
 
-_BUDGET = 2 << 20  # bytes of elements in a chunk, before compression
-_EDGE = 1024  # of a plane
+_BUDGET = 2 << 20  # bytes of elements in a chunk of several planes, before compression
+_TILE = 4 << 20  # in one of part of a plane
+_EDGE = 1024  # of a tile
 _LEVEL = 3
 
 
@@ -25,8 +26,8 @@ class ZarrOptions:
     """How `ZarrTarget` writes. What was written says so itself, so none of this is in the record.
 
     Attributes:
-        chunks: shape of a chunk; by default planes of up to 1024 x 1024 and 2 MiB, or those of a zarr or
-            dask array.
+        chunks: shape of a chunk; by default those of a zarr or dask array, else tiles of planes of up to
+            1024 x 1024 (see `default_chunks`).
         shards: shape of a shard, in whole chunks; None for one object per chunk.
         compressors: "zstd" (default, with a checksum in every chunk), "blosc" (zstd after shuffling bits),
             "gzip", None, or codecs as `zarr.create_array` takes them.
@@ -145,19 +146,28 @@ def _compressors(options: ZarrOptions) -> Any:
 
 
 def default_chunks(shape: Shape, itemsize: int) -> Shape:
-    """Planes of up to 1024 x 1024, several together while they stay below 2 MiB.
+    """One plane in tiles of up to 1024 x 1024 and 4 MiB; small planes several together, up to 2 MiB.
+
+    A last axis of 3 or 4 is colour, which is not cut.
 
     >>> default_chunks((200, 2048, 2048), 2)
     (1, 1024, 1024)
     >>> default_chunks((1000, 64, 64), 2)
     (256, 64, 64)
+    >>> default_chunks((80000, 100000, 3), 1)
+    (1024, 1024, 3)
     """
     chunks = [1] * len(shape)
-    for edge in (_EDGE, _BUDGET):
-        for axis in reversed(range(len(shape))):
-            rest = _BUDGET // (itemsize * math.prod(chunks) // chunks[axis])
-            limit = edge if axis >= len(shape) - 2 else _BUDGET
-            chunks[axis] = max(1, min(shape[axis], rest, max(limit, chunks[axis])))
+    colour = len(shape) > 2 and shape[-1] in (3, 4)
+    tile = range(max(0, len(shape) - 2 - colour), len(shape) - colour)
+    for axis in range(tile.start, len(shape)):
+        chunks[axis] = max(1, min(shape[axis], _EDGE) if axis in tile and len(shape) > 1 else shape[axis])
+    while math.prod(chunks) * itemsize > _TILE:
+        axis = max(tile, key=chunks.__getitem__)
+        chunks[axis] = -(-chunks[axis] // 2)
+    for axis in reversed(range(tile.start)):
+        together = _BUDGET // (itemsize * math.prod(chunks))
+        chunks[axis] = max(1, min(shape[axis], together))
     return tuple(chunks)
 
 
