@@ -19,6 +19,8 @@ from tests.minio.process import Unavailable
 
 Rows = list[dict[str, Any]]
 
+REPORT = Path("demo-report.html")
+
 INTRODUCTION = """
 A Prefect flow takes four microscopy images: list -> denoise -> segment -> measure, then all of them as one
 OME-Zarr, and one summary. Every task returns what any program opens, hashed while it was written.
@@ -52,6 +54,7 @@ def main() -> int:
         look(next(row["target"] for row in rows if "/denoised/cell-" in row["url"]))
         look_at_plane(rows[-2]["target"], place)
         print_table(rows[-1]["target"])
+        write_report(f"{bucket}/records")
         missed = [row for row in rows if row["state"] != "Cached"]
         if missed:
             print(f"{len(missed)} results were computed again")
@@ -226,6 +229,14 @@ def look_at_plane(target: Any, place: Storage) -> None:
 def print_table(target: Any) -> None:
     print(f"\n{target.url}")
     print(target.get_data().to_string(index=False))
+
+
+def write_report(records: str) -> None:
+    """All of it as a page for a browser, from the records alone; `cpr report` does the same."""
+    from cpr.reporting import gather, render
+
+    REPORT.write_text(render(gather(records), "The demo's results"), "utf-8")
+    print(f"\nAll of it as one page, with pictures: {REPORT}")
 
 
 if __name__ == "__main__":
