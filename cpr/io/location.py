@@ -24,6 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from cpr.errors import CprError, MissingDependencyError, RecordError, TransferError
 from cpr.io.process import PerProcess
 from cpr.io.table import VARIABLE, current_table
+from cpr.io.turns import take_turns
 
 __all__ = ["filesystem", "join", "normalise", "protocol_of", "require_safe", "split"]
 
@@ -239,6 +240,7 @@ def _connected(url: str, options: dict[str, Any]) -> fsspec.AbstractFileSystem:
         options = {"use_listings_cache": False, **options}
     fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
     fs.dircache.use_listings_cache = False
+    take_turns(fs)
     if hasattr(fs, "ftp"):
         _settle(fs.ftp.get_channel())
     return fs

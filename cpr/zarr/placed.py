@@ -22,6 +22,7 @@ from cpr.io.failures import translated
 from cpr.io.fast import fast_bucket
 from cpr.io.location import filesystem, join, protocol_of
 from cpr.zarr.fast import FastStore
+from cpr.zarr.folders import FolderStore
 
 __all__ = ["PlacedStore", "bare_store"]
 
@@ -37,7 +38,7 @@ def bare_store(url: str, read_only: bool = False) -> Store:
     with translated(url, "open"):
         fs, path = filesystem(url)
     if not fs.async_impl:
-        store = FsspecStore.from_mapper(fs.get_mapper(path), read_only=read_only)
+        store = FolderStore.from_mapper(fs.get_mapper(path), read_only=read_only)
         # from_mapper keeps a slash that listings do not have.
         store.path = path
         return store
