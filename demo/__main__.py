@@ -14,7 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from demo.storage import Storage, chosen, storage
+from demo.storage import Storage, chosen, keep_records_in, records_of, storage
 from tests.minio.process import Unavailable
 
 Rows = list[dict[str, Any]]
@@ -94,14 +94,6 @@ def dask_workers(home: Path) -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def keep_records_in(folder: str) -> None:
-    """Prefect's own records go there too: workers on other machines must find them."""
-    from prefect.filesystems import RemoteFileSystem
-
-    # It wants a URL, also of a local folder.
-    RemoteFileSystem(basepath=folder if "://" in folder else f"file://{folder}").save("cpr-demo")
-
-
 def put_images(folder: str) -> None:
     import tifffile
 
@@ -123,7 +115,7 @@ def run(address: str, images: str, results: str) -> tuple[float, Rows]:
 
     start = time.monotonic()
     found = analyse.with_options(
-        task_runner=DaskTaskRunner(address=address), result_storage="remote-file-system/cpr-demo"
+        task_runner=DaskTaskRunner(address=address), result_storage=records_of(results)
     )(images, results)
     seconds = time.monotonic() - start
     runs = {str(run.id): run for run in task_runs([run_id for run_id, _ in found])}

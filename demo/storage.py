@@ -80,3 +80,16 @@ def storage(choice: str) -> Iterator[Storage]:
         folder = os.path.join(os.path.abspath(os.path.expanduser(choice)), time.strftime("%Y%m%d-%H%M%S"))
         os.makedirs(folder)
         yield Storage(folder, f"Folder: {folder}")
+
+
+def keep_records_in(folder: str) -> None:
+    """Prefect's own records go there too: workers on other machines must find them."""
+    from prefect.filesystems import LocalFileSystem, RemoteFileSystem
+
+    kind = RemoteFileSystem if "://" in folder else LocalFileSystem
+    kind(basepath=folder).save("cpr-demo")
+
+
+def records_of(url: str) -> str:
+    """The name of that block, for results at this URL."""
+    return f"{'remote' if '://' in url else 'local'}-file-system/cpr-demo"

@@ -4,16 +4,15 @@ Publication is atomic by the best means a filesystem has: buffered files of obje
 back until `commit()` where they can (Azure); others get a hidden name beside the final one and a rename
 (SFTP, SMB, HDFS); in memory the bytes are put in one piece.
 
-Filesystems that are not asynchronous are asked for one thing at a time: their connections (paramiko's, say)
-lose answers when two threads wait for them. One that was lost is made anew.
+Filesystems that are not asynchronous are asked for one thing at a time (`cpr.io.turns`); a connection that
+was lost is made anew.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 from fsspec import AbstractFileSystem
@@ -25,6 +24,7 @@ from cpr.io.location import filesystem, normalise
 from cpr.io.patterns import matching
 from cpr.io.store import Entry, OccupiedError, Stat, Upload, has_magic, touched, version_of
 from cpr.io.temporary import is_temporary, temporary_name
+from cpr.io.turns import turn_of
 
 __all__ = ["GenericStore"]
 
@@ -51,14 +51,12 @@ class GenericStore:
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the filesystem; once more, with a new connection, if the old one was lost."""
         try:
-            with _turn(self._fs):
-                return getattr(self._fs, method)(*arguments, **options)
+            return getattr(self._fs, method)(*arguments, **options)
         except Exception as error:
             if isinstance(self._fs, AsyncFileSystem) or not _is_lost(error):
                 raise
         self._fs = filesystem(self._place, instead_of=self._fs)[0]
-        with _turn(self._fs):
-            return getattr(self._fs, method)(*arguments, **options)
+        return getattr(self._fs, method)(*arguments, **options)
 
     def _url(self, name: str) -> str:
         return normalise(self._fs.unstrip_protocol(name) if self._root is None else self._root + name)
@@ -82,7 +80,7 @@ class GenericStore:
     def _fetch_at_once(self, file: Any, path: str, start: int, stop: int) -> bytes:
         """Ask paramiko for all pieces of 32 KiB together: one by one each would wait for the one before."""
         # Past the end of the file there is no answer, only the end of the file.
-        with suppress(EOFError), _turn(self._fs), file:
+        with suppress(EOFError), turn_of(self._fs), file:
             return b"".join(file.readv([(start, stop - start)]))
         return bytes(self._ask("cat_file", path, start=start, end=stop))
 
@@ -203,19 +201,19 @@ class _BackgroundUpload:
         self._pending.append(self._thread.submit(self._write, bytes(block)))
 
     def _write(self, block: bytes) -> None:
-        with _turn(self._fs):
+        with turn_of(self._fs):
             self._file.write(block)
 
     def commit(self) -> None:
         for future in self._pending:
             future.result()
         self._thread.shutdown()
-        with _turn(self._fs):
+        with turn_of(self._fs):
             self._publish()
 
     def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
         self._thread.shutdown(wait=True, cancel_futures=True)
-        with _turn(self._fs):
+        with turn_of(self._fs):
             self._discard()
 
     def _publish(self) -> None:
@@ -242,7 +240,7 @@ class _RenamedUpload(_BackgroundUpload):
     """A file of a hidden name, renamed when it is whole."""
 
     def __init__(self, fs: AbstractFileSystem, temporary: str, path: str) -> None:
-        with _turn(fs):
+        with turn_of(fs):
             # Not pipelined, where paramiko could: it drops the answers to the last writes, errors and all.
             file = fs.open(temporary, "wb")
         super().__init__(fs, file)
@@ -268,14 +266,6 @@ def _holds_back(file: AbstractBufferedFile) -> bool:
 
 def _stat(info: dict[str, Any]) -> Stat:
     return Stat(int(info["size"] or 0), version_of(info), touched(info))
-
-
-def _turn(fs: AbstractFileSystem) -> AbstractContextManager[Any]:
-    """The lock of a filesystem that serves one thread at a time; none for others."""
-    if isinstance(fs, (AsyncFileSystem, MemoryFileSystem)):
-        return nullcontext()
-    turn: AbstractContextManager[Any] = fs.__dict__.setdefault("_cpr_turn", threading.RLock())
-    return turn
 
 
 def _is_lost(error: Exception) -> bool:

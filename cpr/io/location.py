@@ -25,6 +25,7 @@ from cpr.errors import CprError, MissingDependencyError, TransferError
 from cpr.io.admissible import PROTOCOLS, Objection, as_record_error, objection_to, redacted, secret_in
 from cpr.io.process import PerProcess
 from cpr.io.table import VARIABLE, current_table
+from cpr.io.turns import take_turns
 
 __all__ = ["filesystem", "join", "normalise", "protocol_of", "require_no_secret", "require_safe", "split"]
 
@@ -241,6 +242,7 @@ def _connected(url: str, options: dict[str, Any]) -> fsspec.AbstractFileSystem:
         options = {"use_listings_cache": False, **options}
     fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
     fs.dircache.use_listings_cache = False
+    take_turns(fs)
     if hasattr(fs, "ftp"):
         _settle(fs.ftp.get_channel())
     return fs

@@ -23,6 +23,7 @@ from cpr.io.fast import fast_bucket
 from cpr.io.location import filesystem, join, protocol_of
 from cpr.zarr.entries import Entry, missing, require
 from cpr.zarr.fast import FastStore
+from cpr.zarr.folders import FolderStore
 
 __all__ = ["PlacedStore", "bare_store"]
 
@@ -38,7 +39,7 @@ def bare_store(url: str, read_only: bool = False) -> Store:
     with translated(url, "open"):
         fs, path = filesystem(url)
     if not fs.async_impl:
-        store = FsspecStore.from_mapper(fs.get_mapper(path), read_only=read_only)
+        store = FolderStore.from_mapper(fs.get_mapper(path), read_only=read_only)
         # from_mapper keeps a slash that listings do not have.
         store.path = path
         return store

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import fsspec.config
+import numpy as np
 import pytest
 
+import cpr
 from cpr import io
-from cpr.errors import ResourceNotFoundError, TransferError
+from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
 from cpr.io.store import open_store
 from tests.io.cases import BackendTests, MiB
 from tests.minio.process import free_ports
@@ -176,6 +179,33 @@ class TestSFTP(BackendTests):
         with pytest.raises((TransferError, ResourceNotFoundError)), io.writing(f"{base}/file/a.txt") as file:
             file.write(b"x")
         assert io.find(f"{base}/file/*") == {}
+
+    def test_threads_read_through_one_connection(self, base, sftp_server):
+        data = os.urandom(2 * MiB)
+        with io.writing(f"{base}/a.bin") as file:
+            file.write(data)
+        sftp_server.drop()
+        with ThreadPoolExecutor(8) as threads:
+
+            def read(_):
+                with io.ranged(f"{base}/a.bin") as file:
+                    return file.read()
+
+            assert set(threads.map(read, range(16))) == {data}
+        assert len(sftp_server.connections) == 1
+
+    def test_zarr(self, base):
+        """Its threads use the same connection."""
+        target = cpr.ZarrTarget.from_path(f"{base}/a.zarr", chunks=(1, 50, 60))
+        data = np.random.default_rng(0).integers(0, 99, (12, 50, 60), "uint16")
+        target.set_data(data)
+        again = cpr.load(target.serialize())
+        assert np.array_equal(again.get_data()[...], data)
+        assert again.verify() > 12
+        with io.writing(f"{target.url}/c/3/0/0") as file:
+            file.write(b"other")
+        with pytest.raises(CorruptDataError):
+            again.get_data()[3]
 
     def test_a_server_that_was_restarted(self, base, sftp_server):
         with io.writing(f"{base}/a.txt") as file:

@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 from contextlib import ExitStack
+from pathlib import Path
 
 import fsspec.config
 import numpy as np
@@ -129,6 +130,15 @@ def test_toml_that_is_wrong(monkeypatch, tmp_path, text):
     configured(monkeypatch, str(tmp_path / "t.toml"))
     with pytest.raises(ConfigurationError):
         current_table()
+
+
+def test_the_example_of_the_readme(monkeypatch, tmp_path):
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    (tmp_path / "storage.toml").write_text(text.partition("```toml\n")[2].partition("```")[0])
+    configured(monkeypatch, str(tmp_path / "storage.toml"))
+    assert current_table().options_for("s3://open-data/a.tif")["anon"] is True
+    assert current_table().allows("s3://my-bucket/a.tif")
+    assert not current_table().allows("s3://open-data/a.tif")
 
 
 def test_a_file_that_cannot_be_read(monkeypatch, tmp_path):

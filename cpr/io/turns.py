@@ -1,0 +1,52 @@
+"""Filesystems that serve one thread at a time.
+
+The connections behind fsspec's filesystems that are not asynchronous (paramiko's, say) lose answers when two
+threads wait for them, and hang. Whoever asks such a filesystem for something has its turn until it is done.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.chained import ChainedFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+
+__all__ = ["take_turns", "turn_of"]
+
+_TURN = "_cpr_turn"
+
+
+def take_turns(fs: AbstractFileSystem) -> None:
+    """Let only one thread at a time be in any of the filesystem's methods, where it needs that."""
+    if isinstance(fs, (AsyncFileSystem, ChainedFileSystem, LocalFileSystem, MemoryFileSystem)):
+        return
+    turn = threading.RLock()
+    setattr(fs, _TURN, turn)
+    for name in dir(type(fs)):
+        # Generators ask the other methods.
+        method = None if name.startswith("_") else inspect.getattr_static(type(fs), name)
+        if inspect.isfunction(method) and not inspect.isgeneratorfunction(method):
+            setattr(fs, name, _in_turn(turn, getattr(fs, name)))
+
+
+def _in_turn(turn: AbstractContextManager[Any], method: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def taken(*arguments: Any, **options: Any) -> Any:
+        with turn:
+            return method(*arguments, **options)
+
+    return taken
+
+
+def turn_of(fs: AbstractFileSystem) -> AbstractContextManager[Any]:
+    """For what is asked of an open file, which uses the filesystem's connection as well."""
+    turn: AbstractContextManager[Any] | None = getattr(fs, _TURN, None)
+    return nullcontext() if turn is None else turn

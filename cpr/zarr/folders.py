@@ -1,0 +1,29 @@
+"""Zarr's store for filesystems whose folders must be there before a file can be."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Self
+
+from zarr.core.buffer import Buffer
+from zarr.storage import FsspecStore
+
+__all__ = ["FolderStore"]
+
+
+class FolderStore(FsspecStore):
+    """SFTP and the like; folders are made when the first object of theirs is written."""
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        """As the other store."""
+        return type(self)(self.fs, read_only, self.path, self.allowed_exceptions)
+
+    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        """As the other store."""
+        try:
+            await super().set(key, value, byte_range)
+        except FileNotFoundError:
+            # Another may be making the same folder; whether it is there shows when it is written to.
+            with suppress(OSError):
+                await self.fs._makedirs(f"{self.path}/{key}".rpartition("/")[0], exist_ok=True)  # noqa: SLF001
+            await super().set(key, value, byte_range)
