@@ -22,7 +22,7 @@ from cpr.Resource import Resource
 from cpr.Target import Target
 from cpr.utilities.inputs import shown_url
 from cpr.utilities.progress import sized
-from cpr.utilities.uncached import log
+from cpr.utilities.run_log import log
 
 __all__ = ["report_results"]
 

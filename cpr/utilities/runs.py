@@ -23,7 +23,7 @@ from cpr.utilities.code import name_of_function, unwrapped
 from cpr.utilities.inputs import describe_input, program_texts
 from cpr.utilities.misses import Run, explain, keep
 from cpr.utilities.progress import sized
-from cpr.utilities.uncached import log
+from cpr.utilities.run_log import log
 
 __all__ = ["Noted", "begin", "end", "made_here", "note", "sign"]
 
@@ -93,10 +93,11 @@ def _run() -> Run | None:
     made, function = made_here(noted), unwrapped(context.task.fn)
     if made is None or made.key is None or not context.persist_result:
         return None
+    source = context.task.source_code
     return Run(
         made,
         name_of_function(context.task),
-        context.task.source_code,
+        source if source is not None and not source.startswith("[") else None,  # see CprTask
         getattr(getattr(function, "__code__", None), "co_firstlineno", 1),
         context.result_store.result_storage,
         get_run_logger(),

@@ -74,6 +74,7 @@ class Lab:
         self.text = FLOW
         self.lines = []
         monkeypatch.setattr(misses, "_FIRST_WAIT", 0.05)
+        monkeypatch.setattr(misses, "_MOST_READS", 1000)
         for name in "ab":
             self.put(name, name)
 
