@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from prefect.context import TaskRunContext
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_logger, get_run_logger
 from prefect.serializers import Serializer
 from pydantic import Field
 
@@ -26,6 +24,7 @@ from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
 from cpr.Target import Target
 from cpr.unpacking import unpack
+from cpr.utilities.run_log import log as _log
 from cpr.utilities.runs import end, sign
 
 __all__ = ["CprSerializer", "Verify", "cpr_serializer", "target_decoder", "target_encoder"]
@@ -138,13 +137,6 @@ def _scope() -> Mapping[str, Any]:
         function = function.__wrapped__
     names: Mapping[str, Any] = getattr(function, "__globals__", {})
     return names
-
-
-def _log(level: int, message: str, *args: Any) -> None:
-    try:
-        get_run_logger().log(level, message, *args)
-    except MissingContextError:
-        get_logger("cpr").log(level, message, *args)
 
 
 class _Visit:

@@ -21,7 +21,7 @@ from cpr.errors import CprError
 from cpr.Resource import Resource
 from cpr.Target import Target
 from cpr.utilities.inputs import shown_url
-from cpr.utilities.uncached import log
+from cpr.utilities.run_log import log
 from cpr.wording import pixel_size, sized
 
 __all__ = ["report_results"]

@@ -32,7 +32,7 @@ from cpr.provenance import Made
 __all__ = ["Entries", "FileSystemPlace", "Place", "UrlPlace", "append", "folder_of", "read", "read_journal"]
 
 _FOLDER = ".cpr/made"
-_NAME = re.compile(r"[0-9]{10}-[0-9a-f]{16}\.json\.gz")
+_NAME = re.compile(r"[0-9]{13}-[0-9a-f]{16}\.json\.gz")
 _GZIP = 31  # zlib's number for it
 _MOST_BYTES = 32 << 20  # of one object, unpacked
 _MOST_READ = 8 << 20  # of a task, packed
@@ -133,7 +133,7 @@ def folder_of(function_name: str) -> str:
 
 def append(place: Place, folder: str, entries: Entries) -> None:
     """Keep some more results of a task, in one object. Raises what the place raises."""
-    place.write(f"{folder}/{int(time.time()):010d}-{secrets.token_hex(8)}.json.gz", _packed(entries))
+    place.write(f"{folder}/{int(time.time() * 1000):013d}-{secrets.token_hex(8)}.json.gz", _packed(entries))
 
 
 def read(place: Place, folder: str, compact: bool = False) -> Entries:

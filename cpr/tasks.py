@@ -29,7 +29,7 @@ from cpr.utilities.code import has_source
 from cpr.utilities.describing import Describer
 from cpr.utilities.keys import describe_run, digest
 from cpr.utilities.progress import shown
-from cpr.utilities.runs import begin, sign
+from cpr.utilities.runs import begin, end, resume, sign
 from cpr.utilities.uncached import uncached
 
 if TYPE_CHECKING:
@@ -250,18 +250,26 @@ def _persisting(fn: Any, progress: bool = False) -> Any:
 
 def _function(fn: Any, progress: bool) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
-        begin()
+        noted = begin()
         with shown(progress):
-            return _stored(fn(*args, **kwargs))
+            value = fn(*args, **kwargs)
+            resume(noted)
+            value = _stored(value)
+        end()
+        return value
 
     return run
 
 
 def _coroutine(fn: Any, progress: bool) -> Any:
     async def run(*args: Any, **kwargs: Any) -> Any:
-        begin()
+        noted = begin()
         with shown(progress):
-            return await asyncio.to_thread(_stored, await fn(*args, **kwargs))
+            value = await fn(*args, **kwargs)
+            resume(noted)
+            value = await asyncio.to_thread(_stored, value)
+        end()
+        return value
 
     return run
 

@@ -97,7 +97,7 @@ GOOD = {"task": "t", "lines": {}, "made": []}
 def test_what_a_stranger_left_is_passed_over(data):
     place = UrlPlace(f"memory://{uuid.uuid4().hex}")
     append(place, FOLDER, entries(1))
-    place.write(f"{FOLDER}/1795500000-{'0' * 16}.json.gz", data)
+    place.write(f"{FOLDER}/1795500000000-{'0' * 16}.json.gz", data)
     place.write(f"{FOLDER}/notes.txt", b"mine")
     assert read(place, FOLDER).made == entries(1).made
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime as dt
 import decimal
 import enum
+import functools
 import math
 import pathlib
 import re
@@ -39,6 +40,7 @@ _SECRET_CLASSES = frozenset({"SecretStr", "SecretBytes", "Secret", "_SecretBase"
 _SHOWN = (pathlib.PurePath, dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal)
 
 
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is likely to be a secret.
 

@@ -61,10 +61,18 @@ def describe_run(
             descriptions[name] = describer.describe(value, name)
             content = None if describer.secret else digest(descriptions[name])[:16]
             found = [(one, digest(what)[:16]) for one, what in describer.resources]
-            inputs[name] = describe_input(name, value, content, found, texts)
+            inputs[name] = _told(name, value, content, found, texts)
             given.update(one.url for one, _ in found if isinstance(one, Target))
         described.append(descriptions)
         told.append(inputs)
     run = getattr(context, "task_run", None)
     note(Noted(getattr(run, "id", None), inputs=told[1], uses=told[0], given=frozenset(given)))
     return [name_of_function(task), *described]
+
+
+def _told(name: str, value: Any, content: str | None, found: list[Any], texts: frozenset[str]) -> Input:
+    """What may be told of an argument; of objects that fail when they are looked at, the content's digest."""
+    try:
+        return describe_input(name, value, content, found, texts)
+    except Exception:
+        return Input("object", digest=content)

@@ -11,9 +11,10 @@ import atexit
 import dataclasses
 import os
 import queue
+import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ _LAST_WAIT = 10.0
 _MOST_ENTRIES = 500  # in one object
 _MOST_WAITING = 20_000
 _MOST_JOURNALS = 64
+_MOST_READS = 30  # a minute: flows may be many, too
+_COMPACTS = 16  # of which one puts small objects together; of many workers, few
 _PATIENCE = 3.0  # seconds, of a process that ends
 
 
@@ -88,6 +91,7 @@ class _Desk:
         self._waits: dict[tuple[str, str], float] = {}
         self._journals: OrderedDict[Any, _Journal] = OrderedDict()
         self._lines: OrderedDict[str, list[str]] = OrderedDict()
+        self._reads: deque[float] = deque()
 
     def hand_in(self, kind: str, what: Any) -> None:
         if self._jobs.qsize() > _MOST_WAITING and kind != "drain":
@@ -127,7 +131,9 @@ class _Desk:
             self._journals[key] = _Journal()  # if it cannot be read, nobody tries again
             while len(self._journals) > _MOST_JOURNALS:
                 self._journals.popitem(last=False)
-            entries = read(place, run.journal[1], compact=True)
+            if not self._may_read():
+                return
+            entries = read(place, run.journal[1], compact=secrets.randbelow(_COMPACTS) == 0)
             self._journals[key].lines = dict(entries.lines)
             for made in entries.made:
                 if made.flow_run is None or made.flow_run != run.made.flow_run:
@@ -143,6 +149,15 @@ class _Desk:
             for one in found
         ]
         run.logger.info("not cached: %s", render_all(found))
+
+    def _may_read(self) -> bool:
+        now = time.monotonic()
+        while self._reads and self._reads[0] < now - 60:
+            self._reads.popleft()
+        if len(self._reads) >= _MOST_READS:
+            return False
+        self._reads.append(now)
+        return True
 
     def _lines_of(self, run: Run) -> list[str]:
         if run.source is None or run.made.source is None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
-from prefect.logging import get_run_logger
+from prefect.logging import get_logger, get_run_logger
 from prefect.transactions import get_transaction
 
 import cpr
@@ -22,10 +23,10 @@ from cpr.Target import Target
 from cpr.utilities.code import name_of_function, unwrapped
 from cpr.utilities.inputs import describe_input, program_texts
 from cpr.utilities.misses import Run, explain, keep
-from cpr.utilities.uncached import log
+from cpr.utilities.run_log import log
 from cpr.wording import sized
 
-__all__ = ["Noted", "begin", "end", "made_here", "note", "sign"]
+__all__ = ["Noted", "begin", "end", "made_here", "note", "resume", "sign"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Noted:
 # Computing the key, running the body and storing the result happen in one context.
 _noted: ContextVar[Noted | None] = ContextVar("cpr_noted", default=None)
 _explained: ContextVar[str | None] = ContextVar("cpr_explained", default=None)
+_kept: ContextVar[str | None] = ContextVar("cpr_kept", default=None)
 
 
 def note(noted: Noted) -> None:
@@ -55,18 +57,44 @@ def note(noted: Noted) -> None:
     _noted.set(noted)
 
 
-def begin() -> None:
-    """The body of the running task begins: its arguments are noted, and it is explained why it runs."""
-    _look()
-    _explain()
+def begin() -> Noted | None:
+    """The body of the running task begins: its arguments are noted, and it is explained why it runs.
+
+    What it returns is for `resume`.
+    """
+    with _aside():
+        _look()
+        _explain()
+    return _noted.get()
+
+
+def resume(noted: Noted | None) -> None:
+    """The body has ended: what tasks that it called have noted here is theirs."""
+    _noted.set(noted)
+    if noted is not None and noted.task_run is not None:
+        _explained.set(noted.task_run.hex)
 
 
 def end() -> None:
-    """The result of the running task is stored: what it was made of is noted beside Prefect's records."""
-    _explain()
-    run = _run()
-    if run is not None:
-        keep(run)
+    """The result of the running task is made: what from is noted beside Prefect's records, once.
+
+    Of a task that another one has called Prefect stores the result when that other one ends, in its context.
+    """
+    with _aside():
+        _explain()
+        run = _run()
+        if run is not None and _kept.get() != run.made.task_run:
+            _kept.set(run.made.task_run)
+            keep(run)
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """What is only told of a run does not fail it."""
+    try:
+        yield
+    except Exception as error:
+        get_logger("cpr").debug("What a run was made of is not noted: %s", type(error).__name__)
 
 
 def _look() -> None:
@@ -93,10 +121,11 @@ def _run() -> Run | None:
     made, function = made_here(noted), unwrapped(context.task.fn)
     if made is None or made.key is None or not context.persist_result:
         return None
+    source = context.task.source_code
     return Run(
         made,
         name_of_function(context.task),
-        context.task.source_code,
+        source if source is not None and not source.startswith("[") else None,  # see CprTask
         getattr(getattr(function, "__code__", None), "co_firstlineno", 1),
         context.result_store.result_storage,
         get_run_logger(),
@@ -111,13 +140,14 @@ def sign(resources: Iterable[Any]) -> None:
     unsigned = [one for one in resources if isinstance(one, Target) and one.made is None]
     if not unsigned:
         return
-    _look()
-    noted = _noted.get() if _task_run() is not None else None
-    made = made_here(noted)
-    for target in {id(one): one for one in unsigned}.values():
-        if made is not None and (noted is None or target.url not in noted.given):
-            target.set_made(made)
-            _tell(target)
+    with _aside():
+        _look()
+        noted = _noted.get() if _task_run() is not None else None
+        made = made_here(noted)
+        for target in {id(one): one for one in unsigned}.values():
+            if made is not None and (noted is None or target.url not in noted.given):
+                target.set_made(made)
+                _tell(target)
 
 
 def _tell(target: Target) -> None:

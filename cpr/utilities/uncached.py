@@ -7,27 +7,17 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from prefect.exceptions import MissingContextError
-from prefect.logging import get_logger, get_run_logger
-
 from cpr.errors import CprError
+from cpr.utilities.run_log import log
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
 
-__all__ = ["log", "uncached"]
+__all__ = ["uncached"]
 
 _MOST = 4096
 _said: OrderedDict[tuple[Any, ...], None] = OrderedDict()
 _lock = threading.Lock()
-
-
-def log(level: int, message: str, *args: Any) -> None:
-    """Into the log of the run, or cpr's where none is running."""
-    try:
-        get_run_logger().log(level, message, *args)
-    except MissingContextError:
-        get_logger("cpr").log(level, message, *args)
 
 
 def uncached(context: TaskRunContext, error: CprError, alone: bool) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import dis
 import enum
+import functools
 import textwrap
 import types
 from collections.abc import Iterator
@@ -114,6 +115,7 @@ def _is_constant(value: Any) -> bool:
     return type(value) in _PLAIN or isinstance(value, enum.Enum)
 
 
+@functools.lru_cache(maxsize=256)
 def _changed_in(source: str | None) -> frozenset[str]:
     """Names whose objects a function changes in place: by a method that does so, or by their items."""
     try:

@@ -74,6 +74,7 @@ class Lab:
         self.text = FLOW
         self.lines = []
         monkeypatch.setattr(misses, "_FIRST_WAIT", 0.05)
+        monkeypatch.setattr(misses, "_MOST_READS", 1000)
         for name in "ab":
             self.put(name, name)
 
@@ -325,6 +326,27 @@ def test_many_mapped_tasks_list_once(tmp_path, results, prefect_server, monkeypa
         misses.drain(20)
     assert sorted(lines) == ["factor: 2 -> 3"] * 20
     assert len(listed) == 2  # one for each flow run
+
+
+def test_a_task_that_calls_tasks_knows_its_own_arguments(tmp_path, results, prefect_server):
+    @cpr.task(result_storage=results)
+    def inner(n):
+        target = TextTarget.from_path(tmp_path / "inner.txt")
+        target.set_data(str(n))
+        return target
+
+    @cpr.task(result_storage=results)
+    def outer(m):
+        target = TextTarget.from_path(tmp_path / "outer.txt")
+        target.set_data(inner(m + 1).get_data() + inner(m + 2).get_data())
+        return target
+
+    with heard() as lines:
+        first = outer(1)
+        outer(11)
+        misses.drain(20)
+    assert list(first.get_made().inputs) == ["m"]
+    assert sorted(lines) == sorted(["m: 1 -> 11", "n: 2 -> 3", "n: 3 -> 12", "n: 12 -> 13"])
 
 
 def test_arrays_in_memory_are_told_apart(tmp_path, results, prefect_server):
