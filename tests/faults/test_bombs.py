@@ -47,7 +47,8 @@ def test_bombs(ends, name):
     print(f"{name}: {end['error']}, {end['bytes'] >> 20} MiB, {end['seconds']:.1f} s: {end.get('text')}")
     assert end["error"] in {"DecodeError", "CorruptDataError", "RecordError"}, end
     assert end["remedy"]
-    assert end["bytes"] < (ROOM if name in EXPANDING else 128 << 20), end
+    # What grows until there is no more may grow into what Arrow's pool has reserved before.
+    assert end["bytes"] < (ROOM + (256 << 20) if name in EXPANDING else 128 << 20), end
 
 
 def test_what_is_free_is_told():

@@ -85,7 +85,7 @@ def test_each_variant_has_its_tests():
 
 def test_they_pass_without():
     ends = run(sorted({test for tests in NOTICED_BY.values() for test in tests}))
-    assert set(ends.values()) == {"PASSED"}, ends
+    assert [name for name, end in ends.items() if end != "PASSED"] == []
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
