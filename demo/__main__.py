@@ -191,7 +191,8 @@ def look(target: Any) -> None:
 
     with fsspec.open(target.url, "rb") as file, tifffile.TiffFile(file) as tiff:
         pixels = tiff.asarray()
-        print(f"tifffile, straight from there, reads {target.url}")
+        where = "bucket" if "://" in target.url else "folder"
+        print(f"tifffile, straight from the {where}, reads {target.url}")
         print(f"  {pixels.dtype} {pixels.shape}, axes {tiff.series[0].axes}, {tiff.imagej_metadata}")
         assert (pixels == target.get_data()).all()
     print("All that Prefect keeps of it, from which any worker reads it back, verified:")

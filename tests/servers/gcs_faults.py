@@ -182,7 +182,8 @@ class FaultyGCS:
             return 404, {}, b""
         if self.target is None:
             goes_on = headers.get("Content-Range", "").endswith("/*")
-            return (308 if goes_on else 200), {"Location": "/upload?upload_id=1"}, b"{}"
+            begins = "uploadType=resumable" in handler.path
+            return (308 if goes_on else 200), {"Location": "/upload?upload_id=1"} if begins else {}, b"{}"
         connection = http.client.HTTPConnection(urlsplit(self.target).netloc, timeout=60)
         kept = {k: v for k, v in headers.items() if k.lower() not in ("host", "connection", "content-length")}
         connection.request(handler.command, handler.path, body, kept)
