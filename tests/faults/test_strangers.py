@@ -16,9 +16,10 @@ from hypothesis import given, settings
 
 from cpr.errors import CprError, RecordError
 from cpr.io.admissible import PROTOCOLS, redacted, secret_in, windows_objection
+from cpr.io.location import _path as path_on
 from cpr.io.location import join, normalise, protocol_of, require_safe
 from cpr.parsing import parse
-from cpr.registry import RECORD_KEY, load_record
+from cpr.registry import RECORD_KEY, load_record, lookup
 from cpr.unpacking import unpack
 from tests.faults import strangers
 from tests.faults.strangers import LOCATIONS, ODD_LOCATIONS, RESOURCES, Author, names
@@ -46,8 +47,8 @@ def require_inside(location: str, name: str) -> None:
         cls = fsspec.get_filesystem_class(protocol)
     except ImportError:
         return
-    # What the store's own client makes of it: the same name in the same folder.
-    seen = str(cls._strip_protocol(url))
+    # What the store's client is asked for: the same name in the same folder.
+    seen = path_on(cls, url)
     folder = str(cls._strip_protocol(location)).rstrip("/")
     assert seen == f"{folder}/{name}".removeprefix("" if seen.startswith("/") else "/"), (seen, folder)
     assert posixpath.normpath(seen).endswith(f"/{name}") or seen == name
@@ -119,6 +120,8 @@ def test_the_watch_sees_what_it_is_for(tmp_path):
 
 def test_sixty_places_are_refused():
     assert len(LOCATIONS) >= 60
+    for record in RESOURCES:
+        lookup(record[RECORD_KEY]["type"])  # imports what is in the table
     with strangers.watched() as events:
         for location in LOCATIONS:
             for record in (RESOURCES[0], RESOURCES[8], RESOURCES[-1]):
