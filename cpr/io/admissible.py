@@ -64,6 +64,9 @@ def objection_to(location: object, name: object) -> Objection | None:
     assert isinstance(location, str) and isinstance(name, str)
     if "/" in name or "\\" in name or name in {".", ".."}:
         return Objection("the name leaves its location", "name", "a file name without path separators")
+    if "::" in name:
+        # fsspec takes it for a chain of URLs, and opens what follows.
+        return Objection("the name would be taken for two URLs", "name", "a file name without '::'")
     if secret_in(location):
         return Objection("the location carries a secret", "location", "a URL without credentials")
     protocol = str(fsspec.utils.get_protocol(location))
