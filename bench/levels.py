@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from typing import Any
 
 from bench.child import measure, medians
@@ -10,83 +12,60 @@ from bench.sections import Row, Size
 __all__ = ["TITLE", "report", "run"]
 
 TITLE = "Levels of compression"
-_MIB = 128
+_MIB = 64
 _LEVELS = {"zlib": range(1, 10), "zstd": (1, 3, 9)}
-# Uploads of bytes that are there: the faster one counts.
-_PARTS = ("encoding", "obstore", "s3fs")
 _INTRODUCTION = """\
 Server and client share the cores, so that encoding and then uploading is the floor: doing both at once gains
-only what would have waited. Ratios are medians of those of each turn.
+only what would have waited. The faster upload counts; ratios are medians of those of each turn.
 """
 
 
 def run(url: str, size: Size) -> list[Row]:
-    """For each codec and level the write, and its two halves, in turns."""
+    """For each codec and level the write and its halves, one after another in one process."""
     rows = []
     mib = size.scaled(_MIB)
     for codec, levels in _LEVELS.items():
         for level in levels:
-            runs: dict[str, list[dict[str, Any]]] = {}
-            for turn in range(size.rounds):
-                for what in ("cpr", *_PARTS):
-                    case = {"codec": codec, "level": level, "what": what, "mib": mib, "url": f"{url}/{turn}"}
-                    runs.setdefault(what, []).append(measure("bench.levels:write", **case))
-            found = {what: medians(all_of_them) for what, all_of_them in runs.items()}
-            row: Row = {"codec": codec, "level": level, "mib": mib, "nbytes": found["encoding"]["nbytes"]}
-            row |= {what: one["seconds"] for what, one in found.items()}
-            row["ratio"] = _median_ratio(runs)
-            rows.append(row)
-            print(f"{codec} {level}: {row['cpr']:.2f} s, {row['ratio']:.2f} of the sum", flush=True)
+            case = {"codec": codec, "level": level, "mib": mib}
+            runs = [measure("bench.levels:timed", **case, url=f"{url}/{turn}") for turn in range(size.rounds)]
+            rows.append({**case, **medians(runs)})
+            print(f"{codec} {level}: {rows[-1]['cpr']:.2f} s, {rows[-1]['ratio']:.2f} of the sum", flush=True)
     return rows
 
 
-def _median_ratio(runs: dict[str, list[dict[str, Any]]]) -> float:
-    """Of the runs of one turn, which see the same machine."""
-    ratios = []
-    for turn in range(len(runs["cpr"])):
-        seconds = {what: found[turn]["seconds"] for what, found in runs.items()}
-        ratios.append(seconds["cpr"] / (seconds["encoding"] + min(seconds["obstore"], seconds["s3fs"])))
-    return float(medians({"ratio": ratio} for ratio in ratios)["ratio"])
+def timed(codec: str, level: int, mib: int, url: str) -> Any:
+    """Work: the whole by cpr; then encoding alone, and uploading what was encoded by either engine."""
+    import obstore
 
-
-def write(codec: str, level: int, what: str, mib: int, url: str) -> Any:
-    """Work: the whole write by cpr, or one of its halves."""
     import cpr
     from bench.child import imported
     from bench.contenders import Null, s3fs, stack, store_of, warm_up
 
-    warm_up(url, "tiff-zlib", {"encoding": "cpr"}.get(what, what))
+    for contender in ("cpr", "obstore", "s3fs"):
+        warm_up(url, "tiff-zlib", contender)
     imported()
     data = stack(mib)
     target = cpr.ImageTarget.from_path(f"{url}/{codec}{level}.tif", compression=codec, level=level)
     target.set_data(data)
-    if what == "cpr":
-
-        def persisted() -> dict[str, Any]:
-            return {"nbytes": target.persist().nbytes}
-
-        return persisted
     format = target.format
-    if what == "encoding":
-
-        def encoded() -> dict[str, Any]:
-            file = Null()
-            format.encode(format.stream(data), file)
-            return {"nbytes": file.nbytes}
-
-        return encoded
-    import io
-
-    import obstore
-
-    file = io.BytesIO()
-    format.encode(format.stream(data), file)
-    ready = file.getvalue()
-    if what == "s3fs":
-        fs = s3fs()
-        return lambda: fs.pipe_file(f"{url}/s3fs-{codec}{level}", ready)
+    fs = s3fs()
     store, prefix = store_of(url)
-    return lambda: {"put": bool(obstore.put(store, f"{prefix}/obstore-{codec}{level}", ready))}
+
+    def seconds(part: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        part()
+        return time.perf_counter() - started
+
+    def work() -> dict[str, Any]:
+        found: dict[str, Any] = {"cpr": seconds(target.persist), "nbytes": target.nbytes}
+        ready = fs.cat_file(target.url)
+        found["encoding"] = seconds(lambda: format.encode(format.stream(data), Null()))
+        found["obstore"] = seconds(lambda: obstore.put(store, f"{prefix}/obstore-{codec}{level}", ready))
+        found["s3fs"] = seconds(lambda: fs.pipe_file(f"{url}/s3fs-{codec}{level}", ready))
+        found["ratio"] = found["cpr"] / (found["encoding"] + min(found["obstore"], found["s3fs"]))
+        return found
+
+    return work
 
 
 def report(rows: list[Row]) -> str:

@@ -67,7 +67,7 @@ def _page(folder: Path, results: dict[str, Any]) -> str:
         found = results[name]
         if found["machine"] not in machines:
             machines.append(found["machine"])
-            parts.append(f"Measured {found['machine']}.\n")
+            parts.append(f"Measured {found['machine']}; {found['rounds']} rounds.\n")
         parts.append(f"## {section(name).TITLE}\n")
         for drawing, svg in getattr(section(name), "plots", lambda _: {})(found["rows"]).items():
             (folder / f"benchmarks-{drawing}.svg").write_text(svg)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.child import measure, medians
-from bench.contenders import FORMATS, READERS, TABLES, WRITERS
+from bench.contenders import READERS, TABLES, WRITERS
 from bench.drawing import FLOOR, OTHERS, OURS, Bar, bars
 from bench.sections import Row, Size
 
@@ -14,6 +14,7 @@ __all__ = ["TITLE", "plots", "report", "run"]
 TITLE = "Side by side"
 _TABLE_MIB = 100
 _PICKLES = "Prefect's pickles"
+_FORMATS = ("tiff-none", "tiff-zlib", "tiff-zstd", "npy", "csv")
 # The same array whatever the file format: pickled once.
 _PICKLED = ("npy", *TABLES)
 
@@ -26,7 +27,7 @@ bytes that were encoded before. Memory is the peak over the imports, with the da
 def run(url: str, size: Size) -> list[Row]:
     """Medians of writing and of reading for each format and contender."""
     rows = []
-    for name in FORMATS:
+    for name in _FORMATS:
         mib = size.scaled(_TABLE_MIB) if name in TABLES else size.mib
         runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
         records: dict[str, Any] = {}

@@ -12,7 +12,7 @@ __all__ = ["TITLE", "report", "run"]
 
 TITLE = "Threads"
 _TARGETS = 8
-_MIB = 32
+_MIB = 16
 _FORMATS = ("tiff-none", "tiff-zlib")
 
 

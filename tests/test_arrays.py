@@ -48,6 +48,14 @@ def test_hash_of_a_large_array_that_is_not_contiguous():
         assert hash_array(view) == expected_hash(view)
 
 
+@pytest.mark.parametrize("shape", [(), (3,), (0, 4), (2, 300, 1024), (5, 3, 7)])
+def test_pieces_are_the_bytes_of_the_planes(shape):
+    array = np.random.default_rng(0).integers(0, 1000, shape).astype(">u2")
+    pieces, planes = Planes(array), Planes(array)
+    assert b"".join(pieces.pieces()) == b"".join(plane.tobytes() for plane in planes)
+    assert pieces.fingerprint == planes.fingerprint == hash_array(array)
+
+
 def test_hash_tells_dtype_and_shape():
     zeros = [
         np.zeros(4, "u1"),

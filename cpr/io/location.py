@@ -88,7 +88,9 @@ def normalise(path: str | os.PathLike[str]) -> str:
 
 def protocol_of(url: str) -> str:
     """The protocol as fsspec names it; `file` for plain paths."""
-    protocol = str(fsspec.utils.get_protocol(url))
+    # As fsspec does it, without a regular expression: this is asked a dozen times for each target.
+    scheme, found, _ = url.partition("://")
+    protocol = str(fsspec.utils.get_protocol(url)) if "::" in url else scheme if found else "file"
     return "file" if protocol == "local" else protocol
 
 

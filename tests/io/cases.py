@@ -11,6 +11,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
+from cpr.io.blocks import blocks_url
+from cpr.io.store import OccupiedError
 from tests.text_format import TextSource, TextTarget
 
 MiB = 1 << 20
@@ -74,6 +76,44 @@ class BackendTests:
             file.write(os.urandom(20 * MiB))
             assert list(io.find(f"{base}/*")) == []
         assert list(io.find(f"{base}/*")) == [f"{base}/a.bin"]
+
+    @pytest.mark.parametrize("size", [10, 65 << 10, 9 * MiB, 20 * MiB])
+    def test_creating_leaves_what_is_there_alone(self, base, size):
+        data = os.urandom(size)
+        with io.writing(f"{base}/a.bin", create=True) as file:
+            file.write(data)
+        with pytest.raises(OccupiedError), io.writing(f"{base}/a.bin", create=True) as again:
+            again.write(data[::-1])
+        with io.reading(f"{base}/a.bin") as arriving:
+            assert arriving.finish() == (file.stored.checksum, size)
+        with io.writing(f"{base}/a.bin") as other:
+            other.write(data[::-1])
+        with io.reading(f"{base}/a.bin") as arriving:
+            assert arriving.read() == data[::-1]
+        assert set(self.left_behind(base)) <= {f"{base}/a.bin", blocks_url(f"{base}/a.bin")}
+
+    @pytest.mark.parametrize("size", [0, 1, 1000, 8 * MiB])
+    def test_a_size_that_is_known_or_wrong(self, base, size):
+        data = os.urandom(size)
+        with io.writing(f"{base}/a.bin") as file:
+            file.write(data)
+        for nbytes in {size, size + 1, max(0, size - 1), 2 * size + 7}:
+            with io.reading(f"{base}/a.bin", nbytes=nbytes) as arriving:
+                assert arriving.read() == data
+                assert arriving.finish() == (file.stored.checksum, size)
+        with pytest.raises(ResourceNotFoundError), io.reading(f"{base}/b.bin", nbytes=size):
+            pass
+
+    def test_hashed_in_whatever_order_it_is_read(self, base):
+        data = os.urandom(17 * MiB + 5)
+        with io.writing(f"{base}/a.bin") as file:
+            file.write(data)
+        for reads in ([(9 * MiB, 10)], [(5, 3), (1, 20), (MiB, 8 * MiB)], [(16 * MiB, 2 * MiB), (0, 1)], []):
+            with io.reading(f"{base}/a.bin") as arriving:
+                for position, count in reads:
+                    arriving.seek(position)
+                    assert arriving.read(count) == data[position : position + count]
+                assert arriving.finish() == (file.stored.checksum, len(data))
 
     def test_seeking_and_releasing(self, base):
         data = os.urandom(18 * MiB)
