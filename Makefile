@@ -47,9 +47,9 @@ check: env  ## lint, format, types, layers and the tests that need no server: un
 	.venv/bin/lint-imports
 	$(PY) -m pytest -q -n $(WORKERS) $(DIST) -m "not s3 and not gcs and not sftp and not slow and not long" $(ARGS)
 
-test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones, here and on the newest Python
+test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones; on the newest Python all but the slow ones, too
 	$(PY) -m pytest -n $(WORKERS) $(DIST) $(ARGS)
-	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(DIST) $(ARGS))
+	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(DIST) -m "not slow" $(ARGS))
 
 test-long: env  ## the long tests too, and many more examples of each property
 	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)

@@ -14,7 +14,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from cpr import io
-from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, TransferError
+from cpr.errors import (
+    CorruptDataError,
+    DecodeError,
+    NoDataError,
+    RecordError,
+    ResourceNotFoundError,
+    TransferError,
+)
 from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
@@ -481,11 +488,12 @@ class Target(Resource):
 def _may_vanish(url: str) -> bool:
     """Whether somebody deletes what is there, maybe while we look: the content then gets another name.
 
-    So it does where that cannot be told: a store may let us write and not list.
+    So it does where that cannot be told: a store may let us write and not list. Whether it lets us write is
+    for the write to say.
     """
     try:
         return is_marked(url)
-    except TransferError:
+    except (TransferError, ResourceNotFoundError):
         return True
 
 

@@ -13,7 +13,6 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError, TransferError
-from cpr.io.blocks import blocks_url
 from tests.kinds import KINDS, PLANES, Kind
 
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -84,7 +83,8 @@ def test_an_encoder_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads,
     probe.persist()
     size = probe.nbytes
     io.remove(probe.url)
-    io.remove(blocks_url(probe.url))
+    for ending in (".blocks", ".preview.png", ".preview.json"):
+        io.remove(io.beside(probe.url, ending))
     write = WritingFile.write
     for position in range(64):
         limit = size * position // 64

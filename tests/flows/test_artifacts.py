@@ -27,7 +27,7 @@ PNG = bytes.fromhex(
 
 @pytest.mark.parametrize(
     ("nbytes", "text"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1.2 * 2**30, "1.2 GiB"), (5 * 2**50, "5120 TiB")],
+    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1.2 * 2**30, "1.2 GiB"), (5 * 2**50, "5.0 PiB")],
 )
 def test_sizes(nbytes, text):
     assert wording.sized(nbytes) == text

@@ -24,7 +24,6 @@ MODULES = [
     "cpr.utilities.code",
     "cpr.utilities.describing",
     "cpr.utilities.inputs",
-    "cpr.utilities.progress",
     "cpr.utilities.utilities",
 ]
 

@@ -166,7 +166,7 @@ class TestSFTP(BackendTests):
     def test_no_permission(self, base):
         target = TextTarget.from_path(f"{base}/{FORBIDDEN}/a.txt")
         target.set_data("text")
-        with pytest.raises(TransferError, match="no permission to look at"):
+        with pytest.raises(TransferError, match="no permission to"):
             target.persist()
         with pytest.raises(TransferError, match="no permission to write"):
             io.writing(target.url).__enter__()

@@ -27,7 +27,7 @@ def run(code: str, *arguments: str) -> dict:
 
 
 _PLANES = """
-import json, resource, sys, time
+import json, sys, time
 import numpy as np
 import cpr, s3fs, zarr, obstore
 
@@ -40,7 +40,8 @@ def target(name):
     )
 
 def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 small = target("small")
 small.set_data((plane for _ in range(2)), shape=(2, 1024, 1024), dtype="uint16")
@@ -130,7 +131,7 @@ def _write(folder, options):
 
 
 _DASK = """
-import json, resource, sys, time
+import json, sys, time
 import dask.array as da, distributed, numpy as np, psutil
 import cpr, zarr, s3fs, obstore
 
@@ -163,7 +164,9 @@ if __name__ == "__main__":
     large.set_data(lazy(int(sys.argv[2])))
     large.persist()
     seconds = time.time() - start
-    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 2**20
+    with open("/proc/self/status") as lines:
+        peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    growth = (peak - before) / 2**20
     again = cpr.load(large.serialize())
     expected = int(lazy(int(sys.argv[2])).sum(dtype="uint64").compute())
     assert int(again.get_dask().sum(dtype="uint64").compute()) == expected
