@@ -225,7 +225,7 @@ import sys, time
 from cpr import io
 
 def peak():
-    """The high water mark of this very program; ru_maxrss begins with that of the process that started it."""
+    # ru_maxrss begins with that of the process that started this one
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
