@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import uuid
@@ -247,6 +248,33 @@ def test_large_shards_are_verified_part_by_part(tmp_path, monkeypatch):
         with pytest.raises(CorruptDataError) as caught:
             target.verify()
         assert caught.value.url == url
+
+
+def test_verify_holds_few_objects_at_a_time(monkeypatch):
+    """However many there are: eight of up to 32 MiB, or spans of 8 MiB of larger ones."""
+    from zarr.storage import FsspecStore
+
+    from cpr.zarr.verifying import _AT_ONCE, _LARGE, _SPAN
+
+    target = array("memory://verified", SMALL, chunks=(1, 4, 4))
+    get = FsspecStore.get
+    now, most, total = 0, 0, 0
+
+    async def slow(self, *args, **kwargs):
+        nonlocal now, most, total
+        now, total = now + 1, total + 1
+        most = max(most, now)
+        await asyncio.sleep(0.0005)
+        try:
+            return await get(self, *args, **kwargs)
+        finally:
+            now -= 1
+
+    monkeypatch.setattr(FsspecStore, "get", slow)
+    count = target.verify()
+    assert total == count == 1 + 6 * 10 * 15
+    assert most == _AT_ONCE
+    assert _AT_ONCE * max(_LARGE, _SPAN) <= 256 << 20
 
 
 def _spy(method, seen):
