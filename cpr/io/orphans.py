@@ -20,9 +20,9 @@ from datetime import UTC, datetime, timedelta
 from cpr.errors import ResourceNotFoundError
 from cpr.io.blocks import blocks_url
 from cpr.io.failures import translated
-from cpr.io.location import join, normalise, split
+from cpr.io.location import normalise, split
 from cpr.io.store import Entry, Store, lookup, open_store, remove, remove_folder
-from cpr.io.unfinished import folder_of, marker_url, take_over
+from cpr.io.unfinished import marker_url, owner_of, take_over
 
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 
@@ -121,10 +121,10 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
         folder, name = split(entry.url)
         if _TEMPORARY.fullmatch(name):
             yield Orphan(entry.url, entry.touched, entry.nbytes)
-        elif (beside := _object_of(folder, name)) is not None:
+        elif (beside := owner_of(folder, name, ".blocks")) is not None:
             if entry.touched <= before:
                 digests[beside] = entry
-        elif (marked := folder_of(folder, name)) is not None:
+        elif (marked := owner_of(folder, name, ".unfinished")) is not None:
             if entry.touched <= before:
                 markers[marked] = entry
         else:
@@ -147,14 +147,6 @@ def _folder(url: str, marker: Entry) -> Orphan:
     for entry in store.walk(path):
         touched, nbytes = max(touched, entry.touched), nbytes + entry.nbytes
     return Orphan(url, touched, nbytes, is_folder=True)
-
-
-def _object_of(folder: str, name: str) -> str | None:
-    """The object that digests belong to (see `blocks_url`); None if these are no digests."""
-    place = re.fullmatch(r"(.*)[/\\]\.cpr", folder, re.DOTALL)
-    if place is None or not name.endswith(".blocks"):
-        return None
-    return join(place[1], name.removesuffix(".blocks"))
 
 
 def _is_there(url: str) -> bool:

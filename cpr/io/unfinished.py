@@ -24,7 +24,7 @@ from cpr.io.location import join, split
 from cpr.io.store import lookup, remove
 from cpr.io.writing import writing
 
-__all__ = ["confirm", "folder_of", "mark", "marker_url", "take_over", "unmark"]
+__all__ = ["confirm", "mark", "marker_url", "owner_of", "take_over", "unmark"]
 
 log = logging.getLogger("cpr")
 
@@ -37,12 +37,12 @@ def marker_url(url: str) -> str:
     return join(join(location, ".cpr"), f"{name}.unfinished")
 
 
-def folder_of(location: str, name: str) -> str | None:
-    """The folder that a marker belongs to; None if this is none."""
+def owner_of(location: str, name: str, kind: str) -> str | None:
+    """What a file of this kind (`.unfinished`, `.blocks`) lies beside; None if it is no such file."""
     place = re.fullmatch(r"(.*)[/\\]\.cpr", location, re.DOTALL)
-    if place is None or not name.endswith(".unfinished"):
+    if place is None or not name.endswith(kind):
         return None
-    return join(place[1], name.removesuffix(".unfinished"))
+    return join(place[1], name.removesuffix(kind))
 
 
 def mark(url: str) -> None:

@@ -34,11 +34,11 @@ def array(base: str, data, **options):
     return cpr.load(json.dumps(target.serialize()))
 
 
-def plate(base: str):
+def plate(base: str, older: int = 0):
     target = cpr.ZarrTarget.from_path(f"{base}/plate.zarr")
     group = target.create()
-    group.create_array("a", data=SMALL, chunks=(3, 20, 30))
-    group.create_group("B").create_array("0", data=SMALL + 1, chunks=(1, 8, 8), shards=(6, 40, 32))
+    group.create_array("a", data=SMALL + older, chunks=(3, 20, 30))
+    group.create_group("B").create_array("0", data=SMALL + 1 + older, chunks=(1, 8, 8), shards=(6, 40, 32))
     return cpr.load(json.dumps(target.serialize()))
 
 
@@ -94,7 +94,7 @@ HIERARCHIES = {
         lambda base: array(base, SMALL, chunks=(1, 20, 30), shards=(3, 40, 30)),
         lambda base: array(base, SMALL[::-1], chunks=(1, 20, 30), shards=(3, 40, 30)),
     ),
-    "group": (plate, plate),
+    "group": (plate, lambda base: plate(base, older=7)),
 }
 
 
@@ -111,7 +111,7 @@ def test_every_damage_to_every_object_is_caught(name, rounds, base):
     chosen = keys[:: 6 if base.startswith("s3") and rounds == 1 else 1]
     for index, key in enumerate(chosen * rounds):
         url = f"{target.url}/{key}"
-        other = chosen[(index + 1 + index // len(chosen)) % len(chosen)]
+        other = chosen[(index + 1 + index // len(chosen) % max(1, len(chosen) - 1)) % len(chosen)]
         for damage, bad in damages(contents[key], contents[other], get(f"{older.url}/{key}")):
             put(url, bad)
             if damage == "swapped with another":
