@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import uuid
@@ -33,11 +34,11 @@ def array(base: str, data, **options):
     return cpr.load(json.dumps(target.serialize()))
 
 
-def plate(base: str):
+def plate(base: str, older: int = 0):
     target = cpr.ZarrTarget.from_path(f"{base}/plate.zarr")
     group = target.create()
-    group.create_array("a", data=SMALL, chunks=(3, 20, 30))
-    group.create_group("B").create_array("0", data=SMALL + 1, chunks=(1, 8, 8), shards=(6, 40, 32))
+    group.create_array("a", data=SMALL + older, chunks=(3, 20, 30))
+    group.create_group("B").create_array("0", data=SMALL + 1 + older, chunks=(1, 8, 8), shards=(6, 40, 32))
     return cpr.load(json.dumps(target.serialize()))
 
 
@@ -93,7 +94,7 @@ HIERARCHIES = {
         lambda base: array(base, SMALL, chunks=(1, 20, 30), shards=(3, 40, 30)),
         lambda base: array(base, SMALL[::-1], chunks=(1, 20, 30), shards=(3, 40, 30)),
     ),
-    "group": (plate, plate),
+    "group": (plate, lambda base: plate(base, older=7)),
 }
 
 
@@ -110,7 +111,7 @@ def test_every_damage_to_every_object_is_caught(name, rounds, base):
     chosen = keys[:: 6 if base.startswith("s3") and rounds == 1 else 1]
     for index, key in enumerate(chosen * rounds):
         url = f"{target.url}/{key}"
-        other = chosen[(index + 1 + index // len(chosen)) % len(chosen)]
+        other = chosen[(index + 1 + index // len(chosen) % max(1, len(chosen) - 1)) % len(chosen)]
         for damage, bad in damages(contents[key], contents[other], get(f"{older.url}/{key}")):
             put(url, bad)
             if damage == "swapped with another":
@@ -247,6 +248,33 @@ def test_large_shards_are_verified_part_by_part(tmp_path, monkeypatch):
         with pytest.raises(CorruptDataError) as caught:
             target.verify()
         assert caught.value.url == url
+
+
+def test_verify_holds_few_objects_at_a_time(monkeypatch):
+    """However many there are: eight of up to 32 MiB, or spans of 8 MiB of larger ones."""
+    from zarr.storage import FsspecStore
+
+    from cpr.zarr.verifying import _AT_ONCE, _LARGE, _SPAN
+
+    target = array("memory://verified", SMALL, chunks=(1, 4, 4))
+    get = FsspecStore.get
+    now, most, total = 0, 0, 0
+
+    async def slow(self, *args, **kwargs):
+        nonlocal now, most, total
+        now, total = now + 1, total + 1
+        most = max(most, now)
+        await asyncio.sleep(0.0005)
+        try:
+            return await get(self, *args, **kwargs)
+        finally:
+            now -= 1
+
+    monkeypatch.setattr(FsspecStore, "get", slow)
+    count = target.verify()
+    assert total == count == 1 + 6 * 10 * 15
+    assert most == _AT_ONCE
+    assert _AT_ONCE * max(_LARGE, _SPAN) <= 256 << 20
 
 
 def _spy(method, seen):

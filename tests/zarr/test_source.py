@@ -67,14 +67,34 @@ def test_slices_are_read(plate):
     assert source.identity() != cpr.ZarrSource.from_path(plate, group="A/1").identity()
 
 
-def test_consolidated_metadata_is_used(base, monkeypatch):
+# That it is no part of the specification, of format 3.
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_consolidated_metadata_is_used(zarr_format, base, monkeypatch):
+    from cpr.zarr.placed import PlacedStore
+
     url = f"{base}/plate.zarr"
-    group = zarr.open_group(url, mode="w", zarr_format=2)
+    group = zarr.open_group(url, mode="w", zarr_format=zarr_format)
     group.create_array("A/1", data=DATA)
-    zarr.consolidate_metadata(url, zarr_format=2)
+    group.create_array("A/2", data=DATA)
+    zarr.consolidate_metadata(url, zarr_format=zarr_format)
+    asked = []
+    get = PlacedStore.get
+
+    async def counting(self, key, prototype, byte_range=None):
+        asked.append(key)
+        return await get(self, key, prototype, byte_range)
+
+    monkeypatch.setattr(PlacedStore, "get", counting)
     found = cpr.ZarrSource.from_path(url).get_data()
     assert found.metadata.consolidated_metadata is not None
-    assert np.array_equal(found["A/1"][...], DATA)
+    opened = set(asked)
+    assert not any("/" in key for key in opened)
+    assert sorted(path for path, _ in found.members(max_depth=None)) == ["A", "A/1", "A/2"]
+    one = found["A/1"]
+    assert set(asked) == opened
+    assert np.array_equal(one[...], DATA)
+    assert set(asked) - opened == {"A/1/c/0/0/0" if zarr_format == 3 else "A/1/0.0.0"}
 
 
 def test_a_changed_array_is_another_source(base):
