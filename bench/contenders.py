@@ -340,15 +340,14 @@ def read_plane(record: Any, url: str) -> Work:
     return lambda: {"mean": float(cpr.load(record).get_data(region=np.s_[57]).mean())}
 
 
-def read_planes(record: Any, url: str) -> Work:
+def read_planes(record: Any, mib: int, url: str) -> Work:
     """cpr reads a stack plane by plane, every part verified."""
     warm_up(url, "npy", "cpr")
     imported()
 
     def work() -> None:
         source = cpr.load(record)
-        data = source.get_dask()
-        for number in range(data.shape[0]):
+        for number in range(mib // PLANE_MIB):
             if source.get_data(region=np.s_[number]).shape != (SIDE, SIDE):
                 raise RuntimeError("a plane of another shape")
 

@@ -21,7 +21,7 @@ def run(url: str, size: Size) -> list[Row]:
             written = measure("bench.contenders:stream", format=name, mib=mib, url=place)
             record = written.pop("record")
             rows.append({"format": name, "what": "stream written", "mib": mib, **written})
-            parts = measure("bench.contenders:read_planes", record=record, url=place)
+            parts = measure("bench.contenders:read_planes", record=record, mib=mib, url=place)
             rows.append({"format": name, "what": "read plane by plane", "mib": mib, **parts})
             whole = measure("bench.contenders:read", format=name, contender="cpr", record=record, url=place)
             rows.append({"format": name, "what": "array read", "mib": mib, **whole})

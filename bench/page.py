@@ -46,7 +46,7 @@ def machine(server: str) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     return (
         f"{datetime.now(UTC):%d %B %Y}, {os.cpu_count()} cores ({_processor()}), {memory} GiB, "
-        f"{platform.system()} {platform.release()}, Python {platform.python_version()}, {packages}, {server}"
+        f"{platform.system()}, Python {platform.python_version()}, {packages}, {server}"
     )
 
 

@@ -34,7 +34,9 @@ log = logging.getLogger("cpr")
 # most an object can have, and the first thousands stay small in memory.
 _PART_BYTES = 8 << 20
 _PARTS_PER_SIZE = 1000
-_PARTS_IN_FLIGHT = 3
+# A server syncs every part, so that several have to be under way to keep it busy: docs/decisions/transfer.md.
+_BYTES_IN_FLIGHT = 64 << 20
+_LEAST_IN_FLIGHT = 3
 # To send so little takes no longer than to ask whether it is there.
 _TINY_BYTES = 64 << 10
 # A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
@@ -242,8 +244,9 @@ class S3Upload:
         if self._upload_id is None:
             self._submit(self._create()).result()
         number = len(self._parts) + 1
-        if number > _PARTS_IN_FLIGHT:
-            self._parts[-_PARTS_IN_FLIGHT].result()
+        most = max(_LEAST_IN_FLIGHT, _BYTES_IN_FLIGHT // part_bytes(number))
+        if number > most:
+            self._parts[-most].result()
         self._parts.append(self._submit(self._put_part(number, part)))
 
     async def _create(self) -> None:
