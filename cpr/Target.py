@@ -488,12 +488,14 @@ class Target(Resource):
 def _may_vanish(url: str) -> bool:
     """Whether somebody deletes what is there, maybe while we look: the content then gets another name.
 
-    So it does where that cannot be told: a store may let us write and not list. Whether it lets us write is
-    for the write to say.
+    So it does where that cannot be told: a store may let us write and not list. Of a missing bucket the write
+    will tell.
     """
     try:
         return is_marked(url)
-    except (TransferError, ResourceNotFoundError):
+    except ResourceNotFoundError:
+        return False
+    except TransferError:
         return True
 
 

@@ -23,7 +23,7 @@ from cpr.io.blocks import blocks_url
 from cpr.io.store import lookup, remove
 from cpr.io.writing import writing
 
-__all__ = ["confirm", "mark", "marker_url", "owner_of", "take_over", "unmark"]
+__all__ = ["confirm", "folder_of", "mark", "marker_url", "take_over", "unmark"]
 
 log = logging.getLogger("cpr")
 
