@@ -35,7 +35,7 @@ log = logging.getLogger("cpr")
 _PART_BYTES = 8 << 20
 _PARTS_PER_SIZE = 1000
 # A server syncs every part, so that several have to be under way to keep it busy: docs/decisions/transfer.md.
-_BYTES_IN_FLIGHT = 64 << 20
+_BYTES_IN_FLIGHT = 48 << 20
 _LEAST_IN_FLIGHT = 3
 # To send so little takes no longer than to ask whether it is there.
 _TINY_BYTES = 64 << 10
