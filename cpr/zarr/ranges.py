@@ -37,8 +37,9 @@ class BlockReader:
         self._fetch = fetch
         self._place = place
         self._algorithm = algorithm
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._under_way: dict[tuple[int, str, int], asyncio.Task[dict[int, bytes]]] = {}
+        # By the digest of the object, which tells what they are the blocks of.
+        self._kept: OrderedDict[tuple[bytes, int], bytes] = OrderedDict()
+        self._under_way: dict[tuple[int, str, bytes, int], asyncio.Task[dict[int, bytes]]] = {}
         self._lock = threading.Lock()
 
     async def read(self, key: str, entry: Entry, parts: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -58,17 +59,17 @@ class BlockReader:
         loop = id(asyncio.get_running_loop())
         for number in wanted:
             with self._lock:
-                kept = self._kept.get((key, number))
+                kept = self._kept.get((entry.digest, number))
             if kept is not None:
                 blocks[number] = kept
-            elif (task := self._under_way.get((loop, key, number))) is not None:
+            elif (task := self._under_way.get((loop, key, entry.digest, number))) is not None:
                 tasks.add(task)
             else:
                 missing.append(number)
         turn = asyncio.Semaphore(_AT_ONCE)
         for first, last in _runs(missing):
             task = asyncio.ensure_future(self._get(key, entry, first, last, turn))
-            names = [(loop, key, number) for number in range(first, last + 1)]
+            names = [(loop, key, entry.digest, number) for number in range(first, last + 1)]
             self._under_way.update(dict.fromkeys(names, task))
             task.add_done_callback(partial(self._arrived, names))
             tasks.add(task)
@@ -79,7 +80,9 @@ class BlockReader:
                 blocks.update(task.result())
         return [_cut(blocks, part) for part in parts]
 
-    def _arrived(self, names: list[tuple[int, str, int]], task: asyncio.Task[dict[int, bytes]]) -> None:
+    def _arrived(
+        self, names: list[tuple[int, str, bytes, int]], task: asyncio.Task[dict[int, bytes]]
+    ) -> None:
         for name in names:
             self._under_way.pop(name, None)
         if not task.cancelled():
@@ -107,7 +110,7 @@ class BlockReader:
         }
         with self._lock:
             for number, block in blocks.items():
-                self._kept[key, number] = block
+                self._kept[entry.digest, number] = block
             while len(self._kept) > _KEEP:
                 self._kept.popitem(last=False)
         return blocks

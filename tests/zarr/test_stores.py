@@ -262,6 +262,11 @@ async def test_ranges_of_one_object(url):
             await ask(
                 fresh, "c/0", [RangeByteRequest(0, 5), RangeByteRequest(2 * B, 3 * B), SuffixByteRequest(9)]
             )
+    # Blocks that are kept belong to one content, not to a name.
+    published = PublishedStore(url, writer=writer)
+    for value in (small, small[::-1]):
+        await published.set("c/1", cpu.Buffer.from_bytes(value))
+        assert await ask(published, "c/1", [SuffixByteRequest(3)]) == [value[-3:]]
     await writer.bare.delete("c/0")
     with pytest.raises(CorruptDataError):
         await ask(VerifyingStore.of(reader.manifest), "c/0", [RangeByteRequest(0, 5)])
