@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -107,6 +109,10 @@ class _Unpacker:
             raise TypeError("only flags are stored by value")
         if getattr(cls._missing_, "__func__", None) is not enum.Flag._missing_.__func__:  # type: ignore[attr-defined]
             raise TypeError("flags with code of their own are not made")
+        known = functools.reduce(operator.or_, (int(one.value) for one in cls.__members__.values()), 0)
+        # Not left to the class: it gives any value that somebody has made of it before.
+        if cls._boundary_ is not enum.KEEP and (member < 0 or member & ~known):
+            raise ValueError("bits that this flag does not have")
         return cls(member)
 
     def _namedtuple(self, name: Any, pairs: Any) -> Any:
