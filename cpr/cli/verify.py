@@ -32,8 +32,8 @@ def verify(
 ) -> None:
     """Read every target that records name, and compare its bytes with what was written.
 
-    Targets are read side by side and only hashed, unless the bytes differ: then the content decides. A list
-    says what is damaged, and exit code 1; exit code 3 says that some targets could not be read at all.
+    Targets are read side by side and hashed, not decoded. A list says what is damaged, and exit code 1; exit
+    code 3 says that some targets could not be read at all.
     """
     share = None if sample is None else _share(sample)
     with progress("verifying") as advance:
