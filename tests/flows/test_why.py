@@ -65,6 +65,12 @@ def analyse(gain=1.5, **more):
 """
 
 
+@pytest.fixture(autouse=True)
+def many_reads(monkeypatch):
+    """The tests of one process are more flow runs a minute than journals are read for."""
+    monkeypatch.setattr(misses, "_MOST_READS", 1000)
+
+
 class Lab:
     """A flow in a module of its own, which can be edited; and what its runs say."""
 
@@ -74,7 +80,6 @@ class Lab:
         self.text = FLOW
         self.lines = []
         monkeypatch.setattr(misses, "_FIRST_WAIT", 0.05)
-        monkeypatch.setattr(misses, "_MOST_READS", 1000)
         for name in "ab":
             self.put(name, name)
 
@@ -326,6 +331,25 @@ def test_many_mapped_tasks_list_once(tmp_path, results, prefect_server, monkeypa
         misses.drain(20)
     assert sorted(lines) == ["factor: 2 -> 3"] * 20
     assert len(listed) == 2  # one for each flow run
+
+
+def test_journals_are_read_so_many_times_a_minute(tmp_path, results, prefect_server, monkeypatch):
+    monkeypatch.setattr(misses, "_desk", misses._Desk())
+    monkeypatch.setattr(misses, "_MOST_READS", 3)
+
+    @cpr.task(result_storage=results)
+    def double(n):
+        return 2 * n
+
+    @prefect.flow
+    def once(n):
+        return double(n)
+
+    with heard() as lines:
+        for n in range(6):
+            once(n)
+        misses.drain(20)
+    assert lines == ["n: 0 -> 1", "n: 1 -> 2"]  # the first run found nothing to compare with
 
 
 def test_a_task_that_calls_tasks_knows_its_own_arguments(tmp_path, results, prefect_server):
