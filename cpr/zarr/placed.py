@@ -23,6 +23,7 @@ from cpr.io.fast import fast_bucket
 from cpr.io.location import filesystem, join, protocol_of
 from cpr.zarr.entries import Entry, missing, require
 from cpr.zarr.fast import FastStore
+from cpr.zarr.files import FileStore
 from cpr.zarr.folders import FolderStore
 
 __all__ = ["PlacedStore", "bare_store"]
@@ -35,7 +36,7 @@ _filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tup
 def bare_store(url: str, read_only: bool = False) -> Store:
     """Zarr's own store for a URL, for use on the running event loop; the faster one where there are two."""
     if protocol_of(url) == "file":
-        return _LocalStore(url, read_only=read_only)
+        return FileStore(url, read_only=read_only)
     with translated(url, "open"):
         fs, path = filesystem(url)
     if not fs.async_impl:
@@ -53,14 +54,6 @@ def bare_store(url: str, read_only: bool = False) -> Store:
     if fast is None:
         return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
     return FastStore(known[id(fs)][1], path, read_only, ObjectStore(fast.store), prefix)
-
-
-class _LocalStore(LocalStore):
-    """Opened by whoever comes first: zarr's own complains if a thread has done so meanwhile."""
-
-    async def _open(self, **_: Any) -> None:
-        if not self._is_open:
-            self._ensure_open_sync()
 
 
 class PlacedStore(Store):

@@ -367,10 +367,10 @@ def test_no_false_alarms(place, tmp_path, request):
 
 
 def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
-    from zarr.storage import LocalStore
+    from cpr.zarr.files import FileStore
 
     target = array(str(tmp_path), LARGE, chunks=(1, 64, 64), shards=(8, 512, 512))
-    get, get_sync = LocalStore.get, LocalStore.get_sync
+    get, get_sync = FileStore.get, FileStore.get_sync
     flips = []
 
     def once(key, byte_range, value):
@@ -384,9 +384,9 @@ def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
     async def flipping(self, key, prototype=None, byte_range=None):
         return once(key, byte_range, await get(self, key, prototype, byte_range))
 
-    monkeypatch.setattr(LocalStore, "get", flipping)
+    monkeypatch.setattr(FileStore, "get", flipping)
     monkeypatch.setattr(
-        LocalStore,
+        FileStore,
         "get_sync",
         lambda self, key, prototype: once(key, None, get_sync(self, key, prototype=prototype)),
     )

@@ -26,6 +26,7 @@ import zarr.storage
 import cpr
 import cpr.io.unfinished, cpr.zarr.ZarrTarget, cpr.zarr.attempts
 from cpr.zarr.fast import FastStore
+from cpr.zarr.files import FileStore
 import s3fs, obstore
 
 module = sys.modules["cpr.zarr.ZarrTarget"]
@@ -63,8 +64,8 @@ def write(base, at, when, later, record):
             return result
         return counted
 
-    zarr.storage.LocalStore.set = counting(zarr.storage.LocalStore.set)
-    zarr.storage.LocalStore.set_sync = counting_sync(zarr.storage.LocalStore.set_sync)
+    FileStore.set = counting(FileStore.set)
+    FileStore.set_sync = counting_sync(FileStore.set_sync)
     for store in (zarr.storage.FsspecStore, FastStore):
         store.set = counting(store.set)
     cpr.zarr.attempts.mark = counting_sync(cpr.zarr.attempts.mark)

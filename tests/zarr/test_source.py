@@ -161,11 +161,11 @@ def test_groups_have_no_regions(plate):
 
 def test_a_slice_transfers_its_chunks_and_the_metadata(tmp_path, monkeypatch):
     """Of a target: two chunks of 24 and one page; of shards: the blocks that hold the chunk."""
-    from zarr.storage import LocalStore
+    from cpr.zarr.files import FileStore
 
     data = np.random.default_rng(1).integers(0, 1 << 16, (8, 512, 512)).astype("uint16")
     read = []
-    get, get_sync = LocalStore.get, LocalStore.get_sync
+    get, get_sync = FileStore.get, FileStore.get_sync
 
     def counted(key, value):
         read.append((key, 0 if value is None else len(value)))
@@ -174,9 +174,9 @@ def test_a_slice_transfers_its_chunks_and_the_metadata(tmp_path, monkeypatch):
     async def counting(self, key, prototype=None, byte_range=None):
         return counted(key, await get(self, key, prototype, byte_range))
 
-    monkeypatch.setattr(LocalStore, "get", counting)
+    monkeypatch.setattr(FileStore, "get", counting)
     monkeypatch.setattr(
-        LocalStore, "get_sync", lambda self, key, **options: counted(key, get_sync(self, key, **options))
+        FileStore, "get_sync", lambda self, key, **options: counted(key, get_sync(self, key, **options))
     )
     target = cpr.ZarrTarget.from_path(f"{tmp_path}/a.zarr", chunks=(1, 256, 256), compressors=None)
     target.set_data(data)
