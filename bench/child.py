@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["imported", "measure", "medians"]
+__all__ = ["imported", "measure", "medians", "memory"]
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 900
@@ -76,10 +76,10 @@ def imported() -> None:
     with contextlib.suppress(OSError):
         # From here on the kernel counts the peak anew (proc(5)).
         Path("/proc/self/clear_refs").write_text("5")
-    _before[:] = [_memory("VmRSS")]
+    _before[:] = [memory("VmRSS")]
 
 
-def _memory(name: str) -> float:
+def memory(name: str) -> float:
     """The process's VmRSS (now) or VmHWM (at most), in MiB.
 
     Not ru_maxrss, where it can be helped: that of a new process begins with its parent's.
@@ -108,5 +108,5 @@ def main(function: str, arguments: dict[str, Any]) -> None:
     started, used = time.perf_counter(), _cpu()
     found = work()
     seconds, used = time.perf_counter() - started, _cpu() - used
-    answer = {"seconds": seconds, "cpu": used, "peak": _memory("VmHWM") - _before[0]}
+    answer = {"seconds": seconds, "cpu": used, "peak": memory("VmHWM") - _before[0]}
     print(json.dumps(answer | found if isinstance(found, dict) else answer))

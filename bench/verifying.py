@@ -22,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from bench.child import memory
+
 ROOT = Path(__file__).parents[1]
 THREADS = 8
 
@@ -142,7 +144,7 @@ def measure(contender: str, url: str) -> dict[str, Any]:
         "nbytes": nbytes,
         "seconds": seconds,
         "cpu": used.ru_utime + used.ru_stime,
-        "peak": used.ru_maxrss / 1024,
+        "peak": memory("VmHWM"),
     }
 
 

@@ -252,15 +252,17 @@ def _looked_at(entry: Entry) -> Record | Entry:
     if _is_data(entry.url):
         return entry
     try:
-        return _read(entry)
+        found = _read(entry)
     except ResourceNotFoundError:
         return entry  # deleted since it was listed
+    if isinstance(found, Record):
+        found.found  # noqa: B018 - looked through here, where others are under way
+    return found
 
 
 def _is_data(url: str) -> bool:
     """Whether an object is no record, by its name: data, or something of cpr's beside it."""
-    name = re.split(r"[/\\]", url)[-1]
-    return belonging(url) is not None or _DATA.search(name) is not None or _HIDDEN.search(url) is not None
+    return _DATA.search(url) is not None or belonging(url) is not None or _HIDDEN.search(url) is not None
 
 
 def _read(entry: Entry) -> Record | Entry:
@@ -287,7 +289,7 @@ def _read(entry: Entry) -> Record | Entry:
         metadata, result = document.get("metadata"), document.get("result")
         if not isinstance(metadata, Mapping) or "serializer" not in metadata:
             return entry  # any JSON file may have such a key
-        found = replace(found, metadata=metadata)
+        found = Record(entry.url, entry.touched, entry.nbytes, metadata, blob=blob)
         if found.is_foreign:
             return found
         if not isinstance(result, str):

@@ -43,6 +43,10 @@ _SECRETS = re.compile(
 )
 
 
+# Without one of these behind its protocol a URL has no user, no password, no query and no second link.
+_MAY_HIDE = re.compile(r"[@?:;]")
+
+
 class Objection(NamedTuple):
     """Why a record may not name a place; `expected` is what it may name."""
 
@@ -132,6 +136,8 @@ def windows_objection(location: str, name: str) -> Objection | None:
 
 def secret_in(url: str) -> bool:
     """Whether a URL carries a password, a key or a signature, in any of its links."""
+    if not _MAY_HIDE.search(url.partition("://")[2]):
+        return False  # most have nothing to look into
     for link in url.split("::"):
         protocol, scheme, rest = link.lower().partition("://")
         if not scheme or protocol in {"file", "local", "memory"}:

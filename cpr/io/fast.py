@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ _TIMEOUTS: Any = {"timeout": "120s", "connect_timeout": "10s"}
 _CREDENTIALS_LAST = timedelta(minutes=2)
 # After so many failures in a row it is not asked any more: it may sign for another region, say.
 _PATIENCE = 5
+_LISTED_AT_ONCE = 1000  # what a store puts into a page
 
 _buckets: PerProcess[tuple[int, str], tuple[Any, FastBucket | None]] = PerProcess()
 # obstore's threads do not survive a fork.
@@ -104,6 +105,22 @@ class FastBucket:
             return True
 
         return self._ask(ask)
+
+    def walk(self, folder: str) -> Iterator[tuple[str, Stat]] | None:
+        """Keys in a folder and below, with their stats, in the order of the keys; "" is the whole bucket.
+
+        May raise what it likes after any of them, as at a key that it cannot spell ("a//b").
+        """
+        if self._patience.is_over:
+            return None
+        import obstore
+
+        pages = obstore.list(self._store, folder or None, chunk_size=_LISTED_AT_ONCE)
+        return (
+            (one["path"], Stat(int(one["size"]), version_of({"ETag": one["e_tag"]}), one["last_modified"]))
+            for page in pages
+            for one in page
+        )
 
     def _ask(self, question: Callable[[], T]) -> T | None:
         if self._patience.is_over:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cpr.errors import CprError
 from cpr.io.failures import translated
-from cpr.io.hashing import CACHED_BYTES, default_algorithm, new_digest
+from cpr.io.hashing import CACHED_BYTES, default_algorithm, digest_of, new_digest
 from cpr.io.local import LocalStore
 from cpr.io.store import Store, existing, open_store
 
@@ -267,7 +267,7 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
         TransferError: the store refused or failed.
     """
     store, path = open_store(url)
-    block = None if nbytes is None or nbytes > _BLOCK_BYTES else _whole(store, path, nbytes)
+    block = _whole(store, path, nbytes)
     size = existing(store, path, url).nbytes if block is None else len(block)
     file = ArrivingFile(url, store, path, size, algorithm or default_algorithm())
     if block is not None:
@@ -283,12 +283,18 @@ def read_through(url: str, algorithm: str, nbytes: int) -> tuple[str, int]:
 
     A small one takes a single request. Raises as `reading`.
     """
-    with reading(url, algorithm, nbytes) as file:
+    store, path = open_store(url)
+    block = _whole(store, path, nbytes)
+    if block is not None:
+        return f"{algorithm}:{digest_of(block, algorithm).hex()}", len(block)
+    with reading(url, algorithm) as file:
         return file.finish()
 
 
-def _whole(store: Store, path: str, nbytes: int) -> bytes | memoryview | None:
-    """The object, if it has this size; None where that is not so, or has to be asked again in steps."""
+def _whole(store: Store, path: str, nbytes: int | None) -> bytes | memoryview | None:
+    """A small object, if it has this size; None where that is not so, or has to be asked again in steps."""
+    if nbytes is None or nbytes > _BLOCK_BYTES:
+        return None
     try:
         # One byte more, so that a longer object is noticed.
         block = store.fetch(path, 0, nbytes + 1)

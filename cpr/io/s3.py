@@ -136,7 +136,19 @@ class S3Store:
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = _bucket_and_key(path)
-        for answer in self._pages(bucket, f"{key}/" if key else "", ""):
+        fast = fast_bucket(self._fs, bucket)
+        found = None if fast is None else fast.walk(key)
+        last = ""
+        if found is not None:
+            try:
+                for last, stat in found:
+                    yield Entry(normalise(f"s3://{bucket}/{last}"), stat.touched, stat.nbytes)
+            except Exception as error:
+                # A key that obstore cannot spell, or what s3fs meets as well, and knows a name for.
+                log.debug("s3fs lists on, after %s", type(error).__name__)
+            else:
+                return
+        for answer in self._pages(bucket, f"{key}/" if key else "", "", after=last):
             for item in answer.get("Contents", []):
                 yield Entry(
                     normalise(f"s3://{bucket}/{item['Key']}"), item["LastModified"], int(item["Size"])
@@ -188,8 +200,8 @@ class S3Store:
             folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
         return objects, folders
 
-    def _pages(self, bucket: str, prefix: str, delimiter: str) -> Iterator[dict[str, Any]]:
-        page: dict[str, str] = {}
+    def _pages(self, bucket: str, prefix: str, delimiter: str, after: str = "") -> Iterator[dict[str, Any]]:
+        page = {"StartAfter": after} if after else {}
         while True:
             answer = self._call("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **page)
             yield answer

@@ -129,21 +129,24 @@ class Store(Protocol):
 
 def open_store(url: str) -> tuple[Store, str]:
     """The store that serves a URL in this process, and the path there."""
-    # Here, not above: each store module may import its client.
-    from cpr.io.gcs import GCSStore
-    from cpr.io.generic import GenericStore
-    from cpr.io.local import LocalStore
-    from cpr.io.s3 import S3Store
-
+    # Imports are here, not above: each store module may import its client.
     protocol = protocol_of(url)
     if protocol == "file":
+        from cpr.io.local import LocalStore
+
         return LocalStore(), url
     with translated(url, "open"):
         fs, path = filesystem(url)
     if protocol in ("s3", "s3a"):
+        from cpr.io.s3 import S3Store
+
         return S3Store(fs), path
     if protocol in ("gs", "gcs"):
+        from cpr.io.gcs import GCSStore
+
         return GCSStore(fs), path
+    from cpr.io.generic import GenericStore
+
     return GenericStore(url, fs, path), path
 
 

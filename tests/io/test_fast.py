@@ -10,9 +10,10 @@ import pytest
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError
-from cpr.io import fast
+from cpr.io import failures, fast
 from cpr.io.location import filesystem
 from cpr.io.process import PerProcess
+from cpr.io.store import open_store
 
 pytestmark = pytest.mark.s3
 
@@ -50,6 +51,57 @@ def test_what_is_missing_is_missing(url, s3_url):
     assert io.lookup(f"{s3_url}/nothing.bin") is None
     with pytest.raises(ResourceNotFoundError, match="no such bucket"):
         io.stat(f"s3://no-such-bucket-{os.getpid()}/a.bin")
+
+
+# One that obstore spells otherwise, in the midst: MinIO has no "a//b", other stores do.
+NAMES = [
+    "a b.txt",
+    "a#?%41.txt",
+    "a%2fb",
+    "é/ü.txt",
+    "c/d/e.txt",
+    "c.txt",
+    "c/.hidden",
+    "~",
+    "[x]",
+    "folder/",
+]
+
+
+def walked(url):
+    store, path = open_store(url)
+    return [(entry.url, entry.touched, entry.nbytes) for entry in store.walk(path)]
+
+
+def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
+    prefix = s3_url.partition("://")[2].partition("/")[2]
+    client = s3_server.client()
+    for number, name in enumerate([*NAMES, *(f"many/{n:04}" for n in range(1100))]):
+        body = b"" if name.endswith("/") else b"x" * number
+        client.put_object(Bucket=s3_server.bucket, Key=f"{prefix}/{name}", Body=body)
+    # It begins like the folder, and is not in it.
+    client.put_object(Bucket=s3_server.bucket, Key=f"{prefix}-beside/a.txt", Body=b"")
+    with_it = walked(s3_url)
+    assert len(with_it) == len(NAMES) + 1100
+    assert len(walked(f"{s3_url}/c")) == 2
+    below = fast.FastBucket.walk
+
+    def breaking(self, folder):
+        for number, one in enumerate(below(self, folder)):
+            if number == 700:
+                raise ValueError("a key that it cannot spell")
+            yield one
+
+    monkeypatch.setattr(fast.FastBucket, "walk", breaking)
+    assert walked(s3_url) == with_it
+    monkeypatch.setattr("cpr.io.s3.fast_bucket", lambda fs, name: None)
+    assert walked(s3_url) == with_it
+
+
+def test_a_bucket_that_is_missing_is_said_to_be(s3_url):
+    raised = pytest.raises(ResourceNotFoundError, match="no such bucket")
+    with raised, failures.translated("s3://no-such-bucket", "list"):
+        walked(f"s3://no-such-bucket-{os.getpid()}/a")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +150,10 @@ def test_without_obstore_s3fs_reads(url, monkeypatch):
 FORK = """
 import os, sys
 from cpr import io
-from cpr.io import fast
+from cpr.io import failures, fast
 from cpr.io.location import filesystem
 from cpr.io.process import PerProcess
+from cpr.io.store import open_store
 
 def read():
     fs, path = filesystem(sys.argv[1])
