@@ -1,4 +1,4 @@
-"""What a cached target costs beside a cached integer: `python -m bench.flows [--tasks 1000] [--rounds 3]`.
+"""What a cached target costs beside a cached integer.
 
 The same flow twice, side by side in turns and into one bucket: once its tasks return small targets, stored
 by cpr, once plain integers, stored by Prefect's own serializer. First everything is computed; then the
@@ -8,19 +8,24 @@ by a proxy. Prefect's server is a process of its own.
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
-import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from bench.child import measure
+from bench.sections import Row, Size
+
+__all__ = ["TITLE", "report", "run"]
+
+TITLE = "Cached tasks"
 THREADS = 8
+TASKS = 1000
 
 
 def _flows(url: str) -> dict[str, Any]:
@@ -70,23 +75,47 @@ def _storage(url: str) -> str:
 
 def _timed(run: Any, tasks: int) -> tuple[float, float]:
     """Seconds and CPU seconds of one flow run."""
+    _settle()
     started, cpu = time.perf_counter(), time.process_time()
     if run(tasks) != tasks:
         raise RuntimeError("a task is missing")
     return time.perf_counter() - started, time.process_time() - cpu
 
 
-def run(
-    url: str, tasks: int = 1000, rounds: int = 3, endpoint: str | None = None
-) -> Iterator[dict[str, Any]]:
-    """Rows of {contender, round, what, seconds, cpu, requests}; `what` is computed, cached or counted.
+def _settle() -> None:
+    """Wait until Prefect's server has recorded what it was told: it answers 503 while it is behind."""
+    import psutil
 
-    Args:
-        url: a prefix in a bucket to write to.
-        tasks: in each flow.
-        rounds: how often each flow is measured with all of its tasks cached.
-        endpoint: of the S3 server, before which the proxy counts requests; AWS_ENDPOINT_URL else.
-    """
+    servers = psutil.Process().children(recursive=True)
+    for one in servers:
+        one.cpu_percent()
+    quiet = 0
+    while quiet < 3:
+        time.sleep(0.5)
+        quiet = quiet + 1 if sum(one.cpu_percent() for one in servers) < 15 else 0
+
+
+def run(url: str, size: Size) -> list[Row]:
+    """Rows of {contender, what, tasks, seconds, cpu, requests}; `what` is computed, cached or counted."""
+    # Prefect takes its settings when it is imported, so it is in a process of its own.
+    tasks = max(20, TASKS * size.mib // 1024)
+    found = measure("bench.flows:contend", url=url, tasks=tasks, rounds=size.rounds)
+    return list(found["rows"])
+
+
+def contend(url: str, tasks: int, rounds: int) -> Callable[[], dict[str, Any]]:
+    """All contenders, in turns."""
+    return lambda: {"rows": list(_rows(url, tasks, rounds))}
+
+
+def _rows(url: str, tasks: int, rounds: int) -> Iterator[Row]:
+    with _prefect_server():
+        for row in _measured(url, tasks, rounds):
+            print(row, file=sys.stderr, flush=True)
+            yield row
+
+
+def _measured(url: str, tasks: int, rounds: int) -> Iterator[Row]:
     from s3fs import S3FileSystem
 
     from tests.faults.proxy import FaultProxy
@@ -103,7 +132,7 @@ def run(
             seconds, cpu = _timed(flows[contender], tasks)
             yield {"contender": contender, "what": "cached", "tasks": tasks, "seconds": seconds, "cpu": cpu}
     some = min(tasks, 100)
-    with FaultProxy(endpoint or os.environ["AWS_ENDPOINT_URL"]) as proxy:
+    with FaultProxy(os.environ["AWS_ENDPOINT_URL"]) as proxy:
         before = {name: os.environ.get(name) for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")}
         os.environ.update(dict.fromkeys(before, proxy.endpoint))
         # Prefect's storage finds its filesystem there, with the endpoint that it was made for.
@@ -153,42 +182,21 @@ def _is(row: dict[str, Any], contender: str, what: str) -> bool:
 
 
 @contextmanager
-def prefect_server() -> Iterator[None]:
+def _prefect_server() -> Iterator[None]:
     """A Prefect server of its own process and database, for this process."""
-    import tempfile
-
-    from prefect.settings import PREFECT_HOME, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
+    from prefect.settings import (
+        PREFECT_HOME,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        PREFECT_SERVER_ANALYTICS_ENABLED,
+        temporary_settings,
+    )
     from prefect.testing.utilities import prefect_test_harness
 
     with tempfile.TemporaryDirectory() as home:
-        settings = {PREFECT_HOME: home, PREFECT_LOGGING_TO_API_ENABLED: False}
+        settings = {
+            PREFECT_HOME: home,
+            PREFECT_LOGGING_TO_API_ENABLED: False,
+            PREFECT_SERVER_ANALYTICS_ENABLED: False,
+        }
         with temporary_settings(settings), prefect_test_harness(server_startup_timeout=120):
             yield
-
-
-def main() -> int:
-    """Measure against one MinIO and print the table."""
-    from tests.minio.server import running_server
-
-    parser = argparse.ArgumentParser(prog="python -m bench.flows")
-    parser.add_argument("--tasks", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args()
-    if "PREFECT_LOGGING_LEVEL" not in os.environ:
-        # Read when Prefect is imported.
-        environment = {**os.environ, "PREFECT_LOGGING_LEVEL": "ERROR"}
-        return subprocess.run(
-            [sys.executable, "-m", "bench.flows", *sys.argv[1:]], env=environment, cwd=ROOT, check=False
-        ).returncode
-    os.environ.setdefault("CPR_TEST_S3", "container,binary")
-    with running_server(build=True, say=print) as server, server.exported(), prefect_server():
-        rows = []
-        for row in run(f"s3://{server.bucket}/flows", chosen.tasks, chosen.rounds, server.endpoint):
-            print(row, flush=True)
-            rows.append(row)
-    print(report(rows))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -19,6 +19,9 @@ SECTIONS = (
     "growth",
     "threads",
     "small_targets",
+    "zarr_stores",
+    "verifying",
+    "flows",
 )
 
 

@@ -1,31 +1,27 @@
-"""Verifying: `cpr.verifying.verify` over many targets, beside the fastest plain downloads of the same bytes.
+"""Verifying many targets, beside the fastest plain downloads of the same bytes.
 
-    python -m bench.verifying [--count 10000] [--kib 256] [--rounds 3]
-
-Contenders take turns, each in a process of its own. A plain download fetches the same objects, whose names it
-is told, and forgets them: no record is read, nothing is hashed.
+A plain download fetches the same objects, whose names it is told, and forgets them: no record is read,
+nothing is hashed. `cpr verify` lists and reads the records first, so one contender fetches those as well.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import os
-import resource
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-from bench.child import memory
+from bench.child import measure, medians, memory
+from bench.sections import Row, Size
 
-ROOT = Path(__file__).parents[1]
+__all__ = ["TITLE", "fill", "report", "run"]
+
+TITLE = "Verifying"
 THREADS = 8
+COUNT = 10_000
+KIB = 256
+RECORDS_TOO = "records too"
 
 
 def fill(url: str, count: int, kib: int) -> None:
@@ -129,97 +125,44 @@ CONTENDERS: dict[str, Callable[[str], Callable[[], int]]] = {
     "obstore, async, 8 at once": lambda url: obstore_async(url, 8),
     "obstore, async, 32 at once": lambda url: obstore_async(url, 32),
     "obstore, 8 threads": lambda url: obstore_threads(url, 8),
-    "obstore, 8 threads, records too": lambda url: obstore_threads(url, 8, "records", "data"),
+    f"obstore, 8 threads, {RECORDS_TOO}": lambda url: obstore_threads(url, 8, "records", "data"),
 }
 
 
-def measure(contender: str, url: str) -> dict[str, Any]:
-    """In a process of its own: MB/s, and the peak of its memory, imports and all."""
-    run = CONTENDERS[contender](url)
-    started = time.perf_counter()
-    nbytes = run()
-    seconds = time.perf_counter() - started
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return {
-        "nbytes": nbytes,
-        "seconds": seconds,
-        "cpu": used.ru_utime + used.ru_stime,
-        "peak": memory("VmHWM"),
-    }
+def contend(contender: str, url: str) -> Callable[[], dict[str, Any]]:
+    """In a process of its own: bytes, and the peak of its memory, imports and all."""
+    work = CONTENDERS[contender](url)
+    return lambda: {"nbytes": work(), "whole": memory("VmHWM")}
 
 
-def run(url: str, count: int = 10_000, kib: int = 256, rounds: int = 3) -> list[dict[str, Any]]:
-    """Rows: contender, targets, KiB each, MB/s, CPU seconds and peak MiB; medians of rounds in turns."""
-    fill(url, count, kib)
+def run(url: str, size: Size) -> list[Row]:
+    """Rows: contender, targets, KiB each, seconds, MB/s, CPU seconds, peak MiB; medians of runs in turns."""
+    count = max(100, COUNT * size.mib // 1024)
+    fill(url, count, KIB)
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTENDERS}
-    for _ in range(rounds):
+    for _ in range(size.rounds):
         for name, found in runs.items():
-            done = subprocess.run(
-                [sys.executable, "-m", "bench.verifying", "--measure", name, "--url", url],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise RuntimeError(f"{name}: {done.stderr[-2000:]}")
-            found.append(json.loads(done.stdout.splitlines()[-1]))
+            found.append(measure("bench.verifying:contend", contender=name, url=url))
             print(f"{name:32} {found[-1]['nbytes'] / found[-1]['seconds'] / 1e6:7.0f} MB/s", flush=True)
-    return [
-        {
-            "contender": name,
-            "count": count,
-            "kib": kib,
-            "speed": statistics.median(one["nbytes"] / one["seconds"] / 1e6 for one in found),
-            "cpu": statistics.median(one["cpu"] for one in found),
-            "peak": max(one["peak"] for one in found),
-        }
-        for name, found in runs.items()
-    ]
+    rows = [{"contender": name, "count": count, "kib": KIB, **medians(found)} for name, found in runs.items()]
+    return [{**row, "speed": row["nbytes"] / row["seconds"] / 1e6} for row in rows]
 
 
-def report(rows: list[dict[str, Any]]) -> str:
-    """Markdown: each contender beside the fastest plain download."""
-    best = max(row["speed"] for row in rows if not row["contender"].startswith("cpr"))
+def report(rows: list[Row]) -> str:
+    """Markdown: each contender beside the fastest plain download, and that of the records as well."""
+    plain = [row for row in rows if not row["contender"].startswith("cpr")]
+    best = max(row["speed"] for row in plain if not row["contender"].endswith(RECORDS_TOO))
+    with_records = next(row["speed"] for row in plain if row["contender"].endswith(RECORDS_TOO))
     first = rows[0]
     return "\n".join(
         [
             f"{first['count']:,} targets of {first['kib']} KiB. Peak memory is the whole process's.\n",
-            "| | MB/s | of the fastest download | CPU seconds | peak MiB |",
-            "| --- | ---: | ---: | ---: | ---: |",
+            "| | MB/s | of the fastest download | of that with the records | CPU seconds | peak MiB |",
+            "| --- | ---: | ---: | ---: | ---: | ---: |",
             *(
-                f"| {row['contender']} | {row['speed']:.0f} | {row['speed'] / best:.2f} | {row['cpu']:.1f} "
-                f"| {row['peak']:.0f} |"
+                f"| {row['contender']} | {row['speed']:.0f} | {row['speed'] / best:.2f} "
+                f"| {row['speed'] / with_records:.2f} | {row['cpu']:.1f} | {row['whole']:.0f} |"
                 for row in rows
             ),
         ]
     )
-
-
-def main() -> int:
-    from tests.minio.process import Unavailable
-    from tests.minio.server import running_server
-
-    parser = argparse.ArgumentParser(prog="python -m bench.verifying")
-    parser.add_argument("--count", type=int, default=10_000)
-    parser.add_argument("--kib", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
-    parser.add_argument("--url", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.measure:
-        print(json.dumps(measure(chosen.measure, chosen.url)))
-        return 0
-    os.environ.setdefault("CPR_TEST_S3", "container,binary")
-    try:
-        with running_server(build=True, say=print) as server, server.exported():
-            rows = run(f"s3://{server.bucket}/verifying", chosen.count, chosen.kib, chosen.rounds)
-    except Unavailable as error:
-        print(f"No MinIO is to be had: {error}")
-        return 1
-    print(report(rows))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

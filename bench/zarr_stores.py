@@ -1,15 +1,12 @@
 """What recording and checking cost: zarr on its own stores and on ours, in turns, in one process.
 
-python -m bench.zarr_stores [--mib 256] [--rounds 9] [--places local,s3fs,obstore] [--counts 1000,100000]
-
 Noise of 12 bits, once as `ZarrTarget` writes it and once not compressed: the less the rest does, the more the
 stores weigh. The two runs of a pair follow each other, so that what else the machine does touches both; what
-is reported is the medians of their ratios.
+is reported is the medians of their ratios. Local files are in memory where that can be had.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import os
 import shutil
@@ -29,6 +26,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
+from bench.sections import Row, Size
 from cpr import io
 from cpr.io.fast import fast_bucket
 from cpr.io.location import filesystem
@@ -39,33 +37,21 @@ from cpr.zarr.layout import ZarrOptions, array_arguments
 from cpr.zarr.manifest import Manifest, manifest_url
 from cpr.zarr.stores import RecordingStore, VerifyingStore
 
+TITLE = "Zarr, beside the same store bare"
+_MIB = 256
+_PAIRS = 5  # a round
 PLACES = ("local", "s3fs", "obstore")
 # Name -> edge of a square chunk of 16-bit pixels, codec.
 CHUNKS = {"4 MiB": (1448, None), "0.5 MiB": (512, None), "4 MiB, zstd": (1448, "zstd")}
 COUNTS = (1_000, 10_000, 100_000)
 
 
-def run(
-    url: str,
-    mib: int = 256,
-    rounds: int = 9,
-    places: tuple[str, ...] = PLACES,
-    counts: tuple[int, ...] = COUNTS,
-) -> list[dict[str, Any]]:
-    """All rows, those of the stores and those of the manifest, told apart by their "kind".
-
-    Args:
-        url: a prefix on S3 that may be written to; nothing of it is left.
-        mib: of an array.
-        rounds: pairs of runs.
-        places: some of `PLACES`.
-        counts: of chunks, for the manifest.
-    """
+def run(url: str, size: Size) -> list[Row]:
+    """All rows, those of the stores and those of the manifest, told apart by their "kind"."""
     rows = []
-    for place, chunk in itertools.product(places, CHUNKS):
-        rows += side_by_side(url, place, chunk, mib, rounds)
-    rows += [manifest_of(url, count) for count in counts]
-    return rows
+    for place, chunk in itertools.product(PLACES, CHUNKS):
+        rows += side_by_side(url, place, chunk, size.scaled(_MIB), _PAIRS * size.rounds)
+    return rows + [manifest_of(url, count) for count in COUNTS]
 
 
 def side_by_side(url: str, place: str, chunk: str, mib: int, rounds: int) -> list[dict[str, Any]]:
@@ -269,27 +255,3 @@ def report(rows: list[dict[str, Any]]) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{seconds * 1e3:.0f} ms"
-
-
-def main() -> None:
-    from tests.minio.server import running_server
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--mib", type=int, default=256)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--places", default=",".join(PLACES))
-    parser.add_argument("--counts", default=",".join(map(str, COUNTS)))
-    chosen = parser.parse_args()
-    with running_server(build=True, say=print) as server, server.exported():
-        rows = run(
-            f"s3://{server.bucket}/bench",
-            chosen.mib,
-            chosen.rounds,
-            tuple(filter(None, chosen.places.split(","))),
-            tuple(int(count) for count in chosen.counts.split(",") if count),
-        )
-    print(report(rows))
-
-
-if __name__ == "__main__":
-    main()
