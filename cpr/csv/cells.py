@@ -22,7 +22,7 @@ import numpy as np
 from cpr.tables import ColumnType, Values
 from cpr.tables.columns import Array, recoded
 
-__all__ = ["EMPTY", "cells", "quoted", "values_from_texts"]
+__all__ = ["EMPTY", "ESCAPE", "cells", "quoted", "values_from_texts"]
 
 ESCAPE = "\u241b"
 EMPTY = ESCAPE + "e"
@@ -132,8 +132,10 @@ def values_from_texts(texts: Sequence[Any], missing: Array, column: ColumnType) 
         missing: True where the cell is.
         column: what the cells were made from.
     """
-    given = [text for text, gone in zip(texts, missing.tolist(), strict=True) if not gone]
     absent = missing if missing.any() else None
+    given = list(texts)
+    if absent is not None:
+        given = [text for text, gone in zip(texts, missing.tolist(), strict=True) if not gone]
     if column.kind == "text":
         data = np.empty(len(missing), object)
         data[:] = ""

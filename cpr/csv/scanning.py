@@ -17,7 +17,7 @@ import numpy as np
 from cpr.csv.cells import EMPTY
 from cpr.errors import CprError, DecodeError
 
-__all__ = ["BOM", "Body", "Marked", "take_header", "with_row_ends"]
+__all__ = ["BOM", "Body", "Marked", "take_header", "whole_rows", "with_row_ends"]
 
 _MARK = EMPTY.encode()
 BOM = b"\xef\xbb\xbf"
@@ -96,6 +96,47 @@ def with_row_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield block
 
 
+def whole_rows(blocks: Iterable[bytes], nbytes: int) -> Iterator[bytes]:
+    """The same text in pieces of about so many bytes, each of which ends where a row does."""
+    held: list[bytes] = []
+    size, inside = 0, False
+    for block in blocks:
+        end = _last_row_end(block, inside) if size + len(block) >= nbytes else 0
+        if end:
+            yield b"".join((*held, block[:end]))
+            held, size, inside = [], 0, False
+            block = block[end:]  # noqa: PLW2901
+        held.append(block)
+        size += len(block)
+        inside ^= _turns(block)
+    if size:
+        yield b"".join(held)
+
+
+def _turns(text: bytes) -> bool:
+    """Whether a text that begins inside quotes ends outside, and the other way round."""
+    # Looking for one byte takes a tenth of the time of counting it.
+    return b'"' in text and text.count(b'"') % 2 == 1
+
+
+def _last_row_end(block: bytes, inside: bool) -> int:
+    """Where the last row that ends in a block does, 0 where none is known to; `inside`: begun in quotes."""
+    inside ^= _turns(block)
+    stop = len(block)
+    # From quote to quote: what is between two of them is all in quotes, or not.
+    while stop > 0:
+        start = block.rfind(b'"', 0, stop) + 1
+        if not inside:
+            # A return at the very end may be half of a line end.
+            end = (
+                max(block.rfind(b"\n", start, stop), block.rfind(b"\r", start, min(stop, len(block) - 1))) + 1
+            )
+            if end:
+                return end
+        stop, inside = start - 1, not inside
+    return 0
+
+
 class Body(io.RawIOBase):
     """Blocks of text as a file, for a parser to read.
 
@@ -168,8 +209,10 @@ class Marked:
         yield self._scan(before, held, b"\n\n")
 
     def _scan(self, before: bytes, text: bytes, after: bytes) -> bytes:
+        if b'"' not in text:
+            return text
         if not self._mark or b'""' not in text + after:
-            self._inside ^= text.count(b'"') % 2 == 1
+            self._inside ^= _turns(text)
             return text
         codes = np.frombuffer(before + text + after, np.uint8)
         quotes = np.flatnonzero(codes[1 : 1 + len(text)] == _QUOTE) + 1

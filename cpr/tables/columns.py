@@ -122,11 +122,17 @@ class ColumnType:
         if set(value) != {"categories", "of", "ordered"} or not isinstance(value["ordered"], bool):
             raise FormatError("no category", field="table", actual=ascii(value)[:100])
         of = cls.named(value["of"])
+        of.require_index()
         values = values_from_json(value["categories"], of)
         categories: pd.Index[Any] = pd.Index(to_pandas(values, of), dtype=of.dtype)
         if categories.hasnans or not categories.is_unique:
             raise FormatError("categories are unique and not missing", field="table")
         return cls("category", "category", categories, of, value["ordered"])
+
+    def require_index(self) -> None:
+        """Raise FormatError for what pandas has no index of, which categories and row labels are kept in."""
+        if self.name == "float16":
+            raise FormatError("no dtype of an index", field="table", actual=self.name)
 
     @cached_property
     def category_values(self) -> Values:

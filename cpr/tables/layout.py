@@ -91,6 +91,8 @@ class Levels:
             raise FormatError("no index", field="table", actual=ascii(value)[:100])
         names = tuple(_plain_name(level["name"]) for level in levels)
         types = tuple(ColumnType.from_json(level["dtype"]) for level in levels)
+        for type_ in types:
+            type_.require_index()
         return cls(names, types, isinstance(value, list))
 
     def index(self, arrays: Sequence[Any], rows: int) -> pd.Index[Any]:

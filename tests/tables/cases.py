@@ -282,6 +282,17 @@ class TableCases:
         except (RecordError, DecodeError, CorruptDataError):
             pass
 
+    def test_no_index_is_of_half_floats(self):
+        frame = pd.DataFrame({"a": pd.Categorical([1.5])}, index=pd.Index([1.5], name="b"))
+        record = self.stored(frame).serialize()
+        text = json.dumps(record)
+        assert text.count('"float64"') == 2
+        first, middle, last = text.split('"float64"')
+        told = '"float16"', '"float64"'
+        for one, other in (told, told[::-1]):
+            with pytest.raises(RecordError):
+                cpr.load(json.loads(first + one + middle + other + last)).get_data()
+
     def test_a_changed_frame_is_caught(self):
         for change in (
             lambda f: f.insert(0, "new", 1),

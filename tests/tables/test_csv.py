@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import cpr
 from cpr import io
-from cpr.csv.scanning import Body, Marked
+from cpr.csv.scanning import Body, Marked, whole_rows
 from cpr.csv.table import CSV, exact_floats
 from cpr.errors import CorruptDataError, DecodeError, EncodeError, FormatError, UnsupportedExtensionError
 from cpr.testing import ForwardFile, SeekableBytes
@@ -190,6 +190,37 @@ def test_exactly_the_empty_strings_are_marked(rows):
     marked = Body(Marked([text.encode()], ",", mark=True)).read().decode()
     found = [row for row in csv.reader(std_io.StringIO(marked, newline="")) if row]
     assert found == [[cell or "␛e" for cell in row] for row in rows]
+
+
+CELLS = st.sampled_from(["", "a", '"', '""', ",", "\n", '"\r\n"', "\r", '"\n"\n'])
+
+
+@given(
+    st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+    st.integers(1, 9),
+    st.integers(1, 20),
+)
+def test_pieces_end_where_rows_do(rows, end, size, piece):
+    text = "".join(",".join('"' + cell.replace('"', '""') + '"' for cell in row) + end for row in rows)
+    text = (text + f"c,d{end}e,f{end}").encode()
+    pieces = list(whole_rows([text[i : i + size] for i in range(0, len(text), size)], piece))
+    assert b"".join(pieces) == text
+    parsed = [list(csv.reader(std_io.StringIO(one.decode(), newline=""))) for one in pieces]
+    assert [row for one in parsed for row in one] == [*rows, ["c", "d"], ["e", "f"]]
+    assert not any(one.startswith(b"\n") for one in pieces)  # no line end is cut in two
+
+
+def test_long_tables_are_parsed_in_pieces(monkeypatch):
+    monkeypatch.setattr("cpr.csv.table._PIECE_BYTES", 1000)
+    frame = pd.concat([PLAIN] * 200)
+    target = target_with(frame)
+    asked = []
+    rows = CSV._rows
+    monkeypatch.setattr(CSV, "_rows", lambda *given: (asked.append(one) or one for one in rows(*given)))
+    monkeypatch.setattr("cpr.csv.compression._BLOCK_BYTES", 700)
+    same(cpr.load(target.serialize()).get_data(), frame)
+    assert len(asked) > 20
 
 
 def test_a_row_without_end_is_refused_before_it_fills_the_memory():
