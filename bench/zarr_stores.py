@@ -39,7 +39,7 @@ from cpr.zarr.stores import RecordingStore, VerifyingStore
 
 TITLE = "Zarr, beside the same store bare"
 _MIB = 256
-_PAIRS = 5  # a round
+_PAIRS = 3  # a round
 PLACES = ("local", "s3fs", "obstore")
 # Name -> edge of a square chunk of 16-bit pixels, codec.
 CHUNKS = {"4 MiB": (1448, None), "0.5 MiB": (512, None), "4 MiB, zstd": (1448, "zstd")}

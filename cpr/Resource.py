@@ -19,7 +19,7 @@ from cpr.errors import (
     RecordError,
     UnsupportedExtensionError,
 )
-from cpr.format import Format, Region, RegionReader
+from cpr.format import Format, Region, RegionReader, offers
 from cpr.io.location import require_safe
 from cpr.previews import Preview
 from cpr.registry import RECORD_KEY, is_record, load_record
@@ -123,7 +123,7 @@ class Resource(ABC):
         """
 
     def _region_reader(self, region: Region) -> RegionReader:
-        if not isinstance(self.format, RegionReader):
+        if not offers(self.format, RegionReader):
             raise FormatError(
                 "this format cannot be read in parts",
                 url=self.url,

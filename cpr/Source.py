@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from cpr import io
-from cpr.format import Previews, Region
+from cpr.format import Previews, Region, offers
 from cpr.looking import look_at
 from cpr.previews import Preview
 from cpr.Resource import Resource
@@ -76,7 +76,7 @@ class Source(Resource):
 
         Raises as `get_data`.
         """
-        if not isinstance(self.format, Previews):
+        if not offers(self.format, Previews):
             return None
         if self._cached is None and io.stat(self.url).nbytes > io.SMALL_BYTES:
             return self._sampled()

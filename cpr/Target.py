@@ -22,7 +22,7 @@ from cpr.errors import (
     ResourceNotFoundError,
     TransferError,
 )
-from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams
+from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams, offers
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
 from cpr.io.store import OccupiedError
@@ -105,7 +105,7 @@ class Target(Resource):
                 self._set_stream(data)
                 return
             with self._decoding():
-                format = self.format.describe(data) if isinstance(self.format, Describes) else self.format
+                format = self.format.describe(data) if offers(self.format, Describes) else self.format
                 fingerprint = format.fingerprint(data)
             self._forget()
             self.format, self.data_hash, self._data = format, fingerprint, data
@@ -115,7 +115,7 @@ class Target(Resource):
         key = uuid.uuid4().hex[:16]
         url = self._url(key)
         with self._decoding():
-            format = self.format.describe(stream) if isinstance(self.format, Describes) else self.format
+            format = self.format.describe(stream) if offers(self.format, Describes) else self.format
             maker = watch(format, stream)
             with io.writing(url) as file:
                 file.expected = _nbytes_of(stream)
@@ -215,10 +215,12 @@ class Target(Resource):
 
     def _encode(self, file: Any) -> PreviewMaker | None:
         """Encode the held data and check that it is still what was set; what has looked at it."""
-        maker = None
-        if isinstance(self.format, Streams):
+        maker, nbytes = None, _nbytes_of(self._data)
+        if offers(self.format, Streams):
             stream = self.format.stream(self._data)
-            maker = watch(self.format, stream)
+            if nbytes is None or nbytes > io.SMALL_BYTES:
+                # Of a small one none is kept.
+                maker = watch(self.format, stream)
             self.format.encode(stream, file)
             fingerprint = stream.fingerprint
         else:
@@ -324,7 +326,7 @@ class Target(Resource):
 
         Raises as `get_data`; an empty target has none.
         """
-        if not isinstance(self.format, Previews):
+        if not offers(self.format, Previews):
             return None
         held = self._data if self._data is not None else self._cached
         if held is not None:

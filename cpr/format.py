@@ -16,7 +16,7 @@ method of one of the small protocols below; nobody asks for them otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeGuard, TypeVar, runtime_checkable
 
 __all__ = [
     "Describes",
@@ -29,9 +29,11 @@ __all__ = [
     "Stream",
     "Streams",
     "WritableFile",
+    "offers",
 ]
 
 T = TypeVar("T")
+P = TypeVar("P", bound="Format")
 
 Index = int | slice
 Region = Index | tuple[Index, ...]
@@ -100,6 +102,20 @@ class RegionReader(Format, Protocol):
 
     def decode_region(self, file: ReadableFile, region: Region) -> Any:
         """The part of the data that `region` selects, as numpy's basic indexing would."""
+
+
+_offers: dict[tuple[type[Any], type[Any]], bool] = {}
+
+
+def offers(format: Format, what: type[P]) -> TypeGuard[P]:
+    """Whether a format has the methods of one of these protocols: `isinstance`, remembered for each class.
+
+    Python looks for them anew each time, which takes a tenth of storing a small result.
+    """
+    key = type(format), what
+    if key not in _offers:
+        _offers[key] = isinstance(format, what)
+    return _offers[key]
 
 
 class PreviewMaker(Protocol):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpr import io
 from cpr.errors import CprError, DecodeError, ResourceNotFoundError
-from cpr.format import PreviewMaker, Previews, Stream
+from cpr.format import PreviewMaker, Previews, Stream, offers
 from cpr.previews import MAX_BYTES, Picture, Preview
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ log = logging.getLogger("cpr")
 
 def watch(format: Any, stream: Stream[Any]) -> PreviewMaker | None:
     """Have a preview made of what passes in a stream; None for a format that has none."""
-    if not isinstance(format, Previews):
+    if not offers(format, Previews):
         return None
     maker = _Harmless(format.preview_maker(stream))
     stream.watcher = maker.take
@@ -56,7 +56,7 @@ class _Harmless:
 
 def look_at(format: Any, data: Any) -> Preview | None:
     """The preview of data in memory; None where there is nothing to be seen."""
-    if not isinstance(format, Previews):
+    if not offers(format, Previews):
         return None
     stream = format.stream(data)
     maker = watch(format, stream)
