@@ -65,7 +65,7 @@ test-oldest:  ## what is relied on in Prefect, on the oldest Prefect supported
 	.venv-oldest/bin/python -m pytest -n $(WORKERS) $(DIST) tests/flows/test_prefect_facts.py tests/flows/test_healing.py \
 		tests/flows/test_serializer.py tests/flows/test_tasks.py tests/flows/test_hashing.py $(ARGS)
 
-bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 25 minutes
+bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 45 minutes
 	$(PY) -m bench $(ARGS)
 
 demo: env  ## a flow on real images, twice: computed, then cached; STORAGE=s3, gs or ./folder
