@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from functools import partial
+from io import BytesIO
 from typing import Any, TypeVar
 
 from cpr.io.fast import fast_bucket
@@ -231,28 +232,30 @@ class S3Upload:
         self._fs = store.fs
         bucket, key = _bucket_and_key(path)
         self._where = {"Bucket": bucket, "Key": key}
-        self._buffer = bytearray()
+        # It gives its bytes away without a copy, and bytes are what the client copies least.
+        self._buffer = BytesIO()
         self._upload_id: str | None = None
         self._parts: list[Future[dict[str, Any]]] = []
         self._creations = 0
         self._creating = (0.0, 0.0)
 
     def write(self, block: memoryview) -> None:
-        self._buffer += block
-        if self._only_new and len(self._buffer) > _TINY_BYTES:
+        if self._only_new and self._buffer.tell() + block.nbytes > _TINY_BYTES:
             self._require_free()
-        while len(self._buffer) > (size := part_bytes(len(self._parts) + 1)):
-            rest = self._buffer[size:]
-            del self._buffer[size:]
-            self._send(self._buffer)
-            self._buffer = rest
+        while self._buffer.tell() + block.nbytes > (size := part_bytes(len(self._parts) + 1)):
+            room = size - self._buffer.tell()
+            self._buffer.write(block[:room])
+            block = block[room:]
+            self._send()
+        self._buffer.write(block)
 
     def _require_free(self) -> None:
         self._only_new = False
         if self._store.stat(self._path) is not None:
             raise OccupiedError
 
-    def _send(self, part: bytearray) -> None:
+    def _send(self) -> None:
+        part, self._buffer = self._buffer.getvalue(), BytesIO()
         if self._upload_id is None:
             self._submit(self._create()).result()
         number = len(self._parts) + 1
@@ -274,7 +277,7 @@ class S3Upload:
             self._creations = len(attempts)
             self._creating = (started, time.monotonic())
 
-    async def _put_part(self, number: int, part: bytearray) -> dict[str, Any]:
+    async def _put_part(self, number: int, part: bytes) -> dict[str, Any]:
         answer = await self._fs._call_s3(
             "upload_part", **self._where, UploadId=self._upload_id, PartNumber=number, Body=part
         )
@@ -284,7 +287,7 @@ class S3Upload:
         if self._upload_id is None:
             self._put()
             return
-        self._send(self._buffer)
+        self._send()
         parts = [part.result() for part in self._parts]
         self._call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts})
         if self._creations > 1:
@@ -292,13 +295,14 @@ class S3Upload:
 
     def _put(self) -> None:
         fast = fast_bucket(self._fs, self._where["Bucket"])
+        content = self._buffer.getvalue()
         # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
         with suppress(FileNotFoundError):
-            if fast is not None and fast.put(self._where["Key"], self._buffer, self._only_new):
+            if fast is not None and fast.put(self._where["Key"], content, self._only_new):
                 return
         if self._only_new:
             self._require_free()
-        self._call("put_object", Body=bytes(self._buffer))
+        self._call("put_object", Body=content)
 
     def abort(self, patience: float | None = None) -> None:
         for part in self._parts:
