@@ -98,6 +98,17 @@ def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
     assert walked(s3_url) == with_it
 
 
+@pytest.mark.parametrize(
+    "name", ["run 1", "run#1", "50%", "a%20b", "~", "[x]", "{a}", "a?b", "a*b", "a\\b", "é", "<a>"]
+)
+def test_a_folder_of_any_name_is_listed(s3_url, name):
+    with io.writing(f"{s3_url}/{name}/a.txt") as file:
+        file.write(b"x")
+    assert [url for url, _, _ in walked(f"{s3_url}/{name}")] == [f"{s3_url}/{name}/a.txt"]
+    bucket, key = bucket_of(f"{s3_url}/{name}")
+    assert [found for found, _ in bucket.walk(key)] == [f"{key}/a.txt"]
+
+
 def test_a_bucket_that_is_missing_is_said_to_be(s3_url):
     raised = pytest.raises(ResourceNotFoundError, match="no such bucket")
     with raised, failures.translated("s3://no-such-bucket", "list"):
