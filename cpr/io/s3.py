@@ -232,8 +232,9 @@ class S3Upload:
         self._fs = store.fs
         bucket, key = _bucket_and_key(path)
         self._where = {"Bucket": bucket, "Key": key}
-        # It gives its bytes away without a copy, and bytes are what the client copies least.
         self._buffer = BytesIO()
+        # Of parts that have left: new memory for every part would cost more than filling it.
+        self._emptied: list[BytesIO] = []
         self._upload_id: str | None = None
         self._parts: list[Future[dict[str, Any]]] = []
         self._creations = 0
@@ -255,7 +256,8 @@ class S3Upload:
             raise OccupiedError
 
     def _send(self) -> None:
-        part, self._buffer = self._buffer.getvalue(), BytesIO()
+        part = self._buffer
+        part.truncate()
         if self._upload_id is None:
             self._submit(self._create()).result()
         number = len(self._parts) + 1
@@ -263,6 +265,7 @@ class S3Upload:
         if number > most:
             self._parts[-most].result()
         self._parts.append(self._submit(self._put_part(number, part)))
+        self._buffer = self._emptied.pop() if self._emptied else BytesIO()
 
     async def _create(self) -> None:
         client = await self._fs.set_session()
@@ -277,10 +280,24 @@ class S3Upload:
             self._creations = len(attempts)
             self._creating = (started, time.monotonic())
 
-    async def _put_part(self, number: int, part: bytes) -> dict[str, Any]:
-        answer = await self._fs._call_s3(
-            "upload_part", **self._where, UploadId=self._upload_id, PartNumber=number, Body=part
+    async def _put_part(self, number: int, part: BytesIO) -> dict[str, Any]:
+        from s3fs import core
+
+        await self._fs.set_session()
+        client = await self._fs.get_s3(self._where["Bucket"])
+        arguments = self._fs._get_s3_method_kwargs(
+            client.upload_part, **self._where, UploadId=self._upload_id, PartNumber=number, Body=part
         )
+
+        async def attempt() -> dict[str, Any]:
+            # s3fs would send what is left of it after the attempt before.
+            part.seek(0)
+            answer: dict[str, Any] = await client.upload_part(**arguments)
+            return answer
+
+        answer = await core._error_wrapper(attempt, retries=self._fs.retries)
+        part.seek(0)
+        self._emptied.append(part)
         return {"PartNumber": number, "ETag": answer["ETag"], **_checksums(answer)}
 
     def commit(self) -> None:

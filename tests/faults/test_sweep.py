@@ -8,12 +8,14 @@ visible of what failed, no multipart upload stays open, and nobody waits for lon
 
 from __future__ import annotations
 
+import itertools
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -254,6 +256,17 @@ def test_downloads(transfer, fault, proxy, stored):
     require_equal_or_error(
         proxy, fault, lambda: cpr.load(record).get_data(), lambda found: transfer.kind.equal(found, data)
     )
+
+
+@pytest.mark.parametrize("fault", ["503", "cut before", "cut after"])
+def test_parts_are_sent_whole_however_often(fault, proxy, s3_url, monkeypatch):
+    """botocore gives up before s3fs does, which begins anew: with all of a part, not what is left of it."""
+    monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"retries": {"max_attempts": 0}}})
+    attempts = itertools.count()
+    proxy.plan(lambda _, kind: fault if kind == "part" and next(attempts) < 5 else None)
+    record = MULTIPART.target(s3_url).serialize()
+    assert proxy.broken == [f"part: {fault}"] * 5
+    assert np.array_equal(cpr.load(record).get_data(), MULTIPART.data())
 
 
 @faults
