@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cpr.errors import CorruptDataError
-from cpr.io.hashing import digest_bytes, digest_of
+from cpr.io.hashing import digest_bytes, digest_of, new_digest
 
 __all__ = [
     "BLOCK_BYTES",
     "Entries",
     "Entry",
+    "EntryDigest",
     "block_count",
     "corrupt",
     "make_entry",
@@ -41,15 +42,45 @@ Entries = dict[str, Entry]
 """Key, relative to the root of the hierarchy -> entry."""
 
 
+class EntryDigest:
+    """The entry of an object whose bytes pass piece by piece.
+
+    Args:
+        algorithm: of the digests.
+        in_blocks: let parts of it be checked alone, if it is of more than one block.
+    """
+
+    def __init__(self, algorithm: str, in_blocks: bool) -> None:
+        self._algorithm = algorithm
+        self._in_blocks = in_blocks
+        self._nbytes = 0
+        self._blocks = b""
+        self._open = new_digest(algorithm)
+
+    def update(self, data: memoryview) -> None:
+        """Take the next bytes."""
+        while data.nbytes:
+            piece = data[: BLOCK_BYTES - self._nbytes % BLOCK_BYTES] if self._in_blocks else data
+            if self._in_blocks and self._nbytes and self._nbytes % BLOCK_BYTES == 0:
+                self._blocks += self._open.digest()
+                self._open = new_digest(self._algorithm)
+            self._open.update(piece)
+            self._nbytes += piece.nbytes
+            data = data[piece.nbytes :]
+
+    def entry(self) -> Entry:
+        """Of all that has passed."""
+        if not self._blocks:
+            return Entry(self._nbytes, self._open.digest(), b"")
+        blocks = self._blocks + self._open.digest()
+        return Entry(self._nbytes, digest_of(blocks, self._algorithm), blocks)
+
+
 def make_entry(data: memoryview, algorithm: str, in_blocks: bool) -> Entry:
-    """The entry of an object; `in_blocks` lets parts of it be checked alone, if it is of any size."""
-    if not in_blocks or block_count(data.nbytes) < 2:
-        return Entry(data.nbytes, digest_of(data, algorithm), b"")
-    blocks = b"".join(
-        digest_of(data[start : start + BLOCK_BYTES], algorithm)
-        for start in range(0, data.nbytes, BLOCK_BYTES)
-    )
-    return Entry(data.nbytes, digest_of(blocks, algorithm), blocks)
+    """The entry of an object; see `EntryDigest`."""
+    digest = EntryDigest(algorithm, in_blocks)
+    digest.update(data)
+    return digest.entry()
 
 
 def block_count(nbytes: int) -> int:
@@ -57,9 +88,8 @@ def block_count(nbytes: int) -> int:
     return -(-nbytes // BLOCK_BYTES)
 
 
-def require(url: str, data: memoryview, entry: Entry, algorithm: str) -> None:
-    """Raise CorruptDataError unless `data` is the object that the entry is of."""
-    actual = make_entry(data, algorithm, bool(entry.blocks))
+def require(url: str, actual: Entry, entry: Entry, algorithm: str) -> None:
+    """Raise CorruptDataError unless what is there is the object that the entry is of."""
     if actual.size != entry.size or actual.digest != entry.digest:
         raise corrupt(url, _brief(entry, algorithm), _brief(actual, algorithm))
 

@@ -15,13 +15,13 @@ from typing import Any, Self
 
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, LocalStore, ObjectStore
+from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.failures import translated
 from cpr.io.fast import fast_bucket
 from cpr.io.location import filesystem, join, protocol_of
-from cpr.zarr.entries import Entry, missing, require
+from cpr.zarr.entries import Entry, EntryDigest, missing, require
 from cpr.zarr.fast import FastStore
 from cpr.zarr.files import FileStore
 from cpr.zarr.folders import FolderStore
@@ -131,29 +131,35 @@ class PlacedStore(Store):
     ) -> Buffer:
         """An object whole. Raises CorruptDataError unless it is the one that the entry is of.
 
-        Local files are digested in the thread that has read them: their bytes are in the cache of its core.
+        Local files are digested while they are read, in that thread: their bytes are in its core's cache.
         """
         bare, url = self.bare, self._place(key)
+        digest = EntryDigest(algorithm, bool(entry.blocks))
+        if isinstance(bare, FileStore):
+            value = await self._read_digested(bare, key, prototype, digest)
+        else:
+            value = await PlacedStore.get(self, key, prototype)
+            if value is not None:
+                digest.update(memoryview(value.as_buffer_like()))
+        if value is None:
+            raise missing(url, entry)
+        require(url, digest.entry(), entry, algorithm)
+        return value
 
-        def checked(value: Buffer | None) -> Buffer:
-            if value is None:
-                raise missing(url, entry)
-            require(url, memoryview(value.as_buffer_like()), entry, algorithm)
-            return value
-
-        if not isinstance(bare, LocalStore):
-            return checked(await PlacedStore.get(self, key, prototype))
+    async def _read_digested(
+        self, bare: FileStore, key: str, prototype: BufferPrototype, digest: EntryDigest
+    ) -> Buffer | None:
         try:
-            with translated(url, "read"):
-                return await asyncio.to_thread(lambda: checked(bare.get_sync(key, prototype=prototype)))
+            with translated(self._place(key), "read"):
+                return await asyncio.to_thread(bare.get_sync, key, prototype=prototype, digest=digest)
         except ResourceNotFoundError:  # nothing is left of the whole folder
-            raise missing(url, entry) from None
+            return None
 
     async def _set_digested(self, key: str, value: Buffer, digest: Callable[[], Entry]) -> Entry:
         """Store an object, and give the entry that `digest` makes of it, in the thread that writes."""
         self._check_writable()
         bare = self.bare
-        if not isinstance(bare, LocalStore):
+        if not isinstance(bare, FileStore):
             entry = digest()
             await PlacedStore.set(self, key, value)
             return entry
