@@ -15,17 +15,17 @@ from prefect.context import TaskRunContext
 from prefect.serializers import Serializer
 from pydantic import Field
 
-from cpr.containers import pack
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
 from cpr.marks import is_marked
 from cpr.reachable import warn_of_local_records
-from cpr.records import parsed
 from cpr.registry import RECORD_KEY, is_record, load_record
 from cpr.Resource import Resource
+from cpr.results.records import parsed
 from cpr.Target import Target
-from cpr.unpacking import unpack
 from cpr.utilities.run_log import log as _log
 from cpr.utilities.runs import end, sign
+from cpr.values.containers import pack
+from cpr.values.unpacking import unpack
 
 __all__ = ["CprSerializer", "Verify", "cpr_serializer", "target_decoder", "target_encoder"]
 

@@ -16,12 +16,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import resolve_futures_to_results
 
-from cpr.containers import resources_in
 from cpr.errors import CprError
 from cpr.Resource import Resource
 from cpr.Target import Target
 from cpr.utilities.inputs import shown_url
 from cpr.utilities.run_log import log
+from cpr.values.containers import resources_in
 from cpr.wording import pixel_size, sized
 
 __all__ = ["report_results"]

@@ -1,9 +1,9 @@
 """What a collection is about to delete, written down where writers see it.
 
-A collection (`cpr.collecting`) lists, in `.cpr/marked/` of each folder, the names of objects that nothing
-refers to, and deletes them a grace period later. Meanwhile nobody relies on such an object: a writer of the
-same content takes another name, and a stored result that names it is made again. `docs/decisions/gc.md`
-tells the steps in which it would go wrong otherwise.
+A collection (`cpr.results.collecting`) lists, in `.cpr/marked/` of each folder, the names of objects that
+nothing refers to, and deletes them a grace period later. Meanwhile nobody relies on such an object: a
+writer of the same content takes another name, and a stored result that names it is made again.
+`docs/decisions/gc.md` tells the steps in which it would go wrong otherwise.
 
 Processes remember what they have read for a minute, which counts towards the grace period.
 """

@@ -21,7 +21,6 @@ from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
 from prefect.utilities.annotations import NotSet
 
-from cpr.containers import Storable, pack, persist_all, resources_in
 from cpr.errors import CprError
 from cpr.locking import BucketLocks
 from cpr.Serializer import CprSerializer, cpr_serializer
@@ -31,6 +30,7 @@ from cpr.utilities.keys import describe_run, digest
 from cpr.utilities.progress import shown
 from cpr.utilities.runs import begin, end, resume, sign
 from cpr.utilities.uncached import uncached
+from cpr.values.containers import Storable, pack, persist_all, resources_in
 
 if TYPE_CHECKING:
     from prefect.tasks import TaskOptions

@@ -23,7 +23,9 @@ LOWER = (
     "image",
     "csv",
     "numpy",
-    "showing",
+    "results.showing",
+    "results.verifying",
+    "values.unpacking",
     "cli.app",  # and with it all commands
 )
 

@@ -17,7 +17,7 @@ from cpr.cli.output import (
     size,
     time_of,
 )
-from cpr.listing import Listed, Listing, list_results
+from cpr.results.listing import Listed, Listing, list_results
 
 __all__ = ["ls"]
 

@@ -9,8 +9,8 @@ import typer
 
 from cpr.cli.output import Json, as_json, ended, print_json, progress, say, time_of
 from cpr.explaining import render
-from cpr.misses import Explanation, compare, explain
 from cpr.provenance import Made
+from cpr.results.misses import Explanation, compare, explain
 
 __all__ = ["why"]
 

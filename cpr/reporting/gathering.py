@@ -11,8 +11,8 @@ from cpr.errors import CprError
 from cpr.io.many import side_by_side
 from cpr.previews import Preview
 from cpr.provenance import Input, Made, read_whole
-from cpr.records import Record, Reference, find_records
 from cpr.Resource import Resource
+from cpr.results.records import Record, Reference, find_records
 from cpr.Target import Target
 from cpr.wording import pixel_size
 

@@ -15,7 +15,6 @@ from prefect.logging import get_logger, get_run_logger
 from prefect.transactions import get_transaction
 
 import cpr
-from cpr.containers import resources_in
 from cpr.io.hashing import hex16
 from cpr.provenance import MOST_INPUTS, Input, Made, is_acceptable
 from cpr.Resource import Resource
@@ -24,6 +23,7 @@ from cpr.utilities.code import name_of_function, unwrapped
 from cpr.utilities.inputs import describe_input, program_texts
 from cpr.utilities.misses import Run, explain, keep
 from cpr.utilities.run_log import log
+from cpr.values.containers import resources_in
 from cpr.wording import sized
 
 __all__ = ["Noted", "begin", "end", "made_here", "note", "resume", "sign"]

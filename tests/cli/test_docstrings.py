@@ -10,15 +10,15 @@ import pytest
 MODULES = [
     "cpr.cli.gc",
     "cpr.cli.output",
-    "cpr.copying",
+    "cpr.results.copying",
     "cpr.doctor",
     "cpr.io.many",
-    "cpr.lineage",
-    "cpr.listing",
+    "cpr.results.lineage",
+    "cpr.results.listing",
     "cpr.marks",
-    "cpr.objects",
-    "cpr.records",
-    "cpr.verifying",
+    "cpr.results.objects",
+    "cpr.results.records",
+    "cpr.results.verifying",
 ]
 
 

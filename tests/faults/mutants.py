@@ -148,7 +148,7 @@ def no_abort() -> None:
 @mutant
 def trusting_records() -> None:
     """A record may name any place."""
-    for name in ("cpr.io.location", "cpr.Resource", "cpr.Target", "cpr.scalars"):
+    for name in ("cpr.io.location", "cpr.Resource", "cpr.Target", "cpr.values.scalars"):
         module = importlib.import_module(name)
         module.require_safe = lambda *_: None  # type: ignore[attr-defined]
 

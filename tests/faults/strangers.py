@@ -17,9 +17,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cpr.containers import pack
 from cpr.errors import RecordError
 from cpr.registry import RECORD_KEY
+from cpr.values.containers import pack
 from tests.flows import values
 
 KEY16 = "0123456789abcdef"

@@ -17,9 +17,9 @@ import pytest
 
 import cpr
 from cpr import marks
-from cpr.collecting import collect
 from cpr.errors import CprError
-from cpr.records import find_records
+from cpr.results.collecting import collect
+from cpr.results.records import find_records
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
     """Writers and collections side by side; what came of it, and which records refer to nothing."""
     remembered = min(0.2, grace / 20)
     monkeypatch.setattr(marks, "REMEMBERED_SECONDS", remembered)
-    monkeypatch.setattr("cpr.collecting.REMEMBERED_SECONDS", remembered)
+    monkeypatch.setattr("cpr.results.collecting.REMEMBERED_SECONDS", remembered)
     writers = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.writers", json.dumps({**plan, "remembered": remembered})],
         cwd=ROOT,

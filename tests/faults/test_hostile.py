@@ -8,7 +8,7 @@ import pytest
 
 from cpr.errors import RecordError
 from cpr.registry import RECORD_KEY, load_record
-from cpr.unpacking import unpack
+from cpr.values.unpacking import unpack
 
 RECORDS = {
     "resource": lambda name: {RECORD_KEY: {"type": name, "location": "/a", "name": "x", "ext": ".txt"}},

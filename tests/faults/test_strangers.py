@@ -20,7 +20,7 @@ from cpr.io.location import _path as path_on
 from cpr.io.location import join, normalise, protocol_of, require_safe
 from cpr.parsing import parse
 from cpr.registry import RECORD_KEY, load_record, lookup
-from cpr.unpacking import unpack
+from cpr.values.unpacking import unpack
 from tests.faults import strangers
 from tests.faults.strangers import LOCATIONS, ODD_LOCATIONS, RESOURCES, Author, names
 

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cpr
-from cpr.containers import MAX_DEPTH, pack, persist_all, resources_in
 from cpr.errors import EncodeError, RecordError, TransferError
 from cpr.registry import RECORD_KEY
-from cpr.unpacking import unpack
+from cpr.values.containers import MAX_DEPTH, pack, persist_all, resources_in
+from cpr.values.unpacking import unpack
 from tests.flows.values import (
     Box,
     Cell,

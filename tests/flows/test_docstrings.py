@@ -14,7 +14,7 @@ import cpr
 from tests.flows.values import text_target
 
 MODULES = [
-    "cpr.containers",
+    "cpr.values.containers",
     "cpr.locking",
     "cpr.Serializer",
     "cpr.artifacts",

@@ -25,11 +25,11 @@ from cpr.io.failures import translated
 from cpr.io.many import side_by_side
 from cpr.io.reading import fetch_block
 from cpr.io.store import Entry, open_store
-from cpr.objects import belonging
 from cpr.parsing import parse
 from cpr.provenance import Made
 from cpr.registry import RECORD_KEY, load_record
 from cpr.Resource import Resource
+from cpr.results.objects import belonging
 from cpr.Target import require_well_formed
 
 __all__ = ["Record", "Reference", "find_records", "parsed", "read_record", "references", "scan"]

@@ -14,7 +14,7 @@ from cpr.errors import CprError, ResourceNotFoundError
 from cpr.pictures import decode_png
 from cpr.previews import Picture, Preview
 from cpr.provenance import Made, read_whole
-from cpr.records import Record, Reference, find_records, read_record
+from cpr.results.records import Record, Reference, find_records, read_record
 
 __all__ = ["Shown", "preview_of", "show", "shrunk"]
 

@@ -18,8 +18,8 @@ from cpr import io
 from cpr.errors import CprError, TransferError
 from cpr.io.hashing import hex16
 from cpr.io.many import side_by_side
-from cpr.records import Record, Reference, find_records
 from cpr.registry import RECORD_KEY
+from cpr.results.records import Record, Reference, find_records
 from cpr.Target import Target
 
 __all__ = ["Copied", "Copy", "copy_results"]

@@ -17,8 +17,8 @@ from cpr.io.failures import translated
 from cpr.io.hashing import hex16
 from cpr.io.store import Entry, open_store
 from cpr.marks import decode
-from cpr.objects import EXTENSIONS, belonging, plug_in_extensions
-from cpr.records import Record, find_records
+from cpr.results.objects import EXTENSIONS, belonging, plug_in_extensions
+from cpr.results.records import Record, find_records
 
 __all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
 

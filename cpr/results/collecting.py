@@ -21,7 +21,7 @@ from cpr import io
 from cpr.errors import CprError
 from cpr.io.many import side_by_side
 from cpr.marks import REMEMBERED_SECONDS, encode, marks_folder
-from cpr.surveying import Candidate, Mark, Survey, survey
+from cpr.results.surveying import Candidate, Mark, Survey, survey
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]
 

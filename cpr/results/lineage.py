@@ -15,7 +15,7 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.provenance import Input, Made, read_whole
-from cpr.records import Reference, find_records
+from cpr.results.records import Reference, find_records
 
 __all__ = ["Lineage", "Node", "trace"]
 

@@ -8,9 +8,9 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.copying import copy_results
-from cpr.records import find_records
-from cpr.verifying import verify
+from cpr.results.copying import copy_results
+from cpr.results.records import find_records
+from cpr.results.verifying import verify
 from tests.stored import get, prefect_record, put, store
 
 

@@ -15,11 +15,11 @@ import pytest
 
 import cpr
 from cpr import io, marks
-from cpr.collecting import collect
 from cpr.errors import CprError
 from cpr.marks import is_marked
-from cpr.records import find_records
-from cpr.surveying import survey
+from cpr.results.collecting import collect
+from cpr.results.records import find_records
+from cpr.results.surveying import survey
 from tests.stored import get, prefect_record, put, store
 
 WEEK = timedelta(days=7)
@@ -269,7 +269,7 @@ def test_a_collection_that_is_held_up_gives_up(tmp_path, monkeypatch):
         monkeypatch.setattr(time, "time", lambda: now() + 4 * 86400)
         return found
 
-    monkeypatch.setattr("cpr.collecting.survey", slow)
+    monkeypatch.setattr("cpr.results.collecting.survey", slow)
     with pytest.raises(CprError, match="takes too long"):
         collect([str(tmp_path)], delete=True)
     assert files(tmp_path) == before
@@ -283,7 +283,7 @@ def test_too_short_a_grace_period_is_refused(tmp_path):
 @pytest.mark.s3
 def test_the_stores_clock_counts(s3_url, monkeypatch):
     """On a store whose objects cannot be aged: a grace period of a second."""
-    monkeypatch.setattr("cpr.collecting.REMEMBERED_SECONDS", 0.1)
+    monkeypatch.setattr("cpr.results.collecting.REMEMBERED_SECONDS", 0.1)
     done = store(s3_url, ("small", "large", "chunks"))
     io.remove(done.records["small"])
     io.remove(done.records["chunks"])

@@ -24,7 +24,7 @@ from cpr.errors import (
 )
 from cpr.io.hashing import hex16
 from cpr.io.many import ByteBudget, side_by_side
-from cpr.records import Record, Reference, find_records
+from cpr.results.records import Record, Reference, find_records
 from cpr.Target import Target
 
 __all__ = ["Checked", "Report", "State", "check", "heal", "verify"]

@@ -15,7 +15,7 @@ from cpr.explaining import Difference, Relatives, differences
 from cpr.io.many import side_by_side
 from cpr.journal import read_journal
 from cpr.provenance import Made, read_whole
-from cpr.records import Reference, find_records
+from cpr.results.records import Reference, find_records
 
 __all__ = ["Explanation", "compare", "explain"]
 

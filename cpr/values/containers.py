@@ -5,7 +5,7 @@ keys. Everything else is an object with the one key `__cpr__`: with an object un
 record of a resource; with an array, a tag and what the tag needs. A dict of the user's that has that
 key is stored under a tag itself, so nothing is ambiguous.
 
-`cpr.unpacking` is the way back.
+`cpr.values.unpacking` is the way back.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from cpr.classes import is_plain, name_of, name_of_type
 from cpr.errors import CprError, EncodeError, RecordError
 from cpr.registry import RECORD_KEY
 from cpr.registry import lookup as lookup_type
-from cpr.scalars import SCALARS, tag_of
+from cpr.values.classes import is_plain, name_of, name_of_type
+from cpr.values.scalars import SCALARS, tag_of
 
 __all__ = ["MAX_DEPTH", "Storable", "pack", "persist_all", "resources_in"]
 

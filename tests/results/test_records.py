@@ -10,8 +10,8 @@ import pytest
 
 from cpr import io
 from cpr.errors import RecordError
-from cpr.objects import EXTENSIONS, belonging
-from cpr.records import find_records, read_record, scan
+from cpr.results.objects import EXTENSIONS, belonging
+from cpr.results.records import find_records, read_record, scan
 from tests.stored import prefect_record, put, store
 
 GOOD = {
@@ -148,7 +148,7 @@ def test_belonging(url, target):
 def test_reading_records_imports_no_class(tmp_path):
     store(str(tmp_path), ("small", "table"))
     code = (
-        "import sys\nfrom cpr.records import find_records\n"
+        "import sys\nfrom cpr.results.records import find_records\n"
         f"assert sum(len(r.targets) for r in find_records({str(tmp_path)!r})) == 4\n"
         "print([m for m in ('prefect', 'pandas', 'numpy', 'pydantic', 'zarr', 's3fs') if m in sys.modules])"
     )

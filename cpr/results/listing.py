@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 
 from cpr.errors import CprError
 from cpr.io.hashing import hex16
-from cpr.objects import belonging
 from cpr.provenance import Made
-from cpr.records import Record, scan
+from cpr.results.objects import belonging
+from cpr.results.records import Record, scan
 
 __all__ = ["Listed", "Listing", "Run", "list_results"]
 

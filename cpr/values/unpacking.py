@@ -1,6 +1,6 @@
-"""The way back from `cpr.containers`: JSON values as the values they were.
+"""The way back from `cpr.values.containers`: JSON values as the values they were.
 
-A record is untrusted: see `cpr.classes` for which classes it may name. Dataclasses, named tuples and
+A record is untrusted: see `cpr.values.classes` for which classes it may name. Dataclasses, named tuples and
 pydantic models are rebuilt without running any code of theirs: no `__init__`, no validator, no property.
 """
 
@@ -13,11 +13,11 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from cpr.classes import find_class, find_type, is_plain, require_no_setters
-from cpr.containers import MAX_DEPTH, Storable
 from cpr.errors import CprError, RecordError
 from cpr.registry import RECORD_KEY, load_record
-from cpr.scalars import SCALARS
+from cpr.values.classes import find_class, find_type, is_plain, require_no_setters
+from cpr.values.containers import MAX_DEPTH, Storable
+from cpr.values.scalars import SCALARS
 
 __all__ = ["unpack"]
 
