@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from cpr.io.gcs_requests import Answer, Requests, named, refusal
 from cpr.io.location import normalise
-from cpr.io.patterns import matching
+from cpr.io.patterns import matching_in_bucket
 from cpr.io.resumable import ResumableUpload
-from cpr.io.store import Entry, OccupiedError, Stat, has_magic
+from cpr.io.store import Entry, OccupiedError, Stat
 
 __all__ = ["GCSStore"]
 
@@ -68,16 +67,7 @@ class GCSStore:
         self._ask("DELETE", _object(path))
 
     def find(self, pattern: str) -> dict[str, Stat]:
-        bucket, key = _bucket_and_key(pattern)
-        if not has_magic(key):
-            found = self.stat(pattern)
-            if found is None:
-                self.require_container(pattern)
-            return {} if found is None else {normalise(f"gs://{pattern}"): found}
-        return {
-            normalise(f"gs://{bucket}/{name}"): stat
-            for name, stat in matching(key, partial(self._listed, bucket))
-        }
+        return matching_in_bucket(self, "gs", pattern, self._listed)
 
     def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 from fsspec.utils import glob_translate
 
-from cpr.io.store import Stat, has_magic
+from cpr.io.location import normalise
+from cpr.io.store import Stat, Store, has_magic
 
-__all__ = ["Listing", "matching"]
+__all__ = ["Listing", "matching", "matching_in_bucket"]
+
+Listed = tuple[Iterable[tuple[str, Stat]], Iterable[str]]
 
 #: `listing(prefix, deep)` gives the objects whose keys begin with a prefix, and the folders (with a slash at
 #: their ends); with `deep` all objects below as well, and no folders. A folder that is not there has nothing.
-Listing = Callable[[str, bool], tuple[Iterable[tuple[str, Stat]], Iterable[str]]]
+Listing = Callable[[str, bool], Listed]
 
 
 def matching(pattern: str, listing: Listing) -> Iterator[tuple[str, Stat]]:
@@ -29,6 +33,30 @@ def matching(pattern: str, listing: Listing) -> Iterator[tuple[str, Stat]]:
     for key, found in _candidates("", pattern.split("/"), listing):
         if matches(key) and not key.endswith("/"):
             yield key, found
+
+
+def matching_in_bucket(
+    store: Store, scheme: str, pattern: str, listing: Callable[[str, str, bool], Listed]
+) -> dict[str, Stat]:
+    """URLs and stats of the objects of a bucket that match; a pattern without magic may be one object's name.
+
+    Args:
+        store: where the bucket is.
+        scheme: of its URLs, "s3".
+        pattern: `bucket/key`; the bucket's name is no pattern.
+        listing: as `Listing`, of a bucket.
+
+    Raises FileNotFoundError for a bucket that does not exist.
+    """
+    bucket, _, key = pattern.partition("/")
+    if has_magic(key):
+        found = dict(matching(key, partial(listing, bucket)))
+    else:
+        stat = store.stat(pattern)
+        if stat is None:
+            store.require_container(pattern)
+        found = {} if stat is None else {key: stat}
+    return {normalise(f"{scheme}://{bucket}/{key}"): stat for key, stat in found.items()}
 
 
 def _candidates(folder: str, steps: list[str], listing: Listing) -> Iterator[tuple[str, Stat]]:

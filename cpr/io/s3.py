@@ -16,14 +16,13 @@ from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from functools import partial
 from io import BytesIO
 from typing import Any, TypeVar
 
 from cpr.io.fast import fast_bucket
 from cpr.io.location import normalise
-from cpr.io.patterns import matching
-from cpr.io.store import Entry, OccupiedError, Stat, has_magic, version_of
+from cpr.io.patterns import matching_in_bucket
+from cpr.io.store import Entry, OccupiedError, Stat, version_of
 
 __all__ = ["S3Store", "S3Upload"]
 
@@ -124,16 +123,7 @@ class S3Store:
         self._call("delete_object", Bucket=bucket, Key=key)
 
     def find(self, pattern: str) -> dict[str, Stat]:
-        bucket, key = _bucket_and_key(pattern)
-        if not has_magic(key):
-            found = self.stat(pattern)
-            if found is None:
-                self.require_container(pattern)
-            return {} if found is None else {normalise(f"s3://{pattern}"): found}
-        return {
-            normalise(f"s3://{bucket}/{found}"): stat
-            for found, stat in matching(key, partial(self._listed, bucket))
-        }
+        return matching_in_bucket(self, "s3", pattern, self._listed)
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = _bucket_and_key(path)

@@ -14,26 +14,12 @@ from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError, UnsupportedStoreError
 from cpr.io import conditional, versioned
 from cpr.io.conditional import read, require_conditional, swap
-from tests.io.emulators import running_gcs
-from tests.minio.process import Unavailable
-
-
-@pytest.fixture(scope="module")
-def gcs():
-    try:
-        with running_gcs() as (url, variables), pytest.MonkeyPatch.context() as patch:
-            for name, value in variables.items():
-                patch.setenv(name, value)
-            yield url
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-
 
 STORES = [
     "memory",
     "local",
     pytest.param("s3", marks=pytest.mark.s3),
-    pytest.param("gcs", marks=pytest.mark.slow),
+    pytest.param("gs", marks=pytest.mark.gcs),
 ]
 
 
@@ -43,7 +29,7 @@ def folder(request, tmp_path):
         return f"memory://{uuid.uuid4().hex}"
     if request.param == "local":
         return str(tmp_path / "locks")
-    return request.getfixturevalue("s3_url" if request.param == "s3" else "gcs") + f"/{uuid.uuid4().hex}"
+    return request.getfixturevalue(f"{request.param}_url")
 
 
 numbers = itertools.count()
