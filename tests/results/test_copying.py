@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 
+import numpy as np
 import pytest
 
 import cpr
@@ -46,6 +48,28 @@ def test_targets_elsewhere_come_together(tmp_path):
     other = copy_results(f"{tmp_path}/from/records", f"{tmp_path}/to2", data=f"{tmp_path}/pixels")
     assert not other.failed
     assert len(io.find(f"{tmp_path}/pixels/*.tif")) == 1
+
+
+def test_targets_of_several_buckets_stay_apart(tmp_path):
+    """The same name in two buckets and on a disk is three targets, of which none takes another's place."""
+    base = uuid.uuid4().hex
+    places = [f"memory://{base}-a/x", f"memory://{base}-b/x", f"{tmp_path}/x"]
+    stored = []
+    for number, place in enumerate(places):
+        target = cpr.NumpyTarget.from_path(f"{place}/same.npy")
+        target.set_data(np.arange(5))
+        stored.append(target.serialize())
+        put(f"{tmp_path}/records/{number}", prefect_record(stored[-1]))
+    put(f"{tmp_path}/records/all", prefect_record({"__cpr__": ["value", stored]}))
+    result = copy_results(f"{tmp_path}/records", f"{tmp_path}/to")
+    assert (result.targets, result.records, result.failed) == (3, 4, [])
+    for place in places:
+        for url in io.find(f"{place}/*"):
+            io.remove(url)
+    assert verify(f"{tmp_path}/to").intact == 3
+    copied = {one.url for record in find_records(f"{tmp_path}/to") for one in record.targets}
+    assert len(copied) == 3
+    assert all(url.startswith(f"{tmp_path}/to/data/") for url in copied)
 
 
 def test_again_copies_nothing(tmp_path, monkeypatch):
