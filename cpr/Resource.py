@@ -12,14 +12,13 @@ from typing import Any, ClassVar, Self, TypeVar
 from cpr import io, looking
 from cpr.errors import (
     CorruptDataError,
-    CprError,
     DecodeError,
     FormatError,
     MissingDependencyError,
     RecordError,
     UnsupportedExtensionError,
 )
-from cpr.format import Format, Region, RegionReader, offers
+from cpr.format import Format, Region, RegionReader, naming, offers
 from cpr.io.location import require_safe
 from cpr.previews import Preview
 from cpr.registry import RECORD_KEY, is_record, load_record
@@ -139,8 +138,8 @@ class Resource(ABC):
         self._region_reader(region)
         return held[region]
 
-    def _decoding(self) -> _NamesUrl:
-        return _NamesUrl(self.url)
+    def _decoding(self) -> naming:
+        return naming(self.url)
 
     def _decode(self, file: io.SeekableFile, decode: Callable[[Any], T]) -> T:
         """What a decoder makes of a file; a read that failed underneath it is what gets raised."""
@@ -282,20 +281,6 @@ class Resource(ABC):
 
     def __copy__(self) -> Self:
         return self.__deepcopy__({})
-
-
-class _NamesUrl:
-    """Adds the URL to the format errors raised inside, which know no place."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, CprError) and error.url is None:
-            error.url = self._url
 
 
 def _brief(record: Any) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import math
 import os
-import re
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -19,27 +17,24 @@ from cpr.errors import (
     DecodeError,
     NoDataError,
     RecordError,
-    ResourceNotFoundError,
     TransferError,
 )
-from cpr.format import Describes, Format, PreviewMaker, Previews, Region, Stream, Streams, offers
+from cpr.fields import Judged, judged_target, require
+from cpr.format import Describes, Format, Previews, Region, Stream, offers
 from cpr.io.hashing import hex16
 from cpr.io.location import require_safe
 from cpr.io.store import OccupiedError
-from cpr.io.writing import Counted, Stored, put_blocks
-from cpr.looking import look_at, put_preview, read_preview, watch
+from cpr.io.writing import Stored
+from cpr.looking import look_at, read_preview
 from cpr.marks import is_marked
+from cpr.outgoing import Outgoing, may_vanish, write_stream
 from cpr.previews import Preview
 from cpr.provenance import Made, copy_whole, fit, read_whole
 from cpr.registry import RECORD_KEY
 from cpr.Resource import Resource, as_corrupt
 
-__all__ = ["Target", "require_well_formed"]
+__all__ = ["Target"]
 
-_HEX16 = re.compile(r"[0-9a-f]{16}")
-_CHECKSUM = re.compile(r"(xxh3_128:[0-9a-f]{32}|(sha256|blake3):[0-9a-f]{64})")
-_TYPE = re.compile(r"[A-Za-z_]\w{0,99}")
-_EXT = re.compile(r"(\.[A-Za-z0-9._+-]{1,63})?")
 _DAMAGED = "delete the object, so that its task runs again, or restore it"
 
 
@@ -116,15 +111,11 @@ class Target(Resource):
         url = self._url(key)
         with self._decoding():
             format = self.format.describe(stream) if offers(self.format, Describes) else self.format
-            maker = watch(format, stream)
-            with io.writing(url) as file:
-                file.expected = _nbytes_of(stream)
-                format.encode(stream, file)
-        put_preview(url, file.stored.nbytes, maker)
+            stored = write_stream(format, stream, url)
         self._forget()
         self.format = dataclasses.replace(format, **stream.described())
         self.data_hash, self._key = stream.fingerprint, key
-        self._take(file.stored)
+        self._take(stored)
 
     def _forget(self) -> None:
         self.data_hash = self.checksum = self.nbytes = self.blocks = None
@@ -198,13 +189,14 @@ class Target(Resource):
             if self.data_hash is None:
                 raise self._no_data("be persisted")
             key = self.key
-            if _may_vanish(self._url(key)):
+            if may_vanish(self._url(key)):
                 key = uuid.uuid4().hex[:16]
             url = self._url(key)
+            outgoing = Outgoing(self.format, self._data, self.data_hash)
             try:
-                stored = self._write_out(url, create=True)
+                stored = outgoing.write(url, create=True)
             except OccupiedError:
-                stored = self._already_stored(url) or self._write_out(url)
+                stored = outgoing.found_at(url) or outgoing.write(url)
             self._key = key
             self._take(stored)
         return self
@@ -212,52 +204,6 @@ class Target(Resource):
     async def apersist(self) -> Self:
         """`persist` in a thread, for callers on an event loop."""
         return await asyncio.to_thread(self.persist)
-
-    def _encode(self, file: Any) -> PreviewMaker | None:
-        """Encode the held data and check that it is still what was set; what has looked at it."""
-        maker, nbytes = None, _nbytes_of(self._data)
-        if offers(self.format, Streams):
-            stream = self.format.stream(self._data)
-            if nbytes is None or nbytes > io.SMALL_BYTES:
-                # Of a small one none is kept.
-                maker = watch(self.format, stream)
-            self.format.encode(stream, file)
-            fingerprint = stream.fingerprint
-        else:
-            self.format.encode(self._data, file)
-            fingerprint = self.format.fingerprint(self._data)
-        if fingerprint != self.data_hash:
-            raise CorruptDataError(
-                "the data was changed between set_data and the write",
-                url=self.url,
-                expected=self.data_hash,
-                actual=fingerprint,
-                remedy="give the target its own copy: set_data(array.copy())",
-            )
-        return maker
-
-    def _write_out(self, url: str, create: bool = False) -> Stored:
-        with io.writing(url, create=create) as file, self._decoding():
-            file.expected = _nbytes_of(self._data)
-            maker = self._encode(file)
-        put_preview(url, file.stored.nbytes, maker)
-        return file.stored
-
-    def _already_stored(self, url: str) -> Stored | None:
-        """The object at a URL in brief if it is exactly what would be written, else None."""
-        there = io.lookup(url)
-        if there is None:
-            return None
-        counted = Counted()
-        with self._decoding():
-            self._encode(counted)
-        stored = counted.stored
-        if there.nbytes != stored.nbytes:
-            return None
-        if _read_back(url, stored) != (stored.checksum, stored.nbytes):
-            return None
-        put_blocks(url, counted.block_digests)
-        return stored
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
         """The data: what was set, while it is held; afterwards the stored object, verified, decoded.
@@ -371,11 +317,11 @@ class Target(Resource):
         """Raise for any byte that is not the one written; a read accepts other bytes of equal content."""
         assert self.checksum is not None and self.nbytes is not None
         expected = (self.checksum, self.nbytes)
-        actual = _read_back(self.url, Stored(*expected))
-        if actual == expected:
+        arguments = (self.url, self.checksum.partition(":")[0], self.nbytes)
+        if io.read_through(*arguments) == expected:
             return
         # What the wire did to it, a second answer has not.
-        actual = _read_back(self.url, Stored(*expected))
+        actual = io.read_through(*arguments)
         if actual != expected:
             raise CorruptDataError(
                 "the stored object is not the one that was written",
@@ -471,94 +417,19 @@ class Target(Resource):
         return fields if self.blocks is None else {**fields, "blocks": self.blocks}
 
     def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        _require(self._judged(fields), fields)
+        require(self._judged(fields), fields)
         self._key, self.data_hash = fields["key"], fields["data_hash"]
         self.checksum, self.nbytes = fields["checksum"], fields["nbytes"]
         self.blocks = fields.get("blocks")
 
-    def _judged(self, fields: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
-        """Of every field of a record: whether it is acceptable, and what would be."""
-        return _judged(fields)
+    def _judged(self, fields: Mapping[str, Any]) -> Judged:
+        return judged_target(fields)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.data_hash is None:
             # An empty target may be handed to the task that fills it.
             return type(self), (self.location, self.name, self.ext, self.format)
         return super().__reduce__()
-
-
-def _may_vanish(url: str) -> bool:
-    """Whether somebody deletes what is there, maybe while we look: the content then gets another name.
-
-    So it does where that cannot be told: a store may let us write and not list. Of a missing bucket the write
-    will tell.
-    """
-    try:
-        return is_marked(url)
-    except ResourceNotFoundError:
-        return False
-    except TransferError:
-        return True
-
-
-def _nbytes_of(data: Any) -> int | None:
-    """What data takes in memory, where it tells; a stream does by its shape and dtype."""
-    nbytes = getattr(data, "nbytes", None)
-    if isinstance(nbytes, int):
-        return nbytes
-    shape, dtype = getattr(data, "shape", None), getattr(data, "dtype", None)
-    itemsize = getattr(dtype, "itemsize", None)
-    return math.prod(shape) * itemsize if isinstance(shape, tuple) and isinstance(itemsize, int) else None
-
-
-def _read_back(url: str, stored: Stored) -> tuple[str, int]:
-    return io.read_through(url, stored.checksum.partition(":")[0], stored.nbytes)
-
-
-def require_well_formed(fields: Mapping[str, Any]) -> None:
-    """Raise RecordError unless type, place and digests of a record are acceptable, whatever its class.
-
-    What else the record says is its class's to judge; this needs no class, and imports none.
-    """
-    require_safe(fields.get("location"), fields.get("name"))
-    judged = {
-        "type": (_matches(_TYPE, fields.get("type")), "the name of a class"),
-        "ext": (_matches(_EXT, fields.get("ext")), "a file name's extension"),
-    }
-    missing = dict.fromkeys(("key", "data_hash", "checksum", "nbytes")) if "key" in fields else {}
-    _require(judged | (_judged({**missing, **fields}) if missing else {}), fields)
-
-
-def _judged(fields: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
-    digits = "hex digits as cpr writes them"
-    return {
-        "key": (_matches(_HEX16, fields["key"]), digits),
-        "data_hash": (_matches(_HEX16, fields["data_hash"]), digits),
-        "checksum": (_matches(_CHECKSUM, fields["checksum"]), digits),
-        "nbytes": (is_size(fields["nbytes"]), "a size in bytes"),
-        "blocks": (fields.get("blocks") is None or _matches(_CHECKSUM, fields["blocks"]), digits),
-    }
-
-
-def _require(judged: Mapping[str, tuple[bool, str]], fields: Mapping[str, Any]) -> None:
-    for field, (good, expected) in judged.items():
-        if not good:
-            raise RecordError(
-                "a field has a value of the wrong kind",
-                field=field,
-                expected=expected,
-                actual=ascii(fields.get(field))[:100],
-                remedy="the record was not written by cpr: delete it, so that its task runs again",
-            )
-
-
-def is_size(value: object) -> bool:
-    """Whether a value of a record is a number of bytes."""
-    return type(value) is int and 0 <= value < 1 << 63
-
-
-def _matches(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def _brief(stored: tuple[str, int | None]) -> str:

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeGuard, TypeVar, runtime_checkable
 
+from cpr.errors import CprError
+
 __all__ = [
     "Describes",
     "Format",
@@ -29,6 +31,7 @@ __all__ = [
     "Stream",
     "Streams",
     "WritableFile",
+    "naming",
     "offers",
 ]
 
@@ -161,3 +164,24 @@ class Stream(Generic[T]):
     def described(self) -> dict[str, Any]:
         """Format fields that are only known once everything has passed (the number of rows)."""
         return {}
+
+
+class naming:  # noqa: N801 - it is used like a function
+    """Name an object in the errors raised inside that name none, for a format knows no place.
+
+    >>> from cpr.errors import DecodeError
+    >>> with naming("s3://bucket/a.csv"):
+    ...     raise DecodeError("no table")
+    Traceback (most recent call last):
+    cpr.errors.DecodeError: s3://bucket/a.csv: no table
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, CprError) and error.url is None:
+            error.url = self._url

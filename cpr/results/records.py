@@ -21,6 +21,7 @@ from typing import Any
 
 from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError
+from cpr.fields import require_well_formed
 from cpr.io.failures import translated
 from cpr.io.many import side_by_side
 from cpr.io.reading import fetch_block
@@ -30,7 +31,6 @@ from cpr.provenance import Made
 from cpr.registry import RECORD_KEY, load_record
 from cpr.Resource import Resource
 from cpr.results.objects import belonging
-from cpr.Target import require_well_formed
 
 __all__ = ["Record", "Reference", "find_records", "parsed", "read_record", "references", "scan"]
 

@@ -13,12 +13,13 @@ import zarr
 
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, FormatError, ResourceNotFoundError
+from cpr.fields import Judged, is_size
 from cpr.format import Region
 from cpr.io.unfinished import confirm
 from cpr.io.writing import put_blocks
 from cpr.previews import Preview
 from cpr.registry import register
-from cpr.Target import Target, is_size
+from cpr.Target import Target
 from cpr.zarr.attempts import begin, discard, require_all_recorded
 from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
 from cpr.zarr.copying import copy_all
@@ -282,7 +283,7 @@ class ZarrTarget(Target):
     def _own_fields(self) -> dict[str, Any]:
         return {**super()._own_fields(), "manifest": self._manifest_nbytes}
 
-    def _judged(self, fields: Mapping[str, Any]) -> dict[str, tuple[bool, str]]:
+    def _judged(self, fields: Mapping[str, Any]) -> Judged:
         return {
             **super()._judged(fields),
             "manifest": (is_size(fields["manifest"]), "a size in bytes"),

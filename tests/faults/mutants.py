@@ -80,17 +80,17 @@ def size_only() -> None:
     """An object of the same name and size is taken for the same."""
     from cpr import io
     from cpr.io.writing import Counted
-    from cpr.Target import Target
+    from cpr.outgoing import Outgoing
 
-    def already_stored(self: Any, url: str) -> Any:
+    def found_at(self: Any, url: str) -> Any:
         there = io.lookup(url)
         if there is None:
             return None
         counted = Counted()
-        self._encode(counted)
+        self._encode(url, counted)
         return counted.stored if counted.stored.nbytes == there.nbytes else None
 
-    Target._already_stored = already_stored  # type: ignore[method-assign]
+    Outgoing.found_at = found_at  # type: ignore[method-assign]
 
 
 @mutant
@@ -118,7 +118,8 @@ def cached_listing() -> None:
 @mutant
 def importing_decoder() -> None:
     """What a record names is imported."""
-    from cpr import classes, registry, unpacking
+    from cpr import registry
+    from cpr.values import classes, unpacking
 
     def importing(ask: Callable[..., Any]) -> Callable[..., Any]:
         def found(name: Any, *arguments: Any) -> Any:
@@ -148,7 +149,7 @@ def no_abort() -> None:
 @mutant
 def trusting_records() -> None:
     """A record may name any place."""
-    for name in ("cpr.io.location", "cpr.Resource", "cpr.Target", "cpr.values.scalars"):
+    for name in ("cpr.fields", "cpr.io.location", "cpr.Resource", "cpr.Target", "cpr.values.scalars"):
         module = importlib.import_module(name)
         module.require_safe = lambda *_: None  # type: ignore[attr-defined]
 
