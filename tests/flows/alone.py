@@ -198,12 +198,13 @@ def _address(path: Path) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """A process and all that it has started; nannies would start others, so they go first."""
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(process.pid)
-        below = parent.children(recursive=True)
-        parent.kill()
-        for child in below:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+    """A process and all that it has started; nannies would start others, so they go first.
+
+    Children of a worker that was killed have no parent any more, but are still of its session.
+    """
+    process.kill()
     process.wait(30)
+    for pid in psutil.pids():
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == process.pid:
+                os.kill(pid, signal.SIGKILL)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -49,6 +50,8 @@ def forked(record: str, url: str, index: int) -> str:
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        # Its parent may be killed; and a lock of OpenSSL's that another thread held it never gets.
+        signal.alarm(CHILD_SECONDS)
         status = 1
         try:
             os.write(write, step(record, url, index).encode())
