@@ -36,39 +36,53 @@ def blocks_url(url: str) -> str:
 
 
 class BlockDigests:
-    """Digests of the blocks of a stream; `update` takes pieces of any size."""
+    """Digests of the blocks of a stream; `update` takes pieces of any size.
 
-    def __init__(self, algorithm: str) -> None:
+    Args:
+        algorithm: of the digests.
+        block_bytes: size of a block.
+
+    Attributes:
+        nbytes: how many have passed.
+    """
+
+    def __init__(self, algorithm: str, block_bytes: int = BLOCK_BYTES) -> None:
         self._algorithm = algorithm
+        self._block_bytes = block_bytes
         self._digests = bytearray()
         self._open = new_digest(algorithm)
         self._filled = 0
-        self._nbytes = 0
+        self.nbytes = 0
 
     def update(self, view: memoryview) -> None:
         """Take the next bytes."""
-        self._nbytes += view.nbytes
+        self.nbytes += view.nbytes
         while view.nbytes:
-            piece = view[: BLOCK_BYTES - self._filled]
+            piece = view[: self._block_bytes - self._filled]
             self._open.update(piece)
             self._filled += piece.nbytes
             view = view[piece.nbytes :]
-            if self._filled == BLOCK_BYTES:
+            if self._filled == self._block_bytes:
                 self._digests += self._open.digest()
                 self._open = new_digest(self._algorithm)
                 self._filled = 0
 
+    @property
+    def digests(self) -> bytes:
+        """Of all blocks so far, one after another; of none where nothing has passed."""
+        return bytes(self._digests + (self._open.digest() if self._filled else b""))
+
     def finish(self) -> tuple[bytes, str] | None:
         """The object to keep beside and the digest for the record; None for a small object."""
-        if self._nbytes <= SMALL_BYTES:
+        if self.nbytes <= SMALL_BYTES:
             return None
-        digests = self._digests + (self._open.digest() if self._filled else b"")
+        digests = self.digests
         size = digest_bytes(self._algorithm) * _PAGE
         pages = bytearray()
         for start in range(0, len(digests), size):
             pages += digest_of(digests[start : start + size], self._algorithm)
         root = digest_of(pages, self._algorithm).hex()
-        return bytes(digests + pages), f"{self._algorithm}:{root}"
+        return digests + pages, f"{self._algorithm}:{root}"
 
 
 class VerifiedFile(SeekableFile):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 from cpr.errors import CorruptDataError
-from cpr.io.hashing import digest_bytes, digest_of, new_digest
+from cpr.io.blocks import BlockDigests
+from cpr.io.hashing import digest_bytes, digest_of
 
 __all__ = [
     "BLOCK_BYTES",
@@ -52,28 +54,18 @@ class EntryDigest:
 
     def __init__(self, algorithm: str, in_blocks: bool) -> None:
         self._algorithm = algorithm
-        self._in_blocks = in_blocks
-        self._nbytes = 0
-        self._blocks = b""
-        self._open = new_digest(algorithm)
+        self._blocks = BlockDigests(algorithm, BLOCK_BYTES if in_blocks else sys.maxsize)
 
     def update(self, data: memoryview) -> None:
         """Take the next bytes."""
-        while data.nbytes:
-            piece = data[: BLOCK_BYTES - self._nbytes % BLOCK_BYTES] if self._in_blocks else data
-            if self._in_blocks and self._nbytes and self._nbytes % BLOCK_BYTES == 0:
-                self._blocks += self._open.digest()
-                self._open = new_digest(self._algorithm)
-            self._open.update(piece)
-            self._nbytes += piece.nbytes
-            data = data[piece.nbytes :]
+        self._blocks.update(data)
 
     def entry(self) -> Entry:
         """Of all that has passed."""
-        if not self._blocks:
-            return Entry(self._nbytes, self._open.digest(), b"")
-        blocks = self._blocks + self._open.digest()
-        return Entry(self._nbytes, digest_of(blocks, self._algorithm), blocks)
+        nbytes, blocks = self._blocks.nbytes, self._blocks.digests
+        if len(blocks) == digest_bytes(self._algorithm):
+            return Entry(nbytes, blocks, b"")
+        return Entry(nbytes, digest_of(blocks, self._algorithm), blocks)
 
 
 def make_entry(data: memoryview, algorithm: str, in_blocks: bool) -> Entry:

@@ -23,8 +23,9 @@ _PIECE_BYTES = 512 << 10
 class FileStore(LocalStore):
     """Whole files are read and written with one call each, and folders made when one is missing.
 
-    Digesting the bytes takes about as long as that saves. Files appear whole under their names, as zarr's
-    own do, and what a killed writer leaves is named as zarr names it.
+    Where a file is digested there is a call for every 512 KiB of it. Digesting takes about as long as this
+    store saves. Files appear whole under their names, as zarr's own do, and what a killed writer leaves is
+    named as zarr names it.
     """
 
     async def _open(self, **_: Any) -> None:
