@@ -69,7 +69,7 @@ def keys_of(url: str, *folders: str) -> tuple[Any, list[str]]:
 
 def verify(url: str, records: str) -> Callable[[], int]:
     import cpr
-    from cpr.results.verifying import verify as run
+    from cpr.operations.verify import verify as run
 
     # Imported and connected, as the others are before they are measured.
     cpr.NumpyTarget  # noqa: B018

@@ -28,14 +28,14 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from bench.sections import Row, Size
 from cpr import io
-from cpr.io.fast import fast_bucket
-from cpr.io.location import filesystem
+from cpr.io.stores.s3_obstore import fast_bucket
+from cpr.io.urls import filesystem
 from cpr.io.writing import put_blocks
-from cpr.zarr import placed
-from cpr.zarr.entries import Entry
-from cpr.zarr.layout import ZarrOptions, array_arguments
-from cpr.zarr.manifest import Manifest, manifest_url
-from cpr.zarr.stores import RecordingStore, VerifyingStore
+from cpr.zarr.options import ZarrOptions, array_arguments
+from cpr.zarr.stores import url_store as placed
+from cpr.zarr.stores.entries import Entry
+from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.recording import RecordingStore, VerifyingStore
 
 TITLE = "Zarr, beside the same store bare"
 _MIB = 256

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from cpr import io, looking
+from cpr import io
 from cpr.errors import (
     CorruptDataError,
     DecodeError,
@@ -19,9 +19,10 @@ from cpr.errors import (
     UnsupportedExtensionError,
 )
 from cpr.format import Format, Region, RegionReader, naming, offers
-from cpr.io.location import require_safe
-from cpr.previews import Preview
-from cpr.registry import RECORD_KEY, is_record, load_record
+from cpr.io.urls import require_safe
+from cpr.previews import storage as looking
+from cpr.previews.models import Preview
+from cpr.records.registry import RECORD_KEY, is_record, load_record
 
 __all__ = ["Resource"]
 

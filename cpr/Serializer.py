@@ -16,16 +16,15 @@ from prefect.serializers import Serializer
 from pydantic import Field
 
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
-from cpr.marks import is_marked
+from cpr.io.tombstones import is_marked
+from cpr.prefect.run_log import log as _log
+from cpr.prefect.run_provenance import end, sign
 from cpr.reachable import warn_of_local_records
-from cpr.registry import RECORD_KEY, is_record, load_record
+from cpr.records.pack import pack
+from cpr.records.registry import RECORD_KEY, is_record, load_record
+from cpr.records.unpack import parsed, unpack
 from cpr.Resource import Resource
-from cpr.results.records import parsed
 from cpr.Target import Target
-from cpr.utilities.run_log import log as _log
-from cpr.utilities.runs import end, sign
-from cpr.values.containers import pack
-from cpr.values.unpacking import unpack
 
 __all__ = ["CprSerializer", "Verify", "cpr_serializer", "target_decoder", "target_encoder"]
 

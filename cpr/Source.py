@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from cpr import io
 from cpr.format import Previews, Region, offers
-from cpr.looking import look_at
-from cpr.previews import Preview
+from cpr.previews.models import Preview
+from cpr.previews.storage import look_at
 from cpr.Resource import Resource
 
 __all__ = ["Source"]

@@ -12,25 +12,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from cpr import io
-from cpr.errors import (
-    CorruptDataError,
-    DecodeError,
-    NoDataError,
-    RecordError,
-    TransferError,
-)
-from cpr.fields import Judged, judged_target, require
+from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, TransferError
 from cpr.format import Describes, Format, Previews, Region, Stream, offers
 from cpr.io.hashing import hex16
-from cpr.io.location import require_safe
-from cpr.io.store import OccupiedError
+from cpr.io.stores.base import OccupiedError
+from cpr.io.tombstones import is_marked
+from cpr.io.urls import require_safe
 from cpr.io.writing import Stored
-from cpr.looking import look_at, read_preview
-from cpr.marks import is_marked
-from cpr.outgoing import Outgoing, may_vanish, write_stream
-from cpr.previews import Preview
-from cpr.provenance import Made, copy_whole, fit, read_whole
-from cpr.registry import RECORD_KEY
+from cpr.previews.models import Preview
+from cpr.previews.storage import look_at, read_preview
+from cpr.provenance.made import Made, copy_whole, fit, read_whole
+from cpr.publishing import Outgoing, may_vanish, write_stream
+from cpr.records.registry import RECORD_KEY
+from cpr.records.validation import Judged, judged_target, require
 from cpr.Resource import Resource, as_corrupt
 
 __all__ = ["Target"]
@@ -47,7 +41,7 @@ class Target(Resource):
         data_hash: 16 hex digits that name the content, known as soon as `set_data` returns.
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
-        blocks: digest that vouches for its parts (see `cpr.io.blocks`); None for a small object.
+        blocks: digest that vouches for its parts (see `cpr.io.block_digests`); None for a small object.
         url: where the object is, or will be: `location/name-KEY.ext`. (Where an equal object is about to
             be deleted by `cpr gc`, `persist` chooses another key.)
         seconds: what writing took, if it was done through this object; None for one that was there.
@@ -385,7 +379,7 @@ class Target(Resource):
 
         Reads one small object beside the result where the record had no room for all of it.
 
-        Raises as `cpr.provenance.read_whole`.
+        Raises as `cpr.provenance.made.read_whole`.
         """
         return None if self.made is None else read_whole(self.made, self.url)
 

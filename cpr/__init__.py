@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cpr.names import make_lazy
+from cpr._lazy import make_lazy
 
 if TYPE_CHECKING:
-    from cpr.artifacts import report_results
     from cpr.csv import CSVSource, CSVTarget
     from cpr.errors import (
         ConfigurationError,
@@ -33,15 +32,16 @@ if TYPE_CHECKING:
         UnsupportedStoreError,
     )
     from cpr.image import ImageSource, ImageTarget
-    from cpr.locking import BucketLocks
     from cpr.numpy import NumpySource, NumpyTarget
     from cpr.parquet import ParquetSource, ParquetTarget
-    from cpr.registry import register
+    from cpr.prefect.artifacts import report_results
+    from cpr.prefect.locks import BucketLocks
+    from cpr.prefect.task import TargetInputs, task
+    from cpr.records.registry import register
     from cpr.Resource import Resource
     from cpr.Serializer import CprSerializer, cpr_serializer, target_decoder, target_encoder
     from cpr.Source import Source
     from cpr.Target import Target
-    from cpr.tasks import TargetInputs, task
     from cpr.utilities.utilities import hash_objects, task_input_hash
     from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrSource, ZarrTarget
 
@@ -53,16 +53,16 @@ _NAMES = {
         "cpr.Resource": ("Resource",),
         "cpr.Source": ("Source",),
         "cpr.Target": ("Target",),
-        "cpr.registry": ("register",),
+        "cpr.records.registry": ("register",),
         "cpr.image": ("ImageSource", "ImageTarget"),
         "cpr.csv": ("CSVSource", "CSVTarget"),
         "cpr.numpy": ("NumpySource", "NumpyTarget"),
         "cpr.parquet": ("ParquetSource", "ParquetTarget"),
         "cpr.zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
         "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
-        "cpr.locking": ("BucketLocks",),
-        "cpr.tasks": ("TargetInputs", "task"),
-        "cpr.artifacts": ("report_results",),
+        "cpr.prefect.locks": ("BucketLocks",),
+        "cpr.prefect.task": ("TargetInputs", "task"),
+        "cpr.prefect.artifacts": ("report_results",),
         "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
         "cpr.errors": (
             "ConfigurationError",
@@ -150,8 +150,8 @@ def load(record_or_url: Any) -> Resource:
 
     from cpr import io
     from cpr.errors import RecordError
-    from cpr.parsing import parse
-    from cpr.registry import load_record
+    from cpr.records.registry import load_record
+    from cpr.records.strict_json import parse
 
     record = record_or_url
     if isinstance(record, os.PathLike) or (isinstance(record, str) and not record.lstrip().startswith("{")):

@@ -122,7 +122,7 @@ def offers(format: Format, what: type[P]) -> TypeGuard[P]:
 
 
 class PreviewMaker(Protocol):
-    """Makes a preview (see `cpr.previews`) of data that passes."""
+    """Makes a preview (see `cpr.previews.models`) of data that passes."""
 
     def take(self, piece: Any, /) -> None:
         """Look at the next piece; quickly, for the upload waits."""

@@ -10,8 +10,8 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.filesystems import LocalFileSystem
 from prefect.logging import get_run_logger
 
+from cpr.records.pack import resources_in
 from cpr.Target import Target
-from cpr.values.containers import resources_in
 
 __all__ = ["warn_of_local_records"]
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from cpr.errors import CprError, FormatError
 from cpr.format import Describes, RegionReader, Streams
-from cpr.registry import RECORD_KEY
+from cpr.records.registry import RECORD_KEY
 from cpr.Resource import Resource
 from cpr.Target import Target
 

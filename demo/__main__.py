@@ -226,7 +226,7 @@ def print_table(target: Any) -> None:
 
 def write_report(records: str) -> None:
     """All of it as a page for a browser, from the records alone; `cpr report` does the same."""
-    from cpr.reporting import gather, render
+    from cpr.operations.report import gather, render
 
     REPORT.write_text(render(gather(records), "The demo's results"), "utf-8")
     print(f"\nAll of it as one page, with pictures: {REPORT}")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpr.explaining import Difference, Relatives, differences, line_digests, render, render_all
-from cpr.provenance import Input, Made
+from cpr.provenance.diff import Difference, Relatives, differences, line_digests, render, render_all
+from cpr.provenance.made import Input, Made
 
 
 def source(name: str, digest: str, **version) -> Input:

@@ -9,10 +9,11 @@ import uuid
 import fsspec
 import pytest
 
-from cpr import io, journal
-from cpr.explaining import line_digests
-from cpr.journal import Entries, FileSystemPlace, UrlPlace, append, folder_of, read, read_journal
-from cpr.provenance import Input, Made
+from cpr import io
+from cpr.provenance import journal
+from cpr.provenance.diff import line_digests
+from cpr.provenance.journal import Entries, FileSystemPlace, UrlPlace, append, folder_of, read, read_journal
+from cpr.provenance.made import Input, Made
 
 FOLDER = folder_of("Lab.denoise")
 

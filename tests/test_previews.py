@@ -17,8 +17,8 @@ from hypothesis.extra import numpy as arrays
 import cpr
 from cpr import io
 from cpr.errors import DecodeError
-from cpr.pictures import PictureMaker, looks_like_labels
-from cpr.previews import Head, Picture
+from cpr.previews.models import Head, Picture
+from cpr.previews.thumbnails import PictureMaker, looks_like_labels
 from tests.kinds import KINDS
 
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, RecordError, ResourceNotFoundError
-from cpr.io.location import filesystem
-from cpr.provenance import Input, Made, made_url, read_whole
-from cpr.registry import load_record
+from cpr.io.urls import filesystem
+from cpr.provenance.made import Input, Made, made_url, read_whole
+from cpr.records.registry import load_record
 from tests.text_format import TextTarget
 
 IMAGE = Input(

@@ -14,9 +14,9 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.provenance import Input, Made
-from cpr.reporting import Result, gather, render
-from cpr.reporting.graph import draw
+from cpr.operations.report import Result, gather, render
+from cpr.operations.report.graph import draw
+from cpr.provenance.made import Input, Made
 
 RUN, EARLIER = "a" * 32, "b" * 32
 

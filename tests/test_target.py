@@ -21,7 +21,7 @@ from cpr.errors import (
     ResourceNotFoundError,
     UnsupportedExtensionError,
 )
-from cpr.registry import load_record, lookup, register
+from cpr.records.registry import load_record, lookup, register
 from cpr.testing import FormatTests
 from tests.text_format import Text, TextSource, TextTarget
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from cpr.errors import DecodeError
 from cpr.io.hashing import hex16
-from cpr.registry import register
+from cpr.records.registry import register
 from cpr.Source import Source
 from cpr.Target import Target
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, size
-from cpr.results.copying import copy_results
+from cpr.operations.cp import copy_results
 
 __all__ = ["cp"]
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cpr.cli.output import Json, as_json, ended, print_json, progress, say
-from cpr.doctor import Examination, Finding, examine
+from cpr.operations.doctor import Examination, Finding, examine
 
 __all__ = ["doctor"]
 

@@ -20,7 +20,7 @@ from cpr.cli.output import (
     size,
     time_of,
 )
-from cpr.results.collecting import DEFAULT_GRACE, Collection, collect
+from cpr.operations.gc import DEFAULT_GRACE, Collection, collect
 
 __all__ = ["duration", "gc"]
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cpr.cli.output import Json, as_json, counted, ended, print_json, progress, say, time_of
-from cpr.results.lineage import Lineage, Node, trace
+from cpr.operations.lineage import Lineage, Node, trace
 
 __all__ = ["lineage"]
 

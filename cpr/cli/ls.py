@@ -6,18 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cpr.cli.output import (
-    Json,
-    counted,
-    ended,
-    print_json,
-    print_table,
-    progress,
-    say,
-    size,
-    time_of,
-)
-from cpr.results.listing import Listed, Listing, list_results
+from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, size, time_of
+from cpr.operations.ls import Listed, Listing, list_results
 
 __all__ = ["ls"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpr.errors import CprError
-from cpr.wording import sized
+from cpr.previews.humanize import sized
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cpr.cli.output import Json, counted, ended, print_json, progress, say
-from cpr.wording import sized
+from cpr.previews.humanize import sized
 
 __all__ = ["report"]
 
@@ -38,7 +38,7 @@ def report(
     It needs no network and no server to be read. Results can be sorted, filtered and opened, and a drawing
     shows the way from sources to results. Exit code 1 says that some results are gone or damaged.
     """
-    from cpr.reporting import gather, render
+    from cpr.operations.report import gather, render
 
     with progress("looking at results") as advance:
         results = gather(url, run, previews, lambda one: advance(nbytes=one.facts.get("bytes") or 0))

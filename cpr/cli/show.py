@@ -22,7 +22,7 @@ from cpr.cli.output import (
 from cpr.errors import CprError
 
 if TYPE_CHECKING:
-    from cpr.results.showing import Shown
+    from cpr.operations.show import Shown
 
 __all__ = ["show"]
 
@@ -45,7 +45,7 @@ def show(
     Give the URL of a record, or a results URL and the name of a result. Exit code 1 says that the
     result is gone or has another size.
     """
-    from cpr.results.showing import show as find
+    from cpr.operations.show import show as find
 
     found = find(url, result)
     if json:
@@ -101,8 +101,8 @@ def _brief(value: Any) -> str:
 
 def _draw(one: Shown) -> None:
     """A picture of half blocks, two pixels in each character; the first rows of a table."""
-    from cpr.previews import Head
-    from cpr.results.showing import preview_of, shrunk
+    from cpr.operations.show import preview_of, shrunk
+    from cpr.previews.models import Head
 
     try:
         preview = preview_of(one)

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from cpr.cli.output import Json, as_json, counted, ended, print_json, print_table, progress, say, size
-from cpr.results.verifying import Checked, Report, heal
-from cpr.results.verifying import verify as run
+from cpr.operations.verify import Checked, Report, heal
+from cpr.operations.verify import verify as run
 
 __all__ = ["verify"]
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from cpr.cli.output import Json, as_json, ended, print_json, progress, say, time_of
-from cpr.explaining import render
-from cpr.provenance import Made
-from cpr.results.misses import Explanation, compare, explain
+from cpr.operations.why import Explanation, compare, explain
+from cpr.provenance.diff import render
+from cpr.provenance.made import Made
 
 __all__ = ["why"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpr.csv.table import ForeignCSV, compression_of
-from cpr.registry import register
+from cpr.records.registry import register
 from cpr.Source import Source
 
 __all__ = ["CSVSource"]

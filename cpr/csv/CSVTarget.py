@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpr.csv.table import CSV, compression_of
-from cpr.registry import register
-from cpr.tables import frames_of
+from cpr.data.tables import frames_of
+from cpr.records.registry import register
 from cpr.Target import Target
 
 __all__ = ["CSVTarget"]

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from cpr.tables import ColumnType, Values
-from cpr.tables.columns import Array, recoded
+from cpr.data.tables import ColumnType, Values
+from cpr.data.tables.columns import Array, recoded
 
 __all__ = ["EMPTY", "ESCAPE", "cells", "quoted", "values_from_texts"]
 

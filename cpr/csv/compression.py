@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 
+from cpr.data.memory import Expansion
 from cpr.errors import DecodeError
 from cpr.format import ReadableFile, WritableFile
-from cpr.memory import Expansion
 
 __all__ = ["GzipWriter", "blocks_of"]
 

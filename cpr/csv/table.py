@@ -24,12 +24,12 @@ import pandas as pd
 
 from cpr.csv.cells import EMPTY, ESCAPE, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
-from cpr.csv.scanning import BOM, Body, Marked, take_header, whole_rows, with_row_ends
+from cpr.csv.rows import BOM, Body, Marked, take_header, whole_rows, with_row_ends
+from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
+from cpr.data.tables.columns import to_pandas
 from cpr.errors import CprError, DecodeError, FormatError
 from cpr.format import ReadableFile, WritableFile
-from cpr.io.many import side_by_side
-from cpr.tables import ColumnType, Frames, Layout, TableFormat, Values
-from cpr.tables.columns import to_pandas
+from cpr.io.parallel import side_by_side
 
 __all__ = ["CSV", "ForeignCSV", "compression_of", "exact_floats"]
 

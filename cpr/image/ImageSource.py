@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cpr.image.image import Image
-from cpr.registry import register
+from cpr.records.registry import register
 from cpr.Source import Source
 
 __all__ = ["ImageSource"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cpr.ArrayTarget import ArrayTarget
+from cpr.data.ArrayTarget import ArrayTarget
 from cpr.image.image import Image
-from cpr.registry import register
+from cpr.records.registry import register
 
 __all__ = ["ImageTarget"]
 

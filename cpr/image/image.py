@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from cpr import io
-from cpr.Calibrated import Calibrated
+from cpr.data.CalibratedImage import Calibrated
+from cpr.data.image_metadata import Metadata
 from cpr.image.layout import usual_axes
 from cpr.image.tiff import Tiff
-from cpr.Metadata import Metadata
-from cpr.pictures import sample
-from cpr.previews import Preview
+from cpr.previews.models import Preview
+from cpr.previews.thumbnails import sample
 
 __all__ = ["Image"]
 
@@ -61,7 +61,7 @@ class Image(Calibrated):
 
         Raises MissingDependencyError without dask, and as `get_data`.
         """
-        from cpr.image.lazy import lazy_planes
+        from cpr.image.dask import lazy_planes
 
         identity = self.identity()  # an empty target says here that it has no data
         shape, dtype, metadata = self._layout()

@@ -8,18 +8,17 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from cpr.arrays import Planes, hash_array
-from cpr.calibration import calibration
+from cpr.data.arrays import Planes, hash_array
+from cpr.data.image_metadata import Metadata, calibration
 from cpr.errors import EncodeError, FormatError
 from cpr.format import ReadableFile, Region, WritableFile
-from cpr.image import pixels
-from cpr.image.describe import first_page
-from cpr.image.foreign import metadata_of
+from cpr.image import reading as pixels
+from cpr.image.description import first_page
 from cpr.image.layout import DTYPES, Layout, usual_axes
+from cpr.image.read_metadata import metadata_of
 from cpr.image.writing import Compression, write_pages
-from cpr.Metadata import Metadata
-from cpr.pictures import PictureMaker
-from cpr.previews import Picture
+from cpr.previews.models import Picture
+from cpr.previews.thumbnails import PictureMaker
 
 __all__ = ["Tiff"]
 
@@ -44,7 +43,7 @@ class Tiff:
             integers of up to 32 bits; True for floats as well, which ImageJ cannot read; False never.
         imagej: True for ImageJ TIFF, False for OME-TIFF; None for ImageJ where it can hold the array.
         ome: whether nothing but OME-TIFF will do, as for names in `.ome.tif`.
-        metadata: axes, unit, spacing, channel names ... (see `cpr.Metadata`).
+        metadata: axes, unit, spacing, channel names ... (see `cpr.data.image_metadata`).
         resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
         shape: of the array; set by its data.
         dtype: of the array; set by its data.
@@ -79,7 +78,7 @@ class Tiff:
         object.__setattr__(self, "resolution", resolution)
 
     def fingerprint(self, data: Array) -> str:
-        """The content hash of the array (see `cpr.arrays`)."""
+        """The content hash of the array (see `cpr.data.arrays`)."""
         return hash_array(data)
 
     def describe(self, data: Any) -> Self:

@@ -9,13 +9,13 @@ from typing import IO, Any, NamedTuple, cast
 import numpy as np
 import tifffile
 
-from cpr.arrays import Planes
+from cpr.data.arrays import Planes
 from cpr.format import WritableFile
-from cpr.image import pages
-from cpr.image.describe import FirstPage
+from cpr.image import page_index as pages
+from cpr.image.description import FirstPage
+from cpr.image.forward_file import Skeleton, Window
 from cpr.image.layout import Layout
-from cpr.image.pixels import workers
-from cpr.image.window import Skeleton, Window
+from cpr.image.reading import workers
 
 __all__ = ["Compression", "write_pages"]
 

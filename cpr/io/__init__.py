@@ -13,18 +13,18 @@
     remove_orphans(url)  deletes what killed processes have left; find_orphans(url) lists it
 
 Below them a `Store` per kind of place (local files, S3, everything else fsspec implements) does
-the requests. Where storage options come from is `cpr.io.location`'s business alone.
+the requests. Where storage options come from is `cpr.io.urls`'s business alone.
 """
 
 from __future__ import annotations
 
-from cpr.io.beside import beside, object_of
-from cpr.io.blocks import SMALL_BYTES, verified
+from cpr.io.block_digests import SMALL_BYTES, verified
 from cpr.io.copying import copy
-from cpr.io.location import join, normalise, split
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, read_through, reading
-from cpr.io.store import Stat, find, lookup, remove, stat
+from cpr.io.sidecars import beside, object_of
+from cpr.io.stores.base import Stat, find, lookup, remove, stat
+from cpr.io.urls import join, normalise, split
 from cpr.io.writing import Stored, writing
 
 __all__ = [

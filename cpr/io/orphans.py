@@ -5,10 +5,10 @@ what it leaves is ever visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
-    what is kept beside an object in `.cpr` (see `cpr.io.beside`): digests of its blocks, its preview, its
+    what is kept beside an object in `.cpr` (see `cpr.io.sidecars`): digests of its blocks, its preview, its
     provenance, where the object never came or was deleted
     locks that nobody has renewed since, `<hex digits>.cpr-lease`, given back or not
-    folders that were being written, such as a Zarr's chunks: those with a marker, `cpr.io.unfinished`
+    folders that were being written, such as a Zarr's chunks: those with a marker, `cpr.io.write_markers`
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.beside import object_of
-from cpr.io.blocks import blocks_url
-from cpr.io.failures import translated
-from cpr.io.location import normalise, split
-from cpr.io.store import Entry, Store, lookup, open_store, remove, remove_folder
-from cpr.io.temporary import is_temporary
-from cpr.io.unfinished import folder_of, marker_url, take_over
+from cpr.io.block_digests import blocks_url
+from cpr.io.error_translation import translated
+from cpr.io.sidecars import object_of
+from cpr.io.stores.base import Entry, Store, lookup, open_store, remove, remove_folder
+from cpr.io.temp_names import is_temporary
+from cpr.io.urls import normalise, split
+from cpr.io.write_markers import folder_of, marker_url, take_over
 
 __all__ = ["Orphan", "find_orphans", "remove_orphans"]
 

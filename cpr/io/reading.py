@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.io.failures import translated
+from cpr.io.error_translation import translated
 from cpr.io.hashing import CACHED_BYTES, default_algorithm, digest_of, new_digest
-from cpr.io.local import LocalStore
-from cpr.io.store import Store, existing, open_store
+from cpr.io.stores.base import Store, existing, open_store
+from cpr.io.stores.local import LocalStore
 
 __all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "read_through", "reading"]
 

@@ -13,11 +13,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 
 from cpr.errors import CprError
-from cpr.io.blocks import BlockDigests, blocks_url
-from cpr.io.failures import translated
+from cpr.io.block_digests import BlockDigests, blocks_url
+from cpr.io.error_translation import translated
 from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.reading import reading
-from cpr.io.store import Upload, open_store, remove, stat
+from cpr.io.stores.base import Upload, open_store, remove, stat
 
 __all__ = [
     "Counted",
@@ -46,7 +46,7 @@ class Stored:
     Attributes:
         checksum: `algorithm:hexdigest` of all of them.
         nbytes: how many.
-        blocks: what vouches for the digests of its blocks (see `cpr.io.blocks`); None if it is small.
+        blocks: what vouches for the digests of its blocks (see `cpr.io.block_digests`); None if it is small.
         seconds: what writing them took; None if that was not done here.
     """
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from cpr.ArrayTarget import ArrayTarget
+from cpr.data.ArrayTarget import ArrayTarget
 from cpr.numpy.npy import NPY
-from cpr.registry import register
+from cpr.records.registry import register
 
 __all__ = ["NumpyTarget"]
 

@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cpr.arrays import Planes, hash_array
+from cpr.data.arrays import Planes, hash_array
+from cpr.data.memory import require_memory
+from cpr.data.regions import Selection, ends
 from cpr.errors import CprError, DecodeError, EncodeError
 from cpr.format import ReadableFile, Region, WritableFile
-from cpr.memory import require_memory
-from cpr.pictures import PictureMaker
-from cpr.previews import Picture
-from cpr.regions import Selection, ends
+from cpr.previews.models import Picture
+from cpr.previews.thumbnails import PictureMaker
 
 __all__ = ["NPY"]
 
@@ -41,7 +41,7 @@ class NPY:
     preview_class: ClassVar[type[Picture]] = Picture
 
     def fingerprint(self, data: np.ndarray[Any, Any]) -> str:
-        """The content hash of the array (see `cpr.arrays`)."""
+        """The content hash of the array (see `cpr.data.arrays`)."""
         return hash_array(data)
 
     def stream(self, data: Any) -> Planes:

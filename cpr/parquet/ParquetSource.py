@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cpr.parquet.table import ForeignParquet
-from cpr.registry import register
+from cpr.records.registry import register
 from cpr.Source import Source
 
 __all__ = ["ParquetSource"]

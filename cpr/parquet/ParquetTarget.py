@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cpr.data.tables import frames_of
 from cpr.parquet.table import Parquet
-from cpr.registry import register
-from cpr.tables import frames_of
+from cpr.records.registry import register
 from cpr.Target import Target
 
 __all__ = ["ParquetTarget"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cpr.names import make_lazy
+from cpr._lazy import make_lazy
 
 if TYPE_CHECKING:
     from cpr.parquet.ParquetSource import ParquetSource

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cpr.data.tables import ColumnType, Values
+from cpr.data.tables.columns import recoded, to_pandas
 from cpr.errors import EncodeError
-from cpr.tables import ColumnType, Values
-from cpr.tables.columns import recoded, to_pandas
 
 __all__ = ["array_of", "arrow_type", "column_of"]
 

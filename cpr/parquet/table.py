@@ -14,12 +14,12 @@ from typing import Any, ClassVar, Literal, Self
 
 import pandas as pd
 
+from cpr.data.memory import Expansion, require_memory
+from cpr.data.tables import Frames, Layout, TableFormat
+from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile
-from cpr.memory import Expansion, require_memory
 from cpr.parquet.columns import array_of, arrow_type, column_of
-from cpr.tables import Frames, Layout, TableFormat
-from cpr.tables.formats import other_rows
 
 __all__ = ["ForeignParquet", "Parquet"]
 

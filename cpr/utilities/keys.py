@@ -7,12 +7,12 @@ import json
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cpr.provenance import Input
+from cpr.prefect.canonical_form import Describer
+from cpr.prefect.function_globals import uses_of
+from cpr.prefect.redaction import describe_input, program_texts
+from cpr.prefect.source_code import name_of_function, unwrapped
+from cpr.provenance.made import Input
 from cpr.Target import Target
-from cpr.utilities.code import name_of_function, unwrapped
-from cpr.utilities.describing import Describer
-from cpr.utilities.inputs import describe_input, program_texts
-from cpr.utilities.uses import uses_of
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
@@ -44,7 +44,7 @@ def describe_run(
 
     Raises as `cpr.hash_objects`.
     """
-    from cpr.utilities.runs import Noted, note
+    from cpr.prefect.run_provenance import Noted, note
 
     task = context.task
     texts = program_texts(unwrapped(task.fn))

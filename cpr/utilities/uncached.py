@@ -8,7 +8,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
-from cpr.utilities.run_log import log
+from cpr.prefect.run_log import log
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext

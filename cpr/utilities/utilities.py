@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
-from cpr.utilities.code import describe_source, has_source, unwrapped
-from cpr.utilities.describing import Describer
+from cpr.prefect.canonical_form import Describer
+from cpr.prefect.source_code import describe_source, has_source, unwrapped
 from cpr.utilities.keys import describe_run, digest
 from cpr.utilities.uncached import uncached
 
@@ -49,8 +49,8 @@ def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str |
 
     The key changes with the content of an argument (see `hash_objects`), a version of a source in the
     store, and the task's function: its code with every constant in it, the values of its closure, and the
-    constants and functions of its module that it uses (see `cpr.utilities.uses`). Comments, formatting,
-    docstring and decorators may change freely. Computing it writes nothing and reads no data.
+    constants and functions of its module that it uses (see `cpr.prefect.function_globals`). Comments,
+    formatting, docstring and decorators may change freely. Computing it writes nothing and reads no data.
 
     Args:
         context: of the task run.

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cpr import io
-from cpr.calibration import calibration
+from cpr.data.image_metadata import calibration
 from cpr.errors import FormatError
 from cpr.io.hashing import hex16
-from cpr.registry import register
-from cpr.zarr.levels import as_decode_errors
-from cpr.zarr.ome import OMEZarr
-from cpr.zarr.opening import Node
+from cpr.records.registry import register
+from cpr.zarr.ome.image import OMEZarr
+from cpr.zarr.ome.multiscale import as_decode_errors
+from cpr.zarr.reading import Node
 from cpr.zarr.ZarrSource import METADATA, ZarrPart, ZarrSource
 
 __all__ = ["OMEZarrPart", "OMEZarrSource"]
@@ -25,7 +25,7 @@ class OMEZarrPart(ZarrPart):
 
     Attributes:
         group: path of the image inside: a series, a field of a well; None for the root.
-        metadata: in place of what the file says (see `cpr.Metadata`).
+        metadata: in place of what the file says (see `cpr.data.image_metadata`).
         resolution: in place of what the file says: (x, y) in pixels per `metadata["unit"]`.
     """
 

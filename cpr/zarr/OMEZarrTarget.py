@@ -12,14 +12,13 @@ import zarr
 from zarr.core.sync import sync
 
 from cpr.errors import FormatError, RecordError
-from cpr.previews import Preview
-from cpr.registry import register
-from cpr.zarr.axes import checked_axes, scales_and_units
-from cpr.zarr.choosing import as_encode_errors, source_of
-from cpr.zarr.cutting import cut_levels, kept_axes
-from cpr.zarr.layout import array_arguments
-from cpr.zarr.manifest import Manifest
-from cpr.zarr.multiscales import (
+from cpr.previews.models import Preview
+from cpr.records.registry import register
+from cpr.zarr.chunking import as_encode_errors, source_of
+from cpr.zarr.ome.axes import checked_axes, scales_and_units
+from cpr.zarr.ome.chunking import cut_levels, kept_axes
+from cpr.zarr.ome.image import OMEZarr
+from cpr.zarr.ome.metadata import (
     VERSION,
     Description,
     channel_count,
@@ -28,10 +27,11 @@ from cpr.zarr.multiscales import (
     omero,
     require_one_each,
 )
-from cpr.zarr.ome import OMEZarr
-from cpr.zarr.omeoptions import OMEZarrOptions
-from cpr.zarr.opening import Node
-from cpr.zarr.pyramid import Extremes, fill_levels, halved_shapes
+from cpr.zarr.ome.options import OMEZarrOptions
+from cpr.zarr.ome.pyramid import Extremes, fill_levels, halved_shapes
+from cpr.zarr.options import array_arguments
+from cpr.zarr.reading import Node
+from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.ZarrTarget import ZarrTarget
 
 __all__ = ["OMEZarrTarget"]
@@ -47,7 +47,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     Everything is written at once, each pixel passing once: the levels are made while the data is at hand,
     by the workers of a dask array where it is one, and published by one manifest, as a `ZarrTarget`'s
     objects are. Napari, Fiji and others open the URL as any OME-Zarr.
-    Options of `from_path`: see `cpr.zarr.omeoptions.OMEZarrOptions`.
+    Options of `from_path`: see `cpr.zarr.ome.options.OMEZarrOptions`.
 
     >>> target = cpr.OMEZarrTarget.from_path(
     ...     "memory://doc/cells.ome.zarr", metadata={"axes": "CYX", "unit": "micron"}, resolution=(4, 4)

@@ -16,13 +16,13 @@ from cpr import io
 from cpr.errors import FormatError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.io.hashing import hex16
-from cpr.previews import Preview
-from cpr.registry import register
+from cpr.previews.models import Preview
+from cpr.records.registry import register
 from cpr.Source import Source
-from cpr.zarr.looking import picture_of
-from cpr.zarr.manifest import manifest_url
-from cpr.zarr.opening import Node, open_node, part_of, to_dask
-from cpr.zarr.placed import PlacedStore
+from cpr.zarr.preview import picture_of
+from cpr.zarr.reading import Node, open_node, part_of, to_dask
+from cpr.zarr.stores.manifest import manifest_url
+from cpr.zarr.stores.url_store import PlacedStore
 
 __all__ = ["METADATA", "ZarrPart", "ZarrSource"]
 

@@ -13,23 +13,23 @@ import zarr
 
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, FormatError, ResourceNotFoundError
-from cpr.fields import Judged, is_size
 from cpr.format import Region
-from cpr.io.unfinished import confirm
+from cpr.io.write_markers import confirm
 from cpr.io.writing import put_blocks
-from cpr.previews import Preview
-from cpr.registry import register
+from cpr.previews.models import Preview
+from cpr.records.registry import register
+from cpr.records.validation import Judged, is_size
 from cpr.Target import Target
-from cpr.zarr.attempts import begin, discard, require_all_recorded
-from cpr.zarr.choosing import as_encode_errors, chunks_for, source_of
-from cpr.zarr.copying import copy_all
-from cpr.zarr.filling import fill
-from cpr.zarr.layout import ZarrOptions, array_arguments
-from cpr.zarr.looking import picture_of
-from cpr.zarr.manifest import Manifest, manifest_url
-from cpr.zarr.opening import Node, open_node, part_of, to_dask
-from cpr.zarr.stores import RecordingStore, VerifyingStore
-from cpr.zarr.verifying import verify_all
+from cpr.zarr.chunking import as_encode_errors, chunks_for, source_of
+from cpr.zarr.copy import copy_all
+from cpr.zarr.options import ZarrOptions, array_arguments
+from cpr.zarr.preview import picture_of
+from cpr.zarr.reading import Node, open_node, part_of, to_dask
+from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.recording import RecordingStore, VerifyingStore
+from cpr.zarr.transaction import begin, discard, require_all_recorded
+from cpr.zarr.verify import verify_all
+from cpr.zarr.writing import fill
 
 __all__ = ["ZarrTarget"]
 
@@ -40,7 +40,7 @@ class ZarrTarget(Target):
 
     Data is written at once, by the workers of a dask array where it is one, and a manifest of all objects
     last, by `persist`; without the manifest there is no result. Other programs open the URL as any Zarr.
-    Options of `from_path`: see `cpr.zarr.layout.ZarrOptions`.
+    Options of `from_path`: see `cpr.zarr.options.ZarrOptions`.
 
     Attributes:
         data_hash: of all objects. Equal data written with equal options has an equal one; other chunks or

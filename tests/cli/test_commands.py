@@ -119,7 +119,7 @@ def test_pictures():
     import numpy as np
 
     import cpr
-    from cpr.results.showing import preview_of, show, shrunk
+    from cpr.operations.show import preview_of, show, shrunk
     from tests.stored import prefect_record
 
     for name, shape, dtype in (

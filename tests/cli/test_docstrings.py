@@ -10,15 +10,15 @@ import pytest
 MODULES = [
     "cpr.cli.gc",
     "cpr.cli.output",
-    "cpr.results.copying",
-    "cpr.doctor",
-    "cpr.io.many",
-    "cpr.results.lineage",
-    "cpr.results.listing",
-    "cpr.marks",
-    "cpr.results.objects",
-    "cpr.results.records",
-    "cpr.results.verifying",
+    "cpr.operations.cp",
+    "cpr.operations.doctor",
+    "cpr.io.parallel",
+    "cpr.operations.lineage",
+    "cpr.operations.ls",
+    "cpr.io.tombstones",
+    "cpr.operations.object_names",
+    "cpr.operations.records",
+    "cpr.operations.verify",
 ]
 
 

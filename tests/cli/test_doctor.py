@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cpr import io
-from cpr.doctor import examine
+from cpr.operations.doctor import examine
 from tests.cli.stores import READ, WRITE, DropsConditions, OtherTime, open_to_everybody
 from tests.minio import buckets
 from tests.minio.process import free_ports
@@ -119,7 +119,7 @@ def test_a_time_that_the_store_refuses(s3_url, monkeypatch):
     """Requests are signed as by a machine whose clock is an hour late."""
     for module in ("botocore.auth", "botocore.crt.auth"):
         monkeypatch.setattr(f"{module}.get_current_datetime", _an_hour_ago)
-    monkeypatch.setattr("cpr.io.s3.fast_bucket", lambda *_: None)
+    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda *_: None)
     assert "clocks" in wrong(examine(s3_url))["reach"]
 
 
@@ -128,7 +128,7 @@ def test_leftovers_are_listed_and_removed(s3_server, s3_url, monkeypatch, open_u
     bucket, _, prefix = s3_url.removeprefix("s3://").partition("/")
     s3_server.client().create_multipart_upload(Bucket=bucket, Key=f"{prefix}/half.tif")
     assert examine(s3_url, mib=0).orphans == []  # it may be somebody's work
-    monkeypatch.setattr("cpr.doctor._A_DAY", timedelta(seconds=-60))
+    monkeypatch.setattr("cpr.operations.doctor._A_DAY", timedelta(seconds=-60))
     found = examine(s3_url, mib=0)
     assert found.is_fit
     assert [one.url for one in found.orphans] == [f"{s3_url}/half.tif"]

@@ -119,7 +119,7 @@ class Moments:
 
 def count_moments(moments: Callable[[str], None]) -> None:
     """Call `moments` before, in the middle of and after whatever a store does."""
-    from cpr.io import local, s3
+    from cpr.io.stores import local, s3
 
     s3._PART_BYTES = PART_BYTES
     opened, write = local.LocalUpload.__init__, local.LocalUpload.write
@@ -159,7 +159,7 @@ def count_moments(moments: Callable[[str], None]) -> None:
 
     S3FileSystem._call_s3 = counted_call
 
-    from cpr.io.fast import FastBucket
+    from cpr.io.stores.s3_obstore import FastBucket
 
     put = FastBucket.put
 

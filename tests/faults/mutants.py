@@ -31,7 +31,7 @@ def plain_open() -> None:
     """`with fs.open(url, "wb")` publishes what there is when the body raises."""
     package = importlib.import_module("cpr.io")
     module = importlib.import_module("cpr.io.writing")
-    from cpr.io.location import filesystem, protocol_of
+    from cpr.io.urls import filesystem, protocol_of
 
     class Plain(module.Counted):  # type: ignore[name-defined,misc]
         def write(self, data: Any) -> int:
@@ -56,7 +56,7 @@ def plain_open() -> None:
 def no_hash_check() -> None:
     """What arrives is decoded and given out, whatever it is."""
     from cpr import io
-    from cpr.io.blocks import VerifiedFile
+    from cpr.io.block_digests import VerifiedFile
     from cpr.Target import Target
 
     def read(self: Any, decode: Any = None) -> Any:
@@ -70,7 +70,7 @@ def no_hash_check() -> None:
 @mutant
 def no_block_check() -> None:
     """Wholes are verified, parts are not."""
-    from cpr.io.blocks import VerifiedFile
+    from cpr.io.block_digests import VerifiedFile
 
     VerifiedFile._expect = lambda *_: None  # type: ignore[method-assign]
 
@@ -80,7 +80,7 @@ def size_only() -> None:
     """An object of the same name and size is taken for the same."""
     from cpr import io
     from cpr.io.writing import Counted
-    from cpr.outgoing import Outgoing
+    from cpr.publishing import Outgoing
 
     def found_at(self: Any, url: str) -> Any:
         there = io.lookup(url)
@@ -96,9 +96,9 @@ def size_only() -> None:
 @mutant
 def cached_listing() -> None:
     """What a store has told once it is not asked again."""
-    from cpr.io.generic import GenericStore
-    from cpr.io.local import LocalStore
-    from cpr.io.s3 import S3Store
+    from cpr.io.stores.fsspec import GenericStore
+    from cpr.io.stores.local import LocalStore
+    from cpr.io.stores.s3 import S3Store
 
     def remembering(ask: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
         told: dict[str, Any] = {}
@@ -118,8 +118,9 @@ def cached_listing() -> None:
 @mutant
 def importing_decoder() -> None:
     """What a record names is imported."""
-    from cpr import registry
-    from cpr.values import classes, unpacking
+    from cpr.records import class_names as classes
+    from cpr.records import registry
+    from cpr.records import unpack as unpacking
 
     def importing(ask: Callable[..., Any]) -> Callable[..., Any]:
         def found(name: Any, *arguments: Any) -> Any:
@@ -139,8 +140,8 @@ def importing_decoder() -> None:
 @mutant
 def no_abort() -> None:
     """What has failed is left where it is."""
-    from cpr.io.local import LocalUpload
-    from cpr.io.s3 import S3Upload
+    from cpr.io.stores.local import LocalUpload
+    from cpr.io.stores.s3 import S3Upload
 
     S3Upload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
     LocalUpload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
@@ -149,7 +150,13 @@ def no_abort() -> None:
 @mutant
 def trusting_records() -> None:
     """A record may name any place."""
-    for name in ("cpr.fields", "cpr.io.location", "cpr.Resource", "cpr.Target", "cpr.values.scalars"):
+    for name in (
+        "cpr.records.validation",
+        "cpr.io.urls",
+        "cpr.Resource",
+        "cpr.Target",
+        "cpr.records.scalars",
+    ):
         module = importlib.import_module(name)
         module.require_safe = lambda *_: None  # type: ignore[attr-defined]
 
@@ -157,7 +164,13 @@ def trusting_records() -> None:
 @mutant
 def no_memory_limit() -> None:
     """Memory is taken for whatever a file claims."""
-    for name in ("cpr.memory", "cpr.numpy.npy", "cpr.image.pixels", "cpr.parquet.table", "cpr.zarr.opening"):
+    for name in (
+        "cpr.data.memory",
+        "cpr.numpy.npy",
+        "cpr.image.reading",
+        "cpr.parquet.table",
+        "cpr.zarr.reading",
+    ):
         module = importlib.import_module(name)
         module.require_memory = lambda *_: None  # type: ignore[attr-defined]
 
@@ -165,7 +178,7 @@ def no_memory_limit() -> None:
 @mutant
 def chatty_errors() -> None:
     """What a client raised, with its endpoint and keys, hangs on the error."""
-    failures = importlib.import_module("cpr.io.failures")
+    failures = importlib.import_module("cpr.io.error_translation")
 
     @contextmanager
     def translated(url: str, doing: str) -> Iterator[None]:

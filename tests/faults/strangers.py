@@ -18,8 +18,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from cpr.errors import RecordError
-from cpr.registry import RECORD_KEY
-from cpr.values.containers import pack
+from cpr.records.pack import pack
+from cpr.records.registry import RECORD_KEY
 from tests.flows import values
 
 KEY16 = "0123456789abcdef"
@@ -58,7 +58,7 @@ RESOURCES = [
 
 def _containers() -> list[Any]:
     """Good records of values that are no resources, or have some in them."""
-    from cpr.registry import load_record
+    from cpr.records.registry import load_record
 
     image = load_record(RESOURCES[0])
     samples: list[Any] = [
@@ -421,7 +421,7 @@ def is_pythons_own(event: str, arguments: tuple[Any, ...]) -> bool:
 
 def everything_loaded(load: Callable[[Any], Any]) -> None:
     """Load a good record of every kind, so that what they need once is imported."""
-    from cpr.io.admissible import PROTOCOLS
+    from cpr.io.url_policy import PROTOCOLS
 
     for record in [*RESOURCES, *_containers()]:
         load(json.dumps(record))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import cpr
+from cpr.data.memory import Expansion, available, require_memory
 from cpr.errors import DecodeError, FormatError
-from cpr.memory import Expansion, available, require_memory
 from tests.faults.bombs import BOMBS, ROOM
 
 # These are found out while they expand: what they hold cannot be told from what they look like.

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 import cpr
-from cpr import marks
 from cpr.errors import CprError
-from cpr.results.collecting import collect
-from cpr.results.records import find_records
+from cpr.io import tombstones as marks
+from cpr.operations.gc import collect
+from cpr.operations.records import find_records
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +28,7 @@ def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
     """Writers and collections side by side; what came of it, and which records refer to nothing."""
     remembered = min(0.2, grace / 20)
     monkeypatch.setattr(marks, "REMEMBERED_SECONDS", remembered)
-    monkeypatch.setattr("cpr.results.collecting.REMEMBERED_SECONDS", remembered)
+    monkeypatch.setattr("cpr.operations.gc.REMEMBERED_SECONDS", remembered)
     writers = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.writers", json.dumps({**plan, "remembered": remembered})],
         cwd=ROOT,

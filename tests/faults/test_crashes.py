@@ -17,8 +17,8 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.io.blocks import SMALL_BYTES, blocks_url
-from cpr.io.store import open_store
+from cpr.io.block_digests import SMALL_BYTES, blocks_url
+from cpr.io.stores.base import open_store
 from tests.faults.crashing import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
 from tests.kinds import KINDS, Kind
 

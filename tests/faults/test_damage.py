@@ -12,7 +12,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError
-from cpr.io.blocks import BLOCK_BYTES, blocks_url
+from cpr.io.block_digests import BLOCK_BYTES, blocks_url
 from tests.faults.proxy import FaultProxy
 from tests.kinds import KINDS, Kind
 
@@ -34,7 +34,7 @@ def stored_bytes(url: str) -> bytes:
 
 def put(url: str, data: bytes) -> None:
     """As any other program would: no digests beside it."""
-    from cpr.io.store import open_store
+    from cpr.io.stores.base import open_store
 
     store, path = open_store(url)
     upload = store.upload(path)
@@ -143,7 +143,7 @@ class Touched:
     """Which blocks of an object are fetched."""
 
     def __init__(self, monkeypatch, url: str) -> None:
-        from cpr.io import blocks
+        from cpr.io import block_digests as blocks
 
         self.blocks: set[int] = set()
         name, fetch = io.split(url)[1], blocks.fetch_block

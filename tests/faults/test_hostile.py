@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from cpr.errors import RecordError
-from cpr.registry import RECORD_KEY, load_record
-from cpr.values.unpacking import unpack
+from cpr.records.registry import RECORD_KEY, load_record
+from cpr.records.unpack import unpack
 
 RECORDS = {
     "resource": lambda name: {RECORD_KEY: {"type": name, "location": "/a", "name": "x", "ext": ".txt"}},

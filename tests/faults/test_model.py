@@ -19,8 +19,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError
-from cpr.io.blocks import blocks_url
-from cpr.io.store import open_store
+from cpr.io.block_digests import blocks_url
+from cpr.io.stores.base import open_store
 from tests.text_format import TextTarget
 
 STEPS = 30

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given, settings
 
 from cpr.errors import CprError, RecordError
-from cpr.io.admissible import PROTOCOLS, redacted, secret_in, windows_objection
-from cpr.io.location import _path as path_on
-from cpr.io.location import join, normalise, protocol_of, require_safe
-from cpr.parsing import parse
-from cpr.registry import RECORD_KEY, load_record, lookup
-from cpr.values.unpacking import unpack
+from cpr.io.url_policy import PROTOCOLS, redacted, secret_in, windows_objection
+from cpr.io.urls import _path as path_on
+from cpr.io.urls import join, normalise, protocol_of, require_safe
+from cpr.records.registry import RECORD_KEY, load_record, lookup
+from cpr.records.strict_json import parse
+from cpr.records.unpack import unpack
 from tests.faults import strangers
 from tests.faults.strangers import LOCATIONS, ODD_LOCATIONS, RESOURCES, Author, names
 
@@ -276,7 +276,7 @@ def test_json_that_readers_disagree_about(text):
 
 
 def test_a_plug_in_is_imported_when_its_own_record_comes(tmp_path, monkeypatch):
-    from cpr import registry
+    from cpr.records import registry
 
     (tmp_path / "plugged_in.py").write_text(
         "from tests.text_format import Text\nfrom cpr.Source import Source\n\n"

@@ -22,8 +22,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CprError
-from cpr.io import s3
-from cpr.io.blocks import SMALL_BYTES, blocks_url
+from cpr.io.block_digests import SMALL_BYTES, blocks_url
+from cpr.io.stores import s3
 from tests.faults.proxy import FAULTS
 from tests.kinds import KINDS, Kind
 from tests.minio import buckets

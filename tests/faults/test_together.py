@@ -16,8 +16,8 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.io import leases
-from cpr.io.conditional import read
+from cpr.io.locks import leases
+from cpr.io.locks.compare_and_swap import read
 from tests.faults.proxy import FaultProxy
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ with ThreadPoolExecutor(threads) as pool:
 
 HOLDING = """
 import sys, time
-from cpr.io.leases import acquiring, lease_here, release
+from cpr.io.locks.leases import acquiring, lease_here, release
 url, seconds = sys.argv[1], float(sys.argv[2])
 steps = acquiring(url, "me", seconds=seconds)
 try:

@@ -14,9 +14,9 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError
-from cpr.io.store import open_store
-from cpr.io.unfinished import marker_url
-from cpr.zarr.manifest import manifest_url
+from cpr.io.stores.base import open_store
+from cpr.io.write_markers import marker_url
+from cpr.zarr.stores.manifest import manifest_url
 from tests.faults.crashing import seconds_to_end
 from tests.faults.proxy import FAULTS
 from tests.faults.test_sweep import HEALED, Bucket, outcome, requests_of

@@ -24,7 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from cpr import io, marks
+from cpr import io
+from cpr.io import tombstones as marks
 
 KEPT = 3  # records of a writer
 

@@ -14,8 +14,8 @@ import pytest
 from prefect.client.orchestration import get_client
 
 import cpr
-from cpr import wording
-from cpr.utilities import progress
+from cpr.prefect import progress
+from cpr.previews import humanize as wording
 from tests.flows.values import text_target
 from tests.text_format import TextTarget
 
@@ -141,7 +141,7 @@ class TestRuns:
         def refuse(*args, **kwargs):
             raise RuntimeError("no such server")
 
-        monkeypatch.setattr("cpr.artifacts.create_markdown_artifact", refuse)
+        monkeypatch.setattr("cpr.prefect.artifacts.create_markdown_artifact", refuse)
 
         @prefect.flow
         def analyse():

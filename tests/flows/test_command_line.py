@@ -15,7 +15,7 @@ from prefect import flow
 import cpr
 from cpr import io
 from cpr.cli.app import run
-from cpr.results.verifying import heal, verify
+from cpr.operations.verify import heal, verify
 from tests.stored import get, put
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]

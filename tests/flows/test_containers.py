@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import cpr
 from cpr.errors import EncodeError, RecordError, TransferError
-from cpr.registry import RECORD_KEY
-from cpr.values.containers import MAX_DEPTH, pack, persist_all, resources_in
-from cpr.values.unpacking import unpack
+from cpr.records.pack import MAX_DEPTH, pack, persist_all, resources_in
+from cpr.records.registry import RECORD_KEY
+from cpr.records.unpack import unpack
 from tests.flows.values import (
     Box,
     Cell,

@@ -14,16 +14,16 @@ import cpr
 from tests.flows.values import text_target
 
 MODULES = [
-    "cpr.values.containers",
-    "cpr.locking",
+    "cpr.records.pack",
+    "cpr.prefect.locks",
     "cpr.Serializer",
-    "cpr.artifacts",
-    "cpr.explaining",
-    "cpr.journal",
-    "cpr.tasks",
-    "cpr.utilities.code",
-    "cpr.utilities.describing",
-    "cpr.utilities.inputs",
+    "cpr.prefect.artifacts",
+    "cpr.provenance.diff",
+    "cpr.provenance.journal",
+    "cpr.prefect.task",
+    "cpr.prefect.source_code",
+    "cpr.prefect.canonical_form",
+    "cpr.prefect.redaction",
     "cpr.utilities.utilities",
 ]
 

@@ -23,7 +23,7 @@ from hypothesis import given
 
 import cpr
 from cpr.errors import FormatError, ResourceNotFoundError
-from cpr.utilities.code import describe_source
+from cpr.prefect.source_code import describe_source
 from cpr.utilities.utilities import hash_objects, task_input_hash
 from tests.flows.values import Box, Cell, Colour, Frozen, Level, Mode, nested, text_target
 from tests.text_format import TextSource, TextTarget
@@ -217,7 +217,7 @@ def test_a_source_counts_with_its_version(tmp_path, monkeypatch):
     # Asked once: the version it had is what it was.
     assert hash_objects(source) == first
     (found,) = TextSource.glob(tmp_path / "*.txt")
-    monkeypatch.setattr(cpr.io.store, "open_store", lambda url: pytest.fail("asked again"))
+    monkeypatch.setattr(cpr.io.stores.base, "open_store", lambda url: pytest.fail("asked again"))
     assert hash_objects(found) != first
 
 

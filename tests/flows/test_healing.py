@@ -18,7 +18,7 @@ import pytest
 
 import cpr
 from cpr.errors import TransferError
-from cpr.zarr.manifest import manifest_url
+from cpr.zarr.stores.manifest import manifest_url
 from tests.minio.process import free_ports
 from tests.text_format import TextSource, TextTarget
 

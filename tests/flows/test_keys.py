@@ -20,7 +20,7 @@ from prefect.cache_policies import TASK_SOURCE
 
 import cpr
 from cpr.errors import FormatError
-from cpr.utilities.uses import uses_of
+from cpr.prefect.function_globals import uses_of
 from tests.flows.values import text_target
 from tests.text_format import TextSource
 

@@ -23,9 +23,9 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.transactions import IsolationLevel, Transaction, transaction
 
 import cpr
-from cpr import locking
 from cpr.errors import CprError, UnsupportedStoreError
-from cpr.io import leases
+from cpr.io.locks import leases
+from cpr.prefect import locks as locking
 from tests.flows.values import text_target
 
 WITH_SERVER = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]

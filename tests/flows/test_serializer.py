@@ -15,7 +15,13 @@ import pytest
 from prefect.serializers import JSONSerializer
 
 import cpr
-from cpr.errors import CorruptDataError, EncodeError, RecordError, ResourceNotFoundError, TransferError
+from cpr.errors import (
+    CorruptDataError,
+    EncodeError,
+    RecordError,
+    ResourceNotFoundError,
+    TransferError,
+)
 from cpr.Serializer import target_decoder, target_encoder
 from tests.flows.values import Cell, same, text_target
 from tests.text_format import TextSource, TextTarget

@@ -9,8 +9,8 @@ import pytest
 import tifffile
 
 import cpr
-from cpr.Metadata import Metadata
-from cpr.units import Length
+from cpr.data.image_metadata import Metadata
+from cpr.data.units import Length
 
 NAN = float("nan")
 METRES = {"µm": 1e-6, "nm": 1e-9, "mm": 1e-3, "cm": 1e-2, "in": 0.0254}

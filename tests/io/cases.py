@@ -11,8 +11,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
-from cpr.io.blocks import blocks_url
-from cpr.io.store import OccupiedError
+from cpr.io.block_digests import blocks_url
+from cpr.io.stores.base import OccupiedError
 from tests.text_format import TextSource, TextTarget
 
 MiB = 1 << 20

@@ -13,7 +13,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
-from cpr.io.store import open_store
+from cpr.io.stores.base import open_store
 from tests.io.cases import BackendTests, MiB
 from tests.minio.process import free_ports
 from tests.servers.sftp import FORBIDDEN
@@ -53,7 +53,7 @@ class TestLocal(BackendTests):
 
     def test_disk_full(self):
         # /dev/full answers every write with ENOSPC; the upload's file stands on it.
-        from cpr.io.local import LocalStore
+        from cpr.io.stores.local import LocalStore
         from cpr.io.writing import WritingFile
 
         upload = LocalStore().upload(os.path.join("/tmp", uuid.uuid4().hex))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cpr import io
 from cpr.errors import CorruptDataError
-from cpr.io.blocks import BLOCK_BYTES, SMALL_BYTES, BlockDigests, blocks_url
+from cpr.io.block_digests import BLOCK_BYTES, SMALL_BYTES, BlockDigests, blocks_url
 
 
 def write(url: str, data: bytes):
@@ -109,7 +109,7 @@ def test_digests_do_not_depend_on_how_the_stream_was_cut(cuts):
 
 
 def test_many_pages_of_digests(url, monkeypatch):
-    from cpr.io import blocks
+    from cpr.io import block_digests as blocks
 
     monkeypatch.setattr(blocks, "_PAGE", 5)
     data = os.urandom(33 * BLOCK_BYTES + 3)

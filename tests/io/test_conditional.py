@@ -12,8 +12,10 @@ import pytest
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError, UnsupportedStoreError
-from cpr.io import conditional, versioned
-from cpr.io.conditional import read, require_conditional, swap
+from cpr.io.locks import compare_and_swap as conditional
+from cpr.io.locks import local_cas as versioned
+from cpr.io.locks.compare_and_swap import read, require_conditional, swap
+from cpr.io.stores.base import open_store
 
 STORES = [
     "memory",
@@ -67,7 +69,7 @@ def test_what_is_gone_is_not_replaced(folder):
 
 
 def everything(folder: str) -> list[str]:
-    store, path = io.store.open_store(folder)
+    store, path = open_store(folder)
     return [entry.url for entry in store.walk(path)]
 
 

@@ -10,10 +10,11 @@ import pytest
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError
-from cpr.io import failures, fast
-from cpr.io.location import filesystem
-from cpr.io.process import PerProcess
-from cpr.io.store import open_store
+from cpr.io import error_translation as failures
+from cpr.io.fork_safe import PerProcess
+from cpr.io.stores import s3_obstore as fast
+from cpr.io.stores.base import open_store
+from cpr.io.urls import filesystem
 
 pytestmark = pytest.mark.s3
 
@@ -40,7 +41,7 @@ def test_obstore_gives_what_s3fs_gives(url, monkeypatch):
     assert bytes(bucket.fetch(key, 100, 300)) == (bytes(range(256)) * 2)[100:300]
     assert bucket.stat(key) == io.stat(url)
     with_it = io.stat(url), read(url), list(io.find(f"{url[:-5]}*").items())
-    monkeypatch.setattr("cpr.io.s3.fast_bucket", lambda fs, name: None)
+    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda fs, name: None)
     assert (io.stat(url), read(url), list(io.find(f"{url[:-5]}*").items())) == with_it
 
 
@@ -94,7 +95,7 @@ def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
 
     monkeypatch.setattr(fast.FastBucket, "walk", breaking)
     assert walked(s3_url) == with_it
-    monkeypatch.setattr("cpr.io.s3.fast_bucket", lambda fs, name: None)
+    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda fs, name: None)
     assert walked(s3_url) == with_it
 
 
@@ -145,7 +146,7 @@ def test_it_is_given_up_when_it_keeps_failing(url, monkeypatch):
 
     broken = fast.FastBucket(None)
     monkeypatch.setattr("obstore.get_range", failing)
-    monkeypatch.setattr("cpr.io.s3.fast_bucket", lambda fs, name: broken)
+    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda fs, name: broken)
     for _ in range(9):
         assert read(url)[:3] == b"\0\1\2"
     assert 0 < len(asked) < 9
@@ -162,9 +163,9 @@ FORK = """
 import os, sys
 from cpr import io
 from cpr.io import failures, fast
-from cpr.io.location import filesystem
-from cpr.io.process import PerProcess
-from cpr.io.store import open_store
+from cpr.io.urls import filesystem
+from cpr.io.fork_safe import PerProcess
+from cpr.io.stores.base import open_store
 
 def read():
     fs, path = filesystem(sys.argv[1])

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 import pytest
 
 from cpr import io
-from cpr.io import leases
-from cpr.io.conditional import read, swap
-from cpr.io.leases import acquiring, lease_here, release, waiting
+from cpr.io.locks import compare_and_swap, leases
+from cpr.io.locks.compare_and_swap import read, swap
+from cpr.io.locks.leases import acquiring, lease_here, release, waiting
 
 
 @pytest.fixture(
@@ -244,7 +244,7 @@ def test_two_hundred_waiters_ask_seldom(monkeypatch):
     looks = []
     while now[0] < 1120:
         # Renewed all the while.
-        assert not watch.is_free("u", io.conditional.Versioned(claim, f"{now[0] // 10}", None))
+        assert not watch.is_free("u", compare_and_swap.Versioned(claim, f"{now[0] // 10}", None))
         looks.append(now[0] - 1000)
         now[0] += watch.pause
     assert sum(look < 1 for look in looks) <= 10

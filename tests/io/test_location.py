@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from cpr import io
 from cpr.errors import CprError, RecordError, TransferError
-from cpr.io.location import filesystem, require_safe
+from cpr.io.urls import filesystem, require_safe
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,9 @@ import pytest
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
-from cpr.io.blocks import SMALL_BYTES, blocks_url
-from cpr.io.location import filesystem
-from cpr.io.store import open_store, touched
+from cpr.io.block_digests import SMALL_BYTES, blocks_url
+from cpr.io.stores.base import open_store, touched
+from cpr.io.urls import filesystem
 
 MiB = 1 << 20
 NOW = timedelta(0)

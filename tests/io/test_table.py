@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 import cpr
 from cpr import io
 from cpr.errors import ConfigurationError, CprError, RecordError, TransferError
-from cpr.io.location import filesystem, require_safe
-from cpr.io.table import VARIABLE, Table, current_table, steps_of
+from cpr.io.config import VARIABLE, Table, current_table, steps_of
+from cpr.io.urls import filesystem, require_safe
 from tests.minio import buckets
 from tests.minio.server import S3Server, running_server
 
@@ -185,7 +185,7 @@ def test_a_record_outside_is_refused_before_anything_is_opened(monkeypatch):
     target.set_data(np.arange(3))
     record = target.serialize()
     configured(monkeypatch, {"records": ["s3://lab"]})
-    monkeypatch.setattr("cpr.io.store.filesystem", lambda url: pytest.fail(f"{url} was opened"))
+    monkeypatch.setattr("cpr.io.stores.base.filesystem", lambda url: pytest.fail(f"{url} was opened"))
     for load in (lambda: cpr.load(record), lambda: cpr.load(json.loads(json.dumps(record)))):
         with pytest.raises(RecordError, match="does not let records name"):
             load()

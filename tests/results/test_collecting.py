@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 
 import cpr
-from cpr import io, marks
+from cpr import io
 from cpr.errors import CprError
-from cpr.marks import is_marked
-from cpr.results.collecting import collect
-from cpr.results.records import find_records
-from cpr.results.surveying import survey
+from cpr.io import tombstones as marks
+from cpr.io.tombstones import is_marked
+from cpr.operations.gc import collect
+from cpr.operations.gc_survey import survey
+from cpr.operations.records import find_records
 from tests.stored import get, prefect_record, put, store
 
 WEEK = timedelta(days=7)
@@ -269,7 +270,7 @@ def test_a_collection_that_is_held_up_gives_up(tmp_path, monkeypatch):
         monkeypatch.setattr(time, "time", lambda: now() + 4 * 86400)
         return found
 
-    monkeypatch.setattr("cpr.results.collecting.survey", slow)
+    monkeypatch.setattr("cpr.operations.gc.survey", slow)
     with pytest.raises(CprError, match="takes too long"):
         collect([str(tmp_path)], delete=True)
     assert files(tmp_path) == before
@@ -283,7 +284,7 @@ def test_too_short_a_grace_period_is_refused(tmp_path):
 @pytest.mark.s3
 def test_the_stores_clock_counts(s3_url, monkeypatch):
     """On a store whose objects cannot be aged: a grace period of a second."""
-    monkeypatch.setattr("cpr.results.collecting.REMEMBERED_SECONDS", 0.1)
+    monkeypatch.setattr("cpr.operations.gc.REMEMBERED_SECONDS", 0.1)
     done = store(s3_url, ("small", "large", "chunks"))
     io.remove(done.records["small"])
     io.remove(done.records["chunks"])

@@ -10,9 +10,9 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.results.copying import copy_results
-from cpr.results.records import find_records
-from cpr.results.verifying import verify
+from cpr.operations.cp import copy_results
+from cpr.operations.records import find_records
+from cpr.operations.verify import verify
 from tests.stored import get, prefect_record, put, store
 
 

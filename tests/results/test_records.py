@@ -10,8 +10,8 @@ import pytest
 
 from cpr import io
 from cpr.errors import RecordError
-from cpr.results.objects import EXTENSIONS, belonging
-from cpr.results.records import find_records, read_record, scan
+from cpr.operations.object_names import EXTENSIONS, belonging
+from cpr.operations.records import find_records, read_record, scan
 from tests.stored import prefect_record, put, store
 
 GOOD = {
@@ -95,7 +95,7 @@ def test_what_cannot_be_read_is_told(tmp_path, text):
 
 
 def test_a_record_that_is_deleted_meanwhile_is_none(tmp_path, monkeypatch):
-    from cpr.io.local import LocalStore
+    from cpr.io.stores.local import LocalStore
 
     done = store(str(tmp_path), ("small",))
     walk = LocalStore.walk
@@ -148,7 +148,7 @@ def test_belonging(url, target):
 def test_reading_records_imports_no_class(tmp_path):
     store(str(tmp_path), ("small", "table"))
     code = (
-        "import sys\nfrom cpr.results.records import find_records\n"
+        "import sys\nfrom cpr.operations.records import find_records\n"
         f"assert sum(len(r.targets) for r in find_records({str(tmp_path)!r})) == 4\n"
         "print([m for m in ('prefect', 'pandas', 'numpy', 'pydantic', 'zarr', 's3fs') if m in sys.modules])"
     )

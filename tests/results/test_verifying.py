@@ -9,9 +9,9 @@ import pytest
 
 from cpr import io
 from cpr.errors import TransferError
-from cpr.io.blocks import blocks_url
-from cpr.results.records import find_records
-from cpr.results.verifying import heal, verify
+from cpr.io.block_digests import blocks_url
+from cpr.operations.records import find_records
+from cpr.operations.verify import heal, verify
 from tests.stored import get, prefect_record, put, store
 
 
@@ -134,7 +134,7 @@ def test_memory_does_not_grow_with_targets(s3_url):
 
     bench.fill(s3_url, 200, 1024)
     code = (
-        "import sys\nfrom cpr.results.verifying import verify\n"
+        "import sys\nfrom cpr.operations.verify import verify\n"
         "report = verify(sys.argv[1]); assert report.intact == 200, report\n"
         # Not ru_maxrss, which begins with that of the process that started this one.
         "print(int(open('/proc/self/status').read().split('VmHWM:')[1].split()[0]) // 1024)"

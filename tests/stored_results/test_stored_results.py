@@ -1,7 +1,7 @@
 """Results that earlier versions of cpr have stored load, verify and decode; so do Prefect's records of them.
 
-`0.1.0` was written by cpr 0.1.0 with Prefect 3.8.8, by tasks of a flow: the objects (`objects.zip`, as they lay under
-memory://), the flow's records (`records.json`) and Prefect's result storage (`prefect`).
+`0.1.0` was written by cpr 0.1.0 with Prefect 3.8.8, by tasks of a flow: the objects (`objects.zip`, as they
+lay under memory://), the flow's records (`records.json`) and Prefect's result storage (`prefect`).
 """
 
 from __future__ import annotations

@@ -16,9 +16,15 @@ from hypothesis import strategies as st
 
 import cpr
 from cpr import io
-from cpr.csv.scanning import Body, Marked, whole_rows
+from cpr.csv.rows import Body, Marked, whole_rows
 from cpr.csv.table import CSV, exact_floats
-from cpr.errors import CorruptDataError, DecodeError, EncodeError, FormatError, UnsupportedExtensionError
+from cpr.errors import (
+    CorruptDataError,
+    DecodeError,
+    EncodeError,
+    FormatError,
+    UnsupportedExtensionError,
+)
 from cpr.testing import ForwardFile, SeekableBytes
 from tests.tables.cases import Laws, TableCases
 from tests.tables.frames import FRAMES, same
@@ -290,7 +296,7 @@ def test_floats_come_back_to_the_last_bit():
 
 def test_single_floats_are_written_short_and_read_back():
     from cpr.csv.cells import _plain_texts
-    from cpr.tables import ColumnType
+    from cpr.data.tables import ColumnType
 
     values = np.array([8.589973e9, 0.1, 1.1754944e-38, 7.0385307e-26], "f4")
     texts = _plain_texts(values, ColumnType.named("float32"))

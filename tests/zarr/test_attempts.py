@@ -14,8 +14,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import ResourceNotFoundError
-from cpr.io import unfinished
-from cpr.io.blocks import blocks_url
+from cpr.io import write_markers as unfinished
+from cpr.io.block_digests import blocks_url
 
 DATA = np.random.default_rng(0).integers(0, 9, (4, 40, 60)).astype("uint16")
 NOW = timedelta(seconds=-60)

@@ -13,8 +13,8 @@ import zarr
 
 import cpr
 from cpr.errors import CorruptDataError
-from cpr.zarr.entries import BLOCK_BYTES
-from cpr.zarr.manifest import Manifest, manifest_url
+from cpr.zarr.stores.entries import BLOCK_BYTES
+from cpr.zarr.stores.manifest import Manifest, manifest_url
 
 RANDOM = np.random.default_rng(5)
 SMALL = RANDOM.integers(0, 50, (6, 40, 60)).astype("uint16")
@@ -231,8 +231,8 @@ def test_no_pipeline_of_zarrs_goes_past_the_checks(pipeline, options, tmp_path):
 
 
 def test_large_shards_are_verified_part_by_part(tmp_path, monkeypatch):
-    from cpr.zarr import verifying
-    from cpr.zarr.stores import VerifyingStore
+    from cpr.zarr import verify as verifying
+    from cpr.zarr.stores.recording import VerifyingStore
 
     monkeypatch.setattr(verifying, "_LARGE", 1 << 20)
     monkeypatch.setattr(verifying, "_SPAN", 3 * BLOCK_BYTES)
@@ -254,7 +254,7 @@ def test_verify_holds_few_objects_at_a_time(monkeypatch):
     """However many there are: eight of up to 32 MiB, or spans of 8 MiB of larger ones."""
     from zarr.storage import FsspecStore
 
-    from cpr.zarr.verifying import _AT_ONCE, _LARGE, _SPAN
+    from cpr.zarr.verify import _AT_ONCE, _LARGE, _SPAN
 
     target = array("memory://verified", SMALL, chunks=(1, 4, 4))
     get = FsspecStore.get
@@ -367,7 +367,7 @@ def test_no_false_alarms(place, tmp_path, request):
 
 
 def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
-    from cpr.zarr.files import FileStore
+    from cpr.zarr.stores.local import FileStore
 
     target = array(str(tmp_path), LARGE, chunks=(1, 64, 64), shards=(8, 512, 512))
     get, get_sync = FileStore.get, FileStore.get_sync
@@ -399,9 +399,9 @@ def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
 
 
 def test_hostile_manifests_name_nothing_outside(tmp_path):
-    from cpr.zarr.entries import Entry
-    from cpr.zarr.stores import VerifyingStore
-    from cpr.zarr.verifying import verify_all
+    from cpr.zarr.stores.entries import Entry
+    from cpr.zarr.stores.recording import VerifyingStore
+    from cpr.zarr.verify import verify_all
 
     (tmp_path / "secret").write_bytes(b"x")
     url = str(tmp_path / "a.zarr")

@@ -13,7 +13,7 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.zarr.manifest import manifest_url
+from cpr.zarr.stores.manifest import manifest_url
 
 pytestmark = pytest.mark.slow
 
@@ -24,9 +24,9 @@ import json, os, signal, sys, threading, time
 import numpy as np
 import zarr.storage
 import cpr
-import cpr.io.unfinished, cpr.zarr.ZarrTarget, cpr.zarr.attempts
-from cpr.zarr.fast import FastStore
-from cpr.zarr.files import FileStore
+import cpr.io.write_markers, cpr.zarr.ZarrTarget, cpr.zarr.transaction
+from cpr.zarr.stores.s3 import FastStore
+from cpr.zarr.stores.local import FileStore
 import s3fs, obstore
 
 module = sys.modules["cpr.zarr.ZarrTarget"]
@@ -68,10 +68,10 @@ def write(base, at, when, later, record):
     FileStore.set_sync = counting_sync(FileStore.set_sync)
     for store in (zarr.storage.FsspecStore, FastStore):
         store.set = counting(store.set)
-    cpr.zarr.attempts.mark = counting_sync(cpr.zarr.attempts.mark)
+    cpr.zarr.transaction.mark = counting_sync(cpr.zarr.transaction.mark)
     module.put_blocks = counting_sync(module.put_blocks)
-    cpr.io.unfinished.lookup = counting_sync(cpr.io.unfinished.lookup)
-    cpr.io.unfinished.unmark = counting_sync(cpr.io.unfinished.unmark)
+    cpr.io.write_markers.lookup = counting_sync(cpr.io.write_markers.lookup)
+    cpr.io.write_markers.unmark = counting_sync(cpr.io.write_markers.unmark)
     data = np.arange(1, 1 + 8 * 40 * 40, dtype="uint16").reshape(8, 40, 40)
     target = cpr.ZarrTarget.from_path(f"{base}/cells.zarr", chunks=(1, 20, 20))
     target.set_data(data)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpr.zarr.layout import default_chunks, dividing_chunks
+from cpr.zarr.options import default_chunks, dividing_chunks
 
 MiB = 1 << 20
 

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 import cpr
 from cpr import io
+from cpr.data.image_metadata import Metadata
 from cpr.errors import (
     CorruptDataError,
     EncodeError,
@@ -31,8 +32,7 @@ from cpr.errors import (
     RecordError,
     ResourceNotFoundError,
 )
-from cpr.Metadata import Metadata
-from cpr.zarr.halving import halve
+from cpr.zarr.ome.downsample import halve
 
 ALL_AXES = ["".join(some) + "YX" for n in range(4) for some in combinations("TCZ", n)]
 DTYPES = [
@@ -81,7 +81,7 @@ def pyramid(data: np.ndarray, axes: tuple[int, ...], levels: int, method="mean")
     return found
 
 
-@pytest.mark.parametrize("module", ["OMEZarrTarget", "OMEZarrSource", "pyramid", "halving"])
+@pytest.mark.parametrize("module", ["OMEZarrTarget", "OMEZarrSource", "ome.pyramid", "ome.downsample"])
 def test_examples(module):
     module = importlib.import_module(f"cpr.zarr.{module}")
     failed, attempted = doctest.testmod(module, extraglobs={"cpr": cpr, "np": np})
@@ -175,7 +175,7 @@ def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, 
     for way in ways:
         blocks = tuple(source.draw(st.integers(1, max(1, n))) for n in shape)
         given_data, announce = WAYS[way](data, blocks)
-        with patch("cpr.zarr.pyramid._CELL_BYTES", cell):
+        with patch("cpr.zarr.ome.pyramid._CELL_BYTES", cell):
             target = made(
                 "memory://pyramids", given_data, announce, **options, downscale=downscale, downsample=method
             )
@@ -226,7 +226,7 @@ def test_comes_back(way, base):
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", [1, 1000, 16 << 20])
 def test_two_channels_in_one_chunk_pass_plane_by_plane(cell, monkeypatch):
-    monkeypatch.setattr("cpr.zarr.pyramid._CELL_BYTES", cell)
+    monkeypatch.setattr("cpr.zarr.ome.pyramid._CELL_BYTES", cell)
     data = np.random.default_rng(0).integers(0, 99, (3, 4, 6, 20, 21)).astype("uint8")
     for chunks in ((1, 2, 1, 8, 8), (2, 1, 3, 20, 21), (3, 4, 6, 5, 5), (1, 1, 4, 7, 7)):
         for downscale in ("YX", "ZYX"):

@@ -71,7 +71,7 @@ def test_slices_are_read(plate):
 @pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_consolidated_metadata_is_used(zarr_format, base, monkeypatch):
-    from cpr.zarr.placed import PlacedStore
+    from cpr.zarr.stores.url_store import PlacedStore
 
     url = f"{base}/plate.zarr"
     group = zarr.open_group(url, mode="w", zarr_format=zarr_format)
@@ -161,7 +161,7 @@ def test_groups_have_no_regions(plate):
 
 def test_a_slice_transfers_its_chunks_and_the_metadata(tmp_path, monkeypatch):
     """Of a target: two chunks of 24 and one page; of shards: the blocks that hold the chunk."""
-    from cpr.zarr.files import FileStore
+    from cpr.zarr.stores.local import FileStore
 
     data = np.random.default_rng(1).integers(0, 1 << 16, (8, 512, 512)).astype("uint16")
     read = []

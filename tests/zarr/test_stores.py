@@ -17,10 +17,10 @@ from zarr.testing.store import StoreTests
 from zarr.testing.utils import assert_bytes_equal
 
 from cpr.errors import CorruptDataError
-from cpr.zarr.entries import BLOCK_BYTES
-from cpr.zarr.manifest import Manifest
-from cpr.zarr.placed import PlacedStore
-from cpr.zarr.stores import RecordingStore, VerifyingStore
+from cpr.zarr.stores.entries import BLOCK_BYTES
+from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.recording import RecordingStore, VerifyingStore
+from cpr.zarr.stores.url_store import PlacedStore
 
 PLACES = ["memory", "local", pytest.param("s3", marks=pytest.mark.s3)]
 

@@ -25,7 +25,7 @@ from cpr.errors import (
     ResourceNotFoundError,
     UnsupportedExtensionError,
 )
-from cpr.zarr.manifest import manifest_url
+from cpr.zarr.stores.manifest import manifest_url
 
 DATA = np.random.default_rng(0).integers(0, 9, (20, 100, 130)).astype("uint16")
 SHARDS = {"chunks": (2, 40, 50), "shards": (4, 80, 100)}

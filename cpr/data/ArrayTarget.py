@@ -1,0 +1,30 @@
+"""What targets of arrays have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cpr.data.arrays import held_or_streamed
+from cpr.Target import Target
+
+__all__ = ["ArrayTarget"]
+
+
+class ArrayTarget(Target):
+    """A target that is filled with an array, in memory or elsewhere, or with planes that pass."""
+
+    def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
+        """Fill the target with an array, or stream one to it.
+
+        Args:
+            data: an array (held until it is persisted), or, written at once and never held: a dask or
+                zarr array, a memmap, or an iterable of planes in C order.
+            shape: of the whole array, with an iterable.
+            dtype: of every element, with an iterable.
+
+        Raises:
+            EncodeError: a dtype that the format cannot hold, options that do not fit the array, or planes
+                that do not fit shape and dtype.
+            TransferError, ResourceNotFoundError: a stream could not be written; nothing is visible.
+        """
+        super().set_data(held_or_streamed(data, shape, dtype))

@@ -1,0 +1,1 @@
+"""What data is, whatever the file format: arrays, tables, image metadata."""

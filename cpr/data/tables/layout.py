@@ -1,0 +1,359 @@
+"""What a record says of a table: labels, dtypes, index, number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+
+from cpr.data.tables.columns import (
+    ColumnType,
+    from_pandas,
+    plain_array,
+    to_pandas,
+    values_from_json,
+    values_to_json,
+)
+from cpr.errors import DecodeError, EncodeError, FormatError
+
+__all__ = ["Layout", "Levels", "level_arrays", "require_unicode"]
+
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The levels of an index: one, or several of a MultiIndex.
+
+    Attributes:
+        names: of each level.
+        types: of each level.
+        multi: whether it is a MultiIndex, which may have one level only.
+        span: start and step where the index is a range.
+    """
+
+    names: tuple[Any, ...]
+    types: tuple[ColumnType, ...]
+    multi: bool = False
+    span: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, index: pd.Index[Any], what: str) -> Self:
+        """The levels of an index. Raises EncodeError for dtypes and names that a record cannot hold."""
+        multi = isinstance(index, pd.MultiIndex)
+        for name in index.names:
+            if not (name is None or type(name) in {str, int, bool} or _is_finite(name)):
+                raise EncodeError(
+                    f"a name of the {what} that is not plain",
+                    field=f"{what} {ascii(name)[:100]}",
+                    expected="text, a number or None",
+                    actual=ascii(name)[:100],
+                    remedy="rename it: frame.rename_axis(...)",
+                )
+        types = [
+            ColumnType.of_array(array, _level_field(index.names, i, what))
+            for i, array in enumerate(level_arrays(index))
+        ]
+        span = (index.start, index.step) if isinstance(index, pd.RangeIndex) else None
+        return cls(tuple(index.names), tuple(types), multi, span)
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the index that pandas gives rows by itself."""
+        return self.span == (0, 1) and self.names == (None,)
+
+    def field(self, level: int, what: str) -> str:
+        """What an error calls a level."""
+        return _level_field(self.names, level, what)
+
+    def to_json(self) -> Any:
+        """The levels as a JSON value: an object, or a list of them for a MultiIndex."""
+        if self.span is not None:
+            return {"name": self.names[0], "range": list(self.span)}
+        levels = [{"name": n, "dtype": t.to_json()} for n, t in zip(self.names, self.types, strict=True)]
+        return levels if self.multi else levels[0]
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """What `to_json` gave. Raises FormatError for anything else."""
+        if isinstance(value, dict) and set(value) == {"name", "range"}:
+            span = value["range"]
+            if isinstance(span, list) and [type(n) for n in span] == [int, int] and span[1] != 0:
+                return cls(
+                    (_plain_name(value["name"]),), (ColumnType.named("int64"),), span=(span[0], span[1])
+                )
+        levels = value if isinstance(value, list) else [value]
+        if not levels or any(not isinstance(v, dict) or set(v) != {"name", "dtype"} for v in levels):
+            raise FormatError("no index", field="table", actual=ascii(value)[:100])
+        names = tuple(_plain_name(level["name"]) for level in levels)
+        types = tuple(ColumnType.from_json(level["dtype"]) for level in levels)
+        for type_ in types:
+            type_.require_index()
+        return cls(names, types, isinstance(value, list))
+
+    def index(self, arrays: Sequence[Any], rows: int) -> pd.Index[Any]:
+        """The index itself, from an array for each level."""
+        if self.span is not None:
+            start, step = self.span
+            return pd.RangeIndex(start, start + step * rows, step, name=self.names[0])
+        if self.multi:
+            # As indexes, of a dtype each: pandas 3 takes an array of str objects for its own strings.
+            levels = [pd.Index(a, dtype=t.dtype, copy=False) for a, t in zip(arrays, self.types, strict=True)]
+            return pd.MultiIndex.from_arrays(levels, names=list(self.names))
+        index: pd.Index[Any] = pd.Index(arrays[0], dtype=self.types[0].dtype, name=self.names[0], copy=False)
+        return index
+
+
+# What pandas gives the columns of most frames; left out of records.
+_PLAIN_LABELS = {"name": None, "dtype": "str"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table without its values.
+
+    Attributes:
+        labels: of the columns: JSON values, lists of them under a MultiIndex.
+        types: of the columns.
+        heads: the levels of the column labels.
+        index: the levels of the row labels.
+        rows: how many there are, once that is known.
+    """
+
+    labels: tuple[Any, ...]
+    types: tuple[ColumnType, ...]
+    heads: Levels
+    index: Levels
+    rows: int | None = None
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Self:
+        """The layout of a frame. Raises EncodeError, naming the column, for what a table cannot hold."""
+        heads = Levels.of(frame.columns, "columns")
+        labels = _labels(frame.columns, heads)
+        fields = field_names(labels)
+        types = tuple(
+            ColumnType.of_array(plain_array(column.array), fields[i])
+            for i, (_, column) in enumerate(frame.items())
+        )
+        layout = cls(labels, types, heads, Levels.of(frame.index, "index"), len(frame))
+        for name in layout.stored_names:
+            require_unicode(name, name)
+        return layout
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """What errors call the columns."""
+        return field_names(self.labels)
+
+    @property
+    def writes_index(self) -> bool:
+        """Whether files hold the index: unless it is the default one, or nothing else would be there."""
+        return not self.index.is_default or not self.types
+
+    @property
+    def stored_types(self) -> list[ColumnType]:
+        """The types of the columns that files hold, index first."""
+        return [*(self.index.types if self.writes_index else ()), *self.types]
+
+    @property
+    def stored_names(self) -> list[str]:
+        """What files call their columns, index first."""
+        names = ["" if name is None else str(name) for name in self.index.names] if self.writes_index else []
+        return [*names, *self.fields]
+
+    @property
+    def stored_fields(self) -> list[str]:
+        """What errors call the columns that files hold."""
+        levels = range(len(self.index.types)) if self.writes_index else ()
+        return [*(self.index.field(i, "index") for i in levels), *self.fields]
+
+    def to_json(self) -> dict[str, Any]:
+        """The layout as a small JSON object; what is as usual is left out."""
+        found: dict[str, Any] = {
+            "columns": [[label, t.to_json()] for label, t in zip(self.labels, self.types, strict=True)],
+            "rows": self.rows,
+        }
+        if not self.index.is_default:
+            found["index"] = self.index.to_json()
+        if (heads := self.heads.to_json()) != _PLAIN_LABELS:
+            found["labels"] = heads
+        return found
+
+    def meaning(self) -> Any:
+        """What of the layout is content, as a JSON value."""
+        return {
+            "columns": [[label, t.meaning()] for label, t in zip(self.labels, self.types, strict=True)],
+            "labels": [[n, t.meaning()] for n, t in zip(self.heads.names, self.heads.types, strict=True)],
+            "index": [[n, t.meaning()] for n, t in zip(self.index.names, self.index.types, strict=True)],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """What `to_json` gave. Raises FormatError for anything else."""
+        if (
+            not isinstance(value, dict)
+            or not {"columns", "rows"} <= set(value) <= {"columns", "rows", "index", "labels"}
+            or type(value["rows"]) is not int
+            or not 0 <= value["rows"] < 1 << 62
+            or not isinstance(value["columns"], list)
+            or any(not isinstance(column, list) or len(column) != 2 for column in value["columns"])
+        ):
+            raise FormatError("not the description of a table", field="table", actual=ascii(value)[:100])
+        try:
+            layout = cls(
+                tuple(label for label, _ in value["columns"]),
+                tuple(ColumnType.from_json(dtype) for _, dtype in value["columns"]),
+                Levels.from_json(value.get("labels", _PLAIN_LABELS)),
+                Levels.from_json(value.get("index", {"name": None, "range": [0, 1]})),
+                value["rows"],
+            )
+            layout.columns()
+            [t.dtype for t in layout.stored_types]
+        except FormatError:
+            raise
+        except Exception as error:
+            # Values that pandas makes no index of: it has many ways to say so.
+            raise FormatError("not the description of a table", field="table", actual=str(error)) from error
+        return layout
+
+    def with_index(self, index: Levels, rows: int) -> Self:
+        """The same with another index and number of rows."""
+        return replace(self, index=index, rows=rows)
+
+    def columns(self) -> pd.Index[Any]:
+        """The labels as pandas has them."""
+        heads = self.heads
+        if heads.span is not None:
+            labels = heads.index([], len(self.labels))
+            if list(labels) != list(self.labels):
+                raise FormatError("labels that are not their range", field="table")
+            return labels
+        if heads.multi and any(not isinstance(x, list) or len(x) != len(heads.types) for x in self.labels):
+            raise FormatError(
+                "labels without all their levels", field="table", actual=ascii(self.labels)[:100]
+            )
+        parts = (
+            list(zip(*self.labels, strict=True))
+            if heads.multi and self.labels
+            else [self.labels] * len(heads.types)
+        )
+        levels = [_label_array(list(part), t) for part, t in zip(parts, heads.types, strict=True)]
+        return heads.index(levels, len(self.labels))
+
+    def frame(self, arrays: Sequence[Any], rows: int) -> pd.DataFrame:
+        """A frame of this layout from pandas arrays in the order of `stored_types`, taken as they are.
+
+        Raises DecodeError where the stored index is not the range that it should be.
+        """
+        held = len(self.index.types) if self.writes_index else 0
+        index = self.index.index(arrays[:held], rows)
+        if (
+            self.index.span is not None
+            and held
+            and not np.array_equal(np.asarray(arrays[0]), index.to_numpy())
+        ):
+            raise DecodeError(
+                "the index is not the recorded one",
+                field=self.stored_fields[0],
+                expected=repr(index),
+                actual=repr(arrays[0])[:200],
+                remedy="restore the file: its rows were changed or reordered",
+            )
+        columns = {
+            # pandas 3 takes an array of str objects for its own strings unless told.
+            i: pd.Series(array, index, dtype=object, copy=False) if array.dtype == object else array
+            for i, array in enumerate(arrays[held:])
+        }
+        frame = pd.DataFrame(columns, index=index, copy=False)
+        frame.columns = self.columns()
+        return frame
+
+
+def level_arrays(index: pd.Index[Any]) -> list[Any]:
+    """The values of every level of an index."""
+    # Without names: a level that is called 0 would be found before the one that is the first.
+    nameless = index.set_names([None] * index.nlevels)
+    return [plain_array(nameless.get_level_values(i).array) for i in range(index.nlevels)]
+
+
+def require_unicode(text: str, field: str) -> None:
+    """Raise EncodeError for text that UTF-8 cannot hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise EncodeError(
+            "text with half a surrogate pair is not Unicode",
+            field=ascii(field)[1:-1],
+            expected="text that UTF-8 can hold",
+            actual=ascii(error.object[error.start : error.end])[:60],
+            remedy="clean the text: text.encode('utf-8', 'replace').decode()",
+        ) from None
+
+
+def field_names(labels: Sequence[Any]) -> list[str]:
+    """Labels as text, for headers and errors: levels are joined by dots."""
+    return [".".join(map(_text, label)) if isinstance(label, list) else _text(label) for label in labels]
+
+
+def _text(label: Any) -> str:
+    return "" if label is None else str(label)
+
+
+def _labels(columns: pd.Index[Any], heads: Levels) -> tuple[Any, ...]:
+    parts = []
+    for level, (array, column) in enumerate(zip(level_arrays(columns), heads.types, strict=True)):
+        if column.name == "object":
+            parts.append([_plain_label(label) for label in array])
+        else:
+            parts.append(_level_json(array, column, heads.field(level, "columns")))
+    return tuple(map(list, zip(*parts, strict=True))) if heads.multi else tuple(parts[0])
+
+
+def _level_json(array: Any, column: ColumnType, field: str) -> list[Any]:
+    return values_to_json(from_pandas(array, column, field), field)
+
+
+def _label_array(labels: list[Any], column: ColumnType) -> Any:
+    if column.name != "object":
+        return to_pandas(values_from_json(labels, column), column)
+    if any(type(label) not in {str, int, float, bool, type(None)} for label in labels):
+        raise FormatError("no plain label", field="table", actual=ascii(labels)[:100])
+    array = np.empty(len(labels), object)
+    array[:] = labels
+    return array
+
+
+def _plain_label(label: Any) -> Any:
+    if isinstance(label, np.generic):
+        label = label.item()
+    if label is None or type(label) in {str, int, bool} or _is_finite(label):
+        return label
+    raise EncodeError(
+        "a column label that is not plain",
+        field=ascii(label)[:100],
+        expected="text, a number or None",
+        actual=type(label).__name__,
+        remedy="rename the column: frame.rename(columns=...)",
+    )
+
+
+def _plain_name(name: Any) -> Any:
+    if name is None or type(name) in {str, int, float, bool}:
+        return name
+    raise FormatError("no plain name", field="table", actual=ascii(name)[:100])
+
+
+def _is_finite(value: object) -> bool:
+    return type(value) is float and bool(np.isfinite(value))
+
+
+def _level_field(names: Sequence[Any], level: int, what: str) -> str:
+    name = names[level]
+    if name is not None:
+        return f"{what} {name}"
+    return what if len(names) == 1 else f"{what} level {level}"

@@ -1,0 +1,191 @@
+"""What an image's first page says of it: ImageJ's lines, OME-XML, or tifffile's JSON.
+
+It is made before the first pixel is written, for nothing is gone back to. Sources: ImageJ's
+TiffDecoder and FileOpener for its keys; https://docs.openmicroscopy.org/ome-model/ for OME-XML.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any, NamedTuple
+
+import tifffile
+
+from cpr.data.image_metadata import Metadata
+from cpr.data.units import CENTIMETRE, imagej_name
+from cpr.errors import EncodeError
+from cpr.image.layout import Layout
+
+__all__ = ["FirstPage", "first_page"]
+
+# Rational tags are two 32-bit numbers.
+_RATIONAL = (1e-9, 4e9)
+_IMAGEJ_TAGS = {"Info", "Labels", "Ranges", "Properties"}
+_OME_ELEMENTS = {
+    "Name", "Description", "AcquisitionDate", "SignificantBits", "Plane", "Channel", "Experimenter",
+    "Project", "Dataset", "StructuredAnnotations", "BooleanAnnotation", "DoubleAnnotation", "LongAnnotation",
+    "CommentAnnotation", "MapAnnotation", "TypeDescription",
+}  # fmt: skip
+
+
+class FirstPage(NamedTuple):
+    """Tags of a file's first page; the resolution is that of all pages.
+
+    Attributes:
+        description: of ImageDescription, encoded.
+        resolution: (x, y) in pixels per unit, or None.
+        resolution_unit: 1 for none, 3 for centimetre.
+        extra: further tags, as tifffile takes them.
+    """
+
+    description: bytes
+    resolution: tuple[float, float] | None
+    resolution_unit: int
+    extra: tuple[Any, ...] = ()
+
+
+def first_page(layout: Layout, metadata: Metadata, content: str | None) -> FirstPage:
+    """What the first page says.
+
+    Args:
+        layout: how the array lies in the file.
+        metadata: what is known of it.
+        content: its content hash, where it is known beforehand; OME's UUID is made of it.
+
+    Raises EncodeError for metadata that the flavour cannot hold.
+    """
+    if layout.flavour == "imagej":
+        return _imagej(layout, metadata)
+    if layout.flavour == "ome":
+        return _ome(layout, metadata, content)
+    described = {"shape": layout.shape, "resolution": metadata.resolution, **metadata.to_dict()}
+    if layout.flavour == "plain":
+        described |= {"shape": layout.file_shape, "axes": layout.file_axes}
+        return FirstPage(json.dumps(described).encode(), *_in_centimetres(metadata))
+    return FirstPage(f"an empty array: {json.dumps(described)}".encode(), *_in_centimetres(metadata))
+
+
+def _imagej(layout: Layout, metadata: Metadata) -> FirstPage:
+    lines: dict[str, Any] = {}
+    resolution, resolution_unit = _in_centimetres(metadata)
+    if metadata.unit is not None:
+        lines["unit"] = imagej_name(metadata.unit)
+    if metadata.unit not in {None, CENTIMETRE}:
+        # ImageJ takes the resolution per unit where there is one.
+        resolution, resolution_unit = _rational(metadata.resolution), 1
+        if resolution is None and metadata.resolution is not None:
+            found = f"{metadata.resolution} per {metadata.unit}"
+            raise _cannot("ImageJ's resolution tags", "resolution", found)
+    if metadata.z is not None and metadata.unit is not None:
+        lines["spacing"] = metadata.z.to(metadata.unit)
+    if metadata.interval is not None:
+        lines["finterval"] = metadata.interval
+    if "C" in layout.file_axes and "mode" not in metadata.rest and metadata.channels:
+        lines["mode"] = "composite"
+    tags = {key: value for key, value in metadata.rest.items() if key in _IMAGEJ_TAGS}
+    if metadata.channels and "Labels" not in tags:
+        tags["Labels"] = _labels(layout, metadata.channels)
+    for key, value in metadata.rest.items():
+        if key not in {*_IMAGEJ_TAGS, "Channel"}:
+            lines[_line(key, key)] = _line(key, value)
+    text = tifffile.imagej_description(
+        layout.file_shape, axes=layout.file_axes, rgb=layout.samples > 1, **lines
+    )
+    try:
+        extra = tifffile.tifffile.imagej_metadata_tag(tags, "<")
+    except (TypeError, ValueError, AttributeError, UnicodeError) as error:
+        raise _cannot("ImageJ's tags", ", ".join(sorted(tags)), str(error)) from None
+    # ImageJ reads its description as Java properties, in which \u00b5 is a character.
+    return FirstPage(text.encode("ascii", "backslashreplace"), resolution, resolution_unit, tuple(extra))
+
+
+def _labels(layout: Layout, channels: tuple[str, ...]) -> list[str]:
+    """A label for every page: the name of its channel, where there is one for each."""
+    if "C" not in layout.file_axes:
+        return list(channels) * layout.count if len(channels) == 1 else []
+    axis = layout.file_axes.index("C")
+    if len(channels) != layout.file_shape[axis]:
+        raise _channels(layout.file_shape[axis], channels)
+    after = 1
+    for extent in layout.file_shape[axis + 1 : -layout.page_ndim]:
+        after *= extent
+    return [channels[(page // after) % len(channels)] for page in range(layout.count)]
+
+
+def _line(key: str, value: Any) -> Any:
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, sort_keys=True)
+    if len(str(value).splitlines()) > 1 or (value == key and "=" in key):
+        raise _cannot("a line of ImageJ's description", key, repr(value)[:80])
+    return value
+
+
+def _ome(layout: Layout, metadata: Metadata, content: str | None) -> FirstPage:
+    known: dict[str, Any] = {k: v for k, v in metadata.rest.items() if k in _OME_ELEMENTS}
+    others = {k: v for k, v in metadata.rest.items() if k not in _OME_ELEMENTS}
+    for axis, size in (("X", metadata.x), ("Y", metadata.y), ("Z", metadata.z)):
+        if size is not None:
+            known[f"PhysicalSize{axis}"] = size.value
+            known[f"PhysicalSize{axis}Unit"] = size.unit
+    if metadata.interval is not None:
+        known |= {"TimeIncrement": metadata.interval, "TimeIncrementUnit": "s"}
+    if metadata.channels:
+        at = layout.file_axes.find("C")
+        extent = layout.file_shape[at] if at >= 0 else 1
+        if len(metadata.channels) != extent:
+            raise _channels(extent, metadata.channels)
+    if others and "MapAnnotation" not in known:
+        # Whatever OME has no element for.
+        known["MapAnnotation"] = {
+            k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in others.items()
+        }
+    known.setdefault("Name", "image")
+    described = json.dumps([content, layout.file_shape, layout.file_axes, known], sort_keys=True)
+    identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, described))
+    try:
+        xml = tifffile.OmeXml(Creator="cpr", UUID=identifier, **known)
+        height, width = layout.page_shape[:2]
+        stored = (layout.count, 1, 1, height, width, layout.samples)
+        xml.addimage(layout.stored_dtype, layout.file_shape, stored, axes=layout.file_axes, **known)
+        text = xml.tostring(declaration=True)
+    except (tifffile.OmeXmlError, TypeError, ValueError, AttributeError, LookupError) as error:
+        raise _cannot("OME-XML", ", ".join(sorted(known)), str(error)[:200]) from None
+    if content is None:
+        # Of a stream nothing is known yet that would make the identifier unique; it is optional.
+        text = text.replace(f' UUID="urn:uuid:{identifier}"', "", 1)
+    return FirstPage(text.encode(), *_in_centimetres(metadata))
+
+
+def _in_centimetres(metadata: Metadata) -> tuple[tuple[float, float] | None, int]:
+    """Resolution tags for readers that know no other metadata."""
+    if metadata.x is None or metadata.y is None or not metadata.x.is_physical:
+        return None, 1
+    resolution = _rational((1 / metadata.x.to(CENTIMETRE), 1 / metadata.y.to(CENTIMETRE)))
+    return resolution, 1 if resolution is None else 3
+
+
+def _rational(resolution: tuple[float, float] | None) -> tuple[float, float] | None:
+    if resolution is None or not all(_RATIONAL[0] < r < _RATIONAL[1] for r in resolution):
+        return None
+    return resolution
+
+
+def _channels(expected: int, channels: tuple[str, ...]) -> EncodeError:
+    return EncodeError(
+        "not a name for each channel",
+        field="metadata['Channel']['Name']",
+        expected=f"{expected} names, for the extent of axis C",
+        actual=f"{len(channels)} names",
+        remedy="name every channel, and give axes= with a C",
+    )
+
+
+def _cannot(what: str, field: str, actual: str) -> EncodeError:
+    return EncodeError(
+        f"{what} cannot hold this metadata",
+        field="metadata: " + field,
+        expected="JSON values as tifffile documents them for this flavour",
+        actual=actual,
+        remedy="leave it out, or keep it in a table beside the image",
+    )

@@ -1,0 +1,147 @@
+"""Metadata of TIFF files of any origin: ImageJ's, OME's, or the resolution tags alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import tifffile
+
+from cpr.data.image_metadata import Metadata
+from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
+from cpr.errors import FormatError
+from cpr.image.page_index import bad_tiff
+
+__all__ = ["metadata_of"]
+
+_CENTIMETRES = {2: 2.54, 3: 1.0}  # TIFF's ResolutionUnit
+
+
+def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Metadata:
+    """What a file says of its first image; sizes that make no sense are left out."""
+    axes = series.axes if series.kind in {"imagej", "ome", "shaped"} else None
+    if axes is not None and set(axes) & set("QI"):
+        axes = None  # tifffile's letters for axes that the file does not name
+    if series.kind == "ome" and tiff.ome_metadata:
+        return _ome(tiff.ome_metadata, axes)
+    if tiff.is_imagej and tiff.imagej_metadata is not None:
+        return _imagej(tiff, dict(tiff.imagej_metadata), axes)
+    x, y = _pixel_size(tiff, None)
+    if series.kind == "shaped":
+        return _shaped(tiff, Metadata(axes=axes, x=x, y=y))
+    return Metadata(axes=axes, x=x, y=y)
+
+
+def _imagej(tiff: tifffile.TiffFile, lines: dict[str, Any], axes: str | None) -> Metadata:
+    # ImageJ writes its lines as Java properties: \\u00B5m.
+    unit = _symbol(str(lines.get("unit", "")).replace("\\u00b5", "µ").replace("\\u00B5", "µ"))
+    x, y = _pixel_size(tiff, unit)
+    z = _positive(lines.get("spacing"))
+    interval = _positive(lines.get("finterval"))
+    fps = _positive(lines.get("fps"))
+    return Metadata(
+        axes=axes,
+        x=x,
+        y=y,
+        z=None if z is None or x is None else Length(z, x.unit),
+        interval=interval or (None if fps is None else 1 / fps),
+        channels=_channel_labels(lines, axes),
+    )
+
+
+def _channel_labels(lines: dict[str, Any], axes: str | None) -> tuple[str, ...]:
+    """Names of channels, where the labels of the planes repeat them; ImageJ has no other place."""
+    labels = lines.get("Labels")
+    count = lines.get("channels", 1)
+    if isinstance(labels, str):
+        labels = [labels]
+    if not isinstance(labels, list) or not isinstance(count, int) or not 0 < count <= len(labels):
+        return ()
+    if (count > 1) != (axes is not None and "C" in axes):
+        return ()
+    names = labels[:count]
+    return tuple(names) if labels == names * (len(labels) // count) else ()
+
+
+def _shaped(tiff: tifffile.TiffFile, plain: Metadata) -> Metadata:
+    """Tifffile's JSON description, in which cpr puts its own keys as well."""
+    try:
+        given = json.loads(tiff.pages.first.description)
+        resolution = given.pop("resolution", None)
+        keys = ("unit", "spacing", "finterval", "fps", "Channel")
+        found = Metadata.of({key: given[key] for key in keys if key in given}, resolution)
+    except (ValueError, TypeError, AttributeError, FormatError):
+        return plain
+    return dataclasses.replace(found, axes=plain.axes, x=found.x or plain.x, y=found.y or plain.y)
+
+
+def _ome(text: str, axes: str | None) -> Metadata:
+    try:
+        pixels = next(_elements(ET.fromstring(text), "Pixels"))  # noqa: S314 - expat bounds entities
+    except (ET.ParseError, StopIteration) as error:
+        raise bad_tiff("OME-XML that cannot be read", "an element Pixels", ascii(str(error))) from None
+    sizes = {axis: _ome_size(pixels, axis) for axis in "XYZ"}
+    interval = _positive(pixels.get("TimeIncrement"))
+    names = [channel.get("Name", "") for channel in _elements(pixels, "Channel")]
+    try:
+        unit = pixels.get("TimeIncrementUnit", "s")
+        interval = None if interval is None else seconds(interval, unit)
+    except FormatError:
+        interval = None
+    return Metadata(
+        axes=axes,
+        x=sizes["X"] or sizes["Y"],
+        y=sizes["Y"] or sizes["X"],
+        z=sizes["Z"],
+        interval=interval,
+        channels=tuple(names) if any(names) else (),
+    )
+
+
+def _elements(parent: ET.Element, name: str) -> Iterator[ET.Element]:
+    return (element for element in parent.iter() if element.tag.rpartition("}")[2] == name)
+
+
+def _ome_size(pixels: ET.Element, axis: str) -> Length | None:
+    value = _positive(pixels.get(f"PhysicalSize{axis}"))
+    symbol = _symbol(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+    return None if value is None or symbol is None else Length(value, symbol)
+
+
+def _pixel_size(tiff: tifffile.TiffFile, unit: str | None) -> tuple[Length | None, Length | None]:
+    """Width and height of a pixel by the resolution tags, in a unit or in theirs."""
+    tags = tiff.pages.first.tags
+    per = _CENTIMETRES.get(int(tags.valueof("ResolutionUnit", 2)))
+    if unit is None and per is None:
+        return None, None
+    sizes: list[Length | None] = []
+    for name in ("XResolution", "YResolution"):
+        try:
+            numerator, denominator = tags.valueof(name)
+            size = _positive(denominator / numerator)
+        except (TypeError, ValueError, ZeroDivisionError):
+            size = None
+        if size is None:
+            sizes.append(None)
+        else:
+            sizes.append(Length(size, unit) if unit is not None else Length(size * (per or 1.0), CENTIMETRE))
+    return sizes[0], sizes[1]
+
+
+def _positive(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number > 0 and math.isfinite(number) and math.isfinite(1 / number) else None
+
+
+def _symbol(unit: str) -> str | None:
+    try:
+        return length_symbol(unit)
+    except FormatError:
+        return None

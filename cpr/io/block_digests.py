@@ -1,0 +1,202 @@
+"""Parts of an object that can be trusted without reading the rest.
+
+While an object is written, every block of 256 KiB is digested as well. The digests are kept beside the
+object, in `.cpr/<name>.blocks`: first the blocks' own, in order; then one for every page of 4096 of
+those. The record holds the digest of that last part. So whoever has the record can check one block of
+2 TB by fetching 64 KiB of digests, and nothing that a store says is believed unchecked.
+
+Objects of up to 1 MiB have no digests beside them: they are read whole.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cpr.errors import CorruptDataError, ResourceNotFoundError
+from cpr.io.error_translation import translated
+from cpr.io.hashing import digest_bytes, digest_of, new_digest
+from cpr.io.reading import SeekableFile, fetch_block
+from cpr.io.sidecars import beside
+from cpr.io.stores.base import Store, open_store
+
+__all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
+
+BLOCK_BYTES = 256 << 10
+SMALL_BYTES = 1 << 20
+_PAGE = 4096  # digests
+_SPAN = 32  # blocks fetched in one request
+_KEEP = 64  # blocks in memory
+
+
+def blocks_url(url: str) -> str:
+    """Where the digests of an object's blocks are kept."""
+    return beside(url, ".blocks")
+
+
+class BlockDigests:
+    """Digests of the blocks of a stream; `update` takes pieces of any size.
+
+    Args:
+        algorithm: of the digests.
+        block_bytes: size of a block.
+
+    Attributes:
+        nbytes: how many have passed.
+    """
+
+    def __init__(self, algorithm: str, block_bytes: int = BLOCK_BYTES) -> None:
+        self._algorithm = algorithm
+        self._block_bytes = block_bytes
+        self._digests = bytearray()
+        self._open = new_digest(algorithm)
+        self._filled = 0
+        self.nbytes = 0
+
+    def update(self, view: memoryview) -> None:
+        """Take the next bytes."""
+        self.nbytes += view.nbytes
+        while view.nbytes:
+            piece = view[: self._block_bytes - self._filled]
+            self._open.update(piece)
+            self._filled += piece.nbytes
+            view = view[piece.nbytes :]
+            if self._filled == self._block_bytes:
+                self._digests += self._open.digest()
+                self._open = new_digest(self._algorithm)
+                self._filled = 0
+
+    @property
+    def digests(self) -> bytes:
+        """Of all blocks so far, one after another; of none where nothing has passed."""
+        return bytes(self._digests + (self._open.digest() if self._filled else b""))
+
+    def finish(self) -> tuple[bytes, str] | None:
+        """The object to keep beside and the digest for the record; None for a small object."""
+        if self.nbytes <= SMALL_BYTES:
+            return None
+        digests = self.digests
+        size = digest_bytes(self._algorithm) * _PAGE
+        pages = bytearray()
+        for start in range(0, len(digests), size):
+            pages += digest_of(digests[start : start + size], self._algorithm)
+        root = digest_of(pages, self._algorithm).hex()
+        return digests + pages, f"{self._algorithm}:{root}"
+
+
+class VerifiedFile(SeekableFile):
+    """A seekable file in which every byte that is read has been checked, block by block.
+
+    Raises CorruptDataError for a block that is not the one that was written.
+    """
+
+    def __init__(self, url: str, store: Store, path: str, nbytes: int, blocks: str) -> None:
+        super().__init__(nbytes)
+        self._url = url
+        self._store = store
+        self._path = path
+        self._algorithm, _, self._root = blocks.partition(":")
+        self._width = digest_bytes(self._algorithm)
+        self._count = -(-nbytes // BLOCK_BYTES)
+        self._pages: dict[int, bytes] = {}
+        self._page_digests = b""
+        self._cache: OrderedDict[int, bytes] = OrderedDict()
+
+    def open_digests(self) -> None:
+        """Fetch what the record vouches for. Raises ResourceNotFoundError or CorruptDataError."""
+        url = blocks_url(self._url)
+        self._digest_store, self._digest_path = open_store(url)
+        pages = -(-self._count // _PAGE)
+        start, stop = self._count * self._width, (self._count + pages) * self._width
+        # One page more or less costs the same request: fetch the only page at once.
+        begin = 0 if pages == 1 else start
+        with translated(url, "read"):
+            data = bytes(fetch_block(self._digest_store, self._digest_path, begin, stop))
+        self._page_digests = data[start - begin :]
+        self._expect(url, self._root, digest_of(self._page_digests, self._algorithm).hex())
+        if pages == 1:
+            self._take_page(0, data[:start])
+
+    def _take_page(self, index: int, page: bytes) -> None:
+        expected = self._page_digests[index * self._width : (index + 1) * self._width]
+        self._expect(blocks_url(self._url), expected.hex(), digest_of(page, self._algorithm).hex())
+        self._pages[index] = page
+
+    def _expected(self, block: int) -> bytes:
+        index, offset = divmod(block, _PAGE)
+        if index not in self._pages:
+            start = index * _PAGE * self._width
+            stop = min(self._count, (index + 1) * _PAGE) * self._width
+            with translated(blocks_url(self._url), "read"):
+                page = bytes(fetch_block(self._digest_store, self._digest_path, start, stop))
+            self._take_page(index, page)
+        return self._pages[index][offset * self._width : (offset + 1) * self._width]
+
+    def check_digests(self) -> None:
+        """Fetch all digests, not only those of the blocks that are read. Raises CorruptDataError."""
+        for block in range(0, self._count, _PAGE):
+            self._expected(block)
+
+    def _expect(self, url: str, expected: str, actual: str) -> None:
+        if expected != actual:
+            raise CorruptDataError(
+                "this part of the stored object is not what was written",
+                url=url,
+                expected=f"{self._algorithm}:{expected}",
+                actual=f"{self._algorithm}:{actual}",
+                remedy="delete the object, so that its task runs again, or restore it",
+            )
+
+    def _read_at(self, position: int, view: memoryview) -> int:
+        done = 0
+        last = (position + view.nbytes - 1) // BLOCK_BYTES
+        while done < view.nbytes:
+            index, offset = divmod(position + done, BLOCK_BYTES)
+            if index not in self._cache:
+                self._fetch(index, min(last, index + _SPAN - 1))
+            piece = memoryview(self._cache[index])[offset : offset + view.nbytes - done]
+            if not piece:
+                break
+            view[done : done + piece.nbytes] = piece
+            done += piece.nbytes
+        return done
+
+    def close(self) -> None:
+        """Let go of the blocks: readers like tifffile's keep the file in circles of references."""
+        self._cache.clear()
+        super().close()
+
+    def _fetch(self, first: int, last: int) -> None:
+        """Take blocks in, in one request, up to the first that is here already."""
+        stop = next((i for i in range(first, last + 1) if i in self._cache), last + 1)
+        start_byte, stop_byte = first * BLOCK_BYTES, min(stop * BLOCK_BYTES, self._size)
+        with translated(self._url, "read"):
+            data = memoryview(fetch_block(self._store, self._path, start_byte, stop_byte))
+        for index in range(first, stop):
+            block = data[(index - first) * BLOCK_BYTES : (index - first + 1) * BLOCK_BYTES]
+            self._expect(self._url, self._expected(index).hex(), digest_of(block, self._algorithm).hex())
+            self._cache[index] = bytes(block)
+        while len(self._cache) > _KEEP:
+            self._cache.popitem(last=False)
+
+
+@contextmanager
+def verified(url: str, nbytes: int, blocks: str) -> Iterator[VerifiedFile | None]:
+    """Parts of an object of which the record knows the size and the digest of its blocks.
+
+    Gives None when the digests beside the object are gone or damaged: then only reading it whole can
+    verify it.
+
+    Raises:
+        CorruptDataError: a block that is read is not the one that was written.
+        ResourceNotFoundError, TransferError: as `reading`.
+    """
+    store, path = open_store(url)
+    with VerifiedFile(url, store, path, nbytes, blocks) as file:
+        try:
+            file.open_digests()
+        except (ResourceNotFoundError, CorruptDataError):
+            yield None
+            return
+        yield file

@@ -1,0 +1,1 @@
+"""Leases on a shared store, by compare-and-swap."""

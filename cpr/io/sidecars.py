@@ -1,0 +1,42 @@
+"""What is kept beside an object, in a hidden folder `.cpr` of its own.
+
+    results/cell-64320e5f606d65a8.tif
+    results/.cpr/cell-64320e5f606d65a8.tif.blocks         digests of its blocks (see `cpr.io.block_digests`)
+    results/.cpr/cell-64320e5f606d65a8.tif.preview.png    what a person sees of it, or .preview.json
+    results/.cpr/cell-64320e5f606d65a8.zarr.unfinished    it is being written (see `cpr.io.write_markers`)
+    results/.cpr/cell-64320e5f606d65a8.tif.<16 hex digits>.made.json    the rest of its provenance
+
+Patterns that find results do not find these, and without the object they are of no use.
+"""
+
+from __future__ import annotations
+
+import re
+
+from cpr.io.urls import join, split
+
+__all__ = ["beside", "object_of"]
+
+_FOLDER = re.compile(r"(.*)[/\\]\.cpr", re.DOTALL)
+_KEPT = re.compile(r"(.+?)\.(?:blocks|unfinished|preview\.(?:png|json)|[0-9a-f]{16}\.made\.json)", re.DOTALL)
+
+
+def beside(url: str, ending: str) -> str:
+    """Where something that belongs to an object is kept.
+
+    >>> beside("s3://bucket/results/cell.tif", ".blocks")
+    's3://bucket/results/.cpr/cell.tif.blocks'
+    """
+    location, name = split(url)
+    return join(join(location, ".cpr"), f"{name}{ending}")
+
+
+def object_of(url: str) -> str | None:
+    """The object that something is kept beside; None if it is nothing of the kind.
+
+    >>> object_of("s3://bucket/results/.cpr/cell.tif.preview.png")
+    's3://bucket/results/cell.tif'
+    """
+    folder, name = split(url)
+    place, kept = _FOLDER.fullmatch(folder), _KEPT.fullmatch(name)
+    return None if place is None or kept is None else join(place[1], kept[1])

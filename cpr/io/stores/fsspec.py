@@ -1,0 +1,275 @@
+"""Everything else that fsspec implements, through the interface all its filesystems share.
+
+Publication is atomic by the best means a filesystem has: buffered files of object stores hold an object
+back until `commit()` where they can (Azure); others get a hidden name beside the final one and a rename
+(SFTP, SMB, HDFS); in memory the bytes are put in one piece.
+
+Filesystems that are not asynchronous are asked for one thing at a time (`cpr.io.thread_lock`); a connection
+that was lost is made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from fsspec import AbstractFileSystem
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, has_magic, touched, version_of
+from cpr.io.stores.glob import matching
+from cpr.io.temp_names import is_temporary, temporary_name
+from cpr.io.thread_lock import turn_of
+from cpr.io.urls import filesystem, normalise
+
+__all__ = ["GenericStore"]
+
+# Fewer round trips than the few MiB that are usual.
+_CHUNK_BYTES = 8 << 20
+_CHUNKS_IN_FLIGHT = 2
+
+
+class GenericStore:
+    """Any fsspec filesystem.
+
+    Args:
+        url: of something on it.
+        fs: the filesystem that serves this URL in this process.
+        path: the URL's path there.
+    """
+
+    def __init__(self, url: str, fs: AbstractFileSystem, path: str) -> None:
+        self._place = url
+        self._fs = fs
+        # Filesystems do not always give the URL of a path back: of SFTP the host would be missing.
+        self._root = url.removesuffix(path) if url.endswith(path) else None
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the filesystem; once more, with a new connection, if the old one was lost."""
+        try:
+            return getattr(self._fs, method)(*arguments, **options)
+        except Exception as error:
+            if isinstance(self._fs, AsyncFileSystem) or not _is_lost(error):
+                raise
+        self._fs = filesystem(self._place, instead_of=self._fs)[0]
+        return getattr(self._fs, method)(*arguments, **options)
+
+    def _url(self, name: str) -> str:
+        return normalise(self._fs.unstrip_protocol(name) if self._root is None else self._root + name)
+
+    def stat(self, path: str) -> Stat | None:
+        try:
+            info = self._ask("info", path)
+        except FileNotFoundError:
+            return None
+        return _stat(info) if info.get("type") == "file" else None
+
+    def require_container(self, path: str) -> None:
+        """There is no common way to ask; a write to a missing bucket fails by itself."""
+
+    def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
+        file = self._ask("open", path, "rb") if hasattr(self._fs, "ftp") else None
+        if hasattr(file, "readv"):
+            return self._fetch_at_once(file, path, start, stop)
+        return bytes(self._ask("cat_file", path, start=start, end=stop))
+
+    def _fetch_at_once(self, file: Any, path: str, start: int, stop: int) -> bytes:
+        """Ask paramiko for all pieces of 32 KiB together: one by one each would wait for the one before."""
+        # Past the end of the file there is no answer, only the end of the file.
+        with suppress(EOFError), turn_of(self._fs), file:
+            return b"".join(file.readv([(start, stop - start)]))
+        return bytes(self._ask("cat_file", path, start=start, end=stop))
+
+    def upload(self, path: str, create: bool = False) -> Upload:
+        if create and self.stat(path) is not None:
+            raise OccupiedError
+        if isinstance(self._fs, MemoryFileSystem):
+            return _MemoryUpload(self._fs, path)
+        if isinstance(self._fs, AsyncFileSystem):
+            file = self._fs.open(path, "wb", autocommit=False, block_size=_CHUNK_BYTES)
+            if isinstance(file, AbstractBufferedFile) and _holds_back(file):
+                return _HeldBackUpload(self._fs, file)
+            # Nothing was sent yet; closing it would put an empty object there.
+            file.closed = True
+        folder, _, name = path.rpartition("/")
+        if not isinstance(self._fs, AsyncFileSystem):  # whose folders are buckets, or nothing
+            self._ask("makedirs", folder, exist_ok=True)
+        return _RenamedUpload(self._fs, f"{folder}/{temporary_name(name)}", path)
+
+    def remove(self, path: str) -> None:
+        self._ask("rm_file", path)
+
+    def find(self, pattern: str) -> dict[str, Stat]:
+        if not has_magic(pattern):
+            found = self.stat(pattern)
+            return {} if found is None else {self._url(pattern): found}
+        return {
+            self._url(name): stat
+            for name, stat in matching(pattern, self._listed)
+            if not is_temporary(name.rpartition("/")[2])
+        }
+
+    def _listed(self, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
+        """All files and folders whose paths begin with a prefix."""
+        infos = [one for one in self._ls(prefix.rpartition("/")[0]) if one["name"].startswith(prefix)]
+        folders = [f"{one['name']}/" for one in infos if one["type"] == "directory"]
+        objects = [(one["name"], _stat(one)) for one in infos if one["type"] == "file"]
+        if not deep:
+            return objects, folders
+        for folder in folders:
+            objects += [(one["name"], _stat(one)) for one in self._below(folder)]
+        return objects, []
+
+    def _ls(self, folder: str) -> list[dict[str, Any]]:
+        """What is in a folder; nothing where there is none. Raises whatever else the filesystem does."""
+        try:
+            infos = self._ask("ls", folder or "/", detail=True)
+        except FileNotFoundError:
+            return []
+        except OSError:
+            with suppress(OSError):
+                if self._ask("info", folder or "/").get("type") == "file":
+                    return []
+            raise
+        infos = [{**one, "name": one["name"].rstrip("/")} for one in infos]
+        return [self._followed(one) for one in infos if one["name"].startswith(f"{folder}/")]
+
+    def _followed(self, info: dict[str, Any]) -> dict[str, Any]:
+        """What a link leads to, under the link's name."""
+        if info["type"] != "link":
+            return info
+        with suppress(FileNotFoundError):
+            return {**self._ask("info", info["name"]), "name": info["name"], "is_link": True}
+        return info
+
+    def _below(self, folder: str) -> Iterator[dict[str, Any]]:
+        """Every file in a folder and below; links to folders are not followed, for they may lead back."""
+        folders = [folder.rstrip("/")]
+        while folders:
+            for info in self._ls(folders.pop()):
+                if info["type"] == "file":
+                    yield info
+                elif info["type"] == "directory" and "is_link" not in info:
+                    folders.append(info["name"])
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        for info in self._below(path):
+            yield Entry(self._url(info["name"]), touched(info), int(info["size"] or 0))
+
+    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
+        # Azure drops unfinished ones by itself, after a week, and lists none.
+        yield from ()
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        raise FileNotFoundError(f"{path}: {upload}")
+
+
+class _MemoryUpload:
+    """Bytes of this process, put under their name in one piece."""
+
+    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+        self._fs = fs
+        self._path = path
+        self._bytes = bytearray()
+
+    def write(self, block: memoryview) -> None:
+        self._bytes += block
+
+    def commit(self) -> None:
+        self._fs.pipe_file(self._path, bytes(self._bytes))
+
+    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
+        self._bytes.clear()
+
+
+class _BackgroundUpload:
+    """A file of any fsspec filesystem, written by one thread while the next bytes are made."""
+
+    def __init__(self, fs: AbstractFileSystem, file: Any) -> None:
+        self._fs = fs
+        self._file = file
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="cpr-upload")
+        self._pending: list[Future[Any]] = []
+
+    def write(self, block: memoryview) -> None:
+        while len(self._pending) >= _CHUNKS_IN_FLIGHT:
+            self._pending.pop(0).result()
+        self._pending.append(self._thread.submit(self._write, bytes(block)))
+
+    def _write(self, block: bytes) -> None:
+        with turn_of(self._fs):
+            self._file.write(block)
+
+    def commit(self) -> None:
+        for future in self._pending:
+            future.result()
+        self._thread.shutdown()
+        with turn_of(self._fs):
+            self._publish()
+
+    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
+        self._thread.shutdown(wait=True, cancel_futures=True)
+        with turn_of(self._fs):
+            self._discard()
+
+    def _publish(self) -> None:
+        raise NotImplementedError
+
+    def _discard(self) -> None:
+        raise NotImplementedError
+
+
+class _HeldBackUpload(_BackgroundUpload):
+    """A buffered file that is invisible until it is committed."""
+
+    def _publish(self) -> None:
+        self._file.close()
+        self._file.commit()
+
+    def _discard(self) -> None:
+        self._file.discard()
+        # A buffered file that is not marked closed would publish itself when collected.
+        self._file.closed = True
+
+
+class _RenamedUpload(_BackgroundUpload):
+    """A file of a hidden name, renamed when it is whole."""
+
+    def __init__(self, fs: AbstractFileSystem, temporary: str, path: str) -> None:
+        with turn_of(fs):
+            # Not pipelined, where paramiko could: it drops the answers to the last writes, errors and all.
+            file = fs.open(temporary, "wb")
+        super().__init__(fs, file)
+        self._temporary = temporary
+        self._path = path
+
+    def _publish(self) -> None:
+        self._file.close()
+        self._fs.mv(self._temporary, self._path)
+
+    def _discard(self) -> None:
+        # What was not written need not be; it is to go.
+        with suppress(OSError, EOFError):
+            self._file.close()
+        with suppress(FileNotFoundError):
+            self._fs.rm_file(self._temporary)
+
+
+def _holds_back(file: AbstractBufferedFile) -> bool:
+    """Whether this class of file really has commit() and discard() of its own."""
+    return type(file).commit is not AbstractBufferedFile.commit and not file.autocommit
+
+
+def _stat(info: dict[str, Any]) -> Stat:
+    return Stat(int(info["size"] or 0), version_of(info), touched(info))
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether a connection has ended, so that everything else asked of it would fail as well."""
+    closed = type(error) is OSError and "closed" in str(error)
+    ssh = any(cls.__name__ == "SSHException" for cls in type(error).__mro__)
+    return closed or ssh or isinstance(error, (EOFError, ConnectionError, TimeoutError))

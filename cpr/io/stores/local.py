@@ -1,0 +1,124 @@
+"""Local files: written beside their final name, synced, renamed, and the folder synced.
+
+After a power cut the file is there whole or not at all (rename(2) is atomic within a folder; the
+sync of the folder makes the name itself durable).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import stat
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from cpr.io.stores.base import Entry, OccupiedError, Stat
+from cpr.io.temp_names import temporary_name
+
+__all__ = ["LocalStore"]
+
+
+class LocalStore:
+    """Files of this machine; paths are absolute."""
+
+    def stat(self, path: str) -> Stat | None:
+        return _stat(path)
+
+    def require_container(self, path: str) -> None:
+        """Folders are created when something is written to them."""
+
+    def fetch(self, path: str, start: int, stop: int) -> bytes:
+        with open(path, "rb", buffering=0) as file:
+            # Python takes memory for what is asked, not for what is there.
+            end = min(stop, os.fstat(file.fileno()).st_size)
+            if end <= start:
+                return b""
+            file.seek(start)
+            return file.read(end - start)
+
+    def upload(self, path: str, create: bool = False) -> LocalUpload:
+        if create and _stat(path) is not None:
+            raise OccupiedError
+        return LocalUpload(path)
+
+    def remove(self, path: str) -> None:
+        os.unlink(path)
+
+    def find(self, pattern: str) -> dict[str, Stat]:
+        found = {path: _stat(path) for path in glob.glob(pattern, recursive=True)}
+        return {path: known for path, known in found.items() if known is not None}
+
+    def walk(self, path: str) -> Iterator[Entry]:
+        for folder, _, names in os.walk(path, onerror=_unless_gone):
+            for name in names:
+                url = os.path.join(folder, name)
+                with contextlib.suppress(FileNotFoundError):
+                    result = os.lstat(url)
+                    yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
+
+    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
+        yield from ()
+
+    def abort_upload(self, path: str, upload: str) -> None:
+        raise FileNotFoundError(f"{path}: {upload}")
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _stat(path: str) -> Stat | None:
+    try:
+        result = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(result.st_mode):
+        return None
+    version = {"size": result.st_size, "mtime_ns": result.st_mtime_ns}
+    return Stat(result.st_size, version, datetime.fromtimestamp(result.st_mtime, UTC))
+
+
+class LocalUpload:
+    """A temporary file in the folder of its final name, hidden from `*` patterns."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        folder, name = os.path.split(path)
+        os.makedirs(folder, exist_ok=True)
+        self._temporary = os.path.join(folder, temporary_name(name))
+        flags = (
+            os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        )
+        self._file: int | None = os.open(self._temporary, flags, 0o666)
+
+    def write(self, block: memoryview) -> None:
+        assert self._file is not None
+        while block:
+            block = block[os.write(self._file, block) :]
+
+    def commit(self) -> None:
+        assert self._file is not None
+        os.fsync(self._file)
+        os.close(self._file)
+        self._file = None
+        os.replace(self._temporary, self._path)
+        _sync_folder(os.path.dirname(self._path))
+
+    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._temporary)
+
+
+def _sync_folder(folder: str) -> None:
+    if os.name == "nt":  # Windows has no such call and journals its names
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

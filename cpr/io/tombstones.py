@@ -1,0 +1,136 @@
+"""What a collection is about to delete, written down where writers see it.
+
+A collection (`cpr.operations.gc`) lists, in `.cpr/marked/` of each folder, the names of objects that
+nothing refers to, and deletes them a grace period later. Meanwhile nobody relies on such an object: a
+writer of the same content takes another name, and a stored result that names it is made again.
+`docs/decisions/gc.md` tells the steps in which it would go wrong otherwise.
+
+Processes remember what they have read for a minute, which counts towards the grace period.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cpr import io
+from cpr.errors import ResourceNotFoundError
+from cpr.io.error_translation import translated
+from cpr.io.fork_safe import PerProcess
+from cpr.io.hashing import hex16
+from cpr.io.stores.base import open_store
+
+__all__ = ["REMEMBERED_SECONDS", "decode", "encode", "is_marked", "marks_folder"]
+
+REMEMBERED_SECONDS = 60.0
+_FORMAT = "cpr marked 1"
+
+
+@dataclass
+class _Folder:
+    """What is known of one folder's marks.
+
+    Attributes:
+        asked: when that was asked for, by both clocks: one may be set, the other stands still in sleep.
+        lists: of each list, by its URL, the sorted numbers of its names; None for one that cannot be read.
+    """
+
+    asked: tuple[float, float]
+    lists: dict[str, array[int] | None] = field(default_factory=dict)
+
+    def is_fresh(self) -> bool:
+        return all(
+            0 <= now - then < REMEMBERED_SECONDS for now, then in zip(_clocks(), self.asked, strict=True)
+        )
+
+    def has(self, name: str) -> bool:
+        number = _number(name)
+        return any(numbers is None or _contains(numbers, number) for numbers in self.lists.values())
+
+
+_folders: PerProcess[str, _Folder] = PerProcess()
+_MOST_FOLDERS = 1024
+
+
+def marks_folder(location: str) -> str:
+    """Where the marks of a folder's objects are."""
+    return io.join(io.join(location, ".cpr"), "marked")
+
+
+def is_marked(url: str) -> bool:
+    """Whether an object may be deleted soon, as of a minute ago at most: neither adopt nor write it.
+
+    Asks the store once a minute for each folder. Raises ResourceNotFoundError for a missing bucket, and
+    TransferError where the store cannot be asked.
+
+    >>> is_marked("memory://doc/cell-64320e5f606d65a8.tif")
+    False
+    """
+    location, name = io.split(url)
+    with _folders.lock:
+        known = _folders.known.get(location)
+    if known is None or not known.is_fresh():
+        known = _read(location, known)
+        with _folders.lock:
+            _folders.known[location] = known
+            while len(_folders.known) > _MOST_FOLDERS:
+                _folders.known.popitem(last=False)
+    return known.has(name)
+
+
+def _read(location: str, before: _Folder | None) -> _Folder:
+    folder = _Folder(_clocks())
+    url = marks_folder(location)
+    store, path = open_store(url)
+    with translated(location, "list"):
+        found = [entry for entry in store.walk(path) if entry.url.endswith(".json")]
+    for entry in found:
+        # A list is never changed.
+        if before is not None and entry.url in before.lists:
+            folder.lists[entry.url] = before.lists[entry.url]
+            continue
+        try:
+            with io.reading(entry.url) as file:
+                names = decode(file.read())
+        except ResourceNotFoundError:
+            continue  # its collection has ended meanwhile
+        except ValueError:
+            # Better another name than a result that vanishes.
+            folder.lists[entry.url] = None
+        else:
+            folder.lists[entry.url] = array("Q", sorted(map(_number, names)))
+    return folder
+
+
+def encode(names: Iterable[str]) -> bytes:
+    """A list of marked file names, all of one folder."""
+    return json.dumps({"format": _FORMAT, "names": sorted(names)}, indent=0).encode()
+
+
+def decode(blob: bytes) -> list[str]:
+    """The file names in a list. Raises ValueError for what is none."""
+    try:
+        document = json.loads(blob)
+        names = document["names"]
+        if document["format"] != _FORMAT or not all(isinstance(name, str) for name in names):
+            raise ValueError("not a list of marked names")
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"not a list of marked names: {type(error).__name__}") from None
+    return list(names)
+
+
+def _number(name: str) -> int:
+    return int(hex16(name.encode()), 16)
+
+
+def _contains(numbers: array[int], number: int) -> bool:
+    at = bisect_left(numbers, number)
+    return at < len(numbers) and numbers[at] == number
+
+
+def _clocks() -> tuple[float, float]:
+    return time.monotonic(), time.time()

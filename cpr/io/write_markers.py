@@ -1,0 +1,95 @@
+"""Folders of many objects that are being written and are no result yet.
+
+A marker lies beside such a folder, `.cpr/<name>.unfinished`, from before its first object until it is
+published, by digests beside it (`blocks_url`). A process that is killed leaves the marker, and with it the
+certainty that what lies in the folder is nobody's: a folder without a marker is never touched, whatever
+its name is.
+
+A writer that takes a long break and somebody who removes orphans may meet. So
+
+    the writer    publishes, then looks at its marker: is it not what it was, the publication is taken back
+    the remover   empties the marker, then looks for a publication: is there one, the folder is left alone
+
+and whoever comes second sees the other. What is published has all its objects.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from cpr.errors import CprError, ResourceNotFoundError
+from cpr.io.block_digests import blocks_url
+from cpr.io.sidecars import beside, object_of
+from cpr.io.stores.base import lookup, remove
+from cpr.io.writing import writing
+
+__all__ = ["confirm", "folder_of", "mark", "marker_url", "take_over", "unmark"]
+
+log = logging.getLogger("cpr")
+
+_ENDING = ".unfinished"
+_CONTENT = b"cpr: this folder is being written, or its writer was killed\n"
+
+
+def marker_url(url: str) -> str:
+    """Where the marker of a folder is."""
+    return beside(url, _ENDING)
+
+
+def folder_of(url: str) -> str | None:
+    """The folder that a marker belongs to; None if this is none."""
+    return object_of(url) if url.endswith(_ENDING) else None
+
+
+def mark(url: str) -> None:
+    """Say that a folder is being written. Raises TransferError and ResourceNotFoundError."""
+    _write(url, _CONTENT)
+
+
+def confirm(url: str) -> None:
+    """Make sure, when a folder was published, that nobody took it for an orphan, and remove its marker.
+
+    Raises:
+        ResourceNotFoundError: somebody has; the publication is taken back.
+        TransferError: the store cannot be asked; the folder is to be published again.
+    """
+    marker = lookup(marker_url(url))
+    if marker is None or marker.nbytes != len(_CONTENT):
+        remove(blocks_url(url))
+        # Whatever is left is an orphan again, and no second try may publish it.
+        _write(url, b"")
+        raise ResourceNotFoundError(
+            "what was written was removed as an orphan before it was published",
+            url=url,
+            expected=f"a marker of {len(_CONTENT)} bytes beside it",
+            actual="no marker" if marker is None else f"one of {marker.nbytes} bytes",
+            remedy="write it again; older_than= of remove_orphans is to exceed any pause of a writer",
+        )
+    unmark(url)
+
+
+def unmark(url: str) -> None:
+    """Take the marker away; one that stays is found as an orphan."""
+    try:
+        remove(marker_url(url))
+    except CprError as error:
+        log.warning("%s: could not remove its marker: %s", url, error)
+
+
+def take_over(url: str) -> bool:
+    """Claim a marked folder in order to remove it; False if it was published, which is left as it is."""
+    _write(url, b"")
+    if lookup(blocks_url(url)) is None:
+        return True
+    remove(marker_url(url))
+    return False
+
+
+def _write(url: str, content: bytes) -> None:
+    try:
+        with writing(marker_url(url)) as file:
+            file.write(content)
+    except CprError as error:
+        # The caller knows the folder, not what is beside it.
+        error.url = url
+        raise

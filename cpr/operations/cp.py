@@ -1,0 +1,258 @@
+"""Results from one place to another: records with their targets, digests compared on the way.
+
+A record is written at the new place when all its targets are there, and says where they are now. Run again,
+it goes on where it was: what is there already is compared, not copied.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from cpr import io
+from cpr.errors import CprError, TransferError
+from cpr.io.hashing import hex16
+from cpr.io.parallel import side_by_side
+from cpr.operations.records import Record, Reference, find_records
+from cpr.records.registry import RECORD_KEY
+from cpr.Target import Target
+
+__all__ = ["Copied", "Copy", "copy_results"]
+
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Copied:
+    """One target or record on its way.
+
+    Attributes:
+        kind: "target" or "record".
+        source: its URL.
+        url: where it is to be.
+        nbytes: its size.
+        error: why it was not copied; None if it was, or was there already.
+    """
+
+    kind: Literal["target", "record"]
+    source: str
+    url: str
+    nbytes: int
+    error: CprError | None = None
+
+
+@dataclass
+class Copy:
+    """What came of it.
+
+    Attributes:
+        targets: how many targets are at the new place.
+        records: how many records are.
+        nbytes: of the targets.
+        seconds: how long it took.
+        foreign: how many records of other serializers were left out.
+        failed: what was not copied.
+    """
+
+    targets: int = 0
+    records: int = 0
+    nbytes: int = 0
+    seconds: float = 0.0
+    foreign: int = 0
+    failed: list[Copied] = field(default_factory=list)
+
+
+def copy_results(
+    source: str,
+    destination: str,
+    data: str | None = None,
+    flow_run: str | None = None,
+    say: Callable[[Copied], None] = lambda _: None,
+) -> Copy:
+    """Copy the records under a URL, and the targets that they name, wherever these are.
+
+    What lies below `source` keeps its path below `destination`; targets elsewhere come below `data`, with
+    the path they have below the folder that all of them share.
+
+    Args:
+        source: a results URL.
+        destination: URL of the folder or prefix for it.
+        data: for targets that do not lie below `source`; `destination/data` unless given.
+        flow_run: copy only what this run of a flow has made: its id, or how that begins.
+        say: is told of each target and record as soon as it is done.
+
+    Raises:
+        ResourceNotFoundError, TransferError: the records cannot be listed or read. What becomes of a single
+            target or record is in the result.
+
+    >>> copy_results("memory://no-such-folder", "memory://other").targets
+    0
+    """
+    started = time.monotonic()
+    source, destination = io.normalise(source).rstrip("/"), io.normalise(destination).rstrip("/")
+    if f"{destination}/".startswith(f"{source}/"):
+        raise TransferError(
+            "results cannot be copied into their own place",
+            url=destination,
+            expected="a place outside",
+            actual=source,
+            remedy="choose another destination",
+        )
+    result = Copy()
+
+    def chosen() -> Iterator[Record]:
+        return (one for one in find_records(source) if _is_of_run(one, flow_run))
+
+    elsewhere = _common(
+        {t.fields["location"] for one in chosen() for t in one.targets if not _is_below(t.url, source)}
+    )
+    moved = _Moved(source, destination, elsewhere, io.normalise(data or io.join(destination, "data")))
+    failed: set[str] = set()
+    for copied in side_by_side(lambda one: _copy_target(one, moved), _distinct(chosen()), _AT_ONCE):
+        if copied.error is None:
+            result.targets += 1
+            result.nbytes += copied.nbytes
+        else:
+            failed.add(copied.source)
+            result.failed.append(copied)
+        say(copied)
+    for copied in side_by_side(
+        lambda one: _copy_record(one, moved, failed), _own(chosen(), result), _AT_ONCE
+    ):
+        if copied.error is None:
+            result.records += 1
+        else:
+            result.failed.append(copied)
+        say(copied)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Where a location's contents come to."""
+
+    source: str
+    destination: str
+    elsewhere: str
+    data: str
+
+    def __call__(self, location: str) -> str:
+        if _is_below(location, self.source):
+            return _joined(self.destination, location[len(self.source) :])
+        return _joined(self.data, location[len(self.elsewhere) :])
+
+
+def _joined(base: str, rest: str) -> str:
+    steps = [step for step in re.split(r"[/\\]", rest) if step]
+    for step in steps:
+        base = io.join(base, step)
+    return base
+
+
+def _is_below(url: str, folder: str) -> bool:
+    return url == folder or url.startswith((f"{folder}/", f"{folder}{os.sep}"))
+
+
+def _common(locations: set[str]) -> str:
+    """The folder that all of some locations are in, or are."""
+    if not locations:
+        return ""
+    steps = [location.split("/") for location in locations]
+    shared = []
+    for parts in zip(*steps, strict=False):
+        if len(set(parts)) > 1:
+            break
+        shared.append(parts[0])
+    return "/".join(shared)
+
+
+def _is_of_run(record: Record, flow_run: str | None) -> bool:
+    if flow_run is None:
+        return True
+    wanted = flow_run.replace("-", "").lower()
+    made = (one.made for one in record.targets)
+    return any(one is not None and (one.flow_run or "").startswith(wanted) for one in made)
+
+
+def _own(records: Iterator[Record], result: Copy) -> Iterator[Record]:
+    for record in records:
+        result.foreign += record.is_foreign
+        if not record.is_foreign:
+            yield record
+
+
+def _distinct(records: Iterator[Record]) -> Iterator[Reference]:
+    seen: set[int] = set()
+    for record in records:
+        for target in record.targets:
+            number = int(hex16(f"{target.url} {target.checksum}".encode()), 16)
+            if number not in seen:
+                seen.add(number)
+                yield target
+
+
+def _copy_target(reference: Reference, moved: _Moved) -> Copied:
+    location = moved(reference.fields["location"])
+    url = io.join(location, reference.file_name)
+    try:
+        target = reference.load()
+        assert isinstance(target, Target)
+        target.copy_to(location)
+    except CprError as error:
+        return Copied("target", reference.url, url, 0, error)
+    return Copied("target", reference.url, url, reference.nbytes or 0)
+
+
+def _copy_record(record: Record, moved: _Moved, failed: set[str]) -> Copied:
+    url = _joined(moved.destination, record.url[len(moved.source) :])
+    try:
+        for problem in record.problems:
+            raise problem
+        for one in record.targets:
+            if one.url in failed:
+                raise TransferError(
+                    "a target of this record was not copied",
+                    url=record.url,
+                    expected="all of its targets at the new place",
+                    actual=one.url,
+                    remedy="verify and heal it, then copy again",
+                )
+        with io.writing(url) as file:
+            file.write(_rewritten(record, url, moved))
+    except CprError as error:
+        return Copied("record", record.url, url, 0, error)
+    return Copied("record", record.url, url, record.nbytes)
+
+
+def _rewritten(record: Record, url: str, moved: _Moved) -> bytes:
+    """The record, as it has to be at the new place."""
+    value = _relocated(record.value, moved)
+    if not (isinstance(value, dict) and RECORD_KEY in value):
+        value = {RECORD_KEY: ["value", value]}
+    result = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    if record.metadata is None:
+        return result.encode()
+    metadata = {**record.metadata, "storage_block_id": None}
+    key = metadata.get("storage_key")
+    if isinstance(key, str) and re.search(r"[/\\]", key):
+        metadata["storage_key"] = url
+    return json.dumps({"metadata": metadata, "result": result}, separators=(",", ":")).encode()
+
+
+def _relocated(value: Any, moved: _Moved) -> Any:
+    if isinstance(value, list):
+        return [_relocated(item, moved) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    inner = value.get(RECORD_KEY)
+    if isinstance(inner, Mapping):
+        if "key" not in inner:
+            return value  # a source stays where it is
+        return {RECORD_KEY: {**inner, "location": moved(inner["location"])}}
+    return {key: _relocated(item, moved) for key, item in value.items()}

@@ -1,0 +1,120 @@
+"""Whether a store is fit for results: everything that cpr relies on, tried out on the user's own bucket.
+
+All of it happens in a scratch folder that is removed again; nothing else is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TooLong
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from cpr import io
+from cpr.errors import CprError
+from cpr.operations.doctor.checks import CHECKS, check_delete, check_speed
+from cpr.operations.doctor.findings import Finding, Status, diagnosed
+from cpr.operations.doctor.scratch import Scratch, scratch
+
+__all__ = ["Examination", "Finding", "Status", "examine"]
+
+_PATIENCE_SECONDS = 40.0
+_A_DAY = timedelta(days=1)
+
+
+@dataclass
+class Examination:
+    """What was found.
+
+    Attributes:
+        url: of the place that was examined.
+        findings: one for each check, in their order.
+        orphans: what killed processes have left there, more than a day ago.
+        removed: whether these were removed.
+    """
+
+    url: str
+    findings: list[Finding] = field(default_factory=list)
+    orphans: list[io.Orphan] = field(default_factory=list)
+    removed: bool = False
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether nothing is wrong."""
+        return all(finding.status != "wrong" for finding in self.findings)
+
+
+def examine(
+    url: str,
+    mib: int = 32,
+    remove_orphans: bool = False,
+    say: Callable[[Finding], None] = lambda _: None,
+) -> Examination:
+    """Try out on a bucket or folder what cpr relies on. Raises nothing that is the store's.
+
+    Args:
+        url: of the place where results are to be.
+        mib: size of the object that speed is measured with; 0 measures none.
+        remove_orphans: remove what killed processes have left there more than a day ago.
+        say: is told of each finding as soon as it is known.
+
+    >>> examine("memory://doc", mib=1).is_fit
+    True
+    """
+    result = Examination(io.normalise(url))
+
+    def add(finding: Finding) -> bool:
+        result.findings.append(finding)
+        say(finding)
+        return finding.status != "wrong"
+
+    try:
+        with scratch(result.url) as place:
+            for number, check in enumerate(CHECKS):
+                if not add(_in_time(check, place)) and number < 2:
+                    return result
+            add(check_speed(place, mib))
+            add(check_delete(place))
+        add(_leftovers(result, remove_orphans))
+    except CprError as error:
+        add(diagnosed("reach", "open it", error))
+    return result
+
+
+def _in_time(check: Callable[[Scratch], Finding], place: Scratch) -> Finding:
+    """What a check comes to; a store that never answers is wrong, too."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="cpr-doctor")
+    waiting = pool.submit(check, place)
+    pool.shutdown(wait=False)
+    try:
+        return waiting.result(_PATIENCE_SECONDS)
+    except TooLong:
+        name = check.__name__.removeprefix("check_").replace("_", " ")
+        return Finding(
+            name,
+            "wrong",
+            f"no answer within {_PATIENCE_SECONDS:.0f} s",
+            "check the endpoint (for S3 AWS_ENDPOINT_URL), and that no proxy or firewall swallows requests",
+        )
+
+
+def _leftovers(result: Examination, remove: bool) -> Finding:
+    try:
+        result.orphans = _orphans(result.url, remove)
+    except CprError as error:
+        found = diagnosed("leftovers", "list uploads", error)
+        return Finding("leftovers", "poor", f"leftovers cannot be listed: {found.text}", found.remedy)
+    result.removed = remove
+    if not result.orphans:
+        return Finding("leftovers", "good", "killed processes have left nothing that is over a day old")
+    nbytes = sum(orphan.nbytes for orphan in result.orphans)
+    text = f"{len(result.orphans)} leftovers of killed processes, {nbytes / 1e6:.1f} MB"
+    figures = {"leftovers": len(result.orphans), "nbytes": nbytes}
+    if remove:
+        return Finding("leftovers", "good", f"{text}, were removed", None, figures)
+    return Finding("leftovers", "poor", text, "cpr doctor --remove-leftovers removes them", figures)
+
+
+def _orphans(url: str, remove: bool) -> list[io.Orphan]:
+    return io.remove_orphans(url, _A_DAY) if remove else io.find_orphans(url, _A_DAY)

@@ -1,0 +1,63 @@
+"""What S3 offers besides writing and reading: conditions on a write, and digests that the store checks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from cpr.errors import CprError, UnsupportedStoreError
+from cpr.io.error_translation import translated
+from cpr.io.locks.compare_and_swap import require_conditional
+from cpr.io.stores.s3 import S3Store
+from cpr.io.urls import protocol_of
+from cpr.operations.doctor.findings import Finding, diagnosed
+from cpr.operations.doctor.scratch import Scratch
+
+__all__ = ["check_conditions", "check_digests"]
+
+_WRONG_DIGEST = frozenset(
+    {"BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"}
+)
+
+
+def check_conditions(place: Scratch) -> Finding:
+    """Whether conditions on a write are heeded: what locks on the bucket are made of."""
+    name = "conditional writes"
+    try:
+        require_conditional(place.url)
+    except UnsupportedStoreError as error:
+        if protocol_of(place.url) not in ("s3", "s3a", "gs", "gcs"):
+            text = "this kind of store has none: equal tasks that run at the same time are computed twice"
+            return Finding(name, "poor", text, "put locks into a bucket of S3 or GCS, or do without")
+        return Finding(
+            name,
+            "wrong",
+            f"a condition (If-None-Match or If-Match) was dropped on its way or ignored: {error.actual}",
+            "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; "
+            "until then take no locks on this bucket",
+        )
+    except CprError as error:
+        return diagnosed(name, "write objects on a condition", error)
+    return Finding(name, "good", "of several writers at once, one succeeds and the others are told")
+
+
+def check_digests(place: Scratch) -> Finding:
+    """Whether the store refuses a body that is not the one that was sent."""
+    if not isinstance(place.store, S3Store):
+        return Finding("checksums", "not tried", "only tried on S3; cpr's own cover every store")
+    url, path = place.place("digest")
+    bucket, _, key = path.partition("/")
+    wrong = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
+    try:
+        with translated(url, "write"):
+            place.store.put(bucket, key, b"a body", ContentMD5=wrong)
+    except CprError as error:
+        if str(error.actual) in _WRONG_DIGEST:
+            return Finding("checksums", "good", "the store refuses a body that was changed on its way")
+        return diagnosed("checksums", "write objects with a checksum", error)
+    return Finding(
+        "checksums",
+        "poor",
+        "the store takes a body whose checksum is wrong",
+        "nothing is needed: cpr's own checksums find what was changed when it is read",
+    )

@@ -1,0 +1,108 @@
+"""A folder of an examination's own on the store that is examined, and the requests made there."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from cpr import io
+from cpr.errors import CprError
+from cpr.io.error_translation import translated
+from cpr.io.stores.base import Entry, Stat, Store, Upload, open_store
+from cpr.io.urls import protocol_of
+
+__all__ = ["Scratch", "scratch"]
+
+
+@dataclass
+class Scratch:
+    """A folder that nobody else uses, on an open store.
+
+    Attributes:
+        url: of the folder.
+        store: that it is on.
+        path: the folder's, as the store has it.
+    """
+
+    url: str
+    store: Store
+    path: str
+
+    def place(self, name: str) -> tuple[str, str]:
+        """URL and path of an object."""
+        url = io.join(self.url, name)
+        return url, open_store(url)[1]
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write an object in one piece."""
+        url, path = self.place(name)
+        with translated(url, "write"):
+            upload = self.store.upload(path)
+            try:
+                upload.write(memoryview(content))
+                upload.commit()
+            except BaseException:
+                upload.abort()
+                raise
+
+    def begin(self, name: str) -> Upload:
+        """Begin an object."""
+        url, path = self.place(name)
+        with translated(url, "write"):
+            return self.store.upload(path)
+
+    def get(self, name: str, start: int, stop: int) -> bytes:
+        """A range of an object."""
+        url, path = self.place(name)
+        with translated(url, "read"):
+            return bytes(self.store.fetch(path, start, stop))
+
+    def stat(self, name: str) -> Stat | None:
+        """Size and version of an object; None where there is none."""
+        url, path = self.place(name)
+        with translated(url, "look at"):
+            return self.store.stat(path)
+
+    def remove(self, name: str) -> None:
+        """Delete an object."""
+        io.remove(self.place(name)[0])
+
+    def entries(self) -> list[Entry]:
+        """All that is there."""
+        with translated(self.url, "list"):
+            return list(self.store.walk(self.path))
+
+    def names(self) -> set[str]:
+        """Names of the objects that others see; temporary files are not theirs."""
+        names = {io.split(entry.url)[1] for entry in self.entries()}
+        return {name for name in names if not name.startswith(".")}
+
+    def uploads(self) -> list[str]:
+        """Ids of the uploads that are open."""
+        with translated(self.url, "list uploads"):
+            return [upload for _, upload in self.store.uploads(self.path)]
+
+
+@contextmanager
+def scratch(url: str) -> Iterator[Scratch]:
+    """A new folder under a URL, which is gone with all that is in it when the block is left."""
+    folder = io.join(io.normalise(url), f"cpr-doctor-{secrets.token_hex(8)}")
+    with translated(url, "open"):
+        store, path = open_store(folder)
+    place = Scratch(folder, store, path)
+    try:
+        yield place
+    finally:
+        # Where that is not allowed a check has said so.
+        with suppress(CprError):
+            for entry in place.entries():
+                with suppress(CprError):
+                    io.remove(entry.url)
+            for entry, upload in list(store.uploads(path)):
+                with suppress(CprError), translated(entry.url, "clean up"):
+                    store.abort_upload(open_store(entry.url)[1], upload)
+        if protocol_of(folder) == "file":
+            shutil.rmtree(folder, ignore_errors=True)  # what is left of it are empty folders

@@ -1,0 +1,295 @@
+"""Garbage: results that no record refers to, and results of old records, in two phases.
+
+    mark     what nothing refers to is written down where writers see it (`cpr.io.tombstones`)
+    sweep    a grace period later: what was marked then, and nothing refers to now either, is deleted
+
+Each call does both, as far as they are due. One assumption makes this safe: nobody takes longer than half the
+grace period, no run from asking for the marks until its record is stored, no collection from reading the
+records until it deletes. `docs/decisions/gc.md` has the steps. Times are the store's, never this machine's.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cpr import io
+from cpr.errors import CprError
+from cpr.io.parallel import side_by_side
+from cpr.io.tombstones import REMEMBERED_SECONDS, encode, marks_folder
+from cpr.operations.gc_survey import Candidate, Mark, Survey, survey
+
+__all__ = ["DEFAULT_GRACE", "Collection", "collect"]
+
+DEFAULT_GRACE = timedelta(days=7)
+_AT_ONCE = 16
+_MOST_NAMES = 50_000  # in one list: a few MB
+
+
+@dataclass
+class Collection:
+    """What a collection did, or would do.
+
+    Attributes:
+        dry: whether nothing was touched.
+        records: how many records were read.
+        referred: how many targets and sources they refer to.
+        old_records: how many records are too old to count; they go with what only they refer to.
+        marked: what is marked now, to be deleted after the grace period.
+        waiting: how many marked ones wait for the end of their grace period.
+        next_due: when the first of these is due.
+        deleted: what was deleted.
+        deleted_records: URLs of the old records that were deleted, with their data or without any.
+        acquitted: URLs that were marked, and are kept: something refers to them by now.
+        elsewhere: folders that records refer to and that were not looked at, with the number of targets.
+    """
+
+    dry: bool
+    records: int = 0
+    referred: int = 0
+    old_records: int = 0
+    marked: list[Candidate] = field(default_factory=list)
+    waiting: int = 0
+    next_due: datetime | None = None
+    deleted: list[Candidate] = field(default_factory=list)
+    deleted_records: list[str] = field(default_factory=list)
+    acquitted: list[str] = field(default_factory=list)
+    elsewhere: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def freed(self) -> int:
+        """Bytes that were deleted."""
+        return sum(one.nbytes for one in self.deleted)
+
+
+def collect(
+    urls: Iterable[str],
+    older_than: timedelta | None = None,
+    grace: timedelta = DEFAULT_GRACE,
+    delete: bool = False,
+    without_unreadable: bool = False,
+    say: Callable[[int], None] = lambda _: None,
+) -> Collection:
+    """Mark what is garbage under some URLs, and delete what was marked a grace period ago and still is.
+
+    Garbage is a target, by its name, that lies under the URLs and that no record under the URLs refers to.
+    Nothing else is ever deleted, whatever a record names.
+
+    Args:
+        urls: all places where records are that may refer to the targets there.
+        older_than: records that were written longer ago count as none, and go with their data.
+        grace: at least twice as long as any run takes.
+        delete: without it nothing is written or deleted.
+        without_unreadable: go on although some records cannot be read; what only they refer to is garbage.
+        say: is told the number of records that were read, now and then.
+
+    Raises:
+        CprError: no record was found, some cannot be looked into, or the grace period is too short;
+            nothing was deleted.
+        ResourceNotFoundError: a bucket does not exist.
+        TransferError: the store refused or failed; the next collection goes on from there.
+    """
+    places = _places(urls)
+    _require_long(grace)
+    clock = _Clock(places, grace, ask=delete)
+    found = survey(places, clock.now, older_than, say)
+    _require_records(found, places, without_unreadable)
+    done = Collection(
+        not delete, found.records, len(found.live), len(found.old), elsewhere=dict(found.elsewhere)
+    )
+    _Sweep(found, clock, done, grace, older_than).run()
+    _mark(found, clock, done, grace)
+    return done
+
+
+class _Clock:
+    """Now, as the stores have it, asked once; what is judged by it is judged for no longer than the grace."""
+
+    def __init__(self, places: list[str], grace: timedelta, ask: bool) -> None:
+        self._started = (time.monotonic(), time.time())
+        self._grace = grace.total_seconds()
+        self.now = min(map(_store_time, places)) if ask else datetime.now().astimezone()
+
+    def require_time(self) -> None:
+        """Raise before what was read of the records is too old to delete by."""
+        elapsed = max(time.monotonic() - self._started[0], time.time() - self._started[1])
+        if elapsed > self._grace / 2:
+            raise CprError(
+                "the collection takes too long to go on",
+                expected=f"deletions within {self._grace / 2:.0f} s of reading the records",
+                actual=f"{elapsed:.0f} s",
+                remedy="run it again: it goes on where it was; or take a longer grace period",
+            )
+
+
+def _store_time(url: str) -> datetime:
+    """The store's clock: when it says that an object was written that we have just written."""
+    probe = io.join(marks_folder(url), f"{uuid.uuid4().hex}.clock")
+    with io.writing(probe) as file:
+        file.write(b"now")
+    try:
+        return io.stat(probe).touched
+    finally:
+        io.remove(probe)
+
+
+class _Sweep:
+    """The second phase: deletes what was marked long enough ago and is garbage still."""
+
+    def __init__(
+        self,
+        found: Survey,
+        clock: _Clock,
+        done: Collection,
+        grace: timedelta,
+        older_than: timedelta | None,
+    ) -> None:
+        self._found = found
+        self._clock = clock
+        self._done = done
+        self._grace = grace
+        self._older_than = older_than
+
+    def run(self) -> None:
+        due = [mark for mark in self._found.marks if mark.touched + self._grace <= self._clock.now]
+        waiting = [mark for mark in self._found.marks if mark not in due]
+        lists = [mark for mark in waiting if not mark.is_swept]
+        self._done.waiting = len({url for mark in lists for url in mark.urls})
+        self._done.next_due = min((mark.touched + self._grace for mark in lists), default=None)
+        garbage = {url: one for mark in due if not mark.is_swept for url, one in self._garbage(mark).items()}
+        # First the records: what is left never refers to what is gone.
+        self._delete_records(garbage)
+        gone = set(self._done.deleted_records)
+        kept = {url for record in self._found.old if record.url not in gone for url in record.targets}
+        self._delete([one for url, one in garbage.items() if url not in kept])
+        if self._done.dry:
+            return
+        for mark in due:
+            if mark.is_swept:
+                io.remove(mark.url)
+            elif kept.isdisjoint(mark.urls):
+                self._leave_behind(mark)
+                io.remove(mark.url)
+
+    def _garbage(self, mark: Mark) -> dict[str, Candidate]:
+        garbage = {}
+        for url in mark.urls:
+            one = self._found.garbage.get(url)
+            if one is not None and one.touched <= mark.touched:
+                garbage[url] = one
+            elif self._found.is_there(url):
+                self._done.acquitted.append(url)
+        return garbage
+
+    def _delete_records(self, garbage: dict[str, Candidate]) -> None:
+        """Old records whose targets go now, or stay because others refer to them."""
+        for record in self._found.old:
+            if not all(url in garbage or url not in self._found.garbage for url in record.targets):
+                continue
+            # With nothing to wait for they wait for themselves.
+            assert self._older_than is not None
+            if record.touched + self._older_than + self._grace > self._clock.now and not any(
+                url in garbage for url in record.targets
+            ):
+                continue
+            if not self._done.dry:
+                self._clock.require_time()
+                there = io.lookup(record.url)
+                if there is None or there.touched != record.touched:
+                    continue  # made again meanwhile
+                io.remove(record.url)
+            self._done.deleted_records.append(record.url)
+
+    def _delete(self, garbage: list[Candidate]) -> None:
+        def delete(one: Candidate) -> Candidate:
+            for url in one.objects:
+                self._clock.require_time()
+                io.remove(url)
+            return one
+
+        if self._done.dry:
+            self._done.deleted += garbage
+            return
+        for one in side_by_side(delete, garbage, _AT_ONCE):
+            self._done.deleted.append(one)
+
+    def _leave_behind(self, mark: Mark) -> None:
+        """The deleted names stay marked for another grace period.
+
+        A collection that was held up may still delete them: nobody shall have written them anew by then.
+        """
+        left = [url for url in mark.urls if url not in self._done.acquitted]
+        if left:
+            _write(mark.url.removesuffix(".json") + ".swept.json", left)
+
+
+def _mark(found: Survey, clock: _Clock, done: Collection, grace: timedelta) -> None:
+    """The first phase: writes down what is garbage and old enough to be nobody's work in progress."""
+    marked = {url for mark in found.marks for url in mark.urls}
+    gone = {one.url for one in done.deleted}
+    done.marked = [
+        one
+        for url, one in found.garbage.items()
+        if url not in marked and url not in gone and one.touched + grace <= clock.now
+    ]
+    if done.dry:
+        return
+    folders: dict[str, list[str]] = defaultdict(list)
+    for one in done.marked:
+        folders[io.split(one.url)[0]].append(one.url)
+    for location, urls in folders.items():
+        for start in range(0, len(urls), _MOST_NAMES):
+            place = io.join(marks_folder(location), f"{uuid.uuid4().hex}.json")
+            _write(place, urls[start : start + _MOST_NAMES])
+            try:
+                clock.require_time()
+            except CprError:
+                # It says that it was written when that was begun, and is seen only now.
+                io.remove(place)
+                raise
+
+
+def _write(place: str, urls: Iterable[str]) -> None:
+    with io.writing(place) as file:
+        file.write(encode(io.split(url)[1] for url in urls))
+
+
+def _places(urls: Iterable[str]) -> list[str]:
+    """Each place once: one inside another is looked at with it."""
+    normal = sorted({io.normalise(url).rstrip("/") for url in urls})
+    return [url for url in normal if not any(url.startswith(f"{other}/") for other in normal if other != url)]
+
+
+def _require_long(grace: timedelta) -> None:
+    if grace.total_seconds() < 10 * REMEMBERED_SECONDS:
+        raise CprError(
+            "the grace period is too short to be safe",
+            field="grace",
+            expected=f"at least {10 * REMEMBERED_SECONDS:.0f} s, and longer than any run",
+            actual=f"{grace.total_seconds():.0f} s",
+            remedy="take a longer one, such as 7d",
+        )
+
+
+def _require_records(found: Survey, places: list[str], without_unreadable: bool) -> None:
+    if not found.records and not found.old:
+        raise CprError(
+            "there is no record here, so that everything would be garbage",
+            url=", ".join(places),
+            expected="records that say what is in use",
+            actual="none",
+            remedy="name the place where Prefect's result storage writes as well",
+        )
+    if found.opaque and not without_unreadable:
+        raise CprError(
+            "not every record can be looked into, so that it is not known what is in use",
+            url=found.opaque[0],
+            expected="records that can be read",
+            actual=f"{len(found.opaque)} that cannot",
+            remedy="delete them (cpr verify --heal drops damaged ones), or pass --without-unreadable: "
+            "what only they refer to is deleted then",
+        )

@@ -1,0 +1,222 @@
+"""What is under some URLs, as a collection sees it: what records refer to, and what nothing refers to."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from cpr import io
+from cpr.errors import ResourceNotFoundError
+from cpr.io.error_translation import translated
+from cpr.io.hashing import hex16
+from cpr.io.stores.base import Entry, open_store
+from cpr.io.tombstones import decode
+from cpr.operations.object_names import EXTENSIONS, belonging, plug_in_extensions
+from cpr.operations.records import Record, find_records
+
+__all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
+
+_KEY = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
+_MARKS = re.compile(r"[/\\]\.cpr[/\\]marked[/\\][0-9a-f]{32}(\.swept)?\.json$")
+
+
+@dataclass
+class Candidate:
+    """A target that no record refers to.
+
+    Attributes:
+        url: of the target.
+        nbytes: of all its objects.
+        touched: when the last of them was written.
+        objects: their URLs: the file, what is inside the folder, what lies beside.
+    """
+
+    url: str
+    nbytes: int
+    touched: datetime
+    objects: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A list of marked names.
+
+    Attributes:
+        url: of the list.
+        touched: when it was written, by the store's clock.
+        urls: the targets it marks.
+        is_swept: whether they have been deleted already, and only stay marked.
+    """
+
+    url: str
+    touched: datetime
+    urls: tuple[str, ...]
+    is_swept: bool
+
+
+@dataclass(frozen=True)
+class OldRecord:
+    """A record that is too old to count.
+
+    Attributes:
+        url: of the record.
+        touched: when it was written.
+        targets: URLs of the targets that it names.
+    """
+
+    url: str
+    touched: datetime
+    targets: tuple[str, ...]
+
+
+@dataclass
+class Survey:
+    """What was found.
+
+    Attributes:
+        records: how many records there are that count.
+        live: numbers of the URLs that they refer to.
+        keys: keys that occur in records which cannot be read wholly: what has such a key is in use.
+        opaque: URLs of records that cannot be looked into at all.
+        old: the records that are too old to count.
+        garbage: by URL, the targets that nothing refers to.
+        marks: lists of earlier collections.
+        elsewhere: folders outside that records refer to, with the number of targets.
+        there: numbers of the URLs of all targets that were found.
+    """
+
+    records: int = 0
+    live: set[int] = field(default_factory=set)
+    keys: set[bytes] = field(default_factory=set)
+    opaque: list[str] = field(default_factory=list)
+    old: list[OldRecord] = field(default_factory=list)
+    garbage: dict[str, Candidate] = field(default_factory=dict)
+    marks: list[Mark] = field(default_factory=list)
+    elsewhere: Counter[str] = field(default_factory=Counter)
+    there: set[int] = field(default_factory=set)
+
+    def is_there(self, url: str) -> bool:
+        """Whether any object of a target was found."""
+        return _number(url) in self.there
+
+    def is_live(self, url: str) -> bool:
+        """Whether something refers to a target, or may do so."""
+        key = re.search(r"-([0-9a-f]{16})\.[^/\\]*$", url)
+        return _number(url) in self.live or (key is not None and key[1].encode() in self.keys)
+
+
+def survey(
+    places: list[str], now: datetime, older_than: timedelta | None, say: Callable[[int], None]
+) -> Survey:
+    """Read all records, then list all objects.
+
+    In memory are 8 bytes, in a set, for each target that is in use, and the names of what is not.
+    """
+    found = Survey()
+    for place in places:
+        for count, record in enumerate(find_records(place), 1):
+            _take_record(found, record, places, now, older_than)
+            say(count)
+    # After the records: what was written since is in no danger, for it is young.
+    extensions = EXTENSIONS | plug_in_extensions()
+    for place in places:
+        store, path = open_store(place)
+        with translated(place, "list"):
+            for entry in store.walk(path):
+                _take_object(found, entry, extensions)
+    return found
+
+
+def _take_record(
+    found: Survey, record: Record, places: list[str], now: datetime, older_than: timedelta | None
+) -> None:
+    if older_than is not None and record.touched + older_than <= now and _is_readable(record):
+        found.old.append(OldRecord(record.url, record.touched, tuple(one.url for one in record.targets)))
+        _look_elsewhere(found, record, places)
+        return
+    found.records += 1
+    found.live.update(_number(one.url) for one in record.resources)
+    _look_elsewhere(found, record, places)
+    if not _is_readable(record):
+        keys = _keys_in(record)
+        if keys is None:
+            found.opaque.append(record.url)
+        else:
+            found.keys |= keys
+
+
+def _look_elsewhere(found: Survey, record: Record, places: list[str]) -> None:
+    for one in record.targets:
+        if not any(one.url.startswith(place + end) for place in places for end in "/\\"):
+            found.elsewhere[one.fields["location"]] += 1
+
+
+def _is_readable(record: Record) -> bool:
+    return not record.is_foreign and not record.problems
+
+
+def _keys_in(record: Record) -> frozenset[bytes] | None:
+    """Whatever may be a target's key in a record of which not all is understood; None if that cannot be told.
+
+    What another serializer has written may hold targets too, which pickle as their records do.
+    """
+    if len(record.blob) < record.nbytes:
+        return None
+    try:
+        document = json.loads(record.blob)
+    except (ValueError, RecursionError):
+        return None
+    text = record.blob
+    if record.is_foreign:
+        result = document.get("result")
+        if record.serializer == "pickle":
+            try:
+                text += base64.b64decode(result)
+            except (TypeError, ValueError, binascii.Error):
+                return None
+        elif record.serializer != "json":
+            return None
+    return frozenset(_KEY.findall(text))
+
+
+def _take_object(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
+    if _MARKS.search(entry.url):
+        _take_mark(found, entry, extensions)
+        return
+    owner = belonging(entry.url, extensions)
+    if owner is None:
+        return
+    found.there.add(_number(owner.target))
+    if found.is_live(owner.target):
+        return
+    one = found.garbage.setdefault(owner.target, Candidate(owner.target, 0, entry.touched))
+    one.nbytes += entry.nbytes
+    one.touched = max(one.touched, entry.touched)
+    one.objects.append(entry.url)
+
+
+def _take_mark(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
+    location = re.split(r"[/\\]\.cpr[/\\]marked[/\\]", entry.url)[0]
+    try:
+        with io.reading(entry.url) as file:
+            names = decode(file.read())
+    except ResourceNotFoundError:
+        return  # another collection has ended it
+    except ValueError:
+        names = []  # nobody's: it marks nothing, and goes when it is due
+    urls = tuple(
+        io.join(location, name)
+        for name in names
+        if not re.search(r"[/\\]", name) and belonging(io.join(location, name), extensions) is not None
+    )
+    found.marks.append(Mark(entry.url, entry.touched, urls, entry.url.endswith(".swept.json")))
+
+
+def _number(url: str) -> int:
+    return int(hex16(url.encode()), 16)

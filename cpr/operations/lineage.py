@@ -1,0 +1,175 @@
+"""Where results come from, told from their records alone: no server is asked.
+
+A record says which resources its task was given. So the records under a URL are a graph, from sources to
+results; what is missing in it is a resource whose record is elsewhere, or was made before records told this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cpr import io
+from cpr.errors import CprError, ResourceNotFoundError
+from cpr.operations.records import Reference, find_records
+from cpr.provenance.made import Input, Made, read_whole
+
+__all__ = ["Lineage", "Node", "trace"]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One resource.
+
+    Attributes:
+        url: where it is.
+        type: its record type.
+        made: how it came to be; None for a source, and where no record here tells.
+        record: URL of a record that names it; None where there is none here.
+        inputs: by name of the argument, the URLs of the resources that its task was given.
+        settings: by name of the argument, what else is kept of it.
+        problem: why not all is known of how it was made.
+    """
+
+    url: str
+    type: str
+    made: Made | None = None
+    record: str | None = None
+    inputs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    problem: CprError | None = None
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The resources that it was made from, each once, in the order of the arguments."""
+        return tuple(dict.fromkeys(url for urls in self.inputs.values() for url in urls))
+
+    @property
+    def when(self) -> datetime | None:
+        """When it was made."""
+        at = None if self.made is None else self.made.at
+        return None if at is None else datetime.fromtimestamp(at, UTC)
+
+
+@dataclass
+class Lineage:
+    """A graph.
+
+    Attributes:
+        roots: URLs of what was asked for; of all that nothing else was made from, if nothing was.
+        nodes: by URL, what is known of these and of all they were made from.
+        problems: what is wrong with records that cannot be read.
+    """
+
+    roots: list[str] = field(default_factory=list)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    problems: list[CprError] = field(default_factory=list)
+
+
+def trace(url: str, result: str | None = None, say: Callable[[], None] = lambda: None) -> Lineage:
+    """What results under a URL were made from.
+
+    Args:
+        url: a results URL.
+        result: URL, file name, or the begin of a file name of the results that are of interest; all that
+            nothing else was made from, if it is None.
+        say: is called for each record.
+
+    Raises:
+        ResourceNotFoundError: no record here names such a result, or the bucket does not exist.
+        TransferError: the store refused or failed.
+
+    >>> trace("memory://no-such-folder").nodes
+    {}
+    """
+    lineage = Lineage()
+    known: dict[str, tuple[Reference, str]] = {}
+    for record in find_records(url):
+        say()
+        for problem in record.problems:
+            problem.url = record.url
+            lineage.problems.append(problem)
+        for reference in record.targets:
+            before = known.get(reference.url)
+            # Of several records the one that tells more.
+            if before is None or (before[0].made is None and reference.made is not None):
+                known[reference.url] = (reference, record.url)
+    graph = _Graph(known)
+    if result is None:
+        used = {parent for url in known for parent in graph.node(url).parents}
+        lineage.roots = [url for url in known if url not in used]
+    else:
+        lineage.roots = _asked(known, result)
+        if not lineage.roots:
+            raise ResourceNotFoundError(
+                "no record here names such a result",
+                url=url,
+                expected=result,
+                actual=f"{len(known)} other results",
+                remedy="cpr ls lists the results; name the place where Prefect's result storage writes",
+            )
+    waiting = list(lineage.roots)
+    while waiting:
+        one = waiting.pop()
+        if one not in lineage.nodes:
+            lineage.nodes[one] = graph.node(one)
+            waiting += lineage.nodes[one].parents
+    return lineage
+
+
+def _asked(known: Mapping[str, Any], result: str) -> list[str]:
+    exact = io.normalise(result) if re.search(r"[/\\]", result) else result
+    return [exact] if exact in known else [url for url in known if io.split(url)[1].startswith(result)]
+
+
+class _Graph:
+    def __init__(self, known: Mapping[str, tuple[Reference, str]]) -> None:
+        self._known = known
+        self._nodes: dict[str, Node] = {}
+        # Copied results say where their inputs were: their names, which have a key, find them.
+        self._by_name = {io.split(url)[1]: url for url in known}
+
+    def node(self, url: str, type: str = "?") -> Node:
+        if url not in self._nodes:
+            self._nodes[url] = self._make(url) if url in self._known else Node(url, type)
+        return self._nodes[url]
+
+    def _make(self, url: str) -> Node:
+        reference, record = self._known[url]
+        made = reference.made
+        node = Node(url, reference.type, made, record)
+        if made is None:
+            return node
+        try:
+            made = read_whole(made, url)
+        except CprError as error:
+            node = replace(node, problem=error)
+        inputs: dict[str, tuple[str, ...]] = {}
+        settings: dict[str, Any] = {}
+        for name, one in made.inputs.items():
+            places = tuple(self._placed(held) for held in _resources(one))
+            if places:
+                inputs[name] = places
+            else:
+                settings[name] = one.to_json()
+        return replace(node, made=made, inputs=inputs, settings=settings)
+
+    def _placed(self, one: Input) -> str:
+        assert one.url is not None
+        url = one.url
+        if url not in self._known:
+            name = re.split(r"[/\\]", url)[-1]
+            url = self._by_name.get(name, url)
+        if url not in self._known:
+            self._nodes.setdefault(url, Node(url, one.type))
+        return url
+
+
+def _resources(one: Input) -> Iterator[Input]:
+    if one.url is not None:
+        yield one
+    for held in one.holds:
+        yield from _resources(held)

@@ -1,0 +1,62 @@
+"""Which object in a store belongs to which target, told from its name alone.
+
+results/denoised/cell-64320e5f606d65a8.tif               a target
+results/denoised/.cpr/cell-64320e5f606d65a8.tif.blocks   beside it, and of no use without it
+results/stack-9229789bc00346cb.zarr/c/0/0                part of a target that is a folder
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from cpr.io import object_of
+from cpr.records.registry import ENTRY_POINT_GROUP
+
+__all__ = ["EXTENSIONS", "Belonging", "belonging", "plug_in_extensions"]
+
+EXTENSIONS = frozenset(".tif .tiff .ome.tif .ome.tiff .csv .csv.gz .parquet .npy .zarr .ome.zarr".split())
+"""What the names of targets of cpr's own classes end in, lower-case."""
+
+_NAMED = r"[^/\\]+-[0-9a-f]{16}"
+# The folder of a Zarr, or a file; then what is inside or beside it.
+_FOLDER = re.compile(rf"(.*?[/\\]|){_NAMED}(\.ome)?\.zarr(?=[/\\])", re.IGNORECASE | re.DOTALL)
+_FILE = re.compile(rf"(.*[/\\]|){_NAMED}(?P<ext>\.[^/\\]+)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Belonging:
+    """What an object is to a target.
+
+    Attributes:
+        target: the target's URL.
+        part: "file", "inside" (of a target that is a folder), or "beside".
+    """
+
+    target: str
+    part: str
+
+
+def belonging(url: str, extensions: frozenset[str] = EXTENSIONS) -> Belonging | None:
+    """The target that an object belongs to, by its name; None for an object that is none of cpr's.
+
+    >>> belonging("s3://bucket/.cpr/cell-64320e5f606d65a8.tif.blocks").target
+    's3://bucket/cell-64320e5f606d65a8.tif'
+    """
+    if (inside := _FOLDER.match(url)) is not None:
+        return Belonging(inside[0], "inside")
+    owner = object_of(url)
+    target, part = (url, "file") if owner is None else (owner, "beside")
+    named = _FILE.fullmatch(target)
+    if named is None or named["ext"].lower() not in extensions:
+        return None
+    return Belonging(target, part)
+
+
+def plug_in_extensions() -> frozenset[str]:
+    """What the names of targets of installed plug-ins end in; imports them."""
+    found: set[str] = set()
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        found.update(getattr(entry.load().format_class, "extensions", ()))
+    return frozenset(found)

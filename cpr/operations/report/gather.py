@@ -1,0 +1,156 @@
+"""The results of runs with what a page shows of them; nothing but the store is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from cpr.errors import CprError
+from cpr.io.parallel import side_by_side
+from cpr.operations.records import Record, Reference, find_records
+from cpr.previews.humanize import pixel_size
+from cpr.previews.models import Preview
+from cpr.provenance.made import Input, Made, read_whole
+from cpr.Resource import Resource
+from cpr.Target import Target
+
+__all__ = ["Result", "gather", "newest_run"]
+
+_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Result:
+    """One target as a page shows it.
+
+    Attributes:
+        url: of the object.
+        facts: what is known of it, for people: shape, dtype, size, hashes, pixel size.
+        made: how it came to be; None where the record does not say.
+        record: URL of the record that names it; None for one that was handed over.
+        preview: a picture or the first rows; None where there is none.
+        problem: what is wrong with it, such as that the object is gone; None for a good one.
+        state: "computed" in the run that is reported, "cached" from an earlier one, or "" if unknown.
+    """
+
+    url: str
+    facts: Mapping[str, Any]
+    made: Made | None = None
+    record: str | None = None
+    preview: Preview | None = None
+    problem: str | None = None
+    state: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the target."""
+        return str(self.facts.get("name", self.url))
+
+    @property
+    def task(self) -> str:
+        """Name of the task that made it; empty where it is not known."""
+        return (self.made.task if self.made is not None else None) or ""
+
+    @property
+    def inputs(self) -> Iterator[tuple[str, Input]]:
+        """Resources that it was made of, by argument; those in containers one by one."""
+        if self.made is None:
+            return
+        for argument, one in self.made.inputs.items():
+            for held in (one, *one.holds):
+                if held.url is not None:
+                    yield argument, held
+
+    @classmethod
+    def of(cls, target: Target, record: str | None = None, with_preview: bool = True) -> Result:
+        """A target with its preview, read now. What is wrong becomes its `problem`."""
+        facts = {**target.facts(), **_pixel_size(target)}
+        made, problem, preview = target.made, None, None
+        try:
+            if made is not None:
+                made = read_whole(made, target.url)
+        except CprError as error:
+            problem = str(error)
+        try:
+            if with_preview:
+                preview = target.preview()
+            else:
+                target.check()
+        except CprError as error:
+            problem = str(error)
+        return cls(target.url, facts, made, record, preview, problem)
+
+
+def _pixel_size(target: Target) -> dict[str, str]:
+    """Width, height and step of a pixel, of an image that says so."""
+    if not hasattr(target, "get_resolution") or not hasattr(target, "get_metadata"):
+        return {}
+    text = pixel_size(target.get_resolution(), target.get_metadata())
+    return {"pixel size": text} if text else {}
+
+
+def gather(
+    url: str,
+    run: str | None = None,
+    most_previews: int = 1000,
+    say: Callable[[Result], None] = lambda _: None,
+) -> list[Result]:
+    """The targets that the records under a URL name, each once, newest first.
+
+    Args:
+        url: where Prefect's result storage writes, or any folder with records.
+        run: 32 hex digits of the flow run to report: what another one made is "cached". None for the
+            newest.
+        most_previews: how many of the newest targets are looked at; of the others only what the records say
+            is shown.
+        say: is told of each result as soon as it was looked at.
+
+    Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
+    """
+    named: dict[str, tuple[Reference, Record]] = {}
+    for record in find_records(url):
+        for reference in record.targets:
+            other = named.get(reference.url)
+            if other is None or other[1].touched < record.touched:
+                named[reference.url] = reference, record
+    ordered = sorted(named.values(), key=lambda pair: (-pair[1].touched.timestamp(), pair[0].url))
+    jobs = [(reference, record, at < most_previews) for at, (reference, record) in enumerate(ordered)]
+    results = []
+    for result in side_by_side(lambda job: _result(*job), iter(jobs), _AT_ONCE):
+        say(result)
+        results.append(result)
+    run = run or newest_run(results)
+    return [replace(result, state=_state(result, run)) for result in results]
+
+
+def _result(reference: Reference, record: Record, with_preview: bool) -> Result:
+    try:
+        resource: Resource = reference.load()
+    except CprError as error:
+        return Result(reference.url, {"name": reference.file_name}, None, record.url, None, str(error))
+    assert isinstance(resource, Target)
+    return Result.of(resource, record.url, with_preview)
+
+
+def newest_run(results: Iterable[Result]) -> str | None:
+    """The flow run that made the newest of the results."""
+    made = [result.made for result in results if result.made is not None and result.made.flow_run]
+    return max(made, key=lambda one: one.at or 0).flow_run if made else None
+
+
+def _state(result: Result, run: str | None) -> str:
+    if result.made is None or result.made.flow_run is None or run is None:
+        return ""
+    return "computed" if result.made.flow_run == run else "cached"
+
+
+def when(made: Made | None) -> str:
+    """When a result was made, as `2026-11-24 08:31:05 UTC`; empty where it is not known."""
+    if made is None or made.at is None:
+        return ""
+    try:
+        return f"{datetime.fromtimestamp(made.at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (OverflowError, ValueError, OSError):
+        return ""

@@ -1,0 +1,234 @@
+"""Whether what records name is still what was written: every target under a URL, or a sample of them.
+
+Targets are read side by side and never decoded where their checksum agrees. In memory is what is under
+way, and what was found wrong.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cpr import io
+from cpr.errors import (
+    CorruptDataError,
+    CprError,
+    MissingDependencyError,
+    RecordError,
+    ResourceNotFoundError,
+    TransferError,
+)
+from cpr.io.hashing import hex16
+from cpr.io.parallel import ByteBudget, side_by_side
+from cpr.operations.records import Record, Reference, find_records
+from cpr.Target import Target
+
+__all__ = ["Checked", "Report", "State", "check", "heal", "verify"]
+
+State = Literal["intact", "damaged", "missing", "unreadable record", "not checked"]
+
+_AT_ONCE = 16
+_BUDGET_BYTES = 48 << 20
+_BLOCK_BYTES = 8 << 20  # what a large object is read in, several ahead
+_LARGE_BYTES = 5 * _BLOCK_BYTES
+_OUTAGES_IN_A_ROW = 16
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One target and what was found of it.
+
+    Attributes:
+        url: of the target; of the record, where that cannot be read.
+        record: URL of a record that names it.
+        state: "intact", "damaged", "missing", "unreadable record", or "not checked" where the store could
+            not be asked or the class is not installed here.
+        nbytes: how much was read.
+        error: what is wrong; None if nothing is.
+    """
+
+    url: str
+    record: str
+    state: State
+    nbytes: int = 0
+    error: CprError | None = None
+
+
+@dataclass
+class Report:
+    """What a verification came to.
+
+    Attributes:
+        records: how many records were read, those of other serializers among them.
+        foreign: how many of these were written by other serializers.
+        targets: how many targets the records name, each counted once.
+        intact: how many of them were read and are as they were written.
+        nbytes: bytes read.
+        seconds: how long it took.
+        wrong: all that is not intact.
+    """
+
+    records: int = 0
+    foreign: int = 0
+    targets: int = 0
+    checked: int = 0
+    intact: int = 0
+    nbytes: int = 0
+    seconds: float = 0.0
+    wrong: list[Checked] = field(default_factory=list)
+
+    @property
+    def damage(self) -> list[Checked]:
+        """What is wrong for sure."""
+        return [one for one in self.wrong if one.state != "not checked"]
+
+    @property
+    def unchecked(self) -> list[Checked]:
+        """What could not be looked at."""
+        return [one for one in self.wrong if one.state == "not checked"]
+
+
+def verify(
+    url: str,
+    sample: float | None = None,
+    seed: int | None = None,
+    say: Callable[[Checked], None] = lambda _: None,
+) -> Report:
+    """Read every target that the records under a URL name, and compare it with what they say.
+
+    Args:
+        url: a results URL.
+        sample: check only this share of the targets, 0.01 for one in a hundred, chosen at random.
+        seed: of the choice; another one each time if it is None.
+        say: is told of each target as soon as it has been checked.
+
+    Raises:
+        ResourceNotFoundError: the bucket does not exist.
+        TransferError: the records cannot be listed or read, or the store has stopped answering.
+
+    >>> verify("memory://no-such-folder").targets
+    0
+    """
+    report = Report()
+    started = time.monotonic()
+    dice = random.Random(seed)  # noqa: S311 - a choice, no secret
+    budget = ByteBudget(_BUDGET_BYTES)
+    outages = 0
+    for checked in side_by_side(
+        lambda found: found if isinstance(found, Checked) else check(*found, budget),
+        _targets(find_records(url), report, lambda: sample is None or dice.random() < sample),
+        _AT_ONCE,
+    ):
+        report.checked += checked.state != "unreadable record"
+        report.intact += checked.state == "intact"
+        report.nbytes += checked.nbytes
+        if checked.state != "intact":
+            report.wrong.append(checked)
+        say(checked)
+        outages = outages + 1 if isinstance(checked.error, TransferError) else 0
+        if outages >= _OUTAGES_IN_A_ROW:
+            assert checked.error is not None
+            raise checked.error
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _targets(
+    records: Iterable[Record], report: Report, chosen: Callable[[], bool]
+) -> Iterator[Checked | tuple[Reference, str]]:
+    """Each target once, with a record that names it; what is wrong with records as it comes."""
+    seen: set[int] = set()
+    for record in records:
+        report.records += 1
+        report.foreign += record.is_foreign
+        for problem in record.problems:
+            yield Checked(record.url, record.url, "unreadable record", error=problem)
+        for target in record.targets:
+            identity = int(hex16(f"{target.url} {target.checksum}".encode()), 16)
+            if identity in seen:
+                continue
+            seen.add(identity)
+            report.targets += 1
+            if chosen():
+                yield target, record.url
+
+
+def check(reference: Reference, record: str, budget: ByteBudget | None = None) -> Checked:
+    """Read one target and compare it with what its record says; raises nothing that is the store's or its.
+
+    Args:
+        reference: the target.
+        record: URL of the record that names it.
+        budget: of memory, shared with others.
+    """
+    url, nbytes = reference.url, reference.nbytes or 0
+    try:
+        target = reference.load()
+        assert isinstance(target, Target)
+        with (budget or ByteBudget(_BUDGET_BYTES)).holding(min(nbytes, _LARGE_BYTES)):
+            target.check(full=True)
+        if target.blocks is not None:
+            _check_blocks(target)
+    except RecordError as error:
+        # A class that is not installed here makes no record bad.
+        state: State = "not checked" if error.field == "type" else "unreadable record"
+        return Checked(url, record, state, 0, error)
+    except ResourceNotFoundError as error:
+        return Checked(url, record, "missing", 0, error)
+    except CorruptDataError as error:
+        return Checked(url, record, "damaged", nbytes, error)
+    except (TransferError, MissingDependencyError) as error:
+        return Checked(url, record, "not checked", 0, error)
+    except CprError as error:
+        return Checked(url, record, "damaged", nbytes, error)
+    return Checked(url, record, "intact", nbytes)
+
+
+def _check_blocks(target: Target) -> None:
+    assert target.nbytes is not None and target.blocks is not None
+    with io.verified(target.url, target.nbytes, target.blocks) as file:
+        if file is not None:
+            file.check_digests()
+            return
+    raise CorruptDataError(
+        "the object is intact, but the digests of its parts, in .cpr beside it, are not",
+        url=target.url,
+        expected=target.blocks,
+        actual="no digests, or others",
+        remedy="make its task run again (cpr verify --heal), or go on: parts of it are read whole meanwhile",
+    )
+
+
+def heal(url: str, report: Report) -> list[str]:
+    """Drop the cache entries that name what a verification found damaged; their URLs.
+
+    The next run then misses them and makes the results again. A record that has changed since, and one
+    whose targets are intact by now, stays. So do records that Prefect does not take for cache entries
+    (results of flows, records of yours): they are whole again when the objects are.
+
+    Args:
+        url: what was verified.
+        report: what came of it.
+
+    Raises ResourceNotFoundError and TransferError.
+    """
+    damaged = {one.url for one in report.damage if one.state in ("damaged", "missing")}
+    unreadable = {one.record for one in report.damage if one.state == "unreadable record"}
+    if not damaged and not unreadable:
+        return []
+    dropped = []
+    for record in find_records(url):
+        if not record.is_cache_entry or record.is_foreign:
+            continue
+        named = [target for target in record.targets if target.url in damaged]
+        if any(check(target, record.url).state in ("damaged", "missing") for target in named) or (
+            record.url in unreadable and record.problems
+        ):
+            with suppress(ResourceNotFoundError):
+                io.remove(record.url)
+            dropped.append(record.url)
+    return dropped

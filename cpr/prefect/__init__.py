@@ -1,0 +1,1 @@
+"""Everything that imports Prefect: tasks, cache keys, serializer, locks, artifacts."""

@@ -1,0 +1,165 @@
+"""What a flow has made, as one artifact in Prefect's UI."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import logging
+import re
+import urllib.parse
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import create_markdown_artifact
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.futures import resolve_futures_to_results
+
+from cpr.errors import CprError
+from cpr.prefect.redaction import shown_url
+from cpr.prefect.run_log import log
+from cpr.previews.humanize import pixel_size, sized
+from cpr.records.pack import resources_in
+from cpr.Resource import Resource
+from cpr.Target import Target
+
+__all__ = ["report_results"]
+
+_MOST_ROWS = 500
+_MOST_PICTURES = 50
+_MOST_PICTURE_BYTES = 100_000
+
+Thumbnail = Callable[[Resource], bytes | None]
+
+
+def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | None = None) -> UUID | None:
+    """Show results in Prefect's UI: a table of thumbnails, places, sizes, pixel sizes, hashes and tasks.
+
+    One markdown artifact of the flow run (or task run) that calls it, under one key for each flow, so that
+    the UI lists its runs one after another. At most 500 results are listed, the first 50 with pictures.
+
+    Args:
+        results: whatever a flow has: resources and futures of such, at any depth in lists, dicts ...
+        title: over the table.
+        thumbnail: gives a PNG of up to 100 kB for a result, or None; by default what the result shows in
+            Jupyter.
+
+    Returns the artifact's id; None, with a warning in the log, if Prefect does not take it: a report does not
+    fail what it reports. Raises CprError outside of a run.
+
+    >>> @prefect.flow
+    ... def analyse(images: list[ImageSource]) -> list[ImageTarget]:
+    ...     results = denoise.map(images).result()
+    ...     cpr.report_results(results)
+    ...     return results
+    """
+    flow = FlowRunContext.get()
+    if flow is None and TaskRunContext.get() is None:
+        raise CprError(
+            "no flow is running whose results could be reported",
+            expected="a call in a flow or task",
+            remedy="call it at the end of the flow's function",
+        )
+    found = resources_in(resolve_futures_to_results(results))
+    by_place: dict[str, Resource] = {}
+    for one in found:
+        if isinstance(one, Resource):
+            by_place.setdefault(one.get_path(), one)
+    resources = list(by_place.values())
+    name = getattr(flow.flow, "name", "") if flow is not None and flow.flow is not None else ""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    try:
+        # In an event loop Prefect would give a coroutine.
+        create: Any = create_markdown_artifact
+        artifact: UUID = create(
+            _markdown(resources, title, thumbnail or _shown_in_jupyter),
+            key=f"results-{slug}".rstrip("-"),
+            description=f"{len(resources)} results",
+            _sync=True,
+        )
+    except Exception as error:
+        # Whatever the server or the connection to it has.
+        log(logging.WARNING, "The results are not shown in Prefect's UI: %s", type(error).__name__)
+        return None
+    return artifact
+
+
+def _shown_in_jupyter(resource: Resource) -> bytes | None:
+    show = getattr(resource, "_repr_png_", None)
+    png = show() if show is not None else None
+    return png if isinstance(png, bytes) else None
+
+
+def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> str:
+    listed = resources[:_MOST_ROWS]
+    pictures = [_picture(one, thumbnail) for one in listed[:_MOST_PICTURES]]
+    columns = ["result", "size", "shape", "pixel size", "hash", "made by"]
+    if any(pictures):
+        columns.insert(0, "")
+    lines = [f"# {_escaped(title)}", "", _row(columns), _row("---" for _ in columns)]
+    for index, resource in enumerate(listed):
+        cells = [_link(resource), _size(resource), _shape(resource), _pixel_size(resource), _hash(resource)]
+        cells.append(_made_by(resource))
+        if any(pictures):
+            cells.insert(0, pictures[index] if index < len(pictures) else "")
+        lines.append(_row(cells))
+    if len(resources) > _MOST_ROWS:
+        lines += ["", f"and {len(resources) - _MOST_ROWS} more"]
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _escaped(text: str) -> str:
+    """Text as it is, whatever markdown or HTML would make of it."""
+    plain = "".join(c if c.isprintable() else "?" for c in text)
+    return re.sub(r"([\\`*_{}\[\]<>()#+!|&~])", r"\\\1", plain)
+
+
+def _link(resource: Resource) -> str:
+    url = shown_url(resource.get_path())
+    place = urllib.parse.quote(url, safe=":/@%")
+    return f"[{_escaped(url)}]({place if '://' in url else f'file://{place}'})"
+
+
+def _size(resource: Resource) -> str:
+    nbytes = getattr(resource, "nbytes", None)
+    return sized(nbytes) if isinstance(nbytes, int) else ""
+
+
+def _shape(resource: Resource) -> str:
+    shape = getattr(resource.format, "shape", None)
+    return " x ".join(map(str, shape)) if isinstance(shape, tuple) else ""
+
+
+def _pixel_size(resource: Resource) -> str:
+    """X and y, and the step in Z, of a target; a source would have to be read."""
+    if not isinstance(resource, Target) or not hasattr(resource, "get_resolution"):
+        return ""
+    metadata = resource.get_metadata() if hasattr(resource, "get_metadata") else {}
+    return _escaped(pixel_size(resource.get_resolution(), metadata))
+
+
+def _hash(resource: Resource) -> str:
+    return f"`{getattr(resource, 'data_hash', None) or ''}`".replace("``", "")
+
+
+def _made_by(resource: Resource) -> str:
+    made = getattr(resource, "made", None)
+    if made is None:
+        return ""
+    at = dt.datetime.fromtimestamp(made.at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S") if made.at else ""
+    return f"{_escaped(made.task or made.flow or '')} {at}".strip()
+
+
+def _picture(resource: Resource, thumbnail: Thumbnail) -> str:
+    png = None
+    with suppress(Exception):  # a picture is a courtesy: no result is unlisted for want of one
+        png = thumbnail(resource)
+    if png is None or len(png) > _MOST_PICTURE_BYTES:
+        return ""
+    data = base64.b64encode(png).decode()
+    return f"![{_escaped(resource.get_name())}](data:image/png;base64,{data})"

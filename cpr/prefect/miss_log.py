@@ -1,0 +1,244 @@
+"""Beside the runs: notes what results were made of, and says in a run's log why it was not cached.
+
+All of it happens in one thread of the process, which nobody waits for: a run hands in what it knows and goes
+on. Results are noted some at a time; a journal is read once for each task of a flow run in a process, when a
+run of it is not cached. Whatever goes wrong here is said at DEBUG, and changes nothing else.
+"""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import os
+import queue
+import secrets
+import threading
+import time
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prefect.filesystems import LocalFileSystem, RemoteFileSystem
+from prefect.logging import get_logger
+
+from cpr.errors import CprError
+from cpr.provenance.diff import Relatives, differences, line_digests, render_all
+from cpr.provenance.journal import Entries, FileSystemPlace, Place, UrlPlace, append, folder_of, read
+from cpr.provenance.made import Made
+
+__all__ = ["Run", "drain", "explain", "keep"]
+
+_FIRST_WAIT = 0.3  # seconds that entries wait for others; doubles to
+_LAST_WAIT = 10.0
+_MOST_ENTRIES = 500  # in one object
+_MOST_WAITING = 20_000
+_MOST_JOURNALS = 64
+_MOST_READS = 30  # a minute: flows may be many, too
+_COMPACTS = 16  # of which one puts small objects together; of many workers, few
+_PATIENCE = 3.0  # seconds, of a process that ends
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a task run.
+
+    Attributes:
+        made: what its result says, or is to say, of its origin; versions of sources included.
+        function: how the user called the task's function.
+        source: text of it.
+        first_line: where that begins in its file.
+        storage: where Prefect's records go.
+        logger: of the run.
+    """
+
+    made: Made
+    function: str
+    source: str | None
+    first_line: int
+    storage: Any
+    logger: Any
+
+    @property
+    def journal(self) -> tuple[str, str]:
+        """The base of the storage, and the task's folder in it."""
+        return str(getattr(self.storage, "basepath", None)), folder_of(self.function)
+
+
+@dataclass
+class _Pending:
+    """Entries of a task that wait to be written."""
+
+    place: Place
+    entries: Entries
+    due: float
+
+
+@dataclass
+class _Journal:
+    """What was read of a task's journal, for one flow run."""
+
+    relatives: Relatives = field(default_factory=Relatives)
+    lines: dict[str, Any] = field(default_factory=dict)
+
+
+class _Desk:
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._waits: dict[tuple[str, str], float] = {}
+        self._journals: OrderedDict[Any, _Journal] = OrderedDict()
+        self._lines: OrderedDict[str, list[str]] = OrderedDict()
+        self._reads: deque[float] = deque()
+
+    def hand_in(self, kind: str, what: Any) -> None:
+        if self._jobs.qsize() > _MOST_WAITING and kind != "drain":
+            return
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="cpr-journal", daemon=True)
+                self._thread.start()
+        self._jobs.put((kind, what))
+
+    def _work(self) -> None:
+        while True:
+            due = min((pending.due for pending in self._pending.values()), default=None)
+            try:
+                kind, what = self._jobs.get(timeout=None if due is None else max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                kind, what = "write", None
+            try:
+                if kind == "explain":
+                    self._explain(what)
+                elif kind == "keep":
+                    self._keep(what)
+                self._write(everything=kind == "drain")
+            except Exception as error:
+                # Of a storage block anything may come.
+                get_logger("cpr").debug("The journal of results is not available: %s", _said(error))
+            if kind == "drain":
+                what.set()
+
+    def _explain(self, run: Run) -> None:
+        place = place_of(run.storage)
+        if place is None:
+            return
+        key = (*run.journal, run.made.flow_run)
+        if key not in self._journals:
+            self._write(everything=True)  # what the run before has made
+            self._journals[key] = _Journal()  # if it cannot be read, nobody tries again
+            while len(self._journals) > _MOST_JOURNALS:
+                self._journals.popitem(last=False)
+            if not self._may_read():
+                return
+            entries = read(place, run.journal[1], compact=secrets.randbelow(_COMPACTS) == 0)
+            self._journals[key].lines = dict(entries.lines)
+            for made in entries.made:
+                if made.flow_run is None or made.flow_run != run.made.flow_run:
+                    self._journals[key].relatives.add(made)
+        journal = self._journals[key]
+        nearest = journal.relatives.nearest(run.made)
+        if nearest is None:
+            return
+        old_lines = journal.lines.get(nearest.source or "", ())
+        found = differences(nearest, run.made, old_lines, self._lines_of(run))
+        found = [
+            dataclasses.replace(one, line=one.line + run.first_line - 1) if one.line is not None else one
+            for one in found
+        ]
+        run.logger.info("not cached: %s", render_all(found))
+
+    def _may_read(self) -> bool:
+        now = time.monotonic()
+        while self._reads and self._reads[0] < now - 60:
+            self._reads.popleft()
+        if len(self._reads) >= _MOST_READS:
+            return False
+        self._reads.append(now)
+        return True
+
+    def _lines_of(self, run: Run) -> list[str]:
+        if run.source is None or run.made.source is None:
+            return []
+        if run.made.source not in self._lines:
+            self._lines[run.made.source] = line_digests(run.source)
+            while len(self._lines) > _MOST_JOURNALS:
+                self._lines.popitem(last=False)
+        return self._lines[run.made.source]
+
+    def _keep(self, run: Run) -> None:
+        journal = run.journal
+        if journal not in self._pending:
+            place = place_of(run.storage)
+            if place is None:
+                return
+            wait = self._waits.get(journal, _FIRST_WAIT)
+            self._waits[journal] = min(2 * wait, _LAST_WAIT)
+            entries = Entries(run.made.task or run.function)
+            self._pending[journal] = _Pending(place, entries, time.monotonic() + wait)
+        pending = self._pending[journal]
+        pending.entries.made.append(run.made)
+        if run.made.source is not None:
+            pending.entries.lines[run.made.source] = self._lines_of(run)
+        if len(pending.entries.made) >= _MOST_ENTRIES:
+            pending.due = 0.0
+        outside = self._journals.get((*journal, None))
+        if outside is not None:
+            outside.relatives.add(run.made)
+
+    def _write(self, everything: bool) -> None:
+        now = time.monotonic()
+        for journal, pending in list(self._pending.items()):
+            if everything or pending.due <= now:
+                # Whatever comes of it: what cannot be written is not kept for ever.
+                del self._pending[journal]
+                append(pending.place, journal[1], pending.entries)
+
+
+def place_of(storage: Any) -> Place | None:
+    """The folder behind one of Prefect's storage blocks; None for those that cannot be listed."""
+    if isinstance(storage, LocalFileSystem):
+        return UrlPlace(str(Path(storage.basepath or ".").expanduser().resolve()))
+    if isinstance(storage, RemoteFileSystem):
+        # Its own filesystem: the block's settings are nobody else's.
+        return FileSystemPlace(storage.filesystem, storage.basepath)
+    get_logger("cpr").debug("Results in a %s are not noted: it cannot be listed", type(storage).__name__)
+    return None
+
+
+def _said(error: Exception) -> str:
+    """What an error says, if it is ours: others may contain options of a storage."""
+    return str(error) if isinstance(error, CprError) else type(error).__name__
+
+
+_desk = _Desk()
+
+
+def explain(run: Run) -> None:
+    """Say in the run's log why it was not cached, if a result is known that it can be compared with."""
+    _desk.hand_in("explain", run)
+
+
+def keep(run: Run) -> None:
+    """Note what the result of a run was made of."""
+    _desk.hand_in("keep", run)
+
+
+def drain(seconds: float = _PATIENCE) -> None:
+    """Wait until what was handed in is done, but not longer than that."""
+    if _desk._thread is not None:  # noqa: SLF001
+        done = threading.Event()
+        _desk.hand_in("drain", done)
+        done.wait(seconds)
+
+
+def _after_fork() -> None:
+    global _desk  # noqa: PLW0603 - the thread of the parent is not here
+    _desk = _Desk()
+
+
+atexit.register(drain)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,171 @@
+"""What is kept of an argument: enough to tell what changed, no data and nothing that may be a secret.
+
+By value: numbers, bools, None; members of enums; paths, dates, UUIDs; and texts that the program itself
+spells, as defaults, in a `Literal` or as constants of the task's function.
+By digest: other texts, arrays, tables, objects, with 16 hex digits of what the cache key hashes.
+By place: resources, alone or in containers, with URL (without user, password and query), digest, version.
+Not at all: secrets. These are pydantic's and Prefect's secret types, Prefect's blocks, arguments with a
+telling name (`password`, `api_key` ...), and whatever contains such.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import enum
+import functools
+import math
+import pathlib
+import re
+import types
+import typing
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from cpr.provenance.made import MOST_HELD, Input, is_acceptable
+from cpr.Resource import Resource
+from cpr.Source import Source
+
+__all__ = ["describe_input", "is_secret", "is_secret_name", "program_texts", "shown_url"]
+
+_SECRET_WORDS = frozenset(
+    "auth authorization connection cookie cred credential credentials creds dsn jwt key keys otp pass"
+    " passphrase passwd password passwords pat pin private pwd salt sas secret secrets session signature"
+    " token tokens".split()
+)
+_SECRET_CLASSES = frozenset({"SecretStr", "SecretBytes", "Secret", "_SecretBase", "SecretDict", "Block"})
+_SHOWN = (pathlib.PurePath, dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal)
+
+
+@functools.lru_cache(maxsize=4096)
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is likely to be a secret.
+
+    >>> is_secret_name("db_password"), is_secret_name("apiKey"), is_secret_name("keyhole")
+    (True, True, False)
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
+    return not _SECRET_WORDS.isdisjoint(word.lower() for word in words)
+
+
+def is_secret(value: Any) -> bool:
+    """Whether a value is of a type made for secrets, or a Prefect block, which may hold some."""
+    return any(
+        cls.__name__ in _SECRET_CLASSES and cls.__module__.partition(".")[0] in ("pydantic", "prefect")
+        for cls in type(value).__mro__
+    )
+
+
+def describe_input(
+    name: str,
+    value: Any,
+    digest: str | None,
+    resources: Iterable[tuple[Resource, str | None]] = (),
+    texts: frozenset[str] = frozenset(),
+) -> Input:
+    """What is kept of an argument; no I/O.
+
+    Args:
+        name: of the argument.
+        value: its value.
+        digest: 16 hex digits of its content; None where that has none, or contains a secret.
+        resources: those in the value, each with its digest.
+        texts: texts that the program itself spells.
+    """
+    kind = _kind(value)
+    if is_secret(value) or is_secret_name(name):
+        return Input("secret")
+    if isinstance(value, Resource):
+        return _resource(value, digest)
+    shown = _shown(value, texts)
+    if shown is not None or value is None:
+        return Input(kind, shown)
+    found = list(resources)
+    holds = tuple(_resource(*one) for one in found[:MOST_HELD])
+    return Input(kind, digest=digest, holds=holds, left_out=max(0, len(found) - MOST_HELD))
+
+
+def _shown(value: Any, texts: frozenset[str]) -> bool | int | float | str | None:
+    """A value that is kept as it is; None for one that is not."""
+    if isinstance(value, enum.Enum):
+        shown: Any = f"{type(value).__name__}.{value.name}" if value.name is not None else None
+    elif type(value) is str:
+        shown = value if value in texts else None
+    elif isinstance(value, np.generic):
+        shown = str(value.item()) if value.dtype.kind in "biuf" else None
+    elif type(value) in (bool, int, float):
+        shown = value if not isinstance(value, float) or math.isfinite(value) else str(value)
+    elif isinstance(value, _SHOWN):
+        shown = str(value)
+    else:
+        shown = None
+    return shown if is_acceptable(shown) else None
+
+
+def _resource(resource: Resource, digest: str | None) -> Input:
+    version = resource.known_version() if isinstance(resource, Source) else {}
+    url = shown_url(resource.get_path())
+    return Input(
+        _kind(resource),
+        digest=digest,
+        url=url if is_acceptable(url, 4096) else None,
+        version={name: item for name, item in version.items() if is_acceptable(item)},
+    )
+
+
+def _kind(value: Any) -> str:
+    return re.sub(r"[^\w.<>\[\]]", "_", type(value).__name__)[:100] or "object"
+
+
+def shown_url(url: str) -> str:
+    """A URL without what may be a secret in it.
+
+    >>> shown_url("https://me:word@host/a.tif?sig=1"), shown_url("s3://bucket/a?.tif")
+    ('https://host/a.tif', 's3://bucket/a?.tif')
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return url
+    if scheme in ("http", "https"):
+        rest = re.split("[?#]", rest, maxsplit=1)[0]
+    host, slash, path = rest.partition("/")
+    user, at, server = host.rpartition("@")
+    return f"{scheme}://{server if at and ':' in user else host}{slash}{path}"
+
+
+def program_texts(function: Any) -> frozenset[str]:
+    """Short texts that a function's code spells: its constants, defaults and `Literal` annotations."""
+    code = getattr(function, "__code__", None)
+    if not isinstance(code, types.CodeType):
+        return frozenset()
+    found: set[str] = set()
+    _collect(code.co_consts, found)
+    _collect(function.__defaults__ or (), found)
+    _collect((function.__kwdefaults__ or {}).values(), found)
+    for annotation in function.__annotations__.values():
+        if isinstance(annotation, str):
+            # As written in the source; evaluating it could run anything.
+            for literal in re.findall(r"Literal\[([^\]]*)\]", annotation):
+                found.update(re.findall(r"""["']([^"'\\]*)["']""", literal))
+        else:
+            _collect(_literals(annotation), found)
+    return frozenset(found)
+
+
+def _literals(annotation: Any) -> Iterable[Any]:
+    if typing.get_origin(annotation) is typing.Literal:
+        yield from typing.get_args(annotation)
+    else:
+        for part in typing.get_args(annotation):
+            yield from _literals(part)
+
+
+def _collect(values: Iterable[Any], found: set[str]) -> None:
+    for value in values:
+        if type(value) is str:
+            found.add(value)
+        elif isinstance(value, (tuple, frozenset)):
+            _collect(value, found)

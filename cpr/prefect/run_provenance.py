@@ -1,0 +1,233 @@
+"""The running task, as far as its results tell of it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.logging import get_logger, get_run_logger
+from prefect.transactions import get_transaction
+
+import cpr
+from cpr.io.hashing import hex16
+from cpr.prefect.miss_log import Run, explain, keep
+from cpr.prefect.redaction import describe_input, program_texts
+from cpr.prefect.run_log import log
+from cpr.prefect.source_code import name_of_function, unwrapped
+from cpr.previews.humanize import sized
+from cpr.provenance.made import MOST_INPUTS, Input, Made, is_acceptable
+from cpr.records.pack import resources_in
+from cpr.Resource import Resource
+from cpr.Target import Target
+
+__all__ = ["Noted", "begin", "end", "made_here", "note", "resume", "sign"]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """What a cache key was made of, kept until the task's results are signed.
+
+    Attributes:
+        task_run: id of the task run.
+        inputs: the arguments that count.
+        uses: what else counts.
+        given: URLs of the targets among the arguments, which others have made.
+    """
+
+    task_run: Any
+    inputs: Mapping[str, Input]
+    uses: Mapping[str, Input]
+    given: frozenset[str]
+
+
+# Computing the key, running the body and storing the result happen in one context.
+_noted: ContextVar[Noted | None] = ContextVar("cpr_noted", default=None)
+_explained: ContextVar[str | None] = ContextVar("cpr_explained", default=None)
+_kept: ContextVar[str | None] = ContextVar("cpr_kept", default=None)
+
+
+def note(noted: Noted) -> None:
+    """Keep what the key of the task run was made of."""
+    _noted.set(noted)
+
+
+def begin() -> Noted | None:
+    """The body of the running task begins: its arguments are noted, and it is explained why it runs.
+
+    What it returns is for `resume`.
+    """
+    with _aside():
+        _look()
+        _explain()
+    return _noted.get()
+
+
+def resume(noted: Noted | None) -> None:
+    """The body has ended: what tasks that it called have noted here is theirs."""
+    _noted.set(noted)
+    if noted is not None and noted.task_run is not None:
+        _explained.set(noted.task_run.hex)
+
+
+def end() -> None:
+    """The result of the running task is made: what from is noted beside Prefect's records, once.
+
+    Of a task that another one has called Prefect stores the result when that other one ends, in its context.
+    """
+    with _aside():
+        _explain()
+        run = _run()
+        if run is not None and _kept.get() != run.made.task_run:
+            _kept.set(run.made.task_run)
+            keep(run)
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """What is only told of a run does not fail it."""
+    try:
+        yield
+    except Exception as error:
+        get_logger("cpr").debug("What a run was made of is not noted: %s", type(error).__name__)
+
+
+def _look() -> None:
+    """Note the arguments where no key was computed, before the body changes any."""
+    context, noted = _task_run(), _noted.get()
+    if context is not None and (noted is None or noted.task_run != context.task_run.id):
+        note(_looked_at(context))
+
+
+def _explain() -> None:
+    """Once for each run, and not for those that were told to run again."""
+    run, transaction = _run(), get_transaction()
+    if run is None or _explained.get() == run.made.task_run or getattr(transaction, "overwrite", False):
+        return
+    _explained.set(run.made.task_run)
+    explain(run)
+
+
+def _run() -> Run | None:
+    """The running task, if it has a key."""
+    context, noted = _task_run(), _noted.get()
+    if context is None or noted is None or noted.task_run != context.task_run.id:
+        return None
+    made, function = made_here(noted), unwrapped(context.task.fn)
+    if made is None or made.key is None or not context.persist_result:
+        return None
+    source = context.task.source_code
+    return Run(
+        made,
+        name_of_function(context.task),
+        source if source is not None and not source.startswith("[") else None,  # see CprTask
+        getattr(getattr(function, "__code__", None), "co_firstlineno", 1),
+        context.result_store.result_storage,
+        get_run_logger(),
+    )
+
+
+def sign(resources: Iterable[Any]) -> None:
+    """Say of every target which run has made it, where that is not known yet.
+
+    Targets that came in as arguments were made by others.
+    """
+    unsigned = [one for one in resources if isinstance(one, Target) and one.made is None]
+    if not unsigned:
+        return
+    with _aside():
+        _look()
+        noted = _noted.get() if _task_run() is not None else None
+        made = made_here(noted)
+        for target in {id(one): one for one in unsigned}.values():
+            if made is not None and (noted is None or target.url not in noted.given):
+                target.set_made(made)
+                _tell(target)
+
+
+def _tell(target: Target) -> None:
+    """Say in the run's log what was written."""
+    if target.seconds is not None and target.nbytes is not None:
+        log(
+            logging.INFO,
+            "wrote %s %s in %.1f s (%s/s), %s",
+            target.url,
+            sized(target.nbytes),
+            target.seconds,
+            sized(target.nbytes / max(target.seconds, 1e-3)),
+            target.checksum,
+        )
+
+
+def made_here(noted: Noted | None) -> Made | None:
+    """What a result that is made now says of its origin; None outside of runs."""
+    task, flow = _task_run(), FlowRunContext.get()
+    if task is None and (flow is None or flow.flow_run is None):
+        return None
+    flow_run = flow.flow_run.id if flow is not None and flow.flow_run is not None else None
+    name = getattr(flow.flow, "name", None) if flow is not None and flow.flow is not None else None
+    common = Made(flow=_clean(name), flow_run=_hex(flow_run), at=int(time.time()), cpr=cpr.__version__)
+    if task is None:
+        return common
+    transaction = get_transaction()
+    key = getattr(transaction, "key", None)
+    return Made(
+        task=_clean(task.task.name),
+        flow=common.flow,
+        flow_run=_hex(task.task_run.flow_run_id),
+        task_run=_hex(task.task_run.id),
+        at=common.at,
+        cpr=common.cpr,
+        key=key if key is not None and is_acceptable(key) else None,
+        source=source_digest(task.task),
+        inputs=_first(noted.inputs) if noted is not None else {},
+        uses=_first(noted.uses) if noted is not None else {},
+    )
+
+
+def source_digest(task: Any) -> str | None:
+    """16 hex digits of the text of a task's function; None where there is no text."""
+    source = getattr(task, "source_code", None)
+    return hex16(source.encode("utf-8", "surrogatepass")) if isinstance(source, str) else None
+
+
+def _task_run() -> TaskRunContext | None:
+    """The running task, unless a flow runs inside of it."""
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    flow_run = flow.flow_run if flow is not None else None
+    if task is not None and flow_run is not None and flow_run.id != task.task_run.flow_run_id:
+        return None
+    return task
+
+
+def _looked_at(context: TaskRunContext) -> Noted:
+    """The arguments of a run whose key cpr has not computed: what can be said without asking a store."""
+    texts = program_texts(unwrapped(context.task.fn))
+    inputs: dict[str, Input] = {}
+    given: set[str] = set()
+    for name, value in context.parameters.items():
+        found = [one for one in resources_in(value) if isinstance(one, Resource)]
+        given.update(one.url for one in found if isinstance(one, Target))
+        inputs[name] = describe_input(name, value, None, [(one, None) for one in found], texts)
+    return Noted(context.task_run.id, inputs, {}, frozenset(given))
+
+
+def _first(inputs: Mapping[str, Input]) -> dict[str, Input]:
+    """As many as a record may have; names that no parameter has are left out."""
+    named = ((name, one) for name, one in inputs.items() if is_acceptable(name, 100))
+    return dict(one for one, _ in zip(named, range(MOST_INPUTS), strict=False))
+
+
+def _clean(name: Any) -> str | None:
+    """A name as it may stand in a record."""
+    text = "".join(c if c.isprintable() else "?" for c in str(name))[:200] if name is not None else None
+    return text if text is not None and is_acceptable(text, 200) else None
+
+
+def _hex(run: Any) -> str | None:
+    return None if run is None else run.hex

@@ -1,0 +1,319 @@
+"""Prefect tasks whose results are stored when they say that they have completed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import json
+from collections.abc import AsyncIterator, Callable, Generator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias, TypeVar, overload
+
+from prefect.cache_policies import TASK_SOURCE, CachePolicy, CompoundCachePolicy
+from prefect.client.schemas.objects import State
+from prefect.context import TaskRunContext
+from prefect.futures import PrefectFuture
+from prefect.locking.protocol import LockManager
+from prefect.settings import get_current_settings
+from prefect.tasks import Task
+from prefect.transactions import IsolationLevel
+from prefect.utilities.annotations import NotSet
+
+from cpr.errors import CprError
+from cpr.prefect.canonical_form import Describer
+from cpr.prefect.locks import BucketLocks
+from cpr.prefect.progress import shown
+from cpr.prefect.run_provenance import begin, end, resume, sign
+from cpr.prefect.source_code import has_source
+from cpr.records.pack import Storable, pack, persist_all, resources_in
+from cpr.Serializer import CprSerializer, cpr_serializer
+from cpr.utilities.keys import describe_run, digest
+from cpr.utilities.uncached import uncached
+
+if TYPE_CHECKING:
+    from prefect.tasks import TaskOptions
+    from typing_extensions import Unpack
+
+__all__ = ["CprTask", "TargetInputs", "task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Lock: TypeAlias = str | LockManager | None
+
+
+@dataclass
+class TargetInputs(CachePolicy):
+    """Cache policy: the key names the content of the task's arguments, resources by `identity()`.
+
+    Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The name
+    of the task's function takes part, so that two tasks with the same arguments do not share results, and
+    what it uses besides its arguments: values of its closure, constants and functions of its module (see
+    `cpr.prefect.function_globals`). Its own code does not: add Prefect's TASK_SOURCE for that. Computing a
+    key writes nothing and reads no data; sources are asked for their versions once.
+
+    An argument that has no content to be named (a lock, an open file) makes the task run uncached, with a
+    warning that names it.
+
+    Args:
+        exclude: names that do not matter, of arguments or of what the function uses;
+            `TargetInputs() - "verbose"` says the same.
+        sources: "version" counts sources with what the store says of them (ETag, generation, or size and
+            time), "path" by their URLs and options alone, and asks no store.
+
+    >>> policy = TargetInputs() + TASK_SOURCE - "verbose"
+    """
+
+    exclude: list[str] = field(default_factory=list)
+    sources: Literal["version", "path"] = "version"
+
+    def __post_init__(self) -> None:
+        if self.sources not in ("version", "path"):
+            raise ValueError(f"sources count by 'version' or 'path', not {self.sources!r}")
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],  # noqa: ARG002 - Prefect's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> str | None:
+        """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
+        try:
+            return digest(describe_run(task_ctx, inputs, self.exclude, self.sources == "version"))
+        except CprError as error:
+            uncached(task_ctx, error, alone=getattr(task_ctx.task, "cache_policy", None) is self)
+            return None
+
+    def __sub__(self, other: str) -> TargetInputs:
+        if not isinstance(other, str):
+            raise TypeError("only names of arguments can be left out of a cache policy")
+        return replace(self, exclude=[*self.exclude, other])
+
+    def __add__(self, other: CachePolicy) -> CachePolicy:
+        return _Together.of(super().__add__(other))
+
+
+@dataclass
+class _Together(CompoundCachePolicy):
+    """Several policies; `- "argument"` reaches TargetInputs, which Prefect's own sum passes over."""
+
+    @classmethod
+    def of(cls, policy: CachePolicy) -> CachePolicy:
+        if type(policy) is not CompoundCachePolicy:
+            return policy
+        return cls(policy.key_storage, policy.isolation_level, policy.lock_manager, policy.policies)
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],
+        **kwargs: Any,
+    ) -> str | None:
+        try:
+            return super().compute_key(task_ctx, inputs, flow_parameters, **kwargs)
+        except CprError:  # said already
+            if getattr(task_ctx.task, "cache_policy", None) is self:
+                return None
+            raise
+
+    def __sub__(self, other: str) -> CachePolicy:
+        return replace(self, policies=[policy - other for policy in self.policies])
+
+    def __add__(self, other: CachePolicy) -> CachePolicy:
+        return _Together.of(super().__add__(other))
+
+
+class CprTask(Task[P, R]):
+    """A Prefect task that persists every target in its result inside its body; made by `task`."""
+
+    def __init__(
+        self, fn: Callable[P, R], lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
+    ) -> None:
+        super().__init__(fn=_persisting(fn, progress), **_with_defaults(options))
+        self._take_source(fn)
+        self.lock = lock
+        self.cache_policy = _locked(self.cache_policy, lock)
+
+    def _take_source(self, fn: Any) -> None:
+        # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
+        function = getattr(fn, "__func__", fn)
+        if getattr(self, "source_code", None) is None or not has_source(function):
+            self.source_code = json.dumps(Describer().describe(function, "the task's function"))
+
+    def with_options(self, *, lock: Lock = None, **options: Any) -> CprTask[P, R]:
+        """A new task with other options, as Prefect's `with_options`; it persists its targets as well."""
+        plain = super().with_options(**options)
+        new = type(self).__new__(type(self))
+        new.__dict__.update(plain.__dict__)
+        new.source_code = self.source_code
+        new.lock = self.lock if lock is None else lock
+        new.cache_policy = _locked(new.cache_policy, new.lock)
+        return new
+
+
+@overload
+def task(fn: Callable[P, R], /) -> Task[P, R]: ...
+
+
+@overload
+def task(
+    fn: None = None, /, *, lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
+) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+
+
+def task(
+    fn: Callable[P, R] | None = None,
+    /,
+    *,
+    lock: Lock = None,
+    progress: bool = False,
+    **options: Unpack[TaskOptions],
+) -> Any:
+    """`prefect.task` that has stored its targets when it completes.
+
+    Every target in the returned value, at any depth, is persisted inside the task's body: an upload
+    that fails fails the run, and Prefect retries it as its `retries` say. (With `prefect.task` the
+    serializer persists after the run has completed; a failure there is only logged.) The result
+    must be one that a record can hold, or the run fails with an error that says where it is not.
+
+    Functions may be sync, async, or generators (every yielded value is persisted before it is given
+    away), methods, class methods and static methods.
+
+    Args:
+        fn: the function, when used as a plain decorator.
+        lock: URL of a folder for locks, or a lock manager of Prefect's: what many processes ask for at the
+            same time is computed by one of them (see `BucketLocks`).
+        progress: show uploads that take longer than five seconds as progress artifacts of the run in
+            Prefect's UI (not of generators, nor of Zarr, which is many small objects).
+        **options: all of `prefect.task`'s. Where they are not given, `persist_result` is True,
+            `result_serializer` is `cpr_serializer()`, and the cache policy is
+            `TargetInputs() + TASK_SOURCE`: a result is used again when the content of all arguments
+            and the source of the task are as before.
+
+    Raises, inside the run:
+        EncodeError: the result cannot be stored.
+        ResourceError: a target could not be persisted.
+
+    >>> @cpr.task(retries=2)
+    ... def denoise(image: ImageSource, sigma: float) -> ImageTarget:
+    ...     target = ImageTarget.from_path(f"s3://bucket/denoised/{image.get_name()}.tif")
+    ...     target.set_data(gaussian(image.get_data(), sigma))
+    ...     return target
+    """
+    if fn is None:
+        return functools.partial(CprTask, lock=lock, progress=progress, **options)
+    return CprTask(fn, lock, progress, **options)
+
+
+def _with_defaults(options: TaskOptions) -> TaskOptions:
+    given: TaskOptions = {**options}
+    if given.get("persist_result") is None:
+        given["persist_result"] = True
+    if given["persist_result"]:
+        if given.get("result_serializer") is None:
+            given["result_serializer"] = cpr_serializer()
+        elsewhere = given.get("cache_key_fn") is not None or given.get("result_storage_key") is not None
+        unless = elsewhere or get_current_settings().tasks.default_no_cache
+        if not unless and given.get("cache_policy", NotSet) is NotSet:
+            given["cache_policy"] = TargetInputs() + TASK_SOURCE
+    return given
+
+
+def _locked(policy: Any, lock: Lock) -> Any:
+    """A cache policy that takes a lock before it looks for a result; without a policy there is none."""
+    if lock is None or not isinstance(policy, CachePolicy):
+        return policy
+    locks = BucketLocks(lock) if isinstance(lock, str) else lock
+    return policy.configure(lock_manager=locks, isolation_level=IsolationLevel.SERIALIZABLE)
+
+
+def _persisting(fn: Any, progress: bool = False) -> Any:
+    """A function like `fn`, of its kind, that persists the targets in what it gives away."""
+    if isinstance(fn, (classmethod, staticmethod)):
+        return type(fn)(_persisting(fn.__func__, progress))
+    if inspect.isasyncgenfunction(fn):
+        run = _asyncgen(fn)
+    elif inspect.isgeneratorfunction(fn):
+        run = _generator(fn)
+    elif inspect.iscoroutinefunction(fn):
+        run = _coroutine(fn, progress)
+    else:
+        run = _function(fn, progress)
+    functools.update_wrapper(run, fn)
+    if not hasattr(fn, "__name__"):
+        run.__name__ = run.__qualname__ = type(fn).__name__
+    return run
+
+
+def _function(fn: Any, progress: bool) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Any:
+        noted = begin()
+        with shown(progress):
+            value = fn(*args, **kwargs)
+            resume(noted)
+            value = _stored(value)
+        end()
+        return value
+
+    return run
+
+
+def _coroutine(fn: Any, progress: bool) -> Any:
+    async def run(*args: Any, **kwargs: Any) -> Any:
+        noted = begin()
+        with shown(progress):
+            value = await fn(*args, **kwargs)
+            resume(noted)
+            value = await asyncio.to_thread(_stored, value)
+        end()
+        return value
+
+    return run
+
+
+def _generator(fn: Any) -> Any:
+    def run(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
+        begin()
+        values = fn(*args, **kwargs)
+        try:
+            while True:
+                yield _stored(next(values))
+        except StopIteration as end:
+            return _stored(end.value)
+        finally:
+            values.close()
+
+    return run
+
+
+def _asyncgen(fn: Any) -> Any:
+    async def run(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        begin()
+        async with contextlib.aclosing(fn(*args, **kwargs)) as values:
+            async for value in values:
+                yield await asyncio.to_thread(_stored, value)
+
+    return run
+
+
+def _stored(value: Any) -> Any:
+    """The value, its targets persisted; raises where the task's serializer would only fail later."""
+    if isinstance(value, (State, PrefectFuture)):
+        # Prefect looks into these itself; the targets of a state's data are persisted all the same.
+        _persist(resources_in(getattr(value, "data", None)))
+        return value
+    context = TaskRunContext.get()
+    store = context.result_store if context is not None and context.persist_result else None
+    if store is not None and isinstance(store.serializer, CprSerializer):
+        pack(value, sign=sign)
+    else:
+        _persist(resources_in(value))
+    return value
+
+
+def _persist(resources: list[Storable]) -> None:
+    persist_all(resources)
+    sign(resources)

@@ -1,0 +1,124 @@
+"""Where previews come from: made on the way out, kept beside the object, found again or made anew."""
+
+from __future__ import annotations
+
+import html
+import logging
+from typing import TYPE_CHECKING, Any
+
+from cpr import io
+from cpr.errors import CprError, DecodeError, ResourceNotFoundError
+from cpr.format import PreviewMaker, Previews, Stream, offers
+from cpr.previews.models import MAX_BYTES, Picture, Preview
+
+if TYPE_CHECKING:
+    from cpr.Resource import Resource
+
+__all__ = ["html_of", "look_at", "png_of", "put_preview", "read_preview", "watch"]
+
+log = logging.getLogger("cpr")
+
+
+def watch(format: Any, stream: Stream[Any]) -> PreviewMaker | None:
+    """Have a preview made of what passes in a stream; None for a format that has none."""
+    if not offers(format, Previews):
+        return None
+    maker = _Harmless(format.preview_maker(stream))
+    stream.watcher = maker.take
+    return maker
+
+
+class _Harmless:
+    """A preview maker whose mistakes cost no result: it gives up, and the log says why."""
+
+    def __init__(self, maker: PreviewMaker) -> None:
+        self._maker: PreviewMaker | None = maker
+
+    def take(self, piece: Any) -> None:
+        if self._maker is not None:
+            try:
+                self._maker.take(piece)
+            except Exception as error:
+                self._give_up(error)
+
+    def finish(self) -> Any:
+        if self._maker is not None:
+            try:
+                return self._maker.finish()
+            except Exception as error:
+                self._give_up(error)
+        return None
+
+    def _give_up(self, error: Exception) -> None:
+        self._maker = None
+        log.warning("no preview could be made of a result, which is stored all the same", exc_info=error)
+
+
+def look_at(format: Any, data: Any) -> Preview | None:
+    """The preview of data in memory; None where there is nothing to be seen."""
+    if not offers(format, Previews):
+        return None
+    stream = format.stream(data)
+    maker = watch(format, stream)
+    for _ in stream:
+        pass
+    return None if maker is None else maker.finish()
+
+
+def put_preview(url: str, nbytes: int, maker: PreviewMaker | None) -> None:
+    """Keep a preview beside a stored object, if that is not small; a result is as good without it."""
+    if maker is None or nbytes <= io.SMALL_BYTES:
+        return
+    preview = maker.finish()
+    if preview is None:
+        return
+    try:
+        with io.writing(io.beside(url, preview.ending)) as file:
+            file.write(preview.to_bytes())
+    except CprError as error:
+        log.warning("%s: stored, but not its preview: %s", url, error)
+
+
+def read_preview(url: str, kind: type[Any]) -> Preview | None:
+    """The preview beside an object; None where there is none, or something else in its place.
+
+    Raises TransferError when the store cannot be asked.
+    """
+    beside = io.beside(url, kind.ending)
+    try:
+        if io.stat(beside).nbytes > MAX_BYTES:
+            return None
+        with io.reading(beside) as file:
+            found: Preview = kind.from_bytes(file.read(MAX_BYTES))
+    except (ResourceNotFoundError, DecodeError):
+        return None
+    return found
+
+
+def png_of(resource: Resource) -> bytes | None:
+    """The PNG of a resource's preview, where it is a picture that can be had."""
+    try:
+        preview = resource.preview()
+    except CprError:
+        return None  # its text is what `html_of` shows
+    return preview.png if isinstance(preview, Picture) else None
+
+
+def html_of(resource: Resource) -> str:
+    """What a notebook shows: the preview, and what is known of the resource; an error as its text."""
+    try:
+        preview = resource.preview()
+        shown = preview.to_html() if preview is not None else ""
+        caption = preview.caption if isinstance(preview, Picture) else ""
+    except CprError as error:
+        shown, caption = f"<pre>{html.escape(str(error))}</pre>", ""
+    facts = {**resource.facts(), **({"shown": caption} if caption else {})}
+    lines = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+        f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    return (
+        "<div style='display:flex;gap:1em;align-items:flex-start'>"
+        f"<div>{shown}</div><table>{lines}</table></div>"
+    )

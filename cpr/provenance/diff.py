@@ -1,0 +1,263 @@
+"""Why a result could not be used again: what differs between how it was made and what is asked for now.
+
+`differences` compares two of what `cpr.provenance.made` keeps; `Relatives` finds, among many results of a
+task, the one that a miss should be compared with. Both are pure; `render` puts a difference into words.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections import deque
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from cpr.io.hashing import hex16
+from cpr.provenance.made import Input, Made
+
+__all__ = ["Difference", "Kind", "Relatives", "differences", "line_digests", "render", "render_all"]
+
+Kind = Literal[
+    "value", "version", "place", "content", "count", "new", "gone", "used", "source", "missing", "unknown"
+]
+
+_KEY = re.compile(r"-[0-9a-f]{16}(?=\.[^/\\]+$)")
+_MOST_ITEMS = 3
+_VERSION_WORDS = {"etag": "ETag", "generation": "generation", "size": "size"}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it was.
+
+    Attributes:
+        kind: "value" of an argument that is shown; "version" of a source in its store; "place", another
+            resource; "content" of a target, text, array or object; "count" of resources in a container;
+            "new" or "gone", an argument; "used", what the task's function uses besides; "source", its own
+            text; "missing", nothing differs, but the result was not there; "unknown", nothing that is kept
+            differs, but the key does.
+        name: of the argument, or of what is used.
+        old: what was kept of it, or of the one resource in it that differs.
+        new: what it is now.
+        line: of the task's source, from 1.
+    """
+
+    kind: Kind
+    name: str = ""
+    old: Input | None = None
+    new: Input | None = None
+    line: int | None = None
+
+
+def differences(
+    old: Made, new: Made, old_lines: Sequence[str] = (), new_lines: Sequence[str] = ()
+) -> list[Difference]:
+    """What differs between how a result was made and how another was, or is to be.
+
+    Args:
+        old: of a result, whole (`Target.get_made`).
+        new: of another result, or of a run.
+        old_lines: `line_digests` of the task's source then, where they are known.
+        new_lines: those of now.
+
+    >>> old, new = (Made(inputs={"sigma": Input("int", sigma)}) for sigma in (2, 3))
+    >>> [(one.kind, one.name) for one in differences(old, new)]
+    [('value', 'sigma')]
+    """
+    found = [
+        *_of_inputs(old.inputs, new.inputs),
+        *(_as_used(one) for one in _of_inputs(old.uses, new.uses)),
+    ]
+    if old.source != new.source and None not in (old.source, new.source):
+        found.append(Difference("source", line=_first_changed(old_lines, new_lines)))
+    if not found:
+        same = old.key == new.key and old.key is not None
+        found.append(Difference("missing" if same else "unknown", name=", ".join(_secrets(new))))
+    return found
+
+
+def line_digests(source: str) -> list[str]:
+    """What is kept of a task's source: enough to tell which line changed, and not to read it."""
+    return [hex16(line.rstrip().encode("utf-8", "surrogatepass"))[:6] for line in source.splitlines()]
+
+
+def _first_changed(old: Sequence[str], new: Sequence[str]) -> int | None:
+    if not old or not new:
+        return None
+    same = 0
+    for one, other in zip(old, new, strict=False):
+        if one != other:
+            break
+        same += 1
+    return same + 1
+
+
+def _secrets(made: Made) -> list[str]:
+    return [name for name, one in made.inputs.items() if one.type == "secret"]
+
+
+def _of_inputs(old: Mapping[str, Input], new: Mapping[str, Input]) -> Iterator[Difference]:
+    for name in [*old, *(name for name in new if name not in old)]:
+        before, now = old.get(name), new.get(name)
+        if before is None:
+            yield Difference("new", name, new=now)
+        elif now is None:
+            yield Difference("gone", name, old=before)
+        else:
+            yield from _of_input(name, before, now)
+
+
+def _of_input(name: str, old: Input, new: Input) -> Iterator[Difference]:
+    if _token(old) == _token(new):
+        return
+    if old.url is not None and new.url is not None:
+        yield Difference(_of_resource(old, new), name, old, new)
+    elif old.holds or new.holds:
+        yield from _of_held(name, old, new)
+    else:
+        shown = old.digest is None and new.digest is None
+        yield Difference("value" if shown else "content", name, old, new)
+
+
+def _of_resource(old: Input, new: Input) -> Kind:
+    if _place(old) != _place(new):
+        return "place"
+    return "version" if old.version != new.version or new.type.endswith("Source") else "content"
+
+
+def _of_held(name: str, old: Input, new: Input) -> Iterator[Difference]:
+    counts = [len(one.holds) + one.left_out for one in (old, new)]
+    if counts[0] != counts[1]:
+        yield Difference("count", name, old, new)
+        return
+    pairs = [pair for pair in zip(old.holds, new.holds, strict=False) if _token(pair[0]) != _token(pair[1])]
+    for before, now in pairs[:_MOST_ITEMS]:
+        yield Difference(_of_resource(before, now), name, before, now)
+    if not pairs or len(pairs) > _MOST_ITEMS:
+        yield Difference("content", name, old, new)
+
+
+def _as_used(one: Difference) -> Difference:
+    return one if one.kind == "value" else dataclasses.replace(one, kind="used")
+
+
+def _token(one: Input) -> Hashable:
+    """Equal for what is as far as is known the same."""
+    return (one.type, type(one.value), one.value, one.digest or one.url)
+
+
+def _place(one: Input) -> str:
+    """Where a resource is, without the key in a target's name, which its content gives."""
+    return _KEY.sub("", one.url or "")
+
+
+def render(one: Difference) -> str:
+    """A difference in words.
+
+    >>> render(Difference("value", "sigma", Input("int", 2), Input("int", 3)))
+    'sigma: 2 -> 3'
+    """
+    match one.kind:
+        case "value":
+            return f"{one.name}: {_shown(one.old)} -> {_shown(one.new)}"
+        case "version":
+            return f"source {_file(one.new)}: {_version_change(one)}"
+        case "place":
+            return f"{one.name}: {_file(one.old)} -> {_file(one.new)}"
+        case "content" if one.new is not None and one.new.url is not None:
+            return f"{one.name}: {_file(one.new)} has other content"
+        case "content":
+            return f"{one.name}: another {one.new.type if one.new is not None else 'value'}"
+        case "count":
+            return f"{one.name}: {_count(one.old)} -> {_count(one.new)} resources"
+        case "new":
+            return f"{one.name}: was not there"
+        case "gone":
+            return f"{one.name}: is gone"
+        case "used":
+            kind = "function " if one.new is not None and one.new.type == "function" else ""
+            return f"{kind}{one.name} changed"
+        case "source":
+            return "task source changed" + ("" if one.line is None else f" at line {one.line}")
+        case "missing":
+            return "result was missing"
+    secrets = f"{one.name} (of which nothing is kept), " if one.name else ""
+    return f"something else changed: {secrets}the cache policy, or the version of cpr"
+
+
+def render_all(found: Iterable[Difference]) -> str:
+    """All differences in one line; unchanged ones beside others in a list are not repeated."""
+    return "; ".join(dict.fromkeys(map(render, found)))
+
+
+def _shown(one: Input | None) -> str:
+    if one is None:
+        return "nothing"
+    return json.dumps(one.value) if one.type in ("str", "bool", "NoneType") else str(one.value)
+
+
+def _file(one: Input | None) -> str:
+    url = (one.url if one is not None else None) or "?"
+    return re.split(r"[/\\]", _KEY.sub("", url))[-1] or url
+
+
+def _count(one: Input | None) -> int:
+    return 0 if one is None else len(one.holds) + one.left_out
+
+
+def _version_change(one: Difference) -> str:
+    old, new = (dict(side.version) if side is not None else {} for side in (one.old, one.new))
+    for name in (*_VERSION_WORDS, *sorted({*old, *new} - set(_VERSION_WORDS))):
+        if name in old and name in new and old[name] != new[name]:
+            sizes = f" {old[name]} -> {new[name]} bytes" if name == "size" else " changed"
+            return _VERSION_WORDS.get(name, name.replace("_", " ")) + sizes
+    return "changed"
+
+
+class Relatives:
+    """Results of one task, among which the one nearest to a run is found in a few look-ups.
+
+    Near is what differs in one argument, or was made from resources at the same places; of several the
+    latest. A run over other images is no relative: nobody asks why those were not cached.
+    """
+
+    _MOST_AT_A_PLACE = 50
+
+    def __init__(self) -> None:
+        self._same: dict[Hashable, Made] = {}
+        self._but_one: dict[Hashable, Made] = {}
+        self._by_places: dict[Hashable, deque[Made]] = {}
+
+    def add(self, made: Made) -> None:
+        """Take one more; the latest comes last."""
+        places, tokens = _places(made), _tokens(made)
+        self._same[places, tokens] = made
+        for token in tokens:
+            self._but_one[places, token[0], tokens - {token}] = made
+        self._by_places.setdefault(places, deque(maxlen=self._MOST_AT_A_PLACE)).append(made)
+
+    def nearest(self, made: Made) -> Made | None:
+        """What a run should be compared with; None where there is nothing near."""
+        places, tokens = _places(made), _tokens(made)
+        if (places, tokens) in self._same:
+            return self._same[places, tokens]
+        for token in sorted(tokens, key=lambda one: str(one[0])):
+            found = self._but_one.get((places, token[0], tokens - {token}))
+            if found is not None:
+                return found
+        near = self._by_places.get(places, ())
+        most = max(near, key=lambda one: len(_tokens(one) & tokens), default=None) if near else None
+        if most is None or not (places or _tokens(most) & tokens):
+            return None
+        best = len(_tokens(most) & tokens)
+        return [one for one in near if len(_tokens(one) & tokens) == best][-1]
+
+
+def _places(made: Made) -> frozenset[Any]:
+    return frozenset((name, _place(one)) for name, one in made.inputs.items() if one.url is not None)
+
+
+def _tokens(made: Made) -> frozenset[Any]:
+    return frozenset((name, _token(one)) for name, one in made.inputs.items())

@@ -1,0 +1,1 @@
+"""Records: the JSON from which any process makes a resource again."""

@@ -1,0 +1,69 @@
+"""What `set_data` was given, and how it is to be cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import zarr
+
+from cpr.data.arrays import held_or_streamed, is_lazy_array
+from cpr.errors import CprError, EncodeError
+from cpr.zarr.options import ZarrOptions, default_chunks, dividing_chunks, fitting_chunks
+from cpr.zarr.writing import is_dask, known_blocks
+
+__all__ = ["as_encode_errors", "chunks_for", "source_of"]
+
+
+def source_of(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
+    """An array in memory, a lazy one, or planes that pass."""
+    if not (is_dask(data) or is_lazy_array(data)):
+        return held_or_streamed(data, shape, dtype)
+    if (shape is not None and tuple(shape) != tuple(data.shape)) or (
+        dtype is not None and np.dtype(dtype) != data.dtype
+    ):
+        raise EncodeError(
+            "the array is another one than announced",
+            field="shape, dtype",
+            expected=f"{shape} {dtype}",
+            actual=f"{tuple(data.shape)} {data.dtype}",
+            remedy="leave shape= and dtype= out: an array tells them",
+        )
+    return data
+
+
+def chunks_for(
+    options: ZarrOptions, source: Any, dtype: np.dtype[Any]
+) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+    """Chunks and shards: those asked for, or those of the source, or planes."""
+    if options.chunks is not None:
+        return options.chunks, options.shards
+    shape = tuple(source.shape)
+    if options.shards is not None:
+        return dividing_chunks(options.shards, dtype.itemsize), options.shards
+    if is_dask(source):
+        return fitting_chunks(
+            tuple(max(sizes, default=1) for sizes in known_blocks(source)), dtype.itemsize
+        ), None
+    if isinstance(source, zarr.Array):
+        shards = source.shards if options.zarr_format == 3 else None
+        return tuple(source.chunks), None if shards is None else tuple(shards)
+    return default_chunks(shape, dtype.itemsize), None
+
+
+@contextmanager
+def as_encode_errors() -> Iterator[None]:
+    """What zarr says of options that it cannot use, as EncodeError."""
+    try:
+        yield
+    except CprError:
+        raise
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise EncodeError(
+            "zarr cannot make this array",
+            expected="options that fit shape and dtype",
+            actual=f"{type(error).__name__}: {error}"[:500],
+            remedy="change the option that it names",
+        ) from error

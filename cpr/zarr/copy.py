@@ -1,0 +1,102 @@
+"""A hierarchy from one place to another: every object that its manifest lists, checked on the way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from zarr.abc.store import RangeByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from cpr import io
+from cpr.io.error_translation import translated
+from cpr.io.stores.base import Upload, open_store
+from cpr.zarr.stores.entries import corrupt
+from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.recording import VerifyingStore
+
+__all__ = ["copy_all"]
+
+_AT_ONCE = 4  # objects
+_SPAN = 8 << 20  # of a shard that is larger
+
+
+def copy_all(manifest: Manifest, destination: str) -> None:
+    """Copy a hierarchy; its manifest comes last, so that there is no result before it is whole.
+
+    Raises CorruptDataError for an object that is not the one that was written, ResourceNotFoundError and
+    TransferError.
+    """
+    sync(_copy_all(VerifyingStore.of(manifest), manifest, destination))
+    # Read and checked in parts, as far as it was needed: every page was.
+    source, target = manifest_url(manifest.url), manifest_url(destination)
+    with io.reading(source) as file:
+        blob = file.read()
+    if len(blob) != manifest.nbytes:
+        raise corrupt(source, f"{manifest.nbytes} bytes", f"{len(blob)} bytes")
+    # What was read now must be what has been checked.
+    Manifest(manifest.url, manifest.nbytes, manifest.checksum, blob)
+    _put(target, [blob])
+
+
+async def _copy_all(store: VerifyingStore, manifest: Manifest, destination: str) -> None:
+    keys = manifest.keys()
+    workers = [asyncio.ensure_future(_copy_some(store, keys, destination)) for _ in range(_AT_ONCE)]
+    try:
+        await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def _copy_some(store: VerifyingStore, keys: Iterator[str], destination: str) -> None:
+    prototype = default_buffer_prototype()
+    while (key := next(keys, None)) is not None:
+        size = await store.getsize(key)
+        url = f"{destination}/{key}"
+        if size <= _SPAN or not await store.has_blocks(key):
+            found = await store.get(key, prototype)
+            assert found is not None
+            await asyncio.to_thread(_put, url, [found.to_bytes()])
+            continue
+        upload = await asyncio.to_thread(_begin, url)
+        try:
+            for start in range(0, size, _SPAN):
+                wanted = RangeByteRequest(start, min(start + _SPAN, size))
+                part = await store.get(key, prototype, wanted)
+                assert part is not None
+                await asyncio.to_thread(_send, url, upload, part.to_bytes())
+            await asyncio.to_thread(_commit, url, upload)
+        except BaseException:
+            await asyncio.to_thread(upload.abort)
+            raise
+
+
+def _put(url: str, pieces: list[bytes]) -> None:
+    """Write an object whole, without digests of its blocks: the manifest has them."""
+    upload = _begin(url)
+    try:
+        for piece in pieces:
+            _send(url, upload, piece)
+        _commit(url, upload)
+    except BaseException:
+        upload.abort()
+        raise
+
+
+def _begin(url: str) -> Upload:
+    store, path = open_store(url)
+    with translated(url, "write"):
+        return store.upload(path)
+
+
+def _send(url: str, upload: Upload, piece: bytes) -> None:
+    with translated(url, "write"):
+        upload.write(memoryview(piece))
+
+
+def _commit(url: str, upload: Upload) -> None:
+    with translated(url, "write"):
+        upload.commit()

@@ -1,0 +1,195 @@
+"""Axes, units and scales, in OME-Zarr's words and in those of our metadata.
+
+Source: https://ngff.openmicroscopy.org/0.5/#axes-md; its units are named as in UDUNITS-2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cpr.data.image_metadata import Metadata
+from cpr.data.units import Length
+from cpr.errors import EncodeError, FormatError
+
+__all__ = [
+    "AXES",
+    "axis_type",
+    "checked_axes",
+    "default_axes",
+    "letters_of",
+    "metadata_of",
+    "require_axes",
+    "scales_and_units",
+]
+
+AXES = "TCZYX"
+
+_TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
+_NAMES = {
+    "pm": "picometer",
+    "Å": "angstrom",
+    "nm": "nanometer",
+    "µm": "micrometer",
+    "mm": "millimeter",
+    "cm": "centimeter",
+    "dm": "decimeter",
+    "m": "meter",
+    "km": "kilometer",
+    "in": "inch",
+}
+_SYMBOLS = {name: symbol for symbol, name in _NAMES.items()}
+_PREFIXES = {
+    "yocto": -24, "zepto": -21, "atto": -18, "femto": -15, "pico": -12, "nano": -9, "micro": -6, "milli": -3,
+    "centi": -2, "deci": -1, "": 0, "hecto": 2, "kilo": 3, "mega": 6, "giga": 9, "tera": 12, "peta": 15,
+    "exa": 18, "zetta": 21, "yotta": 24,
+}  # fmt: skip
+_METRES = {f"{prefix}meter": 10.0**power for prefix, power in _PREFIXES.items()} | {
+    "foot": 0.3048, "yard": 0.9144, "mile": 1609.344, "parsec": 3.0856775814913673e16
+}  # fmt: skip
+_SECONDS = {f"{prefix}second": 10.0**power for prefix, power in _PREFIXES.items()} | {
+    "minute": 60.0, "hour": 3600.0, "day": 86400.0
+}  # fmt: skip
+
+
+def axis_type(letter: str) -> str:
+    """What an axis is: "time", "channel" or "space"."""
+    return _TYPES[letter]
+
+
+def require_axes(axes: str) -> None:
+    """Raise FormatError for axes that OME-Zarr does not have, or not in this order."""
+    if "".join(letter for letter in AXES if letter in axes) == axes and axes.endswith("YX"):
+        return
+    remedy = "leave them out, or name them as in 'CZYX'"
+    if axes.endswith(("YXS", "YXC")):
+        remedy = (
+            f"colours are channels: numpy.moveaxis(array, -1, {axes.index('Y')}), and 'C' before 'Z' and 'Y'"
+        )
+    elif set(axes) <= set(AXES) and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes):
+        wanted = "".join(letter for letter in AXES if letter in axes)
+        order = ", ".join(str(axes.index(letter)) for letter in wanted)
+        remedy = f"array.transpose({order}) has axes '{wanted}'"
+    raise FormatError(
+        "OME-Zarr does not have these axes",
+        field="metadata['axes']",
+        expected="Y and X, and before them any of T, C and Z, in this order",
+        actual=repr(axes),
+        remedy=remedy,
+    )
+
+
+def default_axes(shape: Sequence[int], dtype: np.dtype[Any]) -> str:
+    """The last letters of TCZYX, but ZYX for three. Raises EncodeError where only a person can know."""
+    usual = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}.get(len(shape))
+    if usual is None:
+        raise EncodeError(
+            "an OME-Zarr image has two to five axes",
+            field="data",
+            expected="a shape of 2 to 5 axes",
+            actual=str(tuple(shape)),
+            remedy="store it as a ZarrTarget, or drop axes: numpy.squeeze(array)",
+        )
+    if len(shape) > 2 and shape[-1] in {3, 4} and shape[-2] > 4 and dtype.name in {"uint8", "uint16"}:
+        raise EncodeError(
+            "these may be colours, which OME-Zarr has as channels",
+            field="metadata['axes']",
+            expected="the axes, where the last one is this short",
+            actual=f"no axes, and shape {tuple(shape)}",
+            remedy=f"numpy.moveaxis(array, -1, 0) has axes 'CYX'; else metadata={{'axes': {usual!r}}}",
+        )
+    return usual
+
+
+def checked_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> str:
+    """The axes of an image. Raises EncodeError for those that do not fit its shape."""
+    if axes is None:
+        axes = default_axes(shape, dtype)
+    if len(axes) != len(shape):
+        raise EncodeError(
+            "axes and shape do not fit",
+            field="metadata['axes']",
+            expected=f"one letter for each of the {len(shape)} axes of shape {tuple(shape)}",
+            actual=repr(axes),
+            remedy="give the axes of this array: metadata={..., 'axes': 'CZYX'}, or leave them out",
+        )
+    if 0 in shape:
+        raise EncodeError(
+            "an image has pixels",
+            field="data",
+            expected="no empty axis",
+            actual=f"shape {tuple(shape)}",
+            remedy="leave the image out, or store it as a ZarrTarget",
+        )
+    return axes
+
+
+def scales_and_units(metadata: Metadata, axes: str) -> tuple[tuple[float, ...], tuple[str | None, ...]]:
+    """Size of a step along each axis, and its unit; 1 and None where they are not known.
+
+    Lengths are all in one unit, that of the pixel's width: not every viewer converts.
+    """
+    lengths = {"X": metadata.x, "Y": metadata.y, "Z": metadata.z}
+    found: list[tuple[float, str | None]] = []
+    for letter in axes:
+        length = lengths.get(letter)
+        if length is not None:
+            assert metadata.unit is not None
+            found.append((length.to(metadata.unit), _NAMES.get(metadata.unit)))
+        elif letter == "T" and metadata.interval is not None:
+            found.append((metadata.interval, "second"))
+        else:
+            found.append((1.0, None))
+    return tuple(scale for scale, _ in found), tuple(unit for _, unit in found)
+
+
+def letters_of(names: Sequence[str], types: Sequence[str | None]) -> str:
+    """Our letters for axes of any names: by type, and the last ones of space are Z, Y and X."""
+    letters = []
+    space = list("ZYX"[-sum(kind == "space" for kind in types) :])
+    for name, kind in zip(names, types, strict=True):
+        if kind == "space":
+            letters.append(space.pop(0))
+        elif kind == "time":
+            letters.append("T")
+        else:
+            letters.append("C" if kind == "channel" else (name[:1].upper() or "Q"))
+    return "".join(letters)
+
+
+def metadata_of(
+    letters: str, scales: Sequence[float], units: Sequence[str | None], channels: Sequence[str]
+) -> Metadata:
+    """What axes say, as our metadata; a scale without a unit that is known says nothing."""
+    lengths: dict[str, Length | None] = {}
+    interval = None
+    for letter, scale, unit in zip(letters, scales, units, strict=True):
+        if unit is None:
+            continue
+        if letter == "T" and unit in _SECONDS:
+            interval = _usable(scale * _SECONDS[unit])
+        elif letter in "ZYX":
+            lengths[letter] = _length(scale, unit)
+    return Metadata(
+        axes=letters,
+        x=lengths.get("X") or lengths.get("Y"),
+        y=lengths.get("Y") or lengths.get("X"),
+        z=lengths.get("Z"),
+        interval=interval,
+        channels=tuple(channels),
+    )
+
+
+def _length(scale: float, unit: str) -> Length | None:
+    if unit in _SYMBOLS:
+        value, symbol = _usable(scale), _SYMBOLS[unit]
+    else:
+        value, symbol = _usable(scale * _METRES.get(unit, math.nan)), "m"
+    return None if value is None else Length(value, symbol)
+
+
+def _usable(value: float) -> float | None:
+    return value if value > 0 and math.isfinite(value) and math.isfinite(1 / value) else None

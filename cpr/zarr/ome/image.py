@@ -1,0 +1,115 @@
+"""What sources and targets of OME-Zarr images have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import zarr
+
+from cpr.data.CalibratedImage import Calibrated
+from cpr.data.image_metadata import Metadata
+from cpr.errors import FormatError
+from cpr.format import Region
+from cpr.previews.models import Preview
+from cpr.zarr.ome.multiscale import Level, Multiscale, labels_of
+from cpr.zarr.preview import picture_of_levels
+from cpr.zarr.reading import Node, part_of
+
+__all__ = ["OMEZarr"]
+
+
+class OMEZarr(Calibrated):
+    """An image in several resolutions, and labels beside it."""
+
+    _found: Metadata | None = None
+
+    @abstractmethod
+    def _opened(self) -> Node:
+        """The image's node; its metadata are read."""
+
+    @abstractmethod
+    def _token(self) -> str:
+        """What names the content, in dask's graphs."""
+
+    def _group(self) -> zarr.Group:
+        node = self._cached if self._cached is not None else self._opened()
+        if isinstance(node, zarr.Group):
+            return node
+        raise FormatError(
+            "an array is no OME-Zarr image",
+            url=self.url,
+            field="group",
+            expected="a group with multiscales",
+            actual="an array",
+            remedy="read it with a ZarrSource, or name the group above it",
+        )
+
+    def get_data(self, cache: bool = False, region: Region | None = None, level: int | None = None) -> Any:
+        """The lazy `zarr.Group` of the image; or one of its levels, lazily; or part of one, read.
+
+        Args:
+            cache: keep the group that was opened.
+            region: read this part as numpy, of level 0 unless another is given.
+            level: give this level's `zarr.Array`; 0 is the full resolution, -1 the smallest.
+
+        Raises as the class below, FormatError for a level that the image does not have, and DecodeError for
+        broken metadata.
+        """
+        group = self._group()
+        if cache:
+            self._cached = group
+        if level is None and region is None:
+            return group
+        array = self._level(group, level or 0).data
+        return array if region is None else part_of(array, region, self.url)
+
+    def get_dask(self, level: int = 0) -> Any:
+        """A level as a dask array, a block for each object (chunk or shard); nothing is read now.
+
+        Raises MissingDependencyError without dask, and as `get_data`.
+        """
+        return self._level(self._group(), level).get_dask()
+
+    def _level(self, group: zarr.Group, level: int) -> Level:
+        with self._decoding():
+            levels = Multiscale.of(group, self.url, self._token).levels
+        try:
+            return levels[level]
+        except (IndexError, TypeError):
+            raise FormatError(
+                "this image has no such level",
+                url=self.url,
+                field="level",
+                expected=f"0 to {len(levels) - 1}",
+                actual=repr(level),
+                remedy="levels() tells which there are",
+            ) from None
+
+    def preview(self) -> Preview | None:
+        """A picture of the image, from the smallest level that is large enough.
+
+        Raises as `get_data`.
+        """
+        return picture_of_levels(self.levels())
+
+    def image(self) -> Multiscale:
+        """All that the image says of itself: axes, levels, channels. Raises as `get_data`."""
+        group = self._group()
+        with self._decoding():
+            return Multiscale.of(group, self.url, self._token)
+
+    def levels(self) -> tuple[Level, ...]:
+        """The resolutions, the full one first: lazy `data`, `axes`, `units`, `scale`, `translation`."""
+        return self.image().levels
+
+    def labels(self) -> dict[str, Multiscale]:
+        """The images of labels beside the image, by name. Raises as `get_data`."""
+        group = self._group()
+        with self._decoding():
+            return labels_of(group, self.url, self._token)
+
+    def _found_metadata(self) -> Metadata:
+        if self._found is None:
+            self._found = self.image().metadata
+        return self._found

@@ -1,0 +1,191 @@
+"""How an array is cut into chunks, and the options that say so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from cpr.errors import EncodeError, FormatError
+
+__all__ = ["ZarrOptions", "array_arguments", "default_chunks", "dividing_chunks", "fitting_chunks", "unit_of"]
+
+Shape = tuple[int, ...]
+
+_BUDGET = 2 << 20  # bytes of elements in a chunk of several planes, before compression
+_TILE = 4 << 20  # in one of part of a plane
+_EDGE = 1024  # of a tile
+_LEVEL = 3
+
+
+@dataclass(frozen=True)
+class ZarrOptions:
+    """How `ZarrTarget` writes. What was written says so itself, so none of this is in the record.
+
+    Attributes:
+        chunks: shape of a chunk; by default those of a zarr or dask array, else tiles of planes of up to
+            1024 x 1024 (see `default_chunks`).
+        shards: shape of a shard, in whole chunks; None for one object per chunk.
+        compressors: "zstd" (default, with a checksum in every chunk), "blosc" (zstd after shuffling bits),
+            "gzip", None, or codecs as `zarr.create_array` takes them.
+        level: of compression; None for 3.
+        fill_value: of chunks that are not stored since nothing else is in them; 0 by default.
+        attributes: of the array, JSON values.
+        dimension_names: one for each axis; format 3 only.
+        zarr_format: 3, or 2 for older readers.
+    """
+
+    extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr")
+
+    chunks: Shape | None = None
+    shards: Shape | None = None
+    compressors: Any = "zstd"
+    level: int | None = None
+    fill_value: Any = None
+    attributes: Mapping[str, Any] | None = None
+    dimension_names: tuple[str | None, ...] | None = None
+    zarr_format: Literal[2, 3] = 3
+
+    def __post_init__(self) -> None:
+        for name in ("chunks", "shards"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            shape = tuple(value) if isinstance(value, (tuple, list)) else ()
+            if not shape or any(type(n) is not int or n < 1 for n in shape):
+                raise _bad(name, "positive integers, one for each axis", value)
+            object.__setattr__(self, name, shape)
+        if self.zarr_format not in (2, 3):
+            raise _bad("zarr_format", "2 or 3", self.zarr_format)
+        if isinstance(self.compressors, str) and self.compressors not in ("zstd", "blosc", "gzip"):
+            raise _bad("compressors", '"zstd", "blosc", "gzip", None or codecs', self.compressors)
+        if self.zarr_format == 2:
+            if self.shards is not None:
+                raise _bad("shards", "None, for zarr_format=2 has none", self.shards)
+            if self.dimension_names is not None:
+                raise _bad("dimension_names", "None, for zarr_format=2 has none", self.dimension_names)
+
+
+def _bad(field: str, expected: str, actual: Any) -> FormatError:
+    return FormatError(
+        "no such layout of a Zarr",
+        field=field,
+        expected=expected,
+        actual=repr(actual)[:200],
+        remedy="see cpr.zarr.options.ZarrOptions for what each option takes",
+    )
+
+
+def array_arguments(
+    options: ZarrOptions, shape: Shape, dtype: np.dtype[Any], chunks: Shape, shards: Shape | None
+) -> dict[str, Any]:
+    """Arguments of `zarr.create_array`. Raises EncodeError for arrays that Zarr cannot hold."""
+    require_storable(dtype)
+    for name, value in (("chunks", chunks), ("shards", shards), ("dimension_names", options.dimension_names)):
+        if value is not None and len(value) != len(shape):
+            raise EncodeError(
+                "this option does not fit the array",
+                field=name,
+                expected=f"{len(shape)} values for shape {shape}",
+                actual=repr(value),
+                remedy="give one value for each axis",
+            )
+    arguments: dict[str, Any] = {
+        "shape": shape,
+        "dtype": dtype,
+        "chunks": chunks,
+        "compressors": _compressors(options),
+        "zarr_format": options.zarr_format,
+    }
+    if options.fill_value is not None:
+        arguments["fill_value"] = options.fill_value
+    if options.attributes is not None:
+        arguments["attributes"] = dict(options.attributes)
+    if options.zarr_format == 3:
+        arguments |= {"shards": shards, "dimension_names": options.dimension_names}
+    else:
+        # In folders: a hundred thousand files in one are no pleasure.
+        arguments["chunk_key_encoding"] = {"name": "v2", "separator": "/"}
+    return arguments
+
+
+def require_storable(dtype: np.dtype[Any]) -> None:
+    """Raise EncodeError for a dtype that not every reader of Zarr knows."""
+    if dtype.kind not in "biufc":
+        raise EncodeError(
+            "Zarr has no type that all its readers share for these elements",
+            field="dtype",
+            expected="booleans, integers, floats or complex numbers",
+            actual=str(dtype),
+            remedy='convert it first: dates with array.view("int64"), and say so in the attributes',
+        )
+
+
+def _compressors(options: ZarrOptions) -> Any:
+    level = _LEVEL if options.level is None else options.level
+    if not isinstance(options.compressors, str):
+        return options.compressors
+    if options.zarr_format == 2:
+        import numcodecs
+
+        if options.compressors == "zstd":
+            return numcodecs.Zstd(level=level, checksum=True)
+        if options.compressors == "blosc":
+            return numcodecs.Blosc("zstd", level, numcodecs.Blosc.BITSHUFFLE)
+        return numcodecs.GZip(level)
+    from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
+
+    if options.compressors == "zstd":
+        return ZstdCodec(level=level, checksum=True)
+    if options.compressors == "blosc":
+        return BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle")
+    return GzipCodec(level=level)
+
+
+def default_chunks(shape: Shape, itemsize: int) -> Shape:
+    """One plane in tiles of up to 1024 x 1024 and 4 MiB; small planes several together, up to 2 MiB.
+
+    A last axis of 3 or 4 is colour, which is not cut.
+
+    >>> default_chunks((200, 2048, 2048), 2)
+    (1, 1024, 1024)
+    >>> default_chunks((1000, 64, 64), 2)
+    (256, 64, 64)
+    >>> default_chunks((80000, 100000, 3), 1)
+    (1024, 1024, 3)
+    """
+    chunks = [1] * len(shape)
+    colour = len(shape) > 2 and shape[-1] in (3, 4)
+    tile = range(max(0, len(shape) - 2 - colour), len(shape) - colour)
+    for axis in range(tile.start, len(shape)):
+        chunks[axis] = max(1, min(shape[axis], _EDGE) if axis in tile and len(shape) > 1 else shape[axis])
+    while math.prod(chunks) * itemsize > _TILE:
+        axis = max(tile, key=chunks.__getitem__)
+        chunks[axis] = -(-chunks[axis] // 2)
+    for axis in reversed(range(tile.start)):
+        together = _BUDGET // (itemsize * math.prod(chunks))
+        chunks[axis] = max(1, min(shape[axis], together))
+    return tuple(chunks)
+
+
+def dividing_chunks(shards: Shape, itemsize: int) -> Shape:
+    """The default chunks, made to divide shards."""
+    chunks = default_chunks(shards, itemsize)
+    return tuple(max(d for d in range(1, c + 1) if n % d == 0) for n, c in zip(shards, chunks, strict=True))
+
+
+def unit_of(array: Any) -> Shape:
+    """What of a zarr array is one object: writers of different units do not meet."""
+    return tuple(array.shards or array.chunks)
+
+
+def fitting_chunks(block: Shape, itemsize: int) -> Shape:
+    """Chunks that make up a block of another array, halved until they are small enough."""
+    chunks = [max(1, n) for n in block]
+    while math.prod(chunks) * itemsize > 8 * _BUDGET:
+        axis = max(range(len(chunks)), key=lambda i: (chunks[i] % 2 == 0, chunks[i]))
+        chunks[axis] = -(-chunks[axis] // 2)
+    return tuple(chunks)

@@ -1,0 +1,1 @@
+"""Stores for zarr: recording digests on write, verifying them on read."""

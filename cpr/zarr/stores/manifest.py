@@ -1,0 +1,294 @@
+"""The manifest: every object of a hierarchy, with its size and digest.
+
+It is one object, beside the hierarchy, written last; with it a result exists. From its begin to its end:
+
+    blocks   digests of the blocks of shards, in the order of the keys
+    pages    up to 4096 entries each, sorted by key
+    index    JSON: algorithm, totals, and of every page the first key, place, size and digest
+    length   of the index, 8 bytes, big-endian
+
+A page is columns, integers little-endian: number of entries (u32), size of the keys (u32), the keys in
+UTF-8 with NUL between them, sizes (u64 each), numbers of blocks (u32 each), digests.
+
+The digest of the index, the root, is in the record. It vouches for the pages, they for the objects, and an
+object's digest for those of its blocks. So one entry in millions is found, and trusted, by fetching the
+index and a page. Entries are sorted and pages cut by number: equal hierarchies have equal roots, whoever
+wrote them in whatever order.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cpr.data.memory import require_memory
+from cpr.errors import CorruptDataError, TransferError
+from cpr.io.block_digests import blocks_url
+from cpr.io.error_translation import translated
+from cpr.io.hashing import digest_bytes, digest_of, hex16
+from cpr.io.reading import fetch_block
+from cpr.io.stores.base import open_store
+from cpr.zarr.stores.entries import Entries, Entry, corrupt
+
+__all__ = ["Manifest", "encode", "manifest_url"]
+
+_PAGE = 4096
+_FORMAT = "cpr manifest 1"
+_TAIL_BYTES = 256 << 10  # fetched to open a manifest; small ones are in memory with that
+_PAGES_KEPT = 512
+_LENGTH = struct.Struct(">Q")
+_HEAD = struct.Struct("<II")
+_ROW = [str, int, int, int, int, str]
+
+
+def manifest_url(url: str) -> str:
+    """Where the manifest of a Zarr is: beside it, for an unknown object inside a group makes readers warn."""
+    return blocks_url(url)
+
+
+def encode(entries: Entries, algorithm: str) -> bytes:
+    """The manifest of a hierarchy."""
+    keys = sorted(entries)
+    width = digest_bytes(algorithm)
+    blocks, pages, rows = bytearray(), bytearray(), []
+    for key in keys:
+        blocks += entries[key].blocks
+    start_block = 0
+    for start in range(0, len(keys), _PAGE):
+        some = keys[start : start + _PAGE]
+        counts = [len(entries[key].blocks) // width for key in some]
+        page = _encode_page(some, [entries[key] for key in some], counts)
+        rows.append(
+            [
+                some[0],
+                len(some),
+                len(blocks) + len(pages),
+                len(page),
+                start_block,
+                digest_of(page, algorithm).hex(),
+            ]
+        )
+        start_block += sum(counts)
+        pages += page
+    index = json.dumps(
+        {
+            "format": _FORMAT,
+            "algorithm": algorithm,
+            "objects": len(keys),
+            "nbytes": sum(entry.size for entry in entries.values()),
+            "pages": rows,
+        },
+        separators=(",", ":"),
+    ).encode()
+    return b"".join((blocks, pages, index, _LENGTH.pack(len(index))))
+
+
+def _encode_page(keys: list[str], entries: list[Entry], counts: list[int]) -> bytes:
+    names = "\0".join(keys).encode()
+    return b"".join(
+        (
+            _HEAD.pack(len(keys), len(names)),
+            names,
+            np.array([entry.size for entry in entries], "<u8").tobytes(),
+            np.array(counts, "<u4").tobytes(),
+            b"".join(entry.digest for entry in entries),
+        )
+    )
+
+
+class _Page:
+    """Some consecutive entries."""
+
+    def __init__(self, data: bytes, width: int, first_block: int) -> None:
+        count, size = _HEAD.unpack_from(data)
+        self.keys = data[_HEAD.size : _HEAD.size + size].decode().split("\0")
+        at = _HEAD.size + size
+        self.sizes = np.frombuffer(data, "<u8", count, at)
+        self.counts = np.frombuffer(data, "<u4", count, at + 8 * count)
+        self.block_starts = first_block + np.cumsum(self.counts, dtype=np.uint64) - self.counts
+        self.digests = data[at + 12 * count :]
+        if len(self.keys) != count or len(self.digests) != width * count:
+            raise ValueError("its columns differ in length")
+
+
+class Manifest:
+    """A manifest that is read as far as it is asked for; safe to use from several threads.
+
+    Args:
+        url: of the hierarchy.
+        nbytes: size of the manifest.
+        checksum: its root, `algorithm:hexdigest`.
+        data: all of it, if it is in memory.
+    """
+
+    def __init__(self, url: str, nbytes: int, checksum: str, data: bytes | None = None) -> None:
+        self.url = url
+        self.nbytes = nbytes
+        self.checksum = checksum
+        self.algorithm, _, root = checksum.partition(":")
+        self._width = digest_bytes(self.algorithm)
+        self._data = data
+        self._tail_start = 0 if data is not None else max(0, nbytes - _TAIL_BYTES)
+        self._tail = self._fetch(self._tail_start, nbytes) if data is None else data
+        self._index_bytes = self._find_index(root)
+        try:
+            index = json.loads(self._index_bytes)
+            self._rows: list[list[Any]] = index["pages"]
+            self._first_keys: list[str] = [row[0] for row in self._rows]
+            if not all(type(row) is list and list(map(type, row)) == _ROW for row in self._rows):
+                raise ValueError("rows of another kind")
+            #: How many objects there are.
+            self.objects: int = index["objects"]
+            #: Size of all of them in bytes.
+            self.total: int = index["nbytes"]
+            if index["format"] != _FORMAT or index["algorithm"] != self.algorithm:
+                raise ValueError(f"{index['format']}, {index['algorithm']}")
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            raise self._unreadable(error) from None
+        self._pages: OrderedDict[int, _Page] = OrderedDict()
+        self._blocks: OrderedDict[str, bytes] = OrderedDict()
+        self._lock = threading.RLock()
+
+    @classmethod
+    def of(cls, url: str, entries: Entries, algorithm: str) -> Manifest:
+        """The manifest of entries in memory."""
+        data = encode(entries, algorithm)
+        (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
+        root = digest_of(data[-_LENGTH.size - length : -_LENGTH.size], algorithm).hex()
+        return cls(url, len(data), f"{algorithm}:{root}", data)
+
+    @property
+    def data(self) -> bytes | None:
+        """All of it, where it was given."""
+        return self._data
+
+    @property
+    def data_hash(self) -> str:
+        """16 hex digits that name the content."""
+        return hex16(self._index_bytes)
+
+    def find(self, key: str) -> tuple[Entry, bool] | None:
+        """The entry of a key, and whether it has blocks, which are not fetched yet; None where there is none.
+
+        May fetch a page.
+        """
+        found = self._locate(key)
+        if found is None:
+            return None
+        page, at = found
+        return self._entry(page, at), bool(page.counts[at])
+
+    def is_near(self, key: str) -> bool:
+        """Whether `find` needs to fetch nothing."""
+        number = bisect_right(self._first_keys, key) - 1
+        return number < 0 or number in self._pages
+
+    def with_blocks(self, key: str) -> Entry:
+        """The entry of a key that is listed, with the digests of its blocks; may fetch them."""
+        found = self._locate(key)
+        assert found is not None
+        page, at = found
+        entry = self._entry(page, at)
+        with self._lock:
+            blocks = self._blocks.get(key)
+            if blocks is None:
+                start = int(page.block_starts[at]) * self._width
+                blocks = self._get(start, start + int(page.counts[at]) * self._width)
+                self._expect(entry.digest.hex(), blocks)
+                self._blocks[key] = blocks
+                while len(self._blocks) > _PAGES_KEPT:
+                    self._blocks.popitem(last=False)
+        return entry._replace(blocks=blocks)
+
+    def _locate(self, key: str) -> tuple[_Page, int] | None:
+        number = bisect_right(self._first_keys, key) - 1
+        if number < 0:
+            return None
+        page = self._page(number)
+        at = bisect_left(page.keys, key)
+        return (page, at) if at < len(page.keys) and page.keys[at] == key else None
+
+    def keys(self, start: str = "") -> Iterator[str]:
+        """All keys from `start` on, in order."""
+        for number in range(max(0, bisect_right(self._first_keys, start) - 1), len(self._rows)):
+            keys = self._page(number).keys
+            yield from keys[bisect_left(keys, start) :]
+
+    def _entry(self, page: _Page, at: int) -> Entry:
+        return Entry(int(page.sizes[at]), page.digests[at * self._width : (at + 1) * self._width], b"")
+
+    def _page(self, number: int) -> _Page:
+        page = self._pages.get(number)
+        if page is not None:
+            return page
+        with self._lock:
+            if number in self._pages:
+                return self._pages[number]
+            try:
+                _, count, start, size, first_block, digest = self._rows[number]
+                data = self._get(start, start + size)
+                self._expect(digest, data)
+                page = _Page(data, self._width, first_block)
+                if len(page.keys) != count or any(_leaves(key) for key in page.keys):
+                    raise ValueError("keys that no hierarchy has")
+            except CorruptDataError:
+                raise
+            except (ValueError, TypeError, struct.error) as error:
+                raise self._unreadable(error) from None
+            self._pages[number] = page
+            while len(self._pages) > _PAGES_KEPT:
+                self._pages.popitem(last=False)
+            return page
+
+    def _find_index(self, root: str) -> bytes:
+        end = self.nbytes - _LENGTH.size
+        if len(self._tail) != self.nbytes - self._tail_start or end < 0:
+            raise self._damaged(f"{self.nbytes} bytes", f"{self._tail_start + len(self._tail)} bytes")
+        (length,) = _LENGTH.unpack_from(self._tail, len(self._tail) - _LENGTH.size)
+        index = self._get(max(0, end - length), end)
+        self._expect(root, index)
+        return index
+
+    def _get(self, start: int, stop: int) -> bytes:
+        if start >= self._tail_start:
+            return self._tail[start - self._tail_start : stop - self._tail_start]
+        return self._fetch(start, stop)
+
+    def _fetch(self, start: int, stop: int) -> bytes:
+        require_memory(stop - start, "the manifest")
+        # Errors name the Zarr: its reader does not know what lies beside it.
+        store, path = open_store(manifest_url(self.url))
+        try:
+            with translated(self.url, "read"):
+                return bytes(fetch_block(store, path, start, stop))
+        except TransferError:
+            # Stores refuse ranges beyond the end; that is no outage.
+            with translated(self.url, "read"):
+                found = store.stat(path)
+            if found is None or found.nbytes == self.nbytes:
+                raise
+            raise self._damaged(f"{self.nbytes} bytes", f"{found.nbytes} bytes") from None
+
+    def _expect(self, expected: str, data: bytes) -> None:
+        if (actual := digest_of(data, self.algorithm).hex()) != expected:
+            raise self._damaged(f"{self.algorithm}:{expected}", f"{self.algorithm}:{actual}")
+
+    def _damaged(self, expected: str, actual: str) -> CorruptDataError:
+        error = corrupt(self.url, expected, f"{actual} in {manifest_url(self.url)}")
+        error.problem = "the manifest of this Zarr is not what was written"
+        return error
+
+    def _unreadable(self, error: Exception) -> CorruptDataError:
+        return self._damaged("a manifest as cpr writes it", f"{type(error).__name__}: {error}"[:200])
+
+
+def _leaves(key: str) -> bool:
+    """Whether a key would name something outside the hierarchy."""
+    return key.startswith("/") or (".." in key and ".." in key.split("/"))

@@ -1,0 +1,235 @@
+"""A zarr store at a URL that knows how to come back in another process.
+
+Zarr's own stores do the requests. They, and the filesystems in them, pickle with their credentials; ours
+pickle as a URL, and every process finds its own configuration. An async filesystem belongs to the event
+loop that first used it, so each loop gets one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, Self
+
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import FsspecStore, ObjectStore
+
+from cpr.errors import ResourceNotFoundError
+from cpr.io.error_translation import translated
+from cpr.io.stores.s3_obstore import fast_bucket
+from cpr.io.urls import filesystem, join, protocol_of
+from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
+from cpr.zarr.stores.local import FileStore
+from cpr.zarr.stores.s3 import FastStore
+from cpr.zarr.stores.sftp import FolderStore
+
+__all__ = ["PlacedStore", "bare_store"]
+
+_filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[Any, Any]]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def bare_store(url: str, read_only: bool = False) -> Store:
+    """Zarr's own store for a URL, for use on the running event loop; the faster one where there are two."""
+    if protocol_of(url) == "file":
+        return FileStore(url, read_only=read_only)
+    with translated(url, "open"):
+        fs, path = filesystem(url)
+    if not fs.async_impl:
+        store = FolderStore.from_mapper(fs.get_mapper(path), read_only=read_only)
+        # from_mapper keeps a slash that listings do not have.
+        store.path = path
+        return store
+    known = _filesystems.setdefault(asyncio.get_running_loop(), {})
+    # The filesystem itself is kept as well, so that its id stays its own.
+    if id(fs) not in known:
+        options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
+        known[id(fs)] = (fs, type(fs)(*fs.storage_args, **options))
+    bucket, _, prefix = path.partition("/")
+    fast = fast_bucket(fs, bucket) if protocol_of(url) in ("s3", "s3a") else None
+    if fast is None:
+        return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
+    return FastStore(known[id(fs)][1], path, read_only, ObjectStore(fast.store), prefix)
+
+
+class PlacedStore(Store):
+    """Requests to a place, by the store that zarr has for it.
+
+    This is no `WrapperStore`: that delegates every method it knows, and a method that a later zarr adds
+    would go past the checks. What is not written here is zarr's default, made of `get` and `set`.
+    """
+
+    def __init__(self, url: str, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        self.url = url
+        self._folder = join(url, "")
+        self._stores: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Store] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    @property
+    def bare(self) -> Store:
+        """Zarr's store below, for the running event loop."""
+        loop = asyncio.get_running_loop()
+        store = self._stores.get(loop)
+        if store is None:
+            store = self._stores[loop] = bare_store(self.url, self.read_only)
+        return store
+
+    def _state(self) -> tuple[Any, ...]:
+        """What makes an equal store in any process."""
+        return self.url, self.read_only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._state()
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        return type(self)(self.url, read_only)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._state() == other._state()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.url))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r})"
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def supports_writes(self) -> bool:
+        return True
+
+    @property
+    def supports_deletes(self) -> bool:
+        return True
+
+    @property
+    def supports_listing(self) -> bool:
+        return True
+
+    def _place(self, key: str) -> str:
+        return self._folder + key if key else self.url
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        try:
+            with translated(self._place(key), "read"):
+                return await self.bare.get(key, prototype, byte_range)
+        except ResourceNotFoundError:
+            return None
+
+    async def _get_as_written(
+        self, key: str, prototype: BufferPrototype, entry: Entry, algorithm: str
+    ) -> Buffer:
+        """An object whole. Raises CorruptDataError unless it is the one that the entry is of.
+
+        Local files are digested while they are read, in that thread: their bytes are in its core's cache.
+        """
+        bare, url = self.bare, self._place(key)
+        digest = EntryDigest(algorithm, bool(entry.blocks))
+        if isinstance(bare, FileStore):
+            value = await self._read_digested(bare, key, prototype, digest)
+        else:
+            value = await PlacedStore.get(self, key, prototype)
+            if value is not None:
+                digest.update(memoryview(value.as_buffer_like()))
+        if value is None:
+            raise missing(url, entry)
+        require(url, digest.entry(), entry, algorithm)
+        return value
+
+    async def _read_digested(
+        self, bare: FileStore, key: str, prototype: BufferPrototype, digest: EntryDigest
+    ) -> Buffer | None:
+        try:
+            with translated(self._place(key), "read"):
+                return await asyncio.to_thread(bare.get_sync, key, prototype=prototype, digest=digest)
+        except ResourceNotFoundError:  # nothing is left of the whole folder
+            return None
+
+    async def _set_digested(self, key: str, value: Buffer, digest: Callable[[], Entry]) -> Entry:
+        """Store an object, and give the entry that `digest` makes of it, in the thread that writes."""
+        self._check_writable()
+        bare = self.bare
+        if not isinstance(bare, FileStore):
+            entry = digest()
+            await PlacedStore.set(self, key, value)
+            return entry
+
+        def digest_and_write() -> Entry:
+            entry = digest()
+            bare.set_sync(key, value)
+            return entry
+
+        with translated(self._place(key), "write"):
+            return await asyncio.to_thread(digest_and_write)
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> builtins.list[Buffer | None]:
+        return builtins.list(
+            await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges))
+        )
+
+    async def get_ranges(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        **limits: Any,  # noqa: ARG002 - of what zarr's own would fetch in vain between two parts
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        # zarr's own, of 3.2 and later, wraps errors in groups, and fetches what lies between the parts.
+        found = await self.get_partial_values(prototype, [(key, part) for part in byte_ranges])
+        if any(value is None for value in found):
+            # What zarr expects of an object that is not there.
+            raise BaseExceptionGroup(key, [FileNotFoundError(key)])
+        yield builtins.list(enumerate(found))
+
+    async def exists(self, key: str) -> bool:
+        with translated(self._place(key), "look at"):
+            return await self.bare.exists(key)
+
+    async def getsize(self, key: str) -> int:
+        with translated(self._place(key), "look at"):
+            return await self.bare.getsize(key)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+        with translated(self._place(key), "write"):
+            await self.bare.set(key, value)
+
+    async def delete(self, key: str) -> None:
+        self._check_writable()
+        with translated(self._place(key), "delete"):
+            await self.bare.delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        self._check_writable()
+        with translated(self._place(prefix), "delete"):
+            await self.bare.delete_dir(prefix)
+
+    async def list(self) -> AsyncIterator[str]:
+        with translated(self.url, "list"):
+            async for key in self.bare.list():
+                yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        with translated(self._place(prefix), "list"):
+            async for key in self.bare.list_prefix(prefix):
+                # fsspec lists an object as what lies below it.
+                if key.startswith(prefix):
+                    yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        with translated(self._place(prefix), "list"):
+            async for key in self.bare.list_dir(prefix):
+                yield key

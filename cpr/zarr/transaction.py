@@ -1,0 +1,54 @@
+"""Attempts at a result: hierarchies that were written and are not published."""
+
+from __future__ import annotations
+
+import logging
+
+from zarr.core.sync import sync
+
+from cpr.errors import CorruptDataError, CprError
+from cpr.io.write_markers import mark, unmark
+from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.url_store import PlacedStore
+from cpr.zarr.verify import LEFT_BEHIND
+
+__all__ = ["begin", "discard", "require_all_recorded"]
+
+log = logging.getLogger("cpr")
+
+
+def begin(url: str) -> RecordingStore:
+    """A store for a new attempt; its marker lets what is left be removed, should this process be killed.
+
+    Raises TransferError and ResourceNotFoundError.
+    """
+    mark(url)
+    return RecordingStore(url)
+
+
+def discard(store: RecordingStore) -> None:
+    """Remove what was written of an attempt that is no result; what cannot be removed stays unseen."""
+    store.seal()
+    try:
+        sync(PlacedStore.delete_dir(RecordingStore(store.url), ""))
+        unmark(store.url)
+    except CprError as error:
+        log.warning("%s: could not remove what was written of a failed attempt: %s", store.url, error)
+
+
+def require_all_recorded(store: RecordingStore) -> None:
+    """Raise CorruptDataError if the place holds other objects than what the store has recorded."""
+    there = {key for key in sync(_listed(store)) if not LEFT_BEHIND.search(key)}
+    strangers = sorted(there ^ store.entries.keys())
+    if strangers:
+        raise CorruptDataError(
+            "this hierarchy was not written through the group that create() gave, in this process",
+            url=f"{store.url}/{strangers[0]}",
+            expected=f"{len(store.entries)} objects",
+            actual=f"{len(there)} objects, {len(strangers)} of them unknown or missing",
+            remedy="write the arrays of the group in the process that made it, dask arrays with set_data",
+        )
+
+
+async def _listed(store: PlacedStore) -> list[str]:
+    return [key async for key in store.list()]

@@ -1,0 +1,72 @@
+"""Everything that a manifest lists, fetched and checked; nothing is decoded."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+
+from zarr.abc.store import RangeByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from cpr.zarr.stores.entries import corrupt
+from cpr.zarr.stores.recording import VerifyingStore
+from cpr.zarr.stores.url_store import PlacedStore
+
+__all__ = ["LEFT_BEHIND", "verify_all"]
+
+_AT_ONCE = 8  # objects
+_LARGE = 32 << 20  # shards beyond are checked part by part
+_SPAN = 8 << 20
+# What a killed writer leaves of zarr's local store beside the objects.
+LEFT_BEHIND = re.compile(r"\.[0-9a-f]{32}\.partial$")
+
+
+def verify_all(store: VerifyingStore) -> int:
+    """Check every object, some at a time; how many there are.
+
+    Raises CorruptDataError for the first that is missing, damaged or not listed, TransferError when the
+    store cannot be asked.
+    """
+    count: int = sync(_verify_all(store))
+    return count
+
+
+async def _verify_all(store: VerifyingStore) -> int:
+    manifest = await asyncio.to_thread(lambda: store.manifest)
+    await _require_no_others(store)
+    keys = manifest.keys()
+    workers = [asyncio.ensure_future(_check_some(store, keys)) for _ in range(_AT_ONCE)]
+    try:
+        counts = await asyncio.gather(*workers)
+    finally:
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+    return sum(counts)
+
+
+async def _check_some(store: VerifyingStore, keys: Iterator[str]) -> int:
+    count = 0
+    prototype = default_buffer_prototype()
+    # One iterator for all workers: a page is parsed when the first of them comes to it.
+    while (key := next(keys, None)) is not None:
+        size = await store.getsize(key)
+        if size > _LARGE and await store.has_blocks(key):
+            for start in range(0, size, _SPAN):
+                await store.get(key, prototype, RangeByteRequest(start, min(start + _SPAN, size)))
+            # Parts do not tell whether there is more behind the last.
+            if (actual := await PlacedStore.getsize(store, key)) != size:
+                raise corrupt(f"{store.url}/{key}", f"{size} bytes", f"{actual} bytes")
+        else:
+            await store.get(key, prototype)
+        count += 1
+    return count
+
+
+async def _require_no_others(store: VerifyingStore) -> None:
+    """Raise for an object that nobody vouches for; other readers would take it for data."""
+    async for key in PlacedStore.list(store):
+        if not await store.exists(key) and not LEFT_BEHIND.search(key):
+            raise corrupt(f"{store.url}/{key}", "no object", "an object that is not listed in the manifest")
