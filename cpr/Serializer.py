@@ -22,7 +22,8 @@ from cpr.prefect.run_provenance import end, sign
 from cpr.reachable import warn_of_local_records
 from cpr.records.pack import pack
 from cpr.records.registry import RECORD_KEY, is_record, load_record
-from cpr.records.unpack import parsed, unpack
+from cpr.records.strict_json import parse_result
+from cpr.records.unpack import unpack
 from cpr.Resource import Resource
 from cpr.Target import Target
 
@@ -79,7 +80,7 @@ class CprSerializer(Serializer):
             ResourceNotFoundError, CorruptDataError: a target's object is gone or another one.
         """
         try:
-            value, resources = unpack(parsed(blob), _scope())
+            value, resources = unpack(parse_result(blob), _scope())
             _Visit.of(blob, self.verify).check(resources)
         except CprError as error:
             # Prefect recomputes without a word; the reason belongs in the log of the run.

@@ -28,8 +28,7 @@ from cpr.io.stores.base import Entry, open_store
 from cpr.operations.object_names import belonging
 from cpr.provenance.made import Made
 from cpr.records.registry import RECORD_KEY, load_record
-from cpr.records.strict_json import parse
-from cpr.records.unpack import parsed
+from cpr.records.strict_json import parse, parse_result
 from cpr.records.validation import require_well_formed
 from cpr.Resource import Resource
 
@@ -269,7 +268,7 @@ def _read(entry: Entry) -> Record | Entry:
             )
         document = parse(blob)
         if RECORD_KEY in document:
-            return replace(found, value=parsed(blob))
+            return replace(found, value=parse_result(blob))
         metadata, result = document.get("metadata"), document.get("result")
         if not isinstance(metadata, Mapping) or "serializer" not in metadata:
             return entry  # any JSON file may have such a key
@@ -284,7 +283,7 @@ def _read(entry: Entry) -> Record | Entry:
                 actual=type(result).__name__,
                 remedy="delete it, so that its task runs again",
             )
-        return replace(found, value=parsed(result))
+        return replace(found, value=parse_result(result))
     except RecordError as error:
         error.url = entry.url
         return replace(found, problem=error)

@@ -7,8 +7,9 @@ import math
 from typing import Any, NoReturn
 
 from cpr.errors import RecordError
+from cpr.records.registry import RECORD_KEY
 
-__all__ = ["parse"]
+__all__ = ["parse", "parse_result"]
 
 
 def parse(text: str | bytes) -> Any:
@@ -44,3 +45,20 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise ValueError("a key that occurs twice")
     return found
+
+
+def parse_result(blob: bytes | str) -> Any:
+    """The JSON values in what cpr's serializer has written. Raises RecordError."""
+    packed = parse(blob)
+    if isinstance(packed, dict) and len(packed) == 1:
+        match packed.get(RECORD_KEY):
+            case ["value", value]:
+                return value
+            case list() | dict():
+                return packed
+    raise RecordError(
+        "not a result of cpr",
+        expected=f'{{"{RECORD_KEY}": ...}}',
+        actual=ascii(packed)[:100],
+        remedy="read it with the serializer that has written it",
+    )

@@ -18,28 +18,10 @@ from cpr.records.class_names import find_class, find_type, is_plain, require_no_
 from cpr.records.pack import MAX_DEPTH, Storable
 from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.scalars import SCALARS
-from cpr.records.strict_json import parse
 
-__all__ = ["parsed", "unpack"]
+__all__ = ["unpack"]
 
 _REMEDY = "the record was not written by cpr: delete it, so that its task runs again"
-
-
-def parsed(blob: bytes | str) -> Any:
-    """The JSON values in what cpr's serializer has written. Raises RecordError."""
-    packed = parse(blob)
-    if isinstance(packed, dict) and len(packed) == 1:
-        match packed.get(RECORD_KEY):
-            case ["value", value]:
-                return value
-            case list() | dict():
-                return packed
-    raise RecordError(
-        "not a result of cpr",
-        expected=f'{{"{RECORD_KEY}": ...}}',
-        actual=ascii(packed)[:100],
-        remedy="read it with the serializer that has written it",
-    )
 
 
 def unpack(packed: Any, scope: Mapping[str, Any] | None = None) -> tuple[Any, list[Storable]]:
