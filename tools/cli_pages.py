@@ -45,7 +45,7 @@ EXAMPLES: dict[str, list[tuple[str, str]]] = {
     "ls": [
         ("cpr ls s3://my-bucket/records", "the newest results"),
         ("cpr ls s3://my-bucket/records --runs", "runs of flows, with what each has made"),
-        ("cpr ls s3://my-bucket/records --most 0 --json", "everything, for a program"),
+        ("cpr ls s3://my-bucket/records --limit 0 --json", "everything, for a program"),
     ],
     "show": [
         ("cpr show s3://my-bucket/records cell-64320e5f", "a result, by how its file name begins"),

@@ -15,10 +15,14 @@ __all__ = ["ls"]
 def ls(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where records are, targets, or both.")],
     runs: Annotated[bool, typer.Option("--runs", help="List runs of flows instead of targets.")] = False,
-    most: Annotated[
+    limit: Annotated[
         int,
         typer.Option(
-            "--most", metavar="N", min=0, help="List the newest so many; the sums are of all. 0 lists all."
+            "--limit",
+            "--most",
+            metavar="N",
+            min=0,
+            help="List the newest so many; the sums are of all. 0 lists all.",
         ),
     ] = 1000,
     json: Json = False,
@@ -29,7 +33,7 @@ def ls(
     Exit code 1 says that a record cannot be read.
     """
     with progress("reading records") as advance:
-        listing = list_results(url, most or None, advance)
+        listing = list_results(url, limit or None, advance)
     if json:
         print_json(listing)
         ended(bool(listing.problems))
@@ -60,7 +64,7 @@ def _print_targets(listing: Listing, url: str) -> None:
             right=("size",),
         )
     if (rest := listing.targets + listing.unrecorded - len(listing.newest)) > 0:
-        say(f"{counted(rest, 'older target')} not shown: --most 0 shows all", "")
+        say(f"{counted(rest, 'older target')} not shown: --limit 0 shows all", "")
 
 
 def _short(one: Listed, url: str) -> str:

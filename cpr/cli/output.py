@@ -132,7 +132,7 @@ def ended(wrong: bool) -> None:
 
 
 @contextlib.contextmanager
-def progress(doing: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+def progress(action: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, where that is a terminal: gives `advance(count=1, nbytes=0)`."""
     if not sys.stderr.isatty():
         yield lambda *_, **__: None
@@ -147,7 +147,7 @@ def progress(doing: str, total: int | None = None) -> Iterator[Callable[..., Non
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(doing, total=total, amount="")
+        task = bar.add_task(action, total=total, amount="")
         done = 0
 
         def advance(count: int = 1, nbytes: int = 0) -> None:

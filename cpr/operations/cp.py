@@ -72,7 +72,7 @@ def copy_results(
     destination: str,
     data: str | None = None,
     flow_run: str | None = None,
-    say: Callable[[Copied], None] = lambda _: None,
+    on_progress: Callable[[Copied], None] = lambda _: None,
 ) -> Copy:
     """Copy the records under a URL, and the targets that they name, wherever these are.
 
@@ -84,7 +84,7 @@ def copy_results(
         destination: URL of the folder or prefix for it.
         data: for targets that do not lie below `source`; `destination/data` unless given.
         flow_run: copy only what this run of a flow has made: its id, or how that begins.
-        say: is told of each target and record as soon as it is done.
+        on_progress: is told of each target and record as soon as it is done.
 
     Raises:
         ResourceNotFoundError, TransferError: the records cannot be listed or read. What becomes of a single
@@ -120,7 +120,7 @@ def copy_results(
         else:
             failed.add(copied.source)
             result.failed.append(copied)
-        say(copied)
+        on_progress(copied)
     for copied in side_by_side(
         lambda one: _copy_record(one, moved, failed), _own(chosen(), result), _AT_ONCE
     ):
@@ -128,7 +128,7 @@ def copy_results(
             result.records += 1
         else:
             result.failed.append(copied)
-        say(copied)
+        on_progress(copied)
     result.seconds = time.monotonic() - started
     return result
 

@@ -72,7 +72,7 @@ def collect(
     grace: timedelta = DEFAULT_GRACE,
     delete: bool = False,
     without_unreadable: bool = False,
-    say: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[[int], None] = lambda _: None,
 ) -> Collection:
     """Mark what is garbage under some URLs, and delete what was marked a grace period ago and still is.
 
@@ -85,7 +85,7 @@ def collect(
         grace: at least twice as long as any run takes.
         delete: without it nothing is written or deleted.
         without_unreadable: go on although some records cannot be read; what only they refer to is garbage.
-        say: is told the number of records that were read, now and then.
+        on_progress: is told the number of records that were read, now and then.
 
     Raises:
         CprError: no record was found, some cannot be looked into, or the grace period is too short;
@@ -96,7 +96,7 @@ def collect(
     places = _places(urls)
     _require_long(grace)
     clock = _Clock(places, grace, ask=delete)
-    found = survey(places, clock.now, older_than, say)
+    found = survey(places, clock.now, older_than, on_progress)
     _require_records(found, places, without_unreadable)
     done = Collection(
         not delete, found.records, len(found.live), len(found.old), elsewhere=dict(found.elsewhere)

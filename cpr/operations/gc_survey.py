@@ -17,7 +17,7 @@ from cpr.io.error_translation import translated
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry, open_store
 from cpr.io.tombstones import decode
-from cpr.operations.object_names import EXTENSIONS, belonging, plug_in_extensions
+from cpr.operations.object_names import EXTENSIONS, owner_of, plug_in_extensions
 from cpr.operations.records import Record, find_records
 
 __all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
@@ -112,7 +112,7 @@ class Survey:
 
 
 def survey(
-    places: list[str], now: datetime, older_than: timedelta | None, say: Callable[[int], None]
+    places: list[str], now: datetime, older_than: timedelta | None, on_progress: Callable[[int], None]
 ) -> Survey:
     """Read all records, then list all objects.
 
@@ -122,7 +122,7 @@ def survey(
     for place in places:
         for count, record in enumerate(find_records(place), 1):
             _take_record(found, record, places, now, older_than)
-            say(count)
+            on_progress(count)
     # After the records: what was written since is in no danger, for it is young.
     extensions = EXTENSIONS | plug_in_extensions()
     for place in places:
@@ -189,7 +189,7 @@ def _take_object(found: Survey, entry: Entry, extensions: frozenset[str]) -> Non
     if _MARKS.search(entry.url):
         _take_mark(found, entry, extensions)
         return
-    owner = belonging(entry.url, extensions)
+    owner = owner_of(entry.url, extensions)
     if owner is None:
         return
     found.there.add(_number(owner.target))
@@ -213,7 +213,7 @@ def _take_mark(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
     urls = tuple(
         io.join(location, name)
         for name in names
-        if not re.search(r"[/\\]", name) and belonging(io.join(location, name), extensions) is not None
+        if not re.search(r"[/\\]", name) and owner_of(io.join(location, name), extensions) is not None
     )
     found.marks.append(Mark(entry.url, entry.touched, urls, entry.url.endswith(".swept.json")))
 

@@ -69,14 +69,14 @@ class Lineage:
     problems: list[CprError] = field(default_factory=list)
 
 
-def trace(url: str, result: str | None = None, say: Callable[[], None] = lambda: None) -> Lineage:
+def trace(url: str, result: str | None = None, on_progress: Callable[[], None] = lambda: None) -> Lineage:
     """What results under a URL were made from.
 
     Args:
         url: a results URL.
         result: URL, file name, or the begin of a file name of the results that are of interest; all that
             nothing else was made from, if it is None.
-        say: is called for each record.
+        on_progress: is called for each record.
 
     Raises:
         ResourceNotFoundError: no record here names such a result, or the bucket does not exist.
@@ -88,7 +88,7 @@ def trace(url: str, result: str | None = None, say: Callable[[], None] = lambda:
     lineage = Lineage()
     known: dict[str, tuple[Reference, str]] = {}
     for record in find_records(url):
-        say()
+        on_progress()
         for problem in record.problems:
             problem.url = record.url
             lineage.problems.append(problem)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cpr.errors import CprError
 from cpr.io.hashing import hex16
-from cpr.operations.object_names import belonging
+from cpr.operations.object_names import owner_of
 from cpr.operations.records import Record, scan
 from cpr.provenance.made import Made
 
@@ -98,13 +98,15 @@ class Listing:
     problems: list[CprError] = field(default_factory=list)
 
 
-def list_results(url: str, most: int | None = None, say: Callable[[], None] = lambda: None) -> Listing:
+def list_results(
+    url: str, limit: int | None = None, on_progress: Callable[[], None] = lambda: None
+) -> Listing:
     """The targets under a results URL; reads records and listings, no data.
 
     Args:
         url: where records are, targets, or both.
-        most: keep no more than so many of the newest targets; the sums are of all.
-        say: is called for each record.
+        limit: keep no more than so many of the newest targets; the sums are of all.
+        on_progress: is called for each record.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -114,7 +116,7 @@ def list_results(url: str, most: int | None = None, say: Callable[[], None] = la
     0
     """
     listing = Listing()
-    newest = _Newest(most)
+    newest = _Newest(limit)
     runs: dict[str | None, Run] = {}
     recorded: set[int] = set()
     others: dict[int, Listed] = {}
@@ -122,7 +124,7 @@ def list_results(url: str, most: int | None = None, say: Callable[[], None] = la
         if not isinstance(found, Record):
             _add_object(others, found.url, found.nbytes, found.touched)
             continue
-        say()
+        on_progress()
         listing.records += 1
         listing.foreign += found.is_foreign
         for problem in found.problems:
@@ -157,7 +159,7 @@ def _named_by(record: Record) -> Iterator[Listed]:
 
 def _add_object(others: dict[int, Listed], url: str, nbytes: int, touched: datetime) -> None:
     """Count an object in: a target, or a part of one."""
-    found = belonging(url)
+    found = owner_of(url)
     if found is None:
         return
     number = _number(found.target)
@@ -175,15 +177,15 @@ def _number(url: str) -> int:
 class _Newest:
     """The newest of all that is added, no more than so many in memory."""
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
         self._kept: list[tuple[datetime, int, Listed]] = []
         self._count = 0
 
     def add(self, one: Listed) -> None:
         self._count += 1
         item = (one.when, -self._count, one)
-        if self._most is None or len(self._kept) < self._most:
+        if self._limit is None or len(self._kept) < self._limit:
             heapq.heappush(self._kept, item)
         elif self._kept:
             heapq.heappushpop(self._kept, item)

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from cpr.io import object_of
 from cpr.records.registry import ENTRY_POINT_GROUP
 
-__all__ = ["EXTENSIONS", "Belonging", "belonging", "plug_in_extensions"]
+__all__ = ["EXTENSIONS", "ObjectOwner", "owner_of", "plug_in_extensions"]
 
 EXTENSIONS = frozenset(".tif .tiff .ome.tif .ome.tiff .csv .csv.gz .parquet .npy .zarr .ome.zarr".split())
 """What the names of targets of cpr's own classes end in, lower-case."""
@@ -26,32 +26,32 @@ _FILE = re.compile(rf"(.*[/\\]|){_NAMED}(?P<ext>\.[^/\\]+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class Belonging:
+class ObjectOwner:
     """What an object is to a target.
 
     Attributes:
         target: the target's URL.
-        part: "file", "inside" (of a target that is a folder), or "beside".
+        part: "file", "inside" (of a target that is a folder), or "sidecar".
     """
 
     target: str
     part: str
 
 
-def belonging(url: str, extensions: frozenset[str] = EXTENSIONS) -> Belonging | None:
+def owner_of(url: str, extensions: frozenset[str] = EXTENSIONS) -> ObjectOwner | None:
     """The target that an object belongs to, by its name; None for an object that is none of cpr's.
 
-    >>> belonging("s3://bucket/.cpr/cell-64320e5f606d65a8.tif.blocks").target
+    >>> owner_of("s3://bucket/.cpr/cell-64320e5f606d65a8.tif.blocks").target
     's3://bucket/cell-64320e5f606d65a8.tif'
     """
     if (inside := _FOLDER.match(url)) is not None:
-        return Belonging(inside[0], "inside")
+        return ObjectOwner(inside[0], "inside")
     owner = object_of(url)
-    target, part = (url, "file") if owner is None else (owner, "beside")
+    target, part = (url, "file") if owner is None else (owner, "sidecar")
     named = _FILE.fullmatch(target)
     if named is None or named["ext"].lower() not in extensions:
         return None
-    return Belonging(target, part)
+    return ObjectOwner(target, part)
 
 
 def plug_in_extensions() -> frozenset[str]:

@@ -25,7 +25,7 @@ from cpr.io.error_translation import translated
 from cpr.io.parallel import side_by_side
 from cpr.io.reading import fetch_block
 from cpr.io.stores.base import Entry, open_store
-from cpr.operations.object_names import belonging
+from cpr.operations.object_names import owner_of
 from cpr.provenance.made import Made
 from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.strict_json import parse, parse_result
@@ -245,7 +245,7 @@ def _looked_at(entry: Entry) -> Record | Entry:
 
 def _is_data(url: str) -> bool:
     """Whether an object is no record, by its name: data, or something of cpr's beside it."""
-    return _DATA.search(url) is not None or belonging(url) is not None or _HIDDEN.search(url) is not None
+    return _DATA.search(url) is not None or owner_of(url) is not None or _HIDDEN.search(url) is not None
 
 
 def _read(entry: Entry) -> Record | Entry:

@@ -96,7 +96,7 @@ def verify(
     url: str,
     sample: float | None = None,
     seed: int | None = None,
-    say: Callable[[Checked], None] = lambda _: None,
+    on_progress: Callable[[Checked], None] = lambda _: None,
 ) -> Report:
     """Read every target that the records under a URL name, and compare it with what they say.
 
@@ -104,7 +104,7 @@ def verify(
         url: a results URL.
         sample: check only this share of the targets, 0.01 for one in a hundred, chosen at random.
         seed: of the choice; another one each time if it is None.
-        say: is told of each target as soon as it has been checked.
+        on_progress: is told of each target as soon as it has been checked.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -128,7 +128,7 @@ def verify(
         report.nbytes += checked.nbytes
         if checked.state != "intact":
             report.wrong.append(checked)
-        say(checked)
+        on_progress(checked)
         outages = outages + 1 if isinstance(checked.error, TransferError) else 0
         if outages >= _OUTAGES_IN_A_ROW:
             assert checked.error is not None

@@ -41,20 +41,20 @@ class Explanation:
     differences: list[Difference] = field(default_factory=list)
 
 
-def explain(url: str, result: str, say: Callable[[], None] = lambda: None) -> list[Explanation]:
+def explain(url: str, result: str, on_progress: Callable[[], None] = lambda: None) -> list[Explanation]:
     """Why results were made although there were earlier ones of the same task.
 
     Args:
         url: a results URL; where Prefect's records are, more is known (which line of a task was changed).
         result: URL or file name of results, or how that begins.
-        say: is called for each record.
+        on_progress: is called for each record.
 
     Raises:
         ResourceNotFoundError: no record here names such a result.
         RecordError: the records of these results do not tell how they were made.
         TransferError: the store refused or failed.
     """
-    known = _known(url, say)
+    known = _known(url, on_progress)
     lines, journal = _journal(url)
     explanations = []
     # Of a result that was made several times, the last.
@@ -99,11 +99,11 @@ def compare(url: str, result: str, other: str) -> Explanation:
     return Explanation(new.url, pair[0], pair[1], old.url, _differences(pair[1], pair[0], lines))
 
 
-def _known(url: str, say: Callable[[], None]) -> list[Reference]:
+def _known(url: str, on_progress: Callable[[], None]) -> list[Reference]:
     """All targets that records name, the latest last."""
     known: dict[str, Reference] = {}
     for record in find_records(url):
-        say()
+        on_progress()
         for one in record.targets:
             # The same object may have been made twice, from other arguments.
             known[f"{one.url} {one.made.task_run if one.made else None}"] = one

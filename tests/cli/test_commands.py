@@ -61,7 +61,7 @@ def test_ls_json(cpr_command, results):
 
 
 def test_ls_most_and_runs(cpr_command, results):
-    _, out, _ = cpr_command("ls", results.url, "--most", "2")
+    _, out, _ = cpr_command("ls", results.url, "--limit", "2")
     assert "3 older targets not shown" in out
     assert "make_small" not in out
     _, out, _ = cpr_command("ls", "--runs", results.url)

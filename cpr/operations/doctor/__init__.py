@@ -19,7 +19,7 @@ from cpr.operations.doctor.scratch import Scratch, scratch
 
 __all__ = ["Examination", "Finding", "Status", "examine"]
 
-_PATIENCE_SECONDS = 40.0
+_ANSWER_SECONDS = 40.0
 _A_DAY = timedelta(days=1)
 
 
@@ -49,7 +49,7 @@ def examine(
     url: str,
     mib: int = 32,
     remove_orphans: bool = False,
-    say: Callable[[Finding], None] = lambda _: None,
+    on_progress: Callable[[Finding], None] = lambda _: None,
 ) -> Examination:
     """Try out on a bucket or folder what cpr relies on. Raises nothing that is the store's.
 
@@ -57,7 +57,7 @@ def examine(
         url: of the place where results are to be.
         mib: size of the object that speed is measured with; 0 measures none.
         remove_orphans: remove what killed processes have left there more than a day ago.
-        say: is told of each finding as soon as it is known.
+        on_progress: is told of each finding as soon as it is known.
 
     >>> examine("memory://doc", mib=1).is_fit
     True
@@ -66,7 +66,7 @@ def examine(
 
     def add(finding: Finding) -> bool:
         result.findings.append(finding)
-        say(finding)
+        on_progress(finding)
         return finding.status != "wrong"
 
     try:
@@ -88,13 +88,13 @@ def _in_time(check: Callable[[Scratch], Finding], place: Scratch) -> Finding:
     waiting = pool.submit(check, place)
     pool.shutdown(wait=False)
     try:
-        return waiting.result(_PATIENCE_SECONDS)
+        return waiting.result(_ANSWER_SECONDS)
     except TooLong:
         name = check.__name__.removeprefix("check_").replace("_", " ")
         return Finding(
             name,
             "wrong",
-            f"no answer within {_PATIENCE_SECONDS:.0f} s",
+            f"no answer within {_ANSWER_SECONDS:.0f} s",
             "check the endpoint (for S3 AWS_ENDPOINT_URL), and that no proxy or firewall swallows requests",
         )
 

@@ -106,12 +106,12 @@ _MEANINGS: Mapping[str, tuple[str, str]] = {
 }
 
 
-def diagnosed(check: str, doing: str, error: CprError) -> Finding:
+def diagnosed(check: str, action: str, error: CprError) -> Finding:
     """A finding from what a store has raised.
 
     Args:
         check: its name.
-        doing: what was refused, as "list objects".
+        action: what was refused, as "list objects".
         error: what was raised.
     """
     code = str(error.actual or type(error).__name__)
@@ -122,7 +122,7 @@ def diagnosed(check: str, doing: str, error: CprError) -> Finding:
         return Finding(
             check,
             "wrong",
-            f"these credentials may not {doing} here ({code})",
-            f"let the policy of the bucket, or the owner of the folder, allow them to {doing}",
+            f"these credentials may not {action} here ({code})",
+            f"let the policy of the bucket, or the owner of the folder, allow them to {action}",
         )
     return Finding(check, "wrong", f"{error.problem} ({code})", error.remedy)

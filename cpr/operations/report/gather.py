@@ -94,8 +94,8 @@ def _pixel_size(target: Target) -> dict[str, str]:
 def gather(
     url: str,
     run: str | None = None,
-    most_previews: int = 1000,
-    say: Callable[[Result], None] = lambda _: None,
+    preview_limit: int = 1000,
+    on_progress: Callable[[Result], None] = lambda _: None,
 ) -> list[Result]:
     """The targets that the records under a URL name, each once, newest first.
 
@@ -103,9 +103,9 @@ def gather(
         url: where Prefect's result storage writes, or any folder with records.
         run: 32 hex digits of the flow run to report: what another one made is "cached". None for the
             newest.
-        most_previews: how many of the newest targets are looked at; of the others only what the records say
+        preview_limit: how many of the newest targets are looked at; of the others only what the records say
             is shown.
-        say: is told of each result as soon as it was looked at.
+        on_progress: is told of each result as soon as it was looked at.
 
     Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
     """
@@ -116,10 +116,10 @@ def gather(
             if other is None or other[1].touched < record.touched:
                 named[reference.url] = reference, record
     ordered = sorted(named.values(), key=lambda pair: (-pair[1].touched.timestamp(), pair[0].url))
-    jobs = [(reference, record, at < most_previews) for at, (reference, record) in enumerate(ordered)]
+    jobs = [(reference, record, at < preview_limit) for at, (reference, record) in enumerate(ordered)]
     results = []
     for result in side_by_side(lambda job: _result(*job), iter(jobs), _AT_ONCE):
-        say(result)
+        on_progress(result)
         results.append(result)
     run = run or newest_run(results)
     return [replace(result, state=_state(result, run)) for result in results]

@@ -10,7 +10,7 @@ import pytest
 
 from cpr import io
 from cpr.errors import RecordError
-from cpr.operations.object_names import EXTENSIONS, belonging
+from cpr.operations.object_names import EXTENSIONS, owner_of
 from cpr.operations.records import find_records, read_record, scan
 from tests.stored import prefect_record, put, store
 
@@ -141,7 +141,7 @@ BELONG = [
 
 @pytest.mark.parametrize(("url", "target"), BELONG)
 def test_belonging(url, target):
-    found = belonging(url)
+    found = owner_of(url)
     assert (found and found.target) == target
 
 

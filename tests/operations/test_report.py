@@ -82,7 +82,7 @@ def test_a_damaged_result_stands_out_and_stops_nothing(tmp_path):
 
 def test_only_the_newest_are_looked_at(tmp_path):
     run_into(str(tmp_path))
-    assert sum(result.preview is not None for result in gather(f"{tmp_path}/records", most_previews=2)) == 2
+    assert sum(result.preview is not None for result in gather(f"{tmp_path}/records", preview_limit=2)) == 2
 
 
 def test_what_records_say_is_text(tmp_path):
