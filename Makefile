@@ -62,8 +62,8 @@ test-oldest:  ## what is relied on in Prefect, on the oldest Prefect supported
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(OLDEST)
-	.venv-oldest/bin/python -m pytest -n $(WORKERS) $(DIST) tests/flows/test_prefect_facts.py tests/flows/test_healing.py \
-		tests/flows/test_serializer.py tests/flows/test_tasks.py tests/flows/test_hashing.py $(ARGS)
+	.venv-oldest/bin/python -m pytest -n $(WORKERS) $(DIST) tests/prefect/test_prefect_facts.py tests/flows/test_healing.py \
+		tests/prefect/test_serializer.py tests/prefect/test_task.py tests/prefect/test_cache_key_equality.py $(ARGS)
 
 bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 45 minutes
 	$(PY) -m bench $(ARGS)

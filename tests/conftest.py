@@ -26,6 +26,7 @@ from tests.minio.broker import Broker, ask
 from tests.minio.process import Unavailable
 from tests.minio.server import S3Server
 from tests.servers.gcs import GCSServer, running_gcs
+from tests.servers.prefect import counted, dask_cluster, prefect_server, results  # noqa: F401 (fixtures)
 from tests.servers.sftp import SFTPServer, running_sftp
 
 # No deadline: a first example that starts a store or imports a package is slow, and that is no failure.

@@ -12,7 +12,7 @@ import pytest
 
 from cpr import io
 from cpr.cli.app import run
-from tests.stored import get, put, store
+from tests.stored_flow import get, put, store
 
 FORTY_DAYS = 40 * 86400
 
@@ -120,7 +120,7 @@ def test_pictures():
 
     import cpr
     from cpr.operations.show import preview_of, show, shrunk
-    from tests.stored import prefect_record
+    from tests.stored_flow import prefect_record
 
     for name, shape, dtype in (
         ("plane", (300, 400), "uint16"),

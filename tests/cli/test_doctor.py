@@ -10,7 +10,7 @@ import pytest
 
 from cpr import io
 from cpr.operations.doctor import examine
-from tests.cli.stores import READ, WRITE, DropsConditions, OtherTime, open_to_everybody
+from tests.cli.faulty_stores import READ, WRITE, DropsConditions, OtherTime, open_to_everybody
 from tests.minio import buckets
 from tests.minio.process import free_ports
 

@@ -19,8 +19,8 @@ import cpr
 from cpr import io
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
 from cpr.io.stores.base import open_store
-from tests.faults.crashing import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
-from tests.kinds import KINDS, Kind
+from tests.faults.crash_process import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
+from tests.target_cases import KINDS, Kind
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +34,9 @@ kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 @pytest.fixture(scope="module")
 def crash(s3_server):
-    """crash(plan): carries out a plan of tests.faults.crashing in a process of its own."""
+    """crash(plan): carries out a plan of tests.faults.crash_process in a process of its own."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.crashing"],
+        [sys.executable, "-m", "tests.faults.crash_process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -14,7 +14,11 @@ from tests.faults.mutants import MUTANTS
 pytestmark = [pytest.mark.slow, pytest.mark.real_s3]
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BACKENDS, PROMISES, BLOCKS = "tests/io/test_backends.py", "tests/test_promises.py", "tests/io/test_blocks.py"
+BACKENDS, PROMISES, BLOCKS = (
+    "tests/io/test_backends.py",
+    "tests/test_target_contract.py",
+    "tests/io/test_block_digests.py",
+)
 
 # A few of the tests that should notice; all of them have to.
 NOTICED_BY = {
@@ -26,12 +30,12 @@ NOTICED_BY = {
     "no_hash_check": [
         f"{BACKENDS}::TestMemory::test_damage_is_noticed_and_repaired[tex]",
         f"{PROMISES}::test_every_damage_is_caught[memory-npy]",
-        "tests/faults/test_damage.py::test_damage_at_rest[csv-memory]",
+        "tests/faults/test_corruption_at_rest.py::test_damage_at_rest[csv-memory]",
     ],
     "no_block_check": [
         f"{BLOCKS}::test_a_flipped_byte_is_noticed_in_its_block_only",
         f"{BLOCKS}::test_digests_that_are_gone_or_damaged_are_not_believed",
-        "tests/faults/test_damage.py::test_damage_in_parts[npy]",
+        "tests/faults/test_corruption_at_rest.py::test_damage_in_parts[npy]",
     ],
     "size_only": [
         f"{BACKENDS}::TestLocal::test_damage_is_noticed_and_repaired[Text]",
@@ -43,14 +47,14 @@ NOTICED_BY = {
         f"{BACKENDS}::TestLocal::test_versions_change_with_the_object",
     ],
     "importing_decoder": [
-        "tests/faults/test_hostile.py",
+        "tests/faults/test_no_imports_from_records.py",
     ],
     "trusting_records": [
-        "tests/faults/test_strangers.py::test_sixty_places_are_refused",
-        "tests/faults/test_strangers.py::test_no_name_escapes",
+        "tests/faults/test_untrusted_records.py::test_sixty_places_are_refused",
+        "tests/faults/test_untrusted_records.py::test_no_name_escapes",
     ],
     "no_memory_limit": [
-        "tests/faults/test_bombs.py::test_a_limit_of_ones_own",
+        "tests/faults/test_decompression_bombs.py::test_a_limit_of_ones_own",
     ],
     "chatty_errors": [
         "tests/flows/test_secrets.py::test_nothing_of_the_clients_error_hangs_on_ours",

@@ -11,7 +11,7 @@ import pytest
 from prefect.cache_policies import TASK_SOURCE
 
 import cpr
-from tests.flows.values import text_target
+from tests.record_values import text_target
 
 MODULES = [
     "cpr.records.pack",

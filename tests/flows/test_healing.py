@@ -1,6 +1,6 @@
 """Cached results whose objects are gone, damaged, changed or out of reach: what runs again, what does not.
 
-All of it rests on what tests/flows/test_prefect_facts.py guards, and runs on the oldest Prefect as well
+All of it rests on what tests/prefect/test_prefect_facts.py guards, and runs on the oldest Prefect as well
 (`make test-oldest`).
 """
 

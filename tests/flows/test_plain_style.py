@@ -18,12 +18,12 @@ import tifffile
 from prefect.filesystems import RemoteFileSystem
 
 import cpr
-from tests.flows.values import Measured
+from tests.record_values import Measured
 
 pytestmark = [pytest.mark.real_s3, pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 
 NAMES = ["a", "b", "c"]
-TEXT = Path(__file__).with_name("plain.py").read_text()
+TEXT = Path(__file__).with_name("plain_flow.py").read_text()
 
 
 class Lab:

@@ -29,7 +29,7 @@ def blocks(language: str) -> list[str]:
 def test_all_blocks_are_of_languages_that_are_tested():
     assert {language for language, _ in BLOCKS} == {
         *("python", "shell", "text"),
-        "toml",  # tests/io/test_table.py
+        "toml",  # tests/io/test_config.py
     }
 
 
@@ -71,7 +71,7 @@ def test_a_format_of_ones_own_is_short():
 
 def test_shell_blocks():
     lines = [line for text in blocks("shell") for line in text.splitlines()]
-    # What `cpr` is called with is tested in tests/cli/test_pages.py.
+    # What `cpr` is called with is tested in tests/cli/test_docs.py.
     lines = [line for line in lines if not line.startswith("cpr ")]
     assert lines == ["make demo", "make test", 'pip install "prefect-cpr[s3,dask,parquet]"']
     subprocess.run(["make", "--dry-run", "demo", "test"], cwd=ROOT, check=True, capture_output=True)

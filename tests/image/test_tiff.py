@@ -17,7 +17,7 @@ from cpr.errors import EncodeError, FormatError
 from cpr.image import layout as layout_module
 from cpr.image.tiff import Tiff
 from cpr.testing import FormatTests, ForwardFile, SeekableBytes
-from tests.arrays import lazies, noise, same
+from tests.array_cases import lazies, noise, same
 
 DTYPES = [
     "bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64",

@@ -14,7 +14,7 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
 from cpr.io.stores.base import open_store
-from tests.io.cases import BackendTests, MiB
+from tests.io.backend_cases import BackendTests, MiB
 from tests.minio.process import free_ports
 from tests.servers.sftp import FORBIDDEN
 from tests.text_format import TextSource, TextTarget

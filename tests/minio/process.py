@@ -1,4 +1,4 @@
-"""Server processes that end with the block that needs them, whatever ends it (keeper.py does the ending)."""
+"""Server processes that end with the block that needs them, whatever ends it (by server_supervisor.py)."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def free_ports(count: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A server's keeper, the server's process id (0 where there is no process) and what both print."""
+class Supervised:
+    """A server's supervisor, the server's process id (0 where there is no process) and what both print."""
 
-    keeper: subprocess.Popen[bytes]
+    supervisor: subprocess.Popen[bytes]
     pid: int
     log: IO[bytes]
 
@@ -56,46 +56,48 @@ def kept(
     before: Sequence[Sequence[str]] = (),
     after: Sequence[Sequence[str]] = (),
     folder: str | None = None,
-) -> Iterator[Kept]:
-    """Run `before`, then `command`, under a keeper (see keeper.py) until the block is left, then `after`.
+) -> Iterator[Supervised]:
+    """Run `before`, then `command`, under server_supervisor.py until the block is left, then `after`.
 
     Raises StartError when one of `before` fails, or the command cannot be run.
     """
     folder = folder or tempfile.mkdtemp(prefix="cpr-s3-")
     spec = json.dumps({"before": before, "command": command, "after": after, "folder": folder})
     with tempfile.TemporaryFile() as log:
-        keeper = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("keeper.py")), spec],
+        supervisor = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("server_supervisor.py")), spec],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
-            start_new_session=True,  # Ctrl-C is for us; the keeper cleans up when we are done
+            start_new_session=True,  # Ctrl-C is for us; the supervisor cleans up when we are done
         )
-        assert keeper.stdin is not None and keeper.stdout is not None
+        assert supervisor.stdin is not None and supervisor.stdout is not None
         try:
-            line = keeper.stdout.readline()
-            process = Kept(keeper, int(line or 0), log)
+            line = supervisor.stdout.readline()
+            process = Supervised(supervisor, int(line or 0), log)
             if not line:
-                keeper.wait()  # it cleans up before it ends
+                supervisor.wait()  # it cleans up before it ends
                 raise StartError(process.said())
             yield process
         finally:
             with suppress(OSError):
-                keeper.stdin.write(b".")
-                keeper.stdin.close()
-            keeper.wait()
-            keeper.stdout.close()
+                supervisor.stdin.write(b".")
+                supervisor.stdin.close()
+            supervisor.wait()
+            supervisor.stdout.close()
 
 
 Failures = type[Exception] | tuple[type[Exception], ...]
 
 
-def wait(ready: Callable[[], object], process: Kept, name: str, failures: Failures = buckets.Failure) -> None:
+def wait(
+    ready: Callable[[], object], process: Supervised, name: str, failures: Failures = buckets.Failure
+) -> None:
     """Poll until `ready` raises none of `failures` any more. Raises StartError with what the server said."""
 
     def alive() -> None:
-        if process.keeper.poll() is not None:
+        if process.supervisor.poll() is not None:
             raise StartError(f"{name} ended at once: {process.said()}")
 
     try:

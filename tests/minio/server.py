@@ -12,7 +12,8 @@ and fails where none of them can be had:
     moto        an imitation written in Python, which proves nothing about concurrency
 
 Servers listen on 127.0.0.1 at a free port and keep their data in a private place. They are stopped, and what
-they left is removed, when the block is left - also by an exception, SIGTERM or SIGKILL (see keeper.py).
+they left is removed, when the block is left - also by an exception, SIGTERM or SIGKILL
+(see server_supervisor.py).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from typing import Any
 
 from tests.minio import binaries, buckets
 from tests.minio.compose import IMAGES, MINIO_IMAGE, find_engine
-from tests.minio.process import Kept, StartError, Unavailable, free_ports, kept, wait
+from tests.minio.process import StartError, Supervised, Unavailable, free_ports, kept, wait
 
 PULL_SECONDS = 180
 PROJECT = "cpr-test"  # how the names of a run's containers, network and volume begin
@@ -256,7 +257,7 @@ def _short(path: Path) -> str:
     return str(path.relative_to(binaries.ROOT)) if path.is_relative_to(binaries.ROOT) else str(path)
 
 
-def _with_bucket(server: S3Server, process: Kept) -> S3Server:
+def _with_bucket(server: S3Server, process: Supervised) -> S3Server:
     client = server.client()
     wait(client.list_buckets, process, server.description)
     buckets.create(client, server.bucket)

@@ -119,7 +119,7 @@ def test_a_killed_run_leaves_no_server(tmp_path, number):
 
 
 def left_of(engine, project):
-    """The project's containers, networks, volumes and keepers."""
+    """The project's containers, networks, volumes and supervisors."""
     found = set()
     for command in (
         "ps -a --format {{.Names}}",
@@ -136,7 +136,7 @@ def left_of(engine, project):
         found |= {name for name in done.stdout.split() if name.startswith(project)}
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or ())
-        if "keeper.py" in line and project in line:
+        if "server_supervisor.py" in line and project in line:
             found.add(f"process {process.pid}")
     return found
 
@@ -173,7 +173,7 @@ def test_a_killed_run_leaves_no_container(tmp_path, number, seconds):
     eventually(
         lambda: not list(tmp_path.iterdir()) and not left_of(engine, project),
         60,
-        "a container, its network, its volume or its keeper outlived the run",
+        "a container, its network, its volume or its supervisor outlived the run",
     )
 
 

@@ -15,7 +15,7 @@ import cpr
 from cpr.errors import DecodeError, EncodeError, FormatError
 from cpr.numpy.npy import NPY
 from cpr.testing import FormatTests, ForwardFile, SeekableBytes
-from tests.arrays import lazies, same
+from tests.array_cases import lazies, same
 
 DTYPES = st.one_of(
     st_numpy.scalar_dtypes(),

@@ -13,7 +13,7 @@ from cpr import io
 from cpr.operations.cp import copy_results
 from cpr.operations.records import find_records
 from cpr.operations.verify import verify
-from tests.stored import get, prefect_record, put, store
+from tests.stored_flow import get, prefect_record, put, store
 
 
 def values(url: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from cpr import io
 from cpr.errors import RecordError
 from cpr.operations.object_names import EXTENSIONS, owner_of
 from cpr.operations.records import find_records, read_record, scan
-from tests.stored import prefect_record, put, store
+from tests.stored_flow import prefect_record, put, store
 
 GOOD = {
     "type": "NumpyTarget",

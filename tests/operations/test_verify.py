@@ -12,7 +12,7 @@ from cpr.errors import TransferError
 from cpr.io.block_digests import blocks_url
 from cpr.operations.records import find_records
 from cpr.operations.verify import heal, verify
-from tests.stored import get, prefect_record, put, store
+from tests.stored_flow import get, prefect_record, put, store
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])

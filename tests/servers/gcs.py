@@ -3,7 +3,7 @@
     with running_gcs() as server, server.exported():
         fsspec.open(f"gs://{server.bucket}/hello.txt", "w")
 
-It stops with the block, even when the process is killed (see tests/minio/keeper.py). What it does not
+It stops with the block, even when the process is killed (see server_supervisor.py). What it does not
 prove: preconditions are ignored by its resumable uploads, an aborted upload stays open, uploads cannot be
 asked how far they are, checksums in requests are not looked at, and its time grows with the square of an
 object's size.

@@ -1,0 +1,400 @@
+"""Records of a hostile author: refused with RecordError, or resources inside the places that they name.
+
+Nothing is imported, opened or connected to meanwhile. The full size runs with `--long`.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import sys
+import time
+
+import fsspec
+import pytest
+from hypothesis import given, settings
+
+from cpr.errors import CprError, RecordError
+from cpr.io.url_policy import PROTOCOLS, redacted, secret_in, windows_objection
+from cpr.io.urls import _path as path_on
+from cpr.io.urls import join, normalise, protocol_of, require_safe
+from cpr.records.registry import RECORD_KEY, load_record, lookup
+from cpr.records.strict_json import parse
+from cpr.records.unpack import unpack
+from tests.faults import untrusted_records
+from tests.faults.untrusted_records import LOCATIONS, ODD_LOCATIONS, RESOURCES, Author, names
+
+
+def loaded(text):
+    """What is made of a record's text, and the resources in it."""
+    return unpack(parse(text))
+
+
+def require_inside(location: str, name: str) -> None:
+    """Fail if this place, which a record may name, is not a file of that name in that place."""
+    url = join(location, name)
+    protocol = protocol_of(location)
+    assert protocol in PROTOCOLS
+    assert location == normalise(location)
+    assert "/" not in name and "\\" not in name
+    assert name not in ("", ".", "..")
+    assert not any(step in ("..", ".") for step in location.partition("://")[2].split("/"))
+    if protocol == "file":
+        assert os.path.abspath(url) == url
+        assert os.path.dirname(url) == location
+        return
+    try:
+        cls = fsspec.get_filesystem_class(protocol)
+    except ImportError:
+        return
+    # What the store's client is asked for: the same name in the same folder.
+    seen = path_on(cls, url)
+    folder = str(cls._strip_protocol(location)).rstrip("/")
+    assert seen == f"{folder}/{name}".removeprefix("" if seen.startswith("/") else "/"), (seen, folder)
+    assert posixpath.normpath(seen).endswith(f"/{name}") or seen == name
+
+
+def count_outcomes(seed: int, count: int) -> dict[str, int]:
+    untrusted_records.everything_loaded(loaded)
+    author = Author(seed)
+    counts = {"refused": 0, "accepted": 0}
+    texts = [author.text() for _ in range(count)]
+    with untrusted_records.watched() as events:
+        results = []
+        for text in texts:
+            try:
+                results.append(loaded(text)[1])
+            except RecordError:
+                results.append(None)
+    assert [event for event in events if not untrusted_records.is_pythons_own(*event)] == []
+    for resources in results:
+        counts["refused" if resources is None else "accepted"] += 1
+        for resource in resources or ():
+            require_inside(resource.location, resource.url.removeprefix(join(resource.location, "")))
+    return counts
+
+
+def test_mutated_records():
+    counts = count_outcomes(seed=1, count=2500)
+    # Neither everything nor nothing is refused, or this would prove nothing.
+    assert min(counts.values()) > 250, counts
+
+
+@settings(max_examples=150)
+@given(untrusted_records.anything())
+def test_anything(value):
+    untrusted_records.everything_loaded(loaded)
+    with untrusted_records.watched() as events:
+        for load in (load_record, unpack):
+            try:
+                load(value)
+            except RecordError as error:
+                assert str(error).isprintable()
+    assert [event for event in events if not untrusted_records.is_pythons_own(*event)] == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(1000, 1020))
+def test_a_million_mutated_records(seed):
+    start = time.perf_counter()
+    total = {"refused": 0, "accepted": 0}
+    for part in range(10):
+        for name, count in count_outcomes(seed=100 * seed + part, count=5000).items():
+            total[name] += count
+    print(f"seed {seed}: {total} in {time.perf_counter() - start:.0f} s")
+    assert sum(total.values()) == 50_000
+    assert min(total.values()) > 5_000
+
+
+def test_the_watch_sees_what_it_is_for(tmp_path):
+    with untrusted_records.watched() as events:
+        open(tmp_path / "x", "w").close()
+        with pytest.raises(ModuleNotFoundError):
+            __import__("not_there_at_all")
+    assert {"open", "import"} <= {event for event, _ in events}
+    count = len(events)
+    os.listdir(tmp_path)
+    assert len(events) == count
+
+
+def test_sixty_places_are_refused():
+    assert len(LOCATIONS) >= 60
+    for record in RESOURCES:
+        lookup(record[RECORD_KEY]["type"])  # imports what is in the table
+    with untrusted_records.watched() as events:
+        for location in LOCATIONS:
+            for record in (RESOURCES[0], RESOURCES[8], RESOURCES[-1]):
+                with pytest.raises(RecordError) as caught:
+                    load_record({RECORD_KEY: {**record[RECORD_KEY], "location": location}})
+                assert caught.value.remedy
+                assert str(caught.value).isprintable(), ascii(location)
+    assert events == []
+
+
+@pytest.mark.parametrize("location", ODD_LOCATIONS)
+def test_odd_places_are_places(location):
+    require_safe(location, "cell")
+    require_inside(location, "cell-0123456789abcdef.tif")
+
+
+def escapes(count: int, seed: int) -> tuple[int, int]:
+    """How many names were taken and refused; raises for one that escapes."""
+    places = [
+        "/a b",
+        "memory://x",
+        "s3://bucket/x",
+        "gs://bucket",
+        "az://container/x",
+        "hf://datasets/a/b",
+        "sftp://known/x",
+    ]
+    taken = refused = 0
+    for number, name in enumerate(names(count, seed)):
+        location = places[number % len(places)]
+        try:
+            require_safe(location, name)
+        except RecordError:
+            refused += 1
+            continue
+        taken += 1
+        require_inside(location, f"{name}-0123456789abcdef.tif")
+        require_inside(location, name)
+    return taken, refused
+
+
+@pytest.fixture
+def known_host(monkeypatch):
+    monkeypatch.setitem(fsspec.config.conf, "sftp", {"host": "known, also.known"})
+
+
+def test_no_name_escapes(known_host):
+    taken, refused = escapes(3000, seed=1)
+    assert min(taken, refused) > 500
+
+
+@pytest.mark.long
+def test_no_name_of_fifty_thousand_escapes(known_host):
+    taken, refused = escapes(50_000, seed=2)
+    print(f"{taken} names taken, {refused} refused")
+    assert taken + refused == 50_000
+
+
+def test_only_hosts_of_ones_own(known_host):
+    for location in ("sftp://known/x", "sftp://me@also.known:2222/x", "ssh://KNOWN/x"):
+        require_safe(location, "cell")
+    for location in ("sftp://unknown/x", "sftp://known.evil/x", "sftp://known@evil/x", "smb://known/x"):
+        with pytest.raises(RecordError, match=r"FSSPEC_\w+_HOST"):
+            require_safe(location, "cell")
+
+
+@pytest.mark.parametrize(
+    ("location", "name"),
+    [
+        ("\\\\host\\share", "x"), ("//host/share", "x"), ("\\\\?\\C:\\x", "x"), ("\\\\.\\pipe", "x"),
+        ("C:\\a", "con"),
+        ("C:\\a", "AUX.b"), ("C:\\nul\\a", "x"), ("C:\\a.\\b", "x"), ("C:\\a \\b", "x"), ("C:\\a",
+        "x:stream"), ("C:\\a", "x."),
+        ("C:\\a:b", "x"), ("C:\\a", "x "), ("C:\\a", "LPT¹"), ("C:\\a", "x|y"), ("C:\\a",
+        'x"'), ("C:\\a", "COM1.txt.tif"),
+    ],
+)  # fmt: skip
+def test_what_windows_makes_more_of(location, name):
+    assert windows_objection(location, name) is not None
+    assert windows_objection("C:\\data\\results", "nuclei 1.5") is None
+    assert windows_objection("C:\\", "console") is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://AKIA:CANARY@bucket/a.txt", "s3://AKIA:CAN/ARY@bucket/a.txt", "s3://CANARY@bucket/a.txt",
+        "gs://CANARY@bucket/a.txt",
+        "sftp://me:CANARY@host/a.txt", "ftp://me:CAN/ARY@host/a.txt", "https://CANARY@host/a.txt",
+        "https://h/a.txt?X-Amz-Credential=x&X-Amz-Signature=CANARY", "https://h/a.txt?sv=1&sig=CANARY",
+        "https://h/a.txt?token=CANARY",
+        "az://container/a.txt?sig=CANARY", "simplecache::s3://AKIA:CANARY@bucket/a.txt",
+        "https://h?access_token=CANARY",
+        "s3://AKIA:CANARY@bucket/\x00.txt", "nowhere://me:CANARY@host/a.txt",
+    ],
+)  # fmt: skip
+def test_urls_with_secrets_are_refused_unseen(url):
+    import cpr
+    from cpr import io
+    from tests.text_format import TextSource, TextTarget
+
+    assert secret_in(url)
+    assert "CAN" not in redacted(url)
+    attempts = [
+        lambda: TextSource.from_path(url),
+        lambda: TextTarget.from_path(url),
+        lambda: TextSource.glob(url.replace("a.txt", "*.txt")),
+        lambda: cpr.load(url),
+        lambda: io.stat(url) if url.startswith(("s3", "sftp")) else normalise(url),
+        lambda: require_safe(url.rpartition("/")[0], "a"),
+        lambda: require_safe(url, "a"),
+    ]
+    for attempt in attempts:
+        try:
+            attempt()
+        except CprError as error:
+            assert "CAN" not in f"{error}{error!r}{error.__dict__}"
+        else:
+            assert attempt is attempts[-2]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3://bucket/a@b/c:d.txt", "sftp://me@host:22/a.txt", "https://host/a.txt?download=1",
+    "/a:b@c?sig=1.txt",
+     "abfs://data@account/a.txt", "s3://bucket/a?b.txt", "memory://a:b@c.txt",
+     "hf://datasets/a/b@main/c.txt"],
+)  # fmt: skip
+def test_urls_without_secrets_are_not(url):
+    assert not secret_in(url)
+    assert redacted(url) == url
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"__cpr__": {"type": "TextTarget", "type": "TextSource"}}', '{"a": 1e999}', '{"a": -1e999}',
+        '{"a": NaN}',
+        '{"a": ' + "9" * 5000 + "}", '{"__cpr__": ' + "[" * 100_000, "{" * 2000, '{"a": "\\ud800"',
+        b"\xff\xfe", "",
+    ],
+    ids=lambda text: ascii(text)[:40],
+)  # fmt: skip
+def test_json_that_readers_disagree_about(text):
+    import cpr
+
+    with pytest.raises(RecordError):
+        parse(text)
+    if text:
+        with pytest.raises(CprError):
+            cpr.load(text)
+
+
+def test_a_plug_in_is_imported_when_its_own_record_comes(tmp_path, monkeypatch):
+    from cpr.records import registry
+
+    (tmp_path / "plugged_in.py").write_text(
+        "from tests.text_format import Text\nfrom cpr.Source import Source\n\n"
+        "class PluggedSource(Source):\n    format_class = Text\n"
+    )
+    about = tmp_path / "plugged_in-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-in\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[cpr.resources]\nPluggedSource = plugged_in:PluggedSource\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    record = RESOURCES[-1][RECORD_KEY]
+    for other in ("plugged_in", "plugged_in:PluggedSource", "PluggedTarget", "pluggedsource"):
+        with pytest.raises(RecordError):
+            load_record({RECORD_KEY: {**record, "type": other}})
+        assert "plugged_in" not in sys.modules
+    try:
+        source = load_record({RECORD_KEY: {**record, "type": "PluggedSource"}})
+        assert type(source).__module__ == "plugged_in"
+    finally:
+        sys.modules.pop("plugged_in", None)
+        registry._registered.pop("PluggedSource", None)
+
+
+def test_a_record_behind_a_url_is_no_bomb(tmp_path):
+    import cpr
+
+    path = tmp_path / "record.json"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RecordError, match="too large"):
+        cpr.load(path)
+
+
+CODE = {
+    "validator": ["model", "tests.faults.test_untrusted_records:Watched", [["value", 1]], []],
+    "settings": ["model", "prefect.settings.models.root:Settings", [], []],
+    "setter": ["dataclass", "tests.faults.test_untrusted_records:Setting", [["value", 1]]],
+    "destructor": ["dataclass", "tests.faults.test_untrusted_records:Leaving", [["value", 1]]],
+    "missing": ["enum", "tests.faults.test_untrusted_records:Searching", 5],
+    "class item": ["model", ["tests.faults.test_untrusted_records:Indexed", ["builtins:int"]], [], []],
+    "zone": ["datetime", "2026-01-01", 0, "zipfile/evil"],
+}
+RUNS: list[str] = []
+
+
+@pytest.mark.parametrize("packed", CODE.values(), ids=CODE.keys())
+def test_no_code_of_a_class_runs(packed):
+    import prefect.settings.models.root  # noqa: F401 - a class with code of its own, and imported
+
+    untrusted_records.everything_loaded(loaded)
+    RUNS.clear()
+    with untrusted_records.watched() as events:
+        try:
+            unpack({RECORD_KEY: packed})
+        except RecordError:
+            pass
+        else:
+            assert packed in (CODE["validator"], CODE["settings"])
+    assert events == []
+    assert RUNS == []
+
+
+def _classes():
+    import dataclasses
+    import enum
+
+    from pydantic import BaseModel, field_validator, model_validator
+
+    class Watched(BaseModel):
+        value: int
+
+        def __init__(self, **data):
+            RUNS.append("init")
+            super().__init__(**data)
+
+        @field_validator("value")
+        @classmethod
+        def checked(cls, value):
+            RUNS.append("validator")
+            return value
+
+        @model_validator(mode="after")
+        def all_checked(self):
+            RUNS.append("model validator")
+            return self
+
+        def model_post_init(self, context):
+            RUNS.append("post init")
+
+    @dataclasses.dataclass
+    class Setting:
+        value: int
+
+    Setting.value = property(lambda self: 1, lambda self, value: RUNS.append("setter"))
+
+    @dataclasses.dataclass
+    class Leaving:
+        value: int
+
+        def __del__(self):
+            RUNS.append("del")
+
+    class Searching(enum.Flag):
+        A = 1
+
+        @classmethod
+        def _missing_(cls, value):
+            RUNS.append("missing")
+            return cls.A
+
+    class Indexed:
+        def __class_getitem__(cls, item):
+            RUNS.append("class item")
+            return cls
+
+    for cls in (Watched, Setting, Leaving, Searching, Indexed):
+        cls.__module__, cls.__qualname__ = __name__, cls.__name__
+        globals()[cls.__name__] = cls
+
+
+_classes()

@@ -1,0 +1,241 @@
+"""What every kind of target promises, whatever goes wrong: all or nothing, and never wrong data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import uuid
+
+import numpy as np
+import pytest
+
+import cpr
+from cpr import io
+from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError, TransferError
+from tests.target_cases import KINDS, PLANES, Kind
+
+kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+
+
+@pytest.fixture(
+    params=[
+        *("memory", "local"),
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gs", marks=pytest.mark.gcs),
+    ]
+)
+def base(request, tmp_path):
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4().hex}"
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue(f"{request.param}_url")
+
+
+def left_behind(base: str) -> list[str]:
+    if base.startswith("/"):
+        return [os.path.join(folder, name) for folder, _, names in os.walk(base) for name in names]
+    return list(io.find(f"{base}/**"))
+
+
+@kinds
+def test_comes_back_as_it_was_set(kind: Kind, base):
+    target = kind.target(base)
+    target.set_data(kind.data())
+    record = json.dumps(target.serialize())
+    again = cpr.load(record)
+    assert kind.equal(again.get_data(), kind.data())
+    assert again.identity() == target.identity()
+    if not isinstance(kind.data(), np.ndarray):
+        return
+    assert len(record) < 1000
+
+
+@kinds
+def test_a_stream_is_the_same_as_the_whole(kind: Kind, base):
+    streamed = kind.target(base)
+    streamed.set_data(kind.pieces(), **kind.announce)
+    assert streamed.checksum is not None
+    again = cpr.load(streamed.serialize())
+    whole = kind.target(base)
+    whole.set_data(again.get_data())
+    assert whole.data_hash == streamed.data_hash
+    assert whole.identity() == streamed.identity()
+
+
+@kinds
+@pytest.mark.real_s3
+def test_an_iterator_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads):
+    for position in range(PLANES):
+        with pytest.raises(OSError, match=f"microscope went away at piece {position}$"):
+            kind.target(s3_url).set_data(kind.pieces(fail_at=position), **kind.announce)
+    assert left_behind(s3_url) == []
+    assert open_uploads() == []
+
+
+@kinds
+@pytest.mark.real_s3
+def test_an_encoder_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads, monkeypatch):
+    """The encoder fails at 64 byte positions spread over the file."""
+    from cpr.io.writing import WritingFile
+
+    probe = kind.target(s3_url)
+    probe.set_data(kind.data())
+    probe.persist()
+    size = probe.nbytes
+    io.remove(probe.url)
+    for ending in (".blocks", ".preview.png", ".preview.json"):
+        io.remove(io.beside(probe.url, ending))
+    write = WritingFile.write
+    for position in range(64):
+        limit = size * position // 64
+
+        def failing(self, data, limit=limit):
+            if self.stored.nbytes + memoryview(data).nbytes > limit:
+                raise MemoryError("the encoder failed")
+            return write(self, data)
+
+        monkeypatch.setattr(WritingFile, "write", failing)
+        target = kind.target(s3_url)
+        target.set_data(kind.data())
+        with pytest.raises(MemoryError):
+            target.persist()
+        # The data is not lost: the target can be persisted when the trouble is over.
+        assert target.get_data() is not None
+    monkeypatch.setattr(WritingFile, "write", write)
+    assert left_behind(s3_url) == []
+    assert open_uploads() == []
+    target.persist()
+    assert kind.equal(cpr.load(target.serialize()).get_data(), kind.data())
+
+
+def damages(good: bytes, other: bytes):
+    """Every way a stored object may have changed."""
+    random = np.random.default_rng(len(good))
+    for position in random.integers(0, len(good), 40):
+        flipped = bytearray(good)
+        flipped[position] ^= 1 << random.integers(0, 8)
+        yield f"bit flipped at byte {position}", bytes(flipped)
+    for position in {0, 1, len(good) // 2, len(good) - 1, *random.integers(0, len(good), 10).tolist()}:
+        yield f"cut to {position} bytes", good[:position]
+    yield "a byte appended", good + b"\0"
+    yield "a line appended", good + b"1,2,3,4\n"
+    yield "itself appended", good + good
+    yield "swapped with another result", other
+    yield "blanked", bytes(len(good))
+    if good.count(b"\n") > 1:
+        yield "cut at a row boundary", good[: good.rindex(b"\n", 0, len(good) - 1) + 1]
+
+
+@kinds
+def test_every_damage_is_caught(kind: Kind, base):
+    target = kind.target(base)
+    target.set_data(kind.data())
+    record = target.serialize()
+    with io.reading(target.url) as file:
+        good = file.read()
+    other = kind.target(base)
+    other.set_data(kind.data()[::-1].copy())
+    with io.reading(other.persist().url) as file:
+        swapped = file.read()
+    if base.startswith(("s3", "gs")):
+        chosen = [d for i, d in enumerate(damages(good, swapped)) if i % 5 == 0]
+    else:
+        chosen = list(damages(good, swapped))
+    for name, bad in chosen:
+        with io.writing(target.url) as file:
+            file.write(bad)
+        try:
+            found = cpr.load(record).get_data()
+        except CorruptDataError as error:
+            assert error.url == target.url
+            assert error.expected
+            assert error.actual
+            assert error.remedy
+        else:
+            # Bytes that no decoder looks at (padding, a compressor's spare bits): the content is intact.
+            assert kind.equal(found, kind.data()), f"{name}: wrong data came back"
+            assert not name.startswith(("cut", "swapped", "blanked")), f"{name}: not noticed"
+    again = kind.target(base)
+    again.set_data(kind.data())
+    again.persist()
+    assert kind.equal(cpr.load(record).get_data(), kind.data())
+
+
+@kinds
+def test_data_changed_before_the_write_is_caught(kind: Kind, base):
+    target = kind.target(base)
+    data = kind.data()
+    target.set_data(data)
+    if isinstance(data, np.ndarray):
+        data[-1, -1, -1] += 1
+    else:
+        data.iloc[-1, data.columns.get_loc("area")] += 1
+    with pytest.raises(CorruptDataError, match="changed between set_data and the write"):
+        target.persist()
+    assert left_behind(base) == []
+
+
+@kinds
+def test_equal_data_meets_at_one_object(kind: Kind, base):
+    first, second = kind.target(base), kind.target(base)
+    first.set_data(kind.data())
+    second.set_data(kind.data())
+    assert first.persist().url == second.url
+    version = io.stat(first.url).version
+    second.persist()
+    assert second.checksum == first.checksum
+    assert io.stat(first.url).version == version
+
+
+@kinds
+def test_errors_of_bad_paths_are_typed(kind: Kind):
+    with pytest.raises(CprError) as caught:
+        kind.cls().from_path("memory://x/result.exe", **kind.options)
+    assert caught.value.remedy
+
+
+@kinds
+@pytest.mark.s3
+def test_a_bucket_that_does_not_exist_is_named_and_not_made(kind: Kind, s3_server):
+    bucket = f"missing-{uuid.uuid4().hex}"
+    target = kind.target(f"s3://{bucket}")
+    target.set_data(kind.data())
+    with pytest.raises(ResourceNotFoundError, match="no such bucket") as caught:
+        target.persist()
+    assert caught.value.url == target.url
+    with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+        kind.target(f"s3://{bucket}").set_data(kind.pieces(), **kind.announce)
+    assert bucket not in {found["Name"] for found in s3_server.client().list_buckets()["Buckets"]}
+    # Nothing is lost: the data is still there.
+    assert kind.equal(target.get_data(), kind.data())
+
+
+@kinds
+def test_full_and_read_only_disks_are_named(kind: Kind, small_disk):
+    folder = small_disk("16k")
+    target = kind.target(folder)
+    target.set_data(kind.data())
+    with pytest.raises(TransferError, match="the disk is full"):
+        target.persist()
+    assert left_behind(folder) == []
+    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    with pytest.raises(TransferError, match="read-only"):
+        target.persist()
+    assert kind.equal(target.get_data(), kind.data())
+
+
+@kinds
+def test_what_is_not_there_is_named(kind: Kind, tmp_path):
+    target = kind.target(str(tmp_path))
+    with pytest.raises(NoDataError, match="set_data"):
+        target.get_data()
+    with pytest.raises(NoDataError, match="set_data"):
+        target.serialize()
+    target.set_data(kind.data())
+    record = target.serialize()
+    os.remove(target.url)
+    with pytest.raises(ResourceNotFoundError) as caught:
+        cpr.load(record).get_data()
+    assert caught.value.url == target.url
+    with pytest.raises(TransferError, match="no such protocol"):
+        kind.target("nonsense://bucket")
