@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeGuard, TypeVar, runtime_checkable
 
-from cpr.errors import CprError
+from cpr.errors import CprError, DecodeError, FormatError
 
 __all__ = [
     "Describes",
@@ -31,8 +31,10 @@ __all__ = [
     "Stream",
     "Streams",
     "WritableFile",
+    "damaged",
     "naming",
     "offers",
+    "unusable",
 ]
 
 T = TypeVar("T")
@@ -185,3 +187,25 @@ class naming:  # noqa: N801 - it is used like a function
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, CprError) and error.url is None:
             error.url = self._url
+
+
+def unusable(
+    problem: str,
+    field: str,
+    expected: str,
+    actual: Any,
+    remedy: str = "correct it, or leave it out for the default",
+) -> FormatError:
+    """What to raise for an option, or a piece of metadata, that makes no sense."""
+    return FormatError(problem, field=field, expected=expected, actual=repr(actual)[:80], remedy=remedy)
+
+
+def damaged(
+    problem: str,
+    expected: str,
+    actual: object,
+    remedy: str = "restore the file, or write it again with the program it comes from",
+    field: str | None = None,
+) -> DecodeError:
+    """What to raise for a file that is not, or no longer, what it should be."""
+    return DecodeError(problem, field=field, expected=expected, actual=str(actual)[:200], remedy=remedy)

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from cpr.data.tables import ColumnType, Values
-from cpr.data.tables.columns import Array, recoded
+from cpr.data.tables.columns import Array
+from cpr.data.tables.values import category_values, recoded
 
 __all__ = ["EMPTY", "ESCAPE", "cells", "quoted", "values_from_texts"]
 
@@ -44,7 +45,9 @@ def cells(values: Values, column: ColumnType, separator: str, alone: bool) -> li
     if column.kind == "category":
         assert column.of is not None
         # Code -1, a missing value, is the last entry of the table.
-        table = np.array([*cells(column.category_values, column.of, separator, alone), nothing], dtype=object)
+        table = np.array(
+            [*cells(category_values(column), column.of, separator, alone), nothing], dtype=object
+        )
         found: list[str] = table[data].tolist()
         return found
     if column.kind == "text":

@@ -26,9 +26,9 @@ from cpr.csv.cells import EMPTY, ESCAPE, cells, codes_of, quoted, values_from_te
 from cpr.csv.compression import GzipWriter, blocks_of
 from cpr.csv.rows import BOM, Body, Marked, take_header, whole_rows, with_row_ends
 from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
-from cpr.data.tables.columns import to_pandas
-from cpr.errors import CprError, DecodeError, FormatError
-from cpr.format import ReadableFile, WritableFile
+from cpr.data.tables.values import to_pandas
+from cpr.errors import CprError, FormatError
+from cpr.format import ReadableFile, WritableFile, damaged
 from cpr.io.parallel import side_by_side
 
 __all__ = ["CSV", "ForeignCSV", "compression_of", "exact_floats"]
@@ -275,7 +275,12 @@ def _columns(chunk: pd.DataFrame, layout: Layout, escaped: bool) -> Iterator[Any
         try:
             yield _column(chunk[i], column, escaped)
         except (ValueError, OverflowError, TypeError) as error:
-            raise _no_such_cells(layout.stored_fields[i], column, error) from error
+            raise damaged(
+                "cells that are not of the column's dtype",
+                column.name,
+                ascii(str(error)),
+                field=layout.stored_fields[i],
+            ) from error
 
 
 @contextmanager
@@ -288,23 +293,9 @@ def _parsing(body: Body | None = None) -> Iterator[None]:
     except (ValueError, OverflowError, TypeError, LookupError, MemoryError, pd.errors.ParserError) as error:
         if body is not None and body.failure is not None:
             raise body.failure from None
-        raise _not_csv(error) from error
-
-
-def _no_such_cells(field: str, column: ColumnType, error: Exception) -> DecodeError:
-    return DecodeError(
-        "cells that are not of the column's dtype",
-        field=field,
-        expected=column.name,
-        actual=ascii(str(error))[:200],
-        remedy="restore the file: its cells were changed",
-    )
-
-
-def _not_csv(error: Exception) -> DecodeError:
-    return DecodeError(
-        "not a CSV file of this kind",
-        expected="rows of cells",
-        actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
-        remedy="check separator and encoding, or restore the file",
-    )
+        raise damaged(
+            "not a CSV file of this kind",
+            "rows of cells",
+            f"{type(error).__name__}: {str(error)!a}",
+            "check separator and encoding, or restore the file",
+        ) from error

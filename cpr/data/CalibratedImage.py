@@ -10,10 +10,10 @@ from cpr.data.image_metadata import Metadata
 from cpr.data.units import CENTIMETRE, length_symbol
 from cpr.Resource import Resource
 
-__all__ = ["Calibrated"]
+__all__ = ["CalibratedImage"]
 
 
-class Calibrated(Resource):
+class CalibratedImage(Resource):
     """A resource whose pixels have a physical size; its format has the fields `metadata` and `resolution`."""
 
     @abstractmethod

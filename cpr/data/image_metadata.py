@@ -10,10 +10,11 @@ from typing import Any, Self
 import numpy as np
 
 from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
-from cpr.errors import FormatError
+from cpr.format import unusable
 
 __all__ = ["Metadata", "calibration", "json_values"]
 
+_METADATA = "not acceptable as metadata"
 # What is computed from the array, or from other keys, whoever gives it.
 _COMPUTED = {
     "ImageJ", "SCIFIO", "images", "channels", "slices", "frames", "hyperstack", "shape",
@@ -64,7 +65,9 @@ class Metadata:
         given = dict(metadata or {})
         axes = given.get("axes")
         if axes is not None and (not isinstance(axes, str) or not axes.isalpha() or not axes.isascii()):
-            raise _bad("metadata['axes']", "letters, such as 'ZYX'", axes, "one letter per axis")
+            raise unusable(
+                _METADATA, "metadata['axes']", "letters, such as 'ZYX'", axes, "one letter per axis"
+            )
         symbol = CENTIMETRE if given.get("unit") is None else length_symbol(given["unit"])
         x, y = (
             (None, None)
@@ -148,18 +151,8 @@ def _positive(value: Any, field: str) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not (number > 0 and math.isfinite(number) and math.isfinite(1 / number)):
-        raise _bad(field, "a positive number", value, "leave it out where it is unknown")
+        raise unusable(_METADATA, field, "a positive number", value, "leave it out where it is unknown")
     return number
-
-
-def _bad(field: str, expected: str, actual: Any, remedy: str) -> FormatError:
-    return FormatError(
-        "not acceptable as metadata",
-        field=field,
-        expected=expected,
-        actual=repr(actual)[:80],
-        remedy=remedy,
-    )
 
 
 def calibration(metadata: Any, resolution: Any) -> tuple[dict[str, Any] | None, tuple[float, float] | None]:
@@ -179,17 +172,17 @@ def json_values(value: Any, field: str) -> Any:
     """JSON values of what was given; numpy's numbers are Python's. Raises FormatError for anything else."""
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise _not_json(field, "keys that are text", ", ".join(map(repr, value)))
+            raise unusable(_METADATA, field, "keys that are text", ", ".join(map(repr, value)))
         return {key: json_values(item, f"{field}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [json_values(item, f"{field}[{i}]") for i, item in enumerate(value)]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
-        raise _not_json(field, "a finite number", value)
+        raise unusable(_METADATA, field, "a finite number", value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
-    raise _not_json(field, "JSON values: text, numbers, lists, dicts", type(value).__name__)
+    raise unusable(_METADATA, field, "JSON values: text, numbers, lists, dicts", type(value).__name__)
 
 
 def _pair(resolution: Any) -> tuple[float, float] | None:
@@ -198,15 +191,5 @@ def _pair(resolution: Any) -> tuple[float, float] | None:
     try:
         x, y = (float(r) for r in resolution)
     except (TypeError, ValueError):
-        raise _not_json("resolution", "(x, y) in pixels per unit", resolution) from None
+        raise unusable(_METADATA, "resolution", "(x, y) in pixels per unit", resolution) from None
     return x, y
-
-
-def _not_json(field: str, expected: str, actual: Any) -> FormatError:
-    return FormatError(
-        "not acceptable as metadata",
-        field=field,
-        expected=expected,
-        actual=repr(actual)[:80],
-        remedy="correct it, or leave it out for the default",
-    )

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from cpr.errors import FormatError
+from cpr.format import unusable
 
 __all__ = ["Selection", "ends"]
 
@@ -38,7 +39,7 @@ class Selection:
             at = next(i for i, item in enumerate(index) if item is Ellipsis)
             index = (*index[:at], *(slice(None),) * (len(shape) - len(index) + 1), *index[at + 1 :])
         if len(index) > len(shape):
-            raise _bad(region, shape)
+            raise _no_region(region, shape)
         index = (*index, *(slice(None),) * (len(shape) - len(index)))
         ranges = []
         for item, extent in zip(index, shape, strict=True):
@@ -48,7 +49,7 @@ class Selection:
             try:
                 at = range(extent)[item]
             except (IndexError, TypeError):
-                raise _bad(region, shape) from None
+                raise _no_region(region, shape) from None
             ranges.append(range(at, at + 1))
         return cls(tuple(ranges), tuple(not isinstance(item, slice) for item in index))
 
@@ -67,11 +68,6 @@ def ends(along: range) -> tuple[int, int]:
     return (along[0], along[-1]) if along.step > 0 else (along[-1], along[0])
 
 
-def _bad(region: Any, shape: tuple[int, ...]) -> FormatError:
-    return FormatError(
-        "no such region",
-        field="region",
-        expected=f"integers and slices within shape {shape}",
-        actual=repr(region),
-        remedy="write it as numpy's basic indexing does: np.s_[3, 10:20]",
-    )
+def _no_region(region: Any, shape: tuple[int, ...]) -> FormatError:
+    remedy = "write it as numpy's basic indexing does: np.s_[3, 10:20]"
+    return unusable("no such region", "region", f"integers and slices within shape {shape}", region, remedy)

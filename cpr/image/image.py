@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cpr import io
-from cpr.data.CalibratedImage import Calibrated
+from cpr.data.CalibratedImage import CalibratedImage
 from cpr.data.image_metadata import Metadata
 from cpr.image.layout import usual_axes
 from cpr.image.tiff import Tiff
@@ -18,7 +18,7 @@ from cpr.previews.thumbnails import sample
 __all__ = ["Image"]
 
 
-class Image(Calibrated):
+class Image(CalibratedImage):
     """An image: pixels, and what they mean."""
 
     format_class = Tiff

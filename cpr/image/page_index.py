@@ -15,10 +15,9 @@ import os
 import struct
 from collections.abc import Iterator
 
-from cpr.errors import DecodeError
-from cpr.format import ReadableFile
+from cpr.format import ReadableFile, damaged
 
-__all__ = ["bad_tiff", "directories", "ends_in_index", "index", "indexed"]
+__all__ = ["directories", "ends_in_index", "index", "indexed"]
 
 _MARK = b"cprpages"
 _MOST_TAGS = 4096
@@ -69,9 +68,9 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
         following, nbytes = _next(file, offset, end, order, pointer, tag)
         values += nbytes
         if values > _MOST_SHARED * end:
-            raise bad_tiff("its tags refer to the same bytes again and again", f"{end} bytes", f"{values}")
+            raise damaged("its tags refer to the same bytes again and again", f"{end} bytes", f"{values}")
         if offset in seen:
-            raise bad_tiff("its directories run in circles", "a chain that ends", f"offset {offset} again")
+            raise damaged("its directories run in circles", "a chain that ends", f"offset {offset} again")
         seen.add(offset)
         yield offset, following
         offset = following
@@ -86,14 +85,14 @@ def _structure(head: bytes) -> tuple[str, str, int, bytes]:
             return order, "I", 12, head[4:]
         if version == 43 and len(head) == 16:
             return order, "Q", 20, head[8:]
-    raise bad_tiff("not a TIFF file", "II or MM, and 42 or 43", ascii(head[:4]))
+    raise damaged("not a TIFF file", "II or MM, and 42 or 43", ascii(head[:4]))
 
 
 def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int) -> tuple[int, int]:
     """Offset of the directory after that at `offset`, all of whose values lie within the file; their size."""
     count_format = order + ("H" if pointer == "I" else "Q")
     count_size, size = struct.calcsize(count_format), struct.calcsize(pointer)
-    cut = bad_tiff("the file is cut", f"a directory at byte {offset}", f"{end} bytes")
+    cut = damaged("the file is cut", f"a directory at byte {offset}", f"{end} bytes")
     if offset + count_size > end:
         raise cut
     file.seek(offset)
@@ -106,19 +105,9 @@ def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, t
         code, kind, number, at = struct.unpack_from(f"{order}HH{pointer}{pointer}", entries, start)
         nbytes = number * _SIZES.get(kind, 1)
         if nbytes > size and at + nbytes > end:
-            raise bad_tiff("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
+            raise damaged("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
         values += nbytes
     following = struct.unpack_from(order + pointer, entries, count * tag)[0]
     if following and following + count_size > end:
-        raise bad_tiff("the file is cut", f"a directory at byte {following}", f"{end} bytes")
+        raise damaged("the file is cut", f"a directory at byte {following}", f"{end} bytes")
     return int(following), values
-
-
-def bad_tiff(problem: str, expected: str, actual: str) -> DecodeError:
-    """What to raise for a file that cannot be read."""
-    return DecodeError(
-        problem,
-        expected=expected,
-        actual=actual,
-        remedy="restore the file, or write it again with the program it comes from",
-    )

@@ -14,7 +14,7 @@ import tifffile
 from cpr.data.image_metadata import Metadata
 from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
 from cpr.errors import FormatError
-from cpr.image.page_index import bad_tiff
+from cpr.format import damaged
 
 __all__ = ["metadata_of"]
 
@@ -83,7 +83,7 @@ def _ome(text: str, axes: str | None) -> Metadata:
     try:
         pixels = next(_elements(ET.fromstring(text), "Pixels"))  # noqa: S314 - expat bounds entities
     except (ET.ParseError, StopIteration) as error:
-        raise bad_tiff("OME-XML that cannot be read", "an element Pixels", ascii(str(error))) from None
+        raise damaged("OME-XML that cannot be read", "an element Pixels", ascii(str(error))) from None
     sizes = {axis: _ome_size(pixels, axis) for axis in "XYZ"}
     interval = _positive(pixels.get("TimeIncrement"))
     names = [channel.get("Name", "") for channel in _elements(pixels, "Channel")]

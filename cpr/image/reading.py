@@ -17,9 +17,9 @@ import tifffile
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
 from cpr.errors import CprError
-from cpr.format import ReadableFile, Region
+from cpr.format import ReadableFile, Region, damaged
 from cpr.image.layout import Layout
-from cpr.image.page_index import bad_tiff, directories, ends_in_index, indexed
+from cpr.image.page_index import directories, ends_in_index, indexed
 
 __all__ = ["opened", "read_layout", "read_region", "read_series", "series_of", "workers"]
 
@@ -56,7 +56,7 @@ def opened(file: ReadableFile) -> Iterator[tifffile.TiffFile]:
     except CprError:
         raise
     except Exception as error:
-        raise bad_tiff(
+        raise damaged(
             "not a TIFF that can be read",
             "tags and pixels",
             f"{type(error).__name__}: {ascii(str(error))[:200]}",
@@ -93,7 +93,7 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
             page.asarray(out=decoded[len(offsets)], maxworkers=workers())
             offsets.append(offset)
     if len(offsets) != layout.count or not ends_in_index(file, offsets):
-        raise bad_tiff(
+        raise damaged(
             "bytes are missing or too many", f"{layout.count} pages and their index", f"{len(offsets)}"
         )
     return stored
@@ -102,7 +102,7 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
 def _require_page(page: tifffile.TiffPage, layout: Layout, number: int) -> None:
     if page.shape != layout.page_shape or page.dtype != layout.stored_dtype:
         expected = f"{layout.stored_dtype} pages of {layout.page_shape}"
-        raise bad_tiff("another image", expected, f"{page.dtype} {page.shape} at page {number}")
+        raise damaged("another image", expected, f"{page.dtype} {page.shape} at page {number}")
 
 
 def _read_plain(file: ReadableFile, start: int, decoded: Array) -> None:
@@ -114,7 +114,7 @@ def _read_plain(file: ReadableFile, start: int, decoded: Array) -> None:
         while done < target.nbytes:
             count = file.readinto(target[done:].data)
             if not count:
-                raise bad_tiff("the file is cut", f"{decoded.nbytes} bytes of pixels", "fewer")
+                raise damaged("the file is cut", f"{decoded.nbytes} bytes of pixels", "fewer")
             done += count
         file.release(file.tell())
     if sys.byteorder == "big":
@@ -124,7 +124,7 @@ def _read_plain(file: ReadableFile, start: int, decoded: Array) -> None:
 def _reshaped(array: Array, layout: Layout) -> Array:
     if array.dtype != layout.stored_dtype or array.size != math.prod(layout.file_shape):
         expected = f"{layout.stored_dtype} {layout.file_shape}"
-        raise bad_tiff("another image", expected, f"{array.dtype} {array.shape}")
+        raise damaged("another image", expected, f"{array.dtype} {array.shape}")
     return array.reshape(layout.file_shape)
 
 
@@ -143,19 +143,19 @@ def series_of(file: ReadableFile, tiff: tifffile.TiffFile) -> tifffile.TiffPageS
         pass
     series = tiff.series[0]
     if tiff.is_ome and series.kind != "ome":
-        raise bad_tiff(
+        raise damaged(
             "OME-XML that does not describe this file", "all planes in this file", "other files, or none"
         )
     if 0 in series.shape:
-        raise bad_tiff("it has no pixels", "a width and a height", f"{series.shape}")
+        raise damaged("it has no pixels", "a width and a height", f"{series.shape}")
     pages = [page for page in series.pages if page is not None]
     if len(pages) < len(series.pages):
-        raise bad_tiff("pages are missing", f"{len(series.pages)} pages", f"{len(pages)}")
+        raise damaged("pages are missing", f"{len(series.pages)} pages", f"{len(pages)}")
     size = file.seek(0, os.SEEK_END)
     for page in pages:
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
             if offset + count > size:
-                raise bad_tiff("the file is cut", f"pixels up to byte {offset + count}", f"{size} bytes")
+                raise damaged("the file is cut", f"pixels up to byte {offset + count}", f"{size} bytes")
     return series
 
 
@@ -172,7 +172,7 @@ def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, lay
         shape, page_ndim, dtype = layout.shape, layout.plane_ndim, layout.stored_dtype
         first = _page(tiff, _offset(file, 0), 0)
         if first.shape != layout.page_shape or first.dtype != dtype:
-            raise bad_tiff("another image", f"pages of {layout.page_shape}", f"{first.shape}")
+            raise damaged("another image", f"pages of {layout.page_shape}", f"{first.shape}")
         page_shape = layout.page_shape
 
         def page_at(number: int) -> Any:
@@ -207,7 +207,7 @@ def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, lay
             number = number * extent + p
         page = page_at(number)
         if page is None or page.shape != page_shape:
-            raise bad_tiff("a page is missing", f"page {number} of {page_shape}", "none")
+            raise damaged("a page is missing", f"page {number} of {page_shape}", "none")
         _refuse_bombs(page, page.nbytes, file)
         result[at] = _part(file, page, rows).reshape(result.shape[leading:])
     return result.reshape(chosen.shape)
@@ -292,7 +292,7 @@ def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int
     file.seek(start)
     count = file.readinto(rows.reshape(-1).view(np.uint8).data) if rows.nbytes else 0
     if count < rows.nbytes:
-        raise bad_tiff("the file is cut", f"pixels to byte {start + rows.nbytes}", f"{start + count} bytes")
+        raise damaged("the file is cut", f"pixels to byte {start + rows.nbytes}", f"{start + count} bytes")
     return rows
 
 
@@ -312,7 +312,7 @@ def _segments(file: ReadableFile, page: Any, numbers: list[int]) -> Iterator[tup
         file.seek(start)
         data = file.read(stop - start)
         if len(data) < stop - start:
-            raise bad_tiff("the file is cut", f"pixels up to byte {stop}", f"{start + len(data)} bytes")
+            raise damaged("the file is cut", f"pixels up to byte {stop}", f"{start + len(data)} bytes")
         for offset, count, number in wanted[:run]:
             decoded, _, shape = page.decode(
                 data[offset - start : offset - start + count],
@@ -332,7 +332,7 @@ def _offset(file: ReadableFile, number: int) -> int:
     for count, (offset, _) in enumerate(directories(file)):
         if count == number:
             return offset
-    raise bad_tiff("a page is missing", f"page {number}", "fewer pages")
+    raise damaged("a page is missing", f"page {number}", "fewer pages")
 
 
 def _page(tiff: tifffile.TiffFile, offset: int, number: int) -> tifffile.TiffPage:
@@ -355,7 +355,7 @@ def _refuse_entities(tiff: tifffile.TiffFile) -> None:
     """Raise DecodeError for OME-XML with entities of its own: a few lines of them expand to any size."""
     description = _description(tiff.pages.first)
     if b"<!DOCTYPE" in description or b"<!ENTITY" in description:
-        raise bad_tiff(
+        raise damaged(
             "OME-XML with a document type", "elements and their attributes", "<!DOCTYPE or <!ENTITY"
         )
 
@@ -364,7 +364,7 @@ def refuse_claims(layout: Layout, file: ReadableFile) -> None:
     """Raise DecodeError for a file that is too small for an array of this layout, whatever its codec."""
     size = file.seek(0, os.SEEK_END)
     if layout.count > size or layout.nbytes > size * _EXPANSION_OTHER + _SMALL:
-        raise bad_tiff(
+        raise damaged(
             "the file cannot hold such an array",
             f"{layout.count} pages with {layout.nbytes} bytes of pixels",
             f"{size} bytes",
@@ -378,5 +378,5 @@ def _refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
         nbytes = max(nbytes, math.prod(keyframe.tile) * keyframe.dtype.itemsize)
     limit = _EXPANSION.get(int(keyframe.compression), _EXPANSION_OTHER) * size + _SMALL
     if nbytes > limit:
-        raise bad_tiff("more pixels are claimed than its bytes can hold", f"up to {limit} bytes", f"{nbytes}")
+        raise damaged("more pixels are claimed than its bytes can hold", f"up to {limit} bytes", f"{nbytes}")
     require_memory(nbytes, "the pixels")

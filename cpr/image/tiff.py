@@ -10,8 +10,8 @@ import numpy as np
 
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.image_metadata import Metadata, calibration
-from cpr.errors import EncodeError, FormatError
-from cpr.format import ReadableFile, Region, WritableFile
+from cpr.errors import EncodeError
+from cpr.format import ReadableFile, Region, WritableFile, unusable
 from cpr.image import reading as pixels
 from cpr.image.description import first_page
 from cpr.image.layout import DTYPES, Layout, usual_axes
@@ -24,6 +24,7 @@ __all__ = ["Tiff"]
 
 Array = np.ndarray[Any, Any]
 
+_OPTION = "not an option of TIFF"
 # Level 1 takes a third of level 6's time for a few percent more bytes: docs/decisions/tiff.md.
 _LEVELS = {"zlib": (1, range(10)), "zstd": (3, range(1, 23))}
 # numpy's limit (https://numpy.org/doc/stable/release/2.0.0-notes.html, NPY_MAXDIMS).
@@ -64,15 +65,15 @@ class Tiff:
 
     def __post_init__(self) -> None:
         if self.compression not in _GROWTH:
-            raise _bad_option("compression", "'zlib', 'zstd', 'lzw' or None", self.compression)
+            raise unusable(_OPTION, "compression", "'zlib', 'zstd', 'lzw' or None", self.compression)
         _, levels = _LEVELS.get(self.compression or "", (None, range(0)))
         if self.level is not None and (type(self.level) is not int or self.level not in levels):
             expected = f"{levels[0]} to {levels[-1]}" if levels else f"no level with {self.compression}"
-            raise _bad_option("level", expected, self.level)
+            raise unusable(_OPTION, "level", expected, self.level)
         if self.predictor and self.compression is None:
-            raise _bad_option("predictor", "a compression with it", self.predictor)
+            raise unusable(_OPTION, "predictor", "a compression with it", self.predictor)
         if self.imagej and self.ome:
-            raise _bad_option("imagej", "None or False for OME-TIFF", self.imagej)
+            raise unusable(_OPTION, "imagej", "None or False for OME-TIFF", self.imagej)
         metadata, resolution = calibration(self.metadata, self.resolution)
         object.__setattr__(self, "metadata", metadata)
         object.__setattr__(self, "resolution", resolution)
@@ -166,16 +167,16 @@ class Tiff:
         `complete`: they have to be there.
         """
         if (self.shape is None) != (self.dtype is None) or (complete and self.shape is None):
-            raise _bad_option("shape, dtype", "both", "one of them, or none")
+            raise unusable(_OPTION, "shape, dtype", "both", "one of them, or none")
         if self.shape is None:
             return
         if len(self.shape) > _MOST_AXES or any(not 0 <= n < 1 << 62 for n in self.shape):
-            raise _bad_option("shape", f"up to {_MOST_AXES} sizes", self.shape)
+            raise unusable(_OPTION, "shape", f"up to {_MOST_AXES} sizes", self.shape)
         if self.dtype not in DTYPES:  # before numpy is asked, which parses such texts
-            raise _bad_option("dtype", ", ".join(sorted(DTYPES)), self.dtype)
+            raise unusable(_OPTION, "dtype", ", ".join(sorted(DTYPES)), self.dtype)
         layout = self._known_layout()
         if layout is not None and layout.nbytes >= 1 << 62:
-            raise _bad_option("shape", "that of an array", self.shape)
+            raise unusable(_OPTION, "shape", "that of an array", self.shape)
 
     def _known_layout(self) -> Layout | None:
         """Of the array that was set; None for a foreign file."""
@@ -185,7 +186,7 @@ class Tiff:
             return _layout(self, self.shape, np.dtype(self.dtype))
         except (EncodeError, TypeError, ValueError) as error:
             found = f"{self.dtype} {self.shape}"
-            raise _bad_option("shape, dtype", "those of an array that TIFF can hold", found) from error
+            raise unusable(_OPTION, "shape, dtype", "those of an array that TIFF can hold", found) from error
 
 
 def _layout(format: Tiff, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Layout:
@@ -207,13 +208,3 @@ def _restored(stored: Array, dtype: np.dtype[Any]) -> Array:
 
 def _native(array: Array) -> Array:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
-
-
-def _bad_option(field: str, expected: str, actual: Any) -> FormatError:
-    return FormatError(
-        "not an option of TIFF",
-        field=field,
-        expected=expected,
-        actual=repr(actual)[:80],
-        remedy="correct it, or leave it out for the default",
-    )

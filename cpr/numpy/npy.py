@@ -17,8 +17,8 @@ import numpy as np
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
-from cpr.errors import CprError, DecodeError, EncodeError
-from cpr.format import ReadableFile, Region, WritableFile
+from cpr.errors import CprError, EncodeError
+from cpr.format import ReadableFile, Region, WritableFile, damaged
 from cpr.previews.models import Picture
 from cpr.previews.thumbnails import PictureMaker
 
@@ -72,7 +72,7 @@ class NPY:
         for start in range(0, array.nbytes, _PIECE_BYTES):
             piece = elements[start : start + _PIECE_BYTES]
             if _fill(file, piece.data) != piece.nbytes:
-                raise _bad("the file ends early", f"{array.nbytes} bytes of elements", "fewer")
+                raise damaged("the file ends early", f"{array.nbytes} bytes of elements", "fewer")
             file.release(file.tell())
         if fortran_order:
             array = array.reshape(shape[::-1]).transpose()
@@ -104,7 +104,7 @@ class NPY:
                 buffer = np.empty((last - first + 1, rows), dtype)
                 file.seek(start + offset * rows * dtype.itemsize)
                 if _fill(file, buffer.reshape(-1).view(np.uint8).data) != buffer.nbytes:
-                    raise _bad("the file ends early", f"{buffer.nbytes} bytes of elements", "fewer")
+                    raise damaged("the file ends early", f"{buffer.nbytes} bytes of elements", "fewer")
                 picked = buffer[np.arange(len(along)) * along.step + (along.start - first)]
                 result[at] = picked.reshape(result.shape[axis:])
         return _native(result.reshape(chosen.shape))
@@ -137,25 +137,27 @@ def _read_header(file: ReadableFile) -> tuple[tuple[int, ...], bool, np.dtype[An
     try:
         version = np.lib.format.read_magic(file)
         if version not in _READERS:
-            raise _bad("another version of the format", "1.0 or 2.0", ".".join(map(str, version)))
+            raise damaged("another version of the format", "1.0 or 2.0", ".".join(map(str, version)))
         shape, fortran_order, dtype = _READERS[version](file, max_header_size=_MAX_HEADER)
     except CprError:
         raise
     except Exception as error:
         # numpy parses the header as Python literals: a damaged one fails in many ways.
-        raise _bad("not an NPY file", "a magic string and a header", ascii(str(error))[:200]) from error
+        raise damaged("not an NPY file", "a magic string and a header", ascii(str(error))[:200]) from error
     if dtype.hasobject:
-        raise _bad("the array holds Python objects, which are never unpickled", "a plain dtype", str(dtype))
+        raise damaged(
+            "the array holds Python objects, which are never unpickled", "a plain dtype", str(dtype)
+        )
     if any(type(extent) is not int or extent < 0 for extent in shape):
-        raise _bad("no such shape", "integers from 0 on", ascii(shape)[:200])
+        raise damaged("no such shape", "integers from 0 on", ascii(shape)[:200])
     if len(shape) > 64 or math.prod(extent or 1 for extent in shape) * dtype.itemsize >= 1 << 63:
-        raise _bad("no such shape", "one that numpy can hold", ascii(shape)[:200])
+        raise damaged("no such shape", "one that numpy can hold", ascii(shape)[:200])
     position = file.tell()
     there = file.seek(0, os.SEEK_END) - position
     file.seek(position)
     nbytes = math.prod(shape) * dtype.itemsize
     if there != nbytes:
-        raise _bad("size and header disagree", f"{nbytes} bytes for {dtype} {shape}", f"{there} bytes")
+        raise damaged("size and header disagree", f"{nbytes} bytes for {dtype} {shape}", f"{there} bytes")
     return shape, fortran_order, dtype
 
 
@@ -172,12 +174,3 @@ def _fill(file: ReadableFile, view: memoryview) -> int:
 
 def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def _bad(problem: str, expected: str, actual: str) -> DecodeError:
-    return DecodeError(
-        problem,
-        expected=expected,
-        actual=actual,
-        remedy="restore the file, or write it with numpy.save(..., allow_pickle=False)",
-    )

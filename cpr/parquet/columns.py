@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cpr.data.tables import ColumnType, Values
-from cpr.data.tables.columns import recoded, to_pandas
+from cpr.data.tables.values import category_values, recoded, to_pandas
 from cpr.errors import EncodeError
 
 __all__ = ["array_of", "arrow_type", "column_of"]
@@ -55,7 +55,7 @@ def array_of(values: Values, column: ColumnType, field: str) -> Any:
     if column.kind != "category":
         return pa.array(data, kind, mask=missing)
     assert column.of is not None
-    categories = array_of(column.category_values, column.of, field)
+    categories = array_of(category_values(column), column.of, field)
     codes = pa.array(data.astype(np.int32), mask=missing)
     if column.of.kind == "text":
         return pa.DictionaryArray.from_arrays(codes, categories, ordered=column.ordered)

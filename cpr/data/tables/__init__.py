@@ -11,10 +11,12 @@ is cut into chunks, nor on how pandas lays it out in memory.
 
 from __future__ import annotations
 
-from cpr.data.tables.columns import ColumnType, Values
-from cpr.data.tables.frames import Frames, Piece, frames_of, hash_frame, layout_of
+from cpr.data.tables.columns import ColumnType
+from cpr.data.tables.frames import Frames, frames_of, hash_frame, layout_of
 from cpr.data.tables.layout import Layout
+from cpr.data.tables.table_digest import Piece
 from cpr.data.tables.table_format import TableFormat
+from cpr.data.tables.values import Values
 
 __all__ = [
     "ColumnType",

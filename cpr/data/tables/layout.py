@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,103 +11,14 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from cpr.data.tables.columns import (
-    ColumnType,
-    from_pandas,
-    plain_array,
-    to_pandas,
-    values_from_json,
-    values_to_json,
-)
-from cpr.errors import DecodeError, EncodeError, FormatError
+from cpr.data.tables.columns import ColumnType
+from cpr.data.tables.levels import Levels, is_finite, level_arrays
+from cpr.data.tables.recorded import Table, column_type, recorded_type, type_meaning, type_to_json
+from cpr.data.tables.values import from_pandas, plain_array, to_pandas, values_from_json, values_to_json
+from cpr.errors import EncodeError, FormatError
+from cpr.format import damaged
 
-__all__ = ["Layout", "Levels", "level_arrays", "require_unicode"]
-
-_MISSING = object()
-
-
-@dataclass(frozen=True)
-class Levels:
-    """The levels of an index: one, or several of a MultiIndex.
-
-    Attributes:
-        names: of each level.
-        types: of each level.
-        multi: whether it is a MultiIndex, which may have one level only.
-        span: start and step where the index is a range.
-    """
-
-    names: tuple[Any, ...]
-    types: tuple[ColumnType, ...]
-    multi: bool = False
-    span: tuple[int, int] | None = None
-
-    @classmethod
-    def of(cls, index: pd.Index[Any], what: str) -> Self:
-        """The levels of an index. Raises EncodeError for dtypes and names that a record cannot hold."""
-        multi = isinstance(index, pd.MultiIndex)
-        for name in index.names:
-            if not (name is None or type(name) in {str, int, bool} or _is_finite(name)):
-                raise EncodeError(
-                    f"a name of the {what} that is not plain",
-                    field=f"{what} {ascii(name)[:100]}",
-                    expected="text, a number or None",
-                    actual=ascii(name)[:100],
-                    remedy="rename it: frame.rename_axis(...)",
-                )
-        types = [
-            ColumnType.of_array(array, _level_field(index.names, i, what))
-            for i, array in enumerate(level_arrays(index))
-        ]
-        span = (index.start, index.step) if isinstance(index, pd.RangeIndex) else None
-        return cls(tuple(index.names), tuple(types), multi, span)
-
-    @property
-    def is_default(self) -> bool:
-        """Whether this is the index that pandas gives rows by itself."""
-        return self.span == (0, 1) and self.names == (None,)
-
-    def field(self, level: int, what: str) -> str:
-        """What an error calls a level."""
-        return _level_field(self.names, level, what)
-
-    def to_json(self) -> Any:
-        """The levels as a JSON value: an object, or a list of them for a MultiIndex."""
-        if self.span is not None:
-            return {"name": self.names[0], "range": list(self.span)}
-        levels = [{"name": n, "dtype": t.to_json()} for n, t in zip(self.names, self.types, strict=True)]
-        return levels if self.multi else levels[0]
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        """What `to_json` gave. Raises FormatError for anything else."""
-        if isinstance(value, dict) and set(value) == {"name", "range"}:
-            span = value["range"]
-            if isinstance(span, list) and [type(n) for n in span] == [int, int] and span[1] != 0:
-                return cls(
-                    (_plain_name(value["name"]),), (ColumnType.named("int64"),), span=(span[0], span[1])
-                )
-        levels = value if isinstance(value, list) else [value]
-        if not levels or any(not isinstance(v, dict) or set(v) != {"name", "dtype"} for v in levels):
-            raise FormatError("no index", field="table", actual=ascii(value)[:100])
-        names = tuple(_plain_name(level["name"]) for level in levels)
-        types = tuple(ColumnType.from_json(level["dtype"]) for level in levels)
-        for type_ in types:
-            type_.require_index()
-        return cls(names, types, isinstance(value, list))
-
-    def index(self, arrays: Sequence[Any], rows: int) -> pd.Index[Any]:
-        """The index itself, from an array for each level."""
-        if self.span is not None:
-            start, step = self.span
-            return pd.RangeIndex(start, start + step * rows, step, name=self.names[0])
-        if self.multi:
-            # As indexes, of a dtype each: pandas 3 takes an array of str objects for its own strings.
-            levels = [pd.Index(a, dtype=t.dtype, copy=False) for a, t in zip(arrays, self.types, strict=True)]
-            return pd.MultiIndex.from_arrays(levels, names=list(self.names))
-        index: pd.Index[Any] = pd.Index(arrays[0], dtype=self.types[0].dtype, name=self.names[0], copy=False)
-        return index
-
+__all__ = ["Layout", "require_unicode"]
 
 # What pandas gives the columns of most frames; left out of records.
 _PLAIN_LABELS = {"name": None, "dtype": "str"}
@@ -137,8 +49,7 @@ class Layout:
         labels = _labels(frame.columns, heads)
         fields = field_names(labels)
         types = tuple(
-            ColumnType.of_array(plain_array(column.array), fields[i])
-            for i, (_, column) in enumerate(frame.items())
+            column_type(plain_array(column.array), fields[i]) for i, (_, column) in enumerate(frame.items())
         )
         layout = cls(labels, types, heads, Levels.of(frame.index, "index"), len(frame))
         for name in layout.stored_names:
@@ -175,7 +86,7 @@ class Layout:
     def to_json(self) -> dict[str, Any]:
         """The layout as a small JSON object; what is as usual is left out."""
         found: dict[str, Any] = {
-            "columns": [[label, t.to_json()] for label, t in zip(self.labels, self.types, strict=True)],
+            "columns": [[label, type_to_json(t)] for label, t in zip(self.labels, self.types, strict=True)],
             "rows": self.rows,
         }
         if not self.index.is_default:
@@ -187,30 +98,22 @@ class Layout:
     def meaning(self) -> Any:
         """What of the layout is content, as a JSON value."""
         return {
-            "columns": [[label, t.meaning()] for label, t in zip(self.labels, self.types, strict=True)],
-            "labels": [[n, t.meaning()] for n, t in zip(self.heads.names, self.heads.types, strict=True)],
-            "index": [[n, t.meaning()] for n, t in zip(self.index.names, self.index.types, strict=True)],
+            "columns": [[label, type_meaning(t)] for label, t in zip(self.labels, self.types, strict=True)],
+            "labels": [[n, type_meaning(t)] for n, t in zip(self.heads.names, self.heads.types, strict=True)],
+            "index": [[n, type_meaning(t)] for n, t in zip(self.index.names, self.index.types, strict=True)],
         }
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
         """What `to_json` gave. Raises FormatError for anything else."""
-        if (
-            not isinstance(value, dict)
-            or not {"columns", "rows"} <= set(value) <= {"columns", "rows", "index", "labels"}
-            or type(value["rows"]) is not int
-            or not 0 <= value["rows"] < 1 << 62
-            or not isinstance(value["columns"], list)
-            or any(not isinstance(column, list) or len(column) != 2 for column in value["columns"])
-        ):
-            raise FormatError("not the description of a table", field="table", actual=ascii(value)[:100])
         try:
+            table = Table.model_validate_json(json.dumps(value))
             layout = cls(
-                tuple(label for label, _ in value["columns"]),
-                tuple(ColumnType.from_json(dtype) for _, dtype in value["columns"]),
-                Levels.from_json(value.get("labels", _PLAIN_LABELS)),
-                Levels.from_json(value.get("index", {"name": None, "range": [0, 1]})),
-                value["rows"],
+                tuple(label for label, _ in table.columns),
+                tuple(recorded_type(dtype) for _, dtype in table.columns),
+                Levels.recorded(table.labels),
+                Levels.recorded(table.index),
+                table.rows,
             )
             layout.columns()
             [t.dtype for t in layout.stored_types]
@@ -218,7 +121,9 @@ class Layout:
             raise
         except Exception as error:
             # Values that pandas makes no index of: it has many ways to say so.
-            raise FormatError("not the description of a table", field="table", actual=str(error)) from error
+            raise FormatError(
+                "not the description of a table", field="table", actual=ascii(str(error))[:200]
+            ) from error
         return layout
 
     def with_index(self, index: Levels, rows: int) -> Self:
@@ -257,12 +162,12 @@ class Layout:
             and held
             and not np.array_equal(np.asarray(arrays[0]), index.to_numpy())
         ):
-            raise DecodeError(
+            raise damaged(
                 "the index is not the recorded one",
-                field=self.stored_fields[0],
-                expected=repr(index),
-                actual=repr(arrays[0])[:200],
-                remedy="restore the file: its rows were changed or reordered",
+                repr(index),
+                repr(arrays[0]),
+                "restore the file: its rows were changed or reordered",
+                self.stored_fields[0],
             )
         columns = {
             # pandas 3 takes an array of str objects for its own strings unless told.
@@ -272,13 +177,6 @@ class Layout:
         frame = pd.DataFrame(columns, index=index, copy=False)
         frame.columns = self.columns()
         return frame
-
-
-def level_arrays(index: pd.Index[Any]) -> list[Any]:
-    """The values of every level of an index."""
-    # Without names: a level that is called 0 would be found before the one that is the first.
-    nameless = index.set_names([None] * index.nlevels)
-    return [plain_array(nameless.get_level_values(i).array) for i in range(index.nlevels)]
 
 
 def require_unicode(text: str, field: str) -> None:
@@ -331,7 +229,7 @@ def _label_array(labels: list[Any], column: ColumnType) -> Any:
 def _plain_label(label: Any) -> Any:
     if isinstance(label, np.generic):
         label = label.item()
-    if label is None or type(label) in {str, int, bool} or _is_finite(label):
+    if label is None or type(label) in {str, int, bool} or is_finite(label):
         return label
     raise EncodeError(
         "a column label that is not plain",
@@ -340,20 +238,3 @@ def _plain_label(label: Any) -> Any:
         actual=type(label).__name__,
         remedy="rename the column: frame.rename(columns=...)",
     )
-
-
-def _plain_name(name: Any) -> Any:
-    if name is None or type(name) in {str, int, float, bool}:
-        return name
-    raise FormatError("no plain name", field="table", actual=ascii(name)[:100])
-
-
-def _is_finite(value: object) -> bool:
-    return type(value) is float and bool(np.isfinite(value))
-
-
-def _level_field(names: Sequence[Any], level: int, what: str) -> str:
-    name = names[level]
-    if name is not None:
-        return f"{what} {name}"
-    return what if len(names) == 1 else f"{what} level {level}"

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from cpr.data.tables.columns import joined
 from cpr.data.tables.frames import Frames, hash_frame, layout_of
 from cpr.data.tables.head import HeadMaker
 from cpr.data.tables.layout import Layout
+from cpr.data.tables.values import joined
 from cpr.errors import DecodeError
 from cpr.previews.models import Head
 

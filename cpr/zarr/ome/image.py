@@ -7,7 +7,7 @@ from typing import Any
 
 import zarr
 
-from cpr.data.CalibratedImage import Calibrated
+from cpr.data.CalibratedImage import CalibratedImage
 from cpr.data.image_metadata import Metadata
 from cpr.errors import FormatError
 from cpr.format import Region
@@ -19,7 +19,7 @@ from cpr.zarr.reading import Node, part_of
 __all__ = ["OMEZarr"]
 
 
-class OMEZarr(Calibrated):
+class OMEZarr(CalibratedImage):
     """An image in several resolutions, and labels beside it."""
 
     _found: Metadata | None = None
