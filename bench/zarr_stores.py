@@ -35,7 +35,8 @@ from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.stores import url_store as placed
 from cpr.zarr.stores.entries import Entry
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import RecordingStore, VerifyingStore
+from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.verifying import VerifyingStore
 
 TITLE = "Zarr, beside the same store bare"
 _MIB = 256

@@ -22,7 +22,7 @@ from cpr.Source import Source
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import Node, open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
-from cpr.zarr.stores.url_store import PlacedStore
+from cpr.zarr.stores.url_store import UrlStore
 
 __all__ = ["METADATA", "ZarrPart", "ZarrSource"]
 
@@ -145,7 +145,7 @@ class ZarrSource(Source):
         return self.url if group is None else io.join(self.url, group)
 
     def _node(self) -> Node:
-        return open_node(PlacedStore(self.url, read_only=True), self.format.group or "")
+        return open_node(UrlStore(self.url, read_only=True), self.format.group or "")
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
         """A lazy, read-only `zarr.Array` or `zarr.Group`; with a region, that part as numpy.

@@ -26,7 +26,8 @@ from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import Node, open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import RecordingStore, VerifyingStore
+from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.verifying import VerifyingStore
 from cpr.zarr.transaction import begin, discard, require_all_recorded
 from cpr.zarr.verify import verify_all
 from cpr.zarr.writing import fill

@@ -14,7 +14,7 @@ from cpr.io.error_translation import translated
 from cpr.io.stores.base import Upload, open_store
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import VerifyingStore
+from cpr.zarr.stores.verifying import VerifyingStore
 
 __all__ = ["copy_all"]
 

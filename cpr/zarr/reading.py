@@ -14,7 +14,7 @@ from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
 from cpr.errors import CprError, DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region
-from cpr.zarr.stores.url_store import PlacedStore
+from cpr.zarr.stores.url_store import UrlStore
 
 __all__ = ["Node", "open_node", "part_of", "to_dask"]
 
@@ -23,7 +23,7 @@ _MOST_BLOCKS = 10_000_000
 Node = zarr.Array[Any] | zarr.Group
 
 
-def open_node(store: PlacedStore, path: str = "", zarr_format: Any = None) -> Node:
+def open_node(store: UrlStore, path: str = "", zarr_format: Any = None) -> Node:
     """The array or group at a path in a store, read-only; only its metadata is read.
 
     Raises:

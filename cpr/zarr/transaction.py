@@ -9,7 +9,7 @@ from zarr.core.sync import sync
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.write_markers import mark, unmark
 from cpr.zarr.stores.recording import RecordingStore
-from cpr.zarr.stores.url_store import PlacedStore
+from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.verify import LEFT_BEHIND
 
 __all__ = ["begin", "discard", "require_all_recorded"]
@@ -30,7 +30,7 @@ def discard(store: RecordingStore) -> None:
     """Remove what was written of an attempt that is no result; what cannot be removed stays unseen."""
     store.seal()
     try:
-        sync(PlacedStore.delete_dir(RecordingStore(store.url), ""))
+        sync(UrlStore.delete_dir(RecordingStore(store.url), ""))
         unmark(store.url)
     except CprError as error:
         log.warning("%s: could not remove what was written of a failed attempt: %s", store.url, error)
@@ -50,5 +50,5 @@ def require_all_recorded(store: RecordingStore) -> None:
         )
 
 
-async def _listed(store: PlacedStore) -> list[str]:
+async def _listed(store: UrlStore) -> list[str]:
     return [key async for key in store.list()]

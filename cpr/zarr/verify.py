@@ -11,8 +11,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from cpr.zarr.stores.entries import corrupt
-from cpr.zarr.stores.recording import VerifyingStore
-from cpr.zarr.stores.url_store import PlacedStore
+from cpr.zarr.stores.url_store import UrlStore
+from cpr.zarr.stores.verifying import VerifyingStore
 
 __all__ = ["LEFT_BEHIND", "verify_all"]
 
@@ -57,7 +57,7 @@ async def _check_some(store: VerifyingStore, keys: Iterator[str]) -> int:
             for start in range(0, size, _SPAN):
                 await store.get(key, prototype, RangeByteRequest(start, min(start + _SPAN, size)))
             # Parts do not tell whether there is more behind the last.
-            if (actual := await PlacedStore.getsize(store, key)) != size:
+            if (actual := await UrlStore.getsize(store, key)) != size:
                 raise corrupt(f"{store.url}/{key}", f"{size} bytes", f"{actual} bytes")
         else:
             await store.get(key, prototype)
@@ -67,6 +67,6 @@ async def _check_some(store: VerifyingStore, keys: Iterator[str]) -> int:
 
 async def _require_no_others(store: VerifyingStore) -> None:
     """Raise for an object that nobody vouches for; other readers would take it for data."""
-    async for key in PlacedStore.list(store):
+    async for key in UrlStore.list(store):
         if not await store.exists(key) and not LEFT_BEHIND.search(key):
             raise corrupt(f"{store.url}/{key}", "no object", "an object that is not listed in the manifest")

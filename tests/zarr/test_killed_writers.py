@@ -25,8 +25,8 @@ import numpy as np
 import zarr.storage
 import cpr
 import cpr.io.write_markers, cpr.zarr.ZarrTarget, cpr.zarr.transaction
-from cpr.zarr.stores.s3 import FastStore
-from cpr.zarr.stores.local import FileStore
+from cpr.zarr.stores.s3 import ObstoreFirstStore
+from cpr.zarr.stores.local import FastLocalStore
 import s3fs, obstore
 
 module = sys.modules["cpr.zarr.ZarrTarget"]
@@ -64,9 +64,9 @@ def write(base, at, when, later, record):
             return result
         return counted
 
-    FileStore.set = counting(FileStore.set)
-    FileStore.set_sync = counting_sync(FileStore.set_sync)
-    for store in (zarr.storage.FsspecStore, FastStore):
+    FastLocalStore.set = counting(FastLocalStore.set)
+    FastLocalStore.set_sync = counting_sync(FastLocalStore.set_sync)
+    for store in (zarr.storage.FsspecStore, ObstoreFirstStore):
         store.set = counting(store.set)
     cpr.zarr.transaction.mark = counting_sync(cpr.zarr.transaction.mark)
     module.put_blocks = counting_sync(module.put_blocks)

@@ -71,7 +71,7 @@ def test_slices_are_read(plate):
 @pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_consolidated_metadata_is_used(zarr_format, base, monkeypatch):
-    from cpr.zarr.stores.url_store import PlacedStore
+    from cpr.zarr.stores.url_store import UrlStore
 
     url = f"{base}/plate.zarr"
     group = zarr.open_group(url, mode="w", zarr_format=zarr_format)
@@ -79,13 +79,13 @@ def test_consolidated_metadata_is_used(zarr_format, base, monkeypatch):
     group.create_array("A/2", data=DATA)
     zarr.consolidate_metadata(url, zarr_format=zarr_format)
     asked = []
-    get = PlacedStore.get
+    get = UrlStore.get
 
     async def counting(self, key, prototype, byte_range=None):
         asked.append(key)
         return await get(self, key, prototype, byte_range)
 
-    monkeypatch.setattr(PlacedStore, "get", counting)
+    monkeypatch.setattr(UrlStore, "get", counting)
     found = cpr.ZarrSource.from_path(url).get_data()
     assert found.metadata.consolidated_metadata is not None
     opened = set(asked)
@@ -161,11 +161,11 @@ def test_groups_have_no_regions(plate):
 
 def test_a_slice_transfers_its_chunks_and_the_metadata(tmp_path, monkeypatch):
     """Of a target: two chunks of 24 and one page; of shards: the blocks that hold the chunk."""
-    from cpr.zarr.stores.local import FileStore
+    from cpr.zarr.stores.local import FastLocalStore
 
     data = np.random.default_rng(1).integers(0, 1 << 16, (8, 512, 512)).astype("uint16")
     read = []
-    get, get_sync = FileStore.get, FileStore.get_sync
+    get, get_sync = FastLocalStore.get, FastLocalStore.get_sync
 
     def counted(key, value):
         read.append((key, 0 if value is None else len(value)))
@@ -174,9 +174,9 @@ def test_a_slice_transfers_its_chunks_and_the_metadata(tmp_path, monkeypatch):
     async def counting(self, key, prototype=None, byte_range=None):
         return counted(key, await get(self, key, prototype, byte_range))
 
-    monkeypatch.setattr(FileStore, "get", counting)
+    monkeypatch.setattr(FastLocalStore, "get", counting)
     monkeypatch.setattr(
-        FileStore, "get_sync", lambda self, key, **options: counted(key, get_sync(self, key, **options))
+        FastLocalStore, "get_sync", lambda self, key, **options: counted(key, get_sync(self, key, **options))
     )
     target = cpr.ZarrTarget.from_path(f"{tmp_path}/a.zarr", chunks=(1, 256, 256), compressors=None)
     target.set_data(data)

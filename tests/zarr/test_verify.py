@@ -232,7 +232,7 @@ def test_no_pipeline_of_zarrs_goes_past_the_checks(pipeline, options, tmp_path):
 
 def test_large_shards_are_verified_part_by_part(tmp_path, monkeypatch):
     from cpr.zarr import verify as verifying
-    from cpr.zarr.stores.recording import VerifyingStore
+    from cpr.zarr.stores.verifying import VerifyingStore
 
     monkeypatch.setattr(verifying, "_LARGE", 1 << 20)
     monkeypatch.setattr(verifying, "_SPAN", 3 * BLOCK_BYTES)
@@ -367,10 +367,10 @@ def test_no_false_alarms(place, tmp_path, request):
 
 
 def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
-    from cpr.zarr.stores.local import FileStore
+    from cpr.zarr.stores.local import FastLocalStore
 
     target = array(str(tmp_path), LARGE, chunks=(1, 64, 64), shards=(8, 512, 512))
-    get, get_sync = FileStore.get, FileStore.get_sync
+    get, get_sync = FastLocalStore.get, FastLocalStore.get_sync
     flips = []
 
     def once(key, byte_range, value):
@@ -384,14 +384,14 @@ def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
     async def flipping(self, key, prototype=None, byte_range=None):
         return once(key, byte_range, await get(self, key, prototype, byte_range))
 
-    monkeypatch.setattr(FileStore, "get", flipping)
+    monkeypatch.setattr(FastLocalStore, "get", flipping)
 
     def flipping_sync(self, key, prototype, digest):
         value = once(key, None, get_sync(self, key, prototype=prototype))
         digest.update(memoryview(value.as_buffer_like()))
         return value
 
-    monkeypatch.setattr(FileStore, "get_sync", flipping_sync)
+    monkeypatch.setattr(FastLocalStore, "get_sync", flipping_sync)
     assert np.array_equal(target.get_data()[2, 100:300, 7], LARGE[2, 100:300, 7])
     assert np.array_equal(target.get_data()[...], LARGE)
     assert None in {part for _, part in flips}
@@ -400,7 +400,7 @@ def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
 
 def test_hostile_manifests_name_nothing_outside(tmp_path):
     from cpr.zarr.stores.entries import Entry
-    from cpr.zarr.stores.recording import VerifyingStore
+    from cpr.zarr.stores.verifying import VerifyingStore
     from cpr.zarr.verify import verify_all
 
     (tmp_path / "secret").write_bytes(b"x")

@@ -13,7 +13,7 @@ from cpr.errors import FormatError
 from cpr.format import Region
 from cpr.previews.models import Preview
 from cpr.zarr.ome.multiscale import Level, Multiscale, labels_of
-from cpr.zarr.preview import picture_of_levels
+from cpr.zarr.ome.preview import picture_of_levels
 from cpr.zarr.reading import Node, part_of
 
 __all__ = ["OMEZarr"]

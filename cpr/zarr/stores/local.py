@@ -14,13 +14,13 @@ from zarr.storage import LocalStore
 
 from cpr.zarr.stores.entries import EntryDigest
 
-__all__ = ["FileStore"]
+__all__ = ["FastLocalStore"]
 
 # Smaller ones stay in a nearer cache, and threads spend more time on waiting for their turns.
 _PIECE_BYTES = 512 << 10
 
 
-class FileStore(LocalStore):
+class FastLocalStore(LocalStore):
     """Whole files are read and written with one call each, and folders made when one is missing.
 
     Where a file is digested there is a call for every 512 KiB of it. Digesting takes about as long as this

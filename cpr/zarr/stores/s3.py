@@ -1,7 +1,8 @@
-"""The faster of zarr's two stores for S3, with the other one at hand."""
+"""Zarr's store for S3 that asks obstore first."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from zarr.abc.store import ByteRequest
@@ -10,11 +11,11 @@ from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.io.stores.s3_obstore import Patience
 
-__all__ = ["FastStore"]
+__all__ = ["ObstoreFirstStore"]
 
 
-class FastStore(FsspecStore):
-    """Objects go and come through obstore; whatever fails there is asked of s3fs.
+class ObstoreFirstStore(FsspecStore):
+    """Objects go and come through obstore, which is faster; whatever fails there is asked of s3fs.
 
     s3fs has retries and errors of its own, and says what is wrong. Writing an object twice is the same
     as writing it once.
@@ -23,43 +24,43 @@ class FastStore(FsspecStore):
         fs: s3fs's async filesystem.
         path: of the root, with its bucket.
         read_only: refuse to write.
-        fast: the bucket through obstore.
+        obstore: the bucket through obstore.
         prefix: of the root inside the bucket.
     """
 
-    def __init__(self, fs: Any, path: str, read_only: bool, fast: ObjectStore[Any], prefix: str) -> None:
+    def __init__(self, fs: Any, path: str, read_only: bool, obstore: ObjectStore[Any], prefix: str) -> None:
         super().__init__(fs, read_only=read_only, path=path)
-        self._fast = fast
+        self._obstore = obstore
         self._prefix = prefix
         self._patience = Patience()
 
-    def with_read_only(self, read_only: bool = False) -> FastStore:
+    def with_read_only(self, read_only: bool = False) -> ObstoreFirstStore:
         """As the other store."""
-        return FastStore(self.fs, self.path, read_only, self._fast.with_read_only(read_only), self._prefix)
+        obstore = self._obstore.with_read_only(read_only)
+        return ObstoreFirstStore(self.fs, self.path, read_only, obstore, self._prefix)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """As the other store."""
-        if not self._patience.is_over:
-            try:
-                value = await self._fast.get(f"{self._prefix}/{key}", prototype, byte_range)
-            except Exception as error:
-                self._patience.failed(error)
-            else:
-                self._patience.answered()
-                return value
-        return await super().get(key, prototype, byte_range)
+        answer = await self._ask(lambda: self._obstore.get(f"{self._prefix}/{key}", prototype, byte_range))
+        return await super().get(key, prototype, byte_range) if answer is None else answer[0]
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
         """As the other store."""
         self._check_writable()
-        if not self._patience.is_over and byte_range is None:
-            try:
-                await self._fast.set(f"{self._prefix}/{key}", value)
-            except Exception as error:
-                self._patience.failed(error)
-            else:
-                self._patience.answered()
-                return
+        if byte_range is None and await self._ask(lambda: self._obstore.set(f"{self._prefix}/{key}", value)):
+            return
         await super().set(key, value, byte_range)
+
+    async def _ask(self, request: Callable[[], Awaitable[Any]]) -> tuple[Any] | None:
+        """What obstore answers, in a tuple; None where s3fs has to be asked."""
+        if self._patience.is_over:
+            return None
+        try:
+            answer = await request()
+        except Exception as error:
+            self._patience.failed(error)
+            return None
+        self._patience.answered()
+        return (answer,)

@@ -8,10 +8,10 @@ from typing import Self
 from zarr.core.buffer import Buffer
 from zarr.storage import FsspecStore
 
-__all__ = ["FolderStore"]
+__all__ = ["SftpStore"]
 
 
-class FolderStore(FsspecStore):
+class SftpStore(FsspecStore):
     """SFTP and the like; folders are made when the first object of theirs is written."""
 
     def with_read_only(self, read_only: bool = False) -> Self:

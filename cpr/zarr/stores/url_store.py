@@ -22,11 +22,11 @@ from cpr.io.error_translation import translated
 from cpr.io.stores.s3_obstore import fast_bucket
 from cpr.io.urls import filesystem, join, protocol_of
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
-from cpr.zarr.stores.local import FileStore
-from cpr.zarr.stores.s3 import FastStore
-from cpr.zarr.stores.sftp import FolderStore
+from cpr.zarr.stores.local import FastLocalStore
+from cpr.zarr.stores.s3 import ObstoreFirstStore
+from cpr.zarr.stores.sftp import SftpStore
 
-__all__ = ["PlacedStore", "bare_store"]
+__all__ = ["UrlStore", "bare_store"]
 
 _filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[Any, Any]]] = (
     weakref.WeakKeyDictionary()
@@ -36,11 +36,11 @@ _filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tup
 def bare_store(url: str, read_only: bool = False) -> Store:
     """Zarr's own store for a URL, for use on the running event loop; the faster one where there are two."""
     if protocol_of(url) == "file":
-        return FileStore(url, read_only=read_only)
+        return FastLocalStore(url, read_only=read_only)
     with translated(url, "open"):
         fs, path = filesystem(url)
     if not fs.async_impl:
-        store = FolderStore.from_mapper(fs.get_mapper(path), read_only=read_only)
+        store = SftpStore.from_mapper(fs.get_mapper(path), read_only=read_only)
         # from_mapper keeps a slash that listings do not have.
         store.path = path
         return store
@@ -53,10 +53,10 @@ def bare_store(url: str, read_only: bool = False) -> Store:
     fast = fast_bucket(fs, bucket) if protocol_of(url) in ("s3", "s3a") else None
     if fast is None:
         return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
-    return FastStore(known[id(fs)][1], path, read_only, ObjectStore(fast.store), prefix)
+    return ObstoreFirstStore(known[id(fs)][1], path, read_only, ObjectStore(fast.store), prefix)
 
 
-class PlacedStore(Store):
+class UrlStore(Store):
     """Requests to a place, by the store that zarr has for it.
 
     This is no `WrapperStore`: that delegates every method it knows, and a method that a later zarr adds
@@ -135,10 +135,10 @@ class PlacedStore(Store):
         """
         bare, url = self.bare, self._place(key)
         digest = EntryDigest(algorithm, bool(entry.blocks))
-        if isinstance(bare, FileStore):
+        if isinstance(bare, FastLocalStore):
             value = await self._read_digested(bare, key, prototype, digest)
         else:
-            value = await PlacedStore.get(self, key, prototype)
+            value = await UrlStore.get(self, key, prototype)
             if value is not None:
                 digest.update(memoryview(value.as_buffer_like()))
         if value is None:
@@ -147,7 +147,7 @@ class PlacedStore(Store):
         return value
 
     async def _read_digested(
-        self, bare: FileStore, key: str, prototype: BufferPrototype, digest: EntryDigest
+        self, bare: FastLocalStore, key: str, prototype: BufferPrototype, digest: EntryDigest
     ) -> Buffer | None:
         try:
             with translated(self._place(key), "read"):
@@ -159,9 +159,9 @@ class PlacedStore(Store):
         """Store an object, and give the entry that `digest` makes of it, in the thread that writes."""
         self._check_writable()
         bare = self.bare
-        if not isinstance(bare, FileStore):
+        if not isinstance(bare, FastLocalStore):
             entry = digest()
-            await PlacedStore.set(self, key, value)
+            await UrlStore.set(self, key, value)
             return entry
 
         def digest_and_write() -> Entry:

@@ -19,8 +19,9 @@ from zarr.testing.utils import assert_bytes_equal
 from cpr.errors import CorruptDataError
 from cpr.zarr.stores.entries import BLOCK_BYTES
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.recording import RecordingStore, VerifyingStore
-from cpr.zarr.stores.url_store import PlacedStore
+from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.url_store import UrlStore
+from cpr.zarr.stores.verifying import VerifyingStore
 
 PLACES = ["memory", "local", pytest.param("s3", marks=pytest.mark.s3)]
 
@@ -84,7 +85,7 @@ class PublishedStore(VerifyingStore):
         await self.writer.delete_dir(prefix)
 
 
-class OurStoreTests(StoreTests[PlacedStore, cpu.Buffer]):
+class OurStoreTests(StoreTests[UrlStore, cpu.Buffer]):
     buffer_cls = cpu.Buffer
 
     @pytest.fixture(params=PLACES)

@@ -1,0 +1,214 @@
+"""The store that reads a result: it gives nothing but what the manifest vouches for."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Self
+
+from zarr.abc.store import ByteRequest, RangeByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+
+from cpr.errors import CorruptDataError
+from cpr.io.fork_safe import PerProcess
+from cpr.zarr.stores.block_reader import BlockReader, bounds_of
+from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, corrupt
+from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.url_store import UrlStore
+
+__all__ = ["VerifyingStore"]
+
+_MANIFESTS_KEPT = 16
+
+
+class VerifyingStore(UrlStore):
+    """A read-only store that gives nothing but what the manifest vouches for.
+
+    Args:
+        url: of the hierarchy.
+        nbytes: size of its manifest.
+        checksum: root of its manifest.
+        data: the manifest, if it is not stored yet.
+
+    Raises CorruptDataError for an object that is listed and missing, or not the one that was written, or
+    there and not listed. A chunk that is neither listed nor there holds fill values.
+    """
+
+    def __init__(self, url: str, nbytes: int, checksum: str, data: bytes | None = None) -> None:
+        super().__init__(url, read_only=True)
+        self._nbytes = nbytes
+        self._checksum = checksum
+        self._data = data
+        self._found: Manifest | None = None
+        self._blocks = BlockReader(self._fetch, self._place, checksum.partition(":")[0])
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """The store of a manifest that is open already."""
+        store = cls(manifest.url, manifest.nbytes, manifest.checksum, manifest.data)
+        store._found = manifest
+        return store
+
+    def _state(self) -> tuple[Any, ...]:
+        return self.url, self._nbytes, self._checksum, self._data
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        if not read_only:
+            raise NotImplementedError(f"with_read_only is not implemented for the {type(self)} store type.")
+        return type(self)(*self._state())
+
+    @property
+    def supports_writes(self) -> bool:
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        return False
+
+    @property
+    def manifest(self) -> Manifest:
+        """What vouches for the objects. Raises ResourceNotFoundError or CorruptDataError."""
+        if self._found is None:
+            self._found = _open_manifest(*self._state())
+        return self._found
+
+    async def _manifest(self) -> Manifest:
+        return self._found if self._found is not None else await asyncio.to_thread(lambda: self.manifest)
+
+    async def _find(self, key: str) -> tuple[Entry, bool] | None:
+        manifest = await self._manifest()
+        return manifest.find(key) if manifest.is_near(key) else await asyncio.to_thread(manifest.find, key)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        found = await self._find(key)
+        if found is None:
+            await self._require_absent(key)
+            return None
+        entry, has_blocks = found
+        part = bounds_of(byte_range, entry.size)
+        if part != (0, entry.size):
+            (value,) = await self._parts(key, found, [part], prototype)
+            return value
+        if has_blocks:
+            entry = await asyncio.to_thread((await self._manifest()).with_blocks, key)
+        return await self._whole(key, entry, prototype)
+
+    async def get_ranges(
+        self,
+        key: str,
+        byte_ranges: Sequence[ByteRequest | None],
+        *,
+        prototype: BufferPrototype,
+        **limits: Any,
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
+        found = await self._find(key)
+        if found is None:
+            async for some in super().get_ranges(key, byte_ranges, prototype=prototype, **limits):
+                yield some
+            return
+        bounds = [bounds_of(part, found[0].size) for part in byte_ranges]
+        yield builtins.list(enumerate(await self._parts(key, found, bounds, prototype)))
+
+    async def _parts(
+        self,
+        key: str,
+        found: tuple[Entry, bool],
+        parts: Sequence[tuple[int, int]],
+        prototype: BufferPrototype,
+    ) -> builtins.list[Buffer]:
+        entry, has_blocks = found
+        if has_blocks:
+            entry = await asyncio.to_thread((await self._manifest()).with_blocks, key)
+        elif entry.size <= BLOCK_BYTES:
+            entry = entry._replace(blocks=entry.digest)  # it is its one block
+        else:
+            whole = await self._whole(key, entry, prototype)
+            return [whole[start:stop] for start, stop in parts]
+        return [prototype.buffer.from_bytes(part) for part in await self._blocks.read(key, entry, parts)]
+
+    async def _whole(self, key: str, entry: Entry, prototype: BufferPrototype) -> Buffer:
+        algorithm = self._checksum.partition(":")[0]
+        try:
+            return await self._get_as_written(key, prototype, entry, algorithm)
+        except CorruptDataError:
+            # What the wire did to it, a second answer has not.
+            return await self._get_as_written(key, prototype, entry, algorithm)
+
+    async def _fetch(self, key: str, start: int, stop: int) -> memoryview:
+        value = await super().get(key, default_buffer_prototype(), RangeByteRequest(start, stop))
+        if value is None:
+            raise corrupt(self._place(key), f"{stop - start} bytes", "no object")
+        return memoryview(value.as_buffer_like())
+
+    async def _require_absent(self, key: str) -> None:
+        """Raise for an object that nobody vouches for; other readers would take it for data."""
+        if not key or await super().get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is None:
+            return
+        raise corrupt(self._place(key), "no object", "an object that is not listed in the manifest")
+
+    async def exists(self, key: str) -> bool:
+        return await self._find(key) is not None
+
+    async def getsize(self, key: str) -> int:
+        found = await self._find(key)
+        if found is None:
+            raise FileNotFoundError(key)
+        return found[0].size
+
+    async def has_blocks(self, key: str) -> bool:
+        """Whether parts of an object can be checked alone."""
+        found = await self._find(key)
+        return found is not None and found[1]
+
+    async def set(self, key: str, value: Buffer) -> None:  # noqa: ARG002
+        self._check_writable()
+
+    async def delete(self, key: str) -> None:  # noqa: ARG002
+        self._check_writable()
+
+    async def delete_dir(self, prefix: str) -> None:  # noqa: ARG002
+        self._check_writable()
+
+    async def list(self) -> AsyncIterator[str]:
+        async for key in self.list_prefix(""):
+            yield key
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for key in (await self._manifest()).keys(prefix):
+            if not key.startswith(prefix):
+                return
+            yield key
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        folder = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
+        manifest = await self._manifest()
+        start, seen = folder, set[str]()
+        while (key := next(manifest.keys(start), None)) is not None and key.startswith(folder):
+            name = key[len(folder) :].split("/", 1)[0]
+            if name not in seen:
+                seen.add(name)
+                yield name
+            # Past all keys below this name: "0" follows "/".
+            below = f"{folder}{name}"
+            start = f"{below}0" if key != below else f"{below}\0"
+
+
+_manifests: PerProcess[tuple[Any, ...], Manifest] = PerProcess()
+
+
+def _open_manifest(url: str, nbytes: int, checksum: str, data: bytes | None) -> Manifest:
+    """The manifest, shared by all stores of this process that ask for the same."""
+    key = (url, nbytes, checksum)
+    with _manifests.lock:
+        if key in _manifests.known:
+            _manifests.known.move_to_end(key)
+            return _manifests.known[key]
+    manifest = Manifest(url, nbytes, checksum, data)
+    with _manifests.lock:
+        _manifests.known[key] = manifest
+        while len(_manifests.known) > _MANIFESTS_KEPT:
+            _manifests.known.popitem(last=False)
+    return manifest
