@@ -21,6 +21,6 @@ def picture_of(node: Any) -> Picture | None:
     return picture_of_array(node, axes if len(axes) == node.ndim else None)
 
 
-def picture_of_array(array: zarr.Array[Any], axes: str | None) -> Picture | None:
+def picture_of_array(array: Any, axes: str | None) -> Picture | None:
     """A picture of an array whose axes have these letters, if they are known."""
     return sample(array.shape, array.dtype, axes, 2, lambda region: array[region])
