@@ -35,14 +35,15 @@ if TYPE_CHECKING:
     from cpr.numpy import NumpySource, NumpyTarget
     from cpr.parquet import ParquetSource, ParquetTarget
     from cpr.prefect.artifacts import report_results
+    from cpr.prefect.cache_keys import hash_objects, task_input_hash
+    from cpr.prefect.cache_policy import TargetInputs
     from cpr.prefect.locks import BucketLocks
-    from cpr.prefect.task import TargetInputs, task
+    from cpr.prefect.serializer import CprSerializer, cpr_serializer, target_decoder, target_encoder
+    from cpr.prefect.task import task
     from cpr.records.registry import register
     from cpr.Resource import Resource
-    from cpr.Serializer import CprSerializer, cpr_serializer, target_decoder, target_encoder
     from cpr.Source import Source
     from cpr.Target import Target
-    from cpr.utilities.utilities import hash_objects, task_input_hash
     from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrSource, ZarrTarget
 
 __version__ = "0.1.0"
@@ -59,11 +60,12 @@ _NAMES = {
         "cpr.numpy": ("NumpySource", "NumpyTarget"),
         "cpr.parquet": ("ParquetSource", "ParquetTarget"),
         "cpr.zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
-        "cpr.Serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
+        "cpr.prefect.serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
         "cpr.prefect.locks": ("BucketLocks",),
-        "cpr.prefect.task": ("TargetInputs", "task"),
+        "cpr.prefect.cache_policy": ("TargetInputs",),
+        "cpr.prefect.task": ("task",),
         "cpr.prefect.artifacts": ("report_results",),
-        "cpr.utilities.utilities": ("hash_objects", "task_input_hash"),
+        "cpr.prefect.cache_keys": ("hash_objects", "task_input_hash"),
         "cpr.errors": (
             "ConfigurationError",
             "CorruptDataError",

@@ -1,18 +1,103 @@
-"""Into the log of the run, where people look."""
+"""What cpr says in the log of a Prefect run, each warning once."""
 
 from __future__ import annotations
 
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Any
 
+from prefect.context import FlowRunContext, TaskRunContext
 from prefect.exceptions import MissingContextError
+from prefect.filesystems import LocalFileSystem
 from prefect.logging import get_logger, get_run_logger
 
-__all__ = ["log"]
+from cpr.errors import CprError
+from cpr.records.pack import resources_in
+from cpr.Target import Target
+
+__all__ = ["first_time", "log", "uncached", "warn_of_local_records"]
+
+_LIMIT = 4096
+_said: OrderedDict[Hashable, None] = OrderedDict()
+_lock = threading.Lock()
+
+
+def first_time(about: Hashable) -> bool:
+    """Whether this process has not said something yet; from then on it has.
+
+    >>> first_time("example"), first_time("example")
+    (True, False)
+    """
+    with _lock:
+        first = about not in _said
+        _said[about] = None
+        while len(_said) > _LIMIT:
+            _said.popitem(last=False)
+    return first
 
 
 def log(level: int, message: str, *args: Any) -> None:
-    """Into the log of the run, or cpr's where none is running."""
+    """Write to the log of the run, or to cpr's where none is running."""
     try:
         get_run_logger().log(level, message, *args)
     except MissingContextError:
         get_logger("cpr").log(level, message, *args)
+
+
+def uncached(context: TaskRunContext, error: CprError, alone: bool) -> None:
+    """Warn that a run is not cached, and why: once for each task of a flow run, then at DEBUG.
+
+    Args:
+        context: of the task run.
+        error: says what cannot take part in its key.
+        alone: whether this is all there is of the key. A part of a sum that gives None is passed over by
+            Prefect, and the rest of the key would find another run's result: there the error is raised.
+    """
+    run = getattr(context, "task_run", None)
+    name = getattr(context.task, "name", "")
+    about = (getattr(run, "flow_run_id", None), name, error.problem, error.field, error.url)
+    if run is not None:
+        log(
+            logging.WARNING if first_time(about) else logging.DEBUG,
+            "Task %r runs, but its result is not cached: %s",
+            name,
+            error,
+        )
+    if not alone:
+        raise error
+
+
+def warn_of_local_records(result: Any) -> None:
+    """Warn, once per flow run in each process, if targets go to a bucket and their records to a local folder.
+
+    Only in processes other than the flow's own (Dask's workers, say): where one machine does everything a
+    local folder serves as well.
+    """
+    task, flow = TaskRunContext.get(), FlowRunContext.get()
+    if (
+        task is None
+        or flow is None
+        or not flow.detached
+        or not isinstance(task.result_store.result_storage, LocalFileSystem)
+    ):
+        return
+    remote = next(
+        (one.location for one in resources_in(result) if isinstance(one, Target) and _is_remote(one)), None
+    )
+    if remote is None or not first_time(("local records", task.task_run.flow_run_id)):
+        return
+    root = "/".join(remote.split("/")[:3])
+    get_run_logger().warning(
+        "The targets of this flow go to %s, but Prefect's own records of them to a local folder: a worker "
+        "that does not see that folder computes everything again. Remedy: save "
+        'RemoteFileSystem(basepath="%s/records").save("results") once, and give the flow '
+        'result_storage="remote-file-system/results"',
+        root,
+        root,
+    )
+
+
+def _is_remote(target: Target) -> bool:
+    return "://" in target.location and not target.location.startswith("memory:")

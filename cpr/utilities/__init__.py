@@ -1,4 +1,4 @@
-"""Cache keys: `task_input_hash` and `hash_objects`."""
+"""The package by which `cpr.prefect.cache_keys` has always been imported."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 from cpr._lazy import make_lazy
 
 if TYPE_CHECKING:
-    from cpr.utilities.utilities import hash_objects, task_input_hash
+    from cpr.prefect.cache_keys import hash_objects, task_input_hash
 
 __all__ = ["hash_objects", "task_input_hash"]
 
-make_lazy(
-    __name__,
-    {"hash_objects": "cpr.utilities.utilities", "task_input_hash": "cpr.utilities.utilities"},
-)
+make_lazy(__name__, dict.fromkeys(__all__, "cpr.prefect.cache_keys"))

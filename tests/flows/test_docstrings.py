@@ -16,7 +16,7 @@ from tests.record_values import text_target
 MODULES = [
     "cpr.records.pack",
     "cpr.prefect.locks",
-    "cpr.Serializer",
+    "cpr.prefect.serializer",
     "cpr.prefect.artifacts",
     "cpr.provenance.diff",
     "cpr.provenance.journal",
@@ -24,7 +24,9 @@ MODULES = [
     "cpr.prefect.source_code",
     "cpr.prefect.canonical_form",
     "cpr.prefect.redaction",
-    "cpr.utilities.utilities",
+    "cpr.prefect.cache_keys",
+    "cpr.prefect.cache_policy",
+    "cpr.prefect.run_log",
 ]
 
 

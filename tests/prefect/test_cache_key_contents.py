@@ -328,7 +328,7 @@ class TestUnhashable:
         """Level and text of what was logged; Prefect's loggers hand nothing on once they are set up."""
         lines = []
         monkeypatch.setattr(
-            "cpr.utilities.uncached.log", lambda level, text, *args: lines.append((level, text % args))
+            "cpr.prefect.run_log.log", lambda level, text, *args: lines.append((level, text % args))
         )
         return lines
 

@@ -11,7 +11,7 @@ import pytest
 from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 
 import cpr
-from cpr import reachable
+from cpr.prefect import run_log
 from tests.text_format import TextTarget
 
 
@@ -27,9 +27,9 @@ def warned(monkeypatch, tmp_path):
         flow = types.SimpleNamespace(detached=detached)
         logger = types.SimpleNamespace(warning=lambda text, *args: lines.append(text % args))
         for name, value in (("TaskRunContext", task), ("FlowRunContext", flow)):
-            monkeypatch.setattr(reachable, name, types.SimpleNamespace(get=lambda value=value: value))
-        monkeypatch.setattr(reachable, "get_run_logger", lambda: logger)
-        reachable.warn_of_local_records({"x": [TextTarget(location, "note", ".txt")]})
+            monkeypatch.setattr(run_log, name, types.SimpleNamespace(get=lambda value=value: value))
+        monkeypatch.setattr(run_log, "get_run_logger", lambda: logger)
+        run_log.warn_of_local_records({"x": [TextTarget(location, "note", ".txt")]})
         return lines
 
     return dump

@@ -1,0 +1,148 @@
+"""Cache keys that mean the content, on any machine: what takes part, and how it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cpr.errors import CprError
+from cpr.prefect.canonical_form import Describer
+from cpr.prefect.function_globals import uses_of
+from cpr.prefect.redaction import describe_input, program_texts
+from cpr.prefect.run_log import uncached
+from cpr.prefect.run_provenance import Noted, note
+from cpr.prefect.source_code import describe_source, has_source, name_of_function, unwrapped
+from cpr.provenance.made import Input
+from cpr.Target import Target
+
+if TYPE_CHECKING:
+    from prefect.context import TaskRunContext
+
+__all__ = ["describe_run", "digest", "hash_objects", "task_input_hash"]
+
+
+def hash_objects(*args: Any, **kwargs: Any) -> str:
+    """32 hex digits that name the content of the arguments.
+
+    Equal for equal content in every process, on every machine: the order of keyword arguments, dicts
+    and sets does not matter, nor does the layout of an array in memory. Resources count by
+    `identity()`, which needs no I/O for targets and one question to the store for a source it does not
+    know yet. Types count: 1, 1.0 and True are three things, and so are a list and a tuple. Functions
+    count by their code, defaults and closures, in bytecode, which a new Python version may change.
+    Paths count as names: what is in the file does not matter (a source does).
+
+    Args:
+        *args: what to hash.
+        **kwargs: what to hash, under names.
+
+    Raises:
+        FormatError: something has no content that could be named (a lock, an open file); `field`
+            is its place.
+        ResourceError: a source could not be asked for its version.
+
+    >>> hash_objects({"a": 1, "b": 2}) == hash_objects({"b": 2, "a": 1})
+    True
+    """
+    describe = Describer().describe
+    positional = [describe(value, f"argument {index}") for index, value in enumerate(args)]
+    named = {name: describe(value, name) for name, value in kwargs.items()}
+    return digest([positional, named])
+
+
+def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str | None:
+    """`cache_key_fn` for tasks that take resources: names the task's code and its arguments.
+
+    The key changes with the content of an argument (see `hash_objects`), a version of a source in the
+    store, and the task's function: its code with every constant in it, the values of its closure, and the
+    constants and functions of its module that it uses (see `cpr.prefect.function_globals`). Comments,
+    formatting, docstring and decorators may change freely. Computing it writes nothing and reads no data.
+
+    Args:
+        context: of the task run.
+        arguments: of the task's function.
+
+    An argument that has no content to be named (a lock, an open file) makes the task run uncached, with a
+    warning that names it.
+
+    >>> @prefect.task(cache_key_fn=task_input_hash)
+    ... def denoise(image: ImageSource, sigma: float) -> ImageTarget: ...
+    """
+    try:
+        return digest([_describe_code(context.task), *describe_run(context, arguments)])
+    except CprError as error:
+        uncached(context, error, alone=_is_alone(context.task))
+        return None
+
+
+def _is_alone(task: Any) -> bool:
+    """Whether nothing but this function makes the task's keys: Prefect passes None over in a sum."""
+    return getattr(getattr(task, "cache_policy", None), "cache_key_fn", None) is task_input_hash
+
+
+def _describe_code(task: Any) -> Any:
+    """The task's function without what it uses."""
+    function = unwrapped(task.fn)
+    # Prefect reads the source when the task is made, and it travels with the task: every process has the
+    # same. Where there was none (a prompt, exec) the bytecode, which also travels, stands for it.
+    source = getattr(task, "source_code", None)
+    if source is None or not hasattr(function, "__code__") or not has_source(function):
+        return Describer().describe(function, "the task's function")
+    return describe_source(source)
+
+
+def digest(description: Any) -> str:
+    """32 hex digits that name a description."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def describe_run(
+    context: TaskRunContext,
+    arguments: Mapping[str, Any],
+    exclude: Collection[str] = (),
+    versions: bool = True,
+) -> list[Any]:
+    """Name of the task's function, descriptions of what it uses, and of its arguments.
+
+    What may be told of them is noted, for the results of the run and for who asks why it was not cached.
+
+    Args:
+        context: of the task run.
+        arguments: of the task's function.
+        exclude: names that do not count, of arguments and of what the function uses.
+        versions: whether sources count with what the store says of them, else by URL and options alone.
+
+    Raises as `cpr.hash_objects`.
+    """
+    task = context.task
+    texts = program_texts(unwrapped(task.fn))
+    used = uses_of(task.fn, getattr(task, "source_code", None))
+    given: set[str] = set()
+    described, told = [], []
+    for group in (used, arguments):
+        descriptions: dict[str, Any] = {}
+        inputs: dict[str, Input] = {}
+        for name, value in group.items():
+            if name in exclude:
+                continue
+            describer = Describer(versions)
+            descriptions[name] = describer.describe(value, name)
+            content = None if describer.secret else digest(descriptions[name])[:16]
+            found = [(one, digest(what)[:16]) for one, what in describer.resources]
+            inputs[name] = _told(name, value, content, found, texts)
+            given.update(one.url for one, _ in found if isinstance(one, Target))
+        described.append(descriptions)
+        told.append(inputs)
+    run = getattr(context, "task_run", None)
+    note(Noted(getattr(run, "id", None), inputs=told[1], uses=told[0], given=frozenset(given)))
+    return [name_of_function(task), *described]
+
+
+def _told(name: str, value: Any, content: str | None, found: list[Any], texts: frozenset[str]) -> Input:
+    """What may be told of an argument; of objects that fail when they are looked at, the content's digest."""
+    try:
+        return describe_input(name, value, content, found, texts)
+    except Exception:
+        return Input("object", digest=content)

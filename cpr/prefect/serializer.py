@@ -1,0 +1,224 @@
+"""Prefect results as JSON: targets are persisted on the way out, and looked for on the way in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from prefect.context import TaskRunContext
+from prefect.serializers import Serializer
+from pydantic import Field
+
+from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
+from cpr.io.tombstones import is_marked
+from cpr.prefect.run_log import log, warn_of_local_records
+from cpr.prefect.run_provenance import end, sign
+from cpr.records.pack import pack
+from cpr.records.registry import RECORD_KEY, is_record, load_record
+from cpr.records.strict_json import parse_result
+from cpr.records.unpack import unpack
+from cpr.Resource import Resource
+from cpr.Target import Target
+
+__all__ = ["CprSerializer", "Verify", "cpr_serializer", "target_decoder", "target_encoder"]
+
+Verify = Literal["size", "full"]
+
+_LOOKUPS = 32  # requests at once; each is one round trip
+_READS = 4  # whole objects at once
+
+
+class CprSerializer(Serializer):
+    """Stores results as one JSON object each: records of resources, and the values around them.
+
+    `dumps` persists every target in the result, in the process that has its data. `loads` gives the
+    result back with its types, and makes sure that every target's object is really there. If one is
+    not it raises, which Prefect takes as a miss: the task runs again. If the store cannot be asked,
+    the hit stands with a warning.
+
+    Attributes:
+        verify: "size" compares the size of every object, "full" reads it and compares its checksum.
+    """
+
+    # Stored in every record: never to be renamed.
+    type: str = Field(default="cpr", frozen=True)
+    verify: Verify = "size"
+
+    def dumps(self, obj: Any) -> bytes:
+        """The result as JSON, its targets persisted.
+
+        Raises:
+            EncodeError: something in the result cannot be stored; `field` is its place.
+            ResourceError: a target could not be persisted.
+        """
+        try:
+            packed = pack(obj, sign=sign)
+        except CprError as error:
+            # Prefect goes on with the run, and logs that this failed without saying why.
+            log(logging.WARNING, "A result cannot be stored: %s", error)
+            raise
+        warn_of_local_records(obj)
+        # One top-level key: Prefect takes some others for those of old records of its own.
+        if not (isinstance(packed, dict) and RECORD_KEY in packed):
+            packed = {RECORD_KEY: ["value", packed]}
+        text = json.dumps(packed, separators=(",", ":"), allow_nan=False).encode()
+        end()
+        return text
+
+    def loads(self, blob: bytes) -> Any:
+        """The result from its JSON.
+
+        Raises:
+            RecordError: not what `dumps` writes.
+            ResourceNotFoundError, CorruptDataError: a target's object is gone or another one.
+        """
+        try:
+            value, resources = unpack(parse_result(blob), _scope())
+            _Visit.of(blob, self.verify).check(resources)
+        except CprError as error:
+            # Prefect recomputes without a word; the reason belongs in the log of the run.
+            level = logging.WARNING if isinstance(error, RecordError) else logging.INFO
+            log(level, "A stored result cannot be used: %s", error)
+            raise
+        return value
+
+
+def cpr_serializer(verify: Verify = "size") -> CprSerializer:
+    """The serializer for flows and tasks that return resources.
+
+    Args:
+        verify: how a stored result is checked before it is used: "size" asks the store once for each
+            target, "full" reads every object and compares checksums, which also finds bytes that were
+            changed in place.
+
+    >>> cpr_serializer().dumps((1, 2))
+    b'{"__cpr__":["tuple",[1,2]]}'
+    """
+    return CprSerializer(verify=verify)
+
+
+def target_encoder(obj: Any) -> dict[str, Any]:
+    """A resource as its record: `default` for `json.dumps`; a target is persisted first.
+
+    Raises TypeError for anything else, as `json` expects.
+
+    >>> text = json.dumps([target], default=target_encoder)
+    """
+    if isinstance(obj, Resource):
+        return obj.serialize()
+    raise TypeError(f"Object of type {type(obj).__name__} is not JSON serializable")
+
+
+def target_decoder(record: dict[str, Any]) -> Any:
+    """A record as its resource, any other dict as it is: `object_hook` for `json.loads`; no I/O.
+
+    Raises RecordError for a record that is not acceptable.
+
+    >>> json.loads(json.dumps(target.serialize()), object_hook=target_decoder).get_name()
+    'note'
+    """
+    if is_record(record) and isinstance(record[RECORD_KEY], Mapping):
+        return load_record(record)
+    return record
+
+
+def _scope() -> Mapping[str, Any]:
+    """What the running task's function refers to: in a worker that got it by value, its own classes."""
+    context = TaskRunContext.get()
+    function: Any = getattr(context.task, "fn", None) if context is not None else None
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    names: Mapping[str, Any] = getattr(function, "__globals__", {})
+    return names
+
+
+class _Visit:
+    """One look at a stored result.
+
+    Prefect loads each hit twice, to see whether it exists and to read it. Within one task run the second
+    look follows at once and asks the store nothing; the look after that, of a retry, asks again.
+    """
+
+    _seen: OrderedDict[tuple[Any, ...], None] = OrderedDict()  # noqa: RUF012 - shared on purpose
+    _lock = threading.Lock()
+    _MOST = 4096
+
+    def __init__(self, key: tuple[Any, ...] | None, verify: Verify) -> None:
+        self._key = key
+        self._verify = verify
+
+    @classmethod
+    def of(cls, blob: bytes, verify: Verify) -> _Visit:
+        context = TaskRunContext.get()
+        if context is None:
+            return cls(None, verify)
+        return cls((context.task_run.id, hashlib.sha256(blob).digest(), verify), verify)
+
+    def check(self, resources: Iterable[Any]) -> None:
+        """Raise unless every target's object is there."""
+        if self._key is not None:
+            with self._lock:
+                if self._key in self._seen:
+                    del self._seen[self._key]
+                    return
+        _check_all({r.url: r for r in resources if isinstance(r, Target)}.values(), self._verify)
+        if self._key is not None:
+            with self._lock:
+                self._seen[self._key] = None
+                while len(self._seen) > self._MOST:
+                    self._seen.popitem(last=False)
+
+
+def _require_unmarked(target: Target) -> None:
+    """Raise ResourceNotFoundError for a result that `cpr gc` is about to delete: it is made again."""
+    if is_marked(target.url):
+        raise ResourceNotFoundError(
+            "the object is about to be deleted, for the record of this result is old",
+            url=target.url,
+            expected="an object that stays",
+            actual="one that cpr gc has marked",
+            remedy="none is needed: the task runs again and stores its result under another name",
+        )
+
+
+def _check_all(targets: Iterable[Target], verify: Verify) -> None:
+    """Check many targets side by side; the first that is not as it should be ends it."""
+    waiting = list(targets)
+    full = verify == "full"
+    outages: list[TransferError] = []
+
+    def check(target: Target) -> bool:
+        # The rest would wait for the same store in vain.
+        if outages:
+            return False
+        try:
+            target.check(full)
+            _require_unmarked(target)
+        except TransferError as error:
+            outages.append(error)
+            return False
+        return True
+
+    if len(waiting) < 2:
+        asked = sum(map(check, waiting))
+    else:
+        with ThreadPoolExecutor(min(_READS if full else _LOOKUPS, len(waiting)), "cpr-check") as pool:
+            try:
+                asked = sum(pool.map(check, waiting))
+            except CprError:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    if outages:
+        log(
+            logging.WARNING,
+            "%d of %d targets of a stored result could not be looked for; the result is used as it is: %s",
+            len(waiting) - asked,
+            len(waiting),
+            outages[0],
+        )
