@@ -61,18 +61,27 @@ def show(
 
 
 def _as_json(one: Shown) -> dict[str, Any]:
-    fields = as_json(one)
-    del fields["reference"]
-    return {**fields, "made": None if one.made is None else one.made.to_json()}
+    reference = one.reference
+    return {
+        "url": reference.url,
+        "type": reference.type,
+        "data_hash": reference.fields.get("data_hash"),
+        "checksum": reference.checksum,
+        "nbytes": reference.nbytes,
+        "options": one.options,
+        **{name: value for name, value in as_json(one).items() if name != "reference"},
+        "made": None if one.made is None else one.made.to_json(),
+    }
 
 
 def _print(one: Shown) -> None:
-    say(one.url)
-    _line("type", one.type)
-    if one.nbytes is not None:
-        _line("size", f"{size(one.nbytes)} ({one.nbytes:,} bytes), {one.state}")
-    _line("content", one.data_hash)
-    _line("checksum", one.checksum)
+    reference = one.reference
+    say(reference.url)
+    _line("type", reference.type)
+    if reference.nbytes is not None:
+        _line("size", f"{size(reference.nbytes)} ({reference.nbytes:,} bytes), {one.state}")
+    _line("content", reference.fields.get("data_hash"))
+    _line("checksum", reference.checksum)
     for name, value in one.options.items():
         _line(name, _brief(value))
     made = one.made

@@ -7,7 +7,6 @@ it goes on where it was: what is there already is compared, not copied.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,9 +15,10 @@ from typing import Any, Literal
 
 from cpr import io
 from cpr.errors import CprError, TransferError
-from cpr.io.hashing import hex16
 from cpr.io.parallel import side_by_side
-from cpr.operations.records import Record, Reference, find_records
+from cpr.operations.places import is_below, moved, require_inside
+from cpr.operations.records import Record, Reference, distinct_targets
+from cpr.operations.scan import find_records
 from cpr.records.registry import RECORD_KEY
 from cpr.Target import Target
 
@@ -34,14 +34,14 @@ class Copied:
     Attributes:
         kind: "target" or "record".
         source: its URL.
-        url: where it is to be.
+        url: where it is to be; None where it cannot be anywhere.
         nbytes: its size.
         error: why it was not copied; None if it was, or was there already.
     """
 
     kind: Literal["target", "record"]
     source: str
-    url: str
+    url: str | None
     nbytes: int
     error: CprError | None = None
 
@@ -95,7 +95,7 @@ def copy_results(
     """
     started = time.monotonic()
     source, destination = io.normalise(source).rstrip("/"), io.normalise(destination).rstrip("/")
-    if f"{destination}/".startswith(f"{source}/"):
+    if is_below(destination, source):
         raise TransferError(
             "results cannot be copied into their own place",
             url=destination,
@@ -108,55 +108,53 @@ def copy_results(
     def chosen() -> Iterator[Record]:
         return (one for one in find_records(source) if _is_of_run(one, flow_run))
 
+    def count(copied: Copied) -> bool:
+        if copied.error is not None:
+            result.failed.append(copied)
+        on_progress(copied)
+        return copied.error is None
+
     elsewhere = _common(
-        {t.fields["location"] for one in chosen() for t in one.targets if not _is_below(t.url, source)}
+        {t.fields["location"] for one in chosen() for t in one.targets if not is_below(t.url, source)}
     )
-    moved = _Moved(source, destination, elsewhere, io.normalise(data or io.join(destination, "data")))
-    failed: set[str] = set()
-    for copied in side_by_side(lambda one: _copy_target(one, moved), _distinct(chosen()), _AT_ONCE):
-        if copied.error is None:
+    places = _Places(source, destination, elsewhere, io.normalise(data or io.join(destination, "data")))
+    targets = (target for target, _ in distinct_targets(chosen()))
+    for copied in side_by_side(lambda one: _copy_target(one, places), targets, _AT_ONCE):
+        if count(copied):
             result.targets += 1
             result.nbytes += copied.nbytes
-        else:
-            failed.add(copied.source)
-            result.failed.append(copied)
-        on_progress(copied)
-    for copied in side_by_side(
-        lambda one: _copy_record(one, moved, failed), _own(chosen(), result), _AT_ONCE
-    ):
-        if copied.error is None:
-            result.records += 1
-        else:
-            result.failed.append(copied)
-        on_progress(copied)
+    failed = {one.source for one in result.failed}
+    own = _own(chosen(), result)
+    for copied in side_by_side(lambda one: _copy_record(one, places, failed), own, _AT_ONCE):
+        result.records += count(copied)
     result.seconds = time.monotonic() - started
     return result
 
 
 @dataclass(frozen=True)
-class _Moved:
-    """Where a location's contents come to."""
+class _Places:
+    """Where things come to.
+
+    Attributes:
+        source, destination: what is below the one comes below the other.
+        elsewhere: the folder that all targets share which are not below `source`; they come below `data`.
+    """
 
     source: str
     destination: str
     elsewhere: str
     data: str
 
-    def __call__(self, location: str) -> str:
-        if _is_below(location, self.source):
-            return _joined(self.destination, location[len(self.source) :])
-        return _joined(self.data, location[len(self.elsewhere) :])
-
-
-def _joined(base: str, rest: str) -> str:
-    steps = [step for step in re.split(r"[/\\]", rest) if step]
-    for step in steps:
-        base = io.join(base, step)
-    return base
-
-
-def _is_below(url: str, folder: str) -> bool:
-    return url == folder or url.startswith((f"{folder}/", f"{folder}{os.sep}"))
+    def of(self, url: str) -> str:
+        """The new place of a URL. Raises RecordError and TransferError for one outside."""
+        if is_below(url, self.source):
+            old, new = self.source, self.destination
+        else:
+            old, new = self.elsewhere, self.data
+            url = url if old else url.replace("://", "/", 1)  # of several kinds of stores
+        place = moved(url, old, new)
+        require_inside(place, new)
+        return place
 
 
 def _common(locations: set[str]) -> str:
@@ -187,30 +185,19 @@ def _own(records: Iterator[Record], result: Copy) -> Iterator[Record]:
             yield record
 
 
-def _distinct(records: Iterator[Record]) -> Iterator[Reference]:
-    seen: set[int] = set()
-    for record in records:
-        for target in record.targets:
-            number = int(hex16(f"{target.url} {target.checksum}".encode()), 16)
-            if number not in seen:
-                seen.add(number)
-                yield target
-
-
-def _copy_target(reference: Reference, moved: _Moved) -> Copied:
-    location = moved(reference.fields["location"])
-    url = io.join(location, reference.file_name)
+def _copy_target(reference: Reference, places: _Places) -> Copied:
+    url, nbytes = reference.url, reference.nbytes or 0
     try:
+        place = places.of(url)
         target = reference.load()
         assert isinstance(target, Target)
-        target.copy_to(location)
+        target.copy_to(io.split(place)[0])
     except CprError as error:
-        return Copied("target", reference.url, url, 0, error)
-    return Copied("target", reference.url, url, reference.nbytes or 0)
+        return Copied("target", url, None, 0, error)
+    return Copied("target", url, place, nbytes)
 
 
-def _copy_record(record: Record, moved: _Moved, failed: set[str]) -> Copied:
-    url = _joined(moved.destination, record.url[len(moved.source) :])
+def _copy_record(record: Record, places: _Places, failed: set[str]) -> Copied:
     try:
         for problem in record.problems:
             raise problem
@@ -223,16 +210,17 @@ def _copy_record(record: Record, moved: _Moved, failed: set[str]) -> Copied:
                     actual=one.url,
                     remedy="verify and heal it, then copy again",
                 )
+        url = places.of(record.url)
         with io.writing(url) as file:
-            file.write(_rewritten(record, url, moved))
+            file.write(_rewritten(record, url, places))
     except CprError as error:
-        return Copied("record", record.url, url, 0, error)
+        return Copied("record", record.url, None, 0, error)
     return Copied("record", record.url, url, record.nbytes)
 
 
-def _rewritten(record: Record, url: str, moved: _Moved) -> bytes:
+def _rewritten(record: Record, url: str, places: _Places) -> bytes:
     """The record, as it has to be at the new place."""
-    value = _relocated(record.value, moved)
+    value = _relocated(record.value, places)
     if not (isinstance(value, dict) and RECORD_KEY in value):
         value = {RECORD_KEY: ["value", value]}
     result = json.dumps(value, separators=(",", ":"), allow_nan=False)
@@ -245,14 +233,14 @@ def _rewritten(record: Record, url: str, moved: _Moved) -> bytes:
     return json.dumps({"metadata": metadata, "result": result}, separators=(",", ":")).encode()
 
 
-def _relocated(value: Any, moved: _Moved) -> Any:
+def _relocated(value: Any, places: _Places) -> Any:
     if isinstance(value, list):
-        return [_relocated(item, moved) for item in value]
+        return [_relocated(item, places) for item in value]
     if not isinstance(value, Mapping):
         return value
     inner = value.get(RECORD_KEY)
     if isinstance(inner, Mapping):
         if "key" not in inner:
             return value  # a source stays where it is
-        return {RECORD_KEY: {**inner, "location": moved(inner["location"])}}
-    return {key: _relocated(item, moved) for key, item in value.items()}
+        return {RECORD_KEY: {**inner, "location": io.split(places.of(Reference(inner).url))[0]}}
+    return {key: _relocated(item, places) for key, item in value.items()}

@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError
-from cpr.io.error_translation import translated
-from cpr.io.hashing import hex16
-from cpr.io.stores.base import Entry, open_store
+from cpr.io.stores.base import Entry
 from cpr.io.tombstones import decode
-from cpr.operations.object_names import EXTENSIONS, owner_of, plug_in_extensions
-from cpr.operations.records import Record, find_records
+from cpr.operations.object_names import EXTENSIONS, number_of, owner_of, plug_in_extensions
+from cpr.operations.places import is_below, leads_out
+from cpr.operations.records import Record
+from cpr.operations.scan import find_records, walk
 
 __all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
 
@@ -103,12 +103,12 @@ class Survey:
 
     def is_there(self, url: str) -> bool:
         """Whether any object of a target was found."""
-        return _number(url) in self.there
+        return number_of(url) in self.there
 
     def is_live(self, url: str) -> bool:
         """Whether something refers to a target, or may do so."""
         key = re.search(r"-([0-9a-f]{16})\.[^/\\]*$", url)
-        return _number(url) in self.live or (key is not None and key[1].encode() in self.keys)
+        return number_of(url) in self.live or (key is not None and key[1].encode() in self.keys)
 
 
 def survey(
@@ -126,9 +126,8 @@ def survey(
     # After the records: what was written since is in no danger, for it is young.
     extensions = EXTENSIONS | plug_in_extensions()
     for place in places:
-        store, path = open_store(place)
-        with translated(place, "list"):
-            for entry in store.walk(path):
+        for entry in walk(place):
+            if leads_out(entry.url, place) is None:
                 _take_object(found, entry, extensions)
     return found
 
@@ -141,7 +140,7 @@ def _take_record(
         _look_elsewhere(found, record, places)
         return
     found.records += 1
-    found.live.update(_number(one.url) for one in record.resources)
+    found.live.update(number_of(one.url) for one in record.resources)
     _look_elsewhere(found, record, places)
     if not _is_readable(record):
         keys = _keys_in(record)
@@ -153,7 +152,7 @@ def _take_record(
 
 def _look_elsewhere(found: Survey, record: Record, places: list[str]) -> None:
     for one in record.targets:
-        if not any(one.url.startswith(place + end) for place in places for end in "/\\"):
+        if not any(is_below(one.url, place) for place in places):
             found.elsewhere[one.fields["location"]] += 1
 
 
@@ -192,7 +191,7 @@ def _take_object(found: Survey, entry: Entry, extensions: frozenset[str]) -> Non
     owner = owner_of(entry.url, extensions)
     if owner is None:
         return
-    found.there.add(_number(owner.target))
+    found.there.add(number_of(owner.target))
     if found.is_live(owner.target):
         return
     one = found.garbage.setdefault(owner.target, Candidate(owner.target, 0, entry.touched))
@@ -216,7 +215,3 @@ def _take_mark(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
         if not re.search(r"[/\\]", name) and owner_of(io.join(location, name), extensions) is not None
     )
     found.marks.append(Mark(entry.url, entry.touched, urls, entry.url.endswith(".swept.json")))
-
-
-def _number(url: str) -> int:
-    return int(hex16(url.encode()), 16)

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cpr import io
-from cpr.errors import CprError, ResourceNotFoundError
-from cpr.operations.records import Reference, find_records
+from cpr.errors import CprError
+from cpr.operations.find import Result, find_results, latest, matching
 from cpr.provenance.made import Input, Made, read_whole
 
 __all__ = ["Lineage", "Node", "trace"]
@@ -86,31 +86,14 @@ def trace(url: str, result: str | None = None, on_progress: Callable[[], None] =
     {}
     """
     lineage = Lineage()
-    known: dict[str, tuple[Reference, str]] = {}
-    for record in find_records(url):
-        on_progress()
-        for problem in record.problems:
-            problem.url = record.url
-            lineage.problems.append(problem)
-        for reference in record.targets:
-            before = known.get(reference.url)
-            # Of several records the one that tells more.
-            if before is None or (before[0].made is None and reference.made is not None):
-                known[reference.url] = (reference, record.url)
+    results = find_results(url, on_progress, problems=lineage.problems)
+    known = latest(results)
     graph = _Graph(known)
     if result is None:
         used = {parent for url in known for parent in graph.node(url).parents}
         lineage.roots = [url for url in known if url not in used]
     else:
-        lineage.roots = _asked(known, result)
-        if not lineage.roots:
-            raise ResourceNotFoundError(
-                "no record here names such a result",
-                url=url,
-                expected=result,
-                actual=f"{len(known)} other results",
-                remedy="cpr ls lists the results; name the place where Prefect's result storage writes",
-            )
+        lineage.roots = list(latest(matching(results, result, url)))
     waiting = list(lineage.roots)
     while waiting:
         one = waiting.pop()
@@ -120,13 +103,8 @@ def trace(url: str, result: str | None = None, on_progress: Callable[[], None] =
     return lineage
 
 
-def _asked(known: Mapping[str, Any], result: str) -> list[str]:
-    exact = io.normalise(result) if re.search(r"[/\\]", result) else result
-    return [exact] if exact in known else [url for url in known if io.split(url)[1].startswith(result)]
-
-
 class _Graph:
-    def __init__(self, known: Mapping[str, tuple[Reference, str]]) -> None:
+    def __init__(self, known: Mapping[str, Result]) -> None:
         self._known = known
         self._nodes: dict[str, Node] = {}
         # Copied results say where their inputs were: their names, which have a key, find them.
@@ -138,9 +116,9 @@ class _Graph:
         return self._nodes[url]
 
     def _make(self, url: str) -> Node:
-        reference, record = self._known[url]
-        made = reference.made
-        node = Node(url, reference.type, made, record)
+        result = self._known[url]
+        made = result.reference.made
+        node = Node(url, result.reference.type, made, result.record)
         if made is None:
             return node
         try:

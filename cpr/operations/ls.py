@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from cpr.errors import CprError
-from cpr.io.hashing import hex16
-from cpr.operations.object_names import owner_of
-from cpr.operations.records import Record, scan
+from cpr.operations.object_names import number_of, owner_of
+from cpr.operations.records import Record
+from cpr.operations.scan import scan
 from cpr.provenance.made import Made
 
 __all__ = ["Listed", "Listing", "Run", "list_results"]
@@ -131,7 +131,7 @@ def list_results(
             problem.url = found.url
             listing.problems.append(problem)
         for one in _named_by(found):
-            if (known := _number(one.url)) in recorded:
+            if (known := number_of(one.url)) in recorded:
                 continue
             recorded.add(known)
             listing.targets += 1
@@ -162,16 +162,12 @@ def _add_object(others: dict[int, Listed], url: str, nbytes: int, touched: datet
     found = owner_of(url)
     if found is None:
         return
-    number = _number(found.target)
+    number = number_of(found.target)
     known = others.get(number)
     if known is None:
         others[number] = Listed(found.target, None, nbytes, touched)
     else:
         others[number] = Listed(found.target, None, known.nbytes + nbytes, max(known.when, touched))
-
-
-def _number(url: str) -> int:
-    return int(hex16(url.encode()), 16)
 
 
 class _Newest:

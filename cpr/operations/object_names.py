@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from cpr.io import object_of
+from cpr.io.hashing import hex16
 from cpr.records.registry import ENTRY_POINT_GROUP
 
-__all__ = ["EXTENSIONS", "ObjectOwner", "owner_of", "plug_in_extensions"]
+__all__ = ["EXTENSIONS", "ObjectOwner", "is_data", "number_of", "owner_of", "plug_in_extensions"]
 
 EXTENSIONS = frozenset(".tif .tiff .ome.tif .ome.tiff .csv .csv.gz .parquet .npy .zarr .ome.zarr".split())
 """What the names of targets of cpr's own classes end in, lower-case."""
@@ -23,6 +24,12 @@ _NAMED = r"[^/\\]+-[0-9a-f]{16}"
 # The folder of a Zarr, or a file; then what is inside or beside it.
 _FOLDER = re.compile(rf"(.*?[/\\]|){_NAMED}(\.ome)?\.zarr(?=[/\\])", re.IGNORECASE | re.DOTALL)
 _FILE = re.compile(rf"(.*[/\\]|){_NAMED}(?P<ext>\.[^/\\]+)", re.DOTALL)
+
+# Files that hold data, whoever wrote them: they are not opened to see whether they are records.
+_DATA = re.compile(
+    r"\.(tiff?|csv|gz|parquet|npy|npz|zarr|png|jpe?g|zip|h5|hdf5|czi|nd2|lif|part)$", re.IGNORECASE
+)
+_HIDDEN = re.compile(r"[/\\]\.cpr[/\\]|\.zarr[/\\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,20 @@ def owner_of(url: str, extensions: frozenset[str] = EXTENSIONS) -> ObjectOwner |
     if named is None or named["ext"].lower() not in extensions:
         return None
     return ObjectOwner(target, part)
+
+
+def is_data(url: str) -> bool:
+    """Whether an object is no record, by its name: data, or what cpr keeps of data.
+
+    >>> is_data("raw/cell.tif"), is_data("records/93b1c1a0")
+    (True, False)
+    """
+    return _DATA.search(url) is not None or owner_of(url) is not None or _HIDDEN.search(url) is not None
+
+
+def number_of(url: str) -> int:
+    """64 bits that stand for a URL, to remember many of them by."""
+    return int(hex16(url.encode("utf-8", "surrogatepass")), 16)
 
 
 def plug_in_extensions() -> frozenset[str]:

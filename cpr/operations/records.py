@@ -1,49 +1,39 @@
-"""Results as they lie in a store: every record under a URL, read without Prefect and without data.
+"""What one object of a store says of results: Prefect's records and cpr's own, read without Prefect.
 
-A results URL is where Prefect's result storage writes, a prefix of targets, or a folder that holds both.
 Two sorts of records are known by their content, whatever their names:
 
     {"metadata": {...}, "result": "..."}  Prefect's; the text is what cpr's serializer has written, or another
     {"__cpr__": ...}                      cpr's alone: the result of a flow, or what `serialize()` gave
 
-All of it is untrusted. A record that cannot be read is given with what is wrong with it, and stops no other.
+All of it is untrusted. A record that cannot be read comes with what is wrong with it, and stops no other.
 Nothing that a record names is imported or asked for; `Reference.load` is the way to the resource.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
 
 from cpr import io
-from cpr.errors import CprError, RecordError, ResourceNotFoundError
-from cpr.io.error_translation import translated
-from cpr.io.parallel import side_by_side
-from cpr.io.reading import fetch_block
-from cpr.io.stores.base import Entry, open_store
-from cpr.operations.object_names import owner_of
+from cpr.errors import CprError, RecordError
+from cpr.io.hashing import hex16
 from cpr.provenance.made import Made
 from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.strict_json import parse, parse_result
 from cpr.records.validation import require_well_formed
 from cpr.Resource import Resource
 
-__all__ = ["Record", "Reference", "find_records", "read_record", "references", "scan"]
+__all__ = ["Record", "Reference", "begins_as_record", "distinct_targets", "parse_record", "references"]
 
-_AT_ONCE = 32  # records
-_MOST_BYTES = 64 << 20  # of a record: some 300,000 targets
-_FIRST_BYTES = 64 << 10  # most records are whole with these
+LARGEST_BYTES = 64 << 20
+"""Of a record: some 300,000 targets."""
+
 _BEGINS = re.compile(rb'\s*\{\s*"(__cpr__|metadata|result)"')
 _BEGINS_AS_ENTRY = re.compile(rb'\s*\{\s*"metadata"')
-# Files that hold data, whoever wrote them: they are not opened to see whether they are records.
-_DATA = re.compile(
-    r"\.(tiff?|csv|gz|parquet|npy|npz|zarr|png|jpe?g|zip|h5|hdf5|czi|nd2|lif|part)$", re.IGNORECASE
-)
-_HIDDEN = re.compile(r"[/\\]\.cpr[/\\]|\.zarr[/\\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -60,9 +50,9 @@ class Reference:
     def of(cls, fields: Mapping[str, Any]) -> Reference:
         """Raises RecordError unless type, place and digests are as cpr writes them."""
         require_well_formed(fields)
-        if "made" in fields:
-            Made.parse(fields["made"])
-        return cls(fields)
+        reference = cls(fields)
+        reference.made  # noqa: B018 - parsed here, so that it cannot raise later
+        return reference
 
     @property
     def type(self) -> str:
@@ -95,10 +85,15 @@ class Reference:
         """`algorithm:hexdigest` of its bytes; None for a source."""
         return self.fields.get("checksum")
 
-    @property
+    @cached_property
     def made(self) -> Made | None:
         """How it came to be, as far as the record tells."""
         return Made.parse(self.fields["made"]) if "made" in self.fields else None
+
+    @property
+    def number(self) -> int:
+        """64 bits that stand for the object and its content, to remember many of them by."""
+        return int(hex16(f"{self.url} {self.checksum}".encode()), 16)
 
     def load(self) -> Resource:
         """The resource. Raises RecordError for an unknown type, or options that it does not have."""
@@ -192,78 +187,27 @@ def references(value: Any) -> Iterator[Mapping[str, Any]]:
                 waiting += reversed(list(one.values()))
 
 
-def scan(url: str) -> Iterator[Record | Entry]:
-    """Everything under a URL: records, read; all else as the listing has it.
+def begins_as_record(blob: bytes) -> bool:
+    """Whether the first bytes of an object are those of a record."""
+    return _BEGINS.match(blob) is not None
 
-    Records are read side by side; in memory is what is under way. The order is the listing's.
 
-    Raises:
-        ResourceNotFoundError: the bucket does not exist.
-        TransferError: the store refused or failed.
+def parse_record(url: str, touched: datetime, nbytes: int, blob: bytes) -> Record | None:
+    """The record in an object's bytes; None for an object that is none. Raises nothing.
+
+    Args:
+        url: of the object.
+        touched: when it was written.
+        nbytes: its size.
+        blob: its bytes; of an object larger than `LARGEST_BYTES` the first are enough.
     """
-    url = io.normalise(url)
-    store, path = open_store(url)
-
-    def entries() -> Iterator[Entry]:
-        with translated(url, "list"):
-            yield from store.walk(path)
-
-    return side_by_side(_looked_at, entries(), _AT_ONCE)
-
-
-def find_records(url: str) -> Iterator[Record]:
-    """The records under a URL; see `scan`.
-
-    >>> list(find_records("memory://no-such-folder"))
-    []
-    """
-    return (one for one in scan(url) if isinstance(one, Record))
-
-
-def read_record(url: str) -> Record | None:
-    """The record at the URL of one object; None if the object is none.
-
-    Raises ResourceNotFoundError and TransferError.
-    """
-    url = io.normalise(url)
-    stat = io.stat(url)
-    found = _read(Entry(url, stat.touched, stat.nbytes))
-    return found if isinstance(found, Record) else None
-
-
-def _looked_at(entry: Entry) -> Record | Entry:
-    if _is_data(entry.url):
-        return entry
+    found = Record(url, touched, nbytes, blob=blob)
     try:
-        found = _read(entry)
-    except ResourceNotFoundError:
-        return entry  # deleted since it was listed
-    if isinstance(found, Record):
-        found.found  # noqa: B018 - looked through here, where others are under way
-    return found
-
-
-def _is_data(url: str) -> bool:
-    """Whether an object is no record, by its name: data, or something of cpr's beside it."""
-    return _DATA.search(url) is not None or owner_of(url) is not None or _HIDDEN.search(url) is not None
-
-
-def _read(entry: Entry) -> Record | Entry:
-    """A record, or the entry of an object that is none."""
-    store, path = open_store(entry.url)
-    with translated(entry.url, "read"):
-        blob = bytes(fetch_block(store, path, 0, min(entry.nbytes, _FIRST_BYTES))) if entry.nbytes else b""
-        if not _BEGINS.match(blob):
-            return entry
-        if len(blob) < entry.nbytes <= _MOST_BYTES:
-            blob = bytes(fetch_block(store, path, 0, entry.nbytes))
-    found = Record(entry.url, entry.touched, entry.nbytes, blob=blob)
-    try:
-        if entry.nbytes > _MOST_BYTES:
+        if nbytes > LARGEST_BYTES:
             raise RecordError(
                 "too large for a record",
-                expected=f"at most {_MOST_BYTES} bytes",
-                actual=f"{entry.nbytes} bytes",
+                expected=f"at most {LARGEST_BYTES} bytes",
+                actual=f"{nbytes} bytes",
                 remedy="return fewer resources from one task, or delete it if cpr did not write it",
             )
         document = parse(blob)
@@ -271,8 +215,8 @@ def _read(entry: Entry) -> Record | Entry:
             return replace(found, value=parse_result(blob))
         metadata, result = document.get("metadata"), document.get("result")
         if not isinstance(metadata, Mapping) or "serializer" not in metadata:
-            return entry  # any JSON file may have such a key
-        found = Record(entry.url, entry.touched, entry.nbytes, metadata, blob=blob)
+            return None  # any JSON file may have such a key
+        found = replace(found, metadata=metadata)
         if found.is_foreign:
             return found
         if not isinstance(result, str):
@@ -285,5 +229,15 @@ def _read(entry: Entry) -> Record | Entry:
             )
         return replace(found, value=parse_result(result))
     except RecordError as error:
-        error.url = entry.url
+        error.url = url
         return replace(found, problem=error)
+
+
+def distinct_targets(records: Iterable[Record]) -> Iterator[tuple[Reference, Record]]:
+    """Each target that records name, once, with the first record that names it."""
+    seen: set[int] = set()
+    for record in records:
+        for target in record.targets:
+            if (number := target.number) not in seen:
+                seen.add(number)
+                yield target, record

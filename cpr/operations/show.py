@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +10,9 @@ import numpy as np
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
-from cpr.operations.records import Record, Reference, find_records, read_record
+from cpr.operations.find import find_results, latest
+from cpr.operations.records import Reference
+from cpr.operations.scan import read_record
 from cpr.previews.models import Picture, Preview
 from cpr.previews.thumbnails import decode_png
 from cpr.provenance.made import Made, read_whole
@@ -26,30 +27,25 @@ class Shown:
     """One resource that a record names.
 
     Attributes:
-        url: where it is.
-        type: its record type.
+        reference: the resource as the record names it.
         record: URL of the record.
         recorded: when that was written.
-        reference: the resource as the record names it.
-        data_hash, checksum, nbytes: as the record says; None for a source.
-        options: what else it says: shape, dtype, resolution, compression ...
         made: how it came to be; None where the record does not tell.
         state: "there", "gone", "of another size" or "not asked", by its size alone.
         problem: what the store has answered instead.
     """
 
-    url: str
-    type: str
+    reference: Reference = field(repr=False)
     record: str
     recorded: datetime
-    reference: Reference = field(repr=False)
-    data_hash: str | None = None
-    checksum: str | None = None
-    nbytes: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
     made: Made | None = None
     state: str = "there"
     problem: CprError | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What else the record says: shape, dtype, resolution, compression ..."""
+        return {name: value for name, value in self.reference.fields.items() if name not in _KNOWN}
 
 
 def show(url: str, result: str | None = None) -> list[Shown]:
@@ -65,67 +61,30 @@ def show(url: str, result: str | None = None) -> list[Shown]:
         TransferError: the store refused or failed.
     """
     if result is not None:
-        found = _search(url, result)
-    else:
-        record = read_record(url)
-        if record is None:
-            raise ResourceNotFoundError(
-                "this object is no record",
-                url=url,
-                expected="a record of Prefect or cpr",
-                actual="something else",
-                remedy="cpr show RESULTS_URL NAME finds the record of a result, by its name or URL",
-            )
-        for problem in record.problems:
-            raise problem
-        found = [(one, record) for one in record.resources]
-    return [_shown(reference, record) for reference, record in found]
-
-
-def _search(url: str, result: str) -> list[tuple[Reference, Record]]:
-    found: dict[str, tuple[Reference, Record]] = {}
-    for record in find_records(url):
-        for one in record.targets:
-            wanted = one.url == result or one.file_name.startswith(result.rpartition("/")[2])
-            if wanted and (one.url not in found or record.is_cache_entry):
-                found[one.url] = (one, record)
-    exact = [pair for name, pair in found.items() if name == result]
-    if not found:
+        found = latest(find_results(url, wanted=result)).values()
+        return [_shown(one.reference, one.record, one.recorded) for one in found]
+    record = read_record(url)
+    if record is None:
         raise ResourceNotFoundError(
-            "no record here names such a result",
+            "this object is no record",
             url=url,
-            expected=result,
-            actual="other results, or none",
-            remedy="cpr ls lists the results; name the place where Prefect's result storage writes",
+            expected="a record of Prefect or cpr",
+            actual="something else",
+            remedy="cpr show RESULTS_URL NAME finds the record of a result, by its name or URL",
         )
-    return exact or list(found.values())
+    for problem in record.problems:
+        raise problem
+    return [_shown(one, record.url, record.touched) for one in record.resources]
 
 
-def _shown(reference: Reference, record: Record) -> Shown:
-    fields = reference.fields
-    made, problem = reference.made, None
-    state = "not asked"
+def _shown(reference: Reference, record: str, recorded: datetime) -> Shown:
+    shown = Shown(reference, record, recorded, reference.made, "not asked")
     try:
-        if made is not None:
-            made = read_whole(made, reference.url)
-        if reference.is_target:
-            state = _state(reference)
+        if shown.made is not None:
+            shown = replace(shown, made=read_whole(shown.made, reference.url))
+        return replace(shown, state=_state(reference)) if reference.is_target else shown
     except CprError as error:
-        problem = error
-    return Shown(
-        reference.url,
-        reference.type,
-        record.url,
-        record.touched,
-        reference,
-        fields.get("data_hash"),
-        reference.checksum,
-        reference.nbytes,
-        {name: value for name, value in fields.items() if name not in _KNOWN},
-        made,
-        state,
-        problem,
-    )
+        return replace(shown, problem=error)
 
 
 def _state(reference: Reference) -> str:

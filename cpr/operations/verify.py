@@ -22,9 +22,9 @@ from cpr.errors import (
     ResourceNotFoundError,
     TransferError,
 )
-from cpr.io.hashing import hex16
 from cpr.io.parallel import ByteBudget, side_by_side
-from cpr.operations.records import Record, Reference, find_records
+from cpr.operations.records import Record, Reference, distinct_targets
+from cpr.operations.scan import find_records
 from cpr.Target import Target
 
 __all__ = ["Checked", "Report", "State", "check", "heal", "verify"]
@@ -56,6 +56,12 @@ class Checked:
     state: State
     nbytes: int = 0
     error: CprError | None = None
+
+    @classmethod
+    def unreadable(cls, record: str, error: CprError) -> Checked:
+        """A record of which not all can be used."""
+        state: State = "not checked" if isinstance(error, TransferError) else "unreadable record"
+        return cls(record, record, state, error=error)
 
 
 @dataclass
@@ -123,7 +129,7 @@ def verify(
         _targets(find_records(url), report, lambda: sample is None or dice.random() < sample),
         _AT_ONCE,
     ):
-        report.checked += checked.state != "unreadable record"
+        report.checked += checked.url != checked.record
         report.intact += checked.state == "intact"
         report.nbytes += checked.nbytes
         if checked.state != "intact":
@@ -140,21 +146,23 @@ def verify(
 def _targets(
     records: Iterable[Record], report: Report, chosen: Callable[[], bool]
 ) -> Iterator[Checked | tuple[Reference, str]]:
-    """Each target once, with a record that names it; what is wrong with records as it comes."""
-    seen: set[int] = set()
-    for record in records:
-        report.records += 1
-        report.foreign += record.is_foreign
-        for problem in record.problems:
-            yield Checked(record.url, record.url, "unreadable record", error=problem)
-        for target in record.targets:
-            identity = int(hex16(f"{target.url} {target.checksum}".encode()), 16)
-            if identity in seen:
-                continue
-            seen.add(identity)
-            report.targets += 1
-            if chosen():
-                yield target, record.url
+    """Each target once, with a record that names it; what is wrong with records first."""
+
+    def counted() -> Iterator[Record]:
+        for record in records:
+            report.records += 1
+            report.foreign += record.is_foreign
+            unreadable.extend(Checked.unreadable(record.url, problem) for problem in record.problems)
+            yield record
+
+    unreadable: list[Checked] = []
+    for target, record in distinct_targets(counted()):
+        yield from unreadable
+        unreadable.clear()
+        report.targets += 1
+        if chosen():
+            yield target, record.url
+    yield from unreadable
 
 
 def check(reference: Reference, record: str, budget: ByteBudget | None = None) -> Checked:

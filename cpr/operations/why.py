@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cpr import io
-from cpr.errors import CprError, RecordError, ResourceNotFoundError
+from cpr.errors import RecordError
 from cpr.io.parallel import side_by_side
-from cpr.operations.records import Reference, find_records
+from cpr.operations.find import Result, find_results, latest, matching
 from cpr.provenance.diff import Difference, Relatives, differences
 from cpr.provenance.journal import read_journal
-from cpr.provenance.made import Made, read_whole
+from cpr.provenance.made import Made
 
 __all__ = ["Explanation", "compare", "explain"]
 
@@ -54,23 +54,12 @@ def explain(url: str, result: str, on_progress: Callable[[], None] = lambda: Non
         RecordError: the records of these results do not tell how they were made.
         TransferError: the store refused or failed.
     """
-    known = _known(url, on_progress)
+    known = find_results(url, on_progress)
     lines, journal = _journal(url)
-    explanations = []
-    # Of a result that was made several times, the last.
-    for one in {one.url: one for one in _asked(known, url, result)}.values():
-        made = _whole(one)
-        if made is None:
-            continue
-        explanations.append(_explained(one, made, known, journal, lines))
+    asked = [(one, one.whole_made()) for one in latest(matching(known, result, url)).values()]
+    explanations = [_explained(one, made, known, journal, lines) for one, made in asked if made is not None]
     if not explanations:
-        raise RecordError(
-            "the record does not tell how this result was made",
-            url=url,
-            field="made",
-            expected="a result that a task of cpr has made",
-            remedy="run its flow again: records have told this since cpr wrote it down",
-        )
+        raise _untold(url)
     return explanations
 
 
@@ -84,45 +73,23 @@ def compare(url: str, result: str, other: str) -> Explanation:
 
     Raises as `explain`.
     """
-    known = _known(url, lambda: None)
+    known = find_results(url)
     lines, _ = _journal(url)
-    new, old = (_asked(known, url, one)[-1] for one in (result, other))
-    pair = [_whole(new), _whole(old)]
-    if pair[0] is None or pair[1] is None:
-        raise RecordError(
-            "the record does not tell how this result was made",
-            url=new.url if pair[0] is None else old.url,
-            field="made",
-            expected="a result that a task of cpr has made",
-            remedy="run its flow again: records have told this since cpr wrote it down",
-        )
-    return Explanation(new.url, pair[0], pair[1], old.url, _differences(pair[1], pair[0], lines))
+    new, old = (matching(known, one, url)[-1] for one in (result, other))
+    made, before = new.whole_made(), old.whole_made()
+    if made is None or before is None:
+        raise _untold(new.url if made is None else old.url)
+    return Explanation(new.url, made, before, old.url, _differences(before, made, lines))
 
 
-def _known(url: str, on_progress: Callable[[], None]) -> list[Reference]:
-    """All targets that records name, the latest last."""
-    known: dict[str, Reference] = {}
-    for record in find_records(url):
-        on_progress()
-        for one in record.targets:
-            # The same object may have been made twice, from other arguments.
-            known[f"{one.url} {one.made.task_run if one.made else None}"] = one
-    return sorted(known.values(), key=lambda one: (one.made.at or 0) if one.made else 0)
-
-
-def _asked(known: Sequence[Reference], url: str, result: str) -> list[Reference]:
-    name = result.replace("\\", "/").rpartition("/")[2]
-    exact = [one for one in known if one.url == result]
-    found = exact or [one for one in known if one.file_name.startswith(name)]
-    if not found:
-        raise ResourceNotFoundError(
-            "no record here names such a result",
-            url=url,
-            expected=result,
-            actual=f"{len(known)} other results",
-            remedy="cpr ls lists the results; name the place where Prefect's result storage writes",
-        )
-    return found
+def _untold(url: str) -> RecordError:
+    return RecordError(
+        "the record does not tell how this result was made",
+        url=url,
+        field="made",
+        expected="a result that a task of cpr has made",
+        remedy="run its flow again: records have told this since cpr wrote it down",
+    )
 
 
 def _journal(url: str) -> tuple[Mapping[str, Sequence[str]], dict[str, list[Made]]]:
@@ -135,33 +102,24 @@ def _journal(url: str) -> tuple[Mapping[str, Sequence[str]], dict[str, list[Made
     return lines, made
 
 
-def _whole(one: Reference) -> Made | None:
-    made = one.made
-    try:
-        return None if made is None else read_whole(made, one.url)
-    except CprError:
-        # The arguments are not to be had; task, run and source are.
-        return made
-
-
 def _explained(
-    one: Reference,
+    one: Result,
     made: Made,
-    known: Sequence[Reference],
+    known: Sequence[Result],
     journal: Mapping[str, Sequence[Made]],
     lines: Mapping[str, Sequence[str]],
 ) -> Explanation:
-    earlier = [
-        other
-        for other in known
-        if other.made is not None and other.made.task == made.task and _is_before(other.made, made)
-    ]
     relatives = Relatives()
     urls: dict[int, str] = {}
     for kept in journal.get(made.task or "", ()):
         if _is_before(kept, made):
             relatives.add(kept)
-    for other, whole in zip(earlier, side_by_side(_whole, earlier, _AT_ONCE), strict=True):
+    earlier = [
+        other
+        for other in known
+        if (how := other.reference.made) is not None and how.task == made.task and _is_before(how, made)
+    ]
+    for other, whole in zip(earlier, side_by_side(Result.whole_made, earlier, _AT_ONCE), strict=True):
         if whole is not None:
             relatives.add(whole)
             urls[id(whole)] = other.url

@@ -17,7 +17,8 @@ MODULES = [
     "cpr.operations.ls",
     "cpr.io.tombstones",
     "cpr.operations.object_names",
-    "cpr.operations.records",
+    "cpr.operations.places",
+    "cpr.operations.scan",
     "cpr.operations.verify",
 ]
 

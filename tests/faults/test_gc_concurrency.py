@@ -19,7 +19,7 @@ import cpr
 from cpr.errors import CprError
 from cpr.io import tombstones as marks
 from cpr.operations.gc import collect
-from cpr.operations.records import find_records
+from cpr.operations.scan import find_records
 
 ROOT = Path(__file__).parents[2]
 

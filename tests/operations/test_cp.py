@@ -11,7 +11,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.operations.cp import copy_results
-from cpr.operations.records import find_records
+from cpr.operations.scan import find_records
 from cpr.operations.verify import verify
 from tests.stored_flow import get, prefect_record, put, store
 

@@ -20,7 +20,7 @@ from cpr.io import tombstones as marks
 from cpr.io.tombstones import is_marked
 from cpr.operations.gc import collect
 from cpr.operations.gc_survey import survey
-from cpr.operations.records import find_records
+from cpr.operations.scan import find_records
 from tests.stored_flow import get, prefect_record, put, store
 
 WEEK = timedelta(days=7)

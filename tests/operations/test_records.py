@@ -11,7 +11,7 @@ import pytest
 from cpr import io
 from cpr.errors import RecordError
 from cpr.operations.object_names import EXTENSIONS, owner_of
-from cpr.operations.records import find_records, read_record, scan
+from cpr.operations.scan import find_records, read_record, scan
 from tests.stored_flow import prefect_record, put, store
 
 GOOD = {
@@ -148,7 +148,7 @@ def test_belonging(url, target):
 def test_reading_records_imports_no_class(tmp_path):
     store(str(tmp_path), ("small", "table"))
     code = (
-        "import sys\nfrom cpr.operations.records import find_records\n"
+        "import sys\nfrom cpr.operations.scan import find_records\n"
         f"assert sum(len(r.targets) for r in find_records({str(tmp_path)!r})) == 4\n"
         "print([m for m in ('prefect', 'pandas', 'numpy', 'pydantic', 'zarr', 's3fs') if m in sys.modules])"
     )

@@ -10,7 +10,7 @@ import pytest
 from cpr import io
 from cpr.errors import TransferError
 from cpr.io.block_digests import blocks_url
-from cpr.operations.records import find_records
+from cpr.operations.scan import find_records
 from cpr.operations.verify import heal, verify
 from tests.stored_flow import get, prefect_record, put, store
 

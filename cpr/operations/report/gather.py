@@ -9,7 +9,7 @@ from typing import Any
 
 from cpr.errors import CprError
 from cpr.io.parallel import side_by_side
-from cpr.operations.records import Record, Reference, find_records
+from cpr.operations import find
 from cpr.previews.humanize import pixel_size
 from cpr.previews.models import Preview
 from cpr.provenance.made import Input, Made, read_whole
@@ -109,14 +109,9 @@ def gather(
 
     Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
     """
-    named: dict[str, tuple[Reference, Record]] = {}
-    for record in find_records(url):
-        for reference in record.targets:
-            other = named.get(reference.url)
-            if other is None or other[1].touched < record.touched:
-                named[reference.url] = reference, record
-    ordered = sorted(named.values(), key=lambda pair: (-pair[1].touched.timestamp(), pair[0].url))
-    jobs = [(reference, record, at < preview_limit) for at, (reference, record) in enumerate(ordered)]
+    named = find.latest(find.find_results(url)).values()
+    ordered = sorted(named, key=lambda one: (-one.recorded.timestamp(), one.url))
+    jobs = [(one, at < preview_limit) for at, one in enumerate(ordered)]
     results = []
     for result in side_by_side(lambda job: _result(*job), iter(jobs), _AT_ONCE):
         on_progress(result)
@@ -125,13 +120,14 @@ def gather(
     return [replace(result, state=_state(result, run)) for result in results]
 
 
-def _result(reference: Reference, record: Record, with_preview: bool) -> Result:
+def _result(named: find.Result, with_preview: bool) -> Result:
+    reference = named.reference
     try:
         resource: Resource = reference.load()
     except CprError as error:
-        return Result(reference.url, {"name": reference.file_name}, None, record.url, None, str(error))
+        return Result(reference.url, {"name": reference.file_name}, None, named.record, None, str(error))
     assert isinstance(resource, Target)
-    return Result.of(resource, record.url, with_preview)
+    return Result.of(resource, named.record, with_preview)
 
 
 def newest_run(results: Iterable[Result]) -> str | None:

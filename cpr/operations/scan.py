@@ -1,0 +1,118 @@
+"""All records under a results URL.
+
+A results URL is where Prefect's result storage writes, a prefix of targets, or a folder that holds both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cpr import io
+from cpr.errors import ResourceNotFoundError, TransferError
+from cpr.io.error_translation import translated
+from cpr.io.parallel import side_by_side
+from cpr.io.reading import fetch_block
+from cpr.io.stores.base import Entry, open_store
+from cpr.operations.object_names import is_data
+from cpr.operations.places import leads_out
+from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record
+
+__all__ = ["find_records", "read_record", "scan", "walk"]
+
+_AT_ONCE = 32  # objects
+_FIRST_BYTES = 64 << 10  # most records are whole with these
+_FAILURES_IN_A_ROW = 16
+
+
+def walk(url: str) -> Iterator[Entry]:
+    """The listing of all that is under a normalised URL. Raises as `scan`."""
+    store, path = open_store(url)
+    with translated(url, "list"):
+        yield from store.walk(path)
+
+
+def scan(url: str) -> Iterator[Record | Entry]:
+    """Everything under a URL: records, read; all else as the listing has it, in the listing's order.
+
+    The first bytes of many objects are fetched at a time; larger records are fetched and parsed one by one,
+    so that no more than one of them is in memory. An object that cannot be read, or whose name leads out of
+    the URL, comes as a record with that problem.
+
+    Raises:
+        ResourceNotFoundError: the bucket does not exist.
+        TransferError: the store refused or failed to list, or to give any of the objects.
+    """
+    url = io.normalise(url)
+    failures, answered = 0, False
+    for found in side_by_side(lambda entry: _begin(url, entry), walk(url), _AT_ONCE):
+        one = found if isinstance(found, (Record, Entry)) else _finish(*found)
+        problem = one.problem if isinstance(one, Record) else None
+        failures = failures + 1 if isinstance(problem, TransferError) else 0
+        answered = answered or (isinstance(one, Record) and not failures)
+        if failures >= _FAILURES_IN_A_ROW:
+            assert problem is not None
+            raise problem
+        yield one
+    if failures and not answered:
+        assert problem is not None
+        raise problem
+
+
+def find_records(url: str) -> Iterator[Record]:
+    """The records under a URL; see `scan`.
+
+    >>> list(find_records("memory://no-such-folder"))
+    []
+    """
+    return (one for one in scan(url) if isinstance(one, Record))
+
+
+def read_record(url: str) -> Record | None:
+    """The record at the URL of one object; None if the object is none.
+
+    Raises ResourceNotFoundError and TransferError.
+    """
+    url = io.normalise(url)
+    stat = io.stat(url)
+    entry = Entry(url, stat.touched, stat.nbytes)
+    found = _finish(entry, _fetch(entry, _FIRST_BYTES))
+    if isinstance(found, Record) and isinstance(found.problem, TransferError):
+        raise found.problem
+    return found if isinstance(found, Record) else None
+
+
+def _begin(url: str, entry: Entry) -> Record | Entry | tuple[Entry, bytes]:
+    """The first bytes of an object that may be a record."""
+    if problem := leads_out(entry.url, url):
+        return Record(entry.url, entry.touched, entry.nbytes, problem=problem)
+    if is_data(entry.url):
+        return entry
+    try:
+        return entry, _fetch(entry, _FIRST_BYTES)
+    except ResourceNotFoundError:
+        return entry  # deleted since it was listed
+    except TransferError as error:
+        return Record(entry.url, entry.touched, entry.nbytes, problem=error)
+
+
+def _finish(entry: Entry, blob: bytes) -> Record | Entry:
+    """The record that begins with these bytes; the entry of an object that is none."""
+    if not begins_as_record(blob):
+        return entry
+    try:
+        if len(blob) < entry.nbytes <= LARGEST_BYTES:
+            blob = _fetch(entry, entry.nbytes)
+    except ResourceNotFoundError:
+        return entry
+    except TransferError as error:
+        return Record(entry.url, entry.touched, entry.nbytes, problem=error)
+    return parse_record(entry.url, entry.touched, entry.nbytes, blob) or entry
+
+
+def _fetch(entry: Entry, nbytes: int) -> bytes:
+    """The first bytes of an object."""
+    if not entry.nbytes:
+        return b""
+    store, path = open_store(entry.url)
+    with translated(entry.url, "read"):
+        return bytes(fetch_block(store, path, 0, min(entry.nbytes, nbytes)))
