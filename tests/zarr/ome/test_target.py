@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-import importlib
 import json
 import os
 import pickle
@@ -79,14 +77,6 @@ def pyramid(data: np.ndarray, axes: tuple[int, ...], levels: int, method="mean")
     while len(found) < levels:
         found.append(halve(found[-1], [a for a in axes if found[-1].shape[a] > 1], method))
     return found
-
-
-@pytest.mark.parametrize("module", ["OMEZarrTarget", "OMEZarrSource", "ome.pyramid", "ome.downsample"])
-def test_examples(module):
-    module = importlib.import_module(f"cpr.zarr.{module}")
-    failed, attempted = doctest.testmod(module, extraglobs={"cpr": cpr, "np": np})
-    assert attempted
-    assert not failed
 
 
 # ---- what is written
