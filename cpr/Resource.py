@@ -18,9 +18,9 @@ from cpr.errors import (
     RecordError,
     UnsupportedExtensionError,
 )
-from cpr.format import Format, Region, RegionReader, naming, offers
+from cpr.format import Format, Region, RegionReader, naming, supports
 from cpr.io.urls import require_safe
-from cpr.previews import storage as looking
+from cpr.previews import storage as preview_storage
 from cpr.previews.models import Preview
 from cpr.records.registry import RECORD_KEY, is_record, load_record
 
@@ -123,7 +123,7 @@ class Resource(ABC):
         """
 
     def _region_reader(self, region: Region) -> RegionReader:
-        if not offers(self.format, RegionReader):
+        if not supports(self.format, RegionReader):
             raise FormatError(
                 "this format cannot be read in parts",
                 url=self.url,
@@ -232,10 +232,10 @@ class Resource(ABC):
         return {"kind": type(self).__name__, "name": self.name, "url": self.url, **known}
 
     def _repr_html_(self) -> str:
-        return looking.html_of(self)
+        return preview_storage.html_of(self)
 
     def _repr_png_(self) -> bytes | None:
-        return looking.png_of(self)
+        return preview_storage.png_of(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"

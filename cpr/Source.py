@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from cpr import io
-from cpr.format import Previews, Region, offers
+from cpr.format import Previews, Region, supports
 from cpr.previews.models import Preview
-from cpr.previews.storage import look_at
+from cpr.previews.storage import make_preview
 from cpr.Resource import Resource
 
 __all__ = ["Source"]
@@ -76,11 +76,11 @@ class Source(Resource):
 
         Raises as `get_data`.
         """
-        if not offers(self.format, Previews):
+        if not supports(self.format, Previews):
             return None
         if self._cached is None and io.stat(self.url).nbytes > io.SMALL_BYTES:
             return self._sampled()
-        return look_at(self.format, self.get_data())
+        return make_preview(self.format, self.get_data())
 
     def _sampled(self) -> Preview | None:
         """A preview from parts of a large object; None where that cannot be."""

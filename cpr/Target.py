@@ -13,16 +13,16 @@ from typing import Any, Self
 
 from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, TransferError
-from cpr.format import Describes, Format, Previews, Region, Stream, offers
+from cpr.format import Describes, Format, Previews, Region, Stream, supports
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import OccupiedError
 from cpr.io.tombstones import is_marked
 from cpr.io.urls import require_safe
 from cpr.io.writing import Stored
 from cpr.previews.models import Preview
-from cpr.previews.storage import look_at, read_preview
+from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.made import Made, copy_whole, fit, read_whole
-from cpr.publishing import Outgoing, may_vanish, write_stream
+from cpr.publishing import Publication, may_be_deleted, write_stream
 from cpr.records.registry import RECORD_KEY
 from cpr.records.validation import Judged, judged_target, require
 from cpr.Resource import Resource, as_corrupt
@@ -94,7 +94,7 @@ class Target(Resource):
                 self._set_stream(data)
                 return
             with self._decoding():
-                format = self.format.describe(data) if offers(self.format, Describes) else self.format
+                format = self.format.describe(data) if supports(self.format, Describes) else self.format
                 fingerprint = format.fingerprint(data)
             self._forget()
             self.format, self.data_hash, self._data = format, fingerprint, data
@@ -104,7 +104,7 @@ class Target(Resource):
         key = uuid.uuid4().hex[:16]
         url = self._url(key)
         with self._decoding():
-            format = self.format.describe(stream) if offers(self.format, Describes) else self.format
+            format = self.format.describe(stream) if supports(self.format, Describes) else self.format
             stored = write_stream(format, stream, url)
         self._forget()
         self.format = dataclasses.replace(format, **stream.described())
@@ -183,14 +183,14 @@ class Target(Resource):
             if self.data_hash is None:
                 raise self._no_data("be persisted")
             key = self.key
-            if may_vanish(self._url(key)):
+            if may_be_deleted(self._url(key)):
                 key = uuid.uuid4().hex[:16]
             url = self._url(key)
-            outgoing = Outgoing(self.format, self._data, self.data_hash)
+            publication = Publication(self.format, self._data, self.data_hash)
             try:
-                stored = outgoing.write(url, create=True)
+                stored = publication.write(url, create=True)
             except OccupiedError:
-                stored = outgoing.found_at(url) or outgoing.write(url)
+                stored = publication.find_equal(url) or publication.write(url)
             self._key = key
             self._take(stored)
         return self
@@ -266,15 +266,15 @@ class Target(Resource):
 
         Raises as `get_data`; an empty target has none.
         """
-        if not offers(self.format, Previews):
+        if not supports(self.format, Previews):
             return None
         held = self._data if self._data is not None else self._cached
         if held is not None:
-            return look_at(self.format, held)
+            return make_preview(self.format, held)
         if self.checksum is None or self.nbytes is None:
             return None
         if self.nbytes <= io.SMALL_BYTES:
-            return look_at(self.format, self.get_data())
+            return make_preview(self.format, self.get_data())
         return read_preview(self.url, self.format.preview_class) or self._sampled()
 
     def _sampled(self) -> Preview | None:

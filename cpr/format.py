@@ -33,7 +33,7 @@ __all__ = [
     "WritableFile",
     "damaged",
     "naming",
-    "offers",
+    "supports",
     "unusable",
 ]
 
@@ -112,7 +112,7 @@ class RegionReader(Format, Protocol):
 _offers: dict[tuple[type[Any], type[Any]], bool] = {}
 
 
-def offers(format: Format, what: type[P]) -> TypeGuard[P]:
+def supports(format: Format, what: type[P]) -> TypeGuard[P]:
     """Whether a format has the methods of one of these protocols: `isinstance`, remembered for each class.
 
     Python looks for them anew each time, which takes a tenth of storing a small result.
@@ -150,10 +150,10 @@ class Stream(Generic[T]):
     `fingerprint` and `described` are known.
 
     Attributes:
-        watcher: is shown every piece that passes.
+        on_piece: is shown every piece that passes.
     """
 
-    watcher: Callable[[Any], None] | None = None
+    on_piece: Callable[[Any], None] | None = None
 
     @property
     def fingerprint(self) -> str:

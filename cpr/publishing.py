@@ -8,16 +8,16 @@ from typing import Any
 
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
-from cpr.format import PreviewMaker, Stream, Streams, naming, offers
+from cpr.format import PreviewMaker, Stream, Streams, naming, supports
 from cpr.io.tombstones import is_marked
 from cpr.io.writing import Counted, Stored, put_blocks
-from cpr.previews.storage import put_preview, watch
+from cpr.previews.storage import attach_preview, store_preview
 
-__all__ = ["Outgoing", "may_vanish", "write_stream"]
+__all__ = ["Publication", "may_be_deleted", "write_stream"]
 
 
 @dataclass(frozen=True)
-class Outgoing:
+class Publication:
     """Data in memory.
 
     Attributes:
@@ -39,10 +39,10 @@ class Outgoing:
         with io.writing(url, create=create) as file, naming(url):
             file.expected = _nbytes_of(self.data)
             maker = self._encode(url, file)
-        put_preview(url, file.stored.nbytes, maker)
+        store_preview(url, file.stored.nbytes, maker)
         return file.stored
 
-    def found_at(self, url: str) -> Stored | None:
+    def find_equal(self, url: str) -> Stored | None:
         """The object there in brief, if it is exactly what `write` would put there, else None.
 
         Raises as `write`.
@@ -65,11 +65,11 @@ class Outgoing:
     def _encode(self, url: str, file: Any) -> PreviewMaker | None:
         """Encode the data and check that it is still what was handed over; what has looked at it."""
         maker, nbytes = None, _nbytes_of(self.data)
-        if offers(self.format, Streams):
+        if supports(self.format, Streams):
             stream = self.format.stream(self.data)
             if nbytes is None or nbytes > io.SMALL_BYTES:
                 # Of a small one none is kept.
-                maker = watch(self.format, stream)
+                maker = attach_preview(self.format, stream)
             self.format.encode(stream, file)
             fingerprint = stream.fingerprint
         else:
@@ -87,16 +87,19 @@ class Outgoing:
 
 
 def write_stream(format: Any, stream: Stream[Any], url: str) -> Stored:
-    """Put a stream there while it passes, all or nothing; raises what it raises, and as `Outgoing.write`."""
-    maker = watch(format, stream)
+    """Write a stream to a URL while it is produced, all or nothing.
+
+    Raises what the stream raises, and as `Publication.write`.
+    """
+    maker = attach_preview(format, stream)
     with io.writing(url) as file:
         file.expected = _nbytes_of(stream)
         format.encode(stream, file)
-    put_preview(url, file.stored.nbytes, maker)
+    store_preview(url, file.stored.nbytes, maker)
     return file.stored
 
 
-def may_vanish(url: str) -> bool:
+def may_be_deleted(url: str) -> bool:
     """Whether somebody deletes what is there, maybe while we look: the content then gets another name.
 
     So it does where that cannot be told: a store may let us write and not list. Of a missing bucket the write

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpr.errors import CprError
-from cpr.previews.humanize import sized
+from cpr.previews.humanize import human_size
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,7 +160,7 @@ def progress(action: str, total: int | None = None) -> Iterator[Callable[..., No
 
 def size(nbytes: int | None) -> str:
     """A size in bytes for people; empty where it is not known."""
-    return "" if nbytes is None else sized(nbytes)
+    return "" if nbytes is None else human_size(nbytes)
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:

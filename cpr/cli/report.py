@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cpr.cli.output import Json, counted, ended, print_json, progress, say
-from cpr.previews.humanize import sized
+from cpr.previews.humanize import human_size
 
 __all__ = ["report"]
 
@@ -58,5 +58,5 @@ def report(
         ended(bool(wrong))
     for result in wrong:
         say(result.problem or "")
-    say(f"{counted(len(results), 'result')} in {output} ({sized(len(page.encode()))}).")
+    say(f"{counted(len(results), 'result')} in {output} ({human_size(len(page.encode()))}).")
     ended(bool(wrong))

@@ -211,8 +211,8 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         digest = self._digest()
         for plane in self._planes():
             digest.update(_bytes(plane))
-            if self.watcher is not None:
-                self.watcher(plane)
+            if self.on_piece is not None:
+                self.on_piece(plane)
             yield plane
         self._fingerprint = digest.hexdigest()
 
@@ -225,8 +225,8 @@ class Planes(Stream[np.ndarray[Any, Any]]):
                 piece = elements[start : start + CACHED_BYTES]
                 digest.update(piece)
                 yield piece
-            if self.watcher is not None:
-                self.watcher(plane)
+            if self.on_piece is not None:
+                self.on_piece(plane)
         self._fingerprint = digest.hexdigest()
 
     def _digest(self) -> Digest:

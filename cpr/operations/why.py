@@ -13,7 +13,7 @@ from cpr import io
 from cpr.errors import RecordError
 from cpr.io.parallel import side_by_side
 from cpr.operations.find import Result, find_results, latest, matching
-from cpr.provenance.diff import Difference, Relatives, differences
+from cpr.provenance.diff import Difference, NearestResults, differences
 from cpr.provenance.journal import read_journal
 from cpr.provenance.made import Made
 
@@ -109,11 +109,11 @@ def _explained(
     journal: Mapping[str, Sequence[Made]],
     lines: Mapping[str, Sequence[str]],
 ) -> Explanation:
-    relatives = Relatives()
+    candidates = NearestResults()
     urls: dict[int, str] = {}
     for kept in journal.get(made.task or "", ()):
         if _is_before(kept, made):
-            relatives.add(kept)
+            candidates.add(kept)
     earlier = [
         other
         for other in known
@@ -121,9 +121,9 @@ def _explained(
     ]
     for other, whole in zip(earlier, side_by_side(Result.whole_made, earlier, _AT_ONCE), strict=True):
         if whole is not None:
-            relatives.add(whole)
+            candidates.add(whole)
             urls[id(whole)] = other.url
-    before = relatives.nearest(made)
+    before = candidates.nearest(made)
     if before is None:
         return Explanation(one.url, made)
     return Explanation(one.url, made, before, urls.get(id(before)), _differences(before, made, lines))

@@ -19,7 +19,7 @@ from prefect.futures import resolve_futures_to_results
 from cpr.errors import CprError
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import log
-from cpr.previews.humanize import pixel_size, sized
+from cpr.previews.humanize import human_size, pixel_size
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource
 from cpr.Target import Target
@@ -127,7 +127,7 @@ def _link(resource: Resource) -> str:
 
 def _size(resource: Resource) -> str:
     nbytes = getattr(resource, "nbytes", None)
-    return sized(nbytes) if isinstance(nbytes, int) else ""
+    return human_size(nbytes) if isinstance(nbytes, int) else ""
 
 
 def _shape(resource: Resource) -> str:

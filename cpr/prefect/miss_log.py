@@ -23,8 +23,8 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from prefect.logging import get_logger
 
 from cpr.errors import CprError
-from cpr.provenance.diff import Relatives, differences, line_digests, render_all
-from cpr.provenance.journal import Entries, FileSystemPlace, Place, UrlPlace, append, folder_of, read
+from cpr.provenance.diff import NearestResults, differences, line_digests, render_all
+from cpr.provenance.journal import Entries, FileSystemFolder, Folder, UrlFolder, append, folder_of, read
 from cpr.provenance.made import Made
 
 __all__ = ["Run", "drain", "explain", "keep"]
@@ -69,7 +69,7 @@ class Run:
 class _Pending:
     """Entries of a task that wait to be written."""
 
-    place: Place
+    place: Folder
     entries: Entries
     due: float
 
@@ -78,7 +78,7 @@ class _Pending:
 class _Journal:
     """What was read of a task's journal, for one flow run."""
 
-    relatives: Relatives = field(default_factory=Relatives)
+    earlier: NearestResults = field(default_factory=NearestResults)
     lines: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,7 +122,7 @@ class _Desk:
                 what.set()
 
     def _explain(self, run: Run) -> None:
-        place = place_of(run.storage)
+        place = folder_of_storage(run.storage)
         if place is None:
             return
         key = (*run.journal, run.made.flow_run)
@@ -137,9 +137,9 @@ class _Desk:
             self._journals[key].lines = dict(entries.lines)
             for made in entries.made:
                 if made.flow_run is None or made.flow_run != run.made.flow_run:
-                    self._journals[key].relatives.add(made)
+                    self._journals[key].earlier.add(made)
         journal = self._journals[key]
-        nearest = journal.relatives.nearest(run.made)
+        nearest = journal.earlier.nearest(run.made)
         if nearest is None:
             return
         old_lines = journal.lines.get(nearest.source or "", ())
@@ -171,7 +171,7 @@ class _Desk:
     def _keep(self, run: Run) -> None:
         journal = run.journal
         if journal not in self._pending:
-            place = place_of(run.storage)
+            place = folder_of_storage(run.storage)
             if place is None:
                 return
             wait = self._waits.get(journal, _FIRST_WAIT)
@@ -186,7 +186,7 @@ class _Desk:
             pending.due = 0.0
         outside = self._journals.get((*journal, None))
         if outside is not None:
-            outside.relatives.add(run.made)
+            outside.earlier.add(run.made)
 
     def _write(self, everything: bool) -> None:
         now = time.monotonic()
@@ -197,13 +197,13 @@ class _Desk:
                 append(pending.place, journal[1], pending.entries)
 
 
-def place_of(storage: Any) -> Place | None:
+def folder_of_storage(storage: Any) -> Folder | None:
     """The folder behind one of Prefect's storage blocks; None for those that cannot be listed."""
     if isinstance(storage, LocalFileSystem):
-        return UrlPlace(str(Path(storage.basepath or ".").expanduser().resolve()))
+        return UrlFolder(str(Path(storage.basepath or ".").expanduser().resolve()))
     if isinstance(storage, RemoteFileSystem):
         # Its own filesystem: the block's settings are nobody else's.
-        return FileSystemPlace(storage.filesystem, storage.basepath)
+        return FileSystemFolder(storage.filesystem, storage.basepath)
     get_logger("cpr").debug("Results in a %s are not noted: it cannot be listed", type(storage).__name__)
     return None
 

@@ -14,7 +14,7 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
 from cpr.io.writing import Progress, under_way, writing_for
-from cpr.previews.humanize import sized
+from cpr.previews.humanize import human_size
 
 __all__ = ["shown"]
 
@@ -100,5 +100,5 @@ class _Looker:
 
 def _described(one: Progress) -> str:
     speed = one.nbytes / max(one.seconds, 1e-3)
-    most = f" of at most {sized(one.expected)}" if one.expected else ""
-    return f"{one.url}: {sized(one.nbytes)}{most} in {one.seconds:.0f} s ({sized(speed)}/s)"
+    most = f" of at most {human_size(one.expected)}" if one.expected else ""
+    return f"{one.url}: {human_size(one.nbytes)}{most} in {one.seconds:.0f} s ({human_size(speed)}/s)"

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.provenance.made import MOST_HELD, Input, is_acceptable
+from cpr.provenance.made import MAX_HELD, Input, is_acceptable
 from cpr.Resource import Resource
 from cpr.Source import Source
 
@@ -84,8 +84,8 @@ def describe_input(
     if shown is not None or value is None:
         return Input(kind, shown)
     found = list(resources)
-    holds = tuple(_resource(*one) for one in found[:MOST_HELD])
-    return Input(kind, digest=digest, holds=holds, left_out=max(0, len(found) - MOST_HELD))
+    holds = tuple(_resource(*one) for one in found[:MAX_HELD])
+    return Input(kind, digest=digest, holds=holds, left_out=max(0, len(found) - MAX_HELD))
 
 
 def _shown(value: Any, texts: frozenset[str]) -> bool | int | float | str | None:

@@ -20,8 +20,8 @@ from cpr.prefect.miss_log import Run, explain, keep
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_log import log
 from cpr.prefect.source_code import name_of_function, unwrapped
-from cpr.previews.humanize import sized
-from cpr.provenance.made import MOST_INPUTS, Input, Made, is_acceptable
+from cpr.previews.humanize import human_size
+from cpr.provenance.made import MAX_INPUTS, Input, Made, is_acceptable
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource
 from cpr.Target import Target
@@ -157,9 +157,9 @@ def _tell(target: Target) -> None:
             logging.INFO,
             "wrote %s %s in %.1f s (%s/s), %s",
             target.url,
-            sized(target.nbytes),
+            human_size(target.nbytes),
             target.seconds,
-            sized(target.nbytes / max(target.seconds, 1e-3)),
+            human_size(target.nbytes / max(target.seconds, 1e-3)),
             target.checksum,
         )
 
@@ -220,7 +220,7 @@ def _looked_at(context: TaskRunContext) -> Noted:
 def _first(inputs: Mapping[str, Input]) -> dict[str, Input]:
     """As many as a record may have; names that no parameter has are left out."""
     named = ((name, one) for name, one in inputs.items() if is_acceptable(name, 100))
-    return dict(one for one, _ in zip(named, range(MOST_INPUTS), strict=False))
+    return dict(one for one, _ in zip(named, range(MAX_INPUTS), strict=False))
 
 
 def _clean(name: Any) -> str | None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["pixel_size", "sized"]
+__all__ = ["human_size", "pixel_size"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
-def sized(nbytes: float) -> str:
+def human_size(nbytes: float) -> str:
     """A number of bytes.
 
-    >>> sized(88), sized(1.2 * 2**30), sized(1000 * 2**20)
+    >>> human_size(88), human_size(1.2 * 2**30), human_size(1000 * 2**20)
     ('88 B', '1.2 GiB', '1000 MiB')
     """
     for unit in _UNITS:

@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from cpr import io
 from cpr.errors import CprError, DecodeError, ResourceNotFoundError
-from cpr.format import PreviewMaker, Previews, Stream, offers
+from cpr.format import PreviewMaker, Previews, Stream, supports
 from cpr.previews.models import MAX_BYTES, Picture, Preview
 
 if TYPE_CHECKING:
     from cpr.Resource import Resource
 
-__all__ = ["html_of", "look_at", "png_of", "put_preview", "read_preview", "watch"]
+__all__ = ["attach_preview", "html_of", "make_preview", "png_of", "read_preview", "store_preview"]
 
 log = logging.getLogger("cpr")
 
 
-def watch(format: Any, stream: Stream[Any]) -> PreviewMaker | None:
+def attach_preview(format: Any, stream: Stream[Any]) -> PreviewMaker | None:
     """Have a preview made of what passes in a stream; None for a format that has none."""
-    if not offers(format, Previews):
+    if not supports(format, Previews):
         return None
     maker = _Harmless(format.preview_maker(stream))
-    stream.watcher = maker.take
+    stream.on_piece = maker.take
     return maker
 
 
@@ -54,18 +54,18 @@ class _Harmless:
         log.warning("no preview could be made of a result, which is stored all the same", exc_info=error)
 
 
-def look_at(format: Any, data: Any) -> Preview | None:
+def make_preview(format: Any, data: Any) -> Preview | None:
     """The preview of data in memory; None where there is nothing to be seen."""
-    if not offers(format, Previews):
+    if not supports(format, Previews):
         return None
     stream = format.stream(data)
-    maker = watch(format, stream)
+    maker = attach_preview(format, stream)
     for _ in stream:
         pass
     return None if maker is None else maker.finish()
 
 
-def put_preview(url: str, nbytes: int, maker: PreviewMaker | None) -> None:
+def store_preview(url: str, nbytes: int, maker: PreviewMaker | None) -> None:
     """Keep a preview beside a stored object, if that is not small; a result is as good without it."""
     if maker is None or nbytes <= io.SMALL_BYTES:
         return

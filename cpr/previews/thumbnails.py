@@ -63,7 +63,7 @@ class PictureMaker:
         """Letters of the axes before those of a plane."""
         return self._leading
 
-    def wanted(self, most: int = 16) -> Iterator[tuple[int, ...]]:
+    def positions(self, limit: int = 16) -> Iterator[tuple[int, ...]]:
         """Positions along the leading axes of some planes that are enough for a picture, for `take`."""
         chosen: list[Sequence[int]] = []
         for letter, extent in zip(self._leading, self._shape, strict=False):
@@ -71,7 +71,7 @@ class PictureMaker:
                 chosen.append(range(min(extent, _MAX_CHANNELS)))
             elif letter == "Z":
                 # From the middle of each of as many parts.
-                count = max(1, min(extent, most // max(1, self._channel_count)))
+                count = max(1, min(extent, limit // max(1, self._channel_count)))
                 chosen.append([(2 * i + 1) * extent // (2 * count) for i in range(count)])
             else:
                 chosen.append(range(min(extent, 1)))
@@ -157,7 +157,7 @@ def sample(
     """
     maker = PictureMaker(shape, dtype, axes, plane_ndim)
     window = tuple(_window(extent) for extent in shape[len(maker.leading) :][:2])
-    for position in maker.wanted():
+    for position in maker.positions():
         maker.take(np.asarray(read((*position, *window))), position)
     return maker.finish()
 

@@ -1,7 +1,7 @@
 """Why a result could not be used again: what differs between how it was made and what is asked for now.
 
-`differences` compares two of what `cpr.provenance.made` keeps; `Relatives` finds, among many results of a
-task, the one that a miss should be compared with. Both are pure; `render` puts a difference into words.
+`differences` compares two of what `cpr.provenance.made` keeps; `NearestResults` finds, among many results of
+a task, the one that a miss should be compared with. Both are pure; `render` puts a difference into words.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 from cpr.io.hashing import hex16
 from cpr.provenance.made import Input, Made
 
-__all__ = ["Difference", "Kind", "Relatives", "differences", "line_digests", "render", "render_all"]
+__all__ = ["Difference", "Kind", "NearestResults", "differences", "line_digests", "render", "render_all"]
 
 Kind = Literal[
     "value", "version", "place", "content", "count", "new", "gone", "used", "source", "missing", "unknown"
@@ -216,7 +216,7 @@ def _version_change(one: Difference) -> str:
     return "changed"
 
 
-class Relatives:
+class NearestResults:
     """Results of one task, among which the one nearest to a run is found in a few look-ups.
 
     Near is what differs in one argument, or was made from resources at the same places; of several the

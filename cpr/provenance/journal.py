@@ -29,7 +29,16 @@ from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry, open_store
 from cpr.provenance.made import Made
 
-__all__ = ["Entries", "FileSystemPlace", "Place", "UrlPlace", "append", "folder_of", "read", "read_journal"]
+__all__ = [
+    "Entries",
+    "FileSystemFolder",
+    "Folder",
+    "UrlFolder",
+    "append",
+    "folder_of",
+    "read",
+    "read_journal",
+]
 
 _FOLDER = ".cpr/made"
 _NAME = re.compile(r"[0-9]{13}-[0-9a-f]{16}\.json\.gz")
@@ -41,7 +50,7 @@ _MOST_ENTRIES = 20_000
 _MOST_LINES = 10_000
 
 
-class Place(Protocol):
+class Folder(Protocol):
     """A folder of small objects; raises what its client raises."""
 
     def names(self, folder: str) -> list[str]:
@@ -57,7 +66,7 @@ class Place(Protocol):
         """Delete an object, silently if it is gone."""
 
 
-class UrlPlace:
+class UrlFolder:
     """A folder at a URL, reached as all results are."""
 
     def __init__(self, url: str) -> None:
@@ -85,7 +94,7 @@ class UrlPlace:
             io.remove(io.join(self._url, name))
 
 
-class FileSystemPlace:
+class FileSystemFolder:
     """A folder of an fsspec filesystem that somebody else has configured."""
 
     def __init__(self, fs: Any, path: str) -> None:
@@ -131,12 +140,12 @@ def folder_of(function_name: str) -> str:
     return f"{_FOLDER}/{plain}-{hex16(function_name.encode('utf-8', 'surrogatepass'))}"
 
 
-def append(place: Place, folder: str, entries: Entries) -> None:
+def append(place: Folder, folder: str, entries: Entries) -> None:
     """Keep some more results of a task, in one object. Raises what the place raises."""
     place.write(f"{folder}/{int(time.time() * 1000):013d}-{secrets.token_hex(8)}.json.gz", _packed(entries))
 
 
-def read(place: Place, folder: str, compact: bool = False) -> Entries:
+def read(place: Folder, folder: str, compact: bool = False) -> Entries:
     """The latest results of a task; objects that are not as they are written are passed over.
 
     Takes one listing, and reads 8 MiB at most.
@@ -176,7 +185,7 @@ def read_journal(url: str) -> Iterator[Entries]:
     >>> list(read_journal("memory://records"))
     []
     """
-    place = UrlPlace(url)
+    place = UrlFolder(url)
     names = place.names(_FOLDER)
     for folder in sorted({name.rpartition("/")[0] for name in names}):
         yield read(place, folder)

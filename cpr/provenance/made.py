@@ -26,7 +26,7 @@ from cpr.errors import CorruptDataError, CprError, RecordError
 from cpr.io.hashing import hex16
 
 __all__ = [
-    "MOST_HELD",
+    "MAX_HELD",
     "Input",
     "Made",
     "Scalar",
@@ -45,8 +45,8 @@ its own; where the URL and the options leave that much."""
 
 _WHOLE_BYTES = 1 << 20  # of the object beside the result
 _NAME_BYTES = 255
-MOST_INPUTS = 256
-MOST_HELD = 1000
+MAX_INPUTS = 256
+MAX_HELD = 1000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _HEX16 = re.compile(r"[0-9a-f]{16}")
 _TYPE = r"[^\s=]{1,100}"
@@ -214,10 +214,10 @@ def _without_versions(made: Made) -> Made:
 
 def _bounded(made: Made) -> bytes:
     """The object beside a result, without what would make it longer than anybody reads."""
-    for keep in (MOST_HELD, 10, 0):
+    for keep in (MAX_HELD, 10, 0):
         brief = (
             made
-            if keep == MOST_HELD
+            if keep == MAX_HELD
             else dataclasses.replace(
                 made, inputs={name: _shortened(one, keep) for name, one in made.inputs.items()}
             )
@@ -331,7 +331,7 @@ def _is_version(value: Any) -> bool:
 
 
 def _is_inputs(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) <= MOST_INPUTS and all(map(_is_text(100), value))
+    return isinstance(value, dict) and len(value) <= MAX_INPUTS and all(map(_is_text(100), value))
 
 
 _NAME = (_is_text(200), "a text of up to 200 characters without control characters")
@@ -348,8 +348,8 @@ _MADE: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "cpr": (_is_text(64), "a version"),
     "key": _NAME,
     "source": _DIGEST,
-    "inputs": (_is_inputs, f"an object of up to {MOST_INPUTS} inputs"),
-    "uses": (_is_inputs, f"an object of up to {MOST_INPUTS} inputs"),
+    "inputs": (_is_inputs, f"an object of up to {MAX_INPUTS} inputs"),
+    "uses": (_is_inputs, f"an object of up to {MAX_INPUTS} inputs"),
     "more": _DIGEST,
 }
 
@@ -358,7 +358,7 @@ _INPUT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "digest": _DIGEST,
     "url": (_is_text(4096), "a URL"),
     "version": (_is_version, "what a store tells of a version"),
-    "holds": (lambda v: isinstance(v, list) and len(v) <= MOST_HELD, f"up to {MOST_HELD} resources"),
+    "holds": (lambda v: isinstance(v, list) and len(v) <= MAX_HELD, f"up to {MAX_HELD} resources"),
     "left_out": _COUNT,
 }
 

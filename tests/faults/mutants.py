@@ -80,9 +80,9 @@ def size_only() -> None:
     """An object of the same name and size is taken for the same."""
     from cpr import io
     from cpr.io.writing import Counted
-    from cpr.publishing import Outgoing
+    from cpr.publishing import Publication
 
-    def found_at(self: Any, url: str) -> Any:
+    def find_equal(self: Any, url: str) -> Any:
         there = io.lookup(url)
         if there is None:
             return None
@@ -90,7 +90,7 @@ def size_only() -> None:
         self._encode(url, counted)
         return counted.stored if counted.stored.nbytes == there.nbytes else None
 
-    Outgoing.found_at = found_at  # type: ignore[method-assign]
+    Publication.find_equal = find_equal  # type: ignore[method-assign]
 
 
 @mutant

@@ -30,7 +30,7 @@ PNG = bytes.fromhex(
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1.2 * 2**30, "1.2 GiB"), (5 * 2**50, "5.0 PiB")],
 )
 def test_sizes(nbytes, text):
-    assert wording.sized(nbytes) == text
+    assert wording.human_size(nbytes) == text
 
 
 def test_outside_of_a_run():

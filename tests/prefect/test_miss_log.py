@@ -249,7 +249,7 @@ def test_a_journal_that_fails_changes_nothing(lab, monkeypatch, broken):
     def fail(*args, **kwargs):
         raise RuntimeError("the storage block is out of order, password=canary")
 
-    monkeypatch.setattr(f"cpr.provenance.journal.UrlPlace.{broken}", fail)
+    monkeypatch.setattr(f"cpr.provenance.journal.UrlFolder.{broken}", fail)
     (targets, _), lines = lab.run(gain=9)
     assert len(targets) == 2
     assert broken == "write" or lines == []
@@ -257,7 +257,7 @@ def test_a_journal_that_fails_changes_nothing(lab, monkeypatch, broken):
 
 def test_a_journal_that_hangs_delays_nothing(lab, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr("cpr.provenance.journal.UrlPlace.names", lambda *_: gate.wait(60) and [])
+    monkeypatch.setattr("cpr.provenance.journal.UrlFolder.names", lambda *_: gate.wait(60) and [])
     timer = threading.Timer(30, gate.set)
     timer.start()
     try:
@@ -314,10 +314,10 @@ def test_a_script_that_ends_leaves_what_it_knows(tmp_path, s3_url, s3_server, pr
 
 def test_many_mapped_tasks_list_once(tmp_path, results, prefect_server, monkeypatch):
     listed = []
-    place = cpr.provenance.journal.UrlPlace
+    place = cpr.provenance.journal.UrlFolder
     names = place.names
     monkeypatch.setattr(
-        cpr.provenance.journal.UrlPlace, "names", lambda self, f: listed.append(f) or names(self, f)
+        cpr.provenance.journal.UrlFolder, "names", lambda self, f: listed.append(f) or names(self, f)
     )
 
     @cpr.task(result_storage=results)

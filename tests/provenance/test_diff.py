@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpr.provenance.diff import Difference, Relatives, differences, line_digests, render, render_all
+from cpr.provenance.diff import Difference, NearestResults, differences, line_digests, render, render_all
 from cpr.provenance.made import Input, Made
 
 
@@ -114,8 +114,8 @@ def made(run: int = 0, **inputs) -> Made:
     return Made(flow_run=f"{run:032x}", key=str(inputs), inputs=inputs)
 
 
-def relatives(*several: Made) -> Relatives:
-    found = Relatives()
+def relatives(*several: Made) -> NearestResults:
+    found = NearestResults()
     for one in several:
         found.add(one)
     return found

@@ -12,7 +12,7 @@ import pytest
 from cpr import io
 from cpr.provenance import journal
 from cpr.provenance.diff import line_digests
-from cpr.provenance.journal import Entries, FileSystemPlace, UrlPlace, append, folder_of, read, read_journal
+from cpr.provenance.journal import Entries, FileSystemFolder, UrlFolder, append, folder_of, read, read_journal
 from cpr.provenance.made import Input, Made
 
 FOLDER = folder_of("Lab.denoise")
@@ -26,11 +26,11 @@ def entries(*numbers: int) -> Entries:
 @pytest.fixture(params=["memory", "local", "fsspec", pytest.param("s3", marks=pytest.mark.s3)])
 def place(request, tmp_path):
     if request.param == "fsspec":
-        return FileSystemPlace(fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}/records/")
+        return FileSystemFolder(fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}/records/")
     url = {"memory": f"memory://{uuid.uuid4().hex}/records", "local": str(tmp_path / "rec[1]*")}.get(
         request.param
     )
-    return UrlPlace(url or request.getfixturevalue("s3_url"))
+    return UrlFolder(url or request.getfixturevalue("s3_url"))
 
 
 def test_comes_back_in_order(place, monkeypatch):
@@ -60,7 +60,7 @@ def test_many_become_one(place, monkeypatch):
 
 
 def test_by_url_for_whoever_asks(tmp_path):
-    place = UrlPlace(str(tmp_path))
+    place = UrlFolder(str(tmp_path))
     append(place, FOLDER, entries(1))
     append(place, folder_of("other"), Entries("other", [Made(key="k")]))
     assert sorted((one.task, len(one.made)) for one in read_journal(str(tmp_path))) == [
@@ -96,7 +96,7 @@ GOOD = {"task": "t", "lines": {}, "made": []}
     ids=range(10),
 )
 def test_what_a_stranger_left_is_passed_over(data):
-    place = UrlPlace(f"memory://{uuid.uuid4().hex}")
+    place = UrlFolder(f"memory://{uuid.uuid4().hex}")
     append(place, FOLDER, entries(1))
     place.write(f"{FOLDER}/1795500000000-{'0' * 16}.json.gz", data)
     place.write(f"{FOLDER}/notes.txt", b"mine")
@@ -105,7 +105,7 @@ def test_what_a_stranger_left_is_passed_over(data):
 
 def test_no_more_is_read_than_somebody_waits_for(monkeypatch):
     monkeypatch.setattr(journal, "_MOST_READ", 100)
-    place = UrlPlace(f"memory://{uuid.uuid4().hex}")
+    place = UrlFolder(f"memory://{uuid.uuid4().hex}")
     for number in range(3):
         monkeypatch.setattr(journal.time, "time", lambda number=number: 1795500000 + number)
         append(place, FOLDER, entries(number))
@@ -115,5 +115,5 @@ def test_no_more_is_read_than_somebody_waits_for(monkeypatch):
 def test_it_is_no_orphan(tmp_path):
     from datetime import timedelta
 
-    append(UrlPlace(str(tmp_path)), FOLDER, entries(1))
+    append(UrlFolder(str(tmp_path)), FOLDER, entries(1))
     assert io.find_orphans(str(tmp_path), timedelta(0)) == []

@@ -118,8 +118,8 @@ class Frames(Stream[Piece]):
         while chunk is not None:
             if number:
                 passed.require_same(chunk, number)
-            if self.watcher is not None:
-                self.watcher(chunk)
+            if self.on_piece is not None:
+                self.on_piece(chunk)
             yield from passed.pieces(chunk, number)
             number += 1
             chunk = next(self._chunks, None)

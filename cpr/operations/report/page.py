@@ -18,7 +18,7 @@ from typing import Any
 from cpr import __version__
 from cpr.operations.report.gather import Result, when
 from cpr.operations.report.graph import draw
-from cpr.previews.humanize import sized
+from cpr.previews.humanize import human_size
 from cpr.previews.models import Picture
 from cpr.provenance.made import Input
 
@@ -75,13 +75,13 @@ def _text(value: Any) -> str:
 
 def _size(result: Result) -> str:
     nbytes = result.facts.get("bytes")
-    return "" if nbytes is None else sized(nbytes)
+    return "" if nbytes is None else human_size(nbytes)
 
 
 def _summary(results: Sequence[Result]) -> str:
     states = Counter(result.state for result in results)
     nbytes = sum(result.facts.get("bytes") or 0 for result in results)
-    parts = [f"{len(results)} result{'s' if len(results) != 1 else ''}, {sized(nbytes)}"]
+    parts = [f"{len(results)} result{'s' if len(results) != 1 else ''}, {human_size(nbytes)}"]
     parts += [f"{states[state]} {state}" for state in ("computed", "cached") if states[state]]
     if damaged := sum(result.problem is not None for result in results):
         parts.append(f"{damaged} with problems")
@@ -135,7 +135,7 @@ def _preview(result: Result) -> str:
 
 def _details(result: Result, places: dict[str, int]) -> str:
     facts = {
-        name: sized(value) if name == "bytes" else value
+        name: human_size(value) if name == "bytes" else value
         for name, value in result.facts.items()
         if name != "name"
     }
