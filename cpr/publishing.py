@@ -10,7 +10,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
 from cpr.format import PreviewMaker, Stream, Streams, naming, supports
 from cpr.io.tombstones import is_marked
-from cpr.io.writing import Counted, Stored, put_blocks
+from cpr.io.writing import HashingSink, Stored, put_blocks
 from cpr.previews.storage import attach_preview, store_preview
 
 __all__ = ["Publication", "may_be_deleted", "write_stream"]
@@ -50,7 +50,7 @@ class Publication:
         there = io.lookup(url)
         if there is None:
             return None
-        counted = Counted()
+        counted = HashingSink()
         with naming(url):
             self._encode(url, counted)
         stored = counted.stored

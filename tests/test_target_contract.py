@@ -84,7 +84,7 @@ def test_an_encoder_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads,
     size = probe.nbytes
     io.remove(probe.url)
     for ending in (".blocks", ".preview.png", ".preview.json"):
-        io.remove(io.beside(probe.url, ending))
+        io.remove(io.sidecar_url(probe.url, ending))
     write = WritingFile.write
     for position in range(64):
         limit = size * position // 64

@@ -56,5 +56,5 @@ def _print(finding: Finding) -> None:
 def _print_end(result: Examination) -> None:
     for orphan in result.orphans if not result.removed else []:
         kind = "upload" if orphan.upload else "file"
-        say(f"{'':27}{kind} {orphan.url}, last written to {orphan.touched:%Y-%m-%d %H:%M}")
+        say(f"{'':27}{kind} {orphan.url}, last written to {orphan.modified:%Y-%m-%d %H:%M}")
     say("", f"{result.url} is {'fit' if result.is_fit else 'not fit'} for results of cpr.")

@@ -86,9 +86,9 @@ def gc(
 
 def _print(done: Collection, grace: str) -> None:
     would = "would be " if done.dry else ""
-    rows = [(f"{would}deleted", size(one.nbytes), time_of(one.touched), one.url) for one in done.deleted]
+    rows = [(f"{would}deleted", size(one.nbytes), time_of(one.modified), one.url) for one in done.deleted]
     rows += [(f"{would}deleted", "record", "", url) for url in done.deleted_records]
-    rows += [(f"{would}marked", size(one.nbytes), time_of(one.touched), one.url) for one in done.marked]
+    rows += [(f"{would}marked", size(one.nbytes), time_of(one.modified), one.url) for one in done.marked]
     rows += [("in use again", "", "", url) for url in done.acquitted]
     if rows:
         print_table(("state", "size", "written", "URL"), rows, right=("size",))

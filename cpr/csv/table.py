@@ -29,7 +29,7 @@ from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
 from cpr.data.tables.values import to_pandas
 from cpr.errors import CprError, FormatError
 from cpr.format import ReadableFile, WritableFile, damaged
-from cpr.io.parallel import side_by_side
+from cpr.io.parallel import parallel_map
 
 __all__ = ["CSV", "ForeignCSV", "compression_of", "exact_floats"]
 
@@ -143,7 +143,7 @@ class CSV(TableFormat):
         layout = self._recorded()
         with _parsing():
             return self._restored(
-                layout, side_by_side(self._parser(layout), self._rows(file, layout), _AT_ONCE)
+                layout, parallel_map(self._parser(layout), self._rows(file, layout), _AT_ONCE)
             )
 
     def _rows(self, file: ReadableFile, layout: Layout) -> Iterator[bytes]:

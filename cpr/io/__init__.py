@@ -7,7 +7,8 @@
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     copy(url, url, stored)  from place to place, past its digests
     stat(url)      size and version of an object (lookup: None where there is none)
-    beside(url, ending)  where something that belongs to an object is kept; object_of(url) is the way back
+    sidecar_url(url, ending)  where something that belongs to an object is kept,
+    object_of_sidecar(url)    and the way back
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
     remove_orphans(url)  deletes what killed processes have left; find_orphans(url) lists it
@@ -22,7 +23,7 @@ from cpr.io.block_digests import SMALL_BYTES, verified
 from cpr.io.copying import copy
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, read_through, reading
-from cpr.io.sidecars import beside, object_of
+from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat, find, lookup, remove, stat
 from cpr.io.urls import join, normalise, split
 from cpr.io.writing import Stored, writing
@@ -33,19 +34,19 @@ __all__ = [
     "SeekableFile",
     "Stat",
     "Stored",
-    "beside",
     "copy",
     "find",
     "find_orphans",
     "join",
     "lookup",
     "normalise",
-    "object_of",
+    "object_of_sidecar",
     "ranged",
     "read_through",
     "reading",
     "remove",
     "remove_orphans",
+    "sidecar_url",
     "split",
     "stat",
     "verified",

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cpr.errors import CorruptDataError, ResourceNotFoundError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, new_digest
 from cpr.io.reading import SeekableFile, fetch_block
-from cpr.io.sidecars import beside
+from cpr.io.sidecars import sidecar_url
 from cpr.io.stores.base import Store, open_store
 
 __all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
@@ -32,7 +32,7 @@ _KEEP = 64  # blocks in memory
 
 def blocks_url(url: str) -> str:
     """Where the digests of an object's blocks are kept."""
-    return beside(url, ".blocks")
+    return sidecar_url(url, ".blocks")
 
 
 class BlockDigests:
@@ -111,7 +111,7 @@ class VerifiedFile(SeekableFile):
         start, stop = self._count * self._width, (self._count + pages) * self._width
         # One page more or less costs the same request: fetch the only page at once.
         begin = 0 if pages == 1 else start
-        with translated(url, "read"):
+        with translate_errors(url, "read"):
             data = bytes(fetch_block(self._digest_store, self._digest_path, begin, stop))
         self._page_digests = data[start - begin :]
         self._expect(url, self._root, digest_of(self._page_digests, self._algorithm).hex())
@@ -128,7 +128,7 @@ class VerifiedFile(SeekableFile):
         if index not in self._pages:
             start = index * _PAGE * self._width
             stop = min(self._count, (index + 1) * _PAGE) * self._width
-            with translated(blocks_url(self._url), "read"):
+            with translate_errors(blocks_url(self._url), "read"):
                 page = bytes(fetch_block(self._digest_store, self._digest_path, start, stop))
             self._take_page(index, page)
         return self._pages[index][offset * self._width : (offset + 1) * self._width]
@@ -171,7 +171,7 @@ class VerifiedFile(SeekableFile):
         """Take blocks in, in one request, up to the first that is here already."""
         stop = next((i for i in range(first, last + 1) if i in self._cache), last + 1)
         start_byte, stop_byte = first * BLOCK_BYTES, min(stop * BLOCK_BYTES, self._size)
-        with translated(self._url, "read"):
+        with translate_errors(self._url, "read"):
             data = memoryview(fetch_block(self._store, self._path, start_byte, stop_byte))
         for index in range(first, stop):
             block = data[(index - first) * BLOCK_BYTES : (index - first + 1) * BLOCK_BYTES]

@@ -10,7 +10,7 @@ import errno
 
 from cpr.errors import CprError, ResourceNotFoundError, TransferError
 
-__all__ = ["code_of", "translated"]
+__all__ = ["code_of", "translate_errors"]
 
 # Clients raise errors of their own beside OSError; these are theirs.
 _CLIENTS = frozenset(
@@ -28,17 +28,17 @@ _REMEDIES = {
 }
 
 
-class translated:  # noqa: N801 - it is used like a function
+class translate_errors:  # noqa: N801 - it is used like a function
     """Raise what a store or its client raises inside as ResourceNotFoundError or TransferError.
 
-    `doing` is the verb for the message: "read", "write", "list". Errors that no store raises (a
+    `verb` is the verb for the message: "read", "write", "list". Errors that no store raises (a
     TypeError, say) are bugs and pass.
     """
 
     # A class, for it is entered half a dozen times for each object: a generator takes five times as long.
-    def __init__(self, url: str, doing: str) -> None:
+    def __init__(self, url: str, verb: str) -> None:
         self._url = url
-        self._doing = doing
+        self._verb = verb
 
     def __enter__(self) -> None:
         return None
@@ -60,7 +60,7 @@ class translated:  # noqa: N801 - it is used like a function
     def _translation(self, error: BaseException) -> CprError | None:
         if isinstance(error, FileNotFoundError):
             return _not_found(self._url, code_of(error))
-        return _failure(self._url, self._doing, error) if isinstance(error, Exception) else None
+        return _failure(self._url, self._verb, error) if isinstance(error, Exception) else None
 
 
 def _forget_context(failure: CprError) -> None:
@@ -87,23 +87,23 @@ def _not_found(url: str, code: str | None) -> ResourceNotFoundError:
     )
 
 
-def _failure(url: str, doing: str, error: Exception) -> CprError | None:
+def _failure(url: str, verb: str, error: Exception) -> CprError | None:
     code = code_of(error)
     if code == "NoSuchBucket":
         return _not_found(url, code)
     name = code or type(error).__name__
     if isinstance(error, PermissionError) or code in ("403", "AccessDenied", "Forbidden"):
         return TransferError(
-            f"no permission to {doing} here",
+            f"no permission to {verb} here",
             url=url,
-            expected=f"the right to {doing}",
+            expected=f"the right to {verb}",
             actual=name,
             remedy="check the credentials and the policy of the bucket, or the owner of the folder",
         )
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         problem, remedy = _REMEDIES[error.errno]
         code = errno.errorcode[error.errno]
-        return TransferError(problem, url=url, expected=f"a place to {doing}", actual=code, remedy=remedy)
+        return TransferError(problem, url=url, expected=f"a place to {verb}", actual=code, remedy=remedy)
     if "Credentials" in name or "Auth" in name or code == "401":
         return TransferError(
             "there are no usable credentials",
@@ -116,7 +116,7 @@ def _failure(url: str, doing: str, error: Exception) -> CprError | None:
     # An EOFError is paramiko's word for a connection that has ended.
     if isinstance(error, (OSError, EOFError)) or type(error).__module__.partition(".")[0] in _CLIENTS:
         return TransferError(
-            f"the store could not {doing} the object",
+            f"the store could not {verb} the object",
             url=url,
             expected="an answer from the store",
             actual=name,

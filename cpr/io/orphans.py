@@ -21,8 +21,8 @@ from datetime import UTC, datetime, timedelta
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
-from cpr.io.error_translation import translated
-from cpr.io.sidecars import object_of
+from cpr.io.error_translation import translate_errors
+from cpr.io.sidecars import object_of_sidecar
 from cpr.io.stores.base import Entry, Store, lookup, open_store, remove, remove_folder
 from cpr.io.temp_names import is_temporary
 from cpr.io.urls import normalise, split
@@ -40,14 +40,14 @@ class Orphan:
 
     Attributes:
         url: of the file or folder; of a multipart upload, the object that it would have become.
-        touched: when it was last written to.
+        modified: when it was last written to.
         nbytes: what it takes up.
         upload: a multipart upload's id; None for a file or folder.
         is_folder: whether it is all that lies in a folder.
     """
 
     url: str
-    touched: datetime
+    modified: datetime
     nbytes: int
     upload: str | None = None
     is_folder: bool = False
@@ -74,9 +74,9 @@ def find_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
     url = normalise(url)
     store, path = open_store(url)
     before = datetime.now(UTC) - older_than
-    with translated(url, "list"):
+    with translate_errors(url, "list"):
         found = [*_uploads(store, path), *_files(store, path, before)]
-    return sorted((orphan for orphan in found if orphan.touched <= before), key=lambda one: one.url)
+    return sorted((orphan for orphan in found if orphan.modified <= before), key=lambda one: one.url)
 
 
 def remove_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
@@ -106,14 +106,14 @@ def _remove(orphan: Orphan) -> bool:
     else:
         store, path = open_store(orphan.url)
         # Gone meanwhile: completed, or aborted by somebody else.
-        with suppress(ResourceNotFoundError), translated(orphan.url, "clean up"):
+        with suppress(ResourceNotFoundError), translate_errors(orphan.url, "clean up"):
             store.abort_upload(path, orphan.upload)
     return True
 
 
 def _uploads(store: Store, path: str) -> Iterator[Orphan]:
     for entry, upload in store.uploads(path):
-        yield Orphan(entry.url, entry.touched, entry.nbytes, upload)
+        yield Orphan(entry.url, entry.modified, entry.nbytes, upload)
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
@@ -123,32 +123,32 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
     markers: dict[str, Entry] = {}
     for entry in store.walk(path):
         if is_temporary(split(entry.url)[1]) or _LEASE.fullmatch(entry.url):
-            yield Orphan(entry.url, entry.touched, entry.nbytes)
+            yield Orphan(entry.url, entry.modified, entry.nbytes)
         elif (marked := folder_of(entry.url)) is not None:
-            if entry.touched <= before:
+            if entry.modified <= before:
                 markers[marked] = entry
-        elif (url := object_of(entry.url)) is not None:
-            if entry.touched <= before:
+        elif (url := object_of_sidecar(entry.url)) is not None:
+            if entry.modified <= before:
                 beside.append((url, entry))
         else:
             objects.add(entry.url)
     for url, entry in beside:
         # Asked again, for the object may have come while the listing went on.
         if url not in objects and not _is_there(url):
-            yield Orphan(entry.url, entry.touched, entry.nbytes)
+            yield Orphan(entry.url, entry.modified, entry.nbytes)
     for url, marker in markers.items():
         if lookup(blocks_url(url)) is not None:
-            yield Orphan(marker.url, marker.touched, marker.nbytes)  # it was published, and killed then
+            yield Orphan(marker.url, marker.modified, marker.nbytes)  # it was published, and killed then
         else:
             yield _folder(url, marker)
 
 
 def _folder(url: str, marker: Entry) -> Orphan:
-    touched, nbytes = marker.touched, marker.nbytes
+    modified, nbytes = marker.modified, marker.nbytes
     store, path = open_store(url)
     for entry in store.walk(path):
-        touched, nbytes = max(touched, entry.touched), nbytes + entry.nbytes
-    return Orphan(url, touched, nbytes, is_folder=True)
+        modified, nbytes = max(modified, entry.modified), nbytes + entry.nbytes
+    return Orphan(url, modified, nbytes, is_folder=True)
 
 
 def _is_there(url: str) -> bool:

@@ -9,27 +9,27 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["ByteBudget", "side_by_side"]
+__all__ = ["ByteBudget", "parallel_map"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
-def side_by_side(function: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
-    """What a function makes of each item, in their order, `at_once` at a time in threads.
+def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """What a function makes of each item, in their order, `workers` at a time in threads.
 
     Items are taken as results are asked for, so that neither has to fit into memory. What the function
     raises is raised in its place; what was not begun by then never is.
 
-    >>> list(side_by_side(abs, iter([-1, 2, -3]), at_once=2))
+    >>> list(parallel_map(abs, iter([-1, 2, -3]), workers=2))
     [1, 2, 3]
     """
     waiting: deque[Future[R]] = deque()
-    pool = ThreadPoolExecutor(at_once, thread_name_prefix="cpr-many")
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="cpr-many")
     try:
         for item in items:
             # Twice as many as can run: one slow item shall not idle the other threads.
-            if len(waiting) >= 2 * at_once:
+            if len(waiting) >= 2 * workers:
                 yield waiting.popleft().result()
             waiting.append(pool.submit(function, item))
         while waiting:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, default_algorithm, digest_of, new_digest
 from cpr.io.stores.base import Store, existing, open_store
 from cpr.io.stores.local import LocalStore
@@ -134,7 +134,7 @@ class ArrivingFile(SeekableFile):
 
     def _arrive(self) -> bool:
         """Take the next block in; False at the end of the object."""
-        with translated(self._url, "read"):
+        with translate_errors(self._url, "read"):
             block = self._next_block()
         if not block:
             return False
@@ -249,7 +249,7 @@ class RangedFile(SeekableFile):
         super().close()
 
     def _get(self, start: int, stop: int) -> bytes | memoryview:
-        with translated(self._url, "read"):
+        with translate_errors(self._url, "read"):
             return fetch_block(self._store, self._path, start, stop)
 
 

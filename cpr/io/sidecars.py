@@ -15,26 +15,26 @@ import re
 
 from cpr.io.urls import join, split
 
-__all__ = ["beside", "object_of"]
+__all__ = ["object_of_sidecar", "sidecar_url"]
 
 _FOLDER = re.compile(r"(.*)[/\\]\.cpr", re.DOTALL)
 _KEPT = re.compile(r"(.+?)\.(?:blocks|unfinished|preview\.(?:png|json)|[0-9a-f]{16}\.made\.json)", re.DOTALL)
 
 
-def beside(url: str, ending: str) -> str:
+def sidecar_url(url: str, ending: str) -> str:
     """Where something that belongs to an object is kept.
 
-    >>> beside("s3://bucket/results/cell.tif", ".blocks")
+    >>> sidecar_url("s3://bucket/results/cell.tif", ".blocks")
     's3://bucket/results/.cpr/cell.tif.blocks'
     """
     location, name = split(url)
     return join(join(location, ".cpr"), f"{name}{ending}")
 
 
-def object_of(url: str) -> str | None:
+def object_of_sidecar(url: str) -> str | None:
     """The object that something is kept beside; None if it is nothing of the kind.
 
-    >>> object_of("s3://bucket/results/.cpr/cell.tif.preview.png")
+    >>> object_of_sidecar("s3://bucket/results/.cpr/cell.tif.preview.png")
     's3://bucket/results/cell.tif'
     """
     folder, name = split(url)

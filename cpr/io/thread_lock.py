@@ -19,12 +19,12 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-__all__ = ["take_turns", "turn_of"]
+__all__ = ["exclusive_use", "serialize_calls"]
 
 _TURN = "_cpr_turn"
 
 
-def take_turns(fs: AbstractFileSystem) -> None:
+def serialize_calls(fs: AbstractFileSystem) -> None:
     """Let only one thread at a time be in any of the filesystem's methods, where it needs that."""
     if isinstance(fs, (AsyncFileSystem, ChainedFileSystem, LocalFileSystem, MemoryFileSystem)):
         return
@@ -46,7 +46,7 @@ def _in_turn(turn: AbstractContextManager[Any], method: Callable[..., Any]) -> C
     return taken
 
 
-def turn_of(fs: AbstractFileSystem) -> AbstractContextManager[Any]:
+def exclusive_use(fs: AbstractFileSystem) -> AbstractContextManager[Any]:
     """For what is asked of an open file, which uses the filesystem's connection as well."""
     turn: AbstractContextManager[Any] | None = getattr(fs, _TURN, None)
     return nullcontext() if turn is None else turn

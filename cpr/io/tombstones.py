@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import open_store
@@ -86,7 +86,7 @@ def _read(location: str, before: _Folder | None) -> _Folder:
     folder = _Folder(_clocks())
     url = marks_folder(location)
     store, path = open_store(url)
-    with translated(location, "list"):
+    with translate_errors(location, "list"):
         found = [entry for entry in store.walk(path) if entry.url.endswith(".json")]
     for entry in found:
         # A list is never changed.

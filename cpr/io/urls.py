@@ -24,7 +24,7 @@ from fsspec.implementations.local import LocalFileSystem
 from cpr.errors import CprError, MissingDependencyError, TransferError
 from cpr.io.config import VARIABLE, current_table
 from cpr.io.fork_safe import PerProcess
-from cpr.io.thread_lock import take_turns
+from cpr.io.thread_lock import serialize_calls
 from cpr.io.url_policy import PROTOCOLS, Objection, as_record_error, objection_to, redacted, secret_in
 
 __all__ = ["filesystem", "join", "normalise", "protocol_of", "require_no_secret", "require_safe", "split"]
@@ -244,7 +244,7 @@ def _connected(url: str, options: dict[str, Any]) -> fsspec.AbstractFileSystem:
         options = {"use_listings_cache": False, **options}
     fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
     fs.dircache.use_listings_cache = False
-    take_turns(fs)
+    serialize_calls(fs)
     if hasattr(fs, "ftp"):
         _settle(fs.ftp.get_channel())
     return fs

@@ -19,7 +19,7 @@ import logging
 
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
-from cpr.io.sidecars import beside, object_of
+from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import lookup, remove
 from cpr.io.writing import writing
 
@@ -33,12 +33,12 @@ _CONTENT = b"cpr: this folder is being written, or its writer was killed\n"
 
 def marker_url(url: str) -> str:
     """Where the marker of a folder is."""
-    return beside(url, _ENDING)
+    return sidecar_url(url, _ENDING)
 
 
 def folder_of(url: str) -> str | None:
     """The folder that a marker belongs to; None if this is none."""
-    return object_of(url) if url.endswith(_ENDING) else None
+    return object_of_sidecar(url) if url.endswith(_ENDING) else None
 
 
 def mark(url: str) -> None:

@@ -14,20 +14,20 @@ from dataclasses import dataclass, field, replace
 
 from cpr.errors import CprError
 from cpr.io.block_digests import BlockDigests, blocks_url
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.reading import reading
 from cpr.io.stores.base import Upload, open_store, remove, stat
 
 __all__ = [
-    "Counted",
+    "HashingSink",
     "Progress",
     "Stored",
     "WritingFile",
     "put_blocks",
-    "under_way",
+    "write_owner",
+    "writes_in_progress",
     "writing",
-    "writing_for",
 ]
 
 log = logging.getLogger("cpr")
@@ -73,18 +73,18 @@ class Progress:
     expected: int | None
 
 
-writing_for: ContextVar[object] = ContextVar("cpr_writing_for", default=None)
-"""On whose behalf objects are written in this context; see `under_way`."""
+write_owner: ContextVar[object] = ContextVar("cpr_writing_for", default=None)
+"""On whose behalf objects are written in this context; see `writes_in_progress`."""
 
 _owned: dict[WritingFile, object] = {}
 
 
-def under_way(owner: object) -> list[Progress]:
-    """The objects that are being written on somebody's behalf (see `writing_for`)."""
+def writes_in_progress(owner: object) -> list[Progress]:
+    """The objects that are being written on somebody's behalf (see `write_owner`)."""
     return [file.progress() for file, other in list(_owned.items()) if other is owner]
 
 
-class Counted:
+class HashingSink:
     """A forward-only file that keeps nothing but the digest and the number of the bytes."""
 
     def __init__(self, algorithm: str | None = None) -> None:
@@ -120,7 +120,7 @@ class Counted:
         return None if blocks is None else blocks[0]
 
 
-class WritingFile(Counted):
+class WritingFile(HashingSink):
     """A forward-only file on its way to a store.
 
     Attributes:
@@ -170,7 +170,7 @@ class WritingFile(Counted):
             self._send(memoryview(small))
 
     def _send(self, view: memoryview) -> None:
-        with translated(self._url, "write"):
+        with translate_errors(self._url, "write"):
             self._upload.write(view)
 
 
@@ -198,11 +198,11 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
     3
     """
     store, path = open_store(url)
-    with translated(url, "write"):
+    with translate_errors(url, "write"):
         upload = store.upload(path, create)
     _under_way[upload] = url
     file = WritingFile(url, upload, algorithm)
-    owner = writing_for.get()
+    owner = write_owner.get()
     if owner is not None:
         _owned[file] = owner
     try:
@@ -231,15 +231,15 @@ def put_blocks(url: str, digests: bytes | None) -> None:
     if digests is None:
         return
     beside = blocks_url(url)
-    counted = Counted()
+    counted = HashingSink()
     counted.write(digests)
     try:
         store, path = open_store(beside)
-        with translated(beside, "write"):
+        with translate_errors(beside, "write"):
             upload = store.upload(path)
         _under_way[upload] = beside
         try:
-            with translated(beside, "write"):
+            with translate_errors(beside, "write"):
                 upload.write(memoryview(digests))
         except BaseException:
             _abort(beside, upload)
@@ -256,7 +256,7 @@ def put_blocks(url: str, digests: bytes | None) -> None:
 
 def _publish(url: str, upload: Upload, stored: Stored) -> None:
     try:
-        with translated(url, "write"):
+        with translate_errors(url, "write"):
             upload.commit()
     except CprError:
         # The answer may have been lost after the store had committed: look before calling it a failure.
@@ -281,13 +281,13 @@ def _is_there(url: str, stored: Stored) -> bool:
         return False
 
 
-def _abort(url: str, upload: Upload, patience: float | None = None) -> None:
+def _abort(url: str, upload: Upload, timeout: float | None = None) -> None:
     """Clean up behind a failure without hiding it."""
     if _under_way.pop(upload, None) is None:
         return  # done when the interpreter began to end
     try:
-        with translated(url, "clean up"):
-            upload.abort(patience)
+        with translate_errors(url, "clean up"):
+            upload.abort(timeout)
     except CprError as error:
         log.warning("%s: could not clean up after a failed write: %s", url, error)
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from cpr import io
 from cpr.errors import CprError, TransferError
-from cpr.io.parallel import side_by_side
+from cpr.io.parallel import parallel_map
 from cpr.operations.places import is_below, moved, require_inside
 from cpr.operations.records import Record, Reference, distinct_targets
 from cpr.operations.scan import find_records
@@ -119,13 +119,13 @@ def copy_results(
     )
     places = _Places(source, destination, elsewhere, io.normalise(data or io.join(destination, "data")))
     targets = (target for target, _ in distinct_targets(chosen()))
-    for copied in side_by_side(lambda one: _copy_target(one, places), targets, _AT_ONCE):
+    for copied in parallel_map(lambda one: _copy_target(one, places), targets, _AT_ONCE):
         if count(copied):
             result.targets += 1
             result.nbytes += copied.nbytes
     failed = {one.source for one in result.failed}
     own = _own(chosen(), result)
-    for copied in side_by_side(lambda one: _copy_record(one, places, failed), own, _AT_ONCE):
+    for copied in parallel_map(lambda one: _copy_record(one, places, failed), own, _AT_ONCE):
         result.records += count(copied)
     result.seconds = time.monotonic() - started
     return result

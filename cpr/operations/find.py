@@ -36,7 +36,7 @@ class Result:
     @classmethod
     def all_in(cls, record: Record) -> list[Result]:
         """The targets that a record names."""
-        about = (record.url, record.touched, record.is_cache_entry)
+        about = (record.url, record.modified, record.is_cache_entry)
         return [cls(one, *about) for one in record.targets]
 
     @property

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from cpr import io
 from cpr.errors import CprError
-from cpr.io.parallel import side_by_side
+from cpr.io.parallel import parallel_map
 from cpr.io.tombstones import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.operations.gc_survey import Candidate, Mark, Survey, survey
 
@@ -132,7 +132,7 @@ def _store_time(url: str) -> datetime:
     with io.writing(probe) as file:
         file.write(b"now")
     try:
-        return io.stat(probe).touched
+        return io.stat(probe).modified
     finally:
         io.remove(probe)
 
@@ -155,11 +155,11 @@ class _Sweep:
         self._older_than = older_than
 
     def run(self) -> None:
-        due = [mark for mark in self._found.marks if mark.touched + self._grace <= self._clock.now]
+        due = [mark for mark in self._found.marks if mark.modified + self._grace <= self._clock.now]
         waiting = [mark for mark in self._found.marks if mark not in due]
         lists = [mark for mark in waiting if not mark.is_swept]
         self._done.waiting = len({url for mark in lists for url in mark.urls})
-        self._done.next_due = min((mark.touched + self._grace for mark in lists), default=None)
+        self._done.next_due = min((mark.modified + self._grace for mark in lists), default=None)
         garbage = {url: one for mark in due if not mark.is_swept for url, one in self._garbage(mark).items()}
         # First the records: what is left never refers to what is gone.
         self._delete_records(garbage)
@@ -179,7 +179,7 @@ class _Sweep:
         garbage = {}
         for url in mark.urls:
             one = self._found.garbage.get(url)
-            if one is not None and one.touched <= mark.touched:
+            if one is not None and one.modified <= mark.modified:
                 garbage[url] = one
             elif self._found.is_there(url):
                 self._done.acquitted.append(url)
@@ -192,14 +192,14 @@ class _Sweep:
                 continue
             # With nothing to wait for they wait for themselves.
             assert self._older_than is not None
-            if record.touched + self._older_than + self._grace > self._clock.now and not any(
+            if record.modified + self._older_than + self._grace > self._clock.now and not any(
                 url in garbage for url in record.targets
             ):
                 continue
             if not self._done.dry:
                 self._clock.require_time()
                 there = io.lookup(record.url)
-                if there is None or there.touched != record.touched:
+                if there is None or there.modified != record.modified:
                     continue  # made again meanwhile
                 io.remove(record.url)
             self._done.deleted_records.append(record.url)
@@ -214,7 +214,7 @@ class _Sweep:
         if self._done.dry:
             self._done.deleted += garbage
             return
-        for one in side_by_side(delete, garbage, _AT_ONCE):
+        for one in parallel_map(delete, garbage, _AT_ONCE):
             self._done.deleted.append(one)
 
     def _leave_behind(self, mark: Mark) -> None:
@@ -234,7 +234,7 @@ def _mark(found: Survey, clock: _Clock, done: Collection, grace: timedelta) -> N
     done.marked = [
         one
         for url, one in found.garbage.items()
-        if url not in marked and url not in gone and one.touched + grace <= clock.now
+        if url not in marked and url not in gone and one.modified + grace <= clock.now
     ]
     if done.dry:
         return

@@ -33,13 +33,13 @@ class Candidate:
     Attributes:
         url: of the target.
         nbytes: of all its objects.
-        touched: when the last of them was written.
+        modified: when the last of them was written.
         objects: their URLs: the file, what is inside the folder, what lies beside.
     """
 
     url: str
     nbytes: int
-    touched: datetime
+    modified: datetime
     objects: list[str] = field(default_factory=list)
 
 
@@ -49,13 +49,13 @@ class Mark:
 
     Attributes:
         url: of the list.
-        touched: when it was written, by the store's clock.
+        modified: when it was written, by the store's clock.
         urls: the targets it marks.
         is_swept: whether they have been deleted already, and only stay marked.
     """
 
     url: str
-    touched: datetime
+    modified: datetime
     urls: tuple[str, ...]
     is_swept: bool
 
@@ -66,12 +66,12 @@ class OldRecord:
 
     Attributes:
         url: of the record.
-        touched: when it was written.
+        modified: when it was written.
         targets: URLs of the targets that it names.
     """
 
     url: str
-    touched: datetime
+    modified: datetime
     targets: tuple[str, ...]
 
 
@@ -135,8 +135,8 @@ def survey(
 def _take_record(
     found: Survey, record: Record, places: list[str], now: datetime, older_than: timedelta | None
 ) -> None:
-    if older_than is not None and record.touched + older_than <= now and _is_readable(record):
-        found.old.append(OldRecord(record.url, record.touched, tuple(one.url for one in record.targets)))
+    if older_than is not None and record.modified + older_than <= now and _is_readable(record):
+        found.old.append(OldRecord(record.url, record.modified, tuple(one.url for one in record.targets)))
         _look_elsewhere(found, record, places)
         return
     found.records += 1
@@ -194,9 +194,9 @@ def _take_object(found: Survey, entry: Entry, extensions: frozenset[str]) -> Non
     found.there.add(number_of(owner.target))
     if found.is_live(owner.target):
         return
-    one = found.garbage.setdefault(owner.target, Candidate(owner.target, 0, entry.touched))
+    one = found.garbage.setdefault(owner.target, Candidate(owner.target, 0, entry.modified))
     one.nbytes += entry.nbytes
-    one.touched = max(one.touched, entry.touched)
+    one.modified = max(one.modified, entry.modified)
     one.objects.append(entry.url)
 
 
@@ -214,4 +214,4 @@ def _take_mark(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
         for name in names
         if not re.search(r"[/\\]", name) and owner_of(io.join(location, name), extensions) is not None
     )
-    found.marks.append(Mark(entry.url, entry.touched, urls, entry.url.endswith(".swept.json")))
+    found.marks.append(Mark(entry.url, entry.modified, urls, entry.url.endswith(".swept.json")))

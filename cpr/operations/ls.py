@@ -122,7 +122,7 @@ def list_results(
     others: dict[int, Listed] = {}
     for found in scan(url):
         if not isinstance(found, Record):
-            _add_object(others, found.url, found.nbytes, found.touched)
+            _add_object(others, found.url, found.nbytes, found.modified)
             continue
         on_progress()
         listing.records += 1
@@ -152,12 +152,12 @@ def list_results(
 def _named_by(record: Record) -> Iterator[Listed]:
     for target in record.targets:
         made = target.made or Made()
-        when = record.touched if made.at is None else datetime.fromtimestamp(made.at, UTC)
+        when = record.modified if made.at is None else datetime.fromtimestamp(made.at, UTC)
         nbytes = target.nbytes or 0
         yield Listed(target.url, target.type, nbytes, when, made.task, made.flow, made.flow_run, record.url)
 
 
-def _add_object(others: dict[int, Listed], url: str, nbytes: int, touched: datetime) -> None:
+def _add_object(others: dict[int, Listed], url: str, nbytes: int, modified: datetime) -> None:
     """Count an object in: a target, or a part of one."""
     found = owner_of(url)
     if found is None:
@@ -165,9 +165,9 @@ def _add_object(others: dict[int, Listed], url: str, nbytes: int, touched: datet
     number = number_of(found.target)
     known = others.get(number)
     if known is None:
-        others[number] = Listed(found.target, None, nbytes, touched)
+        others[number] = Listed(found.target, None, nbytes, modified)
     else:
-        others[number] = Listed(found.target, None, known.nbytes + nbytes, max(known.when, touched))
+        others[number] = Listed(found.target, None, known.nbytes + nbytes, max(known.when, modified))
 
 
 class _Newest:

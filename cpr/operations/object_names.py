@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 
-from cpr.io import object_of
+from cpr.io import object_of_sidecar
 from cpr.io.hashing import hex16
 from cpr.records.registry import ENTRY_POINT_GROUP
 
@@ -53,7 +53,7 @@ def owner_of(url: str, extensions: frozenset[str] = EXTENSIONS) -> ObjectOwner |
     """
     if (inside := _FOLDER.match(url)) is not None:
         return ObjectOwner(inside[0], "inside")
-    owner = object_of(url)
+    owner = object_of_sidecar(url)
     target, part = (url, "file") if owner is None else (owner, "sidecar")
     named = _FILE.fullmatch(target)
     if named is None or named["ext"].lower() not in extensions:

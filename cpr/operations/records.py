@@ -106,7 +106,7 @@ class Record:
 
     Attributes:
         url: of the object.
-        touched: when it was written.
+        modified: when it was written.
         nbytes: its size.
         metadata: Prefect's, if it is one of Prefect's records; None for one of cpr's alone.
         value: the result as JSON values; None where it cannot be read.
@@ -115,7 +115,7 @@ class Record:
     """
 
     url: str
-    touched: datetime
+    modified: datetime
     nbytes: int
     metadata: Mapping[str, Any] | None = None
     value: Any = None
@@ -192,16 +192,16 @@ def begins_as_record(blob: bytes) -> bool:
     return _BEGINS.match(blob) is not None
 
 
-def parse_record(url: str, touched: datetime, nbytes: int, blob: bytes) -> Record | None:
+def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Record | None:
     """The record in an object's bytes; None for an object that is none. Raises nothing.
 
     Args:
         url: of the object.
-        touched: when it was written.
+        modified: when it was written.
         nbytes: its size.
         blob: its bytes; of an object larger than `LARGEST_BYTES` the first are enough.
     """
-    found = Record(url, touched, nbytes, blob=blob)
+    found = Record(url, modified, nbytes, blob=blob)
     try:
         if nbytes > LARGEST_BYTES:
             raise RecordError(

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
-from cpr.io.error_translation import translated
-from cpr.io.parallel import side_by_side
+from cpr.io.error_translation import translate_errors
+from cpr.io.parallel import parallel_map
 from cpr.io.reading import fetch_block
 from cpr.io.stores.base import Entry, open_store
 from cpr.operations.object_names import is_data
@@ -27,7 +27,7 @@ _FAILURES_IN_A_ROW = 16
 def walk(url: str) -> Iterator[Entry]:
     """The listing of all that is under a normalised URL. Raises as `scan`."""
     store, path = open_store(url)
-    with translated(url, "list"):
+    with translate_errors(url, "list"):
         yield from store.walk(path)
 
 
@@ -44,7 +44,7 @@ def scan(url: str) -> Iterator[Record | Entry]:
     """
     url = io.normalise(url)
     failures, answered = 0, False
-    for found in side_by_side(lambda entry: _begin(url, entry), walk(url), _AT_ONCE):
+    for found in parallel_map(lambda entry: _begin(url, entry), walk(url), _AT_ONCE):
         one = found if isinstance(found, (Record, Entry)) else _finish(*found)
         problem = one.problem if isinstance(one, Record) else None
         failures = failures + 1 if isinstance(problem, TransferError) else 0
@@ -74,7 +74,7 @@ def read_record(url: str) -> Record | None:
     """
     url = io.normalise(url)
     stat = io.stat(url)
-    entry = Entry(url, stat.touched, stat.nbytes)
+    entry = Entry(url, stat.modified, stat.nbytes)
     found = _finish(entry, _fetch(entry, _FIRST_BYTES))
     if isinstance(found, Record) and isinstance(found.problem, TransferError):
         raise found.problem
@@ -84,7 +84,7 @@ def read_record(url: str) -> Record | None:
 def _begin(url: str, entry: Entry) -> Record | Entry | tuple[Entry, bytes]:
     """The first bytes of an object that may be a record."""
     if problem := leads_out(entry.url, url):
-        return Record(entry.url, entry.touched, entry.nbytes, problem=problem)
+        return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
     if is_data(entry.url):
         return entry
     try:
@@ -92,7 +92,7 @@ def _begin(url: str, entry: Entry) -> Record | Entry | tuple[Entry, bytes]:
     except ResourceNotFoundError:
         return entry  # deleted since it was listed
     except TransferError as error:
-        return Record(entry.url, entry.touched, entry.nbytes, problem=error)
+        return Record(entry.url, entry.modified, entry.nbytes, problem=error)
 
 
 def _finish(entry: Entry, blob: bytes) -> Record | Entry:
@@ -105,8 +105,8 @@ def _finish(entry: Entry, blob: bytes) -> Record | Entry:
     except ResourceNotFoundError:
         return entry
     except TransferError as error:
-        return Record(entry.url, entry.touched, entry.nbytes, problem=error)
-    return parse_record(entry.url, entry.touched, entry.nbytes, blob) or entry
+        return Record(entry.url, entry.modified, entry.nbytes, problem=error)
+    return parse_record(entry.url, entry.modified, entry.nbytes, blob) or entry
 
 
 def _fetch(entry: Entry, nbytes: int) -> bytes:
@@ -114,5 +114,5 @@ def _fetch(entry: Entry, nbytes: int) -> bytes:
     if not entry.nbytes:
         return b""
     store, path = open_store(entry.url)
-    with translated(entry.url, "read"):
+    with translate_errors(entry.url, "read"):
         return bytes(fetch_block(store, path, 0, min(entry.nbytes, nbytes)))

@@ -74,7 +74,7 @@ def show(url: str, result: str | None = None) -> list[Shown]:
         )
     for problem in record.problems:
         raise problem
-    return [_shown(one, record.url, record.touched) for one in record.resources]
+    return [_shown(one, record.url, record.modified) for one in record.resources]
 
 
 def _shown(reference: Reference, record: str, recorded: datetime) -> Shown:

@@ -22,7 +22,7 @@ from cpr.errors import (
     ResourceNotFoundError,
     TransferError,
 )
-from cpr.io.parallel import ByteBudget, side_by_side
+from cpr.io.parallel import ByteBudget, parallel_map
 from cpr.operations.records import Record, Reference, distinct_targets
 from cpr.operations.scan import find_records
 from cpr.Target import Target
@@ -124,7 +124,7 @@ def verify(
     dice = random.Random(seed)  # noqa: S311 - a choice, no secret
     budget = ByteBudget(_BUDGET_BYTES)
     outages = 0
-    for checked in side_by_side(
+    for checked in parallel_map(
         lambda found: found if isinstance(found, Checked) else check(*found, budget),
         _targets(find_records(url), report, lambda: sample is None or dice.random() < sample),
         _AT_ONCE,

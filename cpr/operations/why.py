@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from cpr import io
 from cpr.errors import RecordError
-from cpr.io.parallel import side_by_side
+from cpr.io.parallel import parallel_map
 from cpr.operations.find import Result, find_results, latest, matching
 from cpr.provenance.diff import Difference, NearestResults, differences
 from cpr.provenance.journal import read_journal
@@ -119,7 +119,7 @@ def _explained(
         for other in known
         if (how := other.reference.made) is not None and how.task == made.task and _is_before(how, made)
     ]
-    for other, whole in zip(earlier, side_by_side(Result.whole_made, earlier, _AT_ONCE), strict=True):
+    for other, whole in zip(earlier, parallel_map(Result.whole_made, earlier, _AT_ONCE), strict=True):
         if whole is not None:
             candidates.add(whole)
             urls[id(whole)] = other.url

@@ -13,7 +13,7 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
-from cpr.io.writing import Progress, under_way, writing_for
+from cpr.io.writing import Progress, write_owner, writes_in_progress
 from cpr.previews.humanize import human_size
 
 __all__ = ["shown"]
@@ -35,7 +35,7 @@ def shown(wanted: bool) -> Iterator[None]:
         yield
         return
     looker = _Looker(context.task_run)
-    token = writing_for.set(looker)
+    token = write_owner.set(looker)
     # Prefect's settings, and so where its server is, are a matter of context.
     thread = threading.Thread(
         target=copy_context().run, args=(looker.look,), name="cpr-progress", daemon=True
@@ -44,7 +44,7 @@ def shown(wanted: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        writing_for.reset(token)
+        write_owner.reset(token)
         looker.ended.set()
 
 
@@ -61,7 +61,7 @@ class _Looker:
         while not ended:
             ended = self.ended.wait(_EVERY)
             try:
-                current = {one.url: one for one in under_way(self)}
+                current = {one.url: one for one in writes_in_progress(self)}
                 for one in current.values():
                     if one.seconds >= _LONG:
                         self._tell(one)

@@ -73,7 +73,7 @@ def store_preview(url: str, nbytes: int, maker: PreviewMaker | None) -> None:
     if preview is None:
         return
     try:
-        with io.writing(io.beside(url, preview.ending)) as file:
+        with io.writing(io.sidecar_url(url, preview.ending)) as file:
             file.write(preview.to_bytes())
     except CprError as error:
         log.warning("%s: stored, but not its preview: %s", url, error)
@@ -84,7 +84,7 @@ def read_preview(url: str, kind: type[Any]) -> Preview | None:
 
     Raises TransferError when the store cannot be asked.
     """
-    beside = io.beside(url, kind.ending)
+    beside = io.sidecar_url(url, kind.ending)
     try:
         if io.stat(beside).nbytes > MAX_BYTES:
             return None

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 
 from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry, open_store
 from cpr.provenance.made import Made
@@ -75,7 +75,7 @@ class UrlFolder:
     def names(self, folder: str) -> list[str]:
         url = io.join(self._url, folder)
         store, path = open_store(url)
-        with translated(url, "list"):
+        with translate_errors(url, "list"):
             return self._relative(store.walk(path))
 
     def _relative(self, entries: Iterable[Entry]) -> list[str]:

@@ -236,7 +236,7 @@ def _shortened(one: Input, keep: int) -> Input:
 
 def made_url(url: str, digest: str) -> str:
     """Where the rest of a result's provenance is; hidden from the patterns that find results."""
-    return io.beside(url, f".{digest}.made.json")
+    return io.sidecar_url(url, f".{digest}.made.json")
 
 
 def read_whole(made: Made, url: str) -> Made:

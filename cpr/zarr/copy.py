@@ -10,7 +10,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from cpr import io
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.stores.base import Upload, open_store
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.manifest import Manifest, manifest_url
@@ -88,15 +88,15 @@ def _put(url: str, pieces: list[bytes]) -> None:
 
 def _begin(url: str) -> Upload:
     store, path = open_store(url)
-    with translated(url, "write"):
+    with translate_errors(url, "write"):
         return store.upload(path)
 
 
 def _send(url: str, upload: Upload, piece: bytes) -> None:
-    with translated(url, "write"):
+    with translate_errors(url, "write"):
         upload.write(memoryview(piece))
 
 
 def _commit(url: str, upload: Upload) -> None:
-    with translated(url, "write"):
+    with translate_errors(url, "write"):
         upload.commit()

@@ -33,7 +33,7 @@ def plain_open() -> None:
     module = importlib.import_module("cpr.io.writing")
     from cpr.io.urls import filesystem, protocol_of
 
-    class Plain(module.Counted):  # type: ignore[name-defined,misc]
+    class Plain(module.HashingSink):  # type: ignore[name-defined,misc]
         def write(self, data: Any) -> int:
             self.file.write(data)
             return int(super().write(data))
@@ -79,14 +79,14 @@ def no_block_check() -> None:
 def size_only() -> None:
     """An object of the same name and size is taken for the same."""
     from cpr import io
-    from cpr.io.writing import Counted
+    from cpr.io.writing import HashingSink
     from cpr.publishing import Publication
 
     def find_equal(self: Any, url: str) -> Any:
         there = io.lookup(url)
         if there is None:
             return None
-        counted = Counted()
+        counted = HashingSink()
         self._encode(url, counted)
         return counted.stored if counted.stored.nbytes == there.nbytes else None
 
@@ -181,10 +181,10 @@ def chatty_errors() -> None:
     failures = importlib.import_module("cpr.io.error_translation")
 
     @contextmanager
-    def translated(url: str, doing: str) -> Iterator[None]:
+    def translate_errors(url: str, doing: str) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             raise failures._failure(url, doing, error) from error
 
-    failures.translated = translated
+    failures.translate_errors = translate_errors

@@ -112,7 +112,7 @@ def require_whole(base: str, expected: Expected, large: bool, stream: bool) -> i
         if target.blocks is not None:
             keep.add(blocks_url(url))
         # Made when the object is there already: a result is as good without it.
-        keep |= {beside for ending in PREVIEWS if (beside := io.beside(url, ending)) in there}
+        keep |= {beside for ending in PREVIEWS if (beside := io.sidecar_url(url, ending)) in there}
     assert keep <= there
     orphans = io.find_orphans(base, NOW)
     assert {one.url for one in orphans if one.upload is None} == there - keep

@@ -168,7 +168,7 @@ def require_whole_or_nothing(transfer: Transfer, target: Any, record: Any, bucke
     assert transfer.kind.equal(again.get_data(), transfer.data())
     beside = set() if again.blocks is None else {blocks_url(again.url)}
     # A result is as good without its preview, which is made when all else is there.
-    previews = {io.beside(again.url, ending) for ending in (".preview.png", ".preview.json")}
+    previews = {io.sidecar_url(again.url, ending) for ending in (".preview.png", ".preview.json")}
     assert bucket.urls(base) - previews == {again.url} | beside
 
 

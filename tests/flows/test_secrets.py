@@ -269,7 +269,7 @@ def test_the_search_finds_what_it_is_for():
 def test_nothing_of_the_clients_error_hangs_on_ours(kind):
     from cpr.io import error_translation as failures
 
-    with pytest.raises(cpr.CprError) as caught, failures.translated("s3://bucket/a", "read"):
+    with pytest.raises(cpr.CprError) as caught, failures.translate_errors("s3://bucket/a", "read"):
         try:
             raise ValueError(CANARY)
         except ValueError:

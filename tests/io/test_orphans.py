@@ -11,7 +11,7 @@ import pytest
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
-from cpr.io.stores.base import open_store, touched
+from cpr.io.stores.base import modified_time, open_store
 from cpr.io.urls import filesystem
 
 MiB = 1 << 20
@@ -112,7 +112,7 @@ def test_local_temporary_files(tmp_path):
     assert [(one.url, one.nbytes) for one in found] == [(one._temporary, MiB) for one in uploads]
     for one in found:
         os.utime(one.url, (0, 0))
-    assert io.find_orphans(f"file://{tmp_path}")[0].touched == datetime.fromtimestamp(0, UTC)
+    assert io.find_orphans(f"file://{tmp_path}")[0].modified == datetime.fromtimestamp(0, UTC)
     assert [one.url for one in io.remove_orphans(tmp_path)] == [one.url for one in found]
     assert sorted(os.listdir(tmp_path / "deep")) == ["whole.bin"]
     assert sorted(os.listdir(tmp_path)) == [".a.bin.part", "a.0123456789abcdef.part", "deep"]
@@ -141,7 +141,7 @@ def test_open_uploads(s3_url, open_uploads):
     assert [one.url.rpartition("/")[2] for one in found] == ["a.bin", "a.bin", "b.bin"]
     assert {one.upload for one in found} == {upload._upload_id for upload in uploads}
     assert {one.nbytes for one in found} == {16 * MiB}
-    age = datetime.now(UTC) - found[0].touched
+    age = datetime.now(UTC) - found[0].modified
     assert timedelta(0) <= age < timedelta(minutes=1)
     assert len(open_uploads()) == 3
     assert io.remove_orphans(s3_url, NOW) == found
@@ -174,7 +174,7 @@ def test_an_upload_that_is_written_to_is_young(s3_url):
     upload.write(memoryview(bytes(8 * MiB)))
     upload._parts[1].result()
     (orphan,) = io.find_orphans(s3_url, NOW)
-    assert orphan.touched >= started - timedelta(seconds=1)
+    assert orphan.modified >= started - timedelta(seconds=1)
     upload.abort()
 
 
@@ -195,11 +195,11 @@ def test_a_missing_bucket():
     ],
 )
 def test_times_as_filesystems_tell_them(info):
-    assert touched(info) == datetime.fromtimestamp(0, UTC)
+    assert modified_time(info) == datetime.fromtimestamp(0, UTC)
 
 
 def test_a_filesystem_that_tells_no_time_has_only_young_files():
-    assert datetime.now(UTC) - touched({"name": "a"}) < timedelta(seconds=5)
+    assert datetime.now(UTC) - modified_time({"name": "a"}) < timedelta(seconds=5)
 
 
 def test_temporary_files_of_other_filesystems():

@@ -143,7 +143,7 @@ def test_a_stream_is_looked_at_while_it_passes(kind, tmp_path):
 
 def test_without_its_preview_a_large_image_is_sampled(tmp_path):
     target = stored(cpr.ImageTarget, f"{tmp_path}/stack.tif", noise(6, 600, 600))
-    os.remove(io.beside(target.url, ".preview.png"))
+    os.remove(io.sidecar_url(target.url, ".preview.png"))
     assert target.preview().size == (256, 256)
     assert cpr.ImageSource.from_path(target.url).preview().size == (256, 256)
 
@@ -151,7 +151,7 @@ def test_without_its_preview_a_large_image_is_sampled(tmp_path):
 @pytest.mark.parametrize("junk", [b"", b"<script>alert(1)</script>", b"\x89PNG\r\n\x1a\n" + bytes(100)])
 def test_something_else_in_the_place_of_a_preview_is_not_shown(tmp_path, junk):
     target = stored(cpr.CSVTarget, f"{tmp_path}/t.csv", pd.DataFrame({"a": np.arange(300_000)}))
-    with open(io.beside(target.url, ".preview.json"), "wb") as file:
+    with open(io.sidecar_url(target.url, ".preview.json"), "wb") as file:
         file.write(junk)
     assert target.preview() is None
     with pytest.raises(DecodeError):
@@ -162,7 +162,7 @@ def test_a_result_is_stored_though_its_preview_cannot_be(tmp_path, caplog):
     target = cpr.NumpyTarget.from_path(f"{tmp_path}/a.npy")
     target.set_data(noise(1000, 1000))
     # A folder stands where the preview should go.
-    os.makedirs(io.beside(target.url, ".preview.png"))
+    os.makedirs(io.sidecar_url(target.url, ".preview.png"))
     target.persist()
     assert "not its preview" in caplog.text
     assert (target.get_data() == noise(1000, 1000)).all()
@@ -199,7 +199,7 @@ def test_previews_without_an_object_are_orphans(tmp_path):
     target = stored(cpr.NumpyTarget, f"{tmp_path}/a.npy", noise(1000, 1000))
     assert io.find_orphans(str(tmp_path)) == []
     os.remove(target.url)
-    beside = [io.beside(target.url, ending) for ending in (".blocks", ".preview.png")]
+    beside = [io.sidecar_url(target.url, ending) for ending in (".blocks", ".preview.png")]
     for path in beside:
         os.utime(path, (time.time() - 1e6,) * 2)
     assert [orphan.url for orphan in io.find_orphans(str(tmp_path))] == beside

@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from cpr.errors import CprError, UnsupportedStoreError
-from cpr.io.error_translation import code_of, translated
+from cpr.io.error_translation import code_of, translate_errors
 from cpr.io.fork_safe import PerProcess
 from cpr.io.locks.local_cas import Versioned, VersionedFolder
 from cpr.io.stores.base import open_store
@@ -57,7 +57,7 @@ class Conditional(Protocol):
 def read(url: str) -> Versioned | None:
     """A small object and its version; None where there is none. Raises TransferError."""
     place = _conditional(url)
-    with translated(url, "read"):
+    with translate_errors(url, "read"):
         return place.read()
 
 
@@ -77,7 +77,7 @@ def swap(url: str, content: bytes, version: str | None) -> tuple[bool, Versioned
     """
     place = _conditional(url)
     try:
-        with translated(url, "write"):
+        with translate_errors(url, "write"):
             written = place.write_if(content, version)
     except CprError:
         now = _unless_it_fails(url)
@@ -119,7 +119,7 @@ def _try_out(folder: str) -> None:
     url = join(folder, f".{secrets.token_hex(8)}.cpr-lease")
     place = _conditional(url)
     store, path = open_store(url)
-    with translated(url, "write"):
+    with translate_errors(url, "write"):
         first = place.write_if(b"1", None)
         try:
             again = place.write_if(b"2", None)

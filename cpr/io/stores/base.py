@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.urls import filesystem, normalise, protocol_of
 
 __all__ = [
@@ -28,11 +28,11 @@ __all__ = [
     "existing",
     "find",
     "lookup",
+    "modified_time",
     "open_store",
     "remove",
     "remove_folder",
     "stat",
-    "touched",
 ]
 
 
@@ -47,12 +47,12 @@ class Stat:
     Attributes:
         nbytes: its size.
         version: changes whenever the object does: ETag, generation, or size and modification time.
-        touched: when it was last written to, by the store's clock.
+        modified: when it was last written to, by the store's clock.
     """
 
     nbytes: int
     version: Mapping[str, str | int] = field(default_factory=dict)
-    touched: datetime = field(default=_UNKNOWN, compare=False)
+    modified: datetime = field(default=_UNKNOWN, compare=False)
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Entry:
 
     Attributes:
         url: of the object.
-        touched: when it was last written to.
+        modified: when it was last written to.
         nbytes: its size.
     """
 
     url: str
-    touched: datetime
+    modified: datetime
     nbytes: int
 
 
@@ -86,10 +86,10 @@ class Upload(Protocol):
     def commit(self) -> None:
         """Wait for the bytes and publish the object whole."""
 
-    def abort(self, patience: float | None = None) -> None:
+    def abort(self, timeout: float | None = None) -> None:
         """Discard what was written; nothing stays behind. Safe at any time before commit.
 
-        Where requests are needed they may take `patience` seconds.
+        Where requests are needed they may take `timeout` seconds.
         """
 
 
@@ -135,7 +135,7 @@ def open_store(url: str) -> tuple[Store, str]:
         from cpr.io.stores.local import LocalStore
 
         return LocalStore(), url
-    with translated(url, "open"):
+    with translate_errors(url, "open"):
         fs, path = filesystem(url)
     if protocol in ("s3", "s3a"):
         from cpr.io.stores.s3 import S3Store
@@ -153,7 +153,7 @@ def open_store(url: str) -> tuple[Store, str]:
 def lookup(url: str) -> Stat | None:
     """Size and version of an object, None where there is none. Raises TransferError."""
     store, path = open_store(url)
-    with translated(url, "look at"):
+    with translate_errors(url, "look at"):
         return store.stat(path)
 
 
@@ -165,7 +165,7 @@ def stat(url: str) -> Stat:
 
 def existing(store: Store, path: str, url: str) -> Stat:
     """`stat` of an open store: raises ResourceNotFoundError, saying whether it is the bucket that lacks."""
-    with translated(url, "look at"):
+    with translate_errors(url, "look at"):
         found = store.stat(path)
         if found is None:
             store.require_container(path)
@@ -176,18 +176,18 @@ def existing(store: Store, path: str, url: str) -> Stat:
 def remove(url: str) -> None:
     """Delete an object; one that is gone already is no error."""
     store, path = open_store(url)
-    with suppress(ResourceNotFoundError), translated(url, "delete"):
+    with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
         store.remove(path)
 
 
 def remove_folder(url: str) -> None:
     """Delete all that lies in a folder and below, many objects at a time; nothing there is no error."""
     if protocol_of(url) == "file":
-        with suppress(ResourceNotFoundError), translated(url, "delete"):
+        with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
             shutil.rmtree(url)
         return
     store, path = open_store(url)
-    with translated(url, "list"):
+    with translate_errors(url, "list"):
         urls = [entry.url for entry in store.walk(path)]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(remove, urls))
@@ -200,7 +200,7 @@ def find(pattern: str) -> dict[str, Stat]:
     """
     pattern = normalise(pattern)
     store, path = open_store(pattern)
-    with translated(pattern, "list"):
+    with translate_errors(pattern, "list"):
         return dict(sorted(store.find(path).items()))
 
 
@@ -218,7 +218,7 @@ def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
     return version
 
 
-def touched(info: Mapping[str, Any]) -> datetime:
+def modified_time(info: Mapping[str, Any]) -> datetime:
     """When a file was last written to, from fsspec's `info`; now, where a filesystem does not tell."""
     for name in ("LastModified", "last_modified", "mtime", "modified", "updated", "created"):
         time = info.get(name)

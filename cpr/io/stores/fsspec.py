@@ -20,10 +20,10 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, has_magic, touched, version_of
+from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, has_magic, modified_time, version_of
 from cpr.io.stores.glob import matching
 from cpr.io.temp_names import is_temporary, temporary_name
-from cpr.io.thread_lock import turn_of
+from cpr.io.thread_lock import exclusive_use
 from cpr.io.urls import filesystem, normalise
 
 __all__ = ["GenericStore"]
@@ -80,7 +80,7 @@ class GenericStore:
     def _fetch_at_once(self, file: Any, path: str, start: int, stop: int) -> bytes:
         """Ask paramiko for all pieces of 32 KiB together: one by one each would wait for the one before."""
         # Past the end of the file there is no answer, only the end of the file.
-        with suppress(EOFError), turn_of(self._fs), file:
+        with suppress(EOFError), exclusive_use(self._fs), file:
             return b"".join(file.readv([(start, stop - start)]))
         return bytes(self._ask("cat_file", path, start=start, end=stop))
 
@@ -158,7 +158,7 @@ class GenericStore:
 
     def walk(self, path: str) -> Iterator[Entry]:
         for info in self._below(path):
-            yield Entry(self._url(info["name"]), touched(info), int(info["size"] or 0))
+            yield Entry(self._url(info["name"]), modified_time(info), int(info["size"] or 0))
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         # Azure drops unfinished ones by itself, after a week, and lists none.
@@ -182,7 +182,7 @@ class _MemoryUpload:
     def commit(self) -> None:
         self._fs.pipe_file(self._path, bytes(self._bytes))
 
-    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
+    def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
         self._bytes.clear()
 
 
@@ -201,19 +201,19 @@ class _BackgroundUpload:
         self._pending.append(self._thread.submit(self._write, bytes(block)))
 
     def _write(self, block: bytes) -> None:
-        with turn_of(self._fs):
+        with exclusive_use(self._fs):
             self._file.write(block)
 
     def commit(self) -> None:
         for future in self._pending:
             future.result()
         self._thread.shutdown()
-        with turn_of(self._fs):
+        with exclusive_use(self._fs):
             self._publish()
 
-    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
+    def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
         self._thread.shutdown(wait=True, cancel_futures=True)
-        with turn_of(self._fs):
+        with exclusive_use(self._fs):
             self._discard()
 
     def _publish(self) -> None:
@@ -240,7 +240,7 @@ class _RenamedUpload(_BackgroundUpload):
     """A file of a hidden name, renamed when it is whole."""
 
     def __init__(self, fs: AbstractFileSystem, temporary: str, path: str) -> None:
-        with turn_of(fs):
+        with exclusive_use(fs):
             # Not pipelined, where paramiko could: it drops the answers to the last writes, errors and all.
             file = fs.open(temporary, "wb")
         super().__init__(fs, file)
@@ -265,7 +265,7 @@ def _holds_back(file: AbstractBufferedFile) -> bool:
 
 
 def _stat(info: dict[str, Any]) -> Stat:
-    return Stat(int(info["size"] or 0), version_of(info), touched(info))
+    return Stat(int(info["size"] or 0), version_of(info), modified_time(info))
 
 
 def _is_lost(error: Exception) -> bool:

@@ -82,8 +82,8 @@ class GCSStore:
         bucket, key = _bucket_and_key(path)
         for page in self._pages(bucket, {"prefix": f"{key}/" if key else ""}):
             for item in page.get("items", []):
-                touched = datetime.fromisoformat(item["updated"])
-                yield Entry(normalise(f"gs://{bucket}/{item['name']}"), touched, int(item["size"]))
+                modified = datetime.fromisoformat(item["updated"])
+                yield Entry(normalise(f"gs://{bucket}/{item['name']}"), modified, int(item["size"]))
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
         # Unfinished ones cannot be listed, cost nothing and end by themselves after a week.

@@ -183,17 +183,17 @@ class ResumableUpload:
         path = named("/storage/v1/b/", self._bucket, "/o/", self._key)
         await self._requests.ask("DELETE", path, {"ifGenerationMatch": generation})
 
-    def abort(self, patience: float | None = None) -> None:
+    def abort(self, timeout: float | None = None) -> None:
         self._buffer.clear()
         if self._part is not None:
             self._part.cancel()
             if not self._part.cancelled():
-                self._part.exception(patience)
+                self._part.exception(timeout)
         if self._session is None:
             return
         aborting = self._requests.submit(self._abort(self._session))
         if not self._requests.is_here():
-            aborting.result(patience)
+            aborting.result(timeout)
 
     async def _abort(self, session: str) -> None:
         answer = await self._requests.once("DELETE", session)

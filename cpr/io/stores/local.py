@@ -106,7 +106,7 @@ class LocalUpload:
         os.replace(self._temporary, self._path)
         _sync_folder(os.path.dirname(self._path))
 
-    def abort(self, patience: float | None = None) -> None:  # noqa: ARG002
+    def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
         if self._file is not None:
             os.close(self._file)
             self._file = None

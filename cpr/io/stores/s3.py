@@ -133,7 +133,7 @@ class S3Store:
         if found is not None:
             try:
                 for last, stat in found:
-                    yield Entry(normalise(f"s3://{bucket}/{last}"), stat.touched, stat.nbytes)
+                    yield Entry(normalise(f"s3://{bucket}/{last}"), stat.modified, stat.nbytes)
             except Exception as error:
                 # A key that obstore cannot spell, or what s3fs meets as well, and knows a name for.
                 log.debug("s3fs lists on, after %s", type(error).__name__)
@@ -156,8 +156,8 @@ class S3Store:
                     continue
                 url, upload = normalise(f"s3://{bucket}/{found['Key']}"), found["UploadId"]
                 parts = self._parts(bucket, found["Key"], upload)
-                touched = max([found["Initiated"], *(part["LastModified"] for part in parts)])
-                yield Entry(url, touched, sum(int(part["Size"]) for part in parts)), upload
+                modified = max([found["Initiated"], *(part["LastModified"] for part in parts)])
+                yield Entry(url, modified, sum(int(part["Size"]) for part in parts)), upload
             if not answer.get("IsTruncated"):
                 return
             page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
@@ -311,7 +311,7 @@ class S3Upload:
             self._require_free()
         self._call("put_object", Body=content)
 
-    def abort(self, patience: float | None = None) -> None:
+    def abort(self, timeout: float | None = None) -> None:
         for part in self._parts:
             part.cancel()
         for part in self._parts:
@@ -321,7 +321,7 @@ class S3Upload:
             return
         aborting = self._submit(self._abort())
         if not self._is_here():
-            aborting.result(patience)
+            aborting.result(timeout)
 
     async def _abort(self) -> None:
         unseen = self._creations > (self._upload_id is not None)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from cpr.io.fork_safe import PerProcess
 from cpr.io.stores.base import OccupiedError, Stat, version_of
 
-__all__ = ["FastBucket", "Patience", "fast_bucket"]
+__all__ = ["CircuitBreaker", "FastBucket", "fast_bucket"]
 
 T = TypeVar("T")
 
@@ -37,18 +37,18 @@ _buckets: PerProcess[tuple[int, str], tuple[Any, FastBucket | None]] = PerProces
 _first_pid: int | None = None
 
 
-class Patience:
+class CircuitBreaker:
     """Whether obstore is worth another question: not after several failures in a row."""
 
     def __init__(self) -> None:
         self._failures = 0
 
     @property
-    def is_over(self) -> bool:
+    def is_open(self) -> bool:
         """Whether s3fs is asked at once from now on."""
         return self._failures >= _PATIENCE
 
-    def answered(self) -> None:
+    def succeeded(self) -> None:
         """Obstore has answered."""
         self._failures = 0
 
@@ -66,7 +66,7 @@ class FastBucket:
 
     def __init__(self, store: Any) -> None:
         self._store = store
-        self._patience = Patience()
+        self._breaker = CircuitBreaker()
 
     @property
     def store(self) -> Any:
@@ -111,7 +111,7 @@ class FastBucket:
 
         May raise what it likes after any of them, as at a key that it cannot spell ("a//b").
         """
-        if self._patience.is_over:
+        if self._breaker.is_open:
             return None
         import obstore
 
@@ -123,17 +123,17 @@ class FastBucket:
         )
 
     def _ask(self, question: Callable[[], T]) -> T | None:
-        if self._patience.is_over:
+        if self._breaker.is_open:
             return None
         try:
             answer = question()
         except (FileNotFoundError, OccupiedError):
-            self._patience.answered()
+            self._breaker.succeeded()
             raise
         except Exception as error:
-            self._patience.failed(error)
+            self._breaker.failed(error)
             return None
-        self._patience.answered()
+        self._breaker.succeeded()
         return answer
 
 

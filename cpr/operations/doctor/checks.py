@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from cpr import io
 from cpr.errors import CprError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_of
 from cpr.operations.doctor.conditions import check_conditions, check_digests
 from cpr.operations.doctor.findings import Finding, diagnosed
@@ -25,7 +25,7 @@ def check_reach(place: Scratch) -> Finding:
     """Endpoint, credentials and bucket: the first request."""
     try:
         place.entries()
-        with translated(place.url, "look at"):
+        with translate_errors(place.url, "look at"):
             place.store.require_container(place.path)
     except CprError as error:
         return diagnosed("reach", "list objects", error)
@@ -99,7 +99,7 @@ def check_atomic(place: Scratch) -> Finding:
     try:
         upload = place.begin("atomic")
         url, _ = place.place("atomic")
-        with translated(url, "write"):
+        with translate_errors(url, "write"):
             try:
                 upload.write(memoryview(content))
                 early = place.stat("atomic") is not None or "atomic" in place.names()
@@ -132,7 +132,7 @@ def check_abort(place: Scratch) -> Finding:
     try:
         upload = place.begin("aborted")
         url, _ = place.place("aborted")
-        with translated(url, "write"):
+        with translate_errors(url, "write"):
             upload.write(memoryview(os.urandom(_LARGE)))
             upload.abort()
         if place.stat("aborted") is not None or "aborted" in place.names():
@@ -172,8 +172,8 @@ def check_clock(place: Scratch) -> Finding:
     after = datetime.now(UTC)
     assert found is not None
     # Stores tell whole seconds.
-    ahead = (before - found.touched).total_seconds() - 1
-    behind = (found.touched - after).total_seconds()
+    ahead = (before - found.modified).total_seconds() - 1
+    behind = (found.modified - after).total_seconds()
     skew = max(ahead, behind, 0.0)
     figures = {"seconds": round(skew, 1)}
     if skew < _SKEW_POOR:

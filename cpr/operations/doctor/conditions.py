@@ -6,7 +6,7 @@ import base64
 import hashlib
 
 from cpr.errors import CprError, UnsupportedStoreError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.locks.compare_and_swap import require_conditional
 from cpr.io.stores.s3 import S3Store
 from cpr.io.urls import protocol_of
@@ -49,7 +49,7 @@ def check_digests(place: Scratch) -> Finding:
     bucket, _, key = path.partition("/")
     wrong = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
     try:
-        with translated(url, "write"):
+        with translate_errors(url, "write"):
             place.store.put(bucket, key, b"a body", ContentMD5=wrong)
     except CprError as error:
         if str(error.actual) in _WRONG_DIGEST:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from cpr import io
 from cpr.errors import CprError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.stores.base import Entry, Stat, Store, Upload, open_store
 from cpr.io.urls import protocol_of
 
@@ -39,7 +39,7 @@ class Scratch:
     def put(self, name: str, content: bytes) -> None:
         """Write an object in one piece."""
         url, path = self.place(name)
-        with translated(url, "write"):
+        with translate_errors(url, "write"):
             upload = self.store.upload(path)
             try:
                 upload.write(memoryview(content))
@@ -51,19 +51,19 @@ class Scratch:
     def begin(self, name: str) -> Upload:
         """Begin an object."""
         url, path = self.place(name)
-        with translated(url, "write"):
+        with translate_errors(url, "write"):
             return self.store.upload(path)
 
     def get(self, name: str, start: int, stop: int) -> bytes:
         """A range of an object."""
         url, path = self.place(name)
-        with translated(url, "read"):
+        with translate_errors(url, "read"):
             return bytes(self.store.fetch(path, start, stop))
 
     def stat(self, name: str) -> Stat | None:
         """Size and version of an object; None where there is none."""
         url, path = self.place(name)
-        with translated(url, "look at"):
+        with translate_errors(url, "look at"):
             return self.store.stat(path)
 
     def remove(self, name: str) -> None:
@@ -72,7 +72,7 @@ class Scratch:
 
     def entries(self) -> list[Entry]:
         """All that is there."""
-        with translated(self.url, "list"):
+        with translate_errors(self.url, "list"):
             return list(self.store.walk(self.path))
 
     def names(self) -> set[str]:
@@ -82,7 +82,7 @@ class Scratch:
 
     def uploads(self) -> list[str]:
         """Ids of the uploads that are open."""
-        with translated(self.url, "list uploads"):
+        with translate_errors(self.url, "list uploads"):
             return [upload for _, upload in self.store.uploads(self.path)]
 
 
@@ -90,7 +90,7 @@ class Scratch:
 def scratch(url: str) -> Iterator[Scratch]:
     """A new folder under a URL, which is gone with all that is in it when the block is left."""
     folder = io.join(io.normalise(url), f"cpr-doctor-{secrets.token_hex(8)}")
-    with translated(url, "open"):
+    with translate_errors(url, "open"):
         store, path = open_store(folder)
     place = Scratch(folder, store, path)
     try:
@@ -102,7 +102,7 @@ def scratch(url: str) -> Iterator[Scratch]:
                 with suppress(CprError):
                     io.remove(entry.url)
             for entry, upload in list(store.uploads(path)):
-                with suppress(CprError), translated(entry.url, "clean up"):
+                with suppress(CprError), translate_errors(entry.url, "clean up"):
                     store.abort_upload(open_store(entry.url)[1], upload)
         if protocol_of(folder) == "file":
             shutil.rmtree(folder, ignore_errors=True)  # what is left of it are empty folders

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.io.parallel import side_by_side
+from cpr.io.parallel import parallel_map
 from cpr.operations import find
 from cpr.previews.humanize import pixel_size
 from cpr.previews.models import Preview
@@ -113,7 +113,7 @@ def gather(
     ordered = sorted(named, key=lambda one: (-one.recorded.timestamp(), one.url))
     jobs = [(one, at < preview_limit) for at, one in enumerate(ordered)]
     results = []
-    for result in side_by_side(lambda job: _result(*job), iter(jobs), _AT_ONCE):
+    for result in parallel_map(lambda job: _result(*job), iter(jobs), _AT_ONCE):
         on_progress(result)
         results.append(result)
     run = run or newest_run(results)

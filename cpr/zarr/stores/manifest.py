@@ -31,7 +31,7 @@ import numpy as np
 from cpr.data.memory import require_memory
 from cpr.errors import CorruptDataError, TransferError
 from cpr.io.block_digests import blocks_url
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, hex16
 from cpr.io.reading import fetch_block
 from cpr.io.stores.base import open_store
@@ -266,11 +266,11 @@ class Manifest:
         # Errors name the Zarr: its reader does not know what lies beside it.
         store, path = open_store(manifest_url(self.url))
         try:
-            with translated(self.url, "read"):
+            with translate_errors(self.url, "read"):
                 return bytes(fetch_block(store, path, start, stop))
         except TransferError:
             # Stores refuse ranges beyond the end; that is no outage.
-            with translated(self.url, "read"):
+            with translate_errors(self.url, "read"):
                 found = store.stat(path)
             if found is None or found.nbytes == self.nbytes:
                 raise

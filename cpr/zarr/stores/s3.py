@@ -9,7 +9,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, ObjectStore
 
-from cpr.io.stores.s3_obstore import Patience
+from cpr.io.stores.s3_obstore import CircuitBreaker
 
 __all__ = ["ObstoreFirstStore"]
 
@@ -32,7 +32,7 @@ class ObstoreFirstStore(FsspecStore):
         super().__init__(fs, read_only=read_only, path=path)
         self._obstore = obstore
         self._prefix = prefix
-        self._patience = Patience()
+        self._breaker = CircuitBreaker()
 
     def with_read_only(self, read_only: bool = False) -> ObstoreFirstStore:
         """As the other store."""
@@ -55,12 +55,12 @@ class ObstoreFirstStore(FsspecStore):
 
     async def _ask(self, request: Callable[[], Awaitable[Any]]) -> tuple[Any] | None:
         """What obstore answers, in a tuple; None where s3fs has to be asked."""
-        if self._patience.is_over:
+        if self._breaker.is_open:
             return None
         try:
             answer = await request()
         except Exception as error:
-            self._patience.failed(error)
+            self._breaker.failed(error)
             return None
-        self._patience.answered()
+        self._breaker.succeeded()
         return (answer,)

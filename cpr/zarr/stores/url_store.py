@@ -18,7 +18,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.error_translation import translated
+from cpr.io.error_translation import translate_errors
 from cpr.io.stores.s3_obstore import fast_bucket
 from cpr.io.urls import filesystem, join, protocol_of
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
@@ -37,7 +37,7 @@ def bare_store(url: str, read_only: bool = False) -> Store:
     """Zarr's own store for a URL, for use on the running event loop; the faster one where there are two."""
     if protocol_of(url) == "file":
         return FastLocalStore(url, read_only=read_only)
-    with translated(url, "open"):
+    with translate_errors(url, "open"):
         fs, path = filesystem(url)
     if not fs.async_impl:
         store = SftpStore.from_mapper(fs.get_mapper(path), read_only=read_only)
@@ -121,7 +121,7 @@ class UrlStore(Store):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         try:
-            with translated(self._place(key), "read"):
+            with translate_errors(self._place(key), "read"):
                 return await self.bare.get(key, prototype, byte_range)
         except ResourceNotFoundError:
             return None
@@ -150,7 +150,7 @@ class UrlStore(Store):
         self, bare: FastLocalStore, key: str, prototype: BufferPrototype, digest: EntryDigest
     ) -> Buffer | None:
         try:
-            with translated(self._place(key), "read"):
+            with translate_errors(self._place(key), "read"):
                 return await asyncio.to_thread(bare.get_sync, key, prototype=prototype, digest=digest)
         except ResourceNotFoundError:  # nothing is left of the whole folder
             return None
@@ -169,7 +169,7 @@ class UrlStore(Store):
             bare.set_sync(key, value)
             return entry
 
-        with translated(self._place(key), "write"):
+        with translate_errors(self._place(key), "write"):
             return await asyncio.to_thread(digest_and_write)
 
     async def get_partial_values(
@@ -195,41 +195,41 @@ class UrlStore(Store):
         yield builtins.list(enumerate(found))
 
     async def exists(self, key: str) -> bool:
-        with translated(self._place(key), "look at"):
+        with translate_errors(self._place(key), "look at"):
             return await self.bare.exists(key)
 
     async def getsize(self, key: str) -> int:
-        with translated(self._place(key), "look at"):
+        with translate_errors(self._place(key), "look at"):
             return await self.bare.getsize(key)
 
     async def set(self, key: str, value: Buffer) -> None:
         self._check_writable()
-        with translated(self._place(key), "write"):
+        with translate_errors(self._place(key), "write"):
             await self.bare.set(key, value)
 
     async def delete(self, key: str) -> None:
         self._check_writable()
-        with translated(self._place(key), "delete"):
+        with translate_errors(self._place(key), "delete"):
             await self.bare.delete(key)
 
     async def delete_dir(self, prefix: str) -> None:
         self._check_writable()
-        with translated(self._place(prefix), "delete"):
+        with translate_errors(self._place(prefix), "delete"):
             await self.bare.delete_dir(prefix)
 
     async def list(self) -> AsyncIterator[str]:
-        with translated(self.url, "list"):
+        with translate_errors(self.url, "list"):
             async for key in self.bare.list():
                 yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        with translated(self._place(prefix), "list"):
+        with translate_errors(self._place(prefix), "list"):
             async for key in self.bare.list_prefix(prefix):
                 # fsspec lists an object as what lies below it.
                 if key.startswith(prefix):
                     yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        with translated(self._place(prefix), "list"):
+        with translate_errors(self._place(prefix), "list"):
             async for key in self.bare.list_dir(prefix):
                 yield key

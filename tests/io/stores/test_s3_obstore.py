@@ -71,7 +71,7 @@ NAMES = [
 
 def walked(url):
     store, path = open_store(url)
-    return [(entry.url, entry.touched, entry.nbytes) for entry in store.walk(path)]
+    return [(entry.url, entry.modified, entry.nbytes) for entry in store.walk(path)]
 
 
 def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_folder_of_any_name_is_listed(s3_url, name):
 
 def test_a_bucket_that_is_missing_is_said_to_be(s3_url):
     raised = pytest.raises(ResourceNotFoundError, match="no such bucket")
-    with raised, failures.translated("s3://no-such-bucket", "list"):
+    with raised, failures.translate_errors("s3://no-such-bucket", "list"):
         walked(f"s3://no-such-bucket-{os.getpid()}/a")
 
 
