@@ -14,7 +14,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from cpr.cli.app import app
+from cpr.cli.app import app, examples
 
 PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 
@@ -41,52 +41,6 @@ commands' own help (`python -m tools.cli_pages`).
 | 130 | interrupted |
 """
 
-EXAMPLES: dict[str, list[tuple[str, str]]] = {
-    "ls": [
-        ("cpr ls s3://my-bucket/records", "the newest results"),
-        ("cpr ls s3://my-bucket/records --runs", "runs of flows, with what each has made"),
-        ("cpr ls s3://my-bucket/records --limit 0 --json", "everything, for a program"),
-    ],
-    "show": [
-        ("cpr show s3://my-bucket/records cell-64320e5f", "a result, by how its file name begins"),
-        ("cpr show s3://my-bucket/records/93b1c1a0", "all resources in one record"),
-    ],
-    "why": [
-        ("cpr why s3://my-bucket/records cell", "what has changed since cell was made before"),
-        ("cpr why s3://my-bucket/records cell retina", "what differs between how two results were made"),
-    ],
-    "lineage": [
-        ("cpr lineage s3://my-bucket/records summary", "down to the raw images"),
-    ],
-    "report": [
-        ("cpr report s3://my-bucket/records", "everything, as report.html"),
-        ('cpr report s3://my-bucket/records -o week.html --title "Week 12"', "under another name"),
-    ],
-    "verify": [
-        ("cpr verify s3://my-bucket/records", "every byte"),
-        ("cpr verify s3://my-bucket/records --sample 1%", "every night, one in a hundred"),
-        ("cpr verify s3://my-bucket/records --heal", "then run the flow again"),
-    ],
-    "cp": [
-        ("cpr cp s3://my-bucket/records /archive/run-7 --run 6b3ac873", "one run, out of the bucket"),
-        (
-            "cpr cp s3://my-bucket/records s3://other/records --data s3://other/results",
-            "records and targets into places of their own, from where Prefect uses them",
-        ),
-    ],
-    "gc": [
-        ("cpr gc s3://my-bucket/records s3://my-bucket/results", "what would be marked and deleted"),
-        (
-            "cpr gc s3://my-bucket/records s3://my-bucket/results --older-than 90d --delete",
-            "once a day, from cron",
-        ),
-    ],
-    "doctor": [
-        ("cpr doctor s3://my-bucket/results", "before the first run, and when something is odd"),
-        ("cpr doctor s3://my-bucket/results --remove-leftovers", "and clean up behind killed processes"),
-    ],
-}
-
 
 def commands() -> dict[str, Any]:
     """The commands by name, in the order of the help."""
@@ -112,7 +66,7 @@ def section(name: str, command: Any) -> str:
     lines += [f"| `{_metavar(one)}` | {one.help} |" for one in arguments]
     lines += [f"| {_spelled(one)} | {one.help}{_default(one)} |" for one in options]
     lines += ["", "| example | |", "| --- | --- |"]
-    lines += [f"| `{line}` | {what} |" for line, what in EXAMPLES[name]]
+    lines += [f"| `{line}` | {what} |" for line, what in examples(name)]
     return "\n".join(lines) + "\n"
 
 

@@ -1,16 +1,24 @@
-"""All commands in one, and what their errors come to."""
+"""All commands in one, and what their errors come to.
+
+A new command is a module in `cpr/operations` that does the work and returns typed results; a module here that
+prints them, with a function of the command's name and its `EXAMPLES`; and its name in `COMMANDS`. Help,
+docs/cli.md (`python -m tools.cli_pages`) and the tests of both follow from these three.
+"""
 
 from __future__ import annotations
 
+import importlib
 import sys
 
 import typer
 
-from cpr.cli import cp, doctor, gc, lineage, ls, report, show, verify, why
 from cpr.cli.output import print_error, print_json
 from cpr.errors import CprError
 
-__all__ = ["app", "run"]
+__all__ = ["COMMANDS", "app", "examples", "run"]
+
+COMMANDS = ("ls", "show", "why", "lineage", "report", "verify", "cp", "gc", "doctor")
+"""In the order of the help; each is a module of this package."""
 
 app = typer.Typer(
     name="cpr",
@@ -26,18 +34,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-for command in (
-    ls.ls,
-    show.show,
-    why.why,
-    lineage.lineage,
-    report.report,
-    verify.verify,
-    cp.cp,
-    gc.gc,
-    doctor.doctor,
-):
-    app.command()(command)
+
+def examples(command: str) -> list[tuple[str, str]]:
+    """Command lines of a command, and what each is for."""
+    return list(importlib.import_module(f"cpr.cli.{command}").EXAMPLES)
+
+
+def _epilog(command: str) -> str:
+    # A line that begins with \b is not wrapped.
+    lines = [f"  {line}\n      {purpose}" for line, purpose in examples(command)]
+    return "\n".join(["\b\nExamples:", *lines])
+
+
+for name in COMMANDS:
+    app.command(epilog=_epilog(name))(getattr(importlib.import_module(f"cpr.cli.{name}"), name))
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,15 @@ import typer
 from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, size
 from cpr.operations.cp import copy_results
 
-__all__ = ["cp"]
+__all__ = ["EXAMPLES", "cp"]
+
+EXAMPLES = (
+    ("cpr cp s3://my-bucket/records /archive/run-7 --run 6b3ac873", "one run, out of the bucket"),
+    (
+        "cpr cp s3://my-bucket/records s3://other/records --data s3://other/results",
+        "records and targets into places of their own, from where Prefect uses them",
+    ),
+)
 
 
 def cp(

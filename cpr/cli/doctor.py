@@ -9,7 +9,12 @@ import typer
 from cpr.cli.output import Json, as_json, ended, print_json, progress, say
 from cpr.operations.doctor import Examination, Finding, examine
 
-__all__ = ["doctor"]
+__all__ = ["EXAMPLES", "doctor"]
+
+EXAMPLES = (
+    ("cpr doctor s3://my-bucket/results", "before the first run, and when something is odd"),
+    ("cpr doctor s3://my-bucket/results --remove-leftovers", "and clean up behind killed processes"),
+)
 
 _MARKS = {"good": "ok", "poor": "poor", "wrong": "WRONG", "not tried": "-"}
 

@@ -22,7 +22,15 @@ from cpr.cli.output import (
 )
 from cpr.operations.gc import DEFAULT_GRACE, Collection, collect
 
-__all__ = ["duration", "gc"]
+__all__ = ["EXAMPLES", "duration", "gc"]
+
+EXAMPLES = (
+    ("cpr gc s3://my-bucket/records s3://my-bucket/results", "what would be marked and deleted"),
+    (
+        "cpr gc s3://my-bucket/records s3://my-bucket/results --older-than 90d --delete",
+        "once a day, from cron",
+    ),
+)
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 

@@ -10,7 +10,9 @@ import typer
 from cpr.cli.output import Json, as_json, counted, ended, print_json, progress, say, time_of
 from cpr.operations.lineage import Lineage, Node, trace
 
-__all__ = ["lineage"]
+__all__ = ["EXAMPLES", "lineage"]
+
+EXAMPLES = (("cpr lineage s3://my-bucket/records summary", "down to the raw images"),)
 
 
 def lineage(

@@ -9,7 +9,13 @@ import typer
 from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, size, time_of
 from cpr.operations.ls import Listed, Listing, list_results
 
-__all__ = ["ls"]
+__all__ = ["EXAMPLES", "ls"]
+
+EXAMPLES = (
+    ("cpr ls s3://my-bucket/records", "the newest results"),
+    ("cpr ls s3://my-bucket/records --runs", "runs of flows, with what each has made"),
+    ("cpr ls s3://my-bucket/records --limit 0 --json", "everything, for a program"),
+)
 
 
 def ls(

@@ -9,7 +9,12 @@ import typer
 from cpr.cli.output import Json, counted, ended, print_json, progress, say
 from cpr.previews.humanize import human_size
 
-__all__ = ["report"]
+__all__ = ["EXAMPLES", "report"]
+
+EXAMPLES = (
+    ("cpr report s3://my-bucket/records", "everything, as report.html"),
+    ('cpr report s3://my-bucket/records -o week.html --title "Week 12"', "under another name"),
+)
 
 
 def report(

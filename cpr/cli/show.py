@@ -24,7 +24,12 @@ from cpr.errors import CprError
 if TYPE_CHECKING:
     from cpr.operations.show import Shown
 
-__all__ = ["show"]
+__all__ = ["EXAMPLES", "show"]
+
+EXAMPLES = (
+    ("cpr show s3://my-bucket/records cell-64320e5f", "a result, by how its file name begins"),
+    ("cpr show s3://my-bucket/records/93b1c1a0", "all resources in one record"),
+)
 
 _COLUMNS, _ROWS = 64, 48
 

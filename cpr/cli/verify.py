@@ -10,7 +10,13 @@ from cpr.cli.output import Json, as_json, counted, ended, print_json, print_tabl
 from cpr.operations.verify import Checked, Report, heal
 from cpr.operations.verify import verify as run
 
-__all__ = ["verify"]
+__all__ = ["EXAMPLES", "verify"]
+
+EXAMPLES = (
+    ("cpr verify s3://my-bucket/records", "every byte"),
+    ("cpr verify s3://my-bucket/records --sample 1%", "every night, one in a hundred"),
+    ("cpr verify s3://my-bucket/records --heal", "then run the flow again"),
+)
 
 
 def verify(

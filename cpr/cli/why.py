@@ -12,7 +12,12 @@ from cpr.operations.why import Explanation, compare, explain
 from cpr.provenance.diff import render
 from cpr.provenance.made import Made
 
-__all__ = ["why"]
+__all__ = ["EXAMPLES", "why"]
+
+EXAMPLES = (
+    ("cpr why s3://my-bucket/records cell", "what has changed since cell was made before"),
+    ("cpr why s3://my-bucket/records cell retina", "what differs between how two results were made"),
+)
 
 
 def why(

@@ -1,6 +1,6 @@
 """Whether a store is fit for results: everything that cpr relies on, tried out on the user's own bucket.
 
-All of it happens in a scratch folder that is removed again; nothing else is touched.
+All of it happens in a scratch folder that is removed again; nothing else is modified.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from cpr import io
@@ -82,17 +82,16 @@ def examine(
     return result
 
 
-def _in_time(check: Callable[[Scratch], Finding], place: Scratch) -> Finding:
+def _in_time(function: Callable[[Scratch], Finding], place: Scratch) -> Finding:
     """What a check comes to; a store that never answers is wrong, too."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="cpr-doctor")
-    waiting = pool.submit(check, place)
+    waiting = pool.submit(function, place)
     pool.shutdown(wait=False)
     try:
         return waiting.result(_ANSWER_SECONDS)
     except TooLong:
-        name = check.__name__.removeprefix("check_").replace("_", " ")
         return Finding(
-            name,
+            function.check,  # type: ignore[attr-defined]
             "wrong",
             f"no answer within {_ANSWER_SECONDS:.0f} s",
             "check the endpoint (for S3 AWS_ENDPOINT_URL), and that no proxy or firewall swallows requests",
@@ -100,21 +99,19 @@ def _in_time(check: Callable[[Scratch], Finding], place: Scratch) -> Finding:
 
 
 def _leftovers(result: Examination, remove: bool) -> Finding:
+    name = "leftovers"
     try:
-        result.orphans = _orphans(result.url, remove)
+        find = io.remove_orphans if remove else io.find_orphans
+        result.orphans = find(result.url, _A_DAY)
     except CprError as error:
-        found = diagnosed("leftovers", "list uploads", error)
-        return Finding("leftovers", "poor", f"leftovers cannot be listed: {found.text}", found.remedy)
+        found = diagnosed(name, "list uploads", error)
+        return replace(found, status="poor", text=f"leftovers cannot be listed: {found.text}")
     result.removed = remove
     if not result.orphans:
-        return Finding("leftovers", "good", "killed processes have left nothing that is over a day old")
+        return Finding(name, "good", "killed processes have left nothing that is over a day old")
     nbytes = sum(orphan.nbytes for orphan in result.orphans)
     text = f"{len(result.orphans)} leftovers of killed processes, {nbytes / 1e6:.1f} MB"
     figures = {"leftovers": len(result.orphans), "nbytes": nbytes}
     if remove:
-        return Finding("leftovers", "good", f"{text}, were removed", None, figures)
-    return Finding("leftovers", "poor", text, "cpr doctor --remove-leftovers removes them", figures)
-
-
-def _orphans(url: str, remove: bool) -> list[io.Orphan]:
-    return io.remove_orphans(url, _A_DAY) if remove else io.find_orphans(url, _A_DAY)
+        return Finding(name, "good", f"{text}, were removed", None, figures)
+    return Finding(name, "poor", text, "cpr doctor --remove-leftovers removes them", figures)

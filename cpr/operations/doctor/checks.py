@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from cpr import io
@@ -12,26 +13,25 @@ from cpr.errors import CprError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_of
 from cpr.operations.doctor.conditions import check_conditions, check_digests
-from cpr.operations.doctor.findings import Finding, diagnosed
+from cpr.operations.doctor.findings import Finding, check, diagnosed, good, poor, wrong
 from cpr.operations.doctor.scratch import Scratch
 
-__all__ = ["CHECKS", "check_speed"]
+__all__ = ["CHECKS", "check_delete", "check_speed"]
 
 _LARGE = 9 << 20  # more than one part
 _SKEW_POOR, _SKEW_WRONG = 30.0, 600.0  # seconds; S3 refuses 900
 
 
+@check("reach", "list objects")
 def check_reach(place: Scratch) -> Finding:
     """Endpoint, credentials and bucket: the first request."""
-    try:
-        place.entries()
-        with translate_errors(place.url, "look at"):
-            place.store.require_container(place.path)
-    except CprError as error:
-        return diagnosed("reach", "list objects", error)
-    return Finding("reach", "good", "the store answers, knows the credentials and has the bucket or folder")
+    place.entries()
+    with translate_errors(place.url, "look at"):
+        place.store.require_container(place.path)
+    return good("the store answers, knows the credentials and has the bucket or folder")
 
 
+@check("write", "read objects")
 def check_write(place: Scratch) -> Finding:
     """A small object in, and back."""
     content = os.urandom(1000)
@@ -39,201 +39,161 @@ def check_write(place: Scratch) -> Finding:
         place.put("small", content)
     except CprError as error:
         found = diagnosed("write", "write objects", error)
-        text = f"what is here can be read, but {found.text}"
-        return Finding("write", "wrong", text, found.remedy)
-    try:
-        back = place.get("small", 0, len(content))
-    except CprError as error:
-        return diagnosed("write", "read objects", error)
+        return replace(found, text=f"what is here can be read, but {found.text}")
+    back = place.get("small", 0, len(content))
     if back != content:
-        return Finding(
-            "write",
-            "wrong",
+        return wrong(
             f"{len(content)} bytes came back as {len(back)} others",
             "something on the way changes data: look for a proxy, a cache, or a gateway that compresses",
         )
-    return Finding("write", "good", "what is written comes back")
+    return good("what is written comes back")
 
 
+@check("listing", "list and delete objects")
 def check_listing(place: Scratch) -> Finding:
     """A listing shows what was just written, replaced and deleted."""
     stale = "use the store itself, not a cache or a replica before it"
-    try:
-        place.put("listed", b"1")
-        if "listed" not in place.names():
-            return Finding("listing", "wrong", "an object is not listed right after it was written", stale)
-        place.put("listed", b"22")
-        found = place.stat("listed")
-        if found is None or found.nbytes != 2 or place.get("listed", 0, 2) != b"22":
-            return Finding("listing", "wrong", "an object that was replaced is still seen as it was", stale)
-        place.remove("listed")
-        if place.stat("listed") is not None or "listed" in place.names():
-            return Finding("listing", "wrong", "an object is still seen right after it was deleted", stale)
-    except CprError as error:
-        return diagnosed("listing", "list and delete objects", error)
-    return Finding("listing", "good", "what is written, replaced or deleted is seen at once")
+    place.put("listed", b"1")
+    if "listed" not in place.names():
+        return wrong("an object is not listed right after it was written", stale)
+    place.put("listed", b"22")
+    found = place.stat("listed")
+    if found is None or found.nbytes != 2 or place.get("listed", 0, 2) != b"22":
+        return wrong("an object that was replaced is still seen as it was", stale)
+    place.remove("listed")
+    if place.stat("listed") is not None or "listed" in place.names():
+        return wrong("an object is still seen right after it was deleted", stale)
+    return good("what is written, replaced or deleted is seen at once")
 
 
+@check("ranges", "read parts of objects")
 def check_ranges(place: Scratch) -> Finding:
     """Parts of an object, in its middle and over its end."""
     content = os.urandom(1000)
-    try:
-        place.put("ranges", content)
-        good = place.get("ranges", 300, 700) == content[300:700]
-        good = good and place.get("ranges", 900, 1100) == content[900:]
-    except CprError as error:
-        return diagnosed("ranges", "read parts of objects", error)
-    if not good:
-        return Finding(
-            "ranges",
-            "wrong",
+    place.put("ranges", content)
+    middle, end = place.get("ranges", 300, 700), place.get("ranges", 900, 1100)
+    if (middle, end) != (content[300:700], content[900:]):
+        return wrong(
             "a part of an object comes back as something else",
             "look for a proxy or cache that ignores the Range header",
         )
-    return Finding("ranges", "good", "parts of objects can be read")
+    return good("parts of objects can be read")
 
 
+@check("atomic writes", "write objects in parts")
 def check_atomic(place: Scratch) -> Finding:
     """An object of several parts is not seen before it is whole."""
     content = os.urandom(_LARGE)
-    try:
-        upload = place.begin("atomic")
-        url, _ = place.place("atomic")
-        with translate_errors(url, "write"):
-            try:
-                upload.write(memoryview(content))
-                early = place.stat("atomic") is not None or "atomic" in place.names()
-                upload.commit()
-            except BaseException:
-                upload.abort()
-                raise
-        checksum = io.read_through(url, "xxh3_128", len(content))
-    except CprError as error:
-        return diagnosed("atomic writes", "write objects in parts", error)
+    upload = place.begin("atomic")
+    url, _ = place.place("atomic")
+    with translate_errors(url, "write"):
+        try:
+            upload.write(memoryview(content))
+            early = place.stat("atomic") is not None or "atomic" in place.names()
+            upload.commit()
+        except BaseException:
+            upload.abort()
+            raise
+    checksum = io.read_through(url, "xxh3_128", len(content))
     if early:
-        return Finding(
-            "atomic writes",
-            "wrong",
+        return wrong(
             "an object is seen before it is complete",
             "do not use this store for results: readers may take half a file for a whole one",
         )
     if checksum != (f"xxh3_128:{digest_of(content, 'xxh3_128').hex()}", len(content)):
-        return Finding(
-            "atomic writes",
-            "wrong",
+        return wrong(
             "an object that was written in parts came back as another one",
-            "look for a proxy that changes bodies; else report it to who runs the store",
+            "look for a proxy that changes bodies; else report it to those who run the store",
         )
-    return Finding("atomic writes", "good", "an object appears whole or not at all")
+    return good("an object appears whole or not at all")
 
 
+@check("abort", "abort uploads")
 def check_abort(place: Scratch) -> Finding:
     """An upload that is given up leaves nothing."""
-    try:
-        upload = place.begin("aborted")
-        url, _ = place.place("aborted")
-        with translate_errors(url, "write"):
-            upload.write(memoryview(os.urandom(_LARGE)))
-            upload.abort()
-        if place.stat("aborted") is not None or "aborted" in place.names():
-            return Finding(
-                "abort",
-                "wrong",
-                "an upload that was given up has become an object",
-                "do not use this store for results",
-            )
-    except CprError as error:
-        return diagnosed("abort", "abort uploads", error)
+    upload = place.begin("aborted")
+    url, _ = place.place("aborted")
+    with translate_errors(url, "write"):
+        upload.write(memoryview(os.urandom(_LARGE)))
+        upload.abort()
+    if place.stat("aborted") is not None or "aborted" in place.names():
+        return wrong("an upload that was given up has become an object", "do not use this store for results")
     try:
         left = place.uploads()
     except CprError as error:
         found = diagnosed("abort", "list uploads", error)
-        return Finding(
-            "abort", "poor", f"whether uploads are left open cannot be seen: {found.text}", found.remedy
+        return replace(
+            found, status="poor", text=f"whether uploads are left open cannot be seen: {found.text}"
         )
     if left:
-        return Finding(
-            "abort",
-            "poor",
+        return poor(
             "an upload that was given up is still open, and takes up space",
             "add a lifecycle rule that aborts incomplete uploads after some days",
         )
-    return Finding("abort", "good", "an upload that is given up leaves nothing behind")
+    return good("an upload that is given up leaves nothing behind")
 
 
+@check("clock", "write objects")
 def check_clock(place: Scratch) -> Finding:
-    """This machine's clock beside the store's."""
+    """This machine's clock compared with the store's."""
     before = datetime.now(UTC)
-    try:
-        place.put("clock", b"now")
-        found = place.stat("clock")
-    except CprError as error:
-        return diagnosed("clock", "write objects", error)
+    place.put("clock", b"now")
+    found = place.stat("clock")
     after = datetime.now(UTC)
     assert found is not None
     # Stores tell whole seconds.
     ahead = (before - found.modified).total_seconds() - 1
     behind = (found.modified - after).total_seconds()
     skew = max(ahead, behind, 0.0)
-    figures = {"seconds": round(skew, 1)}
+    seconds = round(skew, 1)
     if skew < _SKEW_POOR:
-        return Finding("clock", "good", "the clocks of this machine and of the store agree", None, figures)
+        return good("the clocks of this machine and of the store agree", seconds=seconds)
     side = "ahead of" if ahead > 0 else "behind"
-    return Finding(
-        "clock",
-        "wrong" if skew >= _SKEW_WRONG else "poor",
+    return (wrong if skew >= _SKEW_WRONG else poor)(
         f"this machine's clock is {skew:.0f} s {side} the store's; S3 refuses requests from 900 s on, and "
         "how old a leftover is would be misjudged",
         "set this machine's clock by NTP (timedatectl set-ntp true), or the server's",
-        figures,
+        seconds=seconds,
     )
 
 
+@check("delete", "delete objects")
 def check_delete(place: Scratch) -> Finding:
     """What was written can be deleted."""
-    try:
-        for entry in place.entries():
-            io.remove(entry.url)
-        left = place.entries()
-    except CprError as error:
-        return diagnosed("delete", "delete objects", error)
-    if left:
-        return Finding(
-            "delete",
-            "poor",
+    for entry in place.entries():
+        io.remove(entry.url)
+    if place.entries():
+        return poor(
             "objects are still there after they were deleted",
             f"a retention rule keeps them: delete {place.url} by hand when it allows",
         )
-    return Finding("delete", "good", "what was written can be deleted")
+    return good("what was written can be deleted")
 
 
+@check("speed", "write objects")
 def check_speed(place: Scratch, mib: int) -> Finding:
     """How fast an object goes out and comes back, verified."""
     if not mib:
-        return Finding("speed", "not tried", "not measured")
+        return Finding("", "not tried", "not measured")
     url, _ = place.place("speed")
     block = os.urandom(1 << 20)
-    try:
-        started = time.perf_counter()
-        with io.writing(url) as file:
-            for _ in range(mib):
-                file.write(block)
-        written = time.perf_counter()
-        io.read_through(url, "xxh3_128", mib << 20)
-        read = time.perf_counter()
-        place.stat("speed")
-        asked = time.perf_counter()
-    except CprError as error:
-        return diagnosed("speed", "write objects", error)
+    started = time.perf_counter()
+    with io.writing(url) as file:
+        for _ in range(mib):
+            file.write(block)
+    written = time.perf_counter()
+    io.read_through(url, "xxh3_128", mib << 20)
+    read = time.perf_counter()
+    place.stat("speed")
+    ms = (time.perf_counter() - read) * 1e3
     out, back = (mib << 20) / (written - started) / 1e6, (mib << 20) / (read - written) / 1e6
-    figures = {
-        "write_MB_per_s": round(out, 1),
-        "read_MB_per_s": round(back, 1),
-        "ms": round((asked - read) * 1e3, 1),
-    }
-    text = f"{mib} MiB written at {out:.0f} MB/s, read and verified at {back:.0f} MB/s"
-    text += f"; a request takes {figures['ms']:.0f} ms"
-    return Finding("speed", "good", text, None, figures)
+    return good(
+        f"{mib} MiB written at {out:.0f} MB/s, read and verified at {back:.0f} MB/s; "
+        f"a request takes {ms:.0f} ms",
+        write_MB_per_s=round(out, 1),
+        read_MB_per_s=round(back, 1),
+        ms=round(ms, 1),
+    )
 
 
 CHECKS: tuple[Callable[[Scratch], Finding], ...] = (

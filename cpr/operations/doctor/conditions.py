@@ -10,7 +10,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.locks.compare_and_swap import require_conditional
 from cpr.io.stores.s3 import S3Store
 from cpr.io.urls import protocol_of
-from cpr.operations.doctor.findings import Finding, diagnosed
+from cpr.operations.doctor.findings import Finding, check, good, poor, wrong
 from cpr.operations.doctor.scratch import Scratch
 
 __all__ = ["check_conditions", "check_digests"]
@@ -20,44 +20,41 @@ _WRONG_DIGEST = frozenset(
 )
 
 
+@check("conditional writes", "write objects on a condition")
 def check_conditions(place: Scratch) -> Finding:
     """Whether conditions on a write are heeded: what locks on the bucket are made of."""
-    name = "conditional writes"
     try:
         require_conditional(place.url)
     except UnsupportedStoreError as error:
         if protocol_of(place.url) not in ("s3", "s3a", "gs", "gcs"):
-            text = "this kind of store has none: equal tasks that run at the same time are computed twice"
-            return Finding(name, "poor", text, "put locks into a bucket of S3 or GCS, or do without")
-        return Finding(
-            name,
-            "wrong",
+            return poor(
+                "this kind of store has none: equal tasks that run at the same time are computed twice",
+                "put locks into a bucket of S3 or GCS, or do without",
+            )
+        return wrong(
             f"a condition (If-None-Match or If-Match) was dropped on its way or ignored: {error.actual}",
             "talk to the store without the proxy in between, or have it pass If-None-Match and If-Match on; "
             "until then take no locks on this bucket",
         )
-    except CprError as error:
-        return diagnosed(name, "write objects on a condition", error)
-    return Finding(name, "good", "of several writers at once, one succeeds and the others are told")
+    return good("of several writers at once, one succeeds and the others are told")
 
 
+@check("checksums", "write objects with a checksum")
 def check_digests(place: Scratch) -> Finding:
     """Whether the store refuses a body that is not the one that was sent."""
     if not isinstance(place.store, S3Store):
-        return Finding("checksums", "not tried", "only tried on S3; cpr's own cover every store")
+        return Finding("", "not tried", "only tried on S3; cpr's own cover every store")
     url, path = place.place("digest")
     bucket, _, key = path.partition("/")
-    wrong = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
+    other = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
     try:
         with translate_errors(url, "write"):
-            place.store.put(bucket, key, b"a body", ContentMD5=wrong)
+            place.store.put(bucket, key, b"a body", ContentMD5=other)
     except CprError as error:
         if str(error.actual) in _WRONG_DIGEST:
-            return Finding("checksums", "good", "the store refuses a body that was changed on its way")
-        return diagnosed("checksums", "write objects with a checksum", error)
-    return Finding(
-        "checksums",
-        "poor",
+            return good("the store refuses a body that was changed on its way")
+        raise
+    return poor(
         "the store takes a body whose checksum is wrong",
         "nothing is needed: cpr's own checksums find what was changed when it is read",
     )

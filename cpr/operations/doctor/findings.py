@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from cpr.errors import CprError
 
-__all__ = ["Finding", "Status", "diagnosed"]
+__all__ = ["Finding", "Status", "check", "diagnosed", "good", "poor", "wrong"]
 
 Status = Literal["good", "poor", "wrong", "not tried"]
 
@@ -31,6 +32,43 @@ class Finding:
     text: str
     remedy: str | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+
+
+def good(text: str, **figures: float) -> Finding:
+    """All is well."""
+    return Finding("", "good", text, None, figures)
+
+
+def poor(text: str, remedy: str, **figures: float) -> Finding:
+    """It works, with less than could be."""
+    return Finding("", "poor", text, remedy, figures)
+
+
+def wrong(text: str, remedy: str | None, **figures: float) -> Finding:
+    """This cannot be relied on."""
+    return Finding("", "wrong", text, remedy, figures)
+
+
+def check(name: str, action: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
+    """Decorator of a function that tries something out: names what it finds, and what the store raises.
+
+    Args:
+        name: of the check.
+        action: what is tried, as "list objects".
+    """
+
+    def named(function: Callable[..., Finding]) -> Callable[..., Finding]:
+        @functools.wraps(function)
+        def run(*args: Any) -> Finding:
+            try:
+                return replace(function(*args), check=name)
+            except CprError as error:
+                return diagnosed(name, action, error)
+
+        run.check = name  # type: ignore[attr-defined]
+        return run
+
+    return named
 
 
 _ENDPOINT = (

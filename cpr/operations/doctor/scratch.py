@@ -38,9 +38,8 @@ class Scratch:
 
     def put(self, name: str, content: bytes) -> None:
         """Write an object in one piece."""
-        url, path = self.place(name)
-        with translate_errors(url, "write"):
-            upload = self.store.upload(path)
+        upload = self.begin(name)
+        with translate_errors(self.place(name)[0], "write"):
             try:
                 upload.write(memoryview(content))
                 upload.commit()
