@@ -14,25 +14,23 @@ DIST := --dist loadgroup
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: help env lock check test test-long test-oldest bench demo images minio minio-down clean
+.PHONY: help env lock lint quick check test test-long test-oldest bench demo images minio minio-down clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-env: $(INSTALLED)  ## the environment .venv, as locked; other targets make it themselves
+env: $(INSTALLED)  ## the environment .venv, as locked, with uv or else pip; other targets make it themselves
 
 # An environment is made again only when what it is made from changes.
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)"
 	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	sh tools/install.sh $(PY)
 	@touch $@
 
 .venv-%/.installed: requirements.lock pyproject.toml
 	test -x .venv-$*/bin/python || "$$(sh tools/pythons.sh path $*)" -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	sh tools/install.sh .venv-$*/bin/python
 	@touch $@
 
 lock:  ## requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions
@@ -40,12 +38,21 @@ lock:  ## requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes ne
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
 		--generate-hashes --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
 
-check: env  ## lint, format, types, layers and the tests that need no server: under 2 minutes
+# Tests that need no server and take a few seconds at most.
+UNITS := -m "not s3 and not gcs and not sftp and not slow and not long"
+
+lint: env  ## lint, format, types and layers
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/lint-imports
-	$(PY) -m pytest -q -n $(WORKERS) $(DIST) -m "not s3 and not gcs and not sftp and not slow and not long" $(ARGS)
+
+quick: lint  ## lint, and the unit tests of what differs from main: under a minute
+	$(PY) -m pytest -q -n $(WORKERS) $(DIST) $(UNITS) tests/test_house.py $$($(PY) -m tools.affected_tests) $(ARGS)
+
+check: lint  ## lint, format, types, layers and the tests that need no server: under 2 minutes
+	$(PY) -m tools.architecture --check
+	$(PY) -m pytest -q -n $(WORKERS) $(DIST) $(UNITS) $(ARGS)
 
 test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones; on the newest Python all but the slow ones, too
 	$(PY) -m pytest -n $(WORKERS) $(DIST) $(ARGS)
@@ -59,8 +66,7 @@ OLDEST := "prefect==3.6.9" "fastapi==0.121.3"
 
 test-oldest:  ## what is relied on in Prefect, on the oldest Prefect supported
 	test -x .venv-oldest/bin/python || $(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	sh tools/install.sh .venv-oldest/bin/python
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(OLDEST)
 	.venv-oldest/bin/python -m pytest -n $(WORKERS) $(DIST) tests/prefect/test_prefect_facts.py tests/flows/test_healing.py \
 		tests/prefect/test_serializer.py tests/prefect/test_task.py tests/prefect/test_cache_key_equality.py $(ARGS)
