@@ -1,0 +1,358 @@
+"""The user's own code that something uses: functions and classes, with all that those use in turn.
+
+What is walked is what there is in this process, so that the answer is the same for a module, a script, a
+notebook and code that came to a worker by value. Of a module only what is taken from it counts; where it is
+handed on as a whole, all of it does. Of a class all of it counts, with the classes it comes from. Installed
+packages and Python's own library count by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import functools
+import importlib.machinery
+import sys
+import types
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpr.prefect.code_references import Reference, facts_of
+from cpr.prefect.lazy_imports import describe_import
+from cpr.prefect.own_code import (
+    file_of_module,
+    is_own_class,
+    is_own_function,
+    is_own_module,
+    version_of_file,
+)
+
+__all__ = ["CodeGraph", "Node", "name_of"]
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_BUILT_IN = (
+    types.BuiltinFunctionType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.MethodWrapperType,
+)
+_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_OF_NO_MATTER = frozenset(
+    "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slots__"
+    " __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __dataclass_fields__ __dataclass_params__"
+    " __match_args__ __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
+    " __signature__ __class_vars__ __hash__ __replace__".split()
+)
+
+
+def name_of(value: Any) -> str:
+    """Module and name of a function, class or module."""
+    module = getattr(value, "__module__", None)
+    module = "__main__" if module == "__mp_main__" else module
+    return f"{module}:{getattr(value, '__qualname__', None) or value.__name__}"
+
+
+@dataclass
+class Node:
+    """A function, class or module.
+
+    Attributes:
+        label: how messages call it.
+        value: itself.
+        description: what it does, and what it uses: nodes by number.
+        own: the part of the description that is its own, without what it uses.
+    """
+
+    label: str
+    value: Any
+    description: Any = None
+    own: Any = None
+
+
+@dataclass
+class CodeGraph:
+    """Numbers functions and classes in the order in which they are met, and describes each once.
+
+    Attributes:
+        describe: describes data, under a label.
+        home: name of the module whose things are called without it.
+        exclude: names and labels of what is passed over.
+        without_code: a function whose code does not count, only what it uses.
+    """
+
+    describe: Callable[[Any, str], Any]
+    home: str | None = None
+    exclude: Collection[str] = ()
+    without_code: Any = None
+    nodes: list[Node] = field(default_factory=list)
+    _numbers: dict[int, int] = field(default_factory=dict)
+    _described: int = 0
+
+    def table(self) -> list[Any]:
+        """Descriptions of all that was met, and of what those use in turn; by number."""
+        while self._described < len(self.nodes):
+            node = self.nodes[self._described]
+            self._described += 1
+            if isinstance(node.value, types.FunctionType):
+                self._describe_function(node)
+            elif isinstance(node.value, type):
+                self._describe_class(node)
+            else:
+                self._describe_module(node)
+        return [node.description for node in self.nodes]
+
+    def code(self, value: Any, label: str = "") -> Any:
+        """The description of code; None for what is data.
+
+        Of the user's own it is `["code", number]`, of installed packages `["named", ...]`.
+        """
+        if isinstance(value, types.FunctionType):
+            return self._add(value) if is_own_function(value) else self._foreign_function(value)
+        if isinstance(value, type):
+            return self._add(value) if is_own_class(value) else None
+        if isinstance(value, types.ModuleType):
+            return self._module(value)
+        if isinstance(value, _BUILT_IN):
+            module = sys.modules.get(getattr(value, "__module__", None) or "")
+            if module is not None and is_own_module(module):
+                return ["named", name_of(value), self._module(module)]
+            return None
+        inner = self._behind(value)
+        return None if inner is None else ["wrapper", name_of(type(value)), self._any(inner, label)]
+
+    def _behind(self, value: Any) -> Any:
+        """The function in an object that installed packages make of one."""
+        if is_own_class(type(value)):
+            return None
+        if isinstance(value, functools.cached_property):
+            return value.func
+        if isinstance(value, functools.singledispatchmethod):
+            return (value.func, value.dispatcher)
+        if _is_prefects(value):
+            return getattr(value, "fn", None)
+        return getattr(value, "__dict__", {}).get("__wrapped__")
+
+    def _add(self, value: Any) -> list[Any]:
+        number = self._numbers.get(id(value))
+        if number is None:
+            number = self._numbers[id(value)] = len(self.nodes)
+            self.nodes.append(Node(self._label(value), value))
+        return ["code", number]
+
+    def _label(self, value: Any) -> str:
+        if isinstance(value, types.ModuleType):
+            return value.__name__
+        is_function = isinstance(value, types.FunctionType)
+        module = value.__globals__.get("__name__") if is_function else value.__module__
+        return self._named_in(module, value.__qualname__)
+
+    def _named_in(self, module: Any, name: str) -> str:
+        return name if module == self.home or not isinstance(module, str) else f"{module}.{name}"
+
+    def _any(self, value: Any, label: str) -> Any:
+        """The description of code or data."""
+        code = self.code(value, label)
+        return self.describe(value, label) if code is None else code
+
+    def _foreign_function(self, function: types.FunctionType) -> Any:
+        """One of an installed package: by name, and what it was made of where it has none, by a decorator say."""
+        name = name_of(function)
+        wrapped = function.__dict__.get("__wrapped__")
+        module = function.__module__ or ""
+        if wrapped is not None and module.partition(".")[0] in ("cpr", "prefect"):
+            return self.code(wrapped)
+        if wrapped is None and _is_found(function):
+            return ["named", name]
+        held = {
+            cell_name: self._any(value, name)
+            for cell_name, value in _cells(function)
+            if isinstance(value, (*_PLAIN, type)) or isinstance(value, types.FunctionType) and value is not wrapped
+        }
+        registry = function.__dict__.get("registry")
+        if isinstance(registry, Mapping):  # functools.singledispatch
+            held["registry"] = sorted([name_of(cls), self._any(one, name)] for cls, one in registry.items())
+        return ["made", facts_of(function.__code__).digest, None if wrapped is None else self._any(wrapped, name), held]
+
+    # Functions
+
+    def _describe_function(self, node: Node) -> None:
+        function: types.FunctionType = node.value
+        facts = facts_of(function.__code__)
+        counts = function is not self.without_code
+        defaults = [
+            self.describe(getattr(function, name), f"{node.label}.{name}") if getattr(function, name) else None
+            for name in ("__defaults__", "__kwdefaults__")
+        ]
+        node.own = ["function", facts.digest if counts else None, defaults if counts else None]
+        uses = []
+        cells = dict(_cells(function))
+        for one in (*facts.reads, *facts.writes):
+            found = self._use(function, cells, one, node.label, written=one in facts.writes)
+            if found is not None:
+                uses.append([one.scope, one.name, *one.attributes, found])
+        attributes = {
+            name: self._any(value, f"{node.label}.{name}")
+            for name, value in function.__dict__.items()
+            if name not in _OF_NO_MATTER
+        }
+        imports = [describe_import(one, function.__globals__, self._module) for one in facts.imports]
+        node.description = [*node.own, uses, attributes, [one for one in imports if one]]
+
+    def _use(
+        self, function: types.FunctionType, cells: Mapping[str, Any], one: Reference, label: str, written: bool
+    ) -> Any:
+        names = cells if one.scope == "closure" else function.__globals__
+        if one.name not in names or one.name in self.exclude:
+            return None
+        value = names[one.name]
+        if one.scope == "global":
+            label = self._named_in(function.__globals__.get("__name__"), one.name)
+        else:
+            label = one.name if function is self.without_code else f"{label}.{one.name}"
+        found = _through_modules(value, one.attributes, label)
+        if isinstance(found, str):
+            return ["missing", found]
+        value, label, home = found
+        if home is not None:
+            label = self._named_in(home, label)
+        if value is function or label in self.exclude or written and _is_container(value):
+            return None
+        return self._any(value, label)
+
+    # Classes
+
+    def _describe_class(self, node: Node) -> None:
+        cls: type = node.value
+        names = vars(cls)
+        generated = dataclasses.is_dataclass(cls) and "__dataclass_fields__" in names
+        members: dict[str, Any] = {}
+        for name in sorted(names):
+            value = names[name]
+            if (
+                name in _OF_NO_MATTER
+                or name.startswith("__pydantic_")
+                or isinstance(value, (*_SLOTS, *_BUILT_IN))
+                or generated
+                and _is_generated(value)
+                or issubclass(cls, enum.Enum)
+                and (name in cls.__members__ or name.startswith("_") and not _is_own_code(value))
+            ):
+                continue
+            members[name] = self._member(value, f"{node.label}.{name}")
+        if issubclass(cls, enum.Enum):
+            members["members"] = [
+                [name, self.describe(one._value_, f"{node.label}.{name}")] for name, one in cls.__members__.items()
+            ]
+        bases = [self._any(one, node.label) for one in (*cls.__bases__, type(cls))]
+        fields = list(_fields(cls, lambda value, name: self._any(value, f"{node.label}.{name}")))
+        annotations = {name: _text_of(one) for name, one in names.get("__annotations__", {}).items()}
+        node.own = ["class", cls.__qualname__, sorted(members), fields, annotations]
+        node.description = [*node.own, members, bases]
+
+    def _member(self, value: Any, label: str) -> Any:
+        if isinstance(value, (staticmethod, classmethod)):
+            return [type(value).__name__, self._member(value.__func__, label)]
+        if isinstance(value, property):
+            parts = [value.fget, value.fset, value.fdel]
+            return ["property", [part if part is None else self._member(part, label) for part in parts]]
+        if isinstance(value, functools.partialmethod):
+            return ["partialmethod", *(self._any(one, label) for one in (value.func, value.args, value.keywords))]
+        return self._any(value, label)
+
+    # Modules
+
+    def _module(self, module: types.ModuleType) -> Any:
+        if not is_own_module(module):
+            return ["named", module.__name__]
+        file = file_of_module(module) or ""
+        if file.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
+            return ["extension", version_of_file(file)]
+        return self._add(module)
+
+    def _describe_module(self, node: Node) -> None:
+        module: types.ModuleType = node.value
+        found = {}
+        for name in sorted(vars(module)):
+            value = vars(module)[name]
+            label = self._named_in(module.__name__, name)
+            if name.startswith("__") and not isinstance(value, types.FunctionType) or label in self.exclude:
+                continue
+            found[name] = self._any(value, label)
+        node.own = ["module", sorted(found)]
+        node.description = ["module", found]
+
+
+def _through_modules(value: Any, attributes: tuple[str, ...], label: str) -> tuple[Any, str, str | None] | str:
+    """What attributes of modules lead to, its label and module; a text where that is not there yet."""
+    home = None
+    rest = list(attributes)
+    while isinstance(value, types.ModuleType) and rest and is_own_module(value):
+        name = rest.pop(0)
+        home, label = value.__name__, name
+        loaded = sys.modules.get(f"{home}.{name}")
+        if name in vars(value):
+            value = vars(value)[name]
+        elif loaded is not None:
+            value = loaded
+        elif "__getattr__" in vars(value):
+            value, label = vars(value)["__getattr__"], "__getattr__"
+            break
+        else:
+            return f"{home}.{name}"
+    return value, label, home
+
+
+def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:  # not assigned yet
+            continue
+
+
+def _is_found(function: types.FunctionType) -> bool:
+    """Whether a function is what its module has under its name."""
+    found: Any = sys.modules.get(function.__module__ or "")
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None) if isinstance(found, type) else getattr(found, "__dict__", {}).get(name)
+    return getattr(found, "__func__", found) is function
+
+
+def _is_prefects(value: Any) -> bool:
+    """Whether it is a task or a flow."""
+    return any(cls.__module__.partition(".")[0] == "prefect" for cls in type(value).__mro__)
+
+
+def _is_container(value: Any) -> bool:
+    """Whether a change of it is no more than that: its methods and attributes are no code of the user's."""
+    is_code = isinstance(value, (types.FunctionType, types.MethodType, types.ModuleType, type, *_BUILT_IN))
+    return not is_code and not is_own_class(type(value))
+
+
+def _is_own_code(value: Any) -> bool:
+    function = getattr(value, "__func__", value)
+    return isinstance(function, types.FunctionType) and is_own_function(function)
+
+
+def _is_generated(value: Any) -> bool:
+    """Whether dataclasses have written it."""
+    return isinstance(value, types.FunctionType) and value.__code__.co_filename == "<string>"
+
+
+def _fields(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
+    """The fields of a dataclass or a pydantic model, with their defaults."""
+    if dataclasses.is_dataclass(cls):
+        for one in dataclasses.fields(cls):
+            defaults = [
+                None if value is dataclasses.MISSING else describe(value, one.name)
+                for value in (one.default, one.default_factory)
+            ]
+            yield [one.name, defaults, one.init, one.kw_only, one.compare]
+    for name, one in (vars(cls).get("__pydantic_fields__") or {}).items():
+        yield [name, describe(one.get_default(), name), describe(one.default_factory, name), str(one.metadata)]
+
+
+def _text_of(annotation: Any) -> str:
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__qualname__", None) or repr(annotation)

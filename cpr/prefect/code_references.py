@@ -1,0 +1,359 @@
+"""What a code object does and which names it refers to, read from its bytecode; nothing is run or imported.
+
+Bytecode is what every process has, also for code that came by value or was typed at a prompt, and it is what
+runs, whatever a file says by now. Line numbers, comments and docstrings are not in what is read here.
+
+A name is *read* if its value can reach anything but itself. `calls.append(x)`, `counts["x"] += 1` and
+`counts["x"] = counts.get("x", 0) + 1` only write. Where the order of evaluation cannot be followed, across a
+branch for instance, names count as read.
+"""
+
+from __future__ import annotations
+
+import dis
+import hashlib
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+__all__ = ["CodeFacts", "Import", "Reference", "facts_of"]
+
+_CHANGING = frozenset(
+    "add append appendleft clear discard extend insert pop popleft popitem put put_nowait remove reverse"
+    " setdefault sort update write".split()
+)
+_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs; generator, coroutine, asynchronous generator
+_NULL_FIRST = sys.version_info < (3, 13)
+
+
+@dataclass(frozen=True, order=True)
+class Reference:
+    """A name that code reads, with the attributes that follow it: `pkg.sub.fn` is pkg with (sub, fn).
+
+    Attributes:
+        scope: "global" of the module, or "closure".
+        name: of the variable.
+        attributes: what is taken from it, one from the other.
+    """
+
+    scope: Literal["global", "closure"]
+    name: str
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class Import:
+    """An import statement inside a function.
+
+    Attributes:
+        level: the number of leading dots.
+        module: the name after them.
+        names: what is taken from it.
+    """
+
+    level: int
+    module: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CodeFacts:
+    """What is known of a code object, functions inside of it included.
+
+    Attributes:
+        digest: 32 hex digits of what it does; equal wherever it stands in a file.
+        reads: names whose values count.
+        writes: names that it changes in place and does not read, with the method that does so, if any.
+        imports: the import statements.
+        assigned: global names that it binds anew.
+    """
+
+    digest: str
+    reads: tuple[Reference, ...]
+    writes: tuple[Reference, ...]
+    imports: tuple[Import, ...]
+    assigned: frozenset[str]
+
+
+_known: WeakKeyDictionary[types.CodeType, CodeFacts] = WeakKeyDictionary()
+
+
+def facts_of(code: types.CodeType) -> CodeFacts:
+    """What a code object does and refers to; remembered for each.
+
+    >>> [one.name for one in facts_of((lambda x: SIGMA * x).__code__).reads]
+    ['SIGMA']
+    """
+    facts = _known.get(code)
+    if facts is None:
+        facts = _known[code] = _scan(code, frozenset(code.co_freevars))
+    return facts
+
+
+def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
+    instructions = [one for one in dis.get_instructions(code) if one.opname not in _IGNORED]
+    scan = _Scan(closure)
+    for instruction in instructions:
+        scan.step(instruction)
+    scan.flush()
+    reads, writes, imports, assigned = scan.reads, scan.writes, scan.imports, scan.assigned
+    nested = {}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            inner = _scan(constant, closure & frozenset(constant.co_freevars))
+            nested[constant] = inner.digest
+            reads.update(inner.reads)
+            writes.update(inner.writes)
+            imports.update(inner.imports)
+            assigned.update(inner.assigned)
+    return CodeFacts(
+        _digest(code, instructions, nested),
+        tuple(sorted(reads)),
+        tuple(sorted(one for one in writes if one not in reads)),
+        tuple(sorted(imports)),
+        frozenset(assigned),
+    )
+
+
+_IGNORED = frozenset({"NOP", "CACHE", "RESUME", "EXTENDED_ARG", "PRECALL", "COPY_FREE_VARS", "MAKE_CELL"})
+_WITHOUT_MEANING = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
+
+
+def _digest(code: types.CodeType, instructions: list[dis.Instruction], nested: dict[Any, str]) -> str:
+    lines = [repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS))]
+    arguments = code.co_argcount + code.co_kwonlyargcount + bin(code.co_flags & 0x0C).count("1")
+    lines.append(repr(code.co_varnames[:arguments]))
+    places = _Places(instructions)
+    for index, one in enumerate(instructions):
+        following = instructions[index + 1] if index + 1 < len(instructions) else None
+        if following is not None and following.opname == "STORE_NAME" and following.argval in _WITHOUT_MEANING:
+            continue
+        if one.opname == "STORE_NAME" and one.argval in _WITHOUT_MEANING:
+            continue
+        if one.opcode in dis.hasconst:
+            lines.append(f"{one.opname} {_constant(one.argval, nested)}")
+        elif one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
+            lines.append(f"{one.opname} to {places.of(one.argval)}")
+        else:
+            lines.append(f"{one.opname} {one.argval!r}")
+    for entry in getattr(dis.Bytecode(code), "exception_entries", ()):
+        at = [places.of(offset) for offset in (entry.start, entry.end, entry.target)]
+        lines.append(f"except {at} {entry.depth} {entry.lasti}")
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
+class _Places:
+    """Offsets in bytecode as numbers of instructions, so that those which do nothing do not count."""
+
+    def __init__(self, instructions: list[dis.Instruction]) -> None:
+        self._offsets = [one.offset for one in instructions]
+        self._index = {offset: index for index, offset in enumerate(self._offsets)}
+
+    def of(self, offset: int) -> int:
+        found = self._index.get(offset)
+        return found if found is not None else sum(one < offset for one in self._offsets)
+
+
+def _constant(value: Any, nested: dict[Any, str]) -> str:
+    if isinstance(value, types.CodeType):
+        return f"code {nested[value]}"
+    if isinstance(value, tuple):
+        return f"({', '.join(_constant(one, nested) for one in value)})"
+    if isinstance(value, frozenset):
+        return f"{{{', '.join(sorted(_constant(one, nested) for one in value))}}}"
+    return f"{type(value).__name__} {value!r}" if not isinstance(value, int) else f"{type(value).__name__} {value:x}"
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What may stand behind an entry of the stack.
+
+    Attributes:
+        names: that it is, lies in or was computed from.
+        inside: whether it is one of these or lies in it: a change of it changes that.
+        extends: whether an attribute of it is named by one more attribute of the reference.
+        method: the attribute that was taken last.
+        changed: whether it is what a method gave that changes its object.
+    """
+
+    names: frozenset[Reference] = frozenset()
+    inside: bool = False
+    extends: bool = False
+    method: str | None = None
+    changed: bool = False
+
+
+_NOTHING = _Value()
+_LOADS = {
+    "LOAD_GLOBAL": "global",
+    "LOAD_NAME": "global",
+    "LOAD_FROM_DICT_OR_GLOBALS": "global",
+    "LOAD_DEREF": "closure",
+    "LOAD_CLASSDEREF": "closure",
+    "LOAD_FROM_DICT_OR_DEREF": "closure",
+}
+_PUSHES_NOTHING = frozenset(
+    "LOAD_CONST LOAD_FAST LOAD_FAST_CHECK LOAD_FAST_AND_CLEAR LOAD_FAST_BORROW LOAD_SMALL_INT LOAD_CLOSURE"
+    " PUSH_NULL LOAD_BUILD_CLASS LOAD_ASSERTION_ERROR".split()
+)
+# Take some values, and give one that is computed from them.
+_COMPUTES = frozenset(
+    "BINARY_OP BINARY_SLICE COMPARE_OP IS_OP CONTAINS_OP UNARY_NEGATIVE UNARY_NOT UNARY_INVERT"
+    " UNARY_POSITIVE TO_BOOL BUILD_TUPLE BUILD_LIST BUILD_SET BUILD_MAP BUILD_CONST_KEY_MAP BUILD_STRING"
+    " BUILD_SLICE FORMAT_VALUE FORMAT_SIMPLE FORMAT_WITH_SPEC CONVERT_VALUE MAKE_FUNCTION".split()
+)
+
+
+@dataclass
+class _Scan:
+    """Follows the stack along straight code; where it cannot, everything on it counts as read."""
+
+    closure: frozenset[str]
+    reads: set[Reference] = field(default_factory=set)
+    writes: set[Reference] = field(default_factory=set)
+    imports: set[Import] = field(default_factory=set)
+    assigned: set[str] = field(default_factory=set)
+    _stack: list[_Value] = field(default_factory=list)
+    _before: list[Any] = field(default_factory=list)
+
+    def step(self, one: dis.Instruction) -> None:
+        if one.is_jump_target:
+            self.flush()
+        name = one.opname
+        if name in _LOADS:
+            self._load(one)
+        elif name in ("LOAD_ATTR", "LOAD_METHOD"):
+            self._attribute(one)
+        elif name in _PUSHES_NOTHING:
+            self._stack.append(_NOTHING)
+        elif name in _COMPUTES:
+            self._compute(1 - dis.stack_effect(one.opcode, one.arg, jump=False))
+        elif name == "BINARY_SUBSCR":
+            self._item()
+        elif name in ("COPY", "SWAP"):
+            self._move(name, one.arg or 1)
+        elif name == "CALL":
+            self._call(one.arg or 0)
+        elif name == "CALL_KW":
+            self._pop()
+            self._call(one.arg or 0)
+        elif name == "POP_TOP":
+            self._drop(self._pop())
+        elif name in _STORES:
+            self._store(name, one.argval)
+        elif name == "IMPORT_NAME":
+            level, names = (*self._before, 0, None)[:2]
+            self.imports.add(Import(level or 0, one.argval, tuple(names or ())))
+            self.flush()
+        elif name != "KW_NAMES":
+            self.flush()
+        self._before = [*self._before, one.argval][-2:]
+
+    def flush(self) -> None:
+        """Everything on the stack goes where it cannot be followed."""
+        self._read(self._stack)
+        self._stack.clear()
+
+    def _pop(self) -> _Value:
+        return self._stack.pop() if self._stack else _NOTHING
+
+    def _read(self, values: Iterable[_Value], but: frozenset[tuple[str, str]] = frozenset()) -> None:
+        for value in values:
+            self.reads.update(one for one in value.names if (one.scope, one.name) not in but)
+
+    def _load(self, one: dis.Instruction) -> None:
+        scope = _LOADS[one.opname]
+        if scope == "closure" and one.argval not in self.closure:
+            value = _NOTHING  # a variable of a function around this one, or of itself
+        else:
+            value = _Value(frozenset({Reference(scope, one.argval)}), inside=True, extends=True)  # type: ignore[arg-type]
+        with_null = one.opname == "LOAD_GLOBAL" and one.arg is not None and one.arg & 1
+        if with_null:
+            self._stack += [_NOTHING, value] if _NULL_FIRST else [value, _NOTHING]
+        else:
+            self._stack.append(value)
+
+    def _attribute(self, one: dis.Instruction) -> None:
+        value = self._pop()
+        names = value.names
+        if value.extends:
+            names = frozenset(Reference(n.scope, n.name, (*n.attributes, one.argval)) for n in names)
+        self._stack.append(_Value(names, value.inside, value.extends, one.argval))
+        is_method = one.opname == "LOAD_METHOD" or (
+            sys.version_info >= (3, 12) and one.arg is not None and one.arg & 1
+        )
+        if is_method:
+            self._stack.append(_NOTHING)
+
+    def _item(self) -> None:
+        key, value = self._pop(), self._pop()
+        self._read([key])
+        self._stack.append(_Value(value.names, value.inside))
+
+    def _compute(self, count: int) -> None:
+        values = [self._pop() for _ in range(count)]
+        self._stack.append(_Value(frozenset().union(*(one.names for one in values))))
+
+    def _move(self, name: str, depth: int) -> None:
+        if depth > len(self._stack):
+            self.flush()
+        elif name == "COPY":
+            self._stack.append(self._stack[-depth])
+        else:
+            self._stack[-1], self._stack[-depth] = self._stack[-depth], self._stack[-1]
+
+    def _call(self, count: int) -> None:
+        arguments = [self._pop() for _ in range(count)]
+        callee = [self._pop(), self._pop()]
+        methods = {one.method for one in callee if one.names and one.inside}
+        own = _roots(callee)
+        if len(methods) == 1 and methods <= _CHANGING:
+            self._read(arguments, but=own)
+            self._stack.append(_Value(callee[0].names | callee[1].names, changed=True))
+        elif methods == {"get"}:
+            self._read(arguments)
+            self._stack.append(_Value(callee[0].names | callee[1].names))
+        else:
+            self._read([*arguments, *callee])
+            self._stack.append(_NOTHING)
+
+    def _drop(self, value: _Value) -> None:
+        if value.changed:
+            self.writes.update(value.names)
+        else:
+            self._read([value])
+
+    def _store(self, name: str, argval: Any) -> None:
+        if name in ("STORE_GLOBAL", "STORE_DEREF", "STORE_NAME"):
+            scope = "closure" if name == "STORE_DEREF" else "global"
+            if name == "STORE_GLOBAL":
+                self.assigned.add(argval)
+            self._read([self._pop()], but=frozenset({(scope, argval)}))
+            return
+        keys = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}.get(name, 0)
+        self._read([self._pop() for _ in range(keys)])
+        container = self._pop()
+        if container.inside:
+            self.writes.update(container.names)
+        else:
+            self._read([container])
+        if not name.startswith("DELETE"):
+            self._read([self._pop()], but=_roots([container]) if container.inside else frozenset())
+
+
+_STORES = frozenset(
+    "STORE_GLOBAL STORE_DEREF STORE_NAME STORE_SUBSCR STORE_SLICE STORE_ATTR DELETE_SUBSCR DELETE_ATTR".split()
+)
+
+
+def _roots(values: Iterable[_Value]) -> frozenset[tuple[str, str]]:
+    return frozenset(_each_root(values))
+
+
+def _each_root(values: Iterable[_Value]) -> Iterator[tuple[str, str]]:
+    for value in values:
+        for one in value.names:
+            yield one.scope, one.name

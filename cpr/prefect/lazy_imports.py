@@ -1,0 +1,147 @@
+"""Modules of the user's own that functions import when they run: known by their files, and never imported here.
+
+A key is often made before the function has run for the first time, and always in some process where it has
+run already. Both must give the same, so what counts is the file: its code, without comments and docstrings,
+and the files of the user's own that it imports in turn. Only where a module was imported and its file has
+been edited since does the module itself count, for that is what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from cpr.prefect.code_references import Import, facts_of
+from cpr.prefect.own_code import file_of_module, is_own_file, version_of_file
+
+__all__ = ["describe_import"]
+
+
+def describe_import(one: Import, names: Mapping[str, Any], describe: Callable[[types.ModuleType], Any]) -> Any:
+    """What an import statement brings in of the user's own code; None if there is no such code.
+
+    Args:
+        one: the statement.
+        names: global names of the module where it stands.
+        describe: describes a module that was imported.
+    """
+    found: dict[str, Any] = {}
+    waiting = list(_modules_of(one, str(names.get("__package__") or _package(names))))
+    while waiting:
+        module = waiting.pop()
+        if module in found:
+            continue
+        file = _file_of(module)
+        if file is None or not is_own_file(file):
+            continue
+        if not file.endswith(".py"):
+            found[module] = version_of_file(file)
+            continue
+        code = _code_of(file)
+        loaded = sys.modules.get(module)
+        if code is None or loaded is not None and not _is_as_loaded(code, loaded):
+            found[module] = None if loaded is None else describe(loaded)
+            continue
+        facts = facts_of(code)
+        found[module] = facts.digest
+        package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
+        for inner in facts.imports:
+            waiting += _modules_of(inner, package)
+    return ["imported", sorted(found.items())] if found else None
+
+
+def _package(names: Mapping[str, Any]) -> str:
+    name = str(names.get("__name__") or "")
+    return name if "__path__" in names else name.rpartition(".")[0]
+
+
+def _modules_of(one: Import, package: str) -> Iterator[str]:
+    """Names of the modules that a statement may import: packages around it, and what may be a module in it."""
+    parts = package.split(".") if package else []
+    base = parts[: len(parts) - one.level + 1] if one.level else []
+    if one.level > len(parts):
+        return
+    path = [*base, *filter(None, one.module.split("."))]
+    for end in range(1, len(path) + 1):
+        yield ".".join(path[:end])
+    for name in one.names:
+        yield ".".join([*path, name])
+
+
+@functools.lru_cache(maxsize=4096)
+def _found_on_path(name: str, path: tuple[str, ...]) -> Any:  # noqa: ARG001 - a changed sys.path finds others
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        return importlib.util.find_spec(name)  # of a name without dots nothing is imported
+    return None
+
+
+def _file_of(module: str) -> str | None:
+    """The file of a module, imported or not."""
+    loaded = sys.modules.get(module)
+    if isinstance(loaded, types.ModuleType):
+        return file_of_module(loaded)
+    top, *rest = module.split(".")
+    if top in sys.stdlib_module_names:
+        return None
+    spec = _found_on_path(top, tuple(sys.path))
+    if spec is None:
+        return None
+    if not rest:
+        return spec.origin if spec.has_location else None
+    for folder in spec.submodule_search_locations or ():
+        place = os.path.join(folder, *rest)
+        for file in (os.path.join(place, "__init__.py"), f"{place}.py"):
+            if os.path.isfile(file):
+                return file
+    return None
+
+
+def _code_of(file: str) -> types.CodeType | None:
+    """A module's file, compiled; None if it cannot be."""
+    return _compiled(file, version_of_file(file))
+
+
+@functools.lru_cache(maxsize=1024)
+def _compiled(file: str, version: str | None) -> types.CodeType | None:
+    if version is None:
+        return None
+    try:
+        with open(file, "rb") as opened:
+            return compile(opened.read(), file, "exec", dont_inherit=True)
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def _is_as_loaded(code: types.CodeType, module: types.ModuleType) -> bool:
+    """Whether the functions of a module that was imported are those that its file has now."""
+    inside = _inside(code)
+    return all(
+        facts_of(function.__code__).digest in inside
+        for function in _functions_of(module)
+        if function.__code__.co_filename == code.co_filename
+    )
+
+
+def _functions_of(module: types.ModuleType) -> Iterator[types.FunctionType]:
+    for value in list(vars(module).values()):
+        for one in [value, *(vars(value).values() if isinstance(value, type) else ())]:
+            function = getattr(one, "__func__", one)
+            if isinstance(function, types.FunctionType) and function.__globals__ is vars(module):
+                yield function
+
+
+@functools.lru_cache(maxsize=256)
+def _inside(code: types.CodeType) -> frozenset[str]:
+    """Digests of all code in a module."""
+    found, waiting = set(), [code]
+    while waiting:
+        one = waiting.pop()
+        found.add(facts_of(one).digest)
+        waiting += [constant for constant in one.co_consts if isinstance(constant, types.CodeType)]
+    return frozenset(found)

@@ -1,0 +1,113 @@
+"""Which code is the user's own: all that is neither Python's, nor installed, nor cpr's.
+
+Scripts, notebooks, modules beside them, folders on `sys.path` and editable installs are the user's own;
+what lies in site-packages or dist-packages and Python's own library are not.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import sys
+import sysconfig
+import types
+from typing import Any
+
+from cpr.io.hashing import hex16
+
+__all__ = ["file_of_module", "is_own_class", "is_own_file", "is_own_function", "is_own_module", "version_of_file"]
+
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
+_MAIN = frozenset({"__main__", "__mp_main__"})
+
+
+@functools.lru_cache(maxsize=1)
+def _not_own() -> tuple[str, ...]:
+    """Folders of Python's own library and of cpr."""
+    library = [sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), os.path.dirname(os.__file__)]
+    folders = [*library, os.path.dirname(os.path.dirname(__file__))]
+    return tuple({os.path.realpath(one) + os.sep for one in folders if one})
+
+
+@functools.lru_cache(maxsize=4096)
+def is_own_file(file: str) -> bool:
+    """Whether code in a file is the user's own.
+
+    >>> is_own_file("/home/me/lab/flow.py"), is_own_file("/env/lib/python3.12/site-packages/numpy/__init__.py")
+    (True, False)
+    """
+    if file.startswith("<frozen") or _INSTALLED.search(file):
+        return False
+    return not os.path.realpath(file).startswith(_not_own())
+
+
+def _is_own(name: str | None, file: Any) -> bool:
+    if name in _MAIN:
+        return True
+    if isinstance(file, str):
+        return is_own_file(file)
+    # Typed at a prompt, or come by value.
+    return name is None or name.partition(".")[0] not in {*sys.stdlib_module_names, *sys.builtin_module_names}
+
+
+def file_of_module(module: types.ModuleType) -> str | None:
+    """Where a module was imported from; the folder of a package without a file; None if it has no place."""
+    names = vars(module)
+    file = names.get("__file__")
+    if isinstance(file, str):
+        return file
+    folders = list(names.get("__path__") or ())
+    return os.path.join(folders[0], "") if folders and isinstance(folders[0], str) else None
+
+
+def is_own_module(module: types.ModuleType) -> bool:
+    """Whether a module is the user's own.
+
+    >>> is_own_module(os)
+    False
+    """
+    return _is_own(module.__name__, file_of_module(module))
+
+
+def is_own_function(function: types.FunctionType) -> bool:
+    """Whether a function was written in the user's own code, whatever it wraps.
+
+    >>> is_own_function(os.path.join), is_own_function(lambda: 0)
+    (False, False)
+    """
+    names = function.__globals__
+    name, file = names.get("__name__"), names.get("__file__")
+    if file is None and name not in _MAIN:
+        file = _file_by_name(name) or _file_of_code(function.__code__)
+    return _is_own(name, file)
+
+
+def is_own_class(cls: type) -> bool:
+    """Whether a class was written in the user's own code."""
+    name = cls.__module__
+    return _is_own(name, None if name in _MAIN else _file_by_name(name))
+
+
+def _file_by_name(name: Any) -> str | None:
+    module = sys.modules.get(name) if isinstance(name, str) else None
+    return file_of_module(module) if isinstance(module, types.ModuleType) else None
+
+
+def _file_of_code(code: types.CodeType) -> str | None:
+    return code.co_filename if os.path.isabs(code.co_filename) else None
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest_of_file(file: str, size: int, modified: int) -> str:  # noqa: ARG001 - what the digest depends on
+    with open(file, "rb") as opened:
+        return hex16(opened.read())
+
+
+def version_of_file(file: str) -> str | None:
+    """16 hex digits of what is in a file, read again when its size or time changes; None if it is not there."""
+    try:
+        status = os.stat(file)
+        return _digest_of_file(file, status.st_size, status.st_mtime_ns)
+    except OSError:
+        return None
