@@ -9,11 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
-from cpr.prefect.function_globals import uses_of
+from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.redaction import describe_input, program_texts
-from cpr.prefect.run_log import uncached
+from cpr.prefect.run_log import uncached, warn_of_opaque
 from cpr.prefect.run_provenance import Noted, note
-from cpr.prefect.source_code import describe_source, has_source, name_of_function, unwrapped
+from cpr.prefect.source_code import (
+    describe_bytecode,
+    describe_source,
+    has_source,
+    name_of_function,
+    unwrapped,
+)
 from cpr.provenance.made import Input
 from cpr.Target import Target
 
@@ -45,10 +51,11 @@ def hash_objects(*args: Any, **kwargs: Any) -> str:
     >>> hash_objects({"a": 1, "b": 2}) == hash_objects({"b": 2, "a": 1})
     True
     """
-    describe = Describer().describe
-    positional = [describe(value, f"argument {index}") for index, value in enumerate(args)]
-    named = {name: describe(value, name) for name, value in kwargs.items()}
-    return digest([positional, named])
+    describer = Describer()
+    positional = [describer.describe(value, f"argument {index}") for index, value in enumerate(args)]
+    named = {name: describer.describe(value, name) for name, value in kwargs.items()}
+    code = describer.code.table()
+    return digest([positional, named, code] if code else [positional, named])
 
 
 def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str | None:
@@ -88,7 +95,7 @@ def _describe_code(task: Any) -> Any:
     # same. Where there was none (a prompt, exec) the bytecode, which also travels, stands for it.
     source = getattr(task, "source_code", None)
     if source is None or not hasattr(function, "__code__") or not has_source(function):
-        return Describer().describe(function, "the task's function")
+        return describe_bytecode(function)
     return describe_source(source)
 
 
@@ -116,33 +123,70 @@ def describe_run(
 
     Raises as `cpr.hash_objects`.
     """
-    task = context.task
-    texts = program_texts(unwrapped(task.fn))
-    used = uses_of(task.fn, getattr(task, "source_code", None))
-    given: set[str] = set()
-    described, told = [], []
-    for group in (used, arguments):
-        descriptions: dict[str, Any] = {}
-        inputs: dict[str, Input] = {}
-        for name, value in group.items():
-            if name in exclude:
-                continue
-            describer = Describer(versions)
-            descriptions[name] = describer.describe(value, name)
-            content = None if describer.secret else digest(descriptions[name])[:16]
-            found = [(one, digest(what)[:16]) for one, what in describer.resources]
-            inputs[name] = _told(name, value, content, found, texts)
-            given.update(one.url for one, _ in found if isinstance(one, Target))
-        described.append(descriptions)
-        told.append(inputs)
-    run = getattr(context, "task_run", None)
-    note(Noted(getattr(run, "id", None), inputs=told[1], uses=told[0], given=frozenset(given)))
-    return [name_of_function(task), *described]
+    run = _Told(context.task, exclude)
+    used = run.describe_function(versions)
+    described = {
+        name: run.describe_argument(name, value, versions)
+        for name, value in arguments.items()
+        if name not in exclude
+    }
+    task_run = getattr(context, "task_run", None)
+    noted = Noted(getattr(task_run, "id", None), inputs=run.inputs, uses=run.uses, given=frozenset(run.given))
+    note(noted)
+    if run.opaque and task_run is not None:
+        warn_of_opaque(context, run.opaque)
+    return [name_of_function(context.task), used, described]
 
 
-def _told(name: str, value: Any, content: str | None, found: list[Any], texts: frozenset[str]) -> Input:
-    """What may be told of an argument; of objects that fail when they are looked at, the content's digest."""
-    try:
-        return describe_input(name, value, content, found, texts)
-    except Exception:
-        return Input("object", digest=content)
+class _Told:
+    """Describes a run, and keeps what may be told of it."""
+
+    def __init__(self, task: Any, exclude: Collection[str]) -> None:
+        self._task = task
+        self._exclude = exclude
+        self._function = unwrapped(task.fn)
+        self._texts = program_texts(self._function)
+        names = getattr(self._function, "__globals__", {})
+        self._home = names.get("__name__")
+        self.inputs: dict[str, Input] = {}
+        self.uses: dict[str, Input] = {}
+        self.given: set[str] = set()
+        self.opaque: list[str] = []
+
+    def describe_function(self, versions: bool) -> Any:
+        """What the task's function uses."""
+        code = getattr(self._function, "__code__", None)
+        graph = CodeGraph(home=self._home, exclude=self._exclude, without_code=self._function)
+        describer = Describer(
+            versions, graph, lenient=True, strict=frozenset(code.co_freevars if code is not None else ())
+        )
+        described = describer.describe_with_code(self._task.fn, "the task's function")
+        self._tell_code(describer)
+        return described
+
+    def describe_argument(self, name: str, value: Any, versions: bool) -> Any:
+        """An argument, with the user's own code in it."""
+        describer = Describer(versions, CodeGraph(home=self._home, exclude=self._exclude))
+        described = describer.describe_with_code(value, name)
+        self.inputs[name] = self._tell(name, value, described, describer)
+        self._tell_code(describer)
+        return described
+
+    def _tell_code(self, describer: Describer) -> None:
+        self.opaque += describer.opaque
+        for label, (value, described, one) in describer.used.items():
+            self.opaque += one.opaque
+            self.uses.setdefault(label, self._tell(label, value, described, one))
+        for node in describer.code.nodes:
+            if node.value is not self._function:
+                self.uses.setdefault(node.label, Input(node.kind, digest=digest(node.own)[:16]))
+
+    def _tell(self, name: str, value: Any, described: Any, describer: Describer) -> Input:
+        """What may be told of a value; of objects that fail when they are looked at, the content's digest."""
+        content = None if describer.secret else digest(described)[:16]
+        found = [(one, digest(what)[:16]) for one, what in describer.resources]
+        self.given.update(one.url for one, _ in found if isinstance(one, Target))
+        try:
+            return describe_input(name, value, content, found, self._texts)
+        except Exception:
+            return Input("object", digest=content)

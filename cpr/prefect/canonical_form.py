@@ -7,22 +7,27 @@ import dataclasses
 import datetime as dt
 import enum
 import hashlib
+import io
 import json
 import pathlib
 import re
-import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from cpr.data.arrays import hash_array
 from cpr.errors import CprError, FormatError, NoDataError
+from cpr.prefect.canonical_tables import describe_table, exact, is_table
+from cpr.prefect.code_graph import CodeGraph, name_of
+from cpr.prefect.code_references import facts_of
+from cpr.prefect.own_code import is_own_class
 from cpr.prefect.redaction import is_secret, is_secret_name
-from cpr.prefect.source_code import describe_code
+from cpr.prefect.stored_data import is_of, points_elsewhere, version_of_path, version_of_zarr
 from cpr.Resource import Resource
 from cpr.Source import Source
 
@@ -37,21 +42,53 @@ class Describer:
     """Describes values; every description is `[kind, ...]` unless it is JSON's own None, bool, int or str.
 
     Args:
-        versions: whether sources count with what the store says of them, else by URL and options alone.
+        versions: whether sources and files count with what the store says of them, else by place alone.
+        code: where functions and classes of the user's own are numbered; its table is part of a description.
+        lenient: whether what has no content to be named counts by its type.
+        strict: labels of data that code uses and that is not described leniently.
 
     Attributes:
         resources: those that were met, each with its description.
         secret: whether something was met that may be a secret (see `cpr.prefect.redaction`).
+        opaque: places of what counts by its type alone.
+        used: data that the code uses, by label: value, description, and who has described it.
 
     >>> Describer().describe({"b": (1, 2.5)}, "x")
     ['dict', [['b', ['tuple', [1, ['float', '2.5']]]]]]
     """
 
-    def __init__(self, versions: bool = True) -> None:
+    def __init__(
+        self,
+        versions: bool = True,
+        code: CodeGraph | None = None,
+        lenient: bool = False,
+        strict: frozenset[str] = frozenset(),
+    ) -> None:
         self._versions = versions
+        self._lenient = lenient
+        self._strict = strict
+        self.code = code or CodeGraph()
+        if self.code.describe is None:
+            self.code.describe = self._describe_used
         self.resources: list[tuple[Resource, Any]] = []
         self.secret = False
+        self.opaque: list[str] = []
+        self.used: dict[str, tuple[Any, Any, Describer]] = {}
         self._open: list[int] = []
+
+    def _describe_used(self, value: Any, label: str) -> Any:
+        """The description of data that code uses, once for each label."""
+        known = self.used.get(label)
+        if known is None or known[0] is not value:
+            describer = Describer(self._versions, self.code, lenient=label not in self._strict)
+            known = self.used[label] = (value, describer.describe(value, label), describer)
+        return known[1]
+
+    def describe_with_code(self, value: Any, path: str) -> Any:
+        """The description of a value and of the user's own code in it. Raises as `describe`."""
+        described = self.describe(value, path)
+        table = self.code.table()
+        return ["with code", described, table] if table else described
 
     def describe(self, value: Any, path: str) -> Any:
         """The description of a value.
@@ -77,7 +114,7 @@ class Describer:
         if id(value) in self._open:
             return ["seen", self._open.index(id(value))]
         if len(self._open) > _MAX_DEPTH:
-            raise self._refused(value, path, "the value is nested too deeply")
+            return self._cannot(value, path, "the value is nested too deeply")
         self._open.append(id(value))
         try:
             return self._compound(value, path)
@@ -85,7 +122,7 @@ class Describer:
             raise
         except Exception as error:
             # Foreign objects describe themselves below, and may fail in any way.
-            raise self._refused(value, path, f"{type(error).__name__}: {error}"[:200]) from error
+            return self._cannot(value, path, f"{type(error).__name__}: {error}"[:200], error)
         finally:
             self._open.pop()
 
@@ -102,25 +139,42 @@ class Describer:
         if cls is set or cls is frozenset:
             return [cls.__name__, _sorted(self.describe(item, f"{path}{{...}}") for item in value)]
         if isinstance(value, enum.Enum):
-            return ["enum", _name(cls), value.name if value.name is not None else int(value.value)]
-        if isinstance(value, pathlib.PurePath):
-            return ["path", value.as_posix()]
+            return ["enum", name_of(cls), value.name, self.describe(value.value, path), self._class(cls)]
+        if isinstance(value, pathlib.PurePath) or is_of(value, "upath", "UPath"):
+            version = version_of_path(value) if self._versions else None
+            place = value.as_posix() if isinstance(value, pathlib.PurePath) else str(value)
+            return ["path", place] if version is None else ["path", place, self.describe(version, path)]
         if isinstance(value, np.generic):
-            return ["scalar", *_exact(np.asarray(value))]
+            return ["scalar", *exact(np.asarray(value))]
         if isinstance(value, np.ndarray):
             return self._array(value, path)
+        if is_of(value, "zarr", "Array", "AsyncArray", "Group", "AsyncGroup"):
+            place = str(value.store_path)
+            return ["zarr", cls.__name__, version_of_zarr(value) if self._versions else place]
+        if isinstance(value, io.IOBase) and cls not in (io.BytesIO, io.StringIO):
+            raise TypeError("what an open file gives depends on when it is read")
         if isinstance(value, types.CodeType):
-            return describe_code(value, lambda constant: self.describe(constant, path))
-        if isinstance(value, types.FunctionType):
-            return self._function(value, path)
-        if isinstance(value, type):
-            return ["named", _type_name(value)]
-        if isinstance(value, types.BuiltinFunctionType | types.ModuleType):
-            return ["named", _name(value)]
+            return ["bytecode", facts_of(value).digest]
         if dataclasses.is_dataclass(cls):
             names = [field.name for field in dataclasses.fields(value)]
-            return ["dataclass", _name(cls), self._attributes({n: getattr(value, n) for n in names}, path)]
+            fields = {name: getattr(value, name) for name in names}
+            more = {name: one for name, one in _state_of(value).items() if name not in fields}
+            described = ["dataclass", name_of(cls), self._attributes(fields, path), self._class(cls)]
+            return [*described, self._attributes(more, path)] if more else described
+        code = self.code.code(value, path)
+        if code is not None:
+            return code
+        if isinstance(value, type):
+            return ["named", _type_name(value)]
+        if isinstance(value, types.BuiltinFunctionType):
+            owner = value.__self__
+            held = None if isinstance(owner, (types.ModuleType, type)) else self.describe(owner, path)
+            return ["named", name_of(value)] if held is None else ["method", value.__name__, held]
         return self._foreign(value, path)
+
+    def _class(self, cls: type) -> Any:
+        """The code of a class, if it is the user's own."""
+        return self.code.code(cls) if is_own_class(cls) else None
 
     def _resource(self, value: Resource, path: str) -> Any:
         try:
@@ -141,44 +195,40 @@ class Describer:
 
     def _array(self, value: np.ndarray[Any, Any], path: str) -> Any:
         if value.dtype.hasobject:
-            return ["array", "object", list(value.shape), self._items(value.ravel().tolist(), path)]
-        if isinstance(value, np.ma.MaskedArray):
+            described = ["array", "object", list(value.shape), self._items(value.ravel().tolist(), path)]
+        elif isinstance(value, np.ma.MaskedArray):
             mask = np.ma.getmaskarray(value)
-            return ["masked", hash_array(value.filled()), hash_array(mask)]
-        return ["array", *_exact(value)]
-
-    def _function(self, value: types.FunctionType, path: str) -> Any:
-        return [
-            "function",
-            describe_code(value.__code__, lambda constant: self.describe(constant, path)),
-            *self.bound(value, path),
-        ]
-
-    def bound(self, function: Any, path: str) -> list[Any]:
-        """What a function holds beside its code: the values of its closure and of its defaults."""
-        cells = {
-            name: self.describe(cell.cell_contents, f"{path}.{name}")
-            for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        }
-        defaults = [
-            self.describe(getattr(function, name), f"{path}.{name}")
-            for name in ("__defaults__", "__kwdefaults__")
-        ]
-        return [defaults, cells]
+            fill = self.describe(value.fill_value, path)
+            return [
+                "masked",
+                *exact(np.asarray(value.data)),
+                hash_array(mask),
+                fill,
+                self._class(type(value)),
+            ]
+        else:
+            described = ["array", *exact(np.asarray(value))]
+        cls = type(value)
+        if cls in (np.ndarray, np.memmap):
+            return described
+        # Of a quantity with a unit, say, the unit.
+        return [*described, name_of(cls), self._class(cls), self._attributes(_state_of(value), path)]
 
     def _foreign(self, value: Any, path: str) -> Any:
         """An object of some package, by the way it describes itself best."""
         cls = type(value)
         self.secret = self.secret or is_secret(value)
-        if _is_of(value, "pydantic", "BaseModel"):
-            fields = {**value.__dict__, **(value.__pydantic_extra__ or {})}
-            return ["model", _type_name(cls), self._attributes(fields, path)]
-        if any(_is_of(value, "pandas", name) for name in ("DataFrame", "Series", "Index")):
-            return self._table(value, path)
+        if is_of(value, "pydantic", "BaseModel"):
+            private = value.__pydantic_private__ or {}
+            fields = {**value.__dict__, **(value.__pydantic_extra__ or {}), **private}
+            return ["model", _type_name(cls), self._attributes(fields, path), self._class(cls)]
+        if is_table(value):
+            return [*describe_table(value, path, self.describe), self._class(cls)]
         if hasattr(cls, "__dask_graph__") and hasattr(cls, "__dask_tokenize__"):
-            return ["dask", _name(cls), self._dask_token(value)]
+            return ["dask", name_of(cls), self._dask_token(value), *self._elsewhere(value, path)]
         if hasattr(cls, "__dask_tokenize__"):
-            return ["token", _name(cls), self.describe(value.__dask_tokenize__(), path)]
+            token = self.describe(value.__dask_tokenize__(), path)
+            return ["token", name_of(cls), token, *self._elsewhere(value, path)]
         # What pickle would store, by structure: bytes of a pickle differ between processes.
         reducer = copyreg.dispatch_table.get(cls)
         reduced: Any = reducer(value) if reducer is not None else value.__reduce_ex__(4)
@@ -186,48 +236,22 @@ class Describer:
             return ["named", f"{cls.__module__}:{reduced}"]
         function, args, *rest = reduced
         state = rest[0] if rest else None
+        if isinstance(state, dict):
+            state = {name: one for name, one in state.items() if name not in _derived(cls)}  # type: ignore[arg-type]
         items = [list(part) if part is not None else None for part in rest[1:3]]
-        return ["object", _name(function), self.describe([list(args), state, items], path)]
+        described = ["object", name_of(function), self.describe([list(args), state, items], path)]
+        return [*described, self._class(cls)] if is_own_class(cls) else described
 
-    def _table(self, value: Any, path: str) -> Any:
-        import pandas as pd
-
-        if isinstance(value, pd.RangeIndex):
-            return ["range", self.describe(value.name, path), value.start, value.stop, value.step]
-        if isinstance(value, pd.MultiIndex):
-            # A level that is called 0 would be found before the one that is the first.
-            nameless = value.set_names([None] * value.nlevels)
-            levels = [self._table(nameless.get_level_values(i), path) for i in range(value.nlevels)]
-            return ["levels", levels, self.describe(list(value.names), path)]
-        if isinstance(value, pd.Index):
-            return ["index", self.describe(value.name, path), str(value.dtype), self._column(value, path)]
-        index = self._table(value.index, f"{path}.index")
-        if isinstance(value, pd.Series):
-            return [
-                "series",
-                self.describe(value.name, path),
-                str(value.dtype),
-                self._column(value, path),
-                index,
-            ]
-        columns = [
-            [
-                self.describe(label, path),
-                str(value.dtypes.iloc[i]),
-                self._column(value.iloc[:, i], f"{path}[{label!r}]"),
-            ]
-            for i, label in enumerate(value.columns)
-        ]
-        return ["frame", self.describe(list(value.columns.names), path), columns, index]
-
-    def _column(self, values: Any, path: str) -> Any:
-        data = values.array
-        if isinstance(values.dtype, np.dtype) and not values.dtype.hasobject:
-            return _exact(np.asarray(data))
-        if _is_of(values.dtype, "pandas", "CategoricalDtype"):
-            categories = self._table(data.categories, path)
-            return ["category", bool(data.ordered), categories, _exact(np.asarray(data.codes))]
-        return self._items(list(data), path)
+    def _elsewhere(self, value: Any, path: str) -> list[Any]:
+        """What a lazy object reads from and calls; nothing of one that cannot be looked into."""
+        try:
+            found = points_elsewhere(value)
+        except Exception:
+            if hasattr(type(value), "__dask_graph__"):
+                raise
+            return []
+        unique = {json.dumps(one, sort_keys=True): one for one in (self.describe(o, path) for o in found)}
+        return [[unique[text] for text in sorted(unique)]] if unique else []
 
     def _dask_token(self, value: Any) -> str:
         import dask
@@ -254,6 +278,12 @@ class Describer:
 
     def _look_at_names(self, fields: Mapping[Any, Any]) -> None:
         self.secret = self.secret or any(type(name) is str and is_secret_name(name) for name in fields)
+
+    def _cannot(self, value: Any, path: str, why: str, cause: Exception | None = None) -> Any:
+        if self._lenient:
+            self.opaque.append(f"{path} ({name_of(type(value))})")
+            return ["opaque", name_of(type(value))]
+        raise self._refused(value, path, why) from cause
 
     def _refused(self, value: Any, path: str, why: str) -> FormatError:
         cls = type(value)
@@ -291,24 +321,8 @@ def _ask_versions(values: Sequence[Any]) -> None:
             list(pool.map(Source.version, sources))
 
 
-def _exact(array: np.ndarray[Any, Any]) -> list[Any]:
-    """An array by dtype, shape and elements; byte order and layout in memory make no difference."""
-    if array.dtype.kind in "mM":
-        # Times hash as the numbers they are stored as, beside their unit.
-        return [
-            np.datetime_data(array.dtype),
-            array.dtype.kind,
-            hash_array(array.view(f"{array.dtype.str[0]}i8")),
-        ]
-    return [hash_array(array)]
-
-
 def _sorted(descriptions: Iterable[Any]) -> list[Any]:
     return sorted(descriptions, key=lambda description: json.dumps(description, sort_keys=True))
-
-
-def _name(value: Any) -> str:
-    return f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', None) or value.__name__}"
 
 
 def _type_name(cls: Any) -> Any:
@@ -316,11 +330,19 @@ def _type_name(cls: Any) -> Any:
     metadata = getattr(cls, "__pydantic_generic_metadata__", None) or {}
     origin = metadata.get("origin") or typing.get_origin(cls)
     if origin is None:
-        return _name(cls) if isinstance(cls, type) else repr(cls)
+        return name_of(cls) if isinstance(cls, type) else repr(cls)
     return [_type_name(origin), [_type_name(arg) for arg in metadata.get("args") or typing.get_args(cls)]]
 
 
-def _is_of(value: Any, module: str, name: str) -> bool:
-    """Whether a value is of a package's class, without importing the package."""
-    loaded = sys.modules.get(module)
-    return loaded is not None and isinstance(value, getattr(loaded, name, ()))
+@lru_cache(maxsize=1024)
+def _derived(cls: Any) -> frozenset[str]:
+    """Attributes that a class computes from others and keeps."""
+    found = (
+        name for one in cls.__mro__ for name, value in vars(one).items() if isinstance(value, cached_property)
+    )
+    return frozenset(found)
+
+
+def _state_of(value: Any) -> dict[str, Any]:
+    derived = _derived(type(value))  # type: ignore[arg-type]
+    return {name: one for name, one in getattr(value, "__dict__", {}).items() if name not in derived}

@@ -16,7 +16,7 @@ import sys
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from cpr.prefect.code_references import Reference, facts_of
 from cpr.prefect.lazy_imports import describe_import
@@ -43,7 +43,7 @@ _OF_NO_MATTER = frozenset(
     "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slots__"
     " __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __dataclass_fields__ __dataclass_params__"
     " __match_args__ __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
-    " __signature__ __class_vars__ __hash__ __replace__".split()
+    " __signature__ __class_vars__".split()
 )
 
 
@@ -61,12 +61,14 @@ class Node:
     Attributes:
         label: how messages call it.
         value: itself.
+        kind: of the three.
         description: what it does, and what it uses: nodes by number.
         own: the part of the description that is its own, without what it uses.
     """
 
     label: str
     value: Any
+    kind: Literal["function", "class", "module"]
     description: Any = None
     own: Any = None
 
@@ -82,7 +84,7 @@ class CodeGraph:
         without_code: a function whose code does not count, only what it uses.
     """
 
-    describe: Callable[[Any, str], Any]
+    describe: Callable[[Any, str], Any] | None = None
     home: str | None = None
     exclude: Collection[str] = ()
     without_code: Any = None
@@ -95,12 +97,12 @@ class CodeGraph:
         while self._described < len(self.nodes):
             node = self.nodes[self._described]
             self._described += 1
-            if isinstance(node.value, types.FunctionType):
-                self._describe_function(node)
-            elif isinstance(node.value, type):
-                self._describe_class(node)
-            else:
-                self._describe_module(node)
+            describe = {
+                "function": self._describe_function,
+                "class": self._describe_class,
+                "module": self._describe_module,
+            }
+            describe[node.kind](node)
         return [node.description for node in self.nodes]
 
     def code(self, value: Any, label: str = "") -> Any:
@@ -138,7 +140,14 @@ class CodeGraph:
         number = self._numbers.get(id(value))
         if number is None:
             number = self._numbers[id(value)] = len(self.nodes)
-            self.nodes.append(Node(self._label(value), value))
+            kind: Literal["function", "class", "module"] = (
+                "class"
+                if isinstance(value, type)
+                else "module"
+                if isinstance(value, types.ModuleType)
+                else "function"
+            )
+            self.nodes.append(Node(self._label(value), value, kind))
         return ["code", number]
 
     def _label(self, value: Any) -> str:
@@ -151,16 +160,20 @@ class CodeGraph:
     def _named_in(self, module: Any, name: str) -> str:
         return name if module == self.home or not isinstance(module, str) else f"{module}.{name}"
 
+    def _data(self, value: Any, label: str) -> Any:
+        assert self.describe is not None
+        return self.describe(value, label)
+
     def _any(self, value: Any, label: str) -> Any:
         """The description of code or data."""
         code = self.code(value, label)
-        return self.describe(value, label) if code is None else code
+        return self._data(value, label) if code is None else code
 
     def _foreign_function(self, function: types.FunctionType) -> Any:
-        """One of an installed package: by name, and what it was made of where it has none, by a decorator say."""
+        """One of an installed package: by name, or by what a decorator, say, has made it of."""
         name = name_of(function)
         wrapped = function.__dict__.get("__wrapped__")
-        module = function.__module__ or ""
+        module = str(function.__globals__.get("__name__"))
         if wrapped is not None and module.partition(".")[0] in ("cpr", "prefect"):
             return self.code(wrapped)
         if wrapped is None and _is_found(function):
@@ -168,12 +181,18 @@ class CodeGraph:
         held = {
             cell_name: self._any(value, name)
             for cell_name, value in _cells(function)
-            if isinstance(value, (*_PLAIN, type)) or isinstance(value, types.FunctionType) and value is not wrapped
+            if isinstance(value, (*_PLAIN, type))
+            or (isinstance(value, types.FunctionType) and value is not wrapped)
         }
         registry = function.__dict__.get("registry")
         if isinstance(registry, Mapping):  # functools.singledispatch
             held["registry"] = sorted([name_of(cls), self._any(one, name)] for cls, one in registry.items())
-        return ["made", facts_of(function.__code__).digest, None if wrapped is None else self._any(wrapped, name), held]
+        return [
+            "made",
+            facts_of(function.__code__).digest,
+            None if wrapped is None else self._any(wrapped, name),
+            held,
+        ]
 
     # Functions
 
@@ -182,7 +201,7 @@ class CodeGraph:
         facts = facts_of(function.__code__)
         counts = function is not self.without_code
         defaults = [
-            self.describe(getattr(function, name), f"{node.label}.{name}") if getattr(function, name) else None
+            self._data(getattr(function, name), f"{node.label}.{name}") if getattr(function, name) else None
             for name in ("__defaults__", "__kwdefaults__")
         ]
         node.own = ["function", facts.digest if counts else None, defaults if counts else None]
@@ -201,7 +220,12 @@ class CodeGraph:
         node.description = [*node.own, uses, attributes, [one for one in imports if one]]
 
     def _use(
-        self, function: types.FunctionType, cells: Mapping[str, Any], one: Reference, label: str, written: bool
+        self,
+        function: types.FunctionType,
+        cells: Mapping[str, Any],
+        one: Reference,
+        label: str,
+        written: bool,
     ) -> Any:
         names = cells if one.scope == "closure" else function.__globals__
         if one.name not in names or one.name in self.exclude:
@@ -217,7 +241,7 @@ class CodeGraph:
         value, label, home = found
         if home is not None:
             label = self._named_in(home, label)
-        if value is function or label in self.exclude or written and _is_container(value):
+        if value is function or label in self.exclude or (written and _is_container(value)):
             return None
         return self._any(value, label)
 
@@ -234,16 +258,18 @@ class CodeGraph:
                 name in _OF_NO_MATTER
                 or name.startswith("__pydantic_")
                 or isinstance(value, (*_SLOTS, *_BUILT_IN))
-                or generated
-                and _is_generated(value)
-                or issubclass(cls, enum.Enum)
-                and (name in cls.__members__ or name.startswith("_") and not _is_own_code(value))
+                or (generated and _is_generated(value))
+                or (
+                    issubclass(cls, enum.Enum)
+                    and (name in cls.__members__ or (name.startswith("_") and not _is_own_code(value)))
+                )
             ):
                 continue
             members[name] = self._member(value, f"{node.label}.{name}")
         if issubclass(cls, enum.Enum):
             members["members"] = [
-                [name, self.describe(one._value_, f"{node.label}.{name}")] for name, one in cls.__members__.items()
+                [name, self._data(one._value_, f"{node.label}.{name}")]
+                for name, one in cls.__members__.items()
             ]
         bases = [self._any(one, node.label) for one in (*cls.__bases__, type(cls))]
         fields = list(_fields(cls, lambda value, name: self._any(value, f"{node.label}.{name}")))
@@ -258,7 +284,10 @@ class CodeGraph:
             parts = [value.fget, value.fset, value.fdel]
             return ["property", [part if part is None else self._member(part, label) for part in parts]]
         if isinstance(value, functools.partialmethod):
-            return ["partialmethod", *(self._any(one, label) for one in (value.func, value.args, value.keywords))]
+            return [
+                "partialmethod",
+                *(self._any(one, label) for one in (value.func, value.args, value.keywords)),
+            ]
         return self._any(value, label)
 
     # Modules
@@ -277,14 +306,16 @@ class CodeGraph:
         for name in sorted(vars(module)):
             value = vars(module)[name]
             label = self._named_in(module.__name__, name)
-            if name.startswith("__") and not isinstance(value, types.FunctionType) or label in self.exclude:
+            if (name.startswith("__") and not isinstance(value, types.FunctionType)) or label in self.exclude:
                 continue
             found[name] = self._any(value, label)
         node.own = ["module", sorted(found)]
         node.description = ["module", found]
 
 
-def _through_modules(value: Any, attributes: tuple[str, ...], label: str) -> tuple[Any, str, str | None] | str:
+def _through_modules(
+    value: Any, attributes: tuple[str, ...], label: str
+) -> tuple[Any, str, str | None] | str:
     """What attributes of modules lead to, its label and module; a text where that is not there yet."""
     home = None
     rest = list(attributes)
@@ -316,7 +347,11 @@ def _is_found(function: types.FunctionType) -> bool:
     """Whether a function is what its module has under its name."""
     found: Any = sys.modules.get(function.__module__ or "")
     for name in function.__qualname__.split("."):
-        found = getattr(found, name, None) if isinstance(found, type) else getattr(found, "__dict__", {}).get(name)
+        found = (
+            getattr(found, name, None)
+            if isinstance(found, type)
+            else getattr(found, "__dict__", {}).get(name)
+        )
     return getattr(found, "__func__", found) is function
 
 
@@ -338,7 +373,7 @@ def _is_own_code(value: Any) -> bool:
 
 def _is_generated(value: Any) -> bool:
     """Whether dataclasses have written it."""
-    return isinstance(value, types.FunctionType) and value.__code__.co_filename == "<string>"
+    return isinstance(value, types.FunctionType) and value.__code__.co_qualname.startswith("__create_fn__.")
 
 
 def _fields(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
@@ -351,8 +386,17 @@ def _fields(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
             ]
             yield [one.name, defaults, one.init, one.kw_only, one.compare]
     for name, one in (vars(cls).get("__pydantic_fields__") or {}).items():
-        yield [name, describe(one.get_default(), name), describe(one.default_factory, name), str(one.metadata)]
+        yield [
+            name,
+            describe(one.get_default(), name),
+            describe(one.default_factory, name),
+            str(one.metadata),
+        ]
 
 
 def _text_of(annotation: Any) -> str:
-    return annotation if isinstance(annotation, str) else getattr(annotation, "__qualname__", None) or repr(annotation)
+    return (
+        annotation
+        if isinstance(annotation, str)
+        else getattr(annotation, "__qualname__", None) or repr(annotation)
+    )

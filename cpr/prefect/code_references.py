@@ -123,13 +123,19 @@ _WITHOUT_MEANING = frozenset({"__doc__", "__firstlineno__", "__static_attributes
 
 
 def _digest(code: types.CodeType, instructions: list[dis.Instruction], nested: dict[Any, str]) -> str:
-    lines = [repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS))]
-    arguments = code.co_argcount + code.co_kwonlyargcount + bin(code.co_flags & 0x0C).count("1")
+    lines = [
+        repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS))
+    ]
+    arguments = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()
     lines.append(repr(code.co_varnames[:arguments]))
     places = _Places(instructions)
     for index, one in enumerate(instructions):
         following = instructions[index + 1] if index + 1 < len(instructions) else None
-        if following is not None and following.opname == "STORE_NAME" and following.argval in _WITHOUT_MEANING:
+        if (
+            following is not None
+            and following.opname == "STORE_NAME"
+            and following.argval in _WITHOUT_MEANING
+        ):
             continue
         if one.opname == "STORE_NAME" and one.argval in _WITHOUT_MEANING:
             continue
@@ -164,7 +170,11 @@ def _constant(value: Any, nested: dict[Any, str]) -> str:
         return f"({', '.join(_constant(one, nested) for one in value)})"
     if isinstance(value, frozenset):
         return f"{{{', '.join(sorted(_constant(one, nested) for one in value))}}}"
-    return f"{type(value).__name__} {value!r}" if not isinstance(value, int) else f"{type(value).__name__} {value:x}"
+    return (
+        f"{type(value).__name__} {value!r}"
+        if not isinstance(value, int)
+        else f"{type(value).__name__} {value:x}"
+    )
 
 
 @dataclass(frozen=True)
@@ -345,7 +355,8 @@ class _Scan:
 
 
 _STORES = frozenset(
-    "STORE_GLOBAL STORE_DEREF STORE_NAME STORE_SUBSCR STORE_SLICE STORE_ATTR DELETE_SUBSCR DELETE_ATTR".split()
+    "STORE_GLOBAL STORE_DEREF STORE_NAME STORE_SUBSCR STORE_SLICE STORE_ATTR"
+    " DELETE_SUBSCR DELETE_ATTR".split()
 )
 
 

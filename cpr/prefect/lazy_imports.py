@@ -1,4 +1,4 @@
-"""Modules of the user's own that functions import when they run: known by their files, and never imported here.
+"""Modules of the user's own that functions import when they run: known by their files, never imported here.
 
 A key is often made before the function has run for the first time, and always in some process where it has
 run already. Both must give the same, so what counts is the file: its code, without comments and docstrings,
@@ -23,7 +23,9 @@ from cpr.prefect.own_code import file_of_module, is_own_file, version_of_file
 __all__ = ["describe_import"]
 
 
-def describe_import(one: Import, names: Mapping[str, Any], describe: Callable[[types.ModuleType], Any]) -> Any:
+def describe_import(
+    one: Import, names: Mapping[str, Any], describe: Callable[[types.ModuleType], Any]
+) -> Any:
     """What an import statement brings in of the user's own code; None if there is no such code.
 
     Args:
@@ -45,7 +47,7 @@ def describe_import(one: Import, names: Mapping[str, Any], describe: Callable[[t
             continue
         code = _code_of(file)
         loaded = sys.modules.get(module)
-        if code is None or loaded is not None and not _is_as_loaded(code, loaded):
+        if code is None or (loaded is not None and not _is_as_loaded(code, loaded)):
             found[module] = None if loaded is None else describe(loaded)
             continue
         facts = facts_of(code)
@@ -62,7 +64,7 @@ def _package(names: Mapping[str, Any]) -> str:
 
 
 def _modules_of(one: Import, package: str) -> Iterator[str]:
-    """Names of the modules that a statement may import: packages around it, and what may be a module in it."""
+    """Names of modules that a statement may import: packages around it, and what may be a module in it."""
     parts = package.split(".") if package else []
     base = parts[: len(parts) - one.level + 1] if one.level else []
     if one.level > len(parts):

@@ -16,7 +16,14 @@ from typing import Any
 
 from cpr.io.hashing import hex16
 
-__all__ = ["file_of_module", "is_own_class", "is_own_file", "is_own_function", "is_own_module", "version_of_file"]
+__all__ = [
+    "file_of_module",
+    "is_own_class",
+    "is_own_file",
+    "is_own_function",
+    "is_own_module",
+    "version_of_file",
+]
 
 _INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 _MAIN = frozenset({"__main__", "__mp_main__"})
@@ -34,7 +41,7 @@ def _not_own() -> tuple[str, ...]:
 def is_own_file(file: str) -> bool:
     """Whether code in a file is the user's own.
 
-    >>> is_own_file("/home/me/lab/flow.py"), is_own_file("/env/lib/python3.12/site-packages/numpy/__init__.py")
+    >>> is_own_file("/home/me/lab/flow.py"), is_own_file("/env/lib/site-packages/numpy/__init__.py")
     (True, False)
     """
     if file.startswith("<frozen") or _INSTALLED.search(file):
@@ -105,7 +112,7 @@ def _digest_of_file(file: str, size: int, modified: int) -> str:  # noqa: ARG001
 
 
 def version_of_file(file: str) -> str | None:
-    """16 hex digits of what is in a file, read again when its size or time changes; None if it is not there."""
+    """16 hex digits of what is in a file, read again when that changes; None if it is not there."""
     try:
         status = os.stat(file)
         return _digest_of_file(file, status.st_size, status.st_mtime_ns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any
 
 from prefect.context import FlowRunContext, TaskRunContext
@@ -17,7 +17,7 @@ from cpr.errors import CprError
 from cpr.records.pack import resources_in
 from cpr.Target import Target
 
-__all__ = ["first_time", "log", "uncached", "warn_of_local_records"]
+__all__ = ["first_time", "log", "uncached", "warn_of_local_records", "warn_of_opaque"]
 
 _LIMIT = 4096
 _said: OrderedDict[Hashable, None] = OrderedDict()
@@ -67,6 +67,32 @@ def uncached(context: TaskRunContext, error: CprError, alone: bool) -> None:
         )
     if not alone:
         raise error
+
+
+_HELD_BY_THREADS = frozenset({"_thread", "threading", "asyncio", "queue", "concurrent", "multiprocessing"})
+
+
+def warn_of_opaque(context: TaskRunContext, places: Iterable[str]) -> None:
+    """Warn, once for each task in a process, of what its code uses and what has no content to be named.
+
+    Args:
+        context: of the task run.
+        places: with the type of each in brackets.
+    """
+    told = [
+        one
+        for one in places
+        if one.partition("(")[2].partition(":")[0].partition(".")[0] not in _HELD_BY_THREADS
+    ]
+    name = getattr(context.task, "name", "")
+    if told and first_time(("opaque", name, *told)):
+        log(
+            logging.WARNING,
+            "The cache key of task %r does not see what is in %s: results stay cached when that changes. "
+            "Remedy: pass what it is made of as an argument",
+            name,
+            ", ".join(dict.fromkeys(told)),
+        )
 
 
 def warn_of_local_records(result: Any) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ast
 import textwrap
-import types
-from collections.abc import Callable
 from typing import Any
 
-__all__ = ["describe_code", "describe_source", "has_source", "name_of_function", "unwrapped"]
+from cpr.prefect.code_graph import name_of
+from cpr.prefect.code_references import facts_of
 
-_NAMES = ("co_names", "co_varnames", "co_freevars", "co_cellvars")
-_COUNTS = ("co_argcount", "co_posonlyargcount", "co_kwonlyargcount", "co_flags")
+__all__ = ["describe_bytecode", "describe_source", "has_source", "name_of_function", "unwrapped"]
 
 
 def unwrapped(function: Any) -> Any:
@@ -37,22 +35,10 @@ def name_of_function(task: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
-def describe_code(code: types.CodeType, describe: Callable[[Any], Any]) -> list[Any]:
-    """Bytecode with constants and names, without what only says where it stood in a file.
-
-    Args:
-        code: of a function.
-        describe: describes a constant.
-    """
-    constants = [
-        ["code", describe_code(constant, describe)]
-        if isinstance(constant, types.CodeType)
-        else describe(constant)
-        for constant in code.co_consts
-    ]
-    names = [list(getattr(code, name)) for name in _NAMES]
-    counts = [getattr(code, name) for name in _COUNTS]
-    return ["code", code.co_code.hex(), code.co_exceptiontable.hex(), constants, names, counts]
+def describe_bytecode(function: Any) -> list[Any]:
+    """What stands for the source of a function that has none; of other callables, their class."""
+    code = getattr(unwrapped(function), "__code__", None)
+    return ["bytecode", name_of(type(function)) if code is None else facts_of(code).digest]
 
 
 def describe_source(source: str) -> list[Any]:

@@ -21,12 +21,11 @@ from prefect.transactions import IsolationLevel
 from prefect.utilities.annotations import NotSet
 
 from cpr.prefect.cache_policy import TargetInputs
-from cpr.prefect.canonical_form import Describer
 from cpr.prefect.locks import BucketLocks
 from cpr.prefect.progress import shown
 from cpr.prefect.run_provenance import begin, end, resume, sign
 from cpr.prefect.serializer import CprSerializer, cpr_serializer
-from cpr.prefect.source_code import has_source
+from cpr.prefect.source_code import describe_bytecode, has_source
 from cpr.records.pack import Storable, pack, persist_all, resources_in
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class CprTask(Task[P, R]):
         # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
         function = getattr(fn, "__func__", fn)
         if getattr(self, "source_code", None) is None or not has_source(function):
-            self.source_code = json.dumps(Describer().describe(function, "the task's function"))
+            self.source_code = json.dumps(describe_bytecode(function))
 
     def with_options(self, *, lock: Lock = None, **options: Any) -> CprTask[P, R]:
         """A new task with other options, as Prefect's `with_options`; it persists its targets as well."""

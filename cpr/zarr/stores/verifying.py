@@ -50,6 +50,11 @@ class VerifyingStore(UrlStore):
         store._found = manifest
         return store
 
+    @property
+    def checksum(self) -> str:
+        """Root of the manifest: it names the content of the whole hierarchy."""
+        return self._checksum
+
     def _state(self) -> tuple[Any, ...]:
         return self.url, self._nbytes, self._checksum, self._data
 

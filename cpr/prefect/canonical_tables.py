@@ -1,0 +1,79 @@
+"""What a pandas table is, as JSON values: names, dtypes, index, attributes and values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cpr.data.arrays import hash_array
+from cpr.prefect.stored_data import is_of
+
+__all__ = ["describe_table", "exact", "is_table"]
+
+Describe = Callable[[Any, str], Any]
+
+
+def is_table(value: Any) -> bool:
+    """Whether it is a frame, a series or an index of pandas."""
+    return is_of(value, "pandas", "DataFrame", "Series", "Index")
+
+
+def exact(array: np.ndarray[Any, Any]) -> list[Any]:
+    """An array by dtype, shape and elements; byte order and layout in memory make no difference."""
+    if array.dtype.kind in "mM":
+        # Times hash as the numbers they are stored as, beside their unit.
+        unit = np.datetime_data(array.dtype)
+        return [unit, array.dtype.kind, hash_array(array.view(f"{array.dtype.str[0]}i8"))]
+    return [hash_array(array)]
+
+
+def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
+    """The description of a frame, a series or an index.
+
+    Args:
+        value: the table.
+        path: how errors call it.
+        describe: describes names, attributes and values that are no numbers.
+    """
+    import pandas as pd
+
+    if isinstance(value, pd.RangeIndex):
+        return ["range", describe(value.name, path), value.start, value.stop, value.step]
+    if isinstance(value, pd.MultiIndex):
+        # A level that is called 0 would be found before the one that is the first.
+        nameless = value.set_names([None] * value.nlevels)
+        levels = [describe_table(nameless.get_level_values(i), path, describe) for i in range(value.nlevels)]
+        return ["levels", levels, describe(list(value.names), path)]
+    if isinstance(value, pd.Index):
+        return ["index", describe(value.name, path), str(value.dtype), _column(value, path, describe)]
+    index = describe_table(value.index, f"{path}.index", describe)
+    if isinstance(value, pd.Series):
+        column = _column(value, path, describe)
+        described = ["series", describe(value.name, path), str(value.dtype), column, index]
+    else:
+        columns = [
+            [
+                describe(label, path),
+                str(value.dtypes.iloc[i]),
+                _column(value.iloc[:, i], f"{path}[{label!r}]", describe),
+            ]
+            for i, label in enumerate(value.columns)
+        ]
+        described = ["frame", describe(list(value.columns.names), path), columns, index]
+    # Of frames of other packages, geopandas for one, what they keep beside the columns.
+    kept = {name: getattr(value, name, None) for name in type(value)._metadata if name[0] != "_"}  # noqa: SLF001
+    if value.attrs or kept:
+        described.append([describe(dict(value.attrs), f"{path}.attrs"), describe(kept, path)])
+    return described
+
+
+def _column(values: Any, path: str, describe: Describe) -> Any:
+    data = values.array
+    if isinstance(values.dtype, np.dtype) and not values.dtype.hasobject:
+        return exact(np.asarray(data))
+    if is_of(values.dtype, "pandas", "CategoricalDtype"):
+        categories = describe_table(data.categories, path, describe)
+        return ["category", bool(data.ordered), categories, exact(np.asarray(data.codes))]
+    return [describe(item, f"{path}[{index}]") for index, item in enumerate(data)]

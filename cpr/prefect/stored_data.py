@@ -1,0 +1,173 @@
+"""Versions of data that an object only points to: files, Zarr hierarchies, and what lazy objects read from.
+
+A version says what a store says, without reading the data: ETag, or size and time of last change. Where
+there is nothing of the kind the object is refused, and its task runs uncached.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cpr import io
+from cpr.errors import ResourceError
+from cpr.prefect.own_code import is_own_class, is_own_function
+from cpr.Source import Source
+
+__all__ = ["is_of", "points_elsewhere", "version_of_path", "version_of_zarr"]
+
+_ZARR = ("zarr.json", ".zarray", ".zgroup")
+_FACTS = (
+    "ETag",
+    "etag",
+    "e_tag",
+    "generation",
+    "md5Hash",
+    "size",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+)
+
+
+def is_of(value: Any, module: str, *names: str) -> bool:
+    """Whether a value is of one of a package's classes, without importing the package."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and any(isinstance(value, getattr(loaded, name, ())) for name in names)
+
+
+def version_of_path(path: Any) -> dict[str, Any] | None:
+    """What the store says of the file at a path, or of the Zarr hierarchy; None if there is neither.
+
+    A folder is only a place: what is written into it would change the key of what writes there.
+
+    >>> version_of_path(pathlib.Path("/nowhere")) is None
+    True
+    """
+    if is_of(path, "upath", "UPath") and "://" in str(path):
+        try:
+            found = io.lookup(io.normalise(path))
+        except ResourceError:
+            return None
+        return None if found is None else dict(found.version)
+    if not isinstance(path, pathlib.Path):
+        return None
+    try:
+        if path.is_file():
+            status = os.stat(path)
+            return {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        if any((path / name).is_file() for name in _ZARR):
+            return {"entries": _digest(_in_folder(str(path)))}
+    except (OSError, ValueError):
+        pass
+    return None
+
+
+def version_of_zarr(node: Any) -> list[Any]:
+    """What names the content of a Zarr array or group, of its chunks too.
+
+    Raises TypeError for a store that does not tell when its objects change.
+    """
+    place = node.store_path
+    return _version_of_store(place.store, place.path)
+
+
+def _version_of_store(store: Any, path: str) -> list[Any]:
+    kind = type(store).__name__
+    if is_of(store, "cpr.zarr.stores.verifying", "VerifyingStore"):
+        return ["verified", store.checksum, path]
+    if is_of(store, "cpr.zarr.stores.url_store", "UrlStore"):
+        url = io.join(store.url, path) if path else store.url
+        found = io.find(io.join(io.normalise(url), "**"))
+        return [kind, url, _digest((name, sorted(stat.version.items())) for name, stat in found.items())]
+    if is_of(store, "zarr.storage", "WrapperStore"):
+        return _version_of_store(_inner(store), path)
+    if is_of(store, "zarr.storage", "LocalStore"):
+        folder = os.path.join(store.root, path)
+        return [kind, folder, _digest(_in_folder(folder))]
+    if is_of(store, "zarr.storage", "MemoryStore"):
+        return [kind, _digest(_in_memory(_inner(store), path))]
+    if is_of(store, "zarr.storage", "ZipStore"):
+        return [kind, path, version_of_path(pathlib.Path(store.path))]
+    if is_of(store, "zarr.storage", "FsspecStore"):
+        folder = "/".join(filter(None, (store.path.rstrip("/"), path)))
+        return [kind, folder, _digest(_in_filesystem(store.fs, folder))]
+    raise TypeError(f"a {kind} does not tell when its objects change")
+
+
+def _inner(store: Any) -> Any:
+    """What zarr's wrappers and stores in memory hold: see tests/prefect/test_stored_data.py."""
+    return store._store if hasattr(store, "_store") else store._store_dict  # noqa: SLF001
+
+
+def _digest(entries: Any) -> str:
+    lines = sorted(repr(tuple(entry)) for entry in entries)
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:32]
+
+
+def _in_folder(folder: str) -> Iterator[tuple[Any, ...]]:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            status = os.stat(os.path.join(place, name))
+            yield os.path.relpath(os.path.join(place, name), folder), status.st_size, status.st_mtime_ns
+
+
+def _in_memory(objects: Any, path: str) -> Iterator[tuple[Any, ...]]:
+    for name, buffer in objects.items():
+        if not path or name == path or name.startswith(f"{path}/"):
+            yield name[len(path) :], hashlib.sha256(buffer.as_numpy_array().tobytes()).hexdigest()
+
+
+def _in_filesystem(fs: Any, folder: str) -> Iterator[tuple[Any, ...]]:
+    from zarr.core.sync import sync
+
+    bare = getattr(fs, "sync_fs", None)  # zarr's wrapper of filesystems that have no asynchronous methods
+    (bare or fs).invalidate_cache()
+    found = bare.find(folder, detail=True) if bare is not None else sync(fs._find(folder, detail=True))  # noqa: SLF001
+    for name, entry in found.items():
+        facts = [(fact, str(entry[fact])) for fact in _FACTS if fact in entry]
+        if not any(fact != "size" for fact, _ in facts):
+            raise TypeError(f"a {type(bare or fs).__name__} does not tell when its objects change")
+        yield name, facts
+
+
+class _Nowhere:
+    """A file that forgets what is written to it."""
+
+    def write(self, data: Any) -> int:
+        return len(data)
+
+
+def points_elsewhere(value: Any) -> list[Any]:
+    """What a lazy object reads from or calls: Zarr hierarchies, sources, files, functions of the user's own.
+
+    Raises what pickle raises for an object that holds something which cannot go to another process.
+    """
+    import cloudpickle  # type: ignore[import-untyped]
+
+    found: list[Any] = []
+
+    class Finder(cloudpickle.Pickler):  # type: ignore[misc]
+        def persistent_id(self, obj: Any) -> str | None:
+            if isinstance(obj, np.ndarray):
+                return "array"
+            if (
+                is_of(obj, "zarr", "Array", "AsyncArray", "Group", "AsyncGroup")
+                or isinstance(obj, (Source, pathlib.Path))
+                or (isinstance(obj, types.FunctionType) and is_own_function(obj))
+                or (isinstance(obj, type) and is_own_class(obj))
+            ):
+                found.append(obj)
+                return "found"
+            return None
+
+    Finder(_Nowhere()).dump(value)
+    return found
