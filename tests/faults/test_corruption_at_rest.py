@@ -16,8 +16,6 @@ from cpr.io.block_digests import BLOCK_BYTES, blocks_url
 from tests.faults.proxy import FaultProxy
 from tests.target_cases import KINDS, Kind
 
-pytestmark = pytest.mark.slow
-
 MiB = 1 << 20
 DAMAGES = 500
 CLEAN_READS = 1000
@@ -89,6 +87,73 @@ def damages(good: bytes, other: bytes, count: int, seed: int) -> Iterator[tuple[
             yield f"{sort} at {at}, {a} to {b}", bytes(bad)
 
 
+@pytest.fixture(
+    params=[
+        *("memory", "local"),
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("gs", marks=pytest.mark.gcs),
+    ]
+)
+def base(request, tmp_path):
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4().hex}"
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue(f"{request.param}_url")
+
+
+def named_damages(good: bytes, other: bytes) -> Iterator[tuple[str, bytes]]:
+    """Each sort of damage once, or some times."""
+    random = np.random.default_rng(len(good))
+    for position in random.integers(0, len(good), 40):
+        flipped = bytearray(good)
+        flipped[position] ^= 1 << random.integers(0, 8)
+        yield f"bit flipped at byte {position}", bytes(flipped)
+    for position in {0, 1, len(good) // 2, len(good) - 1, *random.integers(0, len(good), 10).tolist()}:
+        yield f"cut to {position} bytes", good[:position]
+    yield "a byte appended", good + b"\0"
+    yield "a line appended", good + b"1,2,3,4\n"
+    yield "itself appended", good + good
+    yield "swapped with another result", other
+    yield "blanked", bytes(len(good))
+    if good.count(b"\n") > 1:
+        yield "cut at a row boundary", good[: good.rindex(b"\n", 0, len(good) - 1) + 1]
+
+
+@kinds
+def test_every_damage_is_caught(kind: Kind, base):
+    target = kind.target(base)
+    target.set_data(kind.data())
+    record = target.serialize()
+    with io.reading(target.url) as file:
+        good = file.read()
+    other = kind.target(base)
+    other.set_data(kind.data()[::-1].copy())
+    with io.reading(other.persist().url) as file:
+        swapped = file.read()
+    if base.startswith(("s3", "gs")):
+        chosen = [d for i, d in enumerate(named_damages(good, swapped)) if i % 5 == 0]
+    else:
+        chosen = list(named_damages(good, swapped))
+    for name, bad in chosen:
+        with io.writing(target.url) as file:
+            file.write(bad)
+        try:
+            found = cpr.load(record).get_data()
+        except CorruptDataError as error:
+            assert error.url == target.url
+            assert error.expected
+            assert error.actual
+            assert error.remedy
+        else:
+            # Bytes that no decoder looks at (padding, a compressor's spare bits): the content is intact.
+            assert kind.equal(found, kind.data()), f"{name}: wrong data came back"
+            assert not name.startswith(("cut", "swapped", "blanked")), f"{name}: not noticed"
+    again = kind.target(base)
+    again.set_data(kind.data())
+    again.persist()
+    assert kind.equal(cpr.load(record).get_data(), kind.data())
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pandas.errors.ParserWarning")
 @pytest.mark.parametrize("place", ["memory", "local"])
 @kinds
@@ -117,6 +182,7 @@ def test_damage_at_rest(kind: Kind, place, tmp_path):
     assert kind.equal(cpr.load(record).get_data(), data)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pandas.errors.ParserWarning")
 @kinds
 def test_check_in_full_finds_what_reading_finds(kind: Kind):
@@ -156,6 +222,7 @@ class Touched:
         monkeypatch.setattr(blocks, "fetch_block", noted)
 
 
+@pytest.mark.slow
 @arrays
 def test_damage_in_parts(kind: Kind, monkeypatch):
     """In a block that a region is read from it raises; in any other it does not matter."""
@@ -199,6 +266,7 @@ def test_damage_in_parts(kind: Kind, monkeypatch):
     assert unharmed > DAMAGES / 10
 
 
+@pytest.mark.slow
 @arrays
 def test_parts_of_cut_swapped_and_extended_objects(kind: Kind):
     data = large()
@@ -229,6 +297,7 @@ def test_parts_of_cut_swapped_and_extended_objects(kind: Kind):
     assert raised > 15
 
 
+@pytest.mark.slow
 @arrays
 def test_damaged_digests_never_give_wrong_data(kind: Kind):
     """Beside an intact object they cost time, no more; beside a damaged one they hide nothing."""
@@ -260,6 +329,7 @@ def test_damaged_digests_never_give_wrong_data(kind: Kind):
         cpr.load(record).get_data(region=region)
 
 
+@pytest.mark.slow
 @kinds
 def test_clean_reads(kind: Kind):
     """No false alarm in 1,000 reads: of wholes, of parts, and of checks."""
@@ -321,12 +391,14 @@ def require_cheap_plane(base: str, wire: FaultProxy, compression: str | None, si
 compressions = pytest.mark.parametrize("compression", [None, "zlib"])
 
 
+@pytest.mark.slow
 @compressions
 @pytest.mark.real_s3
 def test_a_plane_of_128_costs_little(compression, s3_url, wire):
     require_cheap_plane(s3_url, wire, compression, 724)  # 128 MiB
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @compressions
 @pytest.mark.real_s3

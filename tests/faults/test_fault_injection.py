@@ -24,6 +24,8 @@ from cpr import io
 from cpr.errors import CprError
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
 from cpr.io.stores import s3
+from cpr.io.write_markers import marker_url
+from cpr.zarr.stores.manifest import manifest_url
 from tests.faults.proxy import FAULTS
 from tests.minio import buckets
 from tests.target_cases import KINDS, Kind
@@ -72,6 +74,38 @@ class Transfer:
         self.fill(target)
         return target
 
+    def read(self, record: Any) -> Any:
+        """All of the data, as a reader gets it."""
+        return cpr.load(record).get_data()
+
+    def visible(self, urls: set[str], target: Any) -> set[str]:
+        """What others could take for a result after an upload that has failed."""
+        return urls
+
+    def require_objects(self, urls: set[str], again: Any) -> None:
+        """These are the objects of the result, and no others."""
+        beside = set() if again.blocks is None else {blocks_url(again.url)}
+        # A result is as good without its preview, which is made when all else is there.
+        previews = {io.sidecar_url(again.url, ending) for ending in (".preview.png", ".preview.json")}
+        assert urls - previews == {again.url} | beside
+
+
+class ZarrTransfer(Transfer):
+    """Many objects, which are a result when their manifest is there."""
+
+    def read(self, record: Any) -> Any:
+        return cpr.load(record).get_data()[...]
+
+    def visible(self, urls: set[str], target: Any) -> set[str]:
+        return urls if target is None else urls & {manifest_url(target.url)}
+
+    def require_objects(self, urls: set[str], again: Any) -> None:
+        again.verify()
+        # A marker that could not be removed is an orphan, and the result is none the worse.
+        beside = {url for url in urls if "/.cpr/" in url} - {marker_url(again.url)}
+        assert beside == {manifest_url(again.url)}
+        assert all(url.startswith(f"{again.url}/") for url in urls if "/.cpr/" not in url)
+
 
 def whole(kind: Kind, count: int | None, name: str) -> Transfer:
     data = lambda: kind.data()[:count]
@@ -93,6 +127,13 @@ def streamed(kind: Kind, count: int) -> Transfer:
     return Transfer(f"{kind.name} streamed", kind, fill, data)
 
 
+def zarr_arrays(name: str, **options: Any) -> ZarrTransfer:
+    data = lambda: np.random.default_rng(0).integers(1, 60_000, (4, 40, 64), np.uint16)
+    kind = Kind(f"zarr {name}", lambda: cpr.ZarrTarget, ".zarr", data, lambda i: data()[i], {}, options)
+    return ZarrTransfer(kind.name, kind, lambda target: target.set_data(data()), data)
+
+
+SHARDS = {"chunks": (1, 40, 32), "shards": (4, 40, 64), "compressors": None}
 MULTIPART = Transfer(
     "multipart",
     NPY,
@@ -103,9 +144,13 @@ MULTIPART = Transfer(
 BLOCKS = whole(NPY, None, "with digests beside it")
 SMALL = [whole(kind, 1, kind.name) for kind in (TEXT, *KINDS)]
 LARGE = [streamed(kind, 24) for kind in KINDS]
-TRANSFERS = [*SMALL, BLOCKS, MULTIPART]
+FILES = [*SMALL, BLOCKS, MULTIPART]
+ZARR = [zarr_arrays("chunks", chunks=(2, 40, 64)), zarr_arrays("shards", **SHARDS)]
+TRANSFERS = [*FILES, ZARR[0], pytest.param(ZARR[1], marks=pytest.mark.long)]
+WITH_PARTS = [BLOCKS, MULTIPART, ZARR[0], pytest.param(ZARR[1], marks=pytest.mark.long)]
 
 transfers = pytest.mark.parametrize("transfer", TRANSFERS, ids=lambda transfer: transfer.name)
+files = pytest.mark.parametrize("transfer", FILES, ids=lambda transfer: transfer.name)
 faults = pytest.mark.parametrize("fault", FAULTS)
 
 
@@ -159,17 +204,14 @@ def require_whole_or_nothing(transfer: Transfer, target: Any, record: Any, bucke
     """After an upload: all of it, and it loads; or none of it, and the target can be stored after all."""
     if isinstance(record, CprError):
         assert record.url
-        assert bucket.urls(base) == set()
+        assert transfer.visible(bucket.urls(base), target) == set()
         if target is None:
             return
         assert target.checksum is None
         record = target.serialize()
     again = cpr.load(record)
-    assert transfer.kind.equal(again.get_data(), transfer.data())
-    beside = set() if again.blocks is None else {blocks_url(again.url)}
-    # A result is as good without its preview, which is made when all else is there.
-    previews = {io.sidecar_url(again.url, ending) for ending in (".preview.png", ".preview.json")}
-    assert bucket.urls(base) - previews == {again.url} | beside
+    assert transfer.kind.equal(transfer.read(record), transfer.data())
+    transfer.require_objects(bucket.urls(base), again)
 
 
 def upload(transfer: Transfer, base: str) -> tuple[Any, Any]:
@@ -254,7 +296,7 @@ def require_equal_or_error(
 def test_downloads(transfer, fault, proxy, stored):
     record, data = stored(transfer), transfer.data()
     require_equal_or_error(
-        proxy, fault, lambda: cpr.load(record).get_data(), lambda found: transfer.kind.equal(found, data)
+        proxy, fault, lambda: transfer.read(record), lambda found: transfer.kind.equal(found, data)
     )
 
 
@@ -270,7 +312,7 @@ def test_parts_are_sent_whole_however_often(fault, proxy, s3_url, monkeypatch):
 
 
 @faults
-@pytest.mark.parametrize("transfer", [BLOCKS, MULTIPART], ids=lambda transfer: transfer.name)
+@pytest.mark.parametrize("transfer", WITH_PARTS, ids=lambda transfer: transfer.name)
 def test_downloads_of_a_part(transfer, fault, proxy, stored):
     record, region = stored(transfer), np.s_[1, 20:60]
     data = transfer.data()[region]
@@ -283,7 +325,11 @@ def test_downloads_of_a_part(transfer, fault, proxy, stored):
 
 
 @faults
-@pytest.mark.parametrize("transfer", [SMALL[0], MULTIPART], ids=lambda transfer: transfer.name)
+@pytest.mark.parametrize(
+    "transfer",
+    [SMALL[0], MULTIPART, ZARR[0], pytest.param(ZARR[1], marks=pytest.mark.long)],
+    ids=lambda transfer: transfer.name,
+)
 def test_checks(transfer, fault, proxy, stored):
     """check(full=True) passes or raises; that it passes for a damaged object is tested with its damages."""
     record = stored(transfer)
@@ -327,7 +373,7 @@ def test_downloads_of_streams(transfer, fault, proxy, stored):
 
 
 @pytest.mark.long
-@transfers
+@files
 @pytest.mark.parametrize("seed", range(10))
 def test_one_request_in_eight_breaks(transfer, seed, proxy, s3_url, bucket):
     """Faults on top of faults: those of the repetitions and of the cleaning up as well."""
@@ -355,7 +401,7 @@ def test_one_request_in_eight_breaks(transfer, seed, proxy, s3_url, bucket):
 
 
 @pytest.mark.long
-@transfers
+@files
 def test_every_answer_to_a_commit_is_lost(transfer, proxy, s3_url, bucket):
     """The client repeats until it gives up; the object is there, and that is what counts."""
     proxy.plan(lambda _number, kind: "cut after" if kind in ("put", "complete") else None)

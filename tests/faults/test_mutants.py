@@ -47,7 +47,7 @@ NOTICED_BY = {
         f"{BACKENDS}::TestLocal::test_versions_change_with_the_object",
     ],
     "importing_decoder": [
-        "tests/faults/test_no_imports_from_records.py",
+        "tests/faults/test_untrusted_records.py::test_a_module_that_could_be_imported_is_not",
     ],
     "trusting_records": [
         "tests/faults/test_untrusted_records.py::test_sixty_places_are_refused",

@@ -410,3 +410,12 @@ def test_hostile_manifests_name_nothing_outside(tmp_path):
         manifest = Manifest.of(url, {key: Entry(1, bytes(16), b"")}, "xxh3_128")
         with pytest.raises(CorruptDataError, match="manifest"):
             verify_all(VerifyingStore.of(manifest))
+
+
+def test_a_chunk_whose_bytes_were_lost_is_no_zero(tmp_path):
+    """The least that a manifest is for."""
+    target = array(str(tmp_path), LARGE[:4], chunks=(2, 512, 512))
+    cpr.io.remove(f"{target.url}/c/1/0/0")
+    assert not os.path.exists(f"{target.url}/c/1/0/0")
+    with pytest.raises(CorruptDataError):
+        target.get_data()[...]

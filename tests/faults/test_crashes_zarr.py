@@ -1,4 +1,4 @@
-"""Killed writers never leave a result that can be read and is wrong, nor anything that cannot be removed."""
+"""Writers of Zarr that are killed or end in the midst: no wrong result, and nothing that stays for ever."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import random
 import subprocess
 import sys
+import time
 from datetime import timedelta
 
 import numpy as np
@@ -13,7 +14,10 @@ import pytest
 
 import cpr
 from cpr import io
+from cpr.errors import CprError
+from cpr.io.stores.base import open_store
 from cpr.zarr.stores.manifest import manifest_url
+from tests.faults.crash_process import seconds_to_end
 
 pytestmark = pytest.mark.slow
 
@@ -154,3 +158,107 @@ def test_killed_writers_leave_no_readable_target_and_nothing_for_ever(place, kil
     for target in published:
         assert target.verify() == OBJECTS
     print(f"{place}: {kills} kills, {len(published)} published and whole, {len(removed)} orphans removed")
+
+
+# ---- ends that are no kill
+
+
+ENDING = """
+import gc, os, shutil, signal, sys, time
+import numpy as np
+import cpr
+
+base, end = sys.argv[1:]
+noise = np.random.default_rng(0).integers(0, 1 << 16, (1024, 1024), np.uint16)
+if end == "term, handled":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+def planes():
+    for number in range(40):
+        yield noise ^ np.uint16(number)
+        if number == 5:
+            print(time.time(), flush=True)
+            if end.startswith("term"):
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(10)
+            elif end == "exit":
+                sys.exit(5)
+            elif end == "raise":
+                raise RuntimeError("on purpose")
+            elif end == "rmtree":
+                shutil.rmtree(base)
+
+target = cpr.ZarrTarget.from_path(f"{base}/cells.zarr", chunks=(1, 1024, 1024))
+if end in ("collect", "keep"):
+    group = target.create().create_array("0", data=noise)
+    print(time.time(), flush=True)
+    if end == "collect":
+        del target, group
+        gc.collect()
+else:
+    target.set_data(planes(), shape=(40, 1024, 1024), dtype="uint16")
+    print(time.time())
+    target.persist()
+"""
+
+
+def everything(base: str) -> set[str]:
+    store, path = open_store(base)
+    return {entry.url for entry in store.walk(path)}
+
+
+def ended(base: str, end: str, status: int) -> set[str]:
+    """End a process in the middle of a write; what is there afterwards, none of it a result."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, base, end], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert time.time() - float(done.stdout.split()[0]) < seconds_to_end()
+    assert done.returncode == status, done.stderr
+    left = everything(base)
+    assert not any("/.cpr/" in url and not url.endswith(".unfinished") for url in left)
+    return left
+
+
+@pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.real_s3)])
+def base(request, tmp_path):
+    return str(tmp_path / "out") if request.param == "local" else request.getfixturevalue("s3_url")
+
+
+@pytest.mark.parametrize(("end", "status"), [("exit", 5), ("raise", 1), ("term, handled", 143)])
+def test_a_write_that_ends_early_leaves_nothing(end, status, base):
+    assert ended(base, end, status) == set()
+
+
+@pytest.mark.parametrize(("end", "status"), [("term", -15), ("collect", 0), ("keep", 0)])
+def test_what_cannot_be_removed_is_no_result(end, status, base):
+    """A signal that nobody handles, or a hierarchy that nobody closes: chunks, and no manifest."""
+    left = ended(base, end, status)
+    assert left
+    assert all("/cells-" in url for url in left)
+    orphans = io.remove_orphans(base, timedelta(0))
+    assert [orphan.is_folder for orphan in orphans] == [True]
+    assert everything(base) == set()
+
+
+def test_the_directory_is_removed(tmp_path):
+    """Zarr makes folders as it goes, so the write may go on; what is published can then not be read."""
+    base = str(tmp_path / "out")
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING, base, "rmtree"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert time.time() - float(done.stdout.split()[-1]) < seconds_to_end()
+    if done.returncode == 0:
+        with pytest.raises(CprError):
+            cpr.load(done.stdout).get_data()
+    else:
+        assert not any("/.cpr/" in url and not url.endswith(".unfinished") for url in everything(base))
+
+
+def test_the_disk_is_full(small_disk):
+    disk = small_disk("20m")
+    left = ended(disk, "disk", 1)
+    assert left == set()
