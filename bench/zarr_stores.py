@@ -28,8 +28,8 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from bench.sections import Row, Size
 from cpr import io
+from cpr.io.filesystems import filesystem
 from cpr.io.stores.s3_obstore import fast_bucket
-from cpr.io.urls import filesystem
 from cpr.io.writing import put_blocks
 from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.stores import url_store as placed

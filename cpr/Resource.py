@@ -19,7 +19,7 @@ from cpr.errors import (
     UnsupportedExtensionError,
 )
 from cpr.format import Format, Region, RegionReader, naming, supports
-from cpr.io.urls import require_safe
+from cpr.io.url_policy import require_safe
 from cpr.previews import storage as preview_storage
 from cpr.previews.models import Preview
 from cpr.records.registry import RECORD_KEY, is_record, load_record

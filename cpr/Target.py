@@ -17,7 +17,7 @@ from cpr.format import Describes, Format, Previews, Region, Stream, supports
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import OccupiedError
 from cpr.io.tombstones import is_marked
-from cpr.io.urls import require_safe
+from cpr.io.url_policy import require_safe
 from cpr.io.writing import Stored
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview, read_preview

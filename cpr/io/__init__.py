@@ -21,10 +21,11 @@ from __future__ import annotations
 
 from cpr.io.block_digests import SMALL_BYTES, verified
 from cpr.io.copying import copy
+from cpr.io.objects import find, lookup, remove, stat
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, read_through, reading
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
-from cpr.io.stores.base import Stat, find, lookup, remove, stat
+from cpr.io.stores.base import Stat
 from cpr.io.urls import join, normalise, split
 from cpr.io.writing import Stored, writing
 

@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, new_digest
+from cpr.io.objects import open_store
 from cpr.io.reading import SeekableFile, fetch_block
 from cpr.io.sidecars import sidecar_url
-from cpr.io.stores.base import Store, open_store
+from cpr.io.stores.base import Store
 
 __all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
 

@@ -31,15 +31,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fsspec import available_protocols
-from fsspec.registry import known_implementations
-from fsspec.utils import get_protocol
 
 from cpr.errors import ConfigurationError
 from cpr.io.fork_safe import PerProcess
+from cpr.io.protocols import is_known, kind_of
+from cpr.io.url_secrets import CONFIGURATION_VARIABLE, redact_url, secret_in
 
 __all__ = ["VARIABLE", "Table", "current_table", "steps_of"]
 
-VARIABLE = "CPR_STORAGE"
+VARIABLE = CONFIGURATION_VARIABLE
 
 Steps = tuple[str, ...]
 
@@ -92,15 +92,7 @@ def steps_of(url: str) -> Steps:
     (('bucket', 'raw'), ('file', 'data', 'raw'))
     """
     protocol, _, rest = url.partition("://") if "://" in url else ("file", "", url)
-    return _same(protocol), *(step for step in rest.split("/") if step)
-
-
-def _same(protocol: str) -> str:
-    """One name for the names of one filesystem."""
-    if protocol in ("file", "local"):
-        return "file"
-    known = known_implementations.get(protocol)
-    return str(known["class"]) if known else protocol
+    return kind_of(protocol).name, *(step for step in rest.split("/") if step)
 
 
 _tables: PerProcess[tuple[Any, ...], Table] = PerProcess()
@@ -194,12 +186,12 @@ def _steps(name: str, where: str, prefix: Any) -> Steps:
     expected = "a prefix of URLs such as s3://bucket/folder, or an absolute local path"
     if not isinstance(prefix, str) or not prefix or _CONTROL.search(prefix):
         raise _wrong(name, where, expected, _kind(prefix))
-    protocol, marker, rest = prefix.partition("://")
+    protocol, marker, _ = prefix.partition("://")
     if "::" in prefix or ".." in re.split(r"[/\\]", prefix) or not (marker or os.path.isabs(prefix)):
         raise _wrong(name, where, expected, "something else")
-    if ":" in rest.partition("/")[0].rpartition("@")[0]:
+    if secret_in(prefix):
         raise _wrong(name, where, "a prefix without a password; options hold it", "a password")
-    if marker and get_protocol(prefix) not in ("local", *available_protocols()):
+    if marker and not is_known(protocol) and protocol not in available_protocols():
         raise _wrong(name, where, "a protocol of fsspec's", _shown(protocol))
     return steps_of(prefix)
 
@@ -228,8 +220,8 @@ def _kind(value: Any) -> str:
 
 
 def _shown(name: object) -> str:
-    """A name as an error shows it: a password in front of a host is none of its business."""
-    return ascii(re.sub(r"://[^/]*@", "://...@", str(name)))[:100]
+    """A name as an error shows it."""
+    return ascii(redact_url(str(name)))[:100]
 
 
 def _wrong(name: str, where: str | None, expected: str, actual: str) -> ConfigurationError:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from cpr.errors import CorruptDataError
+from cpr.io.objects import lookup
 from cpr.io.reading import read_through, reading
-from cpr.io.stores.base import lookup
 from cpr.io.writing import Stored, writing
 
 __all__ = ["copy"]

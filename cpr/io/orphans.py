@@ -22,8 +22,9 @@ from datetime import UTC, datetime, timedelta
 from cpr.errors import ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
 from cpr.io.error_translation import translate_errors
+from cpr.io.objects import lookup, open_store, remove, remove_folder
 from cpr.io.sidecars import object_of_sidecar
-from cpr.io.stores.base import Entry, Store, lookup, open_store, remove, remove_folder
+from cpr.io.stores.base import Entry, Store, UploadListingStore
 from cpr.io.temp_names import is_temporary
 from cpr.io.urls import normalise, split
 from cpr.io.write_markers import folder_of, marker_url, take_over
@@ -105,6 +106,7 @@ def _remove(orphan: Orphan) -> bool:
         remove(orphan.url)
     else:
         store, path = open_store(orphan.url)
+        assert isinstance(store, UploadListingStore)
         # Gone meanwhile: completed, or aborted by somebody else.
         with suppress(ResourceNotFoundError), translate_errors(orphan.url, "clean up"):
             store.abort_upload(path, orphan.upload)
@@ -112,6 +114,8 @@ def _remove(orphan: Orphan) -> bool:
 
 
 def _uploads(store: Store, path: str) -> Iterator[Orphan]:
+    if not isinstance(store, UploadListingStore):
+        return
     for entry, upload in store.uploads(path):
         yield Orphan(entry.url, entry.modified, entry.nbytes, upload)
 

@@ -14,7 +14,8 @@ from typing import Any
 from cpr.errors import CprError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, default_algorithm, digest_of, new_digest
-from cpr.io.stores.base import Store, existing, open_store
+from cpr.io.objects import open_store, require_stat
+from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
 
 __all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "read_through", "reading"]
@@ -268,7 +269,7 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
     """
     store, path = open_store(url)
     block = _whole(store, path, nbytes)
-    size = existing(store, path, url).nbytes if block is None else len(block)
+    size = require_stat(store, path, url).nbytes if block is None else len(block)
     file = ArrivingFile(url, store, path, size, algorithm or default_algorithm())
     if block is not None:
         file.begin_with(block)
@@ -311,6 +312,6 @@ def ranged(url: str, block: int = 64 << 10, blocks: int = 64) -> Iterator[Ranged
     Raises ResourceNotFoundError and TransferError as `reading` does.
     """
     store, path = open_store(url)
-    nbytes = existing(store, path, url).nbytes
+    nbytes = require_stat(store, path, url).nbytes
     with RangedFile(url, store, path, nbytes, block, blocks) as file:
         yield file

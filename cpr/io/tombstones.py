@@ -22,7 +22,7 @@ from cpr.errors import ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import hex16
-from cpr.io.stores.base import open_store
+from cpr.io.objects import open_store
 
 __all__ = ["REMEMBERED_SECONDS", "decode", "encode", "is_marked", "marks_folder"]
 

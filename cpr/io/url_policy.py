@@ -1,4 +1,4 @@
-"""Which places a stranger's record may name, and which URLs hold a secret.
+"""Which places a stranger's record may name.
 
 Whoever can write to a shared bucket can write records there, and whoever reads them does so with
 credentials of their own. So a record may name objects, nothing else: no host that this process has
@@ -12,23 +12,14 @@ import os
 import re
 from typing import NamedTuple
 
-import fsspec.config
-import fsspec.utils
+from cpr.errors import CprError, RecordError
+from cpr.io.clients.fsspec import configured
+from cpr.io.config import current_table
+from cpr.io.protocols import StorageKind, all_kinds, kind_of
+from cpr.io.url_secrets import CONFIGURATION_VARIABLE, redact_url, secret_in
+from cpr.io.urls import join, normalise, protocol_of
 
-from cpr.errors import RecordError
-from cpr.io.config import VARIABLE, current_table
-
-__all__ = ["Objection", "as_record_error", "objection_to", "redacted", "secret_in", "windows_objection"]
-
-# Places that hold objects, nothing that interprets or forwards.
-PROTOCOLS = frozenset(
-    "file memory s3 s3a gs gcs az abfs abfss adl sftp ssh smb hdfs webhdfs oci oss r2 hf lakefs".split()
-)
-# Their URLs say which host is to be connected to, and is shown our credentials.
-_NAMING_HOSTS = frozenset("sftp ssh smb hdfs webhdfs".split())
-# Whose clients take the name of the bucket for a name, and any character of a key for itself.
-_OF_BUCKETS = frozenset("s3 s3a gs gcs r2 oss".split())
-_LITERAL = _OF_BUCKETS | {"file", "memory", "sftp", "ssh"}
+__all__ = ["Objection", "objection_to", "require_safe", "windows_objection"]
 
 _MOST_CHARACTERS = 4096
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufff9-\uffff\ud800-\udfff]")
@@ -37,14 +28,6 @@ _DECEIVING = re.compile("[\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f]")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _AUTHORITY = re.compile(r"(\$?[\w.-]{1,255}@)?\$?[A-Za-z0-9][\w.-]{0,254}(:\d{1,5})?", re.ASCII)
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)\s*(\..*)?", re.IGNORECASE)
-_SECRETS = re.compile(
-    r"signature|^sig$|token|credential|secret|passw|access_?key|^googleaccessid$|api[-_]?key|^auth(orization)?$",
-    re.IGNORECASE,
-)
-
-
-# Without one of these behind its protocol a URL has no user, no password, no query and no second link.
-_MAY_HIDE = re.compile(r"[@?:;]")
 
 
 class Objection(NamedTuple):
@@ -73,45 +56,49 @@ def objection_to(location: object, name: object) -> Objection | None:
         return Objection("the name would be taken for two URLs", "name", "a file name without '::'")
     if secret_in(location):
         return Objection("the location carries a secret", "location", "a URL without credentials")
-    protocol = str(fsspec.utils.get_protocol(location))
-    allowed = f"an absolute path or a URL of {', '.join(sorted(PROTOCOLS))}"
-    if "::" in location or ".." in re.split(r"[/\\]", location) or protocol not in PROTOCOLS:
-        return Objection("records may not name this location", "location", allowed)
-    if protocol == "file":
+    kind = kind_of(protocol_of(location))
+    if "::" in location or ".." in re.split(r"[/\\]", location) or not kind.in_records:
+        return _not_this_location()
+    if kind.name == "file":
         return windows_objection(location, name) if os.name == "nt" else None
-    return _objection_to_url(protocol, location, name)
+    return _objection_to_url(kind, location, name)
 
 
-def _objection_to_url(protocol: str, location: str, name: str) -> Objection | None:
-    if protocol == "memory":
-        return None
+def _not_this_location() -> Objection:
+    protocols = sorted(protocol for kind in all_kinds() if kind.in_records for protocol in kind.protocols)
+    allowed = f"an absolute path or a URL of {', '.join(protocols)}"
+    return Objection("records may not name this location", "location", allowed)
+
+
+def _objection_to_url(kind: StorageKind, location: str, name: str) -> Objection | None:
     authority, _, path = location.partition("://")[2].partition("/")
-    if protocol in _OF_BUCKETS and not _BUCKET.fullmatch(authority):
+    if kind.authority == "bucket" and not _BUCKET.fullmatch(authority):
         return Objection("no such bucket", "location", "a bucket of letters, digits, '.', '_' and '-'")
-    if protocol not in _OF_BUCKETS and not _AUTHORITY.fullmatch(authority):
+    if kind.authority in ("host", "container") and not _AUTHORITY.fullmatch(authority):
         return Objection("no such host or container", "location", "an ASCII name")
-    if protocol not in _LITERAL:
+    if not kind.literal_keys:
         # What follows these is no part of the path to such a client.
         for field, value in (("location", path), ("name", name)):
             if "?" in value or "#" in value:
                 return Objection("not a usable name", field, "a text without '?' and '#'")
-    if protocol in _NAMING_HOSTS:
+    if kind.authority == "host":
         host = authority.rpartition("@")[2].partition(":")[0].lower()
-        if host not in _hosts(protocol) and not current_table().knows(f"{location}/{name}"):
+        if host not in _hosts(kind) and not current_table().knows(f"{location}/{name}"):
             # Anybody's server would be shown our user name, password or ticket.
+            protocol = protocol_of(location)
             return Objection(
                 "records may not name this host",
                 "location",
-                f"a host that fsspec's configuration or the table that {VARIABLE} names has for {protocol}",
+                f"a host that fsspec's configuration or the table that {CONFIGURATION_VARIABLE} names has "
+                f"for {protocol}",
                 f"if it is yours, set FSSPEC_{protocol.upper()}_HOST={host} wherever records are read",
             )
     return None
 
 
-def _hosts(protocol: str) -> set[str]:
-    """The hosts that this process's configuration names for a protocol."""
-    names = {"sftp", "ssh"} if protocol in {"sftp", "ssh"} else {protocol}
-    found = (str(fsspec.config.conf.get(one, {}).get("host", "")) for one in names)
+def _hosts(kind: StorageKind) -> set[str]:
+    """The hosts that this process's configuration names for a kind of storage."""
+    found = (str(configured(protocol).get("host", "")) for protocol in kind.protocols)
     return {host.strip().lower() for text in found for host in text.split(",") if host.strip()}
 
 
@@ -134,44 +121,39 @@ def windows_objection(location: str, name: str) -> Objection | None:
     return None
 
 
-def secret_in(url: str) -> bool:
-    """Whether a URL carries a password, a key or a signature, in any of its links."""
-    if not _MAY_HIDE.search(url.partition("://")[2]):
-        return False  # most have nothing to look into
-    for link in url.split("::"):
-        protocol, scheme, rest = link.lower().partition("://")
-        if not scheme or protocol in {"file", "local", "memory"}:
-            continue
-        authority, _, _ = rest.partition("/")
-        user, at, _ = authority.rpartition("@")
-        if at and (":" in user or protocol in {*_OF_BUCKETS, "http", "https"}):
-            return True
-        # Keys of AWS may have slashes in them.
-        if protocol in _OF_BUCKETS and ":" in authority and not authority.startswith("arn:"):
-            return True
-        if re.match(r"[^/@:]*:(?!\d{1,5}/)[^@]*@", rest):
-            return True
-        query = rest.partition("?")[2].partition("#")[0]
-        if any(_SECRETS.search(part.partition("=")[0]) for part in re.split("[&;]", query)):
-            return True
-    return False
+def require_safe(location: object, name: object) -> None:
+    """Raise RecordError unless a location and name from a stranger's record may be used; no I/O."""
+    objection = objection_to(location, name)
+    if objection is None:
+        assert isinstance(location, str) and isinstance(name, str)
+        if not _is_normal(location):
+            objection = _not_this_location()
+        elif not current_table().allows(join(location, name)):
+            objection = Objection(
+                "the local configuration does not let records name this location",
+                "location",
+                "a location below one of the prefixes of `records` in the table that "
+                f"{CONFIGURATION_VARIABLE} names",
+                "add its prefix if you trust it; else delete the record, so that its task runs again",
+            )
+    if objection is not None:
+        raise _as_record_error(objection, location, name)
 
 
-def redacted(url: str) -> str:
-    """A URL for an error: one with a secret is shown without what may hold it.
+def _is_normal(location: str) -> bool:
+    """Whether this is how cpr spells the place: two spellings would be two places to who compares them."""
+    try:
+        if location != normalise(location):
+            return False
+    except CprError:
+        return False  # a protocol that nothing here implements
+    return protocol_of(location) == "memory" or not location.endswith("://")
 
-    >>> redacted("sftp://me:secret@host/a.tif?token=x")
-    'sftp://***@host/a.tif?***'
-    """
-    if not secret_in(url):
-        return url
-    return re.sub(r"\?.*", "?***", re.sub(r"//.*@", "//***@", url, flags=re.DOTALL), flags=re.DOTALL)
 
-
-def as_record_error(objection: Objection, location: object, name: object) -> RecordError:
+def _as_record_error(objection: Objection, location: object, name: object) -> RecordError:
     """The error for a record that names such a place."""
     value = name if objection.field == "name" else location
-    shown = ascii(redacted(value) if isinstance(value, str) else value)
+    shown = ascii(redact_url(value) if isinstance(value, str) else value)
     return RecordError(
         objection.problem,
         field=objection.field,

@@ -19,8 +19,8 @@ import logging
 
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
+from cpr.io.objects import lookup, remove
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
-from cpr.io.stores.base import lookup, remove
 from cpr.io.writing import writing
 
 __all__ = ["confirm", "folder_of", "mark", "marker_url", "take_over", "unmark"]

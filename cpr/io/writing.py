@@ -16,8 +16,9 @@ from cpr.errors import CprError
 from cpr.io.block_digests import BlockDigests, blocks_url
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
+from cpr.io.objects import open_store, remove, stat
 from cpr.io.reading import reading
-from cpr.io.stores.base import Upload, open_store, remove, stat
+from cpr.io.stores.base import Upload
 
 __all__ = [
     "HashingSink",

@@ -12,7 +12,8 @@ import re
 
 from cpr import io
 from cpr.errors import RecordError, TransferError
-from cpr.io.urls import protocol_of, require_safe
+from cpr.io.url_policy import require_safe
+from cpr.io.urls import protocol_of
 
 __all__ = ["is_below", "leads_out", "moved", "require_inside"]
 

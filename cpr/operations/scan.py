@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.io.error_translation import translate_errors
+from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
 from cpr.io.reading import fetch_block
-from cpr.io.stores.base import Entry, open_store
+from cpr.io.stores.base import Entry
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record

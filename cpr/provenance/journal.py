@@ -26,7 +26,8 @@ from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
-from cpr.io.stores.base import Entry, open_store
+from cpr.io.objects import open_store
+from cpr.io.stores.base import Entry
 from cpr.provenance.made import Made
 
 __all__ = [

@@ -23,7 +23,7 @@ import numpy as np
 
 from cpr import io
 from cpr.errors import CprError, EncodeError, MissingDependencyError
-from cpr.io.urls import require_safe
+from cpr.io.url_policy import require_safe
 
 __all__ = ["SCALARS", "tag_of"]
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpr.errors import RecordError
-from cpr.io.urls import require_safe
+from cpr.io.url_policy import require_safe
 
 __all__ = ["Judged", "is_size", "judged_target", "require", "require_well_formed"]
 

@@ -11,7 +11,8 @@ from zarr.core.sync import sync
 
 from cpr import io
 from cpr.io.error_translation import translate_errors
-from cpr.io.stores.base import Upload, open_store
+from cpr.io.objects import open_store
+from cpr.io.stores.base import Upload
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.verifying import VerifyingStore

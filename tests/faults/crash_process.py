@@ -119,9 +119,9 @@ class Moments:
 
 def count_moments(moments: Callable[[str], None]) -> None:
     """Call `moments` before, in the middle of and after whatever a store does."""
-    from cpr.io.stores import local, s3
+    from cpr.io.stores import local, s3_upload
 
-    s3._PART_BYTES = PART_BYTES
+    s3_upload._PART_BYTES = PART_BYTES
     opened, write = local.LocalUpload.__init__, local.LocalUpload.write
     fsync, replace = os.fsync, os.replace
 

@@ -31,7 +31,8 @@ def plain_open() -> None:
     """`with fs.open(url, "wb")` publishes what there is when the body raises."""
     package = importlib.import_module("cpr.io")
     module = importlib.import_module("cpr.io.writing")
-    from cpr.io.urls import filesystem, protocol_of
+    from cpr.io.filesystems import filesystem
+    from cpr.io.urls import protocol_of
 
     class Plain(module.HashingSink):  # type: ignore[name-defined,misc]
         def write(self, data: Any) -> int:
@@ -96,7 +97,7 @@ def size_only() -> None:
 @mutant
 def cached_listing() -> None:
     """What a store has told once it is not asked again."""
-    from cpr.io.stores.fsspec import GenericStore
+    from cpr.io.stores.fsspec import FsspecStore
     from cpr.io.stores.local import LocalStore
     from cpr.io.stores.s3 import S3Store
 
@@ -110,7 +111,7 @@ def cached_listing() -> None:
 
         return answer
 
-    for store in (GenericStore, LocalStore, S3Store):
+    for store in (FsspecStore, LocalStore, S3Store):
         store.find = remembering(store.find)  # type: ignore[method-assign]
         store.stat = remembering(store.stat)  # type: ignore[method-assign]
 
@@ -141,10 +142,10 @@ def importing_decoder() -> None:
 def no_abort() -> None:
     """What has failed is left where it is."""
     from cpr.io.stores.local import LocalUpload
-    from cpr.io.stores.s3 import S3Upload
+    from cpr.io.stores.s3_upload import S3Upload
 
-    S3Upload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
-    LocalUpload.abort = lambda self, patience=None: None  # type: ignore[method-assign]
+    S3Upload.abort = lambda self, timeout=None: None  # type: ignore[method-assign]
+    LocalUpload.abort = lambda self, timeout=None: None  # type: ignore[method-assign]
 
 
 @mutant
@@ -152,7 +153,7 @@ def trusting_records() -> None:
     """A record may name any place."""
     for name in (
         "cpr.records.validation",
-        "cpr.io.urls",
+        "cpr.io.url_policy",
         "cpr.Resource",
         "cpr.Target",
         "cpr.records.scalars",

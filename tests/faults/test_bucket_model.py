@@ -20,7 +20,7 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
-from cpr.io.stores.base import open_store
+from cpr.io.objects import open_store
 from tests.text_format import TextTarget
 
 STEPS = 30

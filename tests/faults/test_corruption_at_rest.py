@@ -32,7 +32,7 @@ def stored_bytes(url: str) -> bytes:
 
 def put(url: str, data: bytes) -> None:
     """As any other program would: no digests beside it."""
-    from cpr.io.stores.base import open_store
+    from cpr.io.objects import open_store
 
     store, path = open_store(url)
     upload = store.upload(path)

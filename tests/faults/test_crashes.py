@@ -18,7 +18,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
-from cpr.io.stores.base import open_store
+from cpr.io.objects import open_store
 from tests.faults.crash_process import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
 from tests.target_cases import KINDS, Kind
 

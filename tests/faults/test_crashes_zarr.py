@@ -15,7 +15,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CprError
-from cpr.io.stores.base import open_store
+from cpr.io.objects import open_store
 from cpr.zarr.stores.manifest import manifest_url
 from tests.faults.crash_process import seconds_to_end
 

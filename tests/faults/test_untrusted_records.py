@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 
 from cpr.errors import CprError, RecordError
-from cpr.io.url_policy import PROTOCOLS, redacted, secret_in, windows_objection
-from cpr.io.urls import _path as path_on
-from cpr.io.urls import join, normalise, protocol_of, require_safe
+from cpr.io.clients.fsspec import path_on
+from cpr.io.protocols import kind_of
+from cpr.io.url_policy import require_safe, windows_objection
+from cpr.io.url_secrets import redact_url, secret_in
+from cpr.io.urls import join, normalise, protocol_of
 from cpr.records.registry import RECORD_KEY, load_record, lookup
 from cpr.records.strict_json import parse
 from cpr.records.unpack import unpack
@@ -34,7 +36,7 @@ def require_inside(location: str, name: str) -> None:
     """Fail if this place, which a record may name, is not a file of that name in that place."""
     url = join(location, name)
     protocol = protocol_of(location)
-    assert protocol in PROTOCOLS
+    assert kind_of(protocol).in_records
     assert location == normalise(location)
     assert "/" not in name and "\\" not in name
     assert name not in ("", ".", "..")
@@ -224,7 +226,7 @@ def test_urls_with_secrets_are_refused_unseen(url):
     from tests.text_format import TextSource, TextTarget
 
     assert secret_in(url)
-    assert "CAN" not in redacted(url)
+    assert "CAN" not in redact_url(url)
     attempts = [
         lambda: TextSource.from_path(url),
         lambda: TextTarget.from_path(url),
@@ -252,7 +254,7 @@ def test_urls_with_secrets_are_refused_unseen(url):
 )  # fmt: skip
 def test_urls_without_secrets_are_not(url):
     assert not secret_in(url)
-    assert redacted(url) == url
+    assert redact_url(url) == url
 
 
 @pytest.mark.parametrize(

@@ -421,11 +421,16 @@ def is_pythons_own(event: str, arguments: tuple[Any, ...]) -> bool:
 
 def everything_loaded(load: Callable[[Any], Any]) -> None:
     """Load a good record of every kind, so that what they need once is imported."""
-    from cpr.io.url_policy import PROTOCOLS
+    from cpr.io.protocols import all_kinds
 
     for record in [*RESOURCES, *_containers()]:
         load(json.dumps(record))
-    paths = [{RECORD_KEY: ["UPath", f"{protocol}://bucket/a"]} for protocol in sorted(PROTOCOLS)]
+    paths = [
+        {RECORD_KEY: ["UPath", f"{protocol}://bucket/a"]}
+        for kind in all_kinds()
+        for protocol in kind.protocols
+        if kind.in_records
+    ]
     # Of an unknown type the installed plug-ins are asked, once.
     for record in [*paths, {RECORD_KEY: {"type": "unknown"}}]:
         with suppress(RecordError, ImportError):

@@ -13,7 +13,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
-from cpr.io.stores.base import open_store
+from cpr.io.objects import open_store
 from tests.io.backend_cases import BackendTests, MiB
 from tests.minio.process import free_ports
 from tests.servers.sftp import FORBIDDEN

@@ -11,8 +11,9 @@ import pytest
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
-from cpr.io.stores.base import modified_time, open_store
-from cpr.io.urls import filesystem
+from cpr.io.filesystems import filesystem
+from cpr.io.objects import open_store
+from cpr.io.stores.base import modified_time
 
 MiB = 1 << 20
 NOW = timedelta(0)

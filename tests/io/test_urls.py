@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from cpr import io
 from cpr.errors import CprError, RecordError, TransferError
-from cpr.io.urls import filesystem, require_safe
+from cpr.io.filesystems import filesystem
+from cpr.io.url_policy import require_safe
 
 
 @pytest.mark.parametrize(

@@ -1,43 +1,35 @@
-"""A store is a kind of place: what cpr asks of local files, of S3, and of any other filesystem.
+"""What cpr asks of a kind of storage: of local files, of S3, of any other filesystem.
 
-Everything above speaks to stores through this protocol, so that hashing, streaming and publishing
-exist once. Methods raise what the store's client raises; the callers translate.
+Everything above speaks to stores through the protocol `Store`, so that hashing, streaming and publishing
+exist once; what only some stores can do is a protocol of its own. Methods raise what the store's client
+raises; the callers translate. `cpr.io.protocols` says which class serves which URLs.
 """
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Protocol
-
-from cpr.errors import ResourceNotFoundError
-from cpr.io.error_translation import translate_errors
-from cpr.io.urls import filesystem, normalise, protocol_of
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Protocol, Self, runtime_checkable
 
 __all__ = [
+    "Conditional",
+    "ConditionalStore",
     "Entry",
     "OccupiedError",
     "Stat",
     "Store",
     "Upload",
-    "existing",
-    "find",
-    "lookup",
+    "UploadListingStore",
+    "Versioned",
+    "age_of",
+    "bucket_and_key",
     "modified_time",
-    "open_store",
-    "remove",
-    "remove_folder",
-    "stat",
+    "version_of",
 ]
 
-
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
-_AT_ONCE = 16  # requests to delete
 
 
 @dataclass(frozen=True)
@@ -70,12 +62,27 @@ class Entry:
     nbytes: int
 
 
+@dataclass(frozen=True)
+class Versioned:
+    """A small object as it was at one moment.
+
+    Attributes:
+        content: its bytes.
+        version: changes with every write.
+        age: seconds since it was written, by the store's own clock; None where that is not known.
+    """
+
+    content: bytes
+    version: str
+    age: float | None
+
+
 class OccupiedError(Exception):
     """There is an object already where one was to be created."""
 
 
 class Upload(Protocol):
-    """An object under way: visible when `commit` returns, never before, never after `abort`.
+    """An object that is being written: visible when `commit` returns, never before, never after `abort`.
 
     One that is to create its object raises OccupiedError from whichever call finds that one is there.
     """
@@ -94,7 +101,11 @@ class Upload(Protocol):
 
 
 class Store(Protocol):
-    """Requests to one kind of place; paths are the filesystem's own."""
+    """Requests to one kind of storage; paths are the filesystem's own."""
+
+    @classmethod
+    def open(cls, url: str) -> tuple[Self, str]:
+        """The store that serves a URL in this process, and the path there."""
 
     def stat(self, path: str) -> Stat | None:
         """Size and version now, never from a cached listing; None where there is no such object."""
@@ -108,7 +119,7 @@ class Store(Protocol):
     def upload(self, path: str, create: bool = False) -> Upload:
         """Begin an object. Creates local folders where they are missing, buckets never.
 
-        With `create` one that is there already is left alone: OccupiedError is raised, now or later.
+        With `create` an object that is there already is left alone: OccupiedError is raised, now or later.
         """
 
     def remove(self, path: str) -> None:
@@ -118,90 +129,45 @@ class Store(Protocol):
         """URL or path and stat of the objects that match a glob pattern."""
 
     def walk(self, path: str) -> Iterator[Entry]:
-        """All that lies in a folder and below, hidden files too; nothing where there is no such folder."""
+        """All that is in a folder and below, hidden files too; nothing where there is no such folder."""
+
+
+@runtime_checkable
+class UploadListingStore(Protocol):
+    """A store that keeps uploads which were begun and never ended, and can list them."""
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
-        """The uploads into a folder that were begun and not ended, with their ids, where a store has such."""
+        """Those into a folder and below, with their ids."""
 
     def abort_upload(self, path: str, upload: str) -> None:
         """End one of them. Raises FileNotFoundError if it has ended already."""
 
 
-def open_store(url: str) -> tuple[Store, str]:
-    """The store that serves a URL in this process, and the path there."""
-    # Imports are here, not above: each store module may import its client.
-    protocol = protocol_of(url)
-    if protocol == "file":
-        from cpr.io.stores.local import LocalStore
+class Conditional(Protocol):
+    """A small object that is written only if it is still the version that the writer knows."""
 
-        return LocalStore(), url
-    with translate_errors(url, "open"):
-        fs, path = filesystem(url)
-    if protocol in ("s3", "s3a"):
-        from cpr.io.stores.s3 import S3Store
+    def read(self) -> Versioned | None:
+        """Content and version now; None where there is no object."""
 
-        return S3Store(fs), path
-    if protocol in ("gs", "gcs"):
-        from cpr.io.stores.gcs import GCSStore
+    def write_if(self, content: bytes, version: str | None) -> str | None:
+        """Write if the version is still this one (None: if there is no object).
 
-        return GCSStore(fs), path
-    from cpr.io.stores.fsspec import GenericStore
-
-    return GenericStore(url, fs, path), path
+        Returns the new version, or None when the store refused.
+        """
 
 
-def lookup(url: str) -> Stat | None:
-    """Size and version of an object, None where there is none. Raises TransferError."""
-    store, path = open_store(url)
-    with translate_errors(url, "look at"):
-        return store.stat(path)
+@runtime_checkable
+class ConditionalStore(Protocol):
+    """A store with conditional writes.
 
-
-def stat(url: str) -> Stat:
-    """Size and version of an object. Raises ResourceNotFoundError or TransferError."""
-    store, path = open_store(url)
-    return existing(store, path, url)
-
-
-def existing(store: Store, path: str, url: str) -> Stat:
-    """`stat` of an open store: raises ResourceNotFoundError, saying whether it is the bucket that lacks."""
-    with translate_errors(url, "look at"):
-        found = store.stat(path)
-        if found is None:
-            store.require_container(path)
-            raise FileNotFoundError(url)
-    return found
-
-
-def remove(url: str) -> None:
-    """Delete an object; one that is gone already is no error."""
-    store, path = open_store(url)
-    with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
-        store.remove(path)
-
-
-def remove_folder(url: str) -> None:
-    """Delete all that lies in a folder and below, many objects at a time; nothing there is no error."""
-    if protocol_of(url) == "file":
-        with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
-            shutil.rmtree(url)
-        return
-    store, path = open_store(url)
-    with translate_errors(url, "list"):
-        urls = [entry.url for entry in store.walk(path)]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(remove, urls))
-
-
-def find(pattern: str) -> dict[str, Stat]:
-    """The objects that match a glob pattern (`*`, `?`, `[...]`, `**`), sorted by URL.
-
-    Raises ResourceNotFoundError when the bucket does not exist; an empty folder is no error.
+    Attributes:
+        conditions_may_be_ignored: whether some servers take conditions and do not heed them.
     """
-    pattern = normalise(pattern)
-    store, path = open_store(pattern)
-    with translate_errors(pattern, "list"):
-        return dict(sorted(store.find(path).items()))
+
+    conditions_may_be_ignored: bool
+
+    def conditional(self, path: str) -> Conditional:
+        """The object at a path, for conditional writes."""
 
 
 def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
@@ -231,9 +197,17 @@ def modified_time(info: Mapping[str, Any]) -> datetime:
     return datetime.now(UTC)
 
 
-_MAGIC = re.compile(r"[*?\[]")
+def age_of(headers: Mapping[str, str]) -> float | None:
+    """Seconds since an object was written, from the headers of an answer: by the store's own clock, whole."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    try:
+        now, written = (parsedate_to_datetime(lower[name]) for name in ("date", "last-modified"))
+    except (KeyError, ValueError, TypeError):
+        return None
+    return max(timedelta(0), now - written).total_seconds()
 
 
-def has_magic(pattern: str) -> bool:
-    """Whether a path is a glob pattern."""
-    return _MAGIC.search(pattern) is not None
+def bucket_and_key(path: str) -> tuple[str, str]:
+    """A path on an object store as the name of its bucket and the key there."""
+    bucket, _, key = path.partition("/")
+    return bucket, key

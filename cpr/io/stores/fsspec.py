@@ -1,11 +1,11 @@
-"""Everything else that fsspec implements, through the interface all its filesystems share.
+"""Everything else that fsspec implements, through the interface that all its filesystems share.
 
-Publication is atomic by the best means a filesystem has: buffered files of object stores hold an object
+Publication is atomic by the best means that a filesystem has: buffered files of object stores hold an object
 back until `commit()` where they can (Azure); others get a hidden name beside the final one and a rename
-(SFTP, SMB, HDFS); in memory the bytes are put in one piece.
+(SMB, HDFS, and SFTP in `cpr.io.stores.sftp`).
 
-Filesystems that are not asynchronous are asked for one thing at a time (`cpr.io.thread_lock`); a connection
-that was lost is made anew.
+Filesystems that are not asynchronous are asked for one thing at a time (`cpr.io.clients.thread_lock`); a
+connection that was lost is made anew.
 """
 
 from __future__ import annotations
@@ -13,27 +13,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
-from fsspec.implementations.memory import MemoryFileSystem
-from fsspec.spec import AbstractBufferedFile
 
-from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, has_magic, modified_time, version_of
-from cpr.io.stores.glob import matching
+from cpr.io.clients.fsspec import holds_back
+from cpr.io.clients.paramiko import is_connection_lost
+from cpr.io.clients.thread_lock import exclusive_use
+from cpr.io.filesystems import filesystem
+from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, modified_time, version_of
+from cpr.io.stores.glob import has_magic, matching
 from cpr.io.temp_names import is_temporary, temporary_name
-from cpr.io.thread_lock import exclusive_use
-from cpr.io.urls import filesystem, normalise
+from cpr.io.urls import normalise
 
-__all__ = ["GenericStore"]
+__all__ = ["FsspecStore"]
 
 # Fewer round trips than the few MiB that are usual.
 _CHUNK_BYTES = 8 << 20
 _CHUNKS_IN_FLIGHT = 2
 
 
-class GenericStore:
+class FsspecStore:
     """Any fsspec filesystem.
 
     Args:
@@ -43,19 +44,24 @@ class GenericStore:
     """
 
     def __init__(self, url: str, fs: AbstractFileSystem, path: str) -> None:
-        self._place = url
+        self._opened_url = url
         self._fs = fs
         # Filesystems do not always give the URL of a path back: of SFTP the host would be missing.
         self._root = url.removesuffix(path) if url.endswith(path) else None
+
+    @classmethod
+    def open(cls, url: str) -> tuple[Self, str]:
+        fs, path = filesystem(url)
+        return cls(url, fs, path), path
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call a method of the filesystem; once more, with a new connection, if the old one was lost."""
         try:
             return getattr(self._fs, method)(*arguments, **options)
         except Exception as error:
-            if isinstance(self._fs, AsyncFileSystem) or not _is_lost(error):
+            if isinstance(self._fs, AsyncFileSystem) or not is_connection_lost(error):
                 raise
-        self._fs = filesystem(self._place, instead_of=self._fs)[0]
+        self._fs = filesystem(self._opened_url, instead_of=self._fs)[0]
         return getattr(self._fs, method)(*arguments, **options)
 
     def _url(self, name: str) -> str:
@@ -72,26 +78,14 @@ class GenericStore:
         """There is no common way to ask; a write to a missing bucket fails by itself."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
-        file = self._ask("open", path, "rb") if hasattr(self._fs, "ftp") else None
-        if hasattr(file, "readv"):
-            return self._fetch_at_once(file, path, start, stop)
-        return bytes(self._ask("cat_file", path, start=start, end=stop))
-
-    def _fetch_at_once(self, file: Any, path: str, start: int, stop: int) -> bytes:
-        """Ask paramiko for all pieces of 32 KiB together: one by one each would wait for the one before."""
-        # Past the end of the file there is no answer, only the end of the file.
-        with suppress(EOFError), exclusive_use(self._fs), file:
-            return b"".join(file.readv([(start, stop - start)]))
         return bytes(self._ask("cat_file", path, start=start, end=stop))
 
     def upload(self, path: str, create: bool = False) -> Upload:
         if create and self.stat(path) is not None:
             raise OccupiedError
-        if isinstance(self._fs, MemoryFileSystem):
-            return _MemoryUpload(self._fs, path)
         if isinstance(self._fs, AsyncFileSystem):
             file = self._fs.open(path, "wb", autocommit=False, block_size=_CHUNK_BYTES)
-            if isinstance(file, AbstractBufferedFile) and _holds_back(file):
+            if holds_back(file):
                 return _HeldBackUpload(self._fs, file)
             # Nothing was sent yet; closing it would put an empty object there.
             file.closed = True
@@ -159,31 +153,6 @@ class GenericStore:
     def walk(self, path: str) -> Iterator[Entry]:
         for info in self._below(path):
             yield Entry(self._url(info["name"]), modified_time(info), int(info["size"] or 0))
-
-    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
-        # Azure drops unfinished ones by itself, after a week, and lists none.
-        yield from ()
-
-    def abort_upload(self, path: str, upload: str) -> None:
-        raise FileNotFoundError(f"{path}: {upload}")
-
-
-class _MemoryUpload:
-    """Bytes of this process, put under their name in one piece."""
-
-    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
-        self._fs = fs
-        self._path = path
-        self._bytes = bytearray()
-
-    def write(self, block: memoryview) -> None:
-        self._bytes += block
-
-    def commit(self) -> None:
-        self._fs.pipe_file(self._path, bytes(self._bytes))
-
-    def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        self._bytes.clear()
 
 
 class _BackgroundUpload:
@@ -259,17 +228,5 @@ class _RenamedUpload(_BackgroundUpload):
             self._fs.rm_file(self._temporary)
 
 
-def _holds_back(file: AbstractBufferedFile) -> bool:
-    """Whether this class of file really has commit() and discard() of its own."""
-    return type(file).commit is not AbstractBufferedFile.commit and not file.autocommit
-
-
 def _stat(info: dict[str, Any]) -> Stat:
     return Stat(int(info["size"] or 0), version_of(info), modified_time(info))
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether a connection has ended, so that everything else asked of it would fail as well."""
-    closed = type(error) is OSError and "closed" in str(error)
-    ssh = any(cls.__name__ == "SSHException" for cls in type(error).__mro__)
-    return closed or ssh or isinstance(error, (EOFError, ConnectionError, TimeoutError))

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
-from cpr.io.stores.base import Entry, OccupiedError, Stat
-from cpr.io.stores.gcs_http import Answer, Requests, named, refusal
-from cpr.io.stores.gcs_upload import ResumableUpload
+from cpr.io.clients.gcsfs import Answer, Requests, named, refusal
+from cpr.io.filesystems import filesystem
+from cpr.io.stores.base import Entry, OccupiedError, Stat, Versioned, age_of, bucket_and_key
+from cpr.io.stores.gcs_upload import ResumableUpload, put_whole
 from cpr.io.stores.glob import matching_in_bucket
 from cpr.io.urls import normalise
 
@@ -32,8 +33,16 @@ class GCSStore:
         fs: gcsfs's filesystem, made in this process.
     """
 
+    # The emulators do not all heed them.
+    conditions_may_be_ignored = True
+
     def __init__(self, fs: Any) -> None:
         self._requests = Requests(fs)
+
+    @classmethod
+    def open(cls, url: str) -> tuple[Self, str]:
+        fs, path = filesystem(url)
+        return cls(fs), path
 
     def stat(self, path: str) -> Stat | None:
         try:
@@ -45,7 +54,7 @@ class GCSStore:
     def require_container(self, path: str) -> None:
         # An object's 404 does not tell which of the two is missing; a listing's can only be the bucket.
         with suppress(PermissionError):
-            next(self._pages(_bucket_and_key(path)[0], {"maxResults": "1"}))
+            next(self._pages(bucket_and_key(path)[0], {"maxResults": "1"}))
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         if stop <= start:
@@ -61,7 +70,7 @@ class GCSStore:
     def upload(self, path: str, create: bool = False) -> ResumableUpload:
         if create and self.stat(path) is not None:
             raise OccupiedError
-        return ResumableUpload(self._requests, *_bucket_and_key(path))
+        return ResumableUpload(self._requests, *bucket_and_key(path))
 
     def remove(self, path: str) -> None:
         self._ask("DELETE", _object(path))
@@ -79,18 +88,15 @@ class GCSStore:
         return objects, folders
 
     def walk(self, path: str) -> Iterator[Entry]:
-        bucket, key = _bucket_and_key(path)
+        bucket, key = bucket_and_key(path)
         for page in self._pages(bucket, {"prefix": f"{key}/" if key else ""}):
             for item in page.get("items", []):
                 modified = datetime.fromisoformat(item["updated"])
                 yield Entry(normalise(f"gs://{bucket}/{item['name']}"), modified, int(item["size"]))
 
-    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
-        # Unfinished ones cannot be listed, cost nothing and end by themselves after a week.
-        yield from ()
-
-    def abort_upload(self, path: str, upload: str) -> None:
-        raise FileNotFoundError(f"{path}: {upload}")
+    def conditional(self, path: str) -> _ConditionalObject:
+        """The object at a path, for conditional writes."""
+        return _ConditionalObject(self._requests, *bucket_and_key(path))
 
     def _pages(self, bucket: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
         query = {name: value for name, value in query.items() if value}
@@ -110,13 +116,33 @@ class GCSStore:
         return self._requests.submit(self._requests.ask(*arguments)).result()
 
 
-def _bucket_and_key(path: str) -> tuple[str, str]:
-    bucket, _, key = path.partition("/")
-    return bucket, key
+class _ConditionalObject:
+    def __init__(self, requests: Requests, bucket: str, key: str) -> None:
+        self._requests = requests
+        self._bucket = bucket
+        self._key = key
+
+    def read(self) -> Versioned | None:
+        path = f"/download{_object(f'{self._bucket}/{self._key}')}"
+        try:
+            answer = self._requests.submit(self._requests.ask("GET", path, {"alt": "media"})).result()
+        except FileNotFoundError:
+            return None
+        return Versioned(answer.body, str(answer.headers["X-Goog-Generation"]), age_of(answer.headers))
+
+    def write_if(self, content: bytes, version: str | None) -> str | None:
+        put = put_whole(self._requests, self._bucket, self._key, content, ifGenerationMatch=version or "0")
+        try:
+            found = self._requests.submit(put).result()
+        except OSError as error:
+            if getattr(error, "code", None) == "412":
+                return None
+            raise
+        return str(found["generation"])
 
 
 def _object(path: str) -> str:
-    bucket, key = _bucket_and_key(path)
+    bucket, key = bucket_and_key(path)
     return named(_API, bucket, "/o/", key)
 
 

@@ -14,9 +14,9 @@ from base64 import b64encode
 from concurrent.futures import Future
 from typing import Any
 
-from cpr.io.stores.gcs_http import Answer, Requests, named, passing_errors, refusal, wait_seconds
+from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
 
-__all__ = ["ResumableUpload"]
+__all__ = ["ResumableUpload", "put_whole"]
 
 # Every part waits for the store to have it, a tenth of a second or so: they grow with the object, and
 # 2 TB take 33,000 of them. All but the last must be multiples of 256 KiB.
@@ -75,9 +75,9 @@ class ResumableUpload:
         return part
 
     async def _begin(self) -> str:
-        answer = await self._ask_bucket(
-            {"uploadType": "resumable"}, {"Content-Type": "application/json"}, b"{}"
-        )
+        kind = {"Content-Type": "application/json"}
+        query = {"uploadType": "resumable"}
+        answer = await _begin_object(self._requests, self._bucket, self._key, query, kind, b"{}")
         return str(answer.headers["Location"])
 
     async def _put_part(self, part: bytes, start: int, total: int | None) -> dict[str, Any] | None:
@@ -153,30 +153,9 @@ class ResumableUpload:
             raise refusal(400, "BadDigest")
 
     async def _put_whole(self) -> dict[str, Any]:
-        """A small object in one request, its description before its bytes."""
         self._sent = len(self._buffer)
         data = self._take(self._sent)
-        about = json.dumps({"name": self._key, "crc32c": self._digest}).encode()
-        # Nobody's data can know it.
-        boundary = secrets.token_hex(16).encode()
-        body = b"".join(
-            (
-                *(b"--", boundary, b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n", about),
-                *(b"\r\n--", boundary, b"\r\nContent-Type: application/octet-stream\r\n\r\n", data),
-                *(b"\r\n--", boundary, b"--"),
-            )
-        )
-        kind = {"Content-Type": f"multipart/related; boundary={boundary.decode()}"}
-        answer = await self._ask_bucket({"uploadType": "multipart"}, kind, body)
-        return answer.json()
-
-    async def _ask_bucket(self, query: dict[str, str], headers: dict[str, str], body: bytes) -> Answer:
-        """A request that begins an object: where there is nothing to be found it is the bucket."""
-        path = named("/upload/storage/v1/b/", self._bucket, "/o")
-        try:
-            return await self._requests.ask("POST", path, {**query, "name": self._key}, headers, body)
-        except FileNotFoundError:
-            raise refusal(404, "NoSuchBucket") from None
+        return await put_whole(self._requests, self._bucket, self._key, data, self._digest)
 
     async def _remove(self, generation: str) -> None:
         """Take back this very object, and none that another has put there meanwhile."""
@@ -200,6 +179,40 @@ class ResumableUpload:
         # 499 says that it is cancelled; 404 and 410 that it is not there any more.
         if answer.status not in (_CANCELLED, 200, 204, 404, 410):
             raise refusal(answer.status)
+
+
+async def put_whole(
+    requests: Requests, bucket: str, key: str, data: bytes, crc32c: str | None = None, **condition: str
+) -> dict[str, Any]:
+    """A small object in one request, its description before its bytes; what the store says of it.
+
+    Raises OSError with the code 412 where the condition (`ifGenerationMatch`) does not hold.
+    """
+    about = json.dumps({"name": key} if crc32c is None else {"name": key, "crc32c": crc32c}).encode()
+    # Nobody's data can know it.
+    boundary = secrets.token_hex(16).encode()
+    body = b"".join(
+        (
+            *(b"--", boundary, b"\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n", about),
+            *(b"\r\n--", boundary, b"\r\nContent-Type: application/octet-stream\r\n\r\n", data),
+            *(b"\r\n--", boundary, b"--"),
+        )
+    )
+    kind = {"Content-Type": f"multipart/related; boundary={boundary.decode()}"}
+    query = {"uploadType": "multipart", **condition}
+    answer = await _begin_object(requests, bucket, key, query, kind, body)
+    return answer.json()
+
+
+async def _begin_object(
+    requests: Requests, bucket: str, key: str, query: dict[str, str], headers: dict[str, str], body: bytes
+) -> Answer:
+    """A request that begins an object: where there is nothing to be found it is the bucket."""
+    path = named("/upload/storage/v1/b/", bucket, "/o")
+    try:
+        return await requests.ask("POST", path, {**query, "name": key}, headers, body)
+    except FileNotFoundError:
+        raise refusal(404, "NoSuchBucket") from None
 
 
 def _persisted(answer: Answer) -> int:

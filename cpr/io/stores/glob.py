@@ -12,16 +12,23 @@ from functools import partial
 
 from fsspec.utils import glob_translate
 
-from cpr.io.stores.base import Stat, Store, has_magic
+from cpr.io.stores.base import Stat, Store, bucket_and_key
 from cpr.io.urls import normalise
 
-__all__ = ["Listing", "matching", "matching_in_bucket"]
+__all__ = ["Listing", "has_magic", "matching", "matching_in_bucket"]
+
+_MAGIC = re.compile(r"[*?\[]")
 
 Listed = tuple[Iterable[tuple[str, Stat]], Iterable[str]]
 
 #: `listing(prefix, deep)` gives the objects whose keys begin with a prefix, and the folders (with a slash at
 #: their ends); with `deep` all objects below as well, and no folders. A folder that is not there has nothing.
 Listing = Callable[[str, bool], Listed]
+
+
+def has_magic(pattern: str) -> bool:
+    """Whether a path is a glob pattern."""
+    return _MAGIC.search(pattern) is not None
 
 
 def matching(pattern: str, listing: Listing) -> Iterator[tuple[str, Stat]]:
@@ -48,7 +55,7 @@ def matching_in_bucket(
 
     Raises FileNotFoundError for a bucket that does not exist.
     """
-    bucket, _, key = pattern.partition("/")
+    bucket, key = bucket_and_key(pattern)
     if has_magic(key):
         found = dict(matching(key, partial(listing, bucket)))
     else:

@@ -12,8 +12,10 @@ import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Self
 
 from cpr.io.stores.base import Entry, OccupiedError, Stat
+from cpr.io.stores.local_cas import VersionedFolder
 from cpr.io.temp_names import temporary_name
 
 __all__ = ["LocalStore"]
@@ -21,6 +23,12 @@ __all__ = ["LocalStore"]
 
 class LocalStore:
     """Files of this machine; paths are absolute."""
+
+    conditions_may_be_ignored = False
+
+    @classmethod
+    def open(cls, url: str) -> tuple[Self, str]:
+        return cls(), url
 
     def stat(self, path: str) -> Stat | None:
         return _stat(path)
@@ -57,11 +65,9 @@ class LocalStore:
                     result = os.lstat(url)
                     yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
 
-    def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:  # noqa: ARG002
-        yield from ()
-
-    def abort_upload(self, path: str, upload: str) -> None:
-        raise FileNotFoundError(f"{path}: {upload}")
+    def conditional(self, path: str) -> VersionedFolder:
+        """The object at a path, for conditional writes: a folder of its versions."""
+        return VersionedFolder(path)
 
 
 def _unless_gone(error: OSError) -> None:

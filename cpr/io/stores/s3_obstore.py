@@ -7,13 +7,14 @@ words; wherever it cannot, or fails, s3fs is asked the same: it has retries and 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
+from cpr.io.clients.s3fs import S3Client
 from cpr.io.fork_safe import PerProcess
 from cpr.io.stores.base import OccupiedError, Stat, version_of
 
@@ -169,54 +170,24 @@ def _make(fs: Any, bucket: str) -> FastBucket | None:
         from obstore.store import S3Store
     except ImportError:
         return None
-    if not _is_plain(fs):
-        return None
-    _run(fs, fs.set_session())
-    client = _run(fs, fs.get_s3(bucket))
-    endpoint = client.meta.endpoint_url
-    if endpoint.startswith("https://") and "AWS_CA_BUNDLE" in os.environ:
+    access = S3Client(fs).access(bucket)
+    if access is None:
         return None
     options: dict[str, Any] = {
-        "endpoint": endpoint,
-        "region": client.meta.region_name or "us-east-1",
-        "client_options": {**_TIMEOUTS, "allow_http": endpoint.startswith("http://")},
+        "endpoint": access.endpoint,
+        "region": access.region,
+        "client_options": {**_TIMEOUTS, "allow_http": access.endpoint.startswith("http://")},
         "retry_config": _RETRIES,
     }
-    if "amazonaws.com" in endpoint:
-        head = _run(fs, client.head_bucket(Bucket=bucket))
-        options["region"] = head["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"]
-    if fs.anon:
+    if access.credentials is None:
         options["skip_signature"] = True
     else:
-        options["credential_provider"] = _provider(fs, client)
+        options["credential_provider"] = partial(_credentials, access.credentials)
     return FastBucket(S3Store(bucket, **options))
 
 
-def _is_plain(fs: Any) -> bool:
-    """Whether nothing is configured that only s3fs and botocore understand."""
-    extra = set(fs.client_kwargs) - {"endpoint_url", "region_name"}
-    special = set(fs.config_kwargs) - {"s3"} | set(fs.config_kwargs.get("s3", ())) - {
-        "payload_signing_enabled"
-    }
-    return not (extra or special or fs.req_kw or fs.s3_additional_kwargs or fs.version_aware)
-
-
-def _provider(fs: Any, client: Any) -> Callable[[], Any]:
-    """What gives obstore the credentials that botocore has found, and finds anew when they rotate."""
-    credentials = client._request_signer._credentials
-
-    def provide() -> dict[str, Any]:
-        frozen = _run(fs, credentials.get_frozen_credentials())
-        rotate = hasattr(credentials, "refresh_needed")
-        return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
-            "token": frozen.token,
-            "expires_at": datetime.now(UTC) + _CREDENTIALS_LAST if rotate else None,
-        }
-
-    return provide
-
-
-def _run(fs: Any, coroutine: Any) -> Any:
-    return asyncio.run_coroutine_threadsafe(coroutine, fs.loop).result(60)
+def _credentials(provide: Callable[[], dict[str, Any]]) -> Any:
+    """Credentials in obstore's words, to be asked for again before they rotate."""
+    found = provide()
+    rotate = found.pop("rotate")
+    return {**found, "expires_at": datetime.now(UTC) + _CREDENTIALS_LAST if rotate else None}

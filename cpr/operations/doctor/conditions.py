@@ -8,8 +8,8 @@ import hashlib
 from cpr.errors import CprError, UnsupportedStoreError
 from cpr.io.error_translation import translate_errors
 from cpr.io.locks.compare_and_swap import require_conditional
+from cpr.io.stores.base import ConditionalStore
 from cpr.io.stores.s3 import S3Store
-from cpr.io.urls import protocol_of
 from cpr.operations.doctor.findings import Finding, check, good, poor, wrong
 from cpr.operations.doctor.scratch import Scratch
 
@@ -26,7 +26,7 @@ def check_conditions(place: Scratch) -> Finding:
     try:
         require_conditional(place.url)
     except UnsupportedStoreError as error:
-        if protocol_of(place.url) not in ("s3", "s3a", "gs", "gcs"):
+        if not isinstance(place.store, ConditionalStore):
             return poor(
                 "this kind of store has none: equal tasks that run at the same time are computed twice",
                 "put locks into a bucket of S3 or GCS, or do without",
@@ -45,11 +45,10 @@ def check_digests(place: Scratch) -> Finding:
     if not isinstance(place.store, S3Store):
         return Finding("", "not tried", "only tried on S3; cpr's own cover every store")
     url, path = place.place("digest")
-    bucket, _, key = path.partition("/")
     other = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
     try:
         with translate_errors(url, "write"):
-            place.store.put(bucket, key, b"a body", ContentMD5=other)
+            place.store.put(path, b"a body", ContentMD5=other)
     except CprError as error:
         if str(error.actual) in _WRONG_DIGEST:
             return good("the store refuses a body that was changed on its way")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.error_translation import translate_errors
-from cpr.io.stores.base import Entry, Stat, Store, Upload, open_store
+from cpr.io.objects import open_store
+from cpr.io.stores.base import Entry, Stat, Store, Upload, UploadListingStore
 from cpr.io.urls import protocol_of
 
 __all__ = ["Scratch", "scratch"]
@@ -81,6 +82,8 @@ class Scratch:
 
     def uploads(self) -> list[str]:
         """Ids of the uploads that are open."""
+        if not isinstance(self.store, UploadListingStore):
+            return []
         with translate_errors(self.url, "list uploads"):
             return [upload for _, upload in self.store.uploads(self.path)]
 
@@ -100,8 +103,9 @@ def scratch(url: str) -> Iterator[Scratch]:
             for entry in place.entries():
                 with suppress(CprError):
                     io.remove(entry.url)
-            for entry, upload in list(store.uploads(path)):
-                with suppress(CprError), translate_errors(entry.url, "clean up"):
-                    store.abort_upload(open_store(entry.url)[1], upload)
+            if isinstance(store, UploadListingStore):
+                for entry, upload in list(store.uploads(path)):
+                    with suppress(CprError), translate_errors(entry.url, "clean up"):
+                        store.abort_upload(open_store(entry.url)[1], upload)
         if protocol_of(folder) == "file":
             shutil.rmtree(folder, ignore_errors=True)  # what is left of it are empty folders

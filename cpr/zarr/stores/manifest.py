@@ -33,8 +33,8 @@ from cpr.errors import CorruptDataError, TransferError
 from cpr.io.block_digests import blocks_url
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, hex16
+from cpr.io.objects import open_store
 from cpr.io.reading import fetch_block
-from cpr.io.stores.base import open_store
 from cpr.zarr.stores.entries import Entries, Entry, corrupt
 
 __all__ = ["Manifest", "encode", "manifest_url"]

@@ -19,8 +19,9 @@ from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
+from cpr.io.filesystems import filesystem
 from cpr.io.stores.s3_obstore import fast_bucket
-from cpr.io.urls import filesystem, join, protocol_of
+from cpr.io.urls import join, protocol_of
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
 from cpr.zarr.stores.local import FastLocalStore
 from cpr.zarr.stores.s3 import ObstoreFirstStore

@@ -13,9 +13,9 @@ import pytest
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError, UnsupportedStoreError
 from cpr.io.locks import compare_and_swap as conditional
-from cpr.io.locks import local_cas as versioned
 from cpr.io.locks.compare_and_swap import read, require_conditional, swap
-from cpr.io.stores.base import open_store
+from cpr.io.objects import open_store
+from cpr.io.stores import local_cas as versioned
 
 STORES = [
     "memory",

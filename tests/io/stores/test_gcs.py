@@ -12,10 +12,10 @@ import pytest
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
-from cpr.io.stores import gcs_http as gcs_requests
+from cpr.io.clients import gcsfs as gcs_requests
+from cpr.io.filesystems import filesystem
+from cpr.io.objects import open_store
 from cpr.io.stores import gcs_upload as resumable
-from cpr.io.stores.base import open_store
-from cpr.io.urls import filesystem
 from tests.servers.gcs_faults import FAULTS, FaultyGCS
 
 MiB = 1 << 20

@@ -8,8 +8,8 @@ import pytest
 
 from cpr import io
 from cpr.errors import TransferError
-from cpr.io.stores.base import open_store
-from cpr.io.urls import filesystem
+from cpr.io.filesystems import filesystem
+from cpr.io.objects import open_store
 from tests.servers.sftp import FORBIDDEN
 
 KEYS = [

@@ -11,10 +11,11 @@ import pytest
 from cpr import io
 from cpr.errors import ResourceNotFoundError
 from cpr.io import error_translation as failures
+from cpr.io.clients.s3fs import S3Client
+from cpr.io.filesystems import filesystem
 from cpr.io.fork_safe import PerProcess
+from cpr.io.objects import open_store
 from cpr.io.stores import s3_obstore as fast
-from cpr.io.stores.base import open_store
-from cpr.io.urls import filesystem
 
 pytestmark = pytest.mark.s3
 
@@ -41,7 +42,7 @@ def test_obstore_gives_what_s3fs_gives(url, monkeypatch):
     assert bytes(bucket.fetch(key, 100, 300)) == (bytes(range(256)) * 2)[100:300]
     assert bucket.stat(key) == io.stat(url)
     with_it = io.stat(url), read(url), list(io.find(f"{url[:-5]}*").items())
-    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda fs, name: None)
+    monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda fs, name: None)
     assert (io.stat(url), read(url), list(io.find(f"{url[:-5]}*").items())) == with_it
 
 
@@ -95,7 +96,7 @@ def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
 
     monkeypatch.setattr(fast.FastBucket, "walk", breaking)
     assert walked(s3_url) == with_it
-    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda fs, name: None)
+    monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda fs, name: None)
     assert walked(s3_url) == with_it
 
 
@@ -146,7 +147,7 @@ def test_it_is_given_up_when_it_keeps_failing(url, monkeypatch):
 
     broken = fast.FastBucket(None)
     monkeypatch.setattr("obstore.get_range", failing)
-    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda fs, name: broken)
+    monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda fs, name: broken)
     for _ in range(9):
         assert read(url)[:3] == b"\0\1\2"
     assert 0 < len(asked) < 9
@@ -162,10 +163,11 @@ def test_without_obstore_s3fs_reads(url, monkeypatch):
 FORK = """
 import os, sys
 from cpr import io
-from cpr.io import failures, fast
-from cpr.io.urls import filesystem
+from cpr.io import error_translation
+from cpr.io.stores import s3_obstore as fast
+from cpr.io.filesystems import filesystem
 from cpr.io.fork_safe import PerProcess
-from cpr.io.stores.base import open_store
+from cpr.io.objects import open_store
 
 def read():
     fs, path = filesystem(sys.argv[1])
@@ -195,12 +197,10 @@ def test_credentials_that_rotate_are_asked_for_again(url, s3_server):
     fs, _path = filesystem(url)
     bucket, _ = bucket_of(url)
     assert bucket is not None
-    client = fs.s3
-    provide = fast._provider(fs, client)
-    given = provide()
+    given = fast._credentials(S3Client(fs)._credentials(fs.s3))
     assert given["access_key_id"] == s3_server.access_key
     assert given["expires_at"] is None
-    credentials = client._request_signer._credentials
+    credentials = fs.s3._request_signer._credentials
 
     class Rotating:
         def refresh_needed(self):
@@ -212,4 +212,4 @@ def test_credentials_that_rotate_are_asked_for_again(url, s3_server):
         class _request_signer:
             _credentials = Rotating()
 
-    assert fast._provider(fs, Client)()["expires_at"] is not None
+    assert fast._credentials(S3Client(fs)._credentials(Client()))["expires_at"] is not None

@@ -1,4 +1,4 @@
-"""Requests to Google Cloud Storage, with the session, endpoint and credentials of gcsfs's filesystem.
+"""What cpr knows of gcsfs: requests to Google Cloud Storage with its session, endpoint and credentials.
 
 gcsfs's own requests repeat a part of an upload without asking how much of it has arrived, and say what went
 wrong in the text of an exception. Here every request is one that may be repeated, and a refusal carries its
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-__all__ = ["Answer", "Requests", "named", "refusal", "wait_seconds"]
+__all__ = ["Answer", "Requests", "client_options", "named", "passing_errors", "refusal", "wait_seconds"]
 
 T = TypeVar("T")
 
@@ -30,6 +30,11 @@ _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60
 # The slowest line that is waited for.
 _BYTES_PER_SECOND = 256 << 10
+
+
+def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What zarr writes through gcsfs is compared with what has arrived, unless the user has chosen."""
+    return {} if "consistency" in given else {"consistency": "md5"}
 
 
 @dataclass(frozen=True)

@@ -14,29 +14,14 @@ import contextlib
 import errno
 import os
 import secrets
-from dataclasses import dataclass
 
 from cpr.errors import UnsupportedStoreError
+from cpr.io.stores.base import Versioned
 
-__all__ = ["Versioned", "VersionedFolder"]
+__all__ = ["VersionedFolder"]
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _MOST_BYTES = 1 << 16
-
-
-@dataclass(frozen=True)
-class Versioned:
-    """A small object as it was at one moment.
-
-    Attributes:
-        content: its bytes.
-        version: changes with every write.
-        age: seconds since it was written, by the store's own clock; None where that is not known.
-    """
-
-    content: bytes
-    version: str
-    age: float | None
 
 
 class VersionedFolder:

@@ -1,0 +1,53 @@
+"""What cpr knows of fsspec below its public functions: paths, listings and configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import fsspec
+import fsspec.config
+import fsspec.core
+from fsspec.asyn import AsyncFileSystem
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.spec import AbstractBufferedFile
+
+__all__ = ["configured", "holds_back", "local_path", "new_filesystem", "path_on"]
+
+
+def configured(protocol: str) -> Mapping[str, Any]:
+    """The storage options that fsspec's own configuration has for a protocol."""
+    found: Mapping[str, Any] = fsspec.config.conf.get(protocol, {})
+    return found
+
+
+def local_path(url: str) -> str:
+    """The path of a local file, of `file://` URLs too."""
+    return str(LocalFileSystem._strip_protocol(url))
+
+
+def path_on(fs: fsspec.AbstractFileSystem, url: str) -> str:
+    """The path of a URL on its filesystem, question marks and hashes too: some take them for a query."""
+    if "://" not in url or "::" in url or url.startswith("http"):
+        return str(fs._strip_protocol(url))
+    hidden = url.replace("?", "\x01").replace("#", "\x02")
+    return str(fs._strip_protocol(hidden)).replace("\x01", "?").replace("\x02", "#")
+
+
+def new_filesystem(protocol: str, url: str, options: Mapping[str, Any]) -> fsspec.AbstractFileSystem:
+    """A filesystem of its own that caches no listing: a cached one makes `exists` wrong both ways."""
+    if issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
+        # Others may not know it: the one for SFTP hands whatever it is given to paramiko.
+        options = {"use_listings_cache": False, **options}
+    fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
+    fs.dircache.use_listings_cache = False
+    return fs
+
+
+def holds_back(file: Any) -> bool:
+    """Whether an open file really has commit() and discard() of its own, and is invisible until committed."""
+    return (
+        isinstance(file, AbstractBufferedFile)
+        and type(file).commit is not AbstractBufferedFile.commit
+        and not file.autocommit
+    )

@@ -1,0 +1,49 @@
+"""What cpr knows of paramiko, which is behind fsspec's SFTP: a connection's timeouts and pipelined reads."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from cpr.io.clients.thread_lock import exclusive_use
+
+__all__ = ["client_options", "is_connection_lost", "read_pipelined", "settle"]
+
+_CONNECT_SECONDS = 20
+_SILENCE_SECONDS = 120
+
+
+def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Limits for making a connection, where the user has set none."""
+    waits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), _CONNECT_SECONDS)
+    return {name: seconds for name, seconds in waits.items() if name not in given}
+
+
+def settle(fs: Any) -> None:
+    """Make a connection notice a line that went dead without a word, and not wait for nothing."""
+    channel = fs.ftp.get_channel()
+    channel.settimeout(_SILENCE_SECONDS)
+    transport = channel.get_transport()
+    transport.set_keepalive(_SILENCE_SECONDS // 4)
+    # Else the end of every 32 KiB is held back until the other side has acknowledged their beginning.
+    transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
+    """A range of a file, all pieces of 32 KiB asked for together; None if the file ends before.
+
+    One by one, each would wait for the one before.
+    """
+    # Past the end of the file there is no answer, only the end of the file.
+    with suppress(EOFError), exclusive_use(fs), file:
+        return b"".join(file.readv([(start, stop - start)]))
+    return None
+
+
+def is_connection_lost(error: Exception) -> bool:
+    """Whether a connection has ended, so that everything else asked of it would fail as well."""
+    closed = type(error) is OSError and "closed" in str(error)
+    ssh = any(cls.__name__ == "SSHException" for cls in type(error).__mro__)
+    return closed or ssh or isinstance(error, (EOFError, ConnectionError, TimeoutError))

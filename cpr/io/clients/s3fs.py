@@ -1,0 +1,173 @@
+"""What cpr knows of s3fs, and of aiobotocore below it: requests, their loop, and credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from contextvars import ContextVar
+from io import BytesIO
+from typing import Any, TypeVar
+
+__all__ = ["BucketAccess", "S3Client", "client_options"]
+
+T = TypeVar("T")
+
+# A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
+_TRIES = 4
+_FIRST_WAIT_SECONDS = 0.1
+_CREATE = "before-send.s3.CreateMultipartUpload"
+_attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
+
+
+def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Bodies are not signed: they carry a CRC, which the store checks.
+
+    A SHA-256 of them would only say it again, at a third of an upload's CPU time.
+    """
+    config = given.get("config_kwargs", {})
+    return {"config_kwargs": {**config, "s3": {"payload_signing_enabled": False, **config.get("s3", {})}}}
+
+
+class BucketAccess:
+    """How a bucket is reached, for a client that is not botocore.
+
+    Attributes:
+        endpoint: URL of the server.
+        region: the bucket's.
+        credentials: what gives key, secret, token and whether they rotate; None for anonymous access.
+    """
+
+    def __init__(self, endpoint: str, region: str, credentials: Callable[[], dict[str, Any]] | None) -> None:
+        self.endpoint = endpoint
+        self.region = region
+        self.credentials = credentials
+
+
+class S3Client:
+    """The requests of an s3fs filesystem, which repeats what is worth it and names what went wrong.
+
+    Args:
+        fs: made in this process.
+    """
+
+    def __init__(self, fs: Any) -> None:
+        self.fs = fs
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin a coroutine on the loop of the requests."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self.fs.loop)
+
+    def is_here(self) -> bool:
+        """Whether this is the thread of the requests, which would wait for itself.
+
+        The garbage collector runs in any thread, and so does what an abandoned writer does at its end.
+        """
+        try:
+            return asyncio.get_running_loop() is self.fs.loop
+        except RuntimeError:
+            return False
+
+    def call(self, method: str, **arguments: Any) -> Any:
+        """A request by botocore's name of its method; the answer."""
+        return self.submit(self.request(method, **arguments)).result()
+
+    async def request(self, method: str, **arguments: Any) -> Any:
+        """The same, on the loop of the requests."""
+        return await self.fs._call_s3(method, **arguments)
+
+    def get(self, bucket: str, key: str, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
+        """The body of an object, and the answer that it came with."""
+        return self.submit(self._get(bucket, key, arguments)).result()
+
+    async def _get(self, bucket: str, key: str, arguments: Any) -> tuple[bytes, dict[str, Any]]:
+        from s3fs import core
+
+        for attempt in range(1, _TRIES + 1):
+            response = await self.request("get_object", Bucket=bucket, Key=key, **arguments)
+            try:
+                async with response["Body"] as body:
+                    return bytes(await body.read()), response
+            except (OSError, *core.S3_RETRYABLE_ERRORS):
+                if attempt == _TRIES:
+                    raise
+                await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def upload_part(self, body: BytesIO, **arguments: Any) -> dict[str, Any]:
+        """Send a part of a multipart upload, from its beginning at every attempt; the answer."""
+        from s3fs import core
+
+        await self.fs.set_session()
+        client = await self.fs.get_s3(arguments["Bucket"])
+        arguments = self.fs._get_s3_method_kwargs(client.upload_part, Body=body, **arguments)
+
+        async def attempt() -> dict[str, Any]:
+            # s3fs would send what is left of it after the attempt before.
+            body.seek(0)
+            answer: dict[str, Any] = await client.upload_part(**arguments)
+            return answer
+
+        answer: dict[str, Any] = await core._error_wrapper(attempt, retries=self.fs.retries)
+        return answer
+
+    async def create_upload(self, attempts: list[None], **arguments: Any) -> str:
+        """Begin a multipart upload; its id.
+
+        `attempts` gets an item for each request that was sent: each may have begun an upload whose id was
+        lost with the answer.
+        """
+        client = await self.fs.set_session()
+        client.meta.events.register(_CREATE, _count_attempt, unique_id="cpr-attempts")
+        _attempts.set(attempts)
+        answer = await self.request("create_multipart_upload", **arguments)
+        return str(answer["UploadId"])
+
+    def access(self, bucket: str) -> BucketAccess | None:
+        """How another client can reach a bucket; None if that takes what only botocore understands."""
+        if not self._is_plain():
+            return None
+        client = self.submit(self._client(bucket)).result(60)
+        endpoint = client.meta.endpoint_url
+        if endpoint.startswith("https://") and "AWS_CA_BUNDLE" in os.environ:
+            return None
+        region = client.meta.region_name or "us-east-1"
+        if "amazonaws.com" in endpoint:
+            head = self.submit(client.head_bucket(Bucket=bucket)).result(60)
+            region = head["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"]
+        return BucketAccess(endpoint, region, None if self.fs.anon else self._credentials(client))
+
+    async def _client(self, bucket: str) -> Any:
+        await self.fs.set_session()
+        return await self.fs.get_s3(bucket)
+
+    def _is_plain(self) -> bool:
+        """Whether nothing is configured that only s3fs and botocore understand."""
+        fs = self.fs
+        extra = set(fs.client_kwargs) - {"endpoint_url", "region_name"}
+        special = set(fs.config_kwargs) - {"s3"} | set(fs.config_kwargs.get("s3", ())) - {
+            "payload_signing_enabled"
+        }
+        return not (extra or special or fs.req_kw or fs.s3_additional_kwargs or fs.version_aware)
+
+    def _credentials(self, client: Any) -> Callable[[], dict[str, Any]]:
+        """What gives the credentials that botocore has found, and finds anew when they rotate."""
+        credentials = client._request_signer._credentials
+
+        def provide() -> dict[str, Any]:
+            frozen = self.submit(credentials.get_frozen_credentials()).result(60)
+            return {
+                "access_key_id": frozen.access_key,
+                "secret_access_key": frozen.secret_key,
+                "token": frozen.token,
+                "rotate": hasattr(credentials, "refresh_needed"),
+            }
+
+        return provide
+
+
+def _count_attempt(**_: Any) -> None:
+    attempts = _attempts.get()
+    if attempts is not None:
+        attempts.append(None)

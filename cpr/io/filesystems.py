@@ -1,0 +1,110 @@
+"""The filesystems behind URLs: each process's own, and made anew when the configuration changes.
+
+Storage options come from the local table (`cpr.io.config`), fsspec's own configuration and the providers'
+environment variables, never from a URL or record.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import Any
+
+import fsspec
+
+from cpr.errors import MissingDependencyError
+from cpr.io.clients.fsspec import configured, new_filesystem, path_on
+from cpr.io.clients.thread_lock import serialize_calls
+from cpr.io.config import current_table
+from cpr.io.fork_safe import PerProcess
+from cpr.io.protocols import StorageKind, all_kinds, kind_of
+from cpr.io.url_secrets import require_no_secret
+from cpr.io.urls import protocol_of
+
+__all__ = ["filesystem"]
+
+_filesystems: PerProcess[tuple[Any, ...], _Slot] = PerProcess()
+_environment: tuple[dict[Any, Any], int] = ({}, 0)
+
+
+class _Slot:
+    """The place of one filesystem, which one thread at a time may make; others need not wait for it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.fs: fsspec.AbstractFileSystem | None = None
+
+
+def filesystem(
+    url: str, instead_of: fsspec.AbstractFileSystem | None = None
+) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The filesystem that serves a URL in this process, and the path there.
+
+    Listings are never cached. An instance is shared by the threads of a process, and made anew after a fork
+    or when the configuration has changed.
+
+    Args:
+        url: of something on it.
+        instead_of: one that has lost its connection, and is to be replaced.
+    """
+    require_no_secret(url)
+    protocol = protocol_of(url)
+    kind = kind_of(protocol)
+    _require_client(kind, protocol, url)
+    # The host of protocols that have one; the others' paths need not be known, and may not be understood.
+    has_host = kind.authority in ("host", "container")
+    authority = url.partition("://")[2].partition("/")[0] if has_host else ""
+    root = url if "::" in url or not authority else f"{protocol}://{authority}/"
+    given, options = configured(protocol), _options(url)
+    key = (
+        root if "::" in url else authority,
+        protocol,
+        _configuration(),
+        hash(json.dumps([given, options], sort_keys=True, default=repr)) if given or options else 0,
+    )
+    with _filesystems.lock:
+        slot = _filesystems.known.setdefault(key, _Slot())
+    with slot.lock:
+        if slot.fs is None or slot.fs is instead_of:
+            more = kind.client_options({**given, **options})
+            slot.fs = new_filesystem(protocol, root, {**options, **more})
+            serialize_calls(slot.fs)
+            kind.settle(slot.fs)
+        fs = slot.fs
+    return fs, path_on(fs, url)
+
+
+def _require_client(kind: StorageKind, protocol: str, url: str) -> None:
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except ImportError as error:
+        extra = f"pip install 'prefect-cpr[{kind.extra}]'"
+        remedy = extra if kind.extra else "install the package named above"
+        raise MissingDependencyError(
+            f"the package for {protocol}:// is not installed", url=url, expected=str(error), remedy=remedy
+        ) from error
+
+
+def _configuration() -> int:
+    """Changes whenever a variable does that a client may look at."""
+    global _environment  # noqa: PLW0603
+    # The undecoded variables, where they can be had: comparing them costs a hundredth of reading them all.
+    now = dict(getattr(os.environ, "_data", os.environ))
+    before, digest = _environment
+    if now != before:
+        beginnings = ("FSSPEC_", *(name for kind in all_kinds() for name in kind.variables))
+        chosen = {k: v for k, v in os.environ.items() if k.startswith(beginnings)}
+        digest = hash(json.dumps(chosen, sort_keys=True))
+        _environment = (now, digest)
+    return digest
+
+
+def _options(url: str) -> dict[str, Any]:
+    """What the local table has for a URL; fsspec adds its own configuration. Raises ConfigurationError."""
+    table = current_table()
+    options = dict(table.options_for(url))
+    for link in url.split("::")[1:]:
+        # Of a chain, options are told apart by their protocols.
+        options[protocol_of(link)] = dict(table.options_for(link))
+    return options

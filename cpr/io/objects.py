@@ -1,0 +1,82 @@
+"""Objects at URLs, whatever stores them: what there is, and its removal."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from cpr.errors import ResourceNotFoundError
+from cpr.io.error_translation import translate_errors
+from cpr.io.protocols import kind_of, load_store
+from cpr.io.stores.base import Stat, Store
+from cpr.io.urls import normalise, protocol_of
+
+__all__ = ["find", "lookup", "open_store", "remove", "remove_folder", "require_stat", "stat"]
+
+_DELETIONS_AT_ONCE = 16
+
+
+def open_store(url: str) -> tuple[Store, str]:
+    """The store that serves a URL in this process, and the path there.
+
+    Raises MissingDependencyError where its client is not installed, and TransferError where it cannot be
+    reached.
+    """
+    store: type[Store] = load_store(kind_of(protocol_of(url)).store)
+    with translate_errors(url, "open"):
+        return store.open(url)
+
+
+def lookup(url: str) -> Stat | None:
+    """Size and version of an object, None where there is none. Raises TransferError."""
+    store, path = open_store(url)
+    with translate_errors(url, "look at"):
+        return store.stat(path)
+
+
+def stat(url: str) -> Stat:
+    """Size and version of an object. Raises ResourceNotFoundError or TransferError."""
+    store, path = open_store(url)
+    return require_stat(store, path, url)
+
+
+def require_stat(store: Store, path: str, url: str) -> Stat:
+    """`stat` of an open store: raises ResourceNotFoundError, saying whether it is the bucket that lacks."""
+    with translate_errors(url, "look at"):
+        found = store.stat(path)
+        if found is None:
+            store.require_container(path)
+            raise FileNotFoundError(url)
+    return found
+
+
+def remove(url: str) -> None:
+    """Delete an object; one that is gone already is no error. Raises TransferError."""
+    store, path = open_store(url)
+    with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
+        store.remove(path)
+
+
+def remove_folder(url: str) -> None:
+    """Delete all that is in a folder and below, many objects at a time; nothing there is no error."""
+    if protocol_of(url) == "file":
+        with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
+            shutil.rmtree(url)
+        return
+    store, path = open_store(url)
+    with translate_errors(url, "list"):
+        urls = [entry.url for entry in store.walk(path)]
+    with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
+        list(pool.map(remove, urls))
+
+
+def find(pattern: str) -> dict[str, Stat]:
+    """The objects that match a glob pattern (`*`, `?`, `[...]`, `**`), sorted by URL.
+
+    Raises ResourceNotFoundError when the bucket does not exist; an empty folder is no error.
+    """
+    pattern = normalise(pattern)
+    store, path = open_store(pattern)
+    with translate_errors(pattern, "list"):
+        return dict(sorted(store.find(path).items()))

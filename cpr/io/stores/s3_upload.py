@@ -1,0 +1,199 @@
+"""An object on its way to S3, of a size that nobody knows beforehand: its parts go up while the next is made.
+
+s3fs writes the parts of a file one after another inside write(), and publishes a truncated object when a
+`with` body raises. Here an upload is completed only when it is told to; an interrupted one is aborted.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from io import BytesIO
+from typing import Any
+
+from cpr.io.clients.s3fs import S3Client
+from cpr.io.stores import s3_obstore
+from cpr.io.stores.base import OccupiedError, Stat, version_of
+
+__all__ = ["S3Upload", "stat_object"]
+
+log = logging.getLogger("cpr")
+
+# Parts double in size every 1000 parts: 10,000 of them (the most S3 takes) hold over 5 TiB, the
+# most an object can have, and the first thousands stay small in memory.
+_PART_BYTES = 8 << 20
+_PARTS_PER_SIZE = 1000
+# A server syncs every part, so that several have to be under way to keep it busy: docs/decisions/transfer.md.
+_BYTES_IN_FLIGHT = 48 << 20
+_LEAST_IN_FLIGHT = 3
+# To send so little takes no longer than to ask whether it is there.
+_TINY_BYTES = 64 << 10
+# Clocks in HTTP headers have seconds.
+_CLOCK = timedelta(seconds=2)
+
+
+def part_bytes(number: int) -> int:
+    """Size of the part with this number (from 1): 8 MiB, doubling every 1000 parts."""
+    return _PART_BYTES << ((number - 1) // _PARTS_PER_SIZE)
+
+
+def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa: N803 - S3's own names
+    """Size and version of an object; None where there is none."""
+    fast = s3_obstore.fast_bucket(client.fs, Bucket)
+    try:
+        found = None if fast is None else fast.stat(Key)
+        if found is not None:
+            return found
+        head = client.call("head_object", Bucket=Bucket, Key=Key)
+    except FileNotFoundError:
+        return None
+    return Stat(int(head["ContentLength"]), version_of(head), head["LastModified"])
+
+
+class S3Upload:
+    """One object: a single PUT if it fits in a part, else a multipart upload with parts side by side."""
+
+    def __init__(self, client: S3Client, bucket: str, key: str, create: bool) -> None:
+        self._client = client
+        self._only_new = create
+        self._where = {"Bucket": bucket, "Key": key}
+        self._buffer = BytesIO()
+        # Of parts that have left: new memory for every part would cost more than filling it.
+        self._emptied: list[BytesIO] = []
+        self._upload_id: str | None = None
+        self._parts: list[Future[dict[str, Any]]] = []
+        self._creations = 0
+        self._creating = (0.0, 0.0)
+
+    def write(self, block: memoryview) -> None:
+        if self._only_new and self._buffer.tell() + block.nbytes > _TINY_BYTES:
+            self._require_free()
+        while self._buffer.tell() + block.nbytes > (size := part_bytes(len(self._parts) + 1)):
+            room = size - self._buffer.tell()
+            self._buffer.write(block[:room])
+            block = block[room:]
+            self._send()
+        self._buffer.write(block)
+
+    def _require_free(self) -> None:
+        self._only_new = False
+        if stat_object(self._client, **self._where) is not None:
+            raise OccupiedError
+
+    def _send(self) -> None:
+        part = self._buffer
+        part.truncate()
+        if self._upload_id is None:
+            self._client.submit(self._create()).result()
+        number = len(self._parts) + 1
+        most = max(_LEAST_IN_FLIGHT, _BYTES_IN_FLIGHT // part_bytes(number))
+        if number > most:
+            self._parts[-most].result()
+        self._parts.append(self._client.submit(self._put_part(number, part)))
+        self._buffer = self._emptied.pop() if self._emptied else BytesIO()
+
+    async def _create(self) -> None:
+        attempts: list[None] = []
+        started = time.monotonic()
+        try:
+            self._upload_id = await self._client.create_upload(attempts, **self._where)
+        finally:
+            self._creations = len(attempts)
+            self._creating = (started, time.monotonic())
+
+    async def _put_part(self, number: int, part: BytesIO) -> dict[str, Any]:
+        answer = await self._client.upload_part(
+            part, **self._where, UploadId=self._upload_id, PartNumber=number
+        )
+        part.seek(0)
+        self._emptied.append(part)
+        return {"PartNumber": number, "ETag": answer["ETag"], **_checksums(answer)}
+
+    def commit(self) -> None:
+        if self._upload_id is None:
+            self._put()
+            return
+        self._send()
+        parts = [part.result() for part in self._parts]
+        self._call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts})
+        if self._creations > 1:
+            self._client.submit(self._abort_unseen()).result()
+
+    def _put(self) -> None:
+        fast = s3_obstore.fast_bucket(self._client.fs, self._where["Bucket"])
+        content = self._buffer.getvalue()
+        # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
+        with suppress(FileNotFoundError):
+            if fast is not None and fast.put(self._where["Key"], content, self._only_new):
+                return
+        if self._only_new:
+            self._require_free()
+        self._call("put_object", Body=content)
+
+    def abort(self, timeout: float | None = None) -> None:
+        for part in self._parts:
+            part.cancel()
+        for part in self._parts:
+            if not part.cancelled():
+                part.exception()
+        if self._upload_id is None and self._creations == 0:
+            return
+        aborting = self._client.submit(self._abort())
+        if not self._client.is_here():
+            aborting.result(timeout)
+
+    async def _abort(self) -> None:
+        unseen = self._creations > (self._upload_id is not None)
+        if self._upload_id is not None:
+            try:
+                await self._client.request("abort_multipart_upload", **self._where, UploadId=self._upload_id)
+            except FileNotFoundError:
+                # NoSuchUpload: it is gone, which is what was wanted, or the id was damaged on its way.
+                unseen = True
+        if unseen:
+            await self._abort_unseen()
+
+    async def _abort_unseen(self) -> None:
+        """Abort uploads that a repeated request has begun and whose ids were lost with its answers."""
+        try:
+            await self._find_and_abort_unseen()
+        except Exception as error:
+            log.warning(
+                "s3://%s/%s: an upload whose id was lost may be left open (%s); a lifecycle rule of the "
+                "bucket removes such",
+                *self._where.values(),
+                type(error).__name__,
+            )
+
+    async def _find_and_abort_unseen(self) -> None:
+        call, where = self._client.request, self._where
+        answer = await call("list_multipart_uploads", Bucket=where["Bucket"], Prefix=where["Key"])
+        # Others may write the same content to this key: only an upload that was begun while we asked for
+        # ours, by the server's clock, and has no part although all of ours are done, can be ours.
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        started, ended = (now - timedelta(seconds=time.monotonic() - moment) for moment in self._creating)
+        for upload in answer.get("Uploads", []):
+            if upload["Key"] != where["Key"] or upload["UploadId"] == self._upload_id:
+                continue
+            if not started - _CLOCK <= upload["Initiated"] <= ended + _CLOCK:
+                continue
+            parts = await call("list_parts", **where, UploadId=upload["UploadId"])
+            if not parts.get("Parts"):
+                with suppress(FileNotFoundError):
+                    await call("abort_multipart_upload", **where, UploadId=upload["UploadId"])
+
+    def _call(self, method: str, **arguments: Any) -> Any:
+        return self._client.call(method, **self._where, **arguments)
+
+
+def _checksums(answer: dict[str, Any]) -> dict[str, Any]:
+    """The part's checksums as the store computed them; completing must name them again."""
+    return {
+        name: value
+        for name, value in answer.items()
+        if name.startswith("Checksum") and name != "ChecksumType"
+    }
