@@ -119,7 +119,7 @@ def test_a_time_that_the_store_refuses(s3_url, monkeypatch):
     """Requests are signed as by a machine whose clock is an hour late."""
     for module in ("botocore.auth", "botocore.crt.auth"):
         monkeypatch.setattr(f"{module}.get_current_datetime", _an_hour_ago)
-    monkeypatch.setattr("cpr.io.stores.s3.fast_bucket", lambda *_: None)
+    monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda *_: None)
     assert "clocks" in wrong(examine(s3_url))["reach"]
 
 

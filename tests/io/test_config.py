@@ -186,7 +186,7 @@ def test_a_record_outside_is_refused_before_anything_is_opened(monkeypatch):
     target.set_data(np.arange(3))
     record = target.serialize()
     configured(monkeypatch, {"records": ["s3://lab"]})
-    monkeypatch.setattr("cpr.io.stores.base.filesystem", lambda url: pytest.fail(f"{url} was opened"))
+    monkeypatch.setattr("cpr.io.filesystems.new_filesystem", lambda *args: pytest.fail(f"{args} was opened"))
     for load in (lambda: cpr.load(record), lambda: cpr.load(json.loads(json.dumps(record)))):
         with pytest.raises(RecordError, match="does not let records name"):
             load()
