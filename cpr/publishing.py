@@ -67,6 +67,7 @@ class Publication:
         maker, nbytes = None, _nbytes_of(self.data)
         if supports(self.format, Streams):
             stream = self.format.stream(self.data)
+            stream.expected = self.data_hash
             if nbytes is None or nbytes > io.SMALL_BYTES:
                 # Of a small one none is kept.
                 maker = attach_preview(self.format, stream)

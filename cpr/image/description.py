@@ -21,6 +21,7 @@ __all__ = ["FirstPage", "first_page"]
 
 # Rational tags are two 32-bit numbers.
 _RATIONAL = (1e-9, 4e9)
+_CREATOR = b' Creator="cpr"'
 _IMAGEJ_TAGS = {"Info", "Labels", "Ranges", "Properties"}
 _OME_ELEMENTS = {
     "Name", "Description", "AcquisitionDate", "SignificantBits", "Plane", "Channel", "Experimenter",
@@ -33,32 +34,41 @@ class FirstPage(NamedTuple):
     """Tags of a file's first page; the resolution is that of all pages.
 
     Attributes:
-        description: of ImageDescription, encoded.
+        description: of ImageDescription, encoded; OME-XML without an identifier.
         resolution: (x, y) in pixels per unit, or None.
         resolution_unit: 1 for none, 3 for centimetre.
         extra: further tags, as tifffile takes them.
+        described: what of the OME-XML its identifier depends on, beside the content; None without one.
     """
 
     description: bytes
     resolution: tuple[float, float] | None
     resolution_unit: int
     extra: tuple[Any, ...] = ()
+    described: str | None = None
+
+    def of(self, content: str | None) -> FirstPage:
+        """The same with OME's identifier (UUID) of a content hash, as far as that is known."""
+        if self.described is None or content is None:
+            return self
+        identifier = uuid.uuid5(uuid.NAMESPACE_OID, f"[{json.dumps(content)}, {self.described}]")
+        tagged = f' UUID="urn:uuid:{identifier}"'.encode() + _CREATOR
+        return self._replace(description=self.description.replace(_CREATOR, tagged, 1))
 
 
-def first_page(layout: Layout, metadata: Metadata, content: str | None) -> FirstPage:
-    """What the first page says.
+def first_page(layout: Layout, metadata: Metadata) -> FirstPage:
+    """What the first page says of an array.
 
     Args:
         layout: how the array lies in the file.
         metadata: what is known of it.
-        content: its content hash, where it is known beforehand; OME's UUID is made of it.
 
     Raises EncodeError for metadata that the flavour cannot hold.
     """
     if layout.flavour == "imagej":
         return _imagej(layout, metadata)
     if layout.flavour == "ome":
-        return _ome(layout, metadata, content)
+        return _ome(layout, metadata)
     described = {"shape": layout.shape, "resolution": metadata.resolution, **metadata.to_dict()}
     if layout.flavour == "plain":
         described |= {"shape": layout.file_shape, "axes": layout.file_axes}
@@ -121,7 +131,7 @@ def _line(key: str, value: Any) -> Any:
     return value
 
 
-def _ome(layout: Layout, metadata: Metadata, content: str | None) -> FirstPage:
+def _ome(layout: Layout, metadata: Metadata) -> FirstPage:
     known: dict[str, Any] = {k: v for k, v in metadata.rest.items() if k in _OME_ELEMENTS}
     others = {k: v for k, v in metadata.rest.items() if k not in _OME_ELEMENTS}
     for axis, size in (("X", metadata.x), ("Y", metadata.y), ("Z", metadata.z)):
@@ -141,20 +151,18 @@ def _ome(layout: Layout, metadata: Metadata, content: str | None) -> FirstPage:
             k: v if isinstance(v, str) else json.dumps(v, sort_keys=True) for k, v in others.items()
         }
     known.setdefault("Name", "image")
-    described = json.dumps([content, layout.file_shape, layout.file_axes, known], sort_keys=True)
-    identifier = str(uuid.uuid5(uuid.NAMESPACE_OID, described))
+    described = json.dumps([layout.file_shape, layout.file_axes, known], sort_keys=True)
     try:
-        xml = tifffile.OmeXml(Creator="cpr", UUID=identifier, **known)
+        xml = tifffile.OmeXml(Creator="cpr", UUID="", **known)
         height, width = layout.page_shape[:2]
         stored = (layout.count, 1, 1, height, width, layout.samples)
         xml.addimage(layout.stored_dtype, layout.file_shape, stored, axes=layout.file_axes, **known)
         text = xml.tostring(declaration=True)
     except (tifffile.OmeXmlError, TypeError, ValueError, AttributeError, LookupError) as error:
         raise _cannot("OME-XML", ", ".join(sorted(known)), str(error)[:200]) from None
-    if content is None:
-        # Of a stream nothing is known yet that would make the identifier unique; it is optional.
-        text = text.replace(f' UUID="urn:uuid:{identifier}"', "", 1)
-    return FirstPage(text.encode(), *_in_centimetres(metadata))
+    # Of a stream nothing is known beforehand that would make the identifier unique; it is optional.
+    text = text.replace(' UUID="urn:uuid:"', "", 1)
+    return FirstPage(text.encode(), *_in_centimetres(metadata), described=described[1:-1])
 
 
 def _in_centimetres(metadata: Metadata) -> tuple[tuple[float, float] | None, int]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cpr.errors import EncodeError
 
-__all__ = ["DTYPES", "Flavour", "Layout", "usual_axes"]
+__all__ = ["DTYPES", "Flavour", "Layout", "require_dtype", "usual_axes"]
 
 Flavour = Literal["imagej", "ome", "plain", "empty"]
 
@@ -64,17 +64,9 @@ class Layout:
             ome: whether nothing but OME-TIFF will do.
             growth: how much larger than the pixels the compressed pixels may become.
 
-        Raises EncodeError for a dtype that TIFF cannot hold, for axes that do not fit the shape, and
-        where the flavour that was asked for cannot hold the array.
+        Raises EncodeError for axes that do not fit the shape, and where the flavour that was asked for
+        cannot hold the array.
         """
-        if dtype.name not in DTYPES:
-            raise EncodeError(
-                "TIFF cannot hold this dtype",
-                field="dtype",
-                expected=f"bool, {', '.join(sorted(_DTYPES))}",
-                actual=str(dtype)[:80],
-                remedy="convert the array, such as with array.astype('float32'), or use a NumpyTarget",
-            )
         letters = _checked_axes(axes, shape) if axes is not None else usual_axes(shape, dtype)
         if math.prod(shape) == 0:
             return cls("empty", shape, dtype, "YX", (1, 1))
@@ -173,6 +165,18 @@ class Layout:
     def nbytes(self) -> int:
         """Of the pixels, not compressed."""
         return math.prod(self.file_shape) * self.stored_dtype.itemsize
+
+
+def require_dtype(dtype: np.dtype[Any]) -> None:
+    """Raise EncodeError for a dtype that TIFF cannot hold."""
+    if dtype.name not in DTYPES:
+        raise EncodeError(
+            "TIFF cannot hold this dtype",
+            field="dtype",
+            expected=f"bool, {', '.join(sorted(_DTYPES))}",
+            actual=str(dtype)[:80],
+            remedy="convert the array, such as with array.astype('float32'), or use a NumpyTarget",
+        )
 
 
 def usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:

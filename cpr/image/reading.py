@@ -1,4 +1,4 @@
-"""Pixels out of a TIFF: all of them, page by page, or those of a region."""
+"""Pixels out of a TIFF, page by page."""
 
 from __future__ import annotations
 
@@ -15,13 +15,21 @@ import numpy as np
 import tifffile
 
 from cpr.data.memory import require_memory
-from cpr.data.regions import Selection, ends
 from cpr.errors import CprError
-from cpr.format import ReadableFile, Region, damaged
+from cpr.format import ReadableFile, damaged
 from cpr.image.layout import Layout
-from cpr.image.page_index import directories, ends_in_index, indexed
+from cpr.image.page_index import directories, ends_in_index
 
-__all__ = ["opened", "read_layout", "read_region", "read_series", "series_of", "workers"]
+__all__ = [
+    "opened",
+    "page_at",
+    "read_layout",
+    "read_series",
+    "refuse_bombs",
+    "refuse_claims",
+    "series_of",
+    "workers",
+]
 
 Array = np.ndarray[Any, Any]
 
@@ -34,9 +42,6 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
 _EXPANSION_OTHER = 33_000
 _SMALL = 1 << 20
-# Strips and tiles of a region are fetched in runs of up to this size, over gaps of up to this one.
-_RUN_BYTES = 32 << 20
-_GAP_BYTES = 64 << 10
 
 
 def workers() -> int:
@@ -72,11 +77,11 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
     """
     chain = directories(file)
     first, following = next(chain, (0, 0))
-    page = _page(tiff, first, 0)
+    page = page_at(tiff, first, 0)
     if _description(page) != _normal(ours):
         return _reshaped(read_series(file, tiff), layout)
     _require_page(page, layout, 0)
-    _refuse_bombs(page, layout.nbytes, file)
+    refuse_bombs(page, layout.nbytes, file)
     stored = np.empty(layout.file_shape, layout.stored_dtype)
     decoded = stored.reshape((layout.count, *layout.page_shape))
     offsets = [first]
@@ -88,7 +93,7 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
         while following and len(offsets) < layout.count:
             file.release(following)
             offset, following = next(chain)
-            page = _page(tiff, offset, len(offsets))
+            page = page_at(tiff, offset, len(offsets))
             _require_page(page, layout, len(offsets))
             page.asarray(out=decoded[len(offsets)], maxworkers=workers())
             offsets.append(offset)
@@ -131,7 +136,7 @@ def _reshaped(array: Array, layout: Layout) -> Array:
 def read_series(file: ReadableFile, tiff: tifffile.TiffFile) -> Array:
     """The first image of a file of any origin."""
     series = series_of(file, tiff)
-    _refuse_bombs(series.keyframe, series.nbytes, file)
+    refuse_bombs(series.keyframe, series.nbytes, file)
     array: Array = series.asarray(maxworkers=workers())
     return array
 
@@ -159,183 +164,8 @@ def series_of(file: ReadableFile, tiff: tifffile.TiffFile) -> tifffile.TiffPageS
     return series
 
 
-def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, layout: Layout | None) -> Array:
-    """The pixels of a region; fetches the strips or tiles that it touches, and no other page.
-
-    Args:
-        file: where the bytes are.
-        tiff: the same, opened.
-        region: of the array.
-        layout: of an array that cpr wrote, where the pages' index leads; None for any other file.
-    """
-    if layout is not None:
-        shape, page_ndim, dtype = layout.shape, layout.plane_ndim, layout.stored_dtype
-        first = _page(tiff, _offset(file, 0), 0)
-        if first.shape != layout.page_shape or first.dtype != dtype:
-            raise damaged("another image", f"pages of {layout.page_shape}", f"{first.shape}")
-        page_shape = layout.page_shape
-
-        def page_at(number: int) -> Any:
-            return first if number == 0 else _page(tiff, _offset(file, number), number)
-
-    else:
-        series = series_of(file, tiff)
-        if not _is_paged(series):
-            if series.dataoffset is not None:
-                _refuse_bombs(series.keyframe, series.nbytes, file)
-                return _contiguous(file, series, series.dataoffset, region)
-            part: Array = read_series(file, tiff)[region]
-            return part
-        shape, page_ndim, dtype = series.shape, series.keyframe.ndim, series.dtype
-        page_shape = series.keyframe.shape
-
-        def page_at(number: int) -> Any:
-            return series.pages[number]
-
-    chosen = Selection.of(region, shape)
-    leading = len(shape) - page_ndim
-    extents = tuple(len(r) for r in chosen.ranges)
-    _refuse_bombs(page_at(0), math.prod(extents) * dtype.itemsize, file)
-    result = np.empty(extents, dtype)
-    if result.size == 0:
-        return result.reshape(chosen.shape)
-    within = chosen.ranges[leading:]
-    rows = ((range(1),) * (len(page_shape) - page_ndim) + within) if layout is not None else within
-    for at, position in zip(np.ndindex(*result.shape[:leading]), chosen.positions(leading), strict=True):
-        number = 0
-        for extent, p in zip(shape, position, strict=False):
-            number = number * extent + p
-        page = page_at(number)
-        if page is None or page.shape != page_shape:
-            raise damaged("a page is missing", f"page {number} of {page_shape}", "none")
-        _refuse_bombs(page, page.nbytes, file)
-        result[at] = _part(file, page, rows).reshape(result.shape[leading:])
-    return result.reshape(chosen.shape)
-
-
-def _is_paged(series: tifffile.TiffPageSeries) -> bool:
-    """Whether the array is its pages, one after another."""
-    page = series.keyframe
-    leading = len(series.shape) - page.ndim
-    return (
-        leading >= 0
-        and tuple(series.shape[leading:]) == page.shape
-        and len(series.pages) == math.prod(series.shape[:leading])
-    )
-
-
-def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int, region: Region) -> Array:
-    """A region of pixels that lie together, not compressed: rows of it, one request each."""
-    chosen = Selection.of(region, series.shape)
-    dtype = np.dtype(series.parent.byteorder + series.dtype.char) if series.parent else series.dtype
-    result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
-    leading = max(0, len(series.shape) - 2)
-    row = math.prod(series.shape[leading + 1 :])
-    if result.size:
-        rows = chosen.ranges[leading]
-        low, high = ends(rows)
-        for at, position in zip(np.ndindex(*result.shape[:leading]), chosen.positions(leading), strict=True):
-            number = 0
-            for extent, p in zip(series.shape, (*position, low), strict=False):
-                number = number * extent + p
-            offset = start + number * row * dtype.itemsize
-            plane = _rows(file, offset, dtype, (high - low + 1, *series.shape[leading + 1 :]))
-            picked = plane[np.arange(len(rows)) * rows.step + (rows.start - low)]
-            for axis, along in enumerate(chosen.ranges[leading + 1 :], 1):
-                picked = np.take(picked, along, axis)
-            result[at] = picked
-    native: Array = result.astype(dtype.newbyteorder("="), copy=False)
-    return native.reshape(chosen.shape)
-
-
-def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
-    """Some rows and columns of a page, from the strips or tiles that hold them."""
-    keyframe = page.keyframe
-    if keyframe.planarconfig == 2 or keyframe.imagedepth > 1 or len(page.shape) not in {2, 3}:
-        whole: Array = page.asarray()
-        return whole[np.ix_(*ranges)]
-    height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
-    across = math.ceil(page.shape[1] / width)
-    low, high = ends(ranges[0])
-    left, right = ends(ranges[1])
-    if keyframe.compression == 1 and keyframe.is_contiguous:
-        # Not compressed: any rows can be fetched alone.
-        size = math.prod(page.shape[1:]) * page.dtype.itemsize
-        raw = np.dtype(keyframe.parent.byteorder + keyframe.dtype.char)
-        area = _rows(file, page.dataoffsets[0] + low * size, raw, (high - low + 1, *page.shape[1:]))
-        return _picked(area[:, left : right + 1].astype(page.dtype, copy=False), ranges)
-    area = np.zeros((high - low + 1, right - left + 1, *page.shape[2:]), page.dtype)
-    bands, columns = range(low // height, high // height + 1), range(left // width, right // width + 1)
-    for number, piece in _segments(file, page, [b * across + c for b in bands for c in columns]):
-        top, start = number // across * height, number % across * width
-        y0, y1 = max(low, top), min(high + 1, top + piece.shape[0])
-        x0, x1 = max(left, start), min(right + 1, start + piece.shape[1])
-        cut = piece[y0 - top : y1 - top, x0 - start : x1 - start]
-        area[y0 - low : y1 - low, x0 - left : x1 - left] = cut.reshape(*cut.shape[:2], *page.shape[2:])
-    return _picked(area, ranges)
-
-
-def _picked(area: Array, ranges: tuple[range, ...]) -> Array:
-    """The elements of ranges, from the area that begins with the first row and column of them."""
-    for axis, along in enumerate(ranges):
-        first = ends(along)[0] if axis < 2 else 0
-        if along.step > 0:
-            part = slice(along.start - first, along.stop - first, along.step)
-            area = area[(slice(None),) * axis + (part,)]
-        else:
-            area = np.take(area, np.arange(len(along)) * along.step + (along.start - first), axis)
-    return area
-
-
-def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    rows = np.empty(shape, dtype)
-    file.seek(start)
-    count = file.readinto(rows.reshape(-1).view(np.uint8).data) if rows.nbytes else 0
-    if count < rows.nbytes:
-        raise damaged("the file is cut", f"pixels to byte {start + rows.nbytes}", f"{start + count} bytes")
-    return rows
-
-
-def _segments(file: ReadableFile, page: Any, numbers: list[int]) -> Iterator[tuple[int, Array]]:
-    """Strips or tiles as (Y, X, S), without those of zeros that are not stored.
-
-    Those that lie together are fetched together: a request for each would take longer than its bytes.
-    """
-    wanted = sorted((page.dataoffsets[n], page.databytecounts[n], n) for n in numbers)
-    wanted = [one for one in wanted if one[1]]
-    while wanted:
-        start, run, stop = wanted[0][0], 0, 0
-        for offset, count, _ in wanted:
-            if run and (offset > stop + _GAP_BYTES or offset + count > start + _RUN_BYTES):
-                break
-            run, stop = run + 1, max(stop, offset + count)
-        file.seek(start)
-        data = file.read(stop - start)
-        if len(data) < stop - start:
-            raise damaged("the file is cut", f"pixels up to byte {stop}", f"{start + len(data)} bytes")
-        for offset, count, number in wanted[:run]:
-            decoded, _, shape = page.decode(
-                data[offset - start : offset - start + count],
-                number,
-                jpegtables=page.jpegtables,
-                jpegheader=page.keyframe.jpegheader,
-            )
-            if decoded is not None:
-                yield number, decoded[0, : shape[1], : shape[2]]
-        del wanted[:run]
-
-
-def _offset(file: ReadableFile, number: int) -> int:
-    known = indexed(file, number)
-    if known is not None:
-        return known
-    for count, (offset, _) in enumerate(directories(file)):
-        if count == number:
-            return offset
-    raise damaged("a page is missing", f"page {number}", "fewer pages")
-
-
-def _page(tiff: tifffile.TiffFile, offset: int, number: int) -> tifffile.TiffPage:
+def page_at(tiff: tifffile.TiffFile, offset: int, number: int) -> tifffile.TiffPage:
+    """The page whose directory is at an offset."""
     tiff.filehandle.seek(offset)
     return tifffile.TiffPage(tiff, index=number)
 
@@ -371,7 +201,8 @@ def refuse_claims(layout: Layout, file: ReadableFile) -> None:
         )
 
 
-def _refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
+def refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
+    """Raise DecodeError where a page claims more pixels than its codec can make of the whole file."""
     size = file.seek(0, os.SEEK_END)
     keyframe = page.keyframe
     if keyframe.is_tiled:

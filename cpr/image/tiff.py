@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -12,10 +13,11 @@ from cpr.data.arrays import Planes, hash_array
 from cpr.data.image_metadata import Metadata, calibration
 from cpr.errors import EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, unusable
-from cpr.image import reading as pixels
-from cpr.image.description import first_page
-from cpr.image.layout import DTYPES, Layout, usual_axes
+from cpr.image.description import FirstPage, first_page
+from cpr.image.layout import DTYPES, Layout, require_dtype, usual_axes
 from cpr.image.read_metadata import metadata_of
+from cpr.image.reading import opened, read_layout, read_series, refuse_claims, series_of
+from cpr.image.region import read_region
 from cpr.image.writing import Compression, write_pages
 from cpr.previews.models import Picture
 from cpr.previews.thumbnails import PictureMaker
@@ -85,31 +87,53 @@ class Tiff:
     def describe(self, data: Any) -> Self:
         """This format with the data's shape and dtype. Raises EncodeError for what it cannot hold."""
         dtype = np.dtype(data.dtype).newbyteorder("=")
+        require_dtype(dtype)
         described = dataclasses.replace(self, shape=tuple(data.shape), dtype=str(dtype))
-        layout = _layout(described, tuple(data.shape), dtype)
-        first_page(layout, Metadata.of(self.metadata, self.resolution), None)
+        _ = described._first_page  # noqa: SLF001 - what metadata cannot be written is found now
         return described
 
     def stream(self, data: Any) -> Planes:
         """The array as a stream of pages."""
-        shape, dtype = tuple(data.shape), np.dtype(data.dtype).newbyteorder("=")
-        return Planes.of(data, _layout(self, shape, dtype).plane_ndim)
+        format = self if self.shape is not None else self.describe(data)
+        return Planes.of(data, format._layout.plane_ndim)  # noqa: SLF001
 
     def preview_maker(self, stream: Any) -> PictureMaker:
         """What is shown the planes and makes a picture of them."""
-        axes = Metadata.of(self.metadata, None).axes or usual_axes(stream.shape, stream.dtype)
+        axes = self._metadata.axes or usual_axes(stream.shape, stream.dtype)
         return PictureMaker(stream.shape, stream.dtype, axes, len(stream.plane_shape))
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write the array page by page; no more than one encoded page is held."""
-        planes = self.stream(data)
-        layout = _layout(self, planes.shape, planes.dtype)
-        # OME's identifier is of the content; nothing else needs to know it beforehand.
-        content = None
-        if layout.flavour == "ome" and planes.array is not None:
-            content = hash_array(planes.array)
-        first = first_page(layout, Metadata.of(self.metadata, self.resolution), content)
-        write_pages(planes, layout, first, self._compression(layout), file)
+        if self.shape is None:
+            self.describe(data).encode(data, file)
+            return
+        planes, layout = self.stream(data), self._layout
+        # OME's identifier is of the content, where that is known beforehand.
+        write_pages(planes, layout, self._first_page.of(planes.expected), self._compression(layout), file)
+
+    @cached_property
+    def _metadata(self) -> Metadata:
+        return Metadata.of(self.metadata, self.resolution)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        """How the array that was set lies in the file."""
+        assert self.shape is not None and self.dtype is not None
+        dtype = np.dtype(self.dtype)
+        if self.predictor and dtype.kind not in "iufb":
+            raise EncodeError(
+                "there is no predictor for this dtype",
+                field="predictor",
+                expected="integers or floats",
+                actual=str(dtype),
+                remedy="leave out predictor=True",
+            )
+        growth = _GROWTH[self.compression]
+        return Layout.of(self.shape, dtype, self._metadata.axes, self.imagej, self.ome, growth)
+
+    @cached_property
+    def _first_page(self) -> FirstPage:
+        return first_page(self._layout, self._metadata)
 
     def _compression(self, layout: Layout) -> Compression:
         default, _ = _LEVELS.get(self.compression or "", (None, None))
@@ -134,15 +158,14 @@ class Tiff:
         Raises DecodeError for what is not a TIFF, was cut, or claims more than its bytes can hold.
         """
         layout = self._known_layout()
-        with pixels.opened(file) as tiff:
+        with opened(file) as tiff:
             if layout is None:
-                return _native(pixels.read_series(file, tiff))
+                return _native(read_series(file, tiff))
             if layout.flavour == "empty":
-                pixels.read_series(file, tiff)
+                read_series(file, tiff)
                 return np.empty(layout.shape, layout.dtype)
-            pixels.refuse_claims(layout, file)
-            ours = first_page(layout, Metadata.of(self.metadata, self.resolution), None).description
-            stored = pixels.read_layout(file, tiff, layout, ours)
+            refuse_claims(layout, file)
+            stored = read_layout(file, tiff, layout, self._first_page.description)
         return _restored(stored, layout.dtype).reshape(layout.shape)
 
     def decode_region(self, file: ReadableFile, region: Region) -> Array:
@@ -151,14 +174,14 @@ class Tiff:
         if layout is not None and (layout.flavour == "empty" or len(layout.shape) < 2):
             part: Array = self.decode(file)[region]
             return part
-        with pixels.opened(file) as tiff:
-            found = pixels.read_region(file, tiff, region, layout)
+        with opened(file) as tiff:
+            found = read_region(file, tiff, region, layout)
         return _native(found) if layout is None else _restored(found, layout.dtype)
 
     def inspect(self, file: ReadableFile) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
         """Shape, dtype and metadata of a file of any origin, from its directories alone."""
-        with pixels.opened(file) as tiff:
-            series = pixels.series_of(file, tiff)
+        with opened(file) as tiff:
+            series = series_of(file, tiff)
             return tuple(series.shape), np.dtype(series.dtype).newbyteorder("="), metadata_of(tiff, series)
 
     def require_sound(self, complete: bool) -> None:
@@ -183,23 +206,10 @@ class Tiff:
         if self.shape is None or self.dtype is None:
             return None
         try:
-            return _layout(self, self.shape, np.dtype(self.dtype))
+            return self._layout
         except (EncodeError, TypeError, ValueError) as error:
             found = f"{self.dtype} {self.shape}"
             raise unusable(_OPTION, "shape, dtype", "those of an array that TIFF can hold", found) from error
-
-
-def _layout(format: Tiff, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Layout:
-    axes = None if format.metadata is None else Metadata.of(format.metadata, None).axes
-    if format.predictor and dtype.kind not in "iufb":
-        raise EncodeError(
-            "there is no predictor for this dtype",
-            field="predictor",
-            expected="integers or floats",
-            actual=str(dtype),
-            remedy="leave out predictor=True",
-        )
-    return Layout.of(shape, dtype, axes, format.imagej, format.ome, _GROWTH[format.compression])
 
 
 def _restored(stored: Array, dtype: np.dtype[Any]) -> Array:

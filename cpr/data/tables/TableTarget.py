@@ -1,0 +1,29 @@
+"""What targets of tables have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cpr.data.tables.frames import frames_of
+from cpr.Target import Target
+
+__all__ = ["TableTarget"]
+
+
+class TableTarget(Target):
+    """A target that is filled with a DataFrame, or with chunks of one table."""
+
+    def set_data(self, data: Any) -> None:
+        """Fill the target with a table, or stream one to it.
+
+        Args:
+            data: a DataFrame (held until it is persisted), or, written at once and never held: an
+                iterable of DataFrames, chunks of one table in their order, or a dask DataFrame.
+
+        Raises:
+            EncodeError: no table, a column that the format cannot hold (`field` names it), or chunks that
+                do not fit together.
+            MissingDependencyError: Parquet, without pyarrow.
+            TransferError, ResourceNotFoundError: a stream could not be written; nothing is visible.
+        """
+        super().set_data(frames_of(data))
