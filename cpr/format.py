@@ -109,6 +109,14 @@ class RegionReader(Format, Protocol):
         """The part of the data that `region` selects, as numpy's basic indexing would."""
 
 
+@runtime_checkable
+class Shares(Format, Protocol):
+    """A format whose data can be handed out while cpr keeps it: held by a target, or cached."""
+
+    def share(self, data: Any) -> Any:
+        """What a caller gets of data that is kept: a change of it is refused, or changes nothing kept."""
+
+
 _offers: dict[tuple[type[Any], type[Any]], bool] = {}
 
 

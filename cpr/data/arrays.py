@@ -13,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from cpr.errors import EncodeError, MissingDependencyError
+from cpr.data.array_memory import canonical, require_unmasked
+from cpr.data.lazy_arrays import is_lazy_array, slabs, split
+from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import CACHED_BYTES, Digest, content_digest
 
-__all__ = ["Planes", "dask_array", "hash_array", "held_or_streamed", "is_lazy_array"]
+__all__ = ["Planes", "hash_array", "held_or_streamed"]
 
 # Hashing an array that is not contiguous copies pieces of at least this size, never all of it.
 _PIECE_BYTES = 1 << 16
+# Planes are copied before they are hashed, unless one is so large that memory is the greater worry.
+_COPIED_BYTES = 1 << 28
 
 
 def hash_array(array: np.ndarray[Any, Any]) -> str:
@@ -36,34 +40,7 @@ def hash_array(array: np.ndarray[Any, Any]) -> str:
             plane_ndim < array.ndim and math.prod(array.shape[-plane_ndim:]) * array.itemsize < _PIECE_BYTES
         ):
             plane_ndim += 1
-    planes = Planes(array, plane_ndim=plane_ndim)
-    for _ in planes:
-        pass
-    return planes.fingerprint
-
-
-def is_lazy_array(data: object) -> bool:
-    """Whether data is an array whose elements are elsewhere: dask, zarr, h5py, numpy.memmap."""
-    if isinstance(data, np.memmap):
-        return True
-    return not isinstance(data, (np.ndarray, np.generic)) and all(
-        hasattr(data, a) for a in ("shape", "dtype", "chunks", "__getitem__")
-    )
-
-
-def dask_array(url: str) -> Any:
-    """The package dask.array, for a lazy array of the object at a URL. Raises MissingDependencyError."""
-    try:
-        import dask.array
-    except ImportError:
-        raise MissingDependencyError(
-            "get_dask needs dask",
-            url=url,
-            expected="the package dask",
-            actual="it is not installed",
-            remedy='pip install "prefect-cpr[dask]"',
-        ) from None
-    return dask.array
+    return Planes(array, plane_ndim=plane_ndim).digest()
 
 
 def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> Any:
@@ -75,14 +52,7 @@ def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any
     """
     if isinstance(data, (Planes, Stream)):
         return data
-    if isinstance(data, np.ma.MaskedArray):
-        raise EncodeError(
-            "a masked array would lose its mask",
-            field="data",
-            expected="a plain array",
-            actual="numpy.ma.MaskedArray",
-            remedy="fill it: array.filled(0); and store the mask as an image of its own",
-        )
+    require_unmasked(data)
     if is_lazy_array(data):
         return Planes(data)
     if shape is not None and not isinstance(data, np.ndarray):
@@ -95,6 +65,9 @@ def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any
 
 
 def _in_memory(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> np.ndarray[Any, Any]:
+    if not isinstance(data, np.ndarray) and hasattr(data, "__array__"):
+        data = data.__array__()
+        require_unmasked(data)
     try:
         array = np.asarray(data)
     except ValueError as error:
@@ -169,6 +142,14 @@ class Planes(Stream[np.ndarray[Any, Any]]):
                 )
             shape = tuple(data.shape) if shape is None else shape
             dtype = data.dtype if dtype is None else dtype
+        if any(n != n for n in shape):  # noqa: PLR0124 - NaN
+            raise EncodeError(
+                "the array does not know its size",
+                field="shape",
+                expected="chunks of known sizes",
+                actual=str(shape),
+                remedy="compute them: array.compute_chunk_sizes()",
+            )
         self.shape: tuple[int, ...] = tuple(int(n) for n in shape)
         self.dtype: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
         if self.dtype.hasobject:
@@ -209,34 +190,48 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:
         digest = self._digest()
-        for plane in self._planes():
+        for plane in self._planes(private=True):
             digest.update(_bytes(plane))
             if self.on_piece is not None:
                 self.on_piece(plane)
             yield plane
         self._fingerprint = digest.hexdigest()
 
-    def pieces(self) -> Iterator[memoryview]:
+    def pieces(self) -> Iterator[bytes]:
         """The elements' bytes instead of planes, so few at a time that they come from the cache."""
         digest = self._digest()
         for plane in self._planes():
             elements = _bytes(plane)
             for start in range(0, elements.nbytes, CACHED_BYTES):
-                piece = elements[start : start + CACHED_BYTES]
+                # A copy: whatever happens to the array meanwhile, what is stored is what was hashed.
+                piece = bytes(elements[start : start + CACHED_BYTES])
                 digest.update(piece)
                 yield piece
             if self.on_piece is not None:
                 self.on_piece(plane)
         self._fingerprint = digest.hexdigest()
 
+    def digest(self) -> str:
+        """The content hash, for which all planes pass now, without copies of them."""
+        digest = self._digest()
+        for plane in self._planes():
+            digest.update(_bytes(plane))
+        self._fingerprint = digest.hexdigest()
+        return self._fingerprint
+
     def _digest(self) -> Digest:
         digest = content_digest()
         digest.update(f"{self.dtype},{self.shape},".encode("ascii", "backslashreplace"))
         return digest
 
-    def _planes(self) -> Iterator[np.ndarray[Any, Any]]:
+    def _planes(self, private: bool = False) -> Iterator[np.ndarray[Any, Any]]:
+        """The planes; `private`: sharing no memory with what they come from, which may be used again."""
+        computed = is_lazy_array(self._data) and not isinstance(self._data, np.memmap)
+        plane_bytes = math.prod(self.plane_shape) * self.dtype.itemsize
+        copy = True if private and not computed and plane_bytes <= _COPIED_BYTES else None
         passed = 0
-        for item in _slabs(self._data, len(self.shape) - len(self.plane_shape)):
+        for item in slabs(self._data, len(self.shape) - len(self.plane_shape)):
+            require_unmasked(item)
             slab = np.asarray(item)
             if slab.dtype.newbyteorder("=") != self.dtype:
                 raise EncodeError(
@@ -254,11 +249,11 @@ class Planes(Stream[np.ndarray[Any, Any]]):
                     actual=str(slab.shape),
                     remedy="yield planes in C order, each of the last axes of shape",
                 )
-            for plane in _split(slab, len(self.plane_shape)):
+            for plane in split(slab, len(self.plane_shape)):
                 passed += 1
                 if passed > self.count:
                     break
-                yield np.ascontiguousarray(plane, dtype=self.dtype)
+                yield canonical(np.array(plane, self.dtype, copy=copy, order="C"))
         if passed != self.count and self.nbytes:
             raise EncodeError(
                 "the iterable holds another number of planes",
@@ -281,61 +276,3 @@ def _bytes(plane: np.ndarray[Any, Any]) -> memoryview:
 
 def _last(shape: tuple[int, ...], count: int) -> tuple[int, ...]:
     return shape[max(0, len(shape) - count) :]
-
-
-def _split(slab: np.ndarray[Any, Any], plane_ndim: int) -> Iterator[np.ndarray[Any, Any]]:
-    """The planes of a slab in C order, as views."""
-    for index in np.ndindex(*slab.shape[: slab.ndim - plane_ndim]):
-        yield slab[(*index, ...)]  # with the dots always an array, of the same dtype
-
-
-def _slabs(data: Any, leading: int) -> Iterator[Any]:
-    """Pieces of data in C order, each as small as its chunks allow without computing one twice."""
-    if isinstance(data, np.ndarray):
-        yield from _split(data, data.ndim - leading)
-    elif is_lazy_array(data):
-        for index in _chunk_rows(_chunk_sizes(data), data.shape, leading):
-            yield _compute(data[index])
-    else:
-        yield from data
-
-
-def _chunk_sizes(data: Any) -> list[tuple[int, ...]]:
-    """Per axis the sizes of the chunks, in dask's notation, whatever the library."""
-    chunks = data.chunks if data.chunks is not None else tuple(1 for _ in data.shape)
-    sizes = []
-    for extent, chunk in zip(data.shape, chunks, strict=True):
-        if isinstance(chunk, tuple):
-            sizes.append(chunk)
-        else:
-            whole, rest = divmod(extent, max(chunk, 1))
-            sizes.append((chunk,) * whole + ((rest,) if rest else ()))
-    return sizes
-
-
-def _chunk_rows(
-    chunks: list[tuple[int, ...]], shape: tuple[int, ...], leading: int
-) -> Iterator[tuple[int | slice, ...]]:
-    """Indices of consecutive slabs: descends through axes that are one element a chunk."""
-
-    def descend(axis: int, prefix: tuple[int | slice, ...]) -> Iterator[tuple[int | slice, ...]]:
-        if axis == leading:
-            yield prefix
-            return
-        start = 0
-        for size in chunks[axis]:
-            if size == 1:
-                yield from descend(axis + 1, (*prefix, start))
-            elif size:
-                yield (*prefix, slice(start, start + size))
-            start += size
-
-    if math.prod(shape):
-        yield from descend(0, ())
-
-
-def _compute(block: Any) -> Any:
-    """The elements of a lazy block, computed by threads of this very process."""
-    if hasattr(block, "compute"):
-        return block.compute(scheduler="threads")
-    return block

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.data.arrays import dask_array
+from cpr.data.lazy_arrays import dask_array
 from cpr.io.hashing import hex16
 from cpr.Resource import Resource
 

@@ -108,8 +108,11 @@ class Tiff:
             self.describe(data).encode(data, file)
             return
         planes, layout = self.stream(data), self._layout
-        # OME's identifier is of the content, where that is known beforehand.
-        write_pages(planes, layout, self._first_page.of(planes.expected), self._compression(layout), file)
+        # OME's identifier is of the content, where that can be known beforehand.
+        content = planes.expected
+        if content is None and layout.flavour == "ome" and planes.array is not None:
+            content = hash_array(planes.array)
+        write_pages(planes, layout, self._first_page.of(content), self._compression(layout), file)
 
     @cached_property
     def _metadata(self) -> Metadata:

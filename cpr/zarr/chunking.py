@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from cpr.data.arrays import held_or_streamed, is_lazy_array
+from cpr.data.arrays import held_or_streamed
+from cpr.data.lazy_arrays import is_lazy_array
 from cpr.errors import CprError, EncodeError
 from cpr.zarr.options import ZarrOptions, default_chunks, dividing_chunks, fitting_chunks
 from cpr.zarr.writing import is_dask, known_blocks

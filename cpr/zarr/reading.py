@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError
 
-from cpr.data.arrays import dask_array
+from cpr.data.lazy_arrays import dask_array
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
 from cpr.errors import CprError, DecodeError, FormatError, ResourceNotFoundError

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from cpr.data.arrays import Planes, hash_array, is_lazy_array
+from cpr.data.arrays import Planes, hash_array
+from cpr.data.lazy_arrays import is_lazy_array
 from cpr.errors import EncodeError
 
 arrays = hnp.arrays(

@@ -24,7 +24,7 @@ class HeadMaker:
     def take(self, piece: pd.DataFrame) -> None:
         """Look at the next chunk."""
         if self._frame is None:
-            self._frame = piece.head(_ROWS)
+            self._frame = piece.head(_ROWS).copy()  # the chunk may be filled again
         elif len(self._frame) < _ROWS:
             self._frame = pd.concat([self._frame, piece.head(_ROWS - len(self._frame))])
 

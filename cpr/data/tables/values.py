@@ -51,7 +51,11 @@ def plain_array(array: Any) -> Any:
 
 
 def from_pandas(array: Any, column: ColumnType, field: str) -> Values:
-    """A pandas array of a type as plain values. Raises EncodeError for objects that are not strings."""
+    """A pandas array of a type as plain values, which share no memory with it.
+
+    Raises EncodeError for objects that are not strings.
+    """
+    array = array.copy()
     if column.kind == "text":
         return _texts(array, column, field)
     if column.kind == "category":

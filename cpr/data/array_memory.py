@@ -1,0 +1,77 @@
+"""What must be settled of arrays before they are kept, hashed, or handed out: masks, padding, who may change them."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from cpr.errors import EncodeError
+
+__all__ = ["canonical", "read_only", "require_unmasked"]
+
+Array = np.ndarray[Any, Any]
+
+
+def require_unmasked(data: Any) -> None:
+    """Raise EncodeError for masked arrays, alone or in lists: no file format here can hold their masks."""
+    if isinstance(data, (list, tuple)):
+        for item in data:
+            if isinstance(item, (list, tuple, np.ndarray)):
+                require_unmasked(item)
+        return
+    # Of a dask array what its blocks will be.
+    if isinstance(data, np.ma.MaskedArray) or isinstance(getattr(data, "_meta", None), np.ma.MaskedArray):
+        raise EncodeError(
+            "a masked array would lose its mask",
+            field="data",
+            expected="a plain array",
+            actual=f"{type(data).__module__}.{type(data).__name__}",
+            remedy="fill it: numpy.ma.filled(array, 0); and store the mask as an image of its own",
+        )
+
+
+def canonical(array: Array) -> Array:
+    """The array itself or, where bytes of its elements are no content, a copy in which these are as usual.
+
+    Such bytes are the gaps between the fields of a struct and behind a `longdouble`, which become 0, and
+    booleans that are neither 0 nor 1, which become 1.
+
+    Args:
+        array: C-contiguous, in native byte order.
+    """
+    if array.dtype == np.bool_:
+        codes = array.view(np.uint8)
+        return codes != 0 if codes.size and codes.max() > 1 else array
+    gaps = ~_content(array.dtype) if array.dtype.kind in "Vfc" else np.zeros(0, bool)
+    if not gaps.any():
+        return array
+    clean = array.copy()
+    clean.reshape(-1).view(np.uint8).reshape(array.size, array.itemsize)[:, gaps] = 0
+    return clean
+
+
+@functools.lru_cache(maxsize=64)
+def _content(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which bytes of an element are content."""
+    if dtype.subdtype is not None:
+        base, _ = dtype.subdtype
+        return np.tile(_content(base), dtype.itemsize // max(1, base.itemsize))
+    used = np.full(dtype.itemsize, dtype.names is None)
+    for name in dtype.names or ():
+        field, offset = (dtype.fields or {})[name][:2]
+        used[offset : offset + field.itemsize] |= _content(field)
+    if dtype.char in "gG" and np.finfo(np.longdouble).nmant == 63:
+        # x87's 80 bits in 12 or 16 bytes.
+        used.reshape(-1, np.dtype(np.longdouble).itemsize)[:, 10:] = False
+    return used
+
+
+def read_only(data: Any) -> Any:
+    """A view of an array that cannot be written to; what is no array is handed on as it is."""
+    if not isinstance(data, np.ndarray):
+        return data
+    view = data.view()
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,106 @@
+"""Arrays whose elements are elsewhere (dask, zarr, h5py, memmap), in pieces as small as their chunks allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cpr.errors import EncodeError, MissingDependencyError
+
+__all__ = ["dask_array", "is_lazy_array", "slabs", "split"]
+
+
+def is_lazy_array(data: object) -> bool:
+    """Whether data is an array whose elements are elsewhere: dask, zarr, h5py, numpy.memmap."""
+    if isinstance(data, np.memmap):
+        return True
+    return not isinstance(data, (np.ndarray, np.generic)) and all(
+        hasattr(data, a) for a in ("shape", "dtype", "chunks", "__getitem__")
+    )
+
+
+def dask_array(url: str) -> Any:
+    """The package dask.array, for a lazy array of the object at a URL. Raises MissingDependencyError."""
+    try:
+        import dask.array
+    except ImportError:
+        raise MissingDependencyError(
+            "get_dask needs dask",
+            url=url,
+            expected="the package dask",
+            actual="it is not installed",
+            remedy='pip install "prefect-cpr[dask]"',
+        ) from None
+    return dask.array
+
+
+def split(slab: np.ndarray[Any, Any], plane_ndim: int) -> Iterator[np.ndarray[Any, Any]]:
+    """The planes of a slab in C order, as views."""
+    for index in np.ndindex(*slab.shape[: slab.ndim - plane_ndim]):
+        yield slab[(*index, ...)]  # with the dots always an array, of the same dtype
+
+
+def slabs(data: Any, leading: int) -> Iterator[Any]:
+    """Pieces of data in C order, each as small as its chunks allow without computing one twice."""
+    if isinstance(data, np.ndarray):
+        yield from split(data, data.ndim - leading)
+    elif is_lazy_array(data):
+        for index in _chunk_rows(_chunk_sizes(data), data.shape, leading):
+            block = _compute(data[index])
+            expected = tuple(part.stop - part.start for part in index) + tuple(data.shape[len(index) :])
+            if getattr(block, "shape", expected) != expected:
+                raise EncodeError(
+                    "a block has another shape than its array says",
+                    field="shape",
+                    expected=str(expected),
+                    actual=str(block.shape),
+                    remedy="say the truth where the array is made: map_blocks(..., chunks=...)",
+                )
+            yield block
+    else:
+        yield from data
+
+
+def _chunk_sizes(data: Any) -> list[tuple[int, ...]]:
+    """Per axis the sizes of the chunks, in dask's notation, whatever the library."""
+    chunks = data.chunks if data.chunks is not None else tuple(1 for _ in data.shape)
+    sizes = []
+    for extent, chunk in zip(data.shape, chunks, strict=True):
+        if isinstance(chunk, tuple):
+            sizes.append(chunk)
+        else:
+            whole, rest = divmod(extent, max(chunk, 1))
+            sizes.append((chunk,) * whole + ((rest,) if rest else ()))
+    return sizes
+
+
+def _chunk_rows(
+    chunks: list[tuple[int, ...]], shape: tuple[int, ...], leading: int
+) -> Iterator[tuple[slice, ...]]:
+    """Indices of consecutive slabs: descends through axes that are one element a chunk."""
+
+    def descend(axis: int, prefix: tuple[int | slice, ...]) -> Iterator[tuple[slice, ...]]:
+        if axis == leading:
+            yield prefix
+            return
+        start = 0
+        for size in chunks[axis]:
+            part = slice(start, start + size)
+            if size == 1:
+                yield from descend(axis + 1, (*prefix, part))
+            elif size:
+                yield (*prefix, part)
+            start += size
+
+    if math.prod(shape):
+        yield from descend(0, ())
+
+
+def _compute(block: Any) -> Any:
+    """The elements of a lazy block, computed by threads of this very process."""
+    if hasattr(block, "compute"):
+        return block.compute(scheduler="threads")
+    return block
