@@ -18,7 +18,7 @@ from cpr.errors import (
     RecordError,
     UnsupportedExtensionError,
 )
-from cpr.format import Format, Region, RegionReader, naming, supports
+from cpr.format import Format, Region, RegionReader, Shares, naming, supports
 from cpr.io.url_policy import require_safe
 from cpr.previews import storage as preview_storage
 from cpr.previews.models import Preview
@@ -134,10 +134,19 @@ class Resource(ABC):
             )
         return self.format
 
-    def _part(self, held: Any, region: Region) -> Any:
-        """Part of data in memory, refused where the stored data would be: its [] may mean something else."""
-        self._region_reader(region)
-        return held[region]
+    def _keep(self, data: Any) -> Any:
+        """Hold data for the next call; what the caller gets of it."""
+        self._cached = data
+        return self._shared(data)
+
+    def _shared(self, held: Any, region: Region | None = None) -> Any:
+        """What a caller gets of data in memory, or of a part of it: it cannot change what is held."""
+        if region is not None:
+            self._region_reader(
+                region
+            )  # refused where the stored data would be: its [] may mean another thing
+            held = held[region]
+        return self.format.share(held) if supports(self.format, Shares) else held
 
     def _decoding(self) -> naming:
         return naming(self.url)

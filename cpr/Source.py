@@ -60,16 +60,14 @@ class Source(Resource):
             TransferError: the store refused or failed.
         """
         if self._cached is not None:
-            return self._cached if region is None else self._part(self._cached, region)
+            return self._shared(self._cached, region)
         if region is not None:
             format = self._region_reader(region)
             with io.ranged(self.url) as part:
                 return self._decode(part, lambda file: format.decode_region(file, region))
         with io.reading(self.url) as file:
             data = self._decode(file, self.format.decode)
-        if cache:
-            self._cached = data
-        return data
+        return self._keep(data) if cache else data
 
     def preview(self) -> Preview | None:
         """A small picture, or the first rows of a table: a small object is read, of a large one some parts.

@@ -217,15 +217,13 @@ class Target(Resource):
         """
         held = self._data if self._data is not None else self._cached
         if held is not None:
-            return held if region is None else self._part(held, region)
+            return self._shared(held, region)
         if self.checksum is None:
             raise self._no_data("be read")
         if region is not None:
             return self._get_region(region)
         data = self._read()
-        if cache:
-            self._cached = data
-        return data
+        return self._keep(data) if cache else data
 
     def _get_region(self, region: Region) -> Any:
         assert self.nbytes is not None

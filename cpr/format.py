@@ -28,6 +28,7 @@ __all__ = [
     "ReadableFile",
     "Region",
     "RegionReader",
+    "Shares",
     "Stream",
     "Streams",
     "WritableFile",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-P = TypeVar("P", bound="Format")
+P = TypeVar("P")
 
 Index = int | slice
 Region = Index | tuple[Index, ...]
@@ -110,8 +111,8 @@ class RegionReader(Format, Protocol):
 
 
 @runtime_checkable
-class Shares(Format, Protocol):
-    """A format whose data can be handed out while cpr keeps it: held by a target, or cached."""
+class Shares(Protocol):
+    """A format, if only for reading, whose data can be handed out while cpr keeps it."""
 
     def share(self, data: Any) -> Any:
         """What a caller gets of data that is kept: a change of it is refused, or changes nothing kept."""
@@ -159,9 +160,11 @@ class Stream(Generic[T]):
 
     Attributes:
         on_piece: is shown every piece that passes.
+        expected: the fingerprint, where it is known before the pieces pass.
     """
 
     on_piece: Callable[[Any], None] | None = None
+    expected: str | None = None
 
     @property
     def fingerprint(self) -> str:

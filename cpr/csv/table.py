@@ -25,7 +25,7 @@ import pandas as pd
 from cpr.csv.cells import EMPTY, ESCAPE, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
 from cpr.csv.rows import BOM, Body, Marked, take_header, whole_rows, with_row_ends
-from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
+from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values, own_copy
 from cpr.data.tables.values import to_pandas
 from cpr.errors import CprError, FormatError
 from cpr.format import ReadableFile, WritableFile, damaged
@@ -219,6 +219,10 @@ class ForeignCSV:
                 actual=ascii(self.encoding)[:50],
                 remedy="correct its spelling",
             ) from error
+
+    def share(self, data: pd.DataFrame) -> pd.DataFrame:
+        """A copy of a frame that is kept."""
+        return own_copy(data)
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not CSV in this encoding."""

@@ -1,4 +1,4 @@
-"""What must be settled of arrays before they are kept, hashed, or handed out: masks, padding, who may change them."""
+"""What is settled of arrays before they are hashed or handed out: masks, padding, who may change them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from cpr.errors import EncodeError
 
-__all__ = ["canonical", "read_only", "require_unmasked"]
+__all__ = ["canonical", "dtype_text", "read_only", "require_unmasked"]
 
 Array = np.ndarray[Any, Any]
 
@@ -53,6 +53,29 @@ def canonical(array: Array) -> Array:
 
 
 @functools.lru_cache(maxsize=64)
+def dtype_text(dtype: np.dtype[Any]) -> str:
+    """The dtype as content hashes name it: as numpy does, but that a struct was aligned is no content."""
+    return str(_unaligned(dtype) if dtype.kind == "V" and not _content(dtype).all() else dtype)
+
+
+def _unaligned(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        return np.dtype((_unaligned(base), shape))
+    if dtype.names is None or dtype.fields is None:
+        return dtype
+    fields = [dtype.fields[name] for name in dtype.names]
+    return np.dtype(
+        {
+            "names": list(dtype.names),
+            "formats": [_unaligned(field[0]) for field in fields],
+            "offsets": [field[1] for field in fields],
+            "itemsize": dtype.itemsize,
+        }
+    )
+
+
+@functools.lru_cache(maxsize=64)
 def _content(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which bytes of an element are content."""
     if dtype.subdtype is not None:
@@ -60,7 +83,8 @@ def _content(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
         return np.tile(_content(base), dtype.itemsize // max(1, base.itemsize))
     used = np.full(dtype.itemsize, dtype.names is None)
     for name in dtype.names or ():
-        field, offset = (dtype.fields or {})[name][:2]
+        assert dtype.fields is not None
+        field, offset = dtype.fields[name][:2]
         used[offset : offset + field.itemsize] |= _content(field)
     if dtype.char in "gG" and np.finfo(np.longdouble).nmant == 63:
         # x87's 80 bits in 12 or 16 bytes.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.data.array_memory import canonical, require_unmasked
+from cpr.data.array_memory import canonical, dtype_text, require_unmasked
 from cpr.data.lazy_arrays import is_lazy_array, slabs, split
 from cpr.errors import EncodeError
 from cpr.format import Stream
@@ -221,7 +221,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     def _digest(self) -> Digest:
         digest = content_digest()
-        digest.update(f"{self.dtype},{self.shape},".encode("ascii", "backslashreplace"))
+        digest.update(f"{dtype_text(self.dtype)},{self.shape},".encode("ascii", "backslashreplace"))
         return digest
 
     def _planes(self, private: bool = False) -> Iterator[np.ndarray[Any, Any]]:

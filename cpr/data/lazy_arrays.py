@@ -1,4 +1,4 @@
-"""Arrays whose elements are elsewhere (dask, zarr, h5py, memmap), in pieces as small as their chunks allow."""
+"""Arrays whose elements are elsewhere (dask, zarr, h5py, memmap), in pieces along their chunks."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _chunk_rows(
 ) -> Iterator[tuple[slice, ...]]:
     """Indices of consecutive slabs: descends through axes that are one element a chunk."""
 
-    def descend(axis: int, prefix: tuple[int | slice, ...]) -> Iterator[tuple[slice, ...]]:
+    def descend(axis: int, prefix: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
         if axis == leading:
             yield prefix
             return

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
+from cpr.data.array_memory import read_only
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.image_metadata import Metadata, calibration
 from cpr.errors import EncodeError
@@ -96,6 +97,10 @@ class Tiff:
         """The array as a stream of pages."""
         format = self if self.shape is not None else self.describe(data)
         return Planes.of(data, format._layout.plane_ndim)  # noqa: SLF001
+
+    def share(self, data: Any) -> Any:
+        """A view of an array that is kept, which cannot be written to."""
+        return read_only(data)
 
     def preview_maker(self, stream: Any) -> PictureMaker:
         """What is shown the planes and makes a picture of them."""

@@ -94,7 +94,9 @@ def _little(page: Array) -> memoryview:
     return np.ascontiguousarray(page, page.dtype.newbyteorder("<")).reshape(-1).view(np.uint8).data
 
 
-def _write_plain(stored: Iterable[memoryview], layout: Layout, first: FirstPage, file: WritableFile) -> None:
+def _write_plain(
+    stored: Iterable[bytes | memoryview], layout: Layout, first: FirstPage, file: WritableFile
+) -> None:
     """All pixels together, as ImageJ wants them; what is around them is made beforehand."""
     skeleton = Skeleton()
     with _writer(skeleton, layout, 1.0) as writer:

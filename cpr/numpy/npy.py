@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cpr.data.array_memory import read_only
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
@@ -47,6 +48,10 @@ class NPY:
     def stream(self, data: Any) -> Planes:
         """The array as a stream of planes."""
         return Planes.of(data)
+
+    def share(self, data: Any) -> Any:
+        """A view of an array that is kept, which cannot be written to."""
+        return read_only(data)
 
     def preview_maker(self, stream: Planes) -> PictureMaker:
         """What is shown the planes and makes a picture of them."""

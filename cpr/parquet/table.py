@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, Self
 import pandas as pd
 
 from cpr.data.memory import Expansion, require_memory
-from cpr.data.tables import Frames, Layout, TableFormat
+from cpr.data.tables import Frames, Layout, TableFormat, own_copy
 from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile
@@ -101,6 +101,10 @@ class ForeignParquet:
     """Parquet files that somebody else wrote, as pyarrow makes a DataFrame of them."""
 
     extensions: ClassVar[tuple[str, ...]] = (".parquet",)
+
+    def share(self, data: pd.DataFrame) -> pd.DataFrame:
+        """A copy of a frame that is kept."""
+        return own_copy(data)
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not Parquet, MissingDependencyError without pyarrow."""

@@ -12,7 +12,7 @@ is cut into chunks, nor on how pandas lays it out in memory.
 from __future__ import annotations
 
 from cpr.data.tables.columns import ColumnType
-from cpr.data.tables.frames import Frames, frames_of, hash_frame, layout_of
+from cpr.data.tables.frames import Frames, frames_of, hash_frame, layout_of, own_copy
 from cpr.data.tables.layout import Layout
 from cpr.data.tables.table_digest import Piece
 from cpr.data.tables.table_format import TableFormat
@@ -28,4 +28,5 @@ __all__ = [
     "frames_of",
     "hash_frame",
     "layout_of",
+    "own_copy",
 ]

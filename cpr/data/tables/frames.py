@@ -14,7 +14,7 @@ from cpr.data.tables.table_digest import Piece, TableDigest
 from cpr.errors import EncodeError
 from cpr.format import Stream
 
-__all__ = ["Frames", "frames_of", "hash_frame", "layout_of"]
+__all__ = ["Frames", "frames_of", "hash_frame", "layout_of", "own_copy"]
 
 
 def hash_frame(frame: pd.DataFrame) -> str:
@@ -52,6 +52,14 @@ def frames_of(data: Any) -> Any:
     if isinstance(data, (pd.DataFrame, Frames, Stream)):
         return data
     return Frames(data)
+
+
+def own_copy(frame: pd.DataFrame) -> pd.DataFrame:
+    """A copy that shares no memory with a frame, its labels included.
+
+    A shallow one is not enough: pandas copies on write through the frame, not through `frame[x].array`.
+    """
+    return frame.copy().set_axis(frame.index.copy(deep=True)).set_axis(frame.columns.copy(deep=True), axis=1)
 
 
 class Frames(Stream[Piece]):

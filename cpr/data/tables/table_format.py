@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import pandas as pd
 
-from cpr.data.tables.frames import Frames, hash_frame, layout_of
+from cpr.data.tables.frames import Frames, hash_frame, layout_of, own_copy
 from cpr.data.tables.head import HeadMaker
 from cpr.data.tables.layout import Layout
 from cpr.data.tables.values import joined
@@ -50,6 +50,10 @@ class TableFormat:
     def stream(self, data: Any) -> Frames:
         """The table as a stream of pieces."""
         return Frames.of(data)
+
+    def share(self, data: pd.DataFrame) -> pd.DataFrame:
+        """A copy of a frame that is kept."""
+        return own_copy(data)
 
     def preview_maker(self, stream: Frames) -> HeadMaker:  # noqa: ARG002 - other formats need it
         """What is shown the chunks and makes a `Head` of the first."""

@@ -80,7 +80,7 @@ def to_pandas(values: Values, column: ColumnType) -> Any:
     if column.kind == "category":
         return pd.Categorical.from_codes(data, dtype=column.dtype)
     if column.kind == "masked":
-        mask = np.zeros(data.shape, bool) if missing is None else missing
+        mask = np.zeros(data.shape, bool) if missing is None else _writable(missing)
         maker = {"b": pd.arrays.BooleanArray, "f": pd.arrays.FloatingArray}.get(
             data.dtype.kind, pd.arrays.IntegerArray
         )
@@ -119,10 +119,15 @@ def joined(parts: list[Any], column: ColumnType) -> Any:
     if not parts:
         return to_pandas(Values(np.empty(0, column.numpy), None), column)
     if len(parts) == 1:
-        return parts[0]
+        return _writable(parts[0])
     if all(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate(parts)
     return pd.concat([pd.Series(part) for part in parts], ignore_index=True).array
+
+
+def _writable(array: Any) -> Any:
+    """The array; a copy of one that cannot be written to, as pandas' parser gives it."""
+    return array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array
 
 
 def values_to_json(values: Values, field: str) -> list[Any]:
