@@ -6,15 +6,33 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
-from cpr.data.image_metadata import Metadata
+from cpr.data.image_metadata import Metadata, require_known
+from cpr.data.pixel_size import calibrated
+from cpr.data.resolution import Resolution
 from cpr.data.units import CENTIMETRE, length_symbol
 from cpr.Resource import Resource
+from cpr.Target import Target
 
 __all__ = ["CalibratedImage"]
 
 
 class CalibratedImage(Resource):
-    """A resource whose pixels have a physical size; its format has the fields `metadata` and `resolution`."""
+    """A resource whose pixels have a physical size; its format has the fields `metadata` and `resolution`.
+
+    `from_path` also takes `pixel_size=(x, y)` or `(x, y, z)` with `unit="micron"`, which cannot be misread;
+    `custom={}` for metadata of one's own; and `like=image`: axes, pixel size, spacing, frame interval and
+    channel names are that image's (its file is asked) as far as they are not given, and if there is an axis
+    for them.
+
+    >>> image = cpr.ImageTarget.from_path("memory://doc/a.tif", pixel_size=(0.25, 0.5), unit="micron")
+    >>> twin = cpr.ImageTarget.from_path("memory://doc/b.tif", like=image)
+    >>> twin.get_metadata(), twin.get_resolution()
+    ({'unit': 'micron'}, ResolutionPerMicron(x=4.0, y=2.0))
+    """
+
+    @classmethod
+    def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:
+        return super()._make_format(ext, calibrated(options, issubclass(cls, Target)))
 
     @abstractmethod
     def _known(self) -> bool:
@@ -34,25 +52,41 @@ class CalibratedImage(Resource):
             return dict(self.format.metadata or {})
         return self._found_metadata().to_dict()
 
-    def get_resolution(self) -> tuple[float, float] | None:
-        """(x, y) in pixels per `get_metadata()["unit"]`, per centimetre without one; None if unknown."""
-        if self.format.resolution is not None:
-            resolution: tuple[float, float] = self.format.resolution
-            return resolution
-        if self.format.metadata is not None or self._known():
-            unit = (self.format.metadata or {}).get("unit")
-            symbol = CENTIMETRE if unit is None else length_symbol(unit)
+    def get_resolution(self) -> Resolution | None:
+        """(x, y) in pixels per `get_metadata()["unit"]`, per centimetre without one; None if unknown.
+
+        The pair knows its unit, which goes with it where it is handed on.
+        """
+        resolution = self.format.resolution
+        if resolution is None and self.format.metadata is None and not self._known():
+            return self._found_metadata().resolution
+        symbol = length_symbol(self.get_metadata().get("unit") or CENTIMETRE)
+        if resolution is None:
             return Metadata.of(self.format.metadata, None).resolution_per(symbol)
-        return self._found_metadata().resolution
+        return Resolution.per(symbol)(*resolution)
 
     def set_metadata(self, metadata: Mapping[str, Any] | None) -> None:
         """Replace the metadata; of a source, what is carried on, the file stays as it is.
 
-        Raises FormatError for values that are no JSON values, or make no sense, and RecordError for a
-        target that is stored already.
+        The resolution keeps its unit where the new metadata have none.
+
+        Raises FormatError for unknown keys, for values that are no JSON values, or make no sense, and
+        RecordError for a target that is stored already.
         """
-        self._set_format(metadata=None if metadata is None else dict(metadata))
+        require_known(metadata)
+        new = None if metadata is None else dict(metadata)
+        unit = (self.format.metadata or {}).get("unit")
+        if self.format.resolution is not None and unit is not None and not (new or {}).get("unit"):
+            new = {**(new or {}), "unit": unit}
+        self._set_format(metadata=new)
 
     def set_resolution(self, resolution: tuple[float, float] | None) -> None:
-        """Replace the resolution: (x, y) in pixels per `metadata["unit"]`. Raises as `set_metadata`."""
-        self._set_format(resolution=resolution)
+        """Replace the resolution: (x, y) in pixels per `metadata["unit"]`, or one that knows its unit.
+
+        Raises as `set_metadata`.
+        """
+        if resolution is None:
+            self._set_format(resolution=None)
+            return
+        given = {"metadata": self.format.metadata, "resolution": resolution}
+        self._set_format(**calibrated(given, isinstance(self, Target)))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from typing import Any, Self
 
 import numpy as np
 
+from cpr.data.resolution import Resolution
 from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
 from cpr.format import unusable
 
-__all__ = ["Metadata", "calibration", "json_values"]
+__all__ = ["IMAGEJ_TAGS", "OME_ELEMENTS", "Metadata", "calibration", "json_values", "require_known"]
 
 _METADATA = "not acceptable as metadata"
 # What is computed from the array, or from other keys, whoever gives it.
@@ -21,10 +23,22 @@ _COMPUTED = {
     "DimensionOrder", "SizeX", "SizeY", "SizeZ", "SizeC", "SizeT", "Type", "UUID",
 }  # fmt: skip
 _UNDERSTOOD = {
-    "axes", "unit", "spacing", "finterval", "fps", "TimeIncrement", "TimeIncrementUnit",
-    "PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ",
-    "PhysicalSizeXUnit", "PhysicalSizeYUnit", "PhysicalSizeZUnit",
+    "axes", "unit", "xunit", "yunit", "zunit", "spacing", "finterval", "tunit", "fps", "TimeIncrement",
+    "TimeIncrementUnit", "PhysicalSizeX", "PhysicalSizeY", "PhysicalSizeZ",
+    "PhysicalSizeXUnit", "PhysicalSizeYUnit", "PhysicalSizeZUnit", "custom",
 }  # fmt: skip
+IMAGEJ_TAGS = frozenset({"Info", "Labels", "Ranges", "LUTs", "Plot", "ROI", "Overlays", "Properties"})
+OME_ELEMENTS = frozenset({
+    "Name", "Description", "AcquisitionDate", "SignificantBits", "Plane", "Channel", "Experimenter",
+    "Project", "Dataset", "StructuredAnnotations", "BooleanAnnotation", "DoubleAnnotation", "LongAnnotation",
+    "CommentAnnotation", "MapAnnotation", "TypeDescription",
+})  # fmt: skip
+# Lines of ImageJ's description that say how it shows an image (FileInfo and FileOpener of ImageJ 1.54).
+_IMAGEJ_LINES = {
+    "mode", "loop", "min", "max", "vunit", "cf", "c0", "c1", "c2", "c3", "c4",
+    "xorigin", "yorigin", "zorigin",
+}  # fmt: skip
+_KNOWN = _COMPUTED | _UNDERSTOOD | IMAGEJ_TAGS | OME_ELEMENTS | _IMAGEJ_LINES | {"Creator", "PixelType"}
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ class Metadata:
         """From what `from_path` takes. OME's sizes win over ImageJ's.
 
         Args:
-            metadata: in ImageJ's or OME's notation.
+            metadata: in ImageJ's or OME's notation; what is in `custom` is taken for keys of one's own.
             resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
 
         Raises FormatError for sizes that are no positive numbers, and for unknown units.
@@ -68,13 +82,17 @@ class Metadata:
             raise unusable(
                 _METADATA, "metadata['axes']", "letters, such as 'ZYX'", axes, "one letter per axis"
             )
-        symbol = CENTIMETRE if given.get("unit") is None else length_symbol(given["unit"])
+        unit = CENTIMETRE if given.get("unit") is None else given["unit"]
+        symbols = {axis: length_symbol(given.get(f"{axis}unit") or unit) for axis in "xyz"}
         x, y = (
             (None, None)
             if resolution is None
-            else tuple(Length(1 / _positive(r, "resolution"), symbol) for r in resolution)
+            else (
+                Length(1 / _positive(value, "resolution"), symbols[axis])
+                for axis, value in zip("xy", resolution, strict=True)
+            )
         )
-        z = None if given.get("spacing") is None else _length(given["spacing"], symbol, "spacing")
+        z = None if given.get("spacing") is None else _length(given["spacing"], symbols["z"], "spacing")
         x = _physical_size(given, "X") or x
         y = _physical_size(given, "Y") or y
         channel = given.get("Channel")
@@ -86,7 +104,8 @@ class Metadata:
             z=_physical_size(given, "Z") or z,
             interval=_interval(given),
             channels=(names,) if isinstance(names, str) else tuple(str(name) for name in names),
-            rest={k: v for k, v in given.items() if k not in _UNDERSTOOD | _COMPUTED},
+            rest={k: v for k, v in given.items() if k not in _UNDERSTOOD | _COMPUTED}
+            | given.get("custom", {}),
         )
 
     @property
@@ -96,15 +115,15 @@ class Metadata:
         return None if size is None else size.unit
 
     @property
-    def resolution(self) -> tuple[float, float] | None:
+    def resolution(self) -> Resolution | None:
         """(x, y) in pixels per `unit`."""
         return None if self.x is None else self.resolution_per(self.x.unit)
 
-    def resolution_per(self, unit: str) -> tuple[float, float] | None:
+    def resolution_per(self, unit: str) -> Resolution | None:
         """(x, y) in pixels per a unit, named by its symbol."""
         if self.x is None or self.y is None:
             return None
-        return 1 / self.x.to(unit), 1 / self.y.to(unit)
+        return Resolution.per(unit)(1 / self.x.to(unit), 1 / self.y.to(unit))
 
     def to_dict(self) -> dict[str, Any]:
         """The notation that `of` takes, in ImageJ's keys; resolution is apart."""
@@ -139,7 +158,8 @@ def _interval(given: Mapping[str, Any]) -> float | None:
         value = _positive(given["TimeIncrement"], "metadata['TimeIncrement']")
         return seconds(value, given.get("TimeIncrementUnit") or "s")
     if given.get("finterval") is not None:
-        return _positive(given["finterval"], "metadata['finterval']")
+        value = _positive(given["finterval"], "metadata['finterval']")
+        return seconds(value, given.get("tunit") or "s", "metadata['tunit']")
     if given.get("fps") is not None:
         return 1 / _positive(given["fps"], "metadata['fps']")
     return None
@@ -160,12 +180,31 @@ def calibration(metadata: Any, resolution: Any) -> tuple[dict[str, Any] | None, 
 
     Bad sizes and units are found now, not after hours of computing.
 
-    Raises FormatError for what is no JSON value, and for sizes and units that make no sense.
+    Raises FormatError for what is no dict of JSON values, and for sizes and units that make no sense.
     """
+    if not isinstance(metadata, Mapping | None):
+        remedy = f"metadata={{'axes': {metadata!r}}}" if isinstance(metadata, str) else "give a dict"
+        raise unusable(_METADATA, "metadata", "a dict, such as {'axes': 'ZYX'}", metadata, remedy)
     kept = json_values(metadata, "metadata") or None
+    if kept is not None and not isinstance(kept.get("custom", {}), dict):
+        raise unusable(_METADATA, "metadata['custom']", "a dict of keys of one's own", kept["custom"])
     pair = _pair(resolution)
     Metadata.of(kept, pair)
     return kept, pair
+
+
+def require_known(metadata: Any) -> None:
+    """Raise FormatError, naming the nearest key, for one that neither ImageJ, OME nor cpr has."""
+    for key in metadata if isinstance(metadata, Mapping) else ():
+        if key in _KNOWN or not isinstance(key, str):
+            continue
+        folded = {known.lower(): known for known in _KNOWN}
+        nearest = get_close_matches(key.lower(), folded, 1, 0.6)
+        meant = f"write {folded[nearest[0]]!r}, or, for" if nearest else "for"
+        remedy = f"{meant} a key of your own, metadata={{'custom': {{{key!r}: ...}}}}"
+        raise unusable(
+            "unknown key of metadata", f"metadata[{key!r}]", "a key of ImageJ's or OME's", key, remedy
+        )
 
 
 def json_values(value: Any, field: str) -> Any:

@@ -1,4 +1,4 @@
-"""Units of length and time, as ImageJ and OME spell them.
+"""Units of length and time, as ImageJ, OME and people spell them.
 
 Source of the OME symbols: UnitsLength and UnitsTime of the OME schema 2016-06,
 https://www.openmicroscopy.org/Schemas/Documentation/Generated/OME-2016-06/ome.html
@@ -6,15 +6,18 @@ https://www.openmicroscopy.org/Schemas/Documentation/Generated/OME-2016-06/ome.h
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import NamedTuple
 
 from cpr.errors import FormatError
 
-__all__ = ["CENTIMETRE", "Length", "imagej_name", "length_symbol", "seconds"]
+__all__ = ["CENTIMETRE", "SYMBOLS", "Length", "imagej_name", "length_symbol", "seconds"]
 
 CENTIMETRE = "cm"
 
 _METRES = {
+    "fm": 1e-15,
     "pm": 1e-12,
     "Å": 1e-10,
     "nm": 1e-9,
@@ -24,37 +27,67 @@ _METRES = {
     "dm": 1e-1,
     "m": 1.0,
     "km": 1e3,
+    "Mm": 1e6,
     "in": 0.0254,
+    "ft": 0.3048,
 }
 _PIXEL = "pixel"
+SYMBOLS = (*_METRES, _PIXEL)
+"""Of all units of length, and of none."""
 
 _SPELLINGS = {
-    "µm": "micron microns um μm micrometer micrometers micrometre micrometres \\u00b5m",
-    "nm": "nanometer nanometers nanometre nanometres",
-    "mm": "millimeter millimeters millimetre millimetres",
-    "cm": "centimeter centimeters centimetre centimetres",
-    "m": "meter meters metre metres",
-    "km": "kilometer kilometers kilometre kilometres",
-    "Å": "angstrom angstroms",
-    "in": "inch inches",
+    "µm": "micron microns um µ",
+    "Å": "angstrom angstroms ångström ångströms ångstrom",
+    "in": 'inch inches in. "',
+    "ft": "foot feet",
     "pixel": "pixels px",
 }
-_SYMBOLS = {symbol.lower(): symbol for symbol in (*_METRES, _PIXEL)} | {
-    spelling: symbol for symbol, spellings in _SPELLINGS.items() for spelling in spellings.split()
-}
+_PREFIXES = {
+    "fm": "femto", "pm": "pico", "nm": "nano", "µm": "micro", "mm": "milli", "cm": "centi", "dm": "deci",
+    "m": "", "km": "kilo", "Mm": "mega",
+}  # fmt: skip
 
-_SECONDS = {"s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6,
-            "ns": 1e-9, "min": 60.0, "h": 3600.0, "d": 86400.0}  # fmt: skip
+
+def _plain(text: str) -> str:
+    """A unit without what differs between spellings: two signs of micro, two of angstrom, Java's escapes."""
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
+    return unicodedata.normalize("NFKC", text).strip()
+
+
+_EXACT = {_plain(symbol): symbol for symbol in SYMBOLS}
+# A megametre is no millimetre: where case decides, it is not ignored.
+_FOLDED = {_plain(symbol).lower(): symbol for symbol in SYMBOLS if symbol != "Mm"}
+_FOLDED |= {_plain(word): symbol for symbol, words in _SPELLINGS.items() for word in words.split()}
+_FOLDED |= {
+    f"{prefix}{metre}": symbol
+    for symbol, prefix in _PREFIXES.items()
+    for metre in ("meter", "meters", "metre", "metres")
+}
+_CASE_DECIDES = {"Mm", "Pm", "Fm"}
+
+_TIMES = {
+    60.0: "min mins minute minutes", 3600.0: "h hr hrs hour hours", 86400.0: "d day days",
+    1.0: "s sec secs second seconds", 1e-3: "ms msec msecs millisecond milliseconds",
+    1e-6: "µs us usec usecs microsecond microseconds", 1e-9: "ns nsec nsecs nanosecond nanoseconds",
+}  # fmt: skip
+_SECONDS = {_plain(word): value for value, words in _TIMES.items() for word in words.split()}
 
 
 def length_symbol(unit: str, field: str = "metadata['unit']") -> str:
-    """OME's symbol for a unit in any usual spelling: "micron" -> "µm". Raises FormatError for no unit."""
-    symbol = _SYMBOLS.get(unit.strip().lower()) if isinstance(unit, str) else None
+    """OME's symbol for a unit in any usual spelling. Raises FormatError for no unit.
+
+    >>> length_symbol("micron"), length_symbol("um"), length_symbol("Angstrom")
+    ('µm', 'µm', 'Å')
+    """
+    symbol = None
+    if isinstance(unit, str):
+        text = _plain(unit)
+        symbol = _EXACT.get(text) or (None if text in _CASE_DECIDES else _FOLDED.get(text.lower()))
     if symbol is None:
         raise FormatError(
             "unknown unit of length",
             field=field,
-            expected=f"one of micron, {', '.join((*_METRES, _PIXEL))}",
+            expected=f"one of micron, {', '.join(SYMBOLS)}",
             actual=repr(unit)[:50],
             remedy="convert the pixel size to one of these units",
         )
@@ -66,17 +99,18 @@ def imagej_name(symbol: str) -> str:
     return {"µm": "micron", "Å": "angstrom", "in": "inch"}.get(symbol, symbol)
 
 
-def seconds(value: float, unit: str) -> float:
+def seconds(value: float, unit: str, field: str = "metadata['TimeIncrementUnit']") -> float:
     """A time in seconds. Raises FormatError for an unknown unit."""
-    if unit not in _SECONDS:
+    factor = _SECONDS.get(_plain(unit).lower()) if isinstance(unit, str) and _plain(unit) != "Ms" else None
+    if factor is None:
         raise FormatError(
             "unknown unit of time",
-            field="metadata['TimeIncrementUnit']",
-            expected=f"one of {', '.join(_SECONDS)}",
+            field=field,
+            expected="one of s, ms, µs, ns, min, h, d",
             actual=repr(unit)[:50],
             remedy="convert the interval to seconds",
         )
-    return value * _SECONDS[unit]
+    return value * factor
 
 
 class Length(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import tifffile
 
-from cpr.data.image_metadata import Metadata
+from cpr.data.image_metadata import IMAGEJ_TAGS, OME_ELEMENTS, Metadata
 from cpr.data.units import CENTIMETRE, imagej_name
 from cpr.errors import EncodeError
 from cpr.image.layout import Layout
@@ -22,12 +22,6 @@ __all__ = ["FirstPage", "first_page"]
 # Rational tags are two 32-bit numbers.
 _RATIONAL = (1e-9, 4e9)
 _CREATOR = b' Creator="cpr"'
-_IMAGEJ_TAGS = {"Info", "Labels", "Ranges", "Properties"}
-_OME_ELEMENTS = {
-    "Name", "Description", "AcquisitionDate", "SignificantBits", "Plane", "Channel", "Experimenter",
-    "Project", "Dataset", "StructuredAnnotations", "BooleanAnnotation", "DoubleAnnotation", "LongAnnotation",
-    "CommentAnnotation", "MapAnnotation", "TypeDescription",
-}  # fmt: skip
 
 
 class FirstPage(NamedTuple):
@@ -79,25 +73,29 @@ def first_page(layout: Layout, metadata: Metadata) -> FirstPage:
 def _imagej(layout: Layout, metadata: Metadata) -> FirstPage:
     lines: dict[str, Any] = {}
     resolution, resolution_unit = _in_centimetres(metadata)
-    if metadata.unit is not None:
-        lines["unit"] = imagej_name(metadata.unit)
-    if metadata.unit not in {None, CENTIMETRE}:
+    unit = metadata.unit
+    if unit is not None and unit != CENTIMETRE:
         # ImageJ takes the resolution per unit where there is one.
         resolution, resolution_unit = _rational(metadata.resolution), 1
+        if resolution is None and metadata.x is not None and metadata.x.is_physical:
+            # Pixels of 4e-12 km are 0.004 µm.
+            unit, resolution = "µm", _rational(metadata.resolution_per("µm"))
         if resolution is None and metadata.resolution is not None:
-            found = f"{metadata.resolution} per {metadata.unit}"
+            found = f"{tuple(metadata.resolution)} per {metadata.unit}"
             raise _cannot("ImageJ's resolution tags", "resolution", found)
-    if metadata.z is not None and metadata.unit is not None:
-        lines["spacing"] = metadata.z.to(metadata.unit)
+    if unit is not None:
+        lines["unit"] = imagej_name(unit)
+        if metadata.z is not None:
+            lines["spacing"] = metadata.z.to(unit)
     if metadata.interval is not None:
         lines["finterval"] = metadata.interval
     if "C" in layout.file_axes and "mode" not in metadata.rest and metadata.channels:
         lines["mode"] = "composite"
-    tags = {key: value for key, value in metadata.rest.items() if key in _IMAGEJ_TAGS}
+    tags = {key: value for key, value in metadata.rest.items() if key in IMAGEJ_TAGS}
     if metadata.channels and "Labels" not in tags:
         tags["Labels"] = _labels(layout, metadata.channels)
     for key, value in metadata.rest.items():
-        if key not in {*_IMAGEJ_TAGS, "Channel"}:
+        if key not in {*IMAGEJ_TAGS, "Channel"}:
             lines[_line(key, key)] = _line(key, value)
     text = tifffile.imagej_description(
         layout.file_shape, axes=layout.file_axes, rgb=layout.samples > 1, **lines
@@ -132,8 +130,8 @@ def _line(key: str, value: Any) -> Any:
 
 
 def _ome(layout: Layout, metadata: Metadata) -> FirstPage:
-    known: dict[str, Any] = {k: v for k, v in metadata.rest.items() if k in _OME_ELEMENTS}
-    others = {k: v for k, v in metadata.rest.items() if k not in _OME_ELEMENTS}
+    known: dict[str, Any] = {k: v for k, v in metadata.rest.items() if k in OME_ELEMENTS}
+    others = {k: v for k, v in metadata.rest.items() if k not in OME_ELEMENTS}
     for axis, size in (("X", metadata.x), ("Y", metadata.y), ("Z", metadata.z)):
         if size is not None:
             known[f"PhysicalSize{axis}"] = size.value

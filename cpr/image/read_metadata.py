@@ -30,24 +30,31 @@ def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Met
         return _ome(tiff.ome_metadata, axes)
     if tiff.is_imagej and tiff.imagej_metadata is not None:
         return _imagej(tiff, dict(tiff.imagej_metadata), axes)
-    x, y = _pixel_size(tiff, None)
+    x, y = _pixel_size(tiff, None, None)
     if series.kind == "shaped":
         return _shaped(tiff, Metadata(axes=axes, x=x, y=y))
     return Metadata(axes=axes, x=x, y=y)
 
 
 def _imagej(tiff: tifffile.TiffFile, lines: dict[str, Any], axes: str | None) -> Metadata:
-    # ImageJ writes its lines as Java properties: \\u00B5m.
-    unit = _symbol(str(lines.get("unit", "")).replace("\\u00b5", "µ").replace("\\u00B5", "µ"))
-    x, y = _pixel_size(tiff, unit)
-    z = _positive(lines.get("spacing"))
-    interval = _positive(lines.get("finterval"))
+    units = {axis: _symbol(str(lines.get(f"{axis}unit") or lines.get("unit", ""))) for axis in "xyz"}
+    x, y = _pixel_size(tiff, units["x"], units["y"])
+    step = _positive(lines.get("spacing"))
+    unit = units["z"] or (None if x is None else x.unit)
+    z = None if step is None or unit is None else Length(step, unit)
+    if len({size.is_physical for size in (x, y, z) if size is not None}) > 1:
+        # Of pixels among lengths nothing can be said.
+        x, y, z = (size if size is not None and size.is_physical else None for size in (x, y, z))
     fps = _positive(lines.get("fps"))
+    try:
+        interval = seconds(_positive(lines.get("finterval")) or 0.0, str(lines.get("tunit") or "s"))
+    except FormatError:
+        interval = 0.0
     return Metadata(
         axes=axes,
         x=x,
         y=y,
-        z=None if z is None or x is None else Length(z, x.unit),
+        z=z,
         interval=interval or (None if fps is None else 1 / fps),
         channels=_channel_labels(lines, axes),
     )
@@ -72,7 +79,7 @@ def _shaped(tiff: tifffile.TiffFile, plain: Metadata) -> Metadata:
     try:
         given = json.loads(tiff.pages.first.description)
         resolution = given.pop("resolution", None)
-        keys = ("unit", "spacing", "finterval", "fps", "Channel")
+        keys = ("unit", "xunit", "yunit", "zunit", "spacing", "finterval", "tunit", "fps", "Channel")
         found = Metadata.of({key: given[key] for key in keys if key in given}, resolution)
     except (ValueError, TypeError, AttributeError, FormatError):
         return plain
@@ -112,20 +119,18 @@ def _ome_size(pixels: ET.Element, axis: str) -> Length | None:
     return None if value is None or symbol is None else Length(value, symbol)
 
 
-def _pixel_size(tiff: tifffile.TiffFile, unit: str | None) -> tuple[Length | None, Length | None]:
-    """Width and height of a pixel by the resolution tags, in a unit or in theirs."""
+def _pixel_size(tiff: tifffile.TiffFile, *units: str | None) -> tuple[Length | None, Length | None]:
+    """Width and height of a pixel by the resolution tags, in a unit each or in theirs."""
     tags = tiff.pages.first.tags
     per = _CENTIMETRES.get(int(tags.valueof("ResolutionUnit", 2)))
-    if unit is None and per is None:
-        return None, None
     sizes: list[Length | None] = []
-    for name in ("XResolution", "YResolution"):
+    for name, unit in zip(("XResolution", "YResolution"), units, strict=True):
         try:
             numerator, denominator = tags.valueof(name)
             size = _positive(denominator / numerator)
         except (TypeError, ValueError, ZeroDivisionError):
             size = None
-        if size is None:
+        if size is None or (unit is None and per is None):
             sizes.append(None)
         else:
             sizes.append(Length(size, unit) if unit is not None else Length(size * (per or 1.0), CENTIMETRE))

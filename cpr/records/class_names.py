@@ -1,13 +1,14 @@
 """Classes by name: how a record says what class a value had, and how that class is found again.
 
 A record is untrusted. A name leads only to classes of modules that this process has imported
-already, or to what the running task's function refers to itself; nothing is imported, and no
-module's `__getattr__` is asked.
+already, or to what the running task's function refers to itself; nothing is imported (but one module of
+cpr's own), and no module's `__getattr__` is asked.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 import operator
 import sys
@@ -23,6 +24,8 @@ __all__ = ["find_class", "find_type", "is_plain", "name_of", "name_of_type", "re
 _MAX_DEPTH = 20
 # Where `[]` of a class does no more than to remember the arguments.
 _GENERIC = frozenset({"builtins", "collections", "collections.abc", "typing", "pydantic.main"})
+# Of cpr itself, and light: what it hands out may be in any record.
+_OWN = frozenset({"cpr.data.resolution"})
 _REMEDY = "import the module that defines the class before the result is read"
 
 
@@ -49,7 +52,7 @@ def find_class(name: object, scope: Mapping[str, Any]) -> type:
     """
     if isinstance(name, str) and name.count(":") == 1:
         module, _, qualname = name.partition(":")
-        loaded = sys.modules.get(module)
+        loaded = importlib.import_module(module) if module in _OWN else sys.modules.get(module)
         for names in (vars(loaded) if loaded is not None else {}, scope):
             found = _walk(names, qualname)
             if isinstance(found, type) and (found.__module__, found.__qualname__) == (module, qualname):

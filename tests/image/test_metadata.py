@@ -99,7 +99,7 @@ def test_ome_readers_see_sizes_and_channels():
     metadata = {
         "axes": "ZCYX", "unit": "micron", "spacing": 0.5, "finterval": 2.0,
         "Channel": {"Name": ["DAPI", "GFP"]},
-        "objective": "63x",
+        "custom": {"objective": "63x"},
     }  # fmt: skip
     url = written((3, 2, 4, 5), metadata=metadata, resolution=(8, 4), imagej=False)
     with tiff_of(url) as tiff:

@@ -1,0 +1,46 @@
+"""Pixels per unit of length, with the unit in the value."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cpr.data.units import SYMBOLS, imagej_name
+
+__all__ = ["Resolution"]
+
+
+class Resolution(NamedTuple):
+    """(x, y): how many pixels fit into a unit of length along each axis.
+
+    A pair as any other, whose class knows the unit: where it is handed on, the unit goes with it. There is
+    a class for every unit, named after it, so that pickles and records restore it.
+
+    >>> Resolution.per("µm")(4.0, 4.0), Resolution.per("µm")(4.0, 4.0).unit
+    (ResolutionPerMicron(x=4.0, y=4.0), 'micron')
+    """
+
+    x: float
+    y: float
+
+    @property
+    def unit(self) -> str | None:
+        """The unit, as `metadata["unit"]` spells it."""
+        return _UNITS.get(type(self))
+
+    @classmethod
+    def per(cls, symbol: str) -> type[Resolution]:
+        """The class of resolutions per a unit, which is named by its symbol."""
+        return _CLASSES[symbol]
+
+
+def _class_of(symbol: str) -> type[Resolution]:
+    name = f"ResolutionPer{imagej_name(symbol).title() if len(imagej_name(symbol)) > 2 else symbol}"
+    made = type(
+        name, (Resolution,), {"__slots__": (), "__module__": __name__, "__doc__": f"Pixels per {symbol}."}
+    )
+    globals()[name] = made
+    return made
+
+
+_CLASSES = {symbol: _class_of(symbol) for symbol in SYMBOLS}
+_UNITS = {made: imagej_name(symbol) for symbol, made in _CLASSES.items()}
