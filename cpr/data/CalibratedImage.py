@@ -76,7 +76,8 @@ class CalibratedImage(Resource):
         require_known(metadata)
         new = None if metadata is None else dict(metadata)
         unit = (self.format.metadata or {}).get("unit")
-        if self.format.resolution is not None and unit is not None and not (new or {}).get("unit"):
+        asks_file = new is None and not self._known()
+        if self.format.resolution is not None and unit and not (new or {}).get("unit") and not asks_file:
             new = {**(new or {}), "unit": unit}
         self._set_format(metadata=new)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -79,11 +80,9 @@ def calibrated(options: Mapping[str, Any], stored: bool) -> dict[str, Any]:
         and not (metadata or {}).get("unit")
         and (resolution is not None or "spacing" in (metadata or {}))
     ):
-        warnings.warn(
+        _warn(
             f"resolution and spacing have no unit, and are taken per centimetre: a pixel is {_told(known.x)} "
-            "wide. Say which is meant: unit='micron', or pixel_size=..., unit=...",
-            PixelSizeWarning,
-            stacklevel=5,
+            "wide. Say which is meant: unit='micron', or pixel_size=..., unit=..."
         )
     _warn_of_slips(known)
     return others | {"metadata": metadata, "resolution": resolution}
@@ -147,10 +146,16 @@ def _warn_of_slips(known: Metadata) -> None:
         if size is None or not size.is_physical or _SMALLEST <= size.to("m") <= _LARGEST:
             continue
         hints = [slip for factor, slip in _SLIPS if _SMALLEST * 10 <= size.to("m") / factor <= _LARGEST / 10]
-        warnings.warn(
+        _warn(
             f"a pixel of {_told(size)} is none that a microscope has. {'Likely: ' if hints else ''}"
-            f"{hints[0] if hints else 'check resolution= and its unit, or give pixel_size= and unit='}",
-            PixelSizeWarning,
-            stacklevel=6,
+            f"{hints[0] if hints else 'check resolution= and its unit, or give pixel_size= and unit='}"
         )
         return
+
+
+def _warn(text: str) -> None:
+    """Warn of the line outside of cpr that led here."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cpr":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, PixelSizeWarning, stacklevel=level)

@@ -16,7 +16,7 @@ class ImageTarget(Image, ArrayTarget):
     A bool mask is stored as 0 and 255; it comes back bool, as every array comes back in the shape and
     dtype in which it was set. Options of `from_path`: see `cpr.image.tiff.Tiff`.
 
-    >>> target = cpr.ImageTarget.from_path("memory://doc/cells.tif", resolution=(4, 4))
+    >>> target = cpr.ImageTarget.from_path("memory://doc/cells.tif", pixel_size=0.25, unit="micron")
     >>> target.set_data(np.arange(12, dtype="uint16").reshape(1, 3, 4))
     >>> cpr.load(target.serialize()).get_data(region=np.s_[0, 1])
     array([4, 5, 6, 7], dtype=uint16)

@@ -83,8 +83,9 @@ def test_a_resolution_is_a_pair_that_knows_its_unit():
 
 
 def test_a_resolution_without_a_unit_is_told():
-    with pytest.warns(PixelSizeWarning, match="unit='micron'"):
+    with pytest.warns(PixelSizeWarning, match="unit='micron'") as caught:
         image = target(resolution=(6.15, 6.15))
+    assert caught[0].filename == __file__
     assert metres(image)[0] == pytest.approx(0.01 / 6.15)
     with pytest.warns(PixelSizeWarning, match="no unit"):
         target(metadata={"spacing": 2})

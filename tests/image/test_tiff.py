@@ -214,8 +214,8 @@ def test_axes(shape, axes, flavour, seen):
         (noise((2, 4, 5)), {"metadata": {"axes": "YXZ"}}, "end in YX"),
         (noise((2, 4, 5)), {"metadata": {"axes": "CYX", "Channel": {"Name": ["a"]}}}, "2 names"),
         (noise((4, 5), "complex64"), {"predictor": True}, "predictor.*complex64"),
-        (noise((4, 5)), {"metadata": {"note": "a\nimages=9"}}, "note"),
-        (noise((4, 5)), {"metadata": {"unit": "m"}, "resolution": (1e12, 1e12)}, "resolution"),
+        (noise((4, 5)), {"metadata": {"custom": {"note": "a\nimages=9"}}}, "note"),
+        (noise((4, 5)), {"metadata": {"unit": "m"}, "resolution": (1e17, 1e17)}, "resolution"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_a_remedy(array, options, match):
