@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -155,7 +155,7 @@ def _warn_of_slips(known: Metadata) -> None:
 
 def _warn(text: str) -> None:
     """Warn of the line outside of cpr that led here."""
-    frame, level = sys._getframe(), 1
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cpr":
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cpr":
         frame, level = frame.f_back, level + 1
     warnings.warn(text, PixelSizeWarning, stacklevel=level)
