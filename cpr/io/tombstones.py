@@ -17,12 +17,13 @@ from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from cpr import io
 from cpr.errors import ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
+from cpr.io.reading import reading
+from cpr.io.urls import join, split
 
 __all__ = ["REMEMBERED_SECONDS", "decode", "encode", "is_marked", "marks_folder"]
 
@@ -58,7 +59,7 @@ _MOST_FOLDERS = 1024
 
 def marks_folder(location: str) -> str:
     """Where the marks of a folder's objects are."""
-    return io.join(io.join(location, ".cpr"), "marked")
+    return join(join(location, ".cpr"), "marked")
 
 
 def is_marked(url: str) -> bool:
@@ -70,7 +71,7 @@ def is_marked(url: str) -> bool:
     >>> is_marked("memory://doc/cell-64320e5f606d65a8.tif")
     False
     """
-    location, name = io.split(url)
+    location, name = split(url)
     with _folders.lock:
         known = _folders.known.get(location)
     if known is None or not known.is_fresh():
@@ -94,7 +95,7 @@ def _read(location: str, before: _Folder | None) -> _Folder:
             folder.lists[entry.url] = before.lists[entry.url]
             continue
         try:
-            with io.reading(entry.url) as file:
+            with reading(entry.url) as file:
                 names = decode(file.read())
         except ResourceNotFoundError:
             continue  # its collection has ended meanwhile

@@ -147,7 +147,7 @@ def _is_normal(location: str) -> bool:
             return False
     except CprError:
         return False  # a protocol that nothing here implements
-    return protocol_of(location) == "memory" or not location.endswith("://")
+    return kind_of(protocol_of(location)).authority == "none" or not location.endswith("://")
 
 
 def _as_record_error(objection: Objection, location: object, name: object) -> RecordError:

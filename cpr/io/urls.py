@@ -14,7 +14,7 @@ import fsspec.utils
 
 from cpr.errors import CprError, TransferError
 from cpr.io.clients.fsspec import local_path
-from cpr.io.protocols import is_known
+from cpr.io.protocols import is_known, kind_of
 from cpr.io.url_secrets import require_no_secret
 
 __all__ = ["join", "normalise", "protocol_of", "split"]
@@ -91,7 +91,7 @@ def split(url: str) -> tuple[str, str]:
     if protocol == "file":
         return os.path.split(url)
     location, _, name = url.rpartition("/")
-    if location.endswith(":/") and protocol == "memory":
+    if location.endswith(":/") and kind_of(protocol).authority == "none":
         return f"{location}/", name
     if location.endswith(":/") or not name:
         raise CprError(

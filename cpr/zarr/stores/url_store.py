@@ -20,6 +20,7 @@ from zarr.storage import FsspecStore, ObjectStore
 from cpr.errors import ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.filesystems import filesystem
+from cpr.io.protocols import kind_of
 from cpr.io.stores.s3_obstore import fast_bucket
 from cpr.io.urls import join, protocol_of
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
@@ -51,7 +52,7 @@ def bare_store(url: str, read_only: bool = False) -> Store:
         options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
         known[id(fs)] = (fs, type(fs)(*fs.storage_args, **options))
     bucket, _, prefix = path.partition("/")
-    fast = fast_bucket(fs, bucket) if protocol_of(url) in ("s3", "s3a") else None
+    fast = fast_bucket(fs, bucket) if kind_of(protocol_of(url)).name == "s3" else None
     if fast is None:
         return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
     return ObstoreFirstStore(known[id(fs)][1], path, read_only, ObjectStore(fast.store), prefix)
