@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from cpr.data.array_memory import require_unmasked
 from cpr.errors import EncodeError, MissingDependencyError
 
-__all__ = ["dask_array", "is_lazy_array", "slabs", "split"]
+__all__ = ["dask_array", "is_lazy_array", "require_block", "slabs", "split"]
 
 
 def is_lazy_array(data: object) -> bool:
@@ -35,6 +36,35 @@ def dask_array(url: str) -> Any:
             remedy='pip install "prefect-cpr[dask]"',
         ) from None
     return dask.array
+
+
+def require_block(block: Any, shape: tuple[int, ...], dtype: Any, which: str) -> np.ndarray[Any, Any]:
+    """A part of an array elsewhere, as numpy, if it is what the array said it would be.
+
+    Args:
+        block: what was computed or read.
+        shape: that it should have.
+        dtype: that the whole array has; byte order makes no difference.
+        which: names the part in errors.
+
+    Raises EncodeError for another shape or dtype, and for a masked array.
+    """
+    require_unmasked(block)
+    array = np.asarray(block)
+    for field, expected, actual in (
+        ("shape", shape, array.shape),
+        ("dtype", np.dtype(dtype).newbyteorder("="), array.dtype.newbyteorder("=")),
+    ):
+        if actual != expected:
+            raise EncodeError(
+                f"{which} of the array has another {field} than the array declares",
+                field=field,
+                expected=str(expected),
+                actual=str(actual),
+                remedy="declare what the blocks are: map_blocks(..., dtype=, chunks=); or convert them: "
+                "block.astype(dtype)",
+            )
+    return array
 
 
 def split(slab: np.ndarray[Any, Any], plane_ndim: int) -> Iterator[np.ndarray[Any, Any]]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from cpr import io
 from cpr.data.image_metadata import calibration
 from cpr.errors import FormatError
-from cpr.io.hashing import hex16
 from cpr.records.registry import register
 from cpr.zarr.ome.image import OMEZarr
-from cpr.zarr.ome.multiscale import as_decode_errors
 from cpr.zarr.reading import Node
 from cpr.zarr.ZarrSource import METADATA, ZarrPart, ZarrSource
 
@@ -66,11 +63,7 @@ class OMEZarrSource(OMEZarr, ZarrSource):
         return False
 
     def _opened(self) -> Node:
-        with as_decode_errors(self._place_inside):
-            return self._node()
-
-    def _token(self) -> str:
-        return hex16(json.dumps(self.identity(), sort_keys=True).encode())
+        return self._node()
 
     def _ask(self) -> dict[str, str | int]:
         version = super()._ask()

@@ -16,7 +16,8 @@ from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_encode_errors, source_of
 from cpr.zarr.ome.axes import checked_axes, scales_and_units
-from cpr.zarr.ome.chunking import cut_levels, kept_axes
+from cpr.zarr.ome.chunking import halved_shapes, kept_axes, level_chunks
+from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.image import OMEZarr
 from cpr.zarr.ome.metadata import (
     VERSION,
@@ -28,15 +29,16 @@ from cpr.zarr.ome.metadata import (
     require_one_each,
 )
 from cpr.zarr.ome.options import OMEZarrOptions
-from cpr.zarr.ome.pyramid import Extremes, fill_levels, halved_shapes
-from cpr.zarr.options import array_arguments
+from cpr.zarr.options import array_arguments, option_error
 from cpr.zarr.reading import Node
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.writing import fill
 from cpr.zarr.ZarrTarget import ZarrTarget
 
 __all__ = ["OMEZarrTarget"]
 
 _SMALL = 256  # Y and X of the last level, as bioformats2raw has it
+_ADD = 'add_labels("nuclei", mask)'
 _NAME = re.compile(r"(?!__)(?!\.+$)[A-Za-z0-9._-]+")
 
 
@@ -146,13 +148,13 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             if image is None or store is None:
                 raise self._no_data("have labels")
             if not isinstance(name, str) or not _NAME.fullmatch(name):
-                raise _bad_name(name, "letters, digits, '.', '_' and '-'")
+                raise option_error("name", "letters, digits, '.', '_' and '-'", name, _ADD)
             group = zarr.open_group(store, mode="r+", zarr_format=3)
             names: list[str] = []
             if "labels" in group:
                 names = list(group["labels"].attrs["ome"]["labels"])  # type: ignore[index, call-overload, arg-type]
             if name.lower() in [other.lower() for other in names]:
-                raise _bad_name(name, f"another name than {', '.join(names)}")
+                raise option_error("name", f"another name than {', '.join(names)}", name, _ADD)
             source = source_of(data, shape, dtype)
             native = label_dtype(np.dtype(source.dtype).newbyteorder("="))
             description = image.of_labels(name, axes, tuple(source.shape))
@@ -186,7 +188,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         """All levels of an image, as arrays of a group; `changes` are other options than the image's."""
         axes = description.axes
         options = self.format.zarr(**changes)
-        cuts = cut_levels(options, source, dtype, axes, description.shapes)
+        cuts = level_chunks(options, source, dtype, axes, description.shapes)
         arrays = []
         with as_encode_errors():
             for level, (shape, (chunks, shards)) in enumerate(zip(description.shapes, cuts, strict=True)):
@@ -195,7 +197,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
                 name = f"{group.path}/{level}".strip("/")
                 arrays.append(zarr.create_array(group.store, name=name, **arguments))
         halved = [axes.index(letter) for letter in self.format.downscale if letter in axes]
-        fill_levels(arrays, source, halved, description.method, extremes)
+        fill(arrays, source, halved, description.method, extremes)
 
     def _forget(self) -> None:
         super()._forget()
@@ -252,14 +254,4 @@ def _closed(url: str) -> RecordError:
         expected="metadata before set_data(), labels before persist()",
         actual="an image that is written",
         remedy="make a new target with these and set its data",
-    )
-
-
-def _bad_name(name: Any, expected: str) -> FormatError:
-    return FormatError(
-        "no usable name for labels",
-        field="name",
-        expected=expected,
-        actual=ascii(name)[:100],
-        remedy='add_labels("nuclei", mask)',
     )

@@ -7,20 +7,21 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-import zarr
 
 from cpr import io
-from cpr.errors import FormatError, ResourceNotFoundError
+from cpr.errors import ResourceNotFoundError
 from cpr.format import Region
 from cpr.io.hashing import hex16
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source
+from cpr.zarr.options import option_error
 from cpr.zarr.preview import picture_of
-from cpr.zarr.reading import Node, open_node, part_of, to_dask
+from cpr.zarr.reading import Node, open_node, own_copy, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
 from cpr.zarr.stores.url_store import UrlStore
 
@@ -31,6 +32,11 @@ METADATA = ("zarr.json", ".zarray", ".zgroup")
 _MORE = (".zattrs", ".zmetadata")
 
 _NOT_IN_KEYS = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|::")
+
+_bad = partial(
+    option_error,
+    remedy='ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))',
+)
 
 Bounds = tuple[int | None, ...]
 
@@ -79,16 +85,6 @@ class ZarrPart:
         axes = max(len(start), len(stop))
         start, stop = (bounds + (None,) * (axes - len(bounds)) for bounds in (start, stop))
         return tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-
-
-def _bad(field: str, expected: str, actual: Any) -> FormatError:
-    return FormatError(
-        "no such part of a Zarr",
-        field=field,
-        expected=expected,
-        actual=repr(actual)[:200],
-        remedy='ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))',
-    )
 
 
 @register
@@ -151,7 +147,7 @@ class ZarrSource(Source):
         """A lazy, read-only `zarr.Array` or `zarr.Group`; with a region, that part as numpy.
 
         Args:
-            cache: hold what comes back until this object goes away.
+            cache: hold what comes back until this object goes away; numpy arrays that are held are read-only.
             region: of the array, or within slices_start and slices_stop where those were given.
 
         Raises:
@@ -159,28 +155,27 @@ class ZarrSource(Source):
             FormatError: a region of a group, or one that the array does not have.
             TransferError: the store refused or failed.
         """
-        if self._cached is not None:
-            return self._cached if region is None else part_of(self._cached, region, self.url)
-        slices = self.format.slices
-        data: Any = self._node()
+        slices = self.format.slices if self._cached is None else None
+        data: Any = self._node() if self._cached is None else self._cached
         if region is not None:
             return part_of(data, region, self.url, slices)
         if slices is not None:
             data = part_of(data, slices, self.url)
         if cache:
             self._cached = data
-        return data
+        return own_copy(data) if data is self._cached else data
 
     def get_dask(self) -> Any:
         """The array, or its region, as a dask array with a block for each object; nothing is read now.
 
         Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
         """
-        node = self._node()
-        if not isinstance(node, zarr.Array):
-            raise _bad("group", "an array inside this group", self.format.group)
-        lazy = to_dask(node, f"cpr-{hex16(json.dumps(self.identity(), sort_keys=True).encode())}", self.url)
+        lazy = to_dask(self._node(), f"cpr-{self._token()}", self.url)
         return lazy if self.format.slices is None else lazy[self.format.slices]
+
+    def _token(self) -> str:
+        """What names the content, in dask's graphs."""
+        return hex16(json.dumps(self.identity(), sort_keys=True).encode())
 
     def preview(self) -> Preview | None:
         """A picture of an array, from a few of its planes; none of a group.

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 from cpr import io
-from cpr.errors import CorruptDataError, CprError, FormatError, ResourceNotFoundError
+from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.io.write_markers import confirm
 from cpr.io.writing import put_blocks
@@ -24,7 +24,7 @@ from cpr.zarr.chunking import as_encode_errors, chunks_for, source_of
 from cpr.zarr.copy import copy_all
 from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.preview import picture_of
-from cpr.zarr.reading import Node, open_node, part_of, to_dask
+from cpr.zarr.reading import Node, open_node, own_copy, part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.verifying import VerifyingStore
@@ -88,7 +88,7 @@ class ZarrTarget(Target):
             with self._attempt() as store:
                 with as_encode_errors():
                     array = zarr.create_array(store, **arguments)
-                fill(array, source)
+                fill([array], source)
 
     def create(self) -> zarr.Group:
         """An empty group at the target's place, for a hierarchy of one's own; `persist` closes it.
@@ -190,23 +190,16 @@ class ZarrTarget(Target):
         node: Node = self._cached if self._cached is not None else self._open()
         if cache:
             self._cached = node
-        return node if region is None else part_of(node, region, self.url)
+        if region is not None:
+            return part_of(node, region, self.url)
+        return own_copy(node) if node is self._cached else node
 
     def get_dask(self) -> Any:
         """The array as a dask array, a block for each object (chunk or shard); nothing is read now.
 
         Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
         """
-        node = self.get_data()
-        if not isinstance(node, zarr.Array):
-            raise FormatError(
-                "a group is no array",
-                url=self.url,
-                expected="a Zarr that is one array",
-                actual="a group",
-                remedy="take an array of it: dask.array.from_array(get_data()['name'])",
-            )
-        return to_dask(node, f"cpr-{self.data_hash}-{self.key}", self.url)
+        return to_dask(self.get_data(), f"cpr-{self.data_hash}-{self.key}", self.url)
 
     def _open(self) -> Node:
         store = self._store()

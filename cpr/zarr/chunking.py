@@ -12,15 +12,17 @@ import zarr
 from cpr.data.arrays import held_or_streamed
 from cpr.data.lazy_arrays import is_lazy_array
 from cpr.errors import CprError, EncodeError
+from cpr.zarr.dask import is_dask, require_known
 from cpr.zarr.options import ZarrOptions, default_chunks, dividing_chunks, fitting_chunks
-from cpr.zarr.writing import is_dask, known_blocks
 
 __all__ = ["as_encode_errors", "chunks_for", "source_of"]
 
 
 def source_of(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
-    """An array in memory, a lazy one, or planes that pass."""
-    if not (is_dask(data) or is_lazy_array(data)):
+    """An array in memory, a lazy one, or planes that pass. Raises EncodeError for none of these."""
+    if is_dask(data):
+        require_known(data)
+    elif not is_lazy_array(data):
         return held_or_streamed(data, shape, dtype)
     if (shape is not None and tuple(shape) != tuple(data.shape)) or (
         dtype is not None and np.dtype(dtype) != data.dtype
@@ -45,9 +47,7 @@ def chunks_for(
     if options.shards is not None:
         return dividing_chunks(options.shards, dtype.itemsize), options.shards
     if is_dask(source):
-        return fitting_chunks(
-            tuple(max(sizes, default=1) for sizes in known_blocks(source)), dtype.itemsize
-        ), None
+        return fitting_chunks(tuple(max(sizes, default=1) for sizes in source.chunks), dtype.itemsize), None
     if isinstance(source, zarr.Array):
         shards = source.shards if options.zarr_format == 3 else None
         return tuple(source.chunks), None if shards is None else tuple(shards)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 
 from zarr.abc.store import RangeByteRequest
 from zarr.core.buffer import default_buffer_prototype
@@ -29,7 +28,7 @@ def copy_all(manifest: Manifest, destination: str) -> None:
     Raises CorruptDataError for an object that is not the one that was written, ResourceNotFoundError and
     TransferError.
     """
-    sync(_copy_all(VerifyingStore.of(manifest), manifest, destination))
+    sync(_copy_all(VerifyingStore.of(manifest), destination))
     # Read and checked in parts, as far as it was needed: every page was.
     source, target = manifest_url(manifest.url), manifest_url(destination)
     with io.reading(source) as file:
@@ -41,27 +40,17 @@ def copy_all(manifest: Manifest, destination: str) -> None:
     _put(target, [blob])
 
 
-async def _copy_all(store: VerifyingStore, manifest: Manifest, destination: str) -> None:
-    keys = manifest.keys()
-    workers = [asyncio.ensure_future(_copy_some(store, keys, destination)) for _ in range(_AT_ONCE)]
-    try:
-        await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-
-
-async def _copy_some(store: VerifyingStore, keys: Iterator[str], destination: str) -> None:
+async def _copy_all(store: VerifyingStore, destination: str) -> None:
     prototype = default_buffer_prototype()
-    while (key := next(keys, None)) is not None:
+
+    async def copy(key: str) -> None:
         size = await store.getsize(key)
         url = f"{destination}/{key}"
         if size <= _SPAN or not await store.has_blocks(key):
             found = await store.get(key, prototype)
             assert found is not None
             await asyncio.to_thread(_put, url, [found.to_bytes()])
-            continue
+            return
         upload = await asyncio.to_thread(_begin, url)
         try:
             for start in range(0, size, _SPAN):
@@ -73,6 +62,8 @@ async def _copy_some(store: VerifyingStore, keys: Iterator[str], destination: st
         except BaseException:
             await asyncio.to_thread(upload.abort)
             raise
+
+    await store.for_all_objects(copy, _AT_ONCE)
 
 
 def _put(url: str, pieces: list[bytes]) -> None:

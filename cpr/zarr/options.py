@@ -11,7 +11,15 @@ import numpy as np
 
 from cpr.errors import EncodeError, FormatError
 
-__all__ = ["ZarrOptions", "array_arguments", "default_chunks", "dividing_chunks", "fitting_chunks", "unit_of"]
+__all__ = [
+    "ZarrOptions",
+    "array_arguments",
+    "default_chunks",
+    "dividing_chunks",
+    "fitting_chunks",
+    "option_error",
+    "unit_of",
+]
 
 Shape = tuple[int, ...]
 
@@ -19,6 +27,7 @@ _BUDGET = 2 << 20  # bytes of elements in a chunk of several planes, before comp
 _TILE = 4 << 20  # in one of part of a plane
 _EDGE = 1024  # of a tile
 _LEVEL = 3
+_NONE_IN_2 = "None, for zarr_format=2 has none"
 
 
 @dataclass(frozen=True)
@@ -56,26 +65,32 @@ class ZarrOptions:
                 continue
             shape = tuple(value) if isinstance(value, (tuple, list)) else ()
             if not shape or any(type(n) is not int or n < 1 for n in shape):
-                raise _bad(name, "positive integers, one for each axis", value)
+                raise option_error(name, "positive integers, one for each axis", value)
             object.__setattr__(self, name, shape)
         if self.zarr_format not in (2, 3):
-            raise _bad("zarr_format", "2 or 3", self.zarr_format)
+            raise option_error("zarr_format", "2 or 3", self.zarr_format)
         if isinstance(self.compressors, str) and self.compressors not in ("zstd", "blosc", "gzip"):
-            raise _bad("compressors", '"zstd", "blosc", "gzip", None or codecs', self.compressors)
+            raise option_error("compressors", '"zstd", "blosc", "gzip", None or codecs', self.compressors)
         if self.zarr_format == 2:
             if self.shards is not None:
-                raise _bad("shards", "None, for zarr_format=2 has none", self.shards)
+                raise option_error("shards", _NONE_IN_2, self.shards)
             if self.dimension_names is not None:
-                raise _bad("dimension_names", "None, for zarr_format=2 has none", self.dimension_names)
+                raise option_error("dimension_names", _NONE_IN_2, self.dimension_names)
 
 
-def _bad(field: str, expected: str, actual: Any) -> FormatError:
+def option_error(
+    field: str,
+    expected: str,
+    actual: Any,
+    remedy: str = "see cpr.zarr.options.ZarrOptions for what each option takes",
+) -> FormatError:
+    """The error for an option or argument that cannot have the value it was given."""
     return FormatError(
-        "no such layout of a Zarr",
+        "not acceptable as an option of a Zarr",
         field=field,
         expected=expected,
         actual=repr(actual)[:200],
-        remedy="see cpr.zarr.options.ZarrOptions for what each option takes",
+        remedy=remedy,
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,7 @@ from cpr.errors import CprError, DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.zarr.stores.url_store import UrlStore
 
-__all__ = ["Node", "open_node", "part_of", "to_dask"]
+__all__ = ["Node", "decoding", "open_node", "own_copy", "part_of", "to_dask"]
 
 _MOST_BLOCKS = 10_000_000
 
@@ -30,35 +33,42 @@ def open_node(store: UrlStore, path: str = "", zarr_format: Any = None) -> Node:
         ResourceNotFoundError: there is neither.
         CorruptDataError, TransferError: as the store does.
     """
-    try:
-        node: Node = zarr.open(store, path=path or None, mode="r", zarr_format=zarr_format)
-    except CprError:
-        raise
-    except (ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
-        raise ResourceNotFoundError(
-            "there is no Zarr array or group here",
-            url=f"{store.url}/{path}" if path else store.url,
-            expected="zarr.json, .zarray or .zgroup",
-            actual=type(error).__name__,
-            remedy="check the URL and the group; a deleted result is made again when its task runs again",
-        ) from None
-    except Exception as error:
-        # zarr trusts its metadata: what others have put there makes it fail in many ways.
-        raise _not_zarr(store.url, error) from error
+    url = f"{store.url}/{path}" if path else store.url
+    with decoding(url):
+        try:
+            node: Node = zarr.open(store, path=path or None, mode="r", zarr_format=zarr_format)
+        except (ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
+            raise ResourceNotFoundError(
+                "there is no Zarr array or group here",
+                url=url,
+                expected="zarr.json, .zarray or .zgroup",
+                actual=type(error).__name__,
+                remedy="check the URL and the group; a deleted result is made again when its task runs again",
+            ) from None
     if isinstance(node, zarr.Array):
         for what, extents in (("one chunk", node.chunks), ("one shard", node.shards or ())):
             require_memory(math.prod(extents) * node.dtype.itemsize, what)
     return node
 
 
-def _not_zarr(url: str, error: Exception) -> DecodeError:
-    return DecodeError(
-        "not a Zarr that can be read",
-        url=url,
-        expected="metadata and chunks as the specification has them",
-        actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
-        remedy="restore the Zarr, or write it again with the program it comes from",
-    )
+@contextmanager
+def decoding(url: str) -> Iterator[None]:
+    """What zarr and its codecs raise for metadata and chunks that are broken, as DecodeError.
+
+    zarr trusts what it reads: what others have put there makes it fail in many ways.
+    """
+    try:
+        yield
+    except CprError:
+        raise
+    except Exception as error:
+        raise DecodeError(
+            "not a Zarr that can be read",
+            url=url,
+            expected="metadata and chunks as the specification has them",
+            actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
+            remedy="restore the Zarr, or write it again with the program it comes from",
+        ) from error
 
 
 def part_of(
@@ -88,13 +98,10 @@ def part_of(
     forward = tuple(_forward(r, b.start) for r, b in zip(chosen.ranges, base, strict=True))
     back = tuple(slice(None, None, -1 if r.step < 0 else None) for r in chosen.ranges)
     require_memory(math.prod(len(r) for r in chosen.ranges) * node.dtype.itemsize, "this part of the array")
-    try:
+    with decoding(url):
         part: np.ndarray[Any, Any] = np.asarray(node[forward])[back]
-    except CprError:
-        raise
-    except Exception as error:
-        raise _not_zarr(url, error) from error
-    return part.reshape(chosen.shape)
+    part = part.reshape(chosen.shape)
+    return part if part.base is None or not isinstance(node, np.ndarray) else part.copy()
 
 
 def _forward(along: range, offset: int) -> slice:
@@ -104,11 +111,28 @@ def _forward(along: range, offset: int) -> slice:
     return slice(offset + low, offset + high + 1, abs(along.step))
 
 
-def to_dask(array: zarr.Array[Any], name: str, url: str) -> Any:
+def own_copy(held: Any) -> Any:
+    """What a reader gets of a node or array that is held for others: nothing done to it changes that one."""
+    if isinstance(held, np.ndarray):
+        view = held.view()
+        view.flags.writeable = False
+        return view
+    return copy.deepcopy(held)  # of an array or group the metadata alone
+
+
+def to_dask(array: Node, name: str, url: str) -> Any:
     """A dask array whose blocks are the objects of a zarr array (chunks or shards).
 
-    Raises MissingDependencyError without dask.
+    Raises FormatError for a group, MissingDependencyError without dask.
     """
+    if isinstance(array, zarr.Group):
+        raise FormatError(
+            "a group is no array",
+            url=url,
+            expected="a Zarr that is one array",
+            actual="a group",
+            remedy="take an array of it: dask.array.from_array(get_data()['name'])",
+        )
     chunks = tuple(array.shards or array.chunks)
     if math.prod(-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)) > _MOST_BLOCKS:
         raise DecodeError(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterator
 
 from zarr.abc.store import RangeByteRequest
 from zarr.core.buffer import default_buffer_prototype
@@ -29,40 +27,25 @@ def verify_all(store: VerifyingStore) -> int:
     Raises CorruptDataError for the first that is missing, damaged or not listed, TransferError when the
     store cannot be asked.
     """
-    count: int = sync(_verify_all(store))
-    return count
+    return int(sync(_verify_all(store)))
 
 
 async def _verify_all(store: VerifyingStore) -> int:
-    manifest = await asyncio.to_thread(lambda: store.manifest)
-    await _require_no_others(store)
-    keys = manifest.keys()
-    workers = [asyncio.ensure_future(_check_some(store, keys)) for _ in range(_AT_ONCE)]
-    try:
-        counts = await asyncio.gather(*workers)
-    finally:
-        for worker in workers:
-            worker.cancel()
-        await asyncio.gather(*workers, return_exceptions=True)
-    return sum(counts)
-
-
-async def _check_some(store: VerifyingStore, keys: Iterator[str]) -> int:
-    count = 0
     prototype = default_buffer_prototype()
-    # One iterator for all workers: a page is parsed when the first of them comes to it.
-    while (key := next(keys, None)) is not None:
+
+    async def check(key: str) -> None:
         size = await store.getsize(key)
-        if size > _LARGE and await store.has_blocks(key):
-            for start in range(0, size, _SPAN):
-                await store.get(key, prototype, RangeByteRequest(start, min(start + _SPAN, size)))
-            # Parts do not tell whether there is more behind the last.
-            if (actual := await UrlStore.getsize(store, key)) != size:
-                raise corrupt(f"{store.url}/{key}", f"{size} bytes", f"{actual} bytes")
-        else:
+        if size <= _LARGE or not await store.has_blocks(key):
             await store.get(key, prototype)
-        count += 1
-    return count
+            return
+        for start in range(0, size, _SPAN):
+            await store.get(key, prototype, RangeByteRequest(start, min(start + _SPAN, size)))
+        # Parts do not tell whether there is more behind the last.
+        if (actual := await UrlStore.getsize(store, key)) != size:
+            raise corrupt(f"{store.url}/{key}", f"{size} bytes", f"{actual} bytes")
+
+    await _require_no_others(store)
+    return await store.for_all_objects(check, _AT_ONCE)
 
 
 async def _require_no_others(store: VerifyingStore) -> None:

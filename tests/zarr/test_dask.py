@@ -136,7 +136,7 @@ def test_a_killed_worker_changes_nothing(client, base, tmp_path):
 
 
 def test_a_chunk_computed_twice_changes_nothing(base, monkeypatch):
-    from cpr.zarr.writing import _WriteBlock
+    from cpr.zarr.dask import _WriteBlock
 
     once = _WriteBlock.__call__
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""How the levels of an image are cut into chunks."""
+"""Shapes of the levels of an image, and of their chunks."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import zarr
 
 from cpr.zarr.chunking import chunks_for
+from cpr.zarr.dask import is_dask
 from cpr.zarr.options import Shape, ZarrOptions, default_chunks
-from cpr.zarr.writing import is_dask
 
-__all__ = ["cut_levels", "kept_axes"]
+__all__ = ["halved_shapes", "kept_axes", "level_chunks"]
 
 
 def kept_axes(options: ZarrOptions, kept: Sequence[int]) -> dict[str, Shape | None]:
@@ -21,7 +21,7 @@ def kept_axes(options: ZarrOptions, kept: Sequence[int]) -> dict[str, Shape | No
     return {key: value and tuple(value[axis] for axis in kept) for key, value in shapes.items()}
 
 
-def cut_levels(
+def level_chunks(
     options: ZarrOptions, source: Any, dtype: np.dtype[Any], axes: str, shapes: Sequence[Shape]
 ) -> Iterator[tuple[Shape, Shape | None]]:
     """Chunks and shards of every level: those asked for, or those of the source, or planes.
@@ -48,3 +48,24 @@ def cut_levels(
         else:
             whole = zip(shards, chunks, shape, strict=True)
             yield chunks, tuple(min(s, -(-n // c) * c) for s, c, n in whole)
+
+
+def halved_shapes(shape: Shape, axes: Sequence[int], levels: int | None, small: int) -> list[Shape]:
+    """Shapes of all levels, the largest first.
+
+    Args:
+        shape: of the image.
+        axes: that are halved, rounded up, from level to level.
+        levels: how many at most; None for until the last two axes are no longer than `small`.
+        small: see `levels`.
+
+    >>> halved_shapes((3, 300, 1), (1, 2), None, 100)
+    [(3, 300, 1), (3, 150, 1), (3, 75, 1)]
+    """
+    shapes = [shape]
+    while any(shape[axis] > 1 for axis in axes):
+        if len(shapes) == levels or (levels is None and max(shape[-2:]) <= small):
+            break
+        shape = tuple(-(-n // 2) if axis in axes else n for axis, n in enumerate(shape))
+        shapes.append(shape)
+    return shapes

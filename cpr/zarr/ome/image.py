@@ -14,7 +14,7 @@ from cpr.format import Region
 from cpr.previews.models import Preview
 from cpr.zarr.ome.multiscale import Level, Multiscale, labels_of
 from cpr.zarr.ome.preview import picture_of_levels
-from cpr.zarr.reading import Node, part_of
+from cpr.zarr.reading import Node, own_copy, part_of
 
 __all__ = ["OMEZarr"]
 
@@ -33,7 +33,7 @@ class OMEZarr(CalibratedImage):
         """What names the content, in dask's graphs."""
 
     def _group(self) -> zarr.Group:
-        node = self._cached if self._cached is not None else self._opened()
+        node = own_copy(self._cached) if self._cached is not None else self._opened()
         if isinstance(node, zarr.Group):
             return node
         raise FormatError(
@@ -60,7 +60,7 @@ class OMEZarr(CalibratedImage):
         if cache:
             self._cached = group
         if level is None and region is None:
-            return group
+            return own_copy(group) if cache else group
         array = self._level(group, level or 0).data
         return array if region is None else part_of(array, region, self.url)
 

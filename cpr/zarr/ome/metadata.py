@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cpr.data.image_metadata import json_values
-from cpr.errors import EncodeError, FormatError
+from cpr.errors import EncodeError
 from cpr.zarr.ome.axes import axis_type, require_axes
 from cpr.zarr.ome.downsample import Method
+from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.options import hex_color, is_byte
-from cpr.zarr.ome.pyramid import Extremes
+from cpr.zarr.options import Shape, option_error
 
 __all__ = [
     "VERSION",
@@ -30,8 +32,6 @@ __all__ = [
 
 VERSION = "0.5"
 
-Shape = tuple[int, ...]
-
 _METHODS = {
     "mean": "mean of two neighbours along each halved axis, of the one that is there at an odd end; "
     "integers rounded to the nearest, halves to even",
@@ -41,6 +41,11 @@ _METHODS = {
 # Two channels are told apart by everybody, whatever their eyes; more have to do with what there is.
 _COLORS = {1: ["FFFFFF"], 2: ["00FF00", "FF00FF"]}
 _MORE_COLORS = ["00FFFF", "FFFF00", "FF00FF", "FF0000", "00FF00", "0000FF"]
+
+
+_bad = partial(
+    option_error, remedy='add_labels("cells", mask, colors={1: "green"}, properties={1: {"area": 12.5}})'
+)
 
 
 @dataclass(frozen=True)
@@ -236,13 +241,3 @@ def _rgba(color: Any) -> list[int]:
             return [int(part) for part in color]
         raise _bad("colors", "(red, green, blue, alpha) of 0 to 255", color)
     return [*bytes.fromhex(hex_color(color, "colors")), 255]
-
-
-def _bad(field: str, expected: str, actual: Any) -> FormatError:
-    return FormatError(
-        "not acceptable of labels",
-        field=field,
-        expected=expected,
-        actual=repr(actual)[:200],
-        remedy='add_labels("cells", mask, colors={1: "green"}, properties={1: {"area": 12.5}})',
-    )

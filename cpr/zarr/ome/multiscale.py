@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 import zarr
 
 from cpr.data.image_metadata import Metadata
-from cpr.errors import CprError, DecodeError
+from cpr.errors import DecodeError
 from cpr.zarr.ome.axes import letters_of, metadata_of
 from cpr.zarr.ome.schema import MultiscaleJson, image_of, label_names
-from cpr.zarr.reading import to_dask
+from cpr.zarr.reading import decoding, to_dask
 
-__all__ = ["Channel", "Level", "Multiscale", "as_decode_errors", "labels_of"]
+__all__ = ["Channel", "Level", "Multiscale", "labels_of"]
 
 
 @dataclass(frozen=True)
@@ -189,28 +188,11 @@ def labels_of(group: zarr.Group, url: str, token: Callable[[], str]) -> dict[str
 
 def child_of(group: zarr.Group, path: str, url: str) -> Any:
     """The array or group at a path; None where there is none. Raises DecodeError for broken metadata."""
-    try:
-        with as_decode_errors(f"{url}/{path}"):
+    with decoding(f"{url}/{path}"):
+        try:
             return group[path]
-    except KeyError:
-        return None
-
-
-@contextmanager
-def as_decode_errors(url: str) -> Iterator[None]:
-    """What zarr makes of metadata that are none of Zarr's, as DecodeError; its KeyError for nothing stays."""
-    try:
-        yield
-    except (CprError, KeyError):
-        raise
-    except Exception as error:
-        raise DecodeError(
-            "broken Zarr metadata",
-            url=url,
-            expected="zarr.json, .zarray or .zgroup as the specification has them",
-            actual=f"{type(error).__name__}: {error}"[:200],
-            remedy="repair the metadata, or write the image again",
-        ) from error
+        except KeyError:
+            return None
 
 
 def described(node: Any) -> str:

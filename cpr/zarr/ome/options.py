@@ -6,15 +6,15 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from cpr.data.image_metadata import Metadata, calibration, json_values
-from cpr.errors import FormatError
 from cpr.zarr.ome.axes import require_axes, scales_and_units
 from cpr.zarr.ome.downsample import Method
-from cpr.zarr.options import Shape, ZarrOptions
+from cpr.zarr.options import Shape, ZarrOptions, option_error
 
 __all__ = ["OMEZarrOptions", "hex_color"]
 
@@ -27,6 +27,7 @@ _NAMED = {
     "magenta": "FF00FF",
     "yellow": "FFFF00",
 }
+_bad = partial(option_error, remedy="see cpr.zarr.ome.options.OMEZarrOptions for what each option takes")
 _HEX = re.compile(r"#?([0-9A-Fa-f]{6})")
 
 
@@ -147,13 +148,3 @@ def _windows(windows: Any) -> tuple[tuple[float, float], ...] | None:
     if not all(math.isfinite(start) and math.isfinite(end) and start < end for start, end in found):
         raise _bad("windows", "(start, end) for each channel, start < end", windows)
     return found
-
-
-def _bad(field: str, expected: str, actual: Any) -> FormatError:
-    return FormatError(
-        "no such option of an OME-Zarr image",
-        field=field,
-        expected=expected,
-        actual=repr(actual)[:200],
-        remedy="see cpr.zarr.ome.options.OMEZarrOptions for what each option takes",
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Self
 
 from zarr.abc.store import ByteRequest, RangeByteRequest
@@ -153,6 +153,30 @@ class VerifyingStore(UrlStore):
         if not key or await super().get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is None:
             return
         raise corrupt(self._place(key), "no object", "an object that is not listed in the manifest")
+
+    async def for_all_objects(self, work: Callable[[str], Awaitable[None]], at_once: int) -> int:
+        """Await `work` for the key of every listed object, some at once; how many there are.
+
+        The first error ends it and is raised.
+        """
+        # One iterator for all workers: a page is parsed when the first of them comes to it.
+        keys = (await self._manifest()).keys()
+        count = 0
+
+        async def run() -> None:
+            nonlocal count
+            while (key := next(keys, None)) is not None:
+                await work(key)
+                count += 1
+
+        workers = [asyncio.ensure_future(run()) for _ in range(at_once)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return count
 
     async def exists(self, key: str) -> bool:
         return await self._find(key) is not None

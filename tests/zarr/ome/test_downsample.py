@@ -8,11 +8,11 @@ from itertools import product
 import hypothesis.extra.numpy as st_numpy
 import numpy as np
 import pytest
+from cpr.zarr.ome.pyramid import halved_shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cpr.zarr.ome.downsample import halve
-from cpr.zarr.ome.pyramid import halved_shapes
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
 FLOATS = ["float16", "float32", "float64", "complex64", "complex128"]

@@ -1,0 +1,246 @@
+"""Dask arrays into zarr arrays: every block is written by the worker that has it.
+
+A block is made of whole objects (chunks or shards), which no other block writes. Of a pyramid, the worker
+hands on only the halves of what it has written. What comes back is sizes and digests of objects, merged
+sixteen at a time on the workers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.core.array import AsyncArray
+from zarr.storage import StorePath
+
+from cpr.data.array_memory import require_unmasked
+from cpr.data.lazy_arrays import require_block
+from cpr.errors import EncodeError
+from cpr.zarr.ome.downsample import Method, halve
+from cpr.zarr.ome.extremes import Extremes
+from cpr.zarr.options import unit_of
+from cpr.zarr.stores.entries import Entries
+from cpr.zarr.stores.recording import RecordingStore
+
+__all__ = ["fill_from_dask", "is_dask", "require_known"]
+
+_SPLIT = 16  # pieces of the manifest merged at a time
+
+Shape = tuple[int, ...]
+
+
+def is_dask(data: Any) -> bool:
+    """Whether data is a dask array."""
+    return hasattr(data, "__dask_graph__") and hasattr(data, "to_delayed") and hasattr(data, "rechunk")
+
+
+def require_known(data: Any) -> None:
+    """Raise EncodeError for a dask array with blocks of unknown size, and for one of masked arrays."""
+    from dask.array.utils import meta_from_array
+
+    require_unmasked(meta_from_array(data))
+    if any(math.isnan(n) for sizes in data.chunks for n in sizes):
+        raise EncodeError(
+            "the blocks of this dask array are of unknown size",
+            field="data",
+            expected="known chunks",
+            actual=f"{data.chunks}"[:200],
+            remedy="call compute_chunk_sizes() first, or give the sizes where the array is made",
+        )
+
+
+def fill_from_dask(
+    arrays: Sequence[zarr.Array[Any]],
+    data: Any,
+    axes: Sequence[int],
+    method: Method,
+    extremes: Extremes | None,
+) -> None:
+    """Let the workers of a dask array write it, and its smaller levels; see `cpr.zarr.writing.fill`."""
+    store = arrays[0].store
+    assert isinstance(store, RecordingStore)
+    if not arrays[0].size:
+        return
+    level = _as_declared(data)
+    if level.dtype != arrays[0].dtype:
+        level = level.astype(arrays[0].dtype)
+    graphs: list[Any] = []
+    for array in arrays:
+        if graphs:
+            level = _halved(level, [axis for axis in axes if level.shape[axis] > 1], method)
+        # Blocks of whole objects, and of whole pairs.
+        unit = (math.lcm(u, 2) if axis in axes else u for axis, u in enumerate(unit_of(array)))
+        level = _aligned(level, tuple(unit))
+        graphs.append(_entries_graph(array, level))
+    ends = [] if extremes is None else [_map_blocks(partial(_ends_of_block, extremes), level)]
+    found = _computed(*graphs, *ends)
+    for entries in found[: len(graphs)]:
+        store.entries.update(entries.item() if isinstance(entries, np.ndarray) else entries)
+    if extremes is not None:
+        starts = _starts(level)
+        for index in np.ndindex(*level.numblocks):
+            region = tuple(slice(s[i], s[i + 1]) for s, i in zip(starts, index, strict=True))
+            extremes.take(found[-1][index], extremes.along(region))
+
+
+def _as_declared(data: Any) -> Any:
+    """The array, every block of which is compared with what the array says before anything is made of it."""
+    import dask.array as da
+
+    check = _RequireBlock(data.dtype, data.chunks)
+    return da.map_blocks(  # type: ignore[no-untyped-call]
+        check, data, dtype=data.dtype, chunks=data.chunks, meta=np.empty((0,) * data.ndim, data.dtype)
+    )
+
+
+class _RequireBlock:
+    """Gives a block back if it has the declared shape and dtype; raises EncodeError if not."""
+
+    def __init__(self, dtype: np.dtype[Any], chunks: tuple[Shape, ...]) -> None:
+        self._dtype, self._chunks = dtype, chunks
+
+    def __call__(self, block: Any, block_id: Shape = ()) -> Any:
+        shape = tuple(sizes[i] for sizes, i in zip(self._chunks, block_id, strict=True))
+        return require_block(block, shape, self._dtype, f"block {block_id}")
+
+
+def _halved(level: Any, axes: Sequence[int], method: Method) -> Any:
+    import dask.array as da
+
+    return da.map_blocks(  # type: ignore[no-untyped-call]
+        halve,
+        level,
+        axes=axes,
+        method=method,
+        dtype=level.dtype,
+        chunks=tuple(
+            tuple(-(-n // 2) for n in sizes) if axis in axes else sizes
+            for axis, sizes in enumerate(level.chunks)
+        ),
+        meta=np.empty((0,) * level.ndim, level.dtype),
+    )
+
+
+def _aligned(data: Any, unit: Shape) -> Any:
+    """The dask array in blocks of whole units; it is rechunked where it is not."""
+    wanted = []
+    for sizes, u in zip(data.chunks, unit, strict=True):
+        if all(n % u == 0 for n in sizes[:-1]):
+            wanted.append(sizes)
+            continue
+        depth = max(1, round(max(sizes) / u)) * u
+        whole, rest = divmod(sum(sizes), depth)
+        wanted.append((depth,) * whole + ((rest,) if rest else ()))
+    return data if tuple(wanted) == data.chunks else data.rechunk(tuple(wanted))
+
+
+def _map_blocks(function: Any, data: Any) -> Any:
+    """One Python object of every block, as a lazy array."""
+    import dask.array as da
+
+    return da.map_blocks(  # type: ignore[no-untyped-call]
+        function,
+        data,
+        dtype=object,
+        chunks=tuple((1,) * n for n in data.numblocks),
+        meta=np.empty((0,) * data.ndim, object),
+    )
+
+
+def _entries_graph(array: zarr.Array[Any], data: Any) -> Any:
+    """What writes a dask array in blocks of whole units, as a lazy value: the entries of all objects."""
+    import dask.array as da
+
+    return da.reduction(  # type: ignore[no-untyped-call]
+        _map_blocks(_WriteBlock(array, _starts(data)), data),
+        chunk=_as_they_are,
+        combine=_merge,
+        aggregate=_merge,
+        axis=tuple(range(data.ndim)),
+        split_every=_SPLIT,
+        concatenate=False,
+        dtype=object,
+        meta=np.empty((), object),
+    )
+
+
+def _starts(data: Any) -> list[list[int]]:
+    """Where the blocks begin along each axis, and the end."""
+    return [np.cumsum((0, *sizes)).tolist() for sizes in data.chunks]
+
+
+class _WriteBlock:
+    """Writes one block on the worker that has it."""
+
+    def __init__(self, array: zarr.Array[Any], starts: list[list[int]]) -> None:
+        store = array.store
+        assert isinstance(store, RecordingStore)
+        self._place = (store.url, store.algorithm, array.path)
+        self._metadata = array.metadata.to_dict()
+        self._sharded = array.shards is not None
+        self._starts = starts
+
+    def __call__(self, block: Any, block_id: Shape = ()) -> Any:
+        entries: Entries = {}
+        if np.size(block):
+            url, algorithm, path = self._place
+            store = RecordingStore(url, algorithm=algorithm)
+            if self._sharded:
+                store.shards_below(path)
+            array = zarr.Array(AsyncArray.from_dict(StorePath(store, path), self._metadata))
+            where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, block_id, strict=True))
+            array[where] = np.asarray(block, array.dtype)
+            entries = store.entries
+        return _boxed(entries, len(block_id))
+
+    def __dask_tokenize__(self) -> Any:
+        return self._place
+
+
+def _boxed(value: Any, ndim: int) -> Any:
+    """An array of one Python object."""
+    box = np.empty((1,) * ndim, object)
+    box[(0,) * ndim] = value
+    return box
+
+
+def _ends_of_block(extremes: Extremes, block: Any) -> Any:
+    return _boxed(extremes.of(block), block.ndim)
+
+
+def _as_they_are(piece: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
+    return piece
+
+
+def _merge(pieces: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
+    """Pieces, in lists nested as deep as there are axes, as one."""
+    merged: Entries = {}
+    waiting = [pieces]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting += item
+        elif isinstance(item, dict):
+            merged |= item
+        else:
+            waiting += list(np.asarray(item).flat)
+    return _boxed(merged, 0)
+
+
+def _computed(*lazy: Any) -> list[Any]:
+    """Lazy values, computed together where the caller's dask runs: its cluster, also within a task of it."""
+    import dask
+
+    try:
+        from distributed import get_worker, worker_client
+
+        get_worker()
+    except (ImportError, ValueError):
+        return list(dask.compute(*lazy))  # type: ignore[attr-defined, no-untyped-call]
+    with worker_client() as client:
+        found: list[Any] = client.gather(client.compute(list(lazy)))
+        return found
