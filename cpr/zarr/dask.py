@@ -40,9 +40,7 @@ def is_dask(data: Any) -> bool:
 
 def require_known(data: Any) -> None:
     """Raise EncodeError for a dask array with blocks of unknown size, and for one of masked arrays."""
-    from dask.array.utils import meta_from_array
-
-    require_unmasked(meta_from_array(data))
+    require_unmasked(data)
     if any(math.isnan(n) for sizes in data.chunks for n in sizes):
         raise EncodeError(
             "the blocks of this dask array are of unknown size",
