@@ -28,9 +28,9 @@ def begin(url: str) -> RecordingStore:
 
 def discard(store: RecordingStore) -> None:
     """Remove what was written of an attempt that is no result; what cannot be removed stays unseen."""
-    store.seal()
+    store.abandon()
     try:
-        sync(UrlStore.delete_dir(RecordingStore(store.url), ""))
+        sync(UrlStore(store.url).delete_dir(""))
         unmark(store.url)
     except CprError as error:
         log.warning("%s: could not remove what was written of a failed attempt: %s", store.url, error)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -11,11 +15,19 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
 from cpr.errors import RecordError
+from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import default_algorithm
 from cpr.zarr.stores.entries import Entries, make_entry
 from cpr.zarr.stores.url_store import UrlStore
 
 __all__ = ["RecordingStore"]
+
+
+_LAST_WRITES_SECONDS = 60
+_ABANDONED_KEPT = 10_000
+
+_writes: PerProcess[str, int] = PerProcess()  # URL of a hierarchy -> writes that are under way
+_abandoned: OrderedDict[str, None] = OrderedDict()  # URLs of attempts that failed
 
 
 @dataclass
@@ -60,9 +72,36 @@ class RecordingStore(UrlStore):
         """Refuse to write from now on."""
         self._journal.sealed = True
 
+    def abandon(self) -> None:
+        """Let nothing be written to this URL any more by this process; wait for the writes under way.
+
+        Where one of several chunks fails, the others are still on their way, from other threads too.
+        """
+        self.seal()
+        with _writes.lock:
+            _abandoned[self.url] = None
+            while len(_abandoned) > _ABANDONED_KEPT:
+                _abandoned.popitem(last=False)
+        end = time.monotonic() + _LAST_WRITES_SECONDS
+        while self.url in _writes.known and time.monotonic() < end:
+            time.sleep(0.005)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with _writes.lock:
+            self._check_writable()
+            _writes.known[self.url] = _writes.known.get(self.url, 0) + 1
+        try:
+            yield
+        finally:
+            with _writes.lock:
+                _writes.known[self.url] -= 1
+                if not _writes.known[self.url]:
+                    del _writes.known[self.url]
+
     def _check_writable(self) -> None:
         super()._check_writable()
-        if self._journal.sealed:
+        if self._journal.sealed or self.url in _abandoned:
             raise RecordError(
                 "a stored result is never changed",
                 url=self.url,
@@ -72,7 +111,6 @@ class RecordingStore(UrlStore):
             )
 
     async def set(self, key: str, value: Buffer) -> None:
-        self._check_writable()
         if not isinstance(value, Buffer):
             raise TypeError(f"`value` must be a Buffer instance. Got an instance of {type(value)} instead.")
         view = memoryview(value.as_buffer_like())
@@ -80,9 +118,10 @@ class RecordingStore(UrlStore):
         if name == "zarr.json" and b"sharding_indexed" in view.tobytes():
             self.shards_below(folder)
         in_blocks = any(key.startswith(f) for f in self._journal.sharded)
-        self.entries[key] = await self._set_digested(
-            key, value, lambda: make_entry(view, self.algorithm, in_blocks)
-        )
+        with self._writing():
+            self.entries[key] = await self._set_digested(
+                key, value, lambda: make_entry(view, self.algorithm, in_blocks)
+            )
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
