@@ -14,7 +14,7 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
-from cpr.errors import RecordError
+from cpr.errors import DecodeError, EncodeError, RecordError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import default_algorithm
 from cpr.zarr.stores.entries import Entries, make_entry
@@ -113,6 +113,7 @@ class RecordingStore(UrlStore):
     async def set(self, key: str, value: Buffer) -> None:
         if not isinstance(value, Buffer):
             raise TypeError(f"`value` must be a Buffer instance. Got an instance of {type(value)} instead.")
+        self._require_readable(key, value)
         view = memoryview(value.as_buffer_like())
         folder, _, name = key.rpartition("/")
         if name == "zarr.json" and b"sharding_indexed" in view.tobytes():
@@ -122,6 +123,20 @@ class RecordingStore(UrlStore):
             self.entries[key] = await self._set_digested(
                 key, value, lambda: make_entry(view, self.algorithm, in_blocks)
             )
+
+    def _require_readable(self, key: str, value: Buffer) -> None:
+        """Raise EncodeError for metadata that could not be read again, as they name what is not allowed."""
+        try:
+            self._checked(key, value)
+        except DecodeError as error:
+            raise EncodeError(
+                error.problem,
+                url=error.url,
+                field=error.field,
+                expected=error.expected,
+                actual=error.actual,
+                remedy=error.remedy,
+            ) from None
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None

@@ -25,6 +25,7 @@ from cpr.io.stores.s3_obstore import fast_bucket
 from cpr.io.urls import join, protocol_of
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
 from cpr.zarr.stores.local import FastLocalStore
+from cpr.zarr.stores.metadata_check import is_metadata, require_safe_metadata
 from cpr.zarr.stores.s3 import ObstoreFirstStore
 from cpr.zarr.stores.sftp import SftpStore
 
@@ -124,9 +125,16 @@ class UrlStore(Store):
     ) -> Buffer | None:
         try:
             with translate_errors(self._place(key), "read"):
-                return await self.bare.get(key, prototype, byte_range)
+                value = await self.bare.get(key, prototype, byte_range)
         except ResourceNotFoundError:
             return None
+        return self._checked(key, value)
+
+    def _checked(self, key: str, value: Buffer | None) -> Buffer | None:
+        """The value, if it is no metadata that zarr must not see."""
+        if value is not None and is_metadata(key):
+            require_safe_metadata(key, value.to_bytes(), self._place(key))
+        return value
 
     async def _get_as_written(
         self, key: str, prototype: BufferPrototype, entry: Entry, algorithm: str
@@ -146,6 +154,7 @@ class UrlStore(Store):
         if value is None:
             raise missing(url, entry)
         require(url, digest.entry(), entry, algorithm)
+        self._checked(key, value)
         return value
 
     async def _read_digested(

@@ -12,6 +12,7 @@ from cpr.zarr.ome.pyramid import halved_shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cpr.zarr.ome.chunking import halved_shapes
 from cpr.zarr.ome.downsample import halve
 
 INTEGERS = ["uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]

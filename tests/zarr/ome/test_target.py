@@ -165,7 +165,7 @@ def test_pyramids_are_those_of_the_whole_array(image, dtype, levels, downscale, 
     for way in ways:
         blocks = tuple(source.draw(st.integers(1, max(1, n))) for n in shape)
         given_data, announce = WAYS[way](data, blocks)
-        with patch("cpr.zarr.ome.pyramid._CELL_BYTES", cell):
+        with patch("cpr.zarr.writing._CELL_BYTES", cell):
             target = made(
                 "memory://pyramids", given_data, announce, **options, downscale=downscale, downsample=method
             )
@@ -216,7 +216,7 @@ def test_comes_back(way, base):
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", [1, 1000, 16 << 20])
 def test_two_channels_in_one_chunk_pass_plane_by_plane(cell, monkeypatch):
-    monkeypatch.setattr("cpr.zarr.ome.pyramid._CELL_BYTES", cell)
+    monkeypatch.setattr("cpr.zarr.writing._CELL_BYTES", cell)
     data = np.random.default_rng(0).integers(0, 99, (3, 4, 6, 20, 21)).astype("uint8")
     for chunks in ((1, 2, 1, 8, 8), (2, 1, 3, 20, 21), (3, 4, 6, 5, 5), (1, 1, 4, 7, 7)):
         for downscale in ("YX", "ZYX"):
