@@ -9,8 +9,8 @@ from cpr import io
 from cpr.data.image_metadata import calibration
 from cpr.errors import FormatError
 from cpr.records.registry import register
+from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
-from cpr.zarr.reading import Node
 from cpr.zarr.ZarrSource import METADATA, ZarrPart, ZarrSource
 
 __all__ = ["OMEZarrPart", "OMEZarrSource"]
@@ -64,6 +64,8 @@ class OMEZarrSource(OMEZarr, ZarrSource):
 
     def _opened(self) -> Node:
         return self._node()
+
+    _token = ZarrSource._token  # noqa: SLF001 - the other base declares it
 
     def _ask(self) -> dict[str, str | int]:
         version = super()._ask()

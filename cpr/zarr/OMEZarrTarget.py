@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.sync import sync
 
 from cpr.errors import FormatError, RecordError
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_encode_errors, source_of
+from cpr.zarr.nodes import Node
 from cpr.zarr.ome.axes import checked_axes, scales_and_units
 from cpr.zarr.ome.chunking import halved_shapes, kept_axes, level_chunks
 from cpr.zarr.ome.extremes import Extremes
@@ -30,9 +30,9 @@ from cpr.zarr.ome.metadata import (
 )
 from cpr.zarr.ome.options import OMEZarrOptions
 from cpr.zarr.options import array_arguments, option_error
-from cpr.zarr.reading import Node
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.writing import fill
+from cpr.zarr.zarr_internals import sync
 from cpr.zarr.ZarrTarget import ZarrTarget
 
 __all__ = ["OMEZarrTarget"]

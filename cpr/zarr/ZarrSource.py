@@ -19,9 +19,10 @@ from cpr.io.hashing import hex16
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source
+from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.options import option_error
 from cpr.zarr.preview import picture_of
-from cpr.zarr.reading import Node, open_node, own_copy, part_of, to_dask
+from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
 from cpr.zarr.stores.url_store import UrlStore
 

@@ -22,9 +22,10 @@ from cpr.records.validation import Judged, is_size
 from cpr.Target import Target
 from cpr.zarr.chunking import as_encode_errors, chunks_for, source_of
 from cpr.zarr.copy import copy_all
+from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.preview import picture_of
-from cpr.zarr.reading import Node, open_node, own_copy, part_of, to_dask
+from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.verifying import VerifyingStore

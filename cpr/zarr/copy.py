@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from zarr.abc.store import RangeByteRequest
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 
 from cpr import io
 from cpr.io.error_translation import translate_errors
@@ -15,6 +14,7 @@ from cpr.io.stores.base import Upload
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.zarr_internals import sync
 
 __all__ = ["copy_all"]
 
@@ -47,7 +47,7 @@ async def _copy_all(store: VerifyingStore, destination: str) -> None:
         size = await store.getsize(key)
         url = f"{destination}/{key}"
         if size <= _SPAN or not await store.has_blocks(key):
-            found = await store.get(key, prototype)
+            found = await store.get_bytes(key, prototype)
             assert found is not None
             await asyncio.to_thread(_put, url, [found.to_bytes()])
             return
@@ -55,7 +55,7 @@ async def _copy_all(store: VerifyingStore, destination: str) -> None:
         try:
             for start in range(0, size, _SPAN):
                 wanted = RangeByteRequest(start, min(start + _SPAN, size))
-                part = await store.get(key, prototype, wanted)
+                part = await store.get_bytes(key, prototype, wanted)
                 assert part is not None
                 await asyncio.to_thread(_send, url, upload, part.to_bytes())
             await asyncio.to_thread(_commit, url, upload)

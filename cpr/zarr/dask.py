@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.core.array import AsyncArray
 from zarr.storage import StorePath
 
 from cpr.data.array_memory import require_unmasked
@@ -189,7 +188,7 @@ class _WriteBlock:
             store = RecordingStore(url, algorithm=algorithm)
             if self._sharded:
                 store.shards_below(path)
-            array = zarr.Array(AsyncArray.from_dict(StorePath(store, path), self._metadata))
+            array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, path), self._metadata))
             where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, block_id, strict=True))
             array[where] = np.asarray(block, array.dtype)
             entries = store.entries

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import zarr
 
+from cpr.data.regions import Selection
 from cpr.previews.models import Picture
 from cpr.previews.thumbnails import sample
+from cpr.zarr.reading import chunk_count
 
 __all__ = ["picture_of", "picture_of_array"]
+
+_MOST_CHUNKS = 20_000  # of a plane: more take too long
 
 
 def picture_of(node: Any) -> Picture | None:
@@ -22,5 +27,21 @@ def picture_of(node: Any) -> Picture | None:
 
 
 def picture_of_array(array: Any, axes: str | None) -> Picture | None:
-    """A picture of an array whose axes have these letters, if they are known."""
-    return sample(array.shape, array.dtype, axes, 2, lambda region: array[region])
+    """A picture of an array whose axes have these letters, if they are known; None for very many chunks."""
+
+    def read(region: tuple[int | slice, ...]) -> np.ndarray[Any, Any]:
+        chosen = tuple(slice(r.start, r.stop) for r in Selection.of(region, array.shape).ranges)
+        if chunk_count(array.chunks, chosen) > _MOST_CHUNKS:
+            raise _TooManyError
+        return np.asarray(array[region])
+
+    if 0 in array.shape:
+        return None
+    try:
+        return sample(array.shape, array.dtype, axes, 2, read)
+    except _TooManyError:
+        return None
+
+
+class _TooManyError(Exception):
+    pass

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,15 +12,15 @@ from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundErro
 from cpr.data.lazy_arrays import dask_array
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
-from cpr.errors import CprError, DecodeError, FormatError, ResourceNotFoundError
+from cpr.errors import DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region
+from cpr.zarr.nodes import Node, decoding, with_typed_errors
 from cpr.zarr.stores.url_store import UrlStore
 
-__all__ = ["Node", "decoding", "open_node", "own_copy", "part_of", "to_dask"]
+__all__ = ["chunk_count", "open_node", "part_of", "to_dask"]
 
 _MOST_BLOCKS = 10_000_000
-
-Node = zarr.Array[Any] | zarr.Group
+_MOST_CHUNKS = 1_000_000
 
 
 def open_node(store: UrlStore, path: str = "", zarr_format: Any = None) -> Node:
@@ -36,7 +33,7 @@ def open_node(store: UrlStore, path: str = "", zarr_format: Any = None) -> Node:
     url = f"{store.url}/{path}" if path else store.url
     with decoding(url):
         try:
-            node: Node = zarr.open(store, path=path or None, mode="r", zarr_format=zarr_format)
+            node = zarr.open(store, path=path or None, mode="r", zarr_format=zarr_format)
         except (ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
             raise ResourceNotFoundError(
                 "there is no Zarr array or group here",
@@ -48,27 +45,7 @@ def open_node(store: UrlStore, path: str = "", zarr_format: Any = None) -> Node:
     if isinstance(node, zarr.Array):
         for what, extents in (("one chunk", node.chunks), ("one shard", node.shards or ())):
             require_memory(math.prod(extents) * node.dtype.itemsize, what)
-    return node
-
-
-@contextmanager
-def decoding(url: str) -> Iterator[None]:
-    """What zarr and its codecs raise for metadata and chunks that are broken, as DecodeError.
-
-    zarr trusts what it reads: what others have put there makes it fail in many ways.
-    """
-    try:
-        yield
-    except CprError:
-        raise
-    except Exception as error:
-        raise DecodeError(
-            "not a Zarr that can be read",
-            url=url,
-            expected="metadata and chunks as the specification has them",
-            actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
-            remedy="restore the Zarr, or write it again with the program it comes from",
-        ) from error
+    return with_typed_errors(node)  # type: ignore[no-any-return]
 
 
 def part_of(
@@ -98,10 +75,33 @@ def part_of(
     forward = tuple(_forward(r, b.start) for r, b in zip(chosen.ranges, base, strict=True))
     back = tuple(slice(None, None, -1 if r.step < 0 else None) for r in chosen.ranges)
     require_memory(math.prod(len(r) for r in chosen.ranges) * node.dtype.itemsize, "this part of the array")
+    _require_few_chunks(node, forward, url)
     with decoding(url):
         part: np.ndarray[Any, Any] = np.asarray(node[forward])[back]
     part = part.reshape(chosen.shape)
     return part if part.base is None or not isinstance(node, np.ndarray) else part.copy()
+
+
+def chunk_count(chunks: tuple[int, ...], region: tuple[slice, ...]) -> int:
+    """How many chunks have elements in a region, which has a start and an end along each axis."""
+    return math.prod(
+        max(0, -(-along.stop // chunk) - along.start // chunk) if chunk else 0
+        for along, chunk in zip(region, chunks, strict=True)
+    )
+
+
+def _require_few_chunks(node: Any, region: tuple[slice, ...], url: str) -> None:
+    """Raise DecodeError for so many chunks that listing them takes all memory and no end."""
+    count = chunk_count(node.chunks, region) if isinstance(node, zarr.Array) else 0
+    if count > _MOST_CHUNKS:
+        raise DecodeError(
+            "too many chunks for one read",
+            url=url,
+            field="region",
+            expected=f"at most {_MOST_CHUNKS}",
+            actual=f"{count}, of shape {node.chunks}",
+            remedy="read it in parts: get_data(region=...)",
+        )
 
 
 def _forward(along: range, offset: int) -> slice:
@@ -109,15 +109,6 @@ def _forward(along: range, offset: int) -> slice:
         return slice(0, 0)
     low, high = ends(along)
     return slice(offset + low, offset + high + 1, abs(along.step))
-
-
-def own_copy(held: Any) -> Any:
-    """What a reader gets of a node or array that is held for others: nothing done to it changes that one."""
-    if isinstance(held, np.ndarray):
-        view = held.view()
-        view.flags.writeable = False
-        return view
-    return copy.deepcopy(held)  # of an array or group the metadata alone
 
 
 def to_dask(array: Node, name: str, url: str) -> Any:
@@ -133,7 +124,7 @@ def to_dask(array: Node, name: str, url: str) -> Any:
             actual="a group",
             remedy="take an array of it: dask.array.from_array(get_data()['name'])",
         )
-    chunks = tuple(array.shards or array.chunks)
+    chunks = tuple(max(1, n) for n in array.shards or array.chunks)
     if math.prod(-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)) > _MOST_BLOCKS:
         raise DecodeError(
             "too many chunks for a task graph",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from zarr.core.sync import sync
-
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.write_markers import mark, unmark
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.verify import LEFT_BEHIND
+from cpr.zarr.zarr_internals import sync
 
 __all__ = ["begin", "discard", "require_all_recorded"]
 

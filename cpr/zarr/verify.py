@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from zarr.abc.store import RangeByteRequest
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.zarr_internals import sync
 
 __all__ = ["LEFT_BEHIND", "verify_all"]
 
@@ -36,10 +36,10 @@ async def _verify_all(store: VerifyingStore) -> int:
     async def check(key: str) -> None:
         size = await store.getsize(key)
         if size <= _LARGE or not await store.has_blocks(key):
-            await store.get(key, prototype)
+            await store.get_bytes(key, prototype)
             return
         for start in range(0, size, _SPAN):
-            await store.get(key, prototype, RangeByteRequest(start, min(start + _SPAN, size)))
+            await store.get_bytes(key, prototype, RangeByteRequest(start, min(start + _SPAN, size)))
         # Parts do not tell whether there is more behind the last.
         if (actual := await UrlStore.getsize(store, key)) != size:
             raise corrupt(f"{store.url}/{key}", f"{size} bytes", f"{actual} bytes")

@@ -10,9 +10,10 @@ import zarr
 
 from cpr.data.image_metadata import Metadata
 from cpr.errors import DecodeError
+from cpr.zarr.nodes import decoding
 from cpr.zarr.ome.axes import letters_of, metadata_of
 from cpr.zarr.ome.schema import MultiscaleJson, image_of, label_names
-from cpr.zarr.reading import decoding, to_dask
+from cpr.zarr.reading import to_dask
 
 __all__ = ["Channel", "Level", "Multiscale", "labels_of"]
 

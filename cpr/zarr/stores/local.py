@@ -8,11 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
 from cpr.zarr.stores.entries import EntryDigest
+from cpr.zarr.zarr_internals import open_local
 
 __all__ = ["FastLocalStore"]
 
@@ -29,9 +31,7 @@ class FastLocalStore(LocalStore):
     """
 
     async def _open(self, **_: Any) -> None:
-        # Zarr's own complains if a thread has opened it meanwhile.
-        if not self._is_open:
-            self._ensure_open_sync()
+        open_local(self)
 
     def get_sync(
         self,

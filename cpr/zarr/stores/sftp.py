@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Self
 
-from zarr.core.buffer import Buffer
+from zarr.abc.buffer import Buffer
 from zarr.storage import FsspecStore
 
 __all__ = ["SftpStore"]

@@ -1,0 +1,114 @@
+"""Arrays and groups as readers get them: zarr's own, that raise typed errors.
+
+What a codec raises for a chunk that it cannot decode (RuntimeError, OSError, anything) comes out of
+`array[...]`, wherever that is called. So the codecs of an array are wrapped, and a group wraps the codecs of
+what is taken from it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import zarr
+
+from cpr.errors import CprError, DecodeError
+from cpr.zarr.zarr_internals import async_group_of, wrap_codecs
+
+__all__ = ["Node", "decoding", "own_copy", "with_typed_errors"]
+
+Node = zarr.Array[Any] | zarr.Group
+
+
+@contextmanager
+def decoding(url: str) -> Iterator[None]:
+    """What zarr and its codecs raise for metadata and chunks that are broken, as DecodeError.
+
+    zarr trusts what it reads: what others have put there makes it fail in many ways.
+    """
+    try:
+        yield
+    except CprError:
+        raise
+    except Exception as error:
+        raise DecodeError(
+            "not a Zarr that can be read",
+            url=url,
+            expected="metadata and chunks as the specification has them",
+            actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
+            remedy="restore the Zarr, or write it again with the program it comes from",
+        ) from error
+
+
+class _Codecs:
+    """The codecs of an array; what they raise while they read is a DecodeError."""
+
+    def __init__(self, url: str, codecs: Any) -> None:
+        self._url = url
+        self._codecs = codecs
+
+    async def read(self, *args: Any, **kwargs: Any) -> Any:
+        with decoding(self._url):
+            return await self._codecs.read(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._codecs, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._codecs)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._codecs == (other._codecs if isinstance(other, _Codecs) else other))
+
+    def __hash__(self) -> int:
+        return hash(self._codecs)
+
+
+class _Group(zarr.Group):
+    def __getitem__(self, path: str) -> Any:
+        with decoding(str(self.store_path / path)):
+            try:
+                return with_typed_errors(super().__getitem__(path))
+            except KeyError as error:
+                missing = error
+        raise missing
+
+    def members(self, *args: Any, **kwargs: Any) -> tuple[tuple[str, Any], ...]:
+        with decoding(str(self.store_path)):
+            found = super().members(*args, **kwargs)
+        return tuple((name, with_typed_errors(node)) for name, node in found)
+
+    def arrays(self) -> Generator[tuple[str, Any], None]:
+        with decoding(str(self.store_path)):
+            found = list(super().arrays())
+        for name, array in found:
+            yield name, with_typed_errors(array)
+
+    def groups(self) -> Generator[tuple[str, Any], None]:
+        with decoding(str(self.store_path)):
+            found = list(super().groups())
+        for name, group in found:
+            yield name, with_typed_errors(group)
+
+
+def with_typed_errors(node: Any) -> Any:
+    """The array or group, for reading: broken chunks, and broken metadata below it, raise DecodeError."""
+    if isinstance(node, zarr.Group):
+        return _Group(async_group_of(node))
+    wrap_codecs(node, partial(_Codecs, str(node.store_path)))
+    return node
+
+
+def own_copy(held: Any) -> Any:
+    """What a reader gets of a node or array that is held for others: nothing done to it changes that one."""
+    if isinstance(held, np.ndarray):
+        view = held.view()
+        view.flags.writeable = False
+        return view
+    return copy.deepcopy(held)  # of an array or group the metadata alone
