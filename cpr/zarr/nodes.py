@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from cpr.data.array_memory import read_only
 from cpr.errors import CprError, DecodeError
 from cpr.zarr.zarr_internals import async_group_of, wrap_codecs
 
@@ -108,7 +109,5 @@ def with_typed_errors(node: Any) -> Any:
 def own_copy(held: Any) -> Any:
     """What a reader gets of a node or array that is held for others: nothing done to it changes that one."""
     if isinstance(held, np.ndarray):
-        view = held.view()
-        view.flags.writeable = False
-        return view
+        return read_only(held)
     return copy.deepcopy(held)  # of an array or group the metadata alone

@@ -104,7 +104,7 @@ def test_a_masked_dask_array_is_refused_before_anything_is_computed(kind, tmp_pa
     error = refuses(kind, tmp_path, data)
     target = kind.from_path(tmp_path / "cells.ome.zarr")
     target.set_data(da.ma.filled(da.ma.masked_greater(lazy(), 5), 0))  # the remedy
-    assert "da.ma.filled" in error.remedy.replace("dask.array", "da")
+    assert "ma.filled" in error.remedy
     assert target.get_data(region=np.s_[:]).max() == 5
 
 

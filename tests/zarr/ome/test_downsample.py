@@ -8,7 +8,6 @@ from itertools import product
 import hypothesis.extra.numpy as st_numpy
 import numpy as np
 import pytest
-from cpr.zarr.ome.pyramid import halved_shapes
 from hypothesis import given
 from hypothesis import strategies as st
 
