@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
-from cpr.prefect.code_graph import CodeGraph
-from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_log import uncached, warn_of_opaque
 from cpr.prefect.run_provenance import Noted, note
 from cpr.prefect.source_code import (
@@ -20,8 +16,7 @@ from cpr.prefect.source_code import (
     name_of_function,
     unwrapped,
 )
-from cpr.provenance.made import Input
-from cpr.Target import Target
+from cpr.prefect.used_code import Told, digest, uses_of
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
@@ -99,12 +94,6 @@ def _describe_code(task: Any) -> Any:
     return describe_source(source)
 
 
-def digest(description: Any) -> str:
-    """32 hex digits that name a description."""
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
 def describe_run(
     context: TaskRunContext,
     arguments: Mapping[str, Any],
@@ -123,70 +112,16 @@ def describe_run(
 
     Raises as `cpr.hash_objects`.
     """
-    run = _Told(context.task, exclude)
-    used = run.describe_function(versions)
+    task = context.task
+    used = uses_of(task, exclude, versions)
+    told = Told(task, exclude)
     described = {
-        name: run.describe_argument(name, value, versions)
-        for name, value in arguments.items()
-        if name not in exclude
+        name: told.describe(name, value, versions) for name, value in arguments.items() if name not in exclude
     }
     task_run = getattr(context, "task_run", None)
-    noted = Noted(getattr(task_run, "id", None), inputs=run.inputs, uses=run.uses, given=frozenset(run.given))
-    note(noted)
-    if run.opaque and task_run is not None:
-        warn_of_opaque(context, run.opaque)
-    return [name_of_function(context.task), used, described]
-
-
-class _Told:
-    """Describes a run, and keeps what may be told of it."""
-
-    def __init__(self, task: Any, exclude: Collection[str]) -> None:
-        self._task = task
-        self._exclude = exclude
-        self._function = unwrapped(task.fn)
-        self._texts = program_texts(self._function)
-        names = getattr(self._function, "__globals__", {})
-        self._home = names.get("__name__")
-        self.inputs: dict[str, Input] = {}
-        self.uses: dict[str, Input] = {}
-        self.given: set[str] = set()
-        self.opaque: list[str] = []
-
-    def describe_function(self, versions: bool) -> Any:
-        """What the task's function uses."""
-        code = getattr(self._function, "__code__", None)
-        graph = CodeGraph(home=self._home, exclude=self._exclude, without_code=self._function)
-        describer = Describer(
-            versions, graph, lenient=True, strict=frozenset(code.co_freevars if code is not None else ())
-        )
-        described = describer.describe_with_code(self._task.fn, "the task's function")
-        self._tell_code(describer)
-        return described
-
-    def describe_argument(self, name: str, value: Any, versions: bool) -> Any:
-        """An argument, with the user's own code in it."""
-        describer = Describer(versions, CodeGraph(home=self._home, exclude=self._exclude))
-        described = describer.describe_with_code(value, name)
-        self.inputs[name] = self._tell(name, value, described, describer)
-        self._tell_code(describer)
-        return described
-
-    def _tell_code(self, describer: Describer) -> None:
-        self.opaque += describer.opaque
-        for label, (value, described, one) in describer.used.items():
-            self.opaque += one.opaque
-            self.uses.setdefault(label, self._tell(label, value, described, one))
-        for node in describer.code.nodes:
-            if node.value is not self._function:
-                self.uses.setdefault(node.label, Input(node.kind, digest=digest(node.own)[:16]))
-
-    def _tell(self, name: str, value: Any, described: Any, describer: Describer) -> Input:
-        """What may be told of a value; of objects that fail when they are looked at, the content's digest."""
-        content = None if describer.secret else digest(described)[:16]
-        found = [(one, digest(what)[:16]) for one, what in describer.resources]
-        self.given.update(one.url for one, _ in found if isinstance(one, Target))
-        try:
-            return describe_input(name, value, content, found, self._texts)
-        except Exception:
-            return Input("object", digest=content)
+    uses = {**used.uses, **told.uses} if told.uses else used.uses
+    note(Noted(getattr(task_run, "id", None), told.inputs, uses, frozenset({*used.given, *told.given})))
+    opaque = [*used.opaque, *told.opaque]
+    if opaque and task_run is not None:
+        warn_of_opaque(context, opaque)
+    return [name_of_function(task), used.digest, described]

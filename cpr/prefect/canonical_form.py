@@ -84,6 +84,10 @@ class Describer:
             known = self.used[label] = (value, describer.describe(value, label), describer)
         return known[1]
 
+    def again(self, value: Any, label: str) -> Any:
+        """The description of data that code uses, as it is now."""
+        return Describer(self._versions, self.code, self._lenient).describe(value, label)
+
     def describe_with_code(self, value: Any, path: str) -> Any:
         """The description of a value and of the user's own code in it. Raises as `describe`."""
         described = self.describe(value, path)

@@ -18,7 +18,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from cpr.prefect.code_references import Reference, facts_of
+from cpr.prefect.code_guards import MISSING, Guards
+from cpr.prefect.code_references import Import, Reference, facts_of
 from cpr.prefect.lazy_imports import describe_import
 from cpr.prefect.own_code import (
     file_of_module,
@@ -82,12 +83,16 @@ class CodeGraph:
         home: name of the module whose things are called without it.
         exclude: names and labels of what is passed over.
         without_code: a function whose code does not count, only what it uses.
+        guards: what the descriptions rest on, besides data.
+        imports: statements inside functions, where they stand, and how they were described.
     """
 
     describe: Callable[[Any, str], Any] | None = None
     home: str | None = None
     exclude: Collection[str] = ()
     without_code: Any = None
+    guards: Guards = field(default_factory=Guards)
+    imports: list[tuple[Import, Mapping[str, Any], Any]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     _numbers: dict[int, int] = field(default_factory=dict)
     _described: int = 0
@@ -133,7 +138,8 @@ class CodeGraph:
         if isinstance(value, functools.singledispatchmethod):
             return (value.func, value.dispatcher)
         if _is_prefects(value):
-            return getattr(value, "fn", None)
+            function = self.guards.attribute(value, "fn")
+            return None if function is MISSING else function
         return getattr(value, "__dict__", {}).get("__wrapped__")
 
     def _add(self, value: Any) -> list[Any]:
@@ -180,7 +186,7 @@ class CodeGraph:
             return ["named", name]
         held = {
             cell_name: self._any(value, name)
-            for cell_name, value in _cells(function)
+            for cell_name, value in self._cells(function).items()
             if isinstance(value, (*_PLAIN, type))
             or (isinstance(value, types.FunctionType) and value is not wrapped)
         }
@@ -200,24 +206,42 @@ class CodeGraph:
         function: types.FunctionType = node.value
         facts = facts_of(function.__code__)
         counts = function is not self.without_code
+        self.guards.attribute(function, "__code__")
         defaults = [
-            self._data(getattr(function, name), f"{node.label}.{name}") if getattr(function, name) else None
+            self._data(value, f"{node.label}.{name}") if value else None
             for name in ("__defaults__", "__kwdefaults__")
+            for value in [self.guards.attribute(function, name)]
         ]
         node.own = ["function", facts.digest if counts else None, defaults if counts else None]
         uses = []
-        cells = dict(_cells(function))
+        cells = self._cells(function)
         for one in (*facts.reads, *facts.writes):
             found = self._use(function, cells, one, node.label, written=one in facts.writes)
             if found is not None:
                 uses.append([one.scope, one.name, *one.attributes, found])
         attributes = {
             name: self._any(value, f"{node.label}.{name}")
-            for name, value in function.__dict__.items()
+            for name, value in self.guards.items(function.__dict__).items()
             if name not in _OF_NO_MATTER
         }
-        imports = [describe_import(one, function.__globals__, self._module) for one in facts.imports]
+        imports = [self._import(one, function.__globals__) for one in facts.imports]
         node.description = [*node.own, uses, attributes, [one for one in imports if one]]
+
+    def _cells(self, function: types.FunctionType) -> dict[str, Any]:
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        found = {name: self.guards.attribute(cell, "cell_contents") for name, cell in cells}
+        return {name: value for name, value in found.items() if value is not MISSING}
+
+    def _import(self, one: Import, names: Mapping[str, Any]) -> Any:
+        found = describe_import(one, names, self._module)
+        self.imports.append((one, names, found))
+        return found
+
+    def holds(self) -> bool:
+        """Whether nothing of the code has changed since it was described; of data nothing is said."""
+        return self.guards.hold() and all(
+            describe_import(one, names, self._module) == found for one, names, found in self.imports
+        )
 
     def _use(
         self,
@@ -228,14 +252,16 @@ class CodeGraph:
         written: bool,
     ) -> Any:
         names = cells if one.scope == "closure" else function.__globals__
-        if one.name not in names or one.name in self.exclude:
+        if one.name in self.exclude:
             return None
-        value = names[one.name]
+        value = self.guards.lookup(names, one.name) if one.scope == "global" else names.get(one.name, MISSING)
+        if value is MISSING:
+            return None
         if one.scope == "global":
             label = self._named_in(function.__globals__.get("__name__"), one.name)
         else:
             label = one.name if function is self.without_code else f"{label}.{one.name}"
-        found = _through_modules(value, one.attributes, label)
+        found = self._through_modules(value, one.attributes, label)
         if isinstance(found, str):
             return ["missing", found]
         value, label, home = found
@@ -245,15 +271,34 @@ class CodeGraph:
             return None
         return self._any(value, label)
 
+    def _through_modules(
+        self, value: Any, attributes: tuple[str, ...], label: str
+    ) -> tuple[Any, str, str | None] | str:
+        """What attributes of modules lead to, its label and module; a text where that is not there yet."""
+        home = None
+        rest = list(attributes)
+        while isinstance(value, types.ModuleType) and rest and is_own_module(value):
+            name = rest.pop(0)
+            home, label = value.__name__, name
+            found = self.guards.lookup(vars(value), name)
+            if found is MISSING:
+                found = sys.modules.get(f"{home}.{name}", MISSING)
+            if found is MISSING:
+                found, label, rest = vars(value).get("__getattr__", MISSING), "__getattr__", []
+            if found is MISSING:
+                return f"{home}.{name}"
+            value = found
+        return value, label, home
+
     # Classes
 
     def _describe_class(self, node: Node) -> None:
         cls: type = node.value
-        names = vars(cls)
+        names = self.guards.items(vars(cls))
+        self.guards.attribute(cls, "__bases__")
         generated = dataclasses.is_dataclass(cls) and "__dataclass_fields__" in names
         members: dict[str, Any] = {}
-        for name in sorted(names):
-            value = names[name]
+        for name, value in names.items():
             if (
                 name in _OF_NO_MATTER
                 or name.startswith("__pydantic_")
@@ -303,44 +348,13 @@ class CodeGraph:
     def _describe_module(self, node: Node) -> None:
         module: types.ModuleType = node.value
         found = {}
-        for name in sorted(vars(module)):
-            value = vars(module)[name]
+        for name, value in self.guards.items(vars(module)).items():
             label = self._named_in(module.__name__, name)
             if (name.startswith("__") and not isinstance(value, types.FunctionType)) or label in self.exclude:
                 continue
             found[name] = self._any(value, label)
         node.own = ["module", sorted(found)]
         node.description = ["module", found]
-
-
-def _through_modules(
-    value: Any, attributes: tuple[str, ...], label: str
-) -> tuple[Any, str, str | None] | str:
-    """What attributes of modules lead to, its label and module; a text where that is not there yet."""
-    home = None
-    rest = list(attributes)
-    while isinstance(value, types.ModuleType) and rest and is_own_module(value):
-        name = rest.pop(0)
-        home, label = value.__name__, name
-        loaded = sys.modules.get(f"{home}.{name}")
-        if name in vars(value):
-            value = vars(value)[name]
-        elif loaded is not None:
-            value = loaded
-        elif "__getattr__" in vars(value):
-            value, label = vars(value)["__getattr__"], "__getattr__"
-            break
-        else:
-            return f"{home}.{name}"
-    return value, label, home
-
-
-def _cells(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
-        try:
-            yield name, cell.cell_contents
-        except ValueError:  # not assigned yet
-            continue
 
 
 def _is_found(function: types.FunctionType) -> bool:

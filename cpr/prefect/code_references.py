@@ -95,7 +95,7 @@ def facts_of(code: types.CodeType) -> CodeFacts:
 
 def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
     instructions = [one for one in dis.get_instructions(code) if one.opname not in _IGNORED]
-    scan = _Scan(closure)
+    scan = _Scan(closure, _bound_once(code, instructions))
     for instruction in instructions:
         scan.step(instruction)
     scan.flush()
@@ -116,6 +116,14 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
         tuple(sorted(imports)),
         frozenset(assigned),
     )
+
+
+def _bound_once(code: types.CodeType, instructions: list[dis.Instruction]) -> frozenset[str]:
+    """Local variables that are another name for what they are bound to, wherever they are read."""
+    arguments = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()
+    bound = [one.argval for one in instructions if "STORE_FAST" in one.opname or one.opname == "DELETE_FAST"]
+    given = code.co_varnames[:arguments]
+    return frozenset(name for name in bound if bound.count(name) == 1 and name not in given)
 
 
 _IGNORED = frozenset({"NOP", "CACHE", "RESUME", "EXTENDED_ARG", "PRECALL", "COPY_FREE_VARS", "MAKE_CELL"})
@@ -206,7 +214,7 @@ _LOADS = {
     "LOAD_FROM_DICT_OR_DEREF": "closure",
 }
 _PUSHES_NOTHING = frozenset(
-    "LOAD_CONST LOAD_FAST LOAD_FAST_CHECK LOAD_FAST_AND_CLEAR LOAD_FAST_BORROW LOAD_SMALL_INT LOAD_CLOSURE"
+    "LOAD_CONST LOAD_FAST_CHECK LOAD_FAST_AND_CLEAR LOAD_FAST_BORROW LOAD_SMALL_INT LOAD_CLOSURE"
     " PUSH_NULL LOAD_BUILD_CLASS LOAD_ASSERTION_ERROR".split()
 )
 # Take some values, and give one that is computed from them.
@@ -222,21 +230,32 @@ class _Scan:
     """Follows the stack along straight code; where it cannot, everything on it counts as read."""
 
     closure: frozenset[str]
+    bound_once: frozenset[str]
     reads: set[Reference] = field(default_factory=set)
     writes: set[Reference] = field(default_factory=set)
     imports: set[Import] = field(default_factory=set)
     assigned: set[str] = field(default_factory=set)
     _stack: list[_Value] = field(default_factory=list)
+    _aliases: dict[str, _Value] = field(default_factory=dict)
     _before: list[Any] = field(default_factory=list)
 
     def step(self, one: dis.Instruction) -> None:
         if one.is_jump_target:
             self.flush()
         name = one.opname
+        if one.opcode in dis.haslocal and name not in ("LOAD_FAST", "STORE_FAST"):
+            names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
+            self._read(self._aliases.get(local, _NOTHING) for local in names)
         if name in _LOADS:
             self._load(one)
         elif name in ("LOAD_ATTR", "LOAD_METHOD"):
             self._attribute(one)
+        elif (
+            name == "STORE_FAST" and one.argval in self.bound_once and self._stack and self._stack[-1].inside
+        ):
+            self._aliases[one.argval] = self._stack.pop()
+        elif name == "LOAD_FAST":
+            self._stack.append(self._aliases.get(one.argval, _NOTHING))
         elif name in _PUSHES_NOTHING:
             self._stack.append(_NOTHING)
         elif name in _COMPUTES:

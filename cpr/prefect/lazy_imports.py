@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from cpr.prefect.code_references import Import, facts_of
-from cpr.prefect.own_code import file_of_module, is_own_file, version_of_file
+from cpr.prefect.own_code import is_own_file, version_of_file
 
 __all__ = ["describe_import"]
 
@@ -76,22 +76,17 @@ def _modules_of(one: Import, package: str) -> Iterator[str]:
         yield ".".join([*path, name])
 
 
-@functools.lru_cache(maxsize=4096)
-def _found_on_path(name: str, path: tuple[str, ...]) -> Any:  # noqa: ARG001 - a changed sys.path finds others
-    with contextlib.suppress(ImportError, ValueError, AttributeError):
-        return importlib.util.find_spec(name)  # of a name without dots nothing is imported
-    return None
-
-
 def _file_of(module: str) -> str | None:
-    """The file of a module, imported or not."""
+    """The file of a module, imported or not; None for packages without one."""
     loaded = sys.modules.get(module)
     if isinstance(loaded, types.ModuleType):
-        return file_of_module(loaded)
+        return getattr(loaded, "__file__", None)
     top, *rest = module.split(".")
     if top in sys.stdlib_module_names:
         return None
-    spec = _found_on_path(top, tuple(sys.path))
+    spec = None
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        spec = importlib.util.find_spec(top)  # of a name without dots nothing is imported
     if spec is None:
         return None
     if not rest:

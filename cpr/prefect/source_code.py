@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import textwrap
 from typing import Any
 
@@ -41,6 +42,7 @@ def describe_bytecode(function: Any) -> list[Any]:
     return ["bytecode", name_of(type(function)) if code is None else facts_of(code).digest]
 
 
+@functools.lru_cache(maxsize=1024)
 def describe_source(source: str) -> list[Any]:
     r"""Source of a function; comments, formatting, docstrings and the outer decorators do not count.
 

@@ -1,0 +1,64 @@
+"""What a description of code rests on, so that it can be used again as long as nothing of that has changed.
+
+Describing a hundred functions takes some milliseconds, looking whether they are still the same ones a tenth
+of that. Only identity is compared here: what can change in place, data, is described anew by who uses this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["MISSING", "Guards"]
+
+MISSING = object()
+
+
+@dataclass
+class Guards:
+    """Names and attributes that were looked up, with what they were.
+
+    >>> guards, names = Guards(), {"x": 1}
+    >>> guards.lookup(names, "x"), guards.hold()
+    (1, True)
+    >>> names["x"] = 2
+    >>> guards.hold()
+    False
+    """
+
+    _lookups: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
+    _attributes: list[tuple[Any, str, Any]] = field(default_factory=list)
+    _sizes: list[tuple[Collection[Any], int]] = field(default_factory=list)
+
+    def lookup(self, names: Mapping[str, Any], name: str) -> Any:
+        """What is under a name, or MISSING."""
+        value = names.get(name, MISSING)
+        self._lookups.append((names, name, value))
+        return value
+
+    def attribute(self, owner: Any, name: str) -> Any:
+        """An attribute, or MISSING."""
+        value = _attribute(owner, name)
+        self._attributes.append((owner, name, value))
+        return value
+
+    def items(self, names: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that is there now."""
+        self._sizes.append((names, len(names)))
+        return {name: self.lookup(names, name) for name in sorted(names)}
+
+    def hold(self) -> bool:
+        """Whether all is as it was."""
+        return (
+            all(names.get(name, MISSING) is value for names, name, value in self._lookups)
+            and all(_attribute(owner, name) is value for owner, name, value in self._attributes)
+            and all(len(names) == size for names, size in self._sizes)
+        )
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    try:
+        return getattr(owner, name, MISSING)
+    except ValueError:  # a cell that nothing was assigned to yet
+        return MISSING

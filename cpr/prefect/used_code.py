@@ -1,0 +1,141 @@
+"""What a run's key is made of, and what may be told of it: the code that its task uses, and its arguments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cpr.prefect.canonical_form import Describer
+from cpr.prefect.code_graph import CodeGraph
+from cpr.prefect.redaction import describe_input, program_texts
+from cpr.prefect.source_code import unwrapped
+from cpr.provenance.made import Input
+from cpr.Target import Target
+
+__all__ = ["Told", "Used", "digest", "uses_of"]
+
+_KEPT = "_cpr_used"  # an attribute of tasks, so that what is kept goes with them
+_PLAIN = (type(None), bool, int, float, complex, str, bytes)
+_lock = threading.RLock()
+
+
+def digest(description: Any) -> str:
+    """32 hex digits that name a description."""
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Told:
+    """Describes what a run is made of, and keeps what may be told of it.
+
+    Attributes:
+        inputs: the arguments, by name.
+        uses: functions, classes and data of the code that was met, by label.
+        given: URLs of the targets that were met.
+        opaque: places of what counts by its type alone.
+    """
+
+    def __init__(self, task: Any, exclude: Collection[str]) -> None:
+        self.function = unwrapped(task.fn)
+        self._texts = program_texts(self.function)
+        self._exclude = exclude
+        self._home = getattr(self.function, "__globals__", {}).get("__name__")
+        self.inputs: dict[str, Input] = {}
+        self.uses: dict[str, Input] = {}
+        self.given: set[str] = set()
+        self.opaque: list[str] = []
+
+    def describe(self, name: str, value: Any, versions: bool) -> Any:
+        """The description of an argument, with the user's own code in it. Raises as `Describer.describe`."""
+        describer = Describer(versions, CodeGraph(home=self._home, exclude=self._exclude))
+        described = describer.describe_with_code(value, name)
+        self.inputs[name] = self._tell(name, value, described, describer)
+        self.tell_code(describer)
+        return described
+
+    def describer_of_function(self, versions: bool) -> Describer:
+        """Describes the task's function, whose own code does not count here."""
+        code = getattr(self.function, "__code__", None)
+        graph = CodeGraph(home=self._home, exclude=self._exclude, without_code=self.function)
+        strict = frozenset(code.co_freevars if code is not None else ())
+        return Describer(versions, graph, lenient=True, strict=strict)
+
+    def tell_code(self, describer: Describer) -> None:
+        """Keep what may be told of the code that was met."""
+        self.opaque += describer.opaque
+        for label, (value, described, one) in describer.used.items():
+            self.opaque += one.opaque
+            self.uses.setdefault(label, self._tell(label, value, described, one))
+        for node in describer.code.nodes:
+            if node.value is not self.function:
+                self.uses.setdefault(node.label, Input(node.kind, digest=digest(node.own)[:16]))
+
+    def _tell(self, name: str, value: Any, described: Any, describer: Describer) -> Input:
+        """What may be told of a value; of objects that fail when they are looked at, the content's digest."""
+        content = None if describer.secret else digest(described)[:16]
+        found = [(one, digest(what)[:16]) for one, what in describer.resources]
+        self.given.update(one.url for one, _ in found if isinstance(one, Target))
+        try:
+            return describe_input(name, value, content, found, self._texts)
+        except Exception:
+            return Input("object", digest=content)
+
+
+@dataclass(frozen=True)
+class Used:
+    """What a task's function uses.
+
+    Attributes:
+        digest: names all of it.
+        uses: what may be told of it, by label.
+        given: URLs of targets in it.
+        opaque: places of what counts by its type alone.
+    """
+
+    digest: str
+    uses: Mapping[str, Input]
+    given: frozenset[str]
+    opaque: tuple[str, ...]
+
+
+class _Kept:
+    """What was found the last time, as long as it stays true; of no use to another process."""
+
+    def __init__(
+        self, asked: Any = None, used: Used | None = None, describer: Describer | None = None
+    ) -> None:
+        self.asked = asked
+        self.used = used
+        self.describer = describer
+
+    def __reduce__(self) -> Any:
+        return _Kept, ()
+
+    def holds(self, asked: Any) -> bool:
+        """Whether code and data are still what they were."""
+        if self.describer is None or self.asked != asked or not self.describer.code.holds():
+            return False
+        return all(
+            isinstance(value, _PLAIN) or one.again(value, label) == described
+            for label, (value, described, one) in self.describer.used.items()
+        )
+
+
+def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
+    """What a task's function uses besides its arguments and its own code. Raises as `Describer.describe`."""
+    asked = (task.fn, tuple(exclude), versions)
+    with _lock:
+        kept = getattr(task, _KEPT, None)
+        if isinstance(kept, _Kept) and kept.used is not None and kept.holds(asked):
+            return kept.used
+        told = Told(task, exclude)
+        describer = told.describer_of_function(versions)
+        described = describer.describe_with_code(task.fn, "the task's function")
+        told.tell_code(describer)
+        used = Used(digest(described), told.uses, frozenset(told.given), tuple(told.opaque))
+        task.__dict__[_KEPT] = _Kept(asked, used, describer)
+    return used
