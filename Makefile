@@ -50,7 +50,7 @@ lint: env  ## lint, format, types and layers
 quick: lint  ## lint, and the unit tests of what differs from main: under a minute
 	$(PY) -m pytest -q -n $(WORKERS) $(DIST) $(UNITS) tests/test_house.py $$($(PY) -m tools.affected_tests) $(ARGS)
 
-check: lint  ## lint, format, types, layers and the tests that need no server: under 2 minutes
+check: lint  ## lint, format, types, layers and the tests that need no server: 2 to 3 minutes on 2 cores
 	$(PY) -m tools.architecture --check
 	$(PY) -m pytest -q -n $(WORKERS) $(DIST) $(UNITS) $(ARGS)
 

@@ -69,6 +69,7 @@ class TestTables(TableCases):
     ext = ".csv"
 
 
+@pytest.mark.slow  # the same tables through a compressor, which TestGzipped proves
 class TestGzippedTables(TableCases):
     target_class = cpr.CSVTarget
     ext = ".csv.gz"
@@ -229,6 +230,7 @@ def test_long_tables_are_parsed_in_pieces(monkeypatch):
     assert len(asked) > 20
 
 
+@pytest.mark.slow
 def test_a_row_without_end_is_refused_before_it_fills_the_memory():
     format = CSV().describe(PLAIN)
     bomb = std_io.BytesIO()
@@ -264,6 +266,7 @@ def test_several_gzip_members_are_one_file_and_garbage_is_not():
             packed.decode(SeekableBytes(bad))
 
 
+@pytest.mark.slow
 def test_what_is_read_is_let_go():
     frame = pd.DataFrame({"a": np.random.default_rng(0).normal(size=200_000), "b": 1})
     format = CSV().describe(frame)
@@ -404,6 +407,7 @@ class TestForeignFiles:
         assert again.get_data().to_dict("list") == {"a": [1], "b": [2]}
 
 
+@pytest.mark.slow
 def test_a_stream_holds_little(tmp_path):
     """Peak memory of a stream does not grow with it."""
     import tracemalloc

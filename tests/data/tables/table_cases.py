@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import pickle
 import uuid
@@ -259,11 +260,14 @@ class TableCases:
         target.set_data(data)
         return target
 
+    @functools.cache  # noqa: B019 - one for each class of tests
+    def record_of_every_dtype(self) -> str:
+        return json.dumps(self.stored(EVERY_DTYPE.set_index(["time-s", "Int8"])).serialize())
+
     @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.data())
     def test_a_hostile_record_is_refused_or_harmless(self, data):
-        target = self.stored(EVERY_DTYPE.set_index(["time-s", "Int8"]))
-        record = target.serialize()
+        record = json.loads(self.record_of_every_dtype())
         table = record["__cpr__"]["table"]
 
         def places(value):
