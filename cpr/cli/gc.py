@@ -101,6 +101,8 @@ def _print(done: Collection, grace: str) -> None:
     if rows:
         print_table(("state", "size", "written", "URL"), rows, right=("size",))
     say(f"{counted(done.records, 'record')} in use, which refer to {counted(done.referred, 'object')}.")
+    if done.searched:
+        say(f"{counted(done.searched, 'other file')} searched: targets that these name are in use as well.")
     if done.old_records:
         say(f"{counted(done.old_records, 'record')} too old to count.")
     gone = f"{counted(len(done.deleted), 'target')} and {counted(len(done.deleted_records), 'record')}"

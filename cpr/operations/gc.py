@@ -38,6 +38,7 @@ class Collection:
         dry: whether nothing was touched.
         records: how many records were read.
         referred: how many targets and sources they refer to.
+        searched: how many other objects (results of flows, JSON, texts) were searched for names of targets.
         old_records: how many records are too old to count; they go with what only they refer to.
         marked: what is marked now, to be deleted after the grace period.
         waiting: how many marked ones wait for the end of their grace period.
@@ -51,6 +52,7 @@ class Collection:
     dry: bool
     records: int = 0
     referred: int = 0
+    searched: int = 0
     old_records: int = 0
     marked: list[Candidate] = field(default_factory=list)
     waiting: int = 0
@@ -99,7 +101,7 @@ def collect(
     found = survey(places, clock.now, older_than, on_progress)
     _require_records(found, places, without_unreadable)
     done = Collection(
-        not delete, found.records, len(found.live), len(found.old), elsewhere=dict(found.elsewhere)
+        not delete, found.records, len(found.live), found.searched, len(found.old), elsewhere=found.elsewhere
     )
     _Sweep(found, clock, done, grace, older_than).run()
     _mark(found, clock, done, grace)
@@ -286,9 +288,9 @@ def _require_records(found: Survey, places: list[str], without_unreadable: bool)
         )
     if found.opaque and not without_unreadable:
         raise CprError(
-            "not every record can be looked into, so that it is not known what is in use",
+            "not every record or result can be looked into, so that it is not known what is in use",
             url=found.opaque[0],
-            expected="records that can be read",
+            expected="records and results that can be read",
             actual=f"{len(found.opaque)} that cannot",
             remedy="delete them (cpr verify --heal drops damaged ones), or pass --without-unreadable: "
             "what only they refer to is deleted then",

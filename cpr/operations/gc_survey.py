@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -12,17 +9,24 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from cpr import io
-from cpr.errors import ResourceNotFoundError
+from cpr.errors import ResourceNotFoundError, TransferError
+from cpr.io.parallel import parallel_map
 from cpr.io.stores.base import Entry
 from cpr.io.tombstones import decode
-from cpr.operations.object_names import EXTENSIONS, number_of, owner_of, plug_in_extensions
+from cpr.operations.gc_mentions import (
+    UnsearchableError,
+    keys_in_object,
+    keys_in_record,
+    keys_in_value,
+)
+from cpr.operations.object_names import EXTENSIONS, is_data, number_of, owner_of, plug_in_extensions
 from cpr.operations.places import is_below, leads_out
 from cpr.operations.records import Record
-from cpr.operations.scan import find_records, walk
+from cpr.operations.scan import scan, walk
 
 __all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
 
-_KEY = re.compile(rb"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
+_AT_ONCE = 8  # objects that are searched
 _MARKS = re.compile(r"[/\\]\.cpr[/\\]marked[/\\][0-9a-f]{32}(\.swept)?\.json$")
 
 
@@ -82,8 +86,9 @@ class Survey:
     Attributes:
         records: how many records there are that count.
         live: numbers of the URLs that they refer to.
-        keys: keys that occur in records which cannot be read wholly: what has such a key is in use.
-        opaque: URLs of records that cannot be looked into at all.
+        keys: numbers of keys that records, other results and texts name: what has such a key is in use.
+        searched: how many objects besides records were searched for keys.
+        opaque: URLs of objects of which it is unknown what they name.
         old: the records that are too old to count.
         garbage: by URL, the targets that nothing refers to.
         marks: lists of earlier collections.
@@ -93,7 +98,8 @@ class Survey:
 
     records: int = 0
     live: set[int] = field(default_factory=set)
-    keys: set[bytes] = field(default_factory=set)
+    keys: set[int] = field(default_factory=set)
+    searched: int = 0
     opaque: list[str] = field(default_factory=list)
     old: list[OldRecord] = field(default_factory=list)
     garbage: dict[str, Candidate] = field(default_factory=dict)
@@ -108,7 +114,7 @@ class Survey:
     def is_live(self, url: str) -> bool:
         """Whether something refers to a target, or may do so."""
         key = re.search(r"-([0-9a-f]{16})\.[^/\\]*$", url)
-        return number_of(url) in self.live or (key is not None and key[1].encode() in self.keys)
+        return number_of(url) in self.live or (key is not None and int(key[1], 16) in self.keys)
 
 
 def survey(
@@ -120,9 +126,14 @@ def survey(
     """
     found = Survey()
     for place in places:
-        for count, record in enumerate(find_records(place), 1):
-            _take_record(found, record, places, now, older_than)
-            on_progress(count)
+        others: list[Entry] = []
+        for count, one in enumerate(scan(place), 1):
+            if isinstance(one, Record):
+                _take_record(found, one, places, now, older_than)
+                on_progress(count)
+            elif one.nbytes and not is_data(one.url):
+                others.append(one)
+        _take_others(found, others)
     # After the records: what was written since is in no danger, for it is young.
     extensions = EXTENSIONS | plug_in_extensions()
     for place in places:
@@ -142,12 +153,10 @@ def _take_record(
     found.records += 1
     found.live.update(number_of(one.url) for one in record.resources)
     _look_elsewhere(found, record, places)
-    if not _is_readable(record):
-        keys = _keys_in(record)
-        if keys is None:
-            found.opaque.append(record.url)
-        else:
-            found.keys |= keys
+    try:
+        found.keys |= _keys_named(record)
+    except UnsearchableError:
+        found.opaque.append(record.url)
 
 
 def _look_elsewhere(found: Survey, record: Record, places: list[str]) -> None:
@@ -160,28 +169,34 @@ def _is_readable(record: Record) -> bool:
     return not record.is_foreign and not record.problems
 
 
-def _keys_in(record: Record) -> frozenset[bytes] | None:
-    """Whatever may be a target's key in a record of which not all is understood; None if that cannot be told.
-
-    What another serializer has written may hold targets too, which pickle as their records do.
-    """
-    if len(record.blob) < record.nbytes:
-        return None
-    try:
-        document = json.loads(record.blob)
-    except (ValueError, RecursionError):
-        return None
-    text = record.blob
+def _keys_named(record: Record) -> set[int]:
+    """Whatever may be a target's key in a record, besides the targets that it names in so many words."""
     if record.is_foreign:
-        result = document.get("result")
-        if record.serializer == "pickle":
-            try:
-                text += base64.b64decode(result)
-            except (TypeError, ValueError, binascii.Error):
-                return None
-        elif record.serializer != "json":
+        return keys_in_record(record.url, record.nbytes, record.blob, record.serializer)
+    if record.problem is None and not record.problems:
+        return keys_in_value(record.value)
+    if record.problem is None or 0 < len(record.blob) < record.nbytes:
+        return keys_in_object(record.url, record.nbytes)  # something is unknown in it, or it is too large
+    raise UnsearchableError("it cannot be read")
+
+
+def _take_others(found: Survey, entries: list[Entry]) -> None:
+    """Search what is neither record nor data: results of flows, JSON and texts of whatever sort."""
+
+    def search(entry: Entry) -> set[int] | None:
+        try:
+            return keys_in_object(entry.url, entry.nbytes)
+        except ResourceNotFoundError:
+            return set()  # deleted since it was listed
+        except (UnsearchableError, TransferError):
             return None
-    return frozenset(_KEY.findall(text))
+
+    for entry, keys in zip(entries, parallel_map(search, entries, _AT_ONCE), strict=True):
+        if keys is None:
+            found.opaque.append(entry.url)
+        else:
+            found.searched += 1
+            found.keys |= keys
 
 
 def _take_object(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:

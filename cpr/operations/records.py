@@ -33,6 +33,7 @@ LARGEST_BYTES = 64 << 20
 """Of a record: some 300,000 targets."""
 
 _BEGINS = re.compile(rb'\s*\{\s*"(__cpr__|metadata|result)"')
+_SERIALIZER = re.compile(rb'"serializer"\s*:\s*\{[^{}]*?"type"\s*:\s*"([a-z/]{1,100})"')
 _BEGINS_AS_ENTRY = re.compile(rb'\s*\{\s*"metadata"')
 
 
@@ -204,6 +205,9 @@ def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Reco
     found = Record(url, modified, nbytes, blob=blob)
     try:
         if nbytes > LARGEST_BYTES:
+            foreign = _SERIALIZER.search(blob)
+            if foreign is not None and foreign[1] != b"cpr":
+                return replace(found, metadata={"serializer": {"type": foreign[1].decode()}})
             raise RecordError(
                 "too large for a record",
                 expected=f"at most {LARGEST_BYTES} bytes",

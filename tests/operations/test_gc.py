@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
 import pickle
@@ -208,7 +209,15 @@ def test_records_elsewhere_are_told_of(tmp_path):
 
 OPAQUE = {
     "cut": prefect_record(1)[:-9],
-    "compressed": prefect_record("eJwDAAAAAAE=", "compressed/pickle"),
+    "compressed in an unknown way": prefect_record(
+        base64.encodebytes(bytes(range(256))).decode(), "compressed/pickle"
+    ),
+    "compressed and cut": prefect_record(
+        base64.encodebytes(gzip.compress(os.urandom(500))[:400]).decode(), "compressed/pickle"
+    ),
+    "base64 that is cut": prefect_record("gASVBAAAAA", "pickle"),
+    "a flow's, in an unknown way": base64.encodebytes(bytes(range(256))).decode(),
+    "gzip that is cut": gzip.compress(os.urandom(500))[:400],
     "of a plug-in's serializer": prefect_record("something", "mine"),
 }
 
@@ -217,7 +226,7 @@ OPAQUE = {
 def test_what_cannot_be_looked_into_stops_it(tmp_path, text):
     orphaned(tmp_path, "small")
     put(f"{tmp_path}/records/opaque", text)
-    with pytest.raises(CprError, match="not every record") as caught:
+    with pytest.raises(CprError, match="not every record or result") as caught:
         collect([str(tmp_path)], delete=True)
     assert "without-unreadable" in caught.value.remedy
     assert len(collect([str(tmp_path)], without_unreadable=True).marked) == 1

@@ -1,0 +1,331 @@
+"""Which targets a stored text, pickle or compressed result names, whatever wrote it.
+
+A target's name ends in its key, 16 hex digits. Wherever such digits occur they may be somebody's reference
+to it: in a URL, a path, a relative name, a record, JSON inside JSON, percent-encoded, or in the bytes of a
+pickle. So everything is searched for digits alone, and nothing is ever loaded or imported to do that.
+
+Content may be wrapped: in base64 (which is how Prefect keeps pickles), in gzip, zlib, bzip2, xz or lzma, in
+zstd or lz4 where pyarrow is installed, and in several of these. Of anything else that Prefect may have
+written it is unknown what it names: UnsearchableError.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import bz2
+import io
+import itertools
+import lzma
+import re
+import string
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from cpr.io.error_translation import translate_errors
+from cpr.io.objects import open_store
+from cpr.io.reading import fetch_block
+from cpr.records.registry import RECORD_KEY
+
+__all__ = ["UnsearchableError", "keys_in_object", "keys_in_record", "keys_in_value"]
+
+_CHUNK_BYTES = 1 << 20
+_BLOCK_BYTES = 4 << 20  # of an object
+_MOST_BYTES = 1 << 30  # of each layer
+_MOST_LAYERS = 8
+_DATA_BYTES = 64 << 20  # what is larger, and neither a text nor a pickle nor compressed, is data
+_HEAD_BYTES = 4096
+_OVERLAP_BYTES = 2048  # a key takes no more, each of its digits escaped
+_JSON_ESCAPE = re.compile(rb"\\+u00([0-9a-fA-F]{2})")
+_PERCENT = re.compile(rb"%([0-9a-fA-F]{2})")
+_RESULT = re.compile(rb'"result"\s*:\s*"')
+_BASE64_RUN = re.compile(rb"(?:[A-Za-z0-9+/]|\\+n|\n)*={0,2}")
+_BASE64_LINES = re.compile(rb"(?:[A-Za-z0-9+/]{76}\n)*[A-Za-z0-9+/]{0,76}={0,2}\n?")
+_HEX, _BASE64 = (
+    bytes(b"01"[chr(code) in characters] for code in range(256))
+    for characters in ("0123456789abcdef", string.ascii_letters + string.digits + "+/")
+)
+_LONGEST_DIGITS = 24
+_NO_BASE64 = bytes(code for code in range(256) if _BASE64[code] == b"0"[0] and code != b"="[0])
+_PICKLE = re.compile(rb"\x80[\x02-\x09]")
+_PRINTED = bytes(set(range(256)) - {*range(7), 14, 15, *range(17, 27), *range(28, 32), 0x7F})
+_WRAPPED_SERIALIZERS = frozenset({"pickle", "compressed", "compressed/json", "compressed/pickle"})
+# What a record says of its own object, and of what that was made from.
+_OWN_FIELDS = frozenset("type ext key data_hash checksum blocks manifest made".split())
+
+
+class UnsearchableError(Exception):
+    """It is unknown what this names: it is damaged, or wrapped in a way that cannot be undone here."""
+
+
+def keys_in_object(url: str, nbytes: int) -> set[int]:
+    """The numbers of all keys that a stored object names: a text, a pickle, either of them compressed.
+
+    Large objects that are none of these are taken for data, which names nothing.
+
+    Raises:
+        UnsearchableError: it is compressed or encoded, and cannot be unwrapped.
+        ResourceNotFoundError, TransferError: it cannot be read.
+    """
+    file = _opened(_blocks_of(url, nbytes))
+    head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+    is_known = _is_text(head) or _PICKLE.match(head) or _unwrapping(head, is_text=False)
+    keys: set[int] = set()
+    if nbytes <= _DATA_BYTES or is_known:
+        _search(file, keys, 0, must_be_known=False)
+    return keys
+
+
+def keys_in_record(url: str, nbytes: int, blob: bytes, serializer: str) -> set[int]:
+    """The numbers of all keys in a record of Prefect that another serializer has written.
+
+    Args:
+        url: of the record.
+        nbytes: its size.
+        blob: its bytes, as far as they were read already.
+        serializer: type of the serializer.
+
+    Raises UnsearchableError for a serializer that nobody here knows, and as `keys_in_object`.
+    """
+
+    def blocks() -> Iterator[bytes]:
+        return iter([blob]) if len(blob) == nbytes else _blocks_of(url, nbytes)
+
+    keys = _keys_in(blocks())
+    if serializer in _WRAPPED_SERIALIZERS:
+        try:
+            _search(_opened(_from_base64(_opened(_payload(blocks())))), keys, 1, must_be_known=True)
+        except ValueError:
+            raise UnsearchableError("what the serializer has written is cut") from None
+    elif serializer != "json":
+        raise UnsearchableError("written by a serializer that is not known here")
+    return keys
+
+
+def _blocks_of(url: str, nbytes: int) -> Iterator[bytes]:
+    store, path = open_store(url)
+    for start in range(0, nbytes, _BLOCK_BYTES):
+        with translate_errors(url, "read"):
+            yield bytes(fetch_block(store, path, start, min(nbytes, start + _BLOCK_BYTES)))
+
+
+def _payload(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """What stands in the text `result` of a record, as far as its closing quote."""
+    head = b""
+    for block in blocks:
+        head += block
+        found = _RESULT.search(head)
+        if found is not None or len(head) > _BLOCK_BYTES:
+            break
+    else:
+        return
+    for block in itertools.chain([head[found.end() :] if found else b""], blocks):
+        text, end, _ = block.partition(b'"')
+        yield text
+        if end:
+            return
+
+
+def keys_in_value(value: Any) -> set[int]:
+    """The numbers of all keys that JSON values name, but for what records say of their own objects."""
+    texts: list[str] = []
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            texts.append(one)
+        elif isinstance(one, list):
+            waiting += one
+        elif isinstance(one, Mapping):
+            inner = one.get(RECORD_KEY)
+            if isinstance(inner, Mapping):
+                one = {name: item for name, item in inner.items() if name not in _OWN_FIELDS}
+            texts += one
+            waiting += one.values()
+    return _keys_in(iter([("\n".join(f'"{text}"' for text in texts)).encode("utf-8", "surrogatepass")]))
+
+
+def _keys_in(blocks: Iterator[bytes]) -> set[int]:
+    keys: set[int] = set()
+    _search(_opened(blocks), keys, 0, must_be_known=False)
+    return keys
+
+
+class _Blocks(io.RawIOBase):
+    """A file of blocks that come one by one, as long as there are not too many bytes in them."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks = blocks
+        self._block = memoryview(b"")
+        self._count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        done = 0
+        # To the full, for what begins the file is told from the first read.
+        while done < len(buffer):
+            if not self._block:
+                block = next(self._blocks, None)
+                if block is None:
+                    break
+                self._block = memoryview(block)
+            count = min(len(buffer) - done, len(self._block))
+            buffer[done : done + count] = self._block[:count]
+            self._block = self._block[count:]
+            done += count
+        self._count += done
+        if self._count > _MOST_BYTES:
+            raise UnsearchableError(f"larger than {_MOST_BYTES} bytes")
+        return done
+
+
+def _opened(blocks: Iterator[bytes]) -> io.BufferedReader:
+    return io.BufferedReader(_Blocks(blocks), _CHUNK_BYTES)
+
+
+def _search(file: io.BufferedReader, keys: set[int], layer: int, must_be_known: bool) -> None:
+    """Add all keys, unwrapping as long as there is something to unwrap."""
+    head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
+    is_text = _is_text(head)
+    unwrap = None if _PICKLE.match(head) else _from_base64 if _is_base64(head) else _unwrapping(head, is_text)
+    if unwrap is None:
+        _scan(file, keys, layer)
+        if must_be_known and not is_text and not _PICKLE.match(head):
+            raise UnsearchableError("neither a text nor a pickle, nor compressed in a way that is known")
+        return
+    if layer == _MOST_LAYERS:
+        raise UnsearchableError("wrapped too many times")
+    try:
+        _search(_opened(unwrap(file)), keys, layer + 1, must_be_known=True)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        raise UnsearchableError(f"it cannot be unwrapped: {type(error).__name__}") from None
+
+
+def _unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Iterator[bytes]] | None:
+    """What undoes one layer of compression, told from the first bytes; None for what is not compressed."""
+    if is_text:
+        return None
+    if head.startswith(b"\x1f\x8b") or re.match(rb"\x78[\x01\x5e\x9c\xda]", head):
+        return _inflated
+    if head.startswith(b"BZh"):
+        return lambda file: _chunks(bz2.BZ2File(file))
+    if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
+        return lambda file: _chunks(lzma.LZMAFile(file))
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return lambda file: _with_pyarrow(file, "zstd")
+    if head.startswith(b"\x04\x22\x4d\x18"):
+        return lambda file: _with_pyarrow(file, "lz4")
+    return None
+
+
+def _chunks(file: Any) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK_BYTES):
+        yield bytes(chunk)
+
+
+def _inflated(file: io.BufferedReader) -> Iterator[bytes]:
+    machine = zlib.decompressobj(wbits=47)  # of gzip or zlib
+    for chunk in _chunks(file):
+        left = chunk
+        while left:
+            yield machine.decompress(left, _CHUNK_BYTES)
+            left = machine.unconsumed_tail
+            if machine.eof:
+                left = machine.unused_data
+                machine = zlib.decompressobj(wbits=47)
+    yield machine.flush()
+
+
+def _with_pyarrow(file: io.BufferedReader, name: str) -> Iterator[bytes]:
+    try:
+        import pyarrow as pa
+    except ImportError:
+        raise UnsearchableError(f"compressed by {name}, which takes pyarrow to undo") from None
+    yield from _chunks(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), name))
+
+
+def _from_base64(file: Any) -> Iterator[bytes]:
+    left = b""
+    for chunk in _chunks(file):
+        text = left + chunk
+        # Lines may end in the two characters \n, which a chunk may part.
+        whole = text[:-1] if text.endswith(b"\\") else text
+        digits = whole.replace(b"\\n", b"").replace(b"\\r", b"").translate(None, _NO_BASE64)
+        count = len(digits) // 4 * 4
+        yield base64.b64decode(digits[:count])
+        left = digits[count:] + text[len(whole) :]
+    if left.strip(b"\\="):
+        raise ValueError("base64 that is cut")
+
+
+def _is_base64(head: bytes) -> bool:
+    """Whether something is base64 as Python writes it, not a word or the hex digits of a digest."""
+    text = head.replace(b"\r\n", b"\n")
+    if len(text) < 24 or _BASE64_LINES.fullmatch(text) is None:
+        return False
+    digits = text.replace(b"\n", b"")
+    if re.search(rb"[A-Z]", digits) and re.search(rb"[g-z]", digits):
+        return True
+    with suppress(binascii.Error):
+        inner = base64.b64decode(digits[: len(digits) // 4 * 4])
+        return _PICKLE.match(inner) is not None
+    return False
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether something looks like a text, of whatever encoding: few control characters but for line ends."""
+    if re.match(rb"\xff\xfe|\xfe\xff|[^\0]\0|\0{1,3}[^\0]", head):
+        head = head.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
+    controls = head.translate(None, _PRINTED)
+    return b"\0" not in head and len(controls) * 50 <= len(head)
+
+
+def _scan(file: io.BufferedReader, keys: set[int], layer: int) -> None:
+    """Add all keys in something that is not wrapped, and in what is wrapped inside of JSON's texts."""
+    rest = b""
+    for chunk in _chunks(file):
+        text = rest + chunk
+        rest = text[-_OVERLAP_BYTES:]
+        for spelling in _spellings(text):
+            for start, end in _runs(spelling, _HEX, 16):
+                # In a pickle the next operation may be a letter that is a digit as well.
+                for at in range(start, end - 15) if end - start <= _LONGEST_DIGITS else ():
+                    keys.add(int(spelling[at : at + 16], 16))
+            for start, _ in _runs(spelling, _BASE64, 64):
+                if spelling[max(0, start - 1) : start + 1].startswith((b"\n", b"\\n")):
+                    continue  # a line that goes on
+                for begin in (start, start + 1):  # in a pickle the length before may be a letter as well
+                    inner = base64.b64decode(spelling[begin : begin + 16])
+                    if _PICKLE.match(inner) or _unwrapping(inner, is_text=False):
+                        wrapped = _BASE64_RUN.match(spelling, begin)
+                        assert wrapped is not None
+                        with suppress(UnsearchableError, ValueError):  # it was no such thing
+                            _search(_opened(_from_base64(io.BytesIO(wrapped[0]))), keys, layer + 1, True)
+
+
+def _runs(text: bytes, kind: bytes, length: int) -> Iterator[tuple[int, int]]:
+    """Start and end of all runs of so many characters of a kind; far faster than a regular expression."""
+    mask = text.translate(kind)
+    start = mask.find(b"1" * length)
+    while start >= 0:
+        end = mask.find(b"0", start)
+        end = len(mask) if end < 0 else end
+        yield start, end
+        start = mask.find(b"1" * length, end)
+
+
+def _spellings(text: bytes) -> Iterator[bytes]:
+    """A text as it is, and with what may be escaped in it undone, each on top of the one before."""
+    yield text
+    if b"\0" in text:  # two or four bytes a character
+        text = text.translate(None, b"\0")
+        yield text
+    for sign, pattern in ((b"\\u00", _JSON_ESCAPE), (b"%", _PERCENT), (b"%", _PERCENT)):
+        plain = pattern.sub(lambda found: bytes([int(found[1], 16)]), text) if sign in text else text
+        if plain != text:
+            text = plain
+            yield text
