@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from cpr.data.image_metadata import Metadata, calibration, require_known
 from cpr.data.resolution import Resolution
 from cpr.data.units import Length, imagej_name, length_symbol
+from cpr.data.warning import warn_user
 from cpr.format import unusable
 
 __all__ = ["PixelSizeWarning", "calibrated"]
@@ -80,9 +79,10 @@ def calibrated(options: Mapping[str, Any], stored: bool) -> dict[str, Any]:
         and not (metadata or {}).get("unit")
         and (resolution is not None or "spacing" in (metadata or {}))
     ):
-        _warn(
+        warn_user(
             f"resolution and spacing have no unit, and are taken per centimetre: a pixel is {_told(known.x)} "
-            "wide. Say which is meant: unit='micron', or pixel_size=..., unit=..."
+            "wide. Say which is meant: unit='micron', or pixel_size=..., unit=...",
+            PixelSizeWarning,
         )
     _warn_of_slips(known)
     return others | {"metadata": metadata, "resolution": resolution}
@@ -146,16 +146,9 @@ def _warn_of_slips(known: Metadata) -> None:
         if size is None or not size.is_physical or _SMALLEST <= size.to("m") <= _LARGEST:
             continue
         hints = [slip for factor, slip in _SLIPS if _SMALLEST * 10 <= size.to("m") / factor <= _LARGEST / 10]
-        _warn(
+        warn_user(
             f"a pixel of {_told(size)} is none that a microscope has. {'Likely: ' if hints else ''}"
-            f"{hints[0] if hints else 'check resolution= and its unit, or give pixel_size= and unit='}"
+            f"{hints[0] if hints else 'check resolution= and its unit, or give pixel_size= and unit='}",
+            PixelSizeWarning,
         )
         return
-
-
-def _warn(text: str) -> None:
-    """Warn of the line outside of cpr that led here."""
-    frame, level = inspect.currentframe(), 1
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cpr":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(text, PixelSizeWarning, stacklevel=level)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any, Self
+
+from cpr import io
+from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
 from cpr.records.registry import register
 from cpr.Source import Source
@@ -11,13 +16,32 @@ __all__ = ["ImageSource"]
 
 @register
 class ImageSource(Image, Source):
-    """A TIFF that somebody else wrote: one page or many, ImageJ or OME; its first image.
+    """A TIFF that somebody else wrote: one page or many, ImageJ or OME.
 
-    `metadata` and `resolution` of `from_path` replace what the file says.
+    Options of `from_path`: `image` for one of several images in the file, by number or name, and
+    `description=False` to read its pages as they lie, whatever the file says of them. `metadata` and
+    `resolution` replace what the file says.
 
-    >>> cpr.ImageSource.from_path("s3://bucket/raw/embryo.ome.tif").get_name()
+    >>> cpr.ImageSource.from_path("s3://bucket/raw/embryo.ome.tif", image=1).get_name()
     'embryo'
     """
+
+    format_class = ForeignTiff
+
+    @classmethod
+    def images(cls, path: str | os.PathLike[str], **options: Any) -> list[Self]:
+        """A source for each image in a file: series, positions, a thumbnail; its directories are read.
+
+        Args:
+            path: as for `from_path`.
+            **options: as for `from_path`, the same for all.
+
+        Raises as `get_data`.
+        """
+        source = cls.from_path(path, **options)
+        with io.ranged(source.url) as file:
+            found = source._decode(file, source.format.images)  # noqa: SLF001
+        return [cls.from_path(path, image=image, **options) for image in found]
 
     def _known(self) -> bool:
         return False

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
-from collections.abc import Iterator
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,6 +15,7 @@ from cpr.data.image_metadata import Metadata
 from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
 from cpr.errors import FormatError
 from cpr.format import damaged
+from cpr.image.series import elements
 
 __all__ = ["metadata_of"]
 
@@ -22,23 +23,26 @@ _CENTIMETRES = {2: 2.54, 3: 1.0}  # TIFF's ResolutionUnit
 
 
 def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Metadata:
-    """What a file says of its first image; sizes that make no sense are left out."""
-    axes = series.axes if series.kind in {"imagej", "ome", "shaped"} else None
+    """What a file says of an image; sizes that make no sense are left out."""
+    planar = series.keyframe.planarconfig == 2 and "C" not in series.axes
+    axes = series.axes if series.kind in {"imagej", "ome", "shaped"} or planar else None
+    if axes is not None and planar:
+        axes = axes.replace("S", "C")  # colours that lie in planes of their own are channels
     if axes is not None and set(axes) & set("QI"):
         axes = None  # tifffile's letters for axes that the file does not name
     if series.kind == "ome" and tiff.ome_metadata:
-        return _ome(tiff.ome_metadata, axes)
+        return _ome(tiff.ome_metadata, axes, tiff.series.index(series))
     if tiff.is_imagej and tiff.imagej_metadata is not None:
-        return _imagej(tiff, dict(tiff.imagej_metadata), axes)
-    x, y = _pixel_size(tiff, None, None)
+        return _imagej(series.keyframe, dict(tiff.imagej_metadata), axes)
+    x, y = _pixel_size(series.keyframe, None, None)
     if series.kind == "shaped":
-        return _shaped(tiff, Metadata(axes=axes, x=x, y=y))
+        return _shaped(series.keyframe, Metadata(axes=axes, x=x, y=y))
     return Metadata(axes=axes, x=x, y=y)
 
 
-def _imagej(tiff: tifffile.TiffFile, lines: dict[str, Any], axes: str | None) -> Metadata:
+def _imagej(page: tifffile.TiffPage, lines: dict[str, Any], axes: str | None) -> Metadata:
     units = {axis: _symbol(str(lines.get(f"{axis}unit") or lines.get("unit", ""))) for axis in "xyz"}
-    x, y = _pixel_size(tiff, units["x"], units["y"])
+    x, y = _pixel_size(page, units["x"], units["y"])
     step = _positive(lines.get("spacing"))
     unit = units["z"] or (None if x is None else x.unit)
     z = None if step is None or unit is None else Length(step, unit)
@@ -74,10 +78,10 @@ def _channel_labels(lines: dict[str, Any], axes: str | None) -> tuple[str, ...]:
     return tuple(names) if labels == names * (len(labels) // count) else ()
 
 
-def _shaped(tiff: tifffile.TiffFile, plain: Metadata) -> Metadata:
+def _shaped(page: tifffile.TiffPage, plain: Metadata) -> Metadata:
     """Tifffile's JSON description, in which cpr puts its own keys as well."""
     try:
-        given = json.loads(tiff.pages.first.description)
+        given = json.loads(page.description)
         resolution = given.pop("resolution", None)
         keys = ("unit", "xunit", "yunit", "zunit", "spacing", "finterval", "tunit", "fps", "Channel")
         found = Metadata.of({key: given[key] for key in keys if key in given}, resolution)
@@ -86,14 +90,14 @@ def _shaped(tiff: tifffile.TiffFile, plain: Metadata) -> Metadata:
     return dataclasses.replace(found, axes=plain.axes, x=found.x or plain.x, y=found.y or plain.y)
 
 
-def _ome(text: str, axes: str | None) -> Metadata:
+def _ome(text: str, axes: str | None, number: int) -> Metadata:
     try:
-        pixels = next(_elements(ET.fromstring(text), "Pixels"))  # noqa: S314 - expat bounds entities
+        pixels = next(itertools.islice(elements(ET.fromstring(text), "Pixels"), number, None))  # noqa: S314 - expat bounds entities
     except (ET.ParseError, StopIteration) as error:
         raise damaged("OME-XML that cannot be read", "an element Pixels", ascii(str(error))) from None
     sizes = {axis: _ome_size(pixels, axis) for axis in "XYZ"}
     interval = _positive(pixels.get("TimeIncrement"))
-    names = [channel.get("Name", "") for channel in _elements(pixels, "Channel")]
+    names = [channel.get("Name", "") for channel in elements(pixels, "Channel")]
     try:
         unit = pixels.get("TimeIncrementUnit", "s")
         interval = None if interval is None else seconds(interval, unit)
@@ -109,19 +113,15 @@ def _ome(text: str, axes: str | None) -> Metadata:
     )
 
 
-def _elements(parent: ET.Element, name: str) -> Iterator[ET.Element]:
-    return (element for element in parent.iter() if element.tag.rpartition("}")[2] == name)
-
-
 def _ome_size(pixels: ET.Element, axis: str) -> Length | None:
     value = _positive(pixels.get(f"PhysicalSize{axis}"))
     symbol = _symbol(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
     return None if value is None or symbol is None else Length(value, symbol)
 
 
-def _pixel_size(tiff: tifffile.TiffFile, *units: str | None) -> tuple[Length | None, Length | None]:
+def _pixel_size(page: tifffile.TiffPage, *units: str | None) -> tuple[Length | None, Length | None]:
     """Width and height of a pixel by the resolution tags, in a unit each or in theirs."""
-    tags = tiff.pages.first.tags
+    tags = page.tags
     per = _CENTIMETRES.get(int(tags.valueof("ResolutionUnit", 2)))
     sizes: list[Length | None] = []
     for name, unit in zip(("XResolution", "YResolution"), units, strict=True):

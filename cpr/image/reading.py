@@ -19,6 +19,7 @@ from cpr.errors import CprError
 from cpr.format import ReadableFile, damaged
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, ends_in_index
+from cpr.image.series import OWN, Choice, pick, require_whole
 
 __all__ = [
     "opened",
@@ -50,12 +51,18 @@ def workers() -> int:
 
 
 @contextmanager
-def opened(file: ReadableFile) -> Iterator[tifffile.TiffFile]:
-    """The file as tifffile sees it; whatever tifffile raises of damaged bytes is a DecodeError."""
+def opened(file: ReadableFile, described: bool = True) -> Iterator[tifffile.TiffFile]:
+    """The file as tifffile sees it; whatever tifffile raises of damaged bytes is a DecodeError.
+
+    Args:
+        file: where the bytes are.
+        described: whether what the file says of its axes counts, or its pages alone.
+    """
+    flags = {} if described else {"is_ome": False, "is_imagej": False, "is_shaped": False}
     try:
         file.seek(0)
         # Files that OME-XML names are never opened: they may be anybody's.
-        with tifffile.TiffFile(file, name="image", _multifile=False) as tiff:  # type: ignore[arg-type]
+        with tifffile.TiffFile(file, name="image", _multifile=False, **flags) as tiff:  # type: ignore[arg-type]
             _refuse_entities(tiff)
             yield tiff
     except CprError:
@@ -133,34 +140,30 @@ def _reshaped(array: Array, layout: Layout) -> Array:
     return array.reshape(layout.file_shape)
 
 
-def read_series(file: ReadableFile, tiff: tifffile.TiffFile) -> Array:
-    """The first image of a file of any origin."""
-    series = series_of(file, tiff)
+def read_series(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OWN) -> Array:
+    """An image of a file of any origin."""
+    series = series_of(file, tiff, choice)
     refuse_bombs(series.keyframe, series.nbytes, file)
     array: Array = series.asarray(maxworkers=workers())
     return array
 
 
-def series_of(file: ReadableFile, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    """The first image of a file. Raises DecodeError where pages of it are missing."""
+def series_of(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OWN) -> tifffile.TiffPageSeries:
+    """An image of a file. Raises DecodeError where parts of it are missing, FormatError if there is none."""
     # tifffile stops silently where the chain is broken.
     for _ in directories(file):
         pass
-    series = tiff.series[0]
-    if tiff.is_ome and series.kind != "ome":
-        raise damaged(
-            "OME-XML that does not describe this file", "all planes in this file", "other files, or none"
-        )
+    series = pick(tiff, choice)
     if 0 in series.shape:
         raise damaged("it has no pixels", "a width and a height", f"{series.shape}")
-    pages = [page for page in series.pages if page is not None]
-    if len(pages) < len(series.pages):
-        raise damaged("pages are missing", f"{len(series.pages)} pages", f"{len(pages)}")
     size = file.seek(0, os.SEEK_END)
-    for page in pages:
+    for page in series.pages:
+        if page is None:
+            continue
         for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
             if offset + count > size:
                 raise damaged("the file is cut", f"pixels up to byte {offset + count}", f"{size} bytes")
+    require_whole(tiff, series)
     return series
 
 

@@ -14,6 +14,7 @@ from cpr.format import ReadableFile, Region, damaged
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, indexed
 from cpr.image.reading import page_at, read_series, refuse_bombs, series_of
+from cpr.image.series import Choice
 
 __all__ = ["read_region"]
 
@@ -24,7 +25,9 @@ _RUN_BYTES = 32 << 20
 _GAP_BYTES = 64 << 10
 
 
-def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, layout: Layout | None) -> Array:
+def read_region(
+    file: ReadableFile, tiff: tifffile.TiffFile, region: Region, layout: Layout | None, choice: Choice
+) -> Array:
     """The pixels of a region; fetches the strips or tiles that it touches, and no other page.
 
     Args:
@@ -32,6 +35,7 @@ def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, lay
         tiff: the same, opened.
         region: of the array.
         layout: of an array that cpr wrote, where the pages' index leads; None for any other file.
+        choice: which image of any other file.
     """
     if layout is not None:
         shape, page_ndim, dtype = layout.shape, layout.plane_ndim, layout.stored_dtype
@@ -44,12 +48,12 @@ def read_region(file: ReadableFile, tiff: tifffile.TiffFile, region: Region, lay
             return first if number == 0 else page_at(tiff, _offset(file, number), number)
 
     else:
-        series = series_of(file, tiff)
+        series = series_of(file, tiff, choice)
         if not _is_paged(series):
             if series.dataoffset is not None:
                 refuse_bombs(series.keyframe, series.nbytes, file)
                 return _contiguous(file, series, series.dataoffset, region)
-            part: Array = read_series(file, tiff)[region]
+            part: Array = read_series(file, tiff, choice)[region]
             return part
         shape, page_ndim, dtype = series.shape, series.keyframe.ndim, series.dtype
         page_shape = series.keyframe.shape

@@ -19,6 +19,7 @@ from cpr.image.layout import DTYPES, Layout, require_dtype, usual_axes
 from cpr.image.read_metadata import metadata_of
 from cpr.image.reading import opened, read_layout, read_series, refuse_claims, series_of
 from cpr.image.region import read_region
+from cpr.image.series import OWN, Choice
 from cpr.image.writing import Compression, write_pages
 from cpr.previews.models import Picture
 from cpr.previews.thumbnails import PictureMaker
@@ -119,6 +120,10 @@ class Tiff:
             content = hash_array(planes.array)
         write_pages(planes, layout, self._first_page.of(content), self._compression(layout), file)
 
+    @property
+    def _choice(self) -> Choice:
+        return OWN
+
     @cached_property
     def _metadata(self) -> Metadata:
         return Metadata.of(self.metadata, self.resolution)
@@ -166,9 +171,9 @@ class Tiff:
         Raises DecodeError for what is not a TIFF, was cut, or claims more than its bytes can hold.
         """
         layout = self._known_layout()
-        with opened(file) as tiff:
+        with opened(file, self._choice.described) as tiff:
             if layout is None:
-                return _native(read_series(file, tiff))
+                return _native(read_series(file, tiff, self._choice))
             if layout.flavour == "empty":
                 read_series(file, tiff)
                 return np.empty(layout.shape, layout.dtype)
@@ -182,14 +187,14 @@ class Tiff:
         if layout is not None and (layout.flavour == "empty" or len(layout.shape) < 2):
             part: Array = self.decode(file)[region]
             return part
-        with opened(file) as tiff:
-            found = read_region(file, tiff, region, layout)
+        with opened(file, self._choice.described) as tiff:
+            found = read_region(file, tiff, region, layout, self._choice)
         return _native(found) if layout is None else _restored(found, layout.dtype)
 
     def inspect(self, file: ReadableFile) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
         """Shape, dtype and metadata of a file of any origin, from its directories alone."""
-        with opened(file) as tiff:
-            series = series_of(file, tiff)
+        with opened(file, self._choice.described) as tiff:
+            series = series_of(file, tiff, self._choice)
             return tuple(series.shape), np.dtype(series.dtype).newbyteorder("="), metadata_of(tiff, series)
 
     def require_sound(self, complete: bool) -> None:

@@ -1,0 +1,45 @@
+"""TIFF files that somebody else wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cpr.format import ReadableFile, unusable
+from cpr.image.reading import opened, series_of
+from cpr.image.series import Choice, names_of
+from cpr.image.tiff import Tiff
+
+__all__ = ["ForeignTiff"]
+
+
+@dataclass(frozen=True)
+class ForeignTiff(Tiff):
+    """TIFF files of any origin.
+
+    Attributes:
+        image: which of several images in the file, by number (from 0) or name; None for the first, with a
+            warning if there are others.
+        description: whether what the file says of its axes counts (ImageJ's lines, OME-XML); False reads
+            its pages as they lie.
+    """
+
+    image: int | str | None = None
+    description: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (
+            self.image is None or isinstance(self.image, str) or (type(self.image) is int and self.image >= 0)
+        ):
+            raise unusable("not an image of a file", "image", "a number from 0 on, or a name", self.image)
+
+    @property
+    def _choice(self) -> Choice:
+        return Choice(self.image, self.description)
+
+    def images(self, file: ReadableFile) -> list[int | str]:
+        """What to give as `image` for each of the file's images: its name, if no other has it, or number."""
+        with opened(file, self.description) as tiff:
+            series_of(file, tiff, Choice(0, self.description))
+            names = names_of(tiff)
+        return [name if name and names.count(name) == 1 else number for number, name in enumerate(names)]

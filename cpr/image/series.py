@@ -1,0 +1,144 @@
+"""Which of a TIFF's images is meant, and whether all of it is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from xml.etree import ElementTree as ET
+
+import tifffile
+
+from cpr.data.warning import warn_user
+from cpr.errors import DecodeError
+from cpr.format import damaged, unusable
+
+__all__ = ["OWN", "Choice", "SeveralImagesWarning", "elements", "names_of", "pick", "require_whole"]
+
+_AS_THEY_LIE = "to read the pages as they lie: from_path(url, description=False)"
+
+
+class SeveralImagesWarning(UserWarning):
+    """A file holds several images, and nobody said which one is meant."""
+
+
+class Choice(NamedTuple):
+    """Which image of a file is meant.
+
+    Attributes:
+        image: its number, from 0, or its name; None for the first, with a warning if there are others.
+        described: whether what the file says of its axes counts, or its pages alone.
+    """
+
+    image: int | str | None
+    described: bool = True
+
+
+OWN = Choice(0)
+"""Of a file that cpr wrote."""
+
+
+def pick(tiff: tifffile.TiffFile, choice: Choice) -> tifffile.TiffPageSeries:
+    """The image that is meant. Raises FormatError where there is none of this number or name."""
+    series = tiff.series
+    if tiff.is_ome and any(one.kind != "ome" for one in series[:1]):
+        raise _not_described(tiff)
+    names = names_of(tiff)
+    if choice.image is None:
+        if len(series) > 1:
+            warn_user(
+                f"the file holds {len(series)} images ({_listed(names)}), of which the first is taken: "
+                "say image=0, or another number or name; ImageSource.images(url) gives all of them",
+                SeveralImagesWarning,
+            )
+        return series[0]
+    if isinstance(choice.image, str) and names.count(choice.image) == 1:
+        return series[names.index(choice.image)]
+    if isinstance(choice.image, int) and 0 <= choice.image < len(series):
+        return series[choice.image]
+    expected = f"a number below {len(series)}, or a name of one image: {_listed(names)}"
+    raise unusable(
+        "the file has no such image", "image", expected, choice.image, "see ImageSource.images(url)"
+    )
+
+
+def names_of(tiff: tifffile.TiffFile) -> list[str]:
+    """What the images of a file are called; nothing for those without a name."""
+    return [one.name or "" for one in tiff.series]
+
+
+def _listed(names: list[str]) -> str:
+    shown = [repr(name) if name else str(number) for number, name in enumerate(names[:10])]
+    return ", ".join(shown) + (" ..." if len(names) > 10 else "")
+
+
+def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise DecodeError for an image that is not all in the file."""
+    there, claimed = sum(page is not None for page in series.pages), len(series.pages)
+    if there < claimed:
+        if tiff.is_ome and _other_files(tiff):
+            raise _not_described(tiff)
+        raise damaged(
+            "planes are missing: its OME-XML names pages that are not there, or leaves planes out",
+            f"a page for each of {claimed} planes",
+            f"{there}, of {len(tiff.pages)} pages in the file",
+            f"restore the file; or, {_AS_THEY_LIE}",
+        )
+    page = series.keyframe
+    planes = math.prod(series.shape) // max(1, math.prod(page.shape))
+    if tiff.is_imagej and (series.kind != "imagej" or claimed not in {1, planes}):
+        images = (tiff.imagej_metadata or {}).get("images", planes)
+        raise damaged(
+            "the file is cut, or pages were taken out of it",
+            f"{images} planes, as ImageJ's description says",
+            f"{len(tiff.pages)} pages of {page.shape}, {tiff.filehandle.size} bytes",
+            f"restore the file; or, {_AS_THEY_LIE}",
+        )
+
+
+def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
+    """Why OME-XML does not say which page is which plane."""
+    expected, actual = "all planes in this file", "something else"
+    problem = "its OME-XML does not describe it"
+    try:
+        root = _xml(tiff)
+    except ET.ParseError as error:
+        return damaged(
+            "OME-XML that cannot be read", "well-formed XML", error, f"correct it; or, {_AS_THEY_LIE}"
+        )
+    others = _other_files(tiff)
+    pixels = next(elements(root, "Pixels"), None)
+    if (binary := next(elements(root, "BinaryOnly"), None)) is not None:
+        problem = "its metadata are in another file"
+        actual = f"planes described by {binary.get('MetadataFile', 'a companion')}"
+    elif others:
+        problem, actual = "planes of it are in other files", ", ".join(sorted(others))
+    elif pixels is None:
+        expected, actual = "an element Pixels", "none"
+    elif next(elements(pixels, "TiffData"), None) is None:
+        problem, expected = "its OME-XML does not say which page is which plane", "elements TiffData"
+        actual = "none"
+    else:
+        page = tiff.pages.first
+        expected = (
+            f"images of {page.imagewidth} x {page.imagelength}, as the pages are, and a page for each plane"
+        )
+        actual = f"{pixels.get('SizeX')} x {pixels.get('SizeY')}, and {len(tiff.pages)} pages"
+    remedy = (
+        f"write it into one file: tifffile.imwrite(path, tifffile.imread(...), ome=True); or, {_AS_THEY_LIE}"
+    )
+    return damaged(problem, expected, actual, remedy)
+
+
+def _xml(tiff: tifffile.TiffFile) -> ET.Element:
+    return ET.fromstring(tiff.ome_metadata or "")  # noqa: S314 - expat bounds entities
+
+
+def _other_files(tiff: tifffile.TiffFile) -> set[str]:
+    """The files that OME-XML says planes are in; none where all are in this one."""
+    return {name for uuid in elements(_xml(tiff), "UUID") if (name := uuid.get("FileName"))}
+
+
+def elements(parent: ET.Element, name: str) -> Iterator[Any]:
+    """The elements of a name, whatever version of the schema they are of."""
+    return (element for element in parent.iter() if element.tag.rpartition("}")[2] == name)
