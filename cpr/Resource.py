@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -11,24 +10,23 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from cpr import io
 from cpr.errors import (
-    CorruptDataError,
-    DecodeError,
     FormatError,
     MissingDependencyError,
     RecordError,
     UnsupportedExtensionError,
+    shown,
 )
 from cpr.format import Format, Region, RegionReader, Shares, naming, supports
-from cpr.io.url_policy import require_safe
-from cpr.previews import storage as preview_storage
+from cpr.previews.html import html_of, png_of
 from cpr.previews.models import Preview
+from cpr.records.format_fields import read_format, require_own_names, to_json
+from cpr.records.record_fields import ResourceFields, names_of, read_fields
 from cpr.records.registry import RECORD_KEY, is_record, load_record
+from cpr.retrieving import decode_file
 
 __all__ = ["Resource"]
 
 T = TypeVar("T")
-
-_PLACE = ("type", "location", "name", "ext")
 
 
 class Resource(ABC):
@@ -46,7 +44,12 @@ class Resource(ABC):
     """
 
     format_class: ClassVar[type[Any]]
-    _record_fields: ClassVar[tuple[str, ...]] = ()
+    fields_class: ClassVar[type[ResourceFields]] = ResourceFields
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if dataclasses.is_dataclass(getattr(cls, "format_class", None)):
+            require_own_names(cls.format_class)
 
     def __init__(self, location: str, name: str, ext: str, format: Format | None = None) -> None:
         self.location = location
@@ -152,14 +155,8 @@ class Resource(ABC):
         return naming(self.url)
 
     def _decode(self, file: io.SeekableFile, decode: Callable[[Any], T]) -> T:
-        """What a decoder makes of a file; a read that failed underneath it is what gets raised."""
-        try:
-            with self._decoding():
-                return decode(file)
-        except FormatError:
-            if file.failure is not None:
-                raise file.failure from None
-            raise
+        """What a decoder makes of this resource's file, with its errors named."""
+        return decode_file(self.url, file, decode)
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
@@ -167,7 +164,7 @@ class Resource(ABC):
 
     def serialize(self) -> dict[str, Any]:
         """The record: a small JSON object from which any process makes this resource again."""
-        return {RECORD_KEY: {**self._place(), **self._own_fields(), **self._format_fields()}}
+        return {RECORD_KEY: {**self._own_fields(), **self._format_fields()}}
 
     @classmethod
     def deserialize(cls, record: Mapping[str, Any]) -> Self:
@@ -179,29 +176,31 @@ class Resource(ABC):
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise RecordError(
                 "not a well-formed record",
-                field=ascii(str(error))[:200],
-                expected=", ".join((*_PLACE, *cls._record_fields)),
-                actual=_brief(record),
+                field=shown(str(error), 200),
+                expected=", ".join(names_of(cls.fields_class)),
+                actual=shown(record, 200),
                 remedy="pass what serialize() returned",
             ) from None
 
     @classmethod
-    def _from_fields(cls, fields: Mapping[str, Any]) -> Self:
-        require_safe(fields["location"], fields["name"])
-        location, name, ext = fields["location"], fields["name"], fields["ext"]
-        if not isinstance(ext, str) or ext.lower() not in cls.format_class.extensions:
+    def _from_fields(cls, record: Mapping[str, Any]) -> Self:
+        fields = read_fields(record, cls.fields_class)
+        if fields.ext.lower() not in cls.format_class.extensions:
             raise RecordError(
                 "the record has an extension of another class",
                 field="ext",
                 expected=" or ".join(cls.format_class.extensions),
-                actual=ascii(ext)[:100],
-                remedy="the record was not written by cpr: delete it, so that its task runs again",
+                actual=fields.ext,
+                remedy=RecordError.NOT_OURS,
             )
-        own = {k: v for k, v in fields.items() if k in cls._record_fields}
-        options = {k: v for k, v in fields.items() if k not in cls._record_fields and k not in _PLACE}
-        resource = cls(location, name, ext, _validated(cls.format_class, options))
-        resource._take_own_fields(own)
+        own = names_of(cls.fields_class)
+        format = read_format(cls.format_class, {k: v for k, v in record.items() if k not in own})
+        resource = cls(fields.location, fields.name, fields.ext, format)
+        resource._take_fields(fields)
         return resource
+
+    def _take_fields(self, fields: Any) -> None:  # noqa: B027 - sources have no more
+        """Take over what a record says besides place and format."""
 
     def _set_format(self, **changes: Any) -> None:
         """Change options."""
@@ -211,17 +210,16 @@ class Resource(ABC):
         return {"type": type(self).__name__, "location": self.location, "name": self.name, "ext": self.ext}
 
     def _own_fields(self) -> dict[str, Any]:
-        """What the record says beside place and format."""
-        return {}
-
-    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        """Take back what `_own_fields` gave; raises RecordError for wrong types."""
-        if fields:
-            raise TypeError(f"{type(self).__name__} has no fields of its own")
+        """What the record says besides the fields of the format."""
+        values = {name: getattr(self, name) for name in names_of(self.fields_class) if name != "type"}
+        return {
+            "type": type(self).__name__,
+            **{name: value for name, value in values.items() if value is not None},
+        }
 
     def _format_fields(self) -> dict[str, Any]:
         """The format's fields that differ from their defaults, as JSON values."""
-        return dict(_json_fields(self.format))
+        return to_json(self.format)
 
     def preview(self) -> Preview | None:
         """A small picture, or the first rows of a table: for the eye, nothing vouches for it.
@@ -241,10 +239,10 @@ class Resource(ABC):
         return {"kind": type(self).__name__, "name": self.name, "url": self.url, **known}
 
     def _repr_html_(self) -> str:
-        return preview_storage.html_of(self)
+        return html_of(self)
 
     def _repr_png_(self) -> bytes | None:
-        return preview_storage.png_of(self)
+        return png_of(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
@@ -293,80 +291,5 @@ class Resource(ABC):
         return self.__deepcopy__({})
 
 
-def _brief(record: Any) -> str:
-    try:
-        return ascii(record)[:200]
-    except RecursionError:
-        return "something nested without end"
-
-
 def _unpickle(cls: type[Resource], record: Mapping[str, Any]) -> Resource:
     return cls.deserialize(record)
-
-
-_adapters: dict[Any, Any] = {}
-
-
-def _adapter(cls: type[Any]) -> Any:
-    # pydantic validates records against the format's annotations; only reading a record needs it.
-    from pydantic import TypeAdapter
-
-    if cls not in _adapters:
-        _adapters[cls] = TypeAdapter(cls)
-    return _adapters[cls]
-
-
-def _validated(cls: type[Any], options: Mapping[str, Any]) -> Any:
-    """A format from the JSON values of a record, every one checked against its annotation."""
-    from pydantic import ValidationError
-
-    known = {field.name for field in dataclasses.fields(cls)}
-    if unknown := sorted(set(options) - known):
-        raise RecordError(
-            "unknown field",
-            field=ascii(unknown[0])[:100],
-            expected=f"one of {', '.join(sorted(known))}",
-            actual=ascii(unknown)[:200],
-            remedy="the record was written by a newer cpr or by something else: upgrade, or delete it",
-        )
-    try:
-        return _adapter(cls).validate_json(json.dumps(options), strict=True)
-    except (ValidationError, FormatError) as error:
-        first = error.errors()[0] if isinstance(error, ValidationError) else None
-        raise RecordError(
-            "a field has a value of the wrong kind",
-            field=".".join(str(part) for part in first["loc"]) if first else getattr(error, "field", None),
-            expected=first["msg"] if first else str(error),
-            actual=ascii(first["input"])[:100] if first else None,
-            remedy="the record was not written by cpr: delete it, so that its task runs again",
-        ) from None
-
-
-def _json_fields(format: Any) -> Mapping[str, Any]:
-    """The fields of a format that differ from their defaults, as JSON values."""
-    fields = {}
-    for field in dataclasses.fields(format):
-        value = getattr(format, field.name)
-        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        if value != default:
-            fields[field.name] = _plain(value)
-    return fields
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def as_corrupt(url: str, error: DecodeError, expected: str, actual: str) -> CorruptDataError:
-    """What a decoder's complaint means for an object whose checksum is known to be wrong."""
-    return CorruptDataError(
-        f"the stored object is damaged ({error.problem})",
-        url=url,
-        expected=expected,
-        actual=actual,
-        remedy="delete the object, so that its task runs again, or restore it",
-    )

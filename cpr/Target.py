@@ -8,28 +8,25 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from cpr import io
-from cpr.errors import CorruptDataError, DecodeError, NoDataError, RecordError, TransferError
+from cpr.errors import NoDataError, RecordError
 from cpr.format import Describes, Format, Previews, Region, Stream, supports
 from cpr.io.hashing import hex16
-from cpr.io.stores.base import OccupiedError
-from cpr.io.tombstones import is_marked
 from cpr.io.url_policy import require_safe
 from cpr.io.writing import Stored
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview, read_preview
-from cpr.provenance.made import Made, copy_whole, fit, read_whole
-from cpr.publishing import Publication, may_be_deleted, write_stream
+from cpr.provenance.made import Made
+from cpr.provenance.storage import copy_whole, fit, read_whole
+from cpr.publishing import Publication, may_be_deleted, require_unmarked, write_stream
+from cpr.records.record_fields import FileFields, TargetFields
 from cpr.records.registry import RECORD_KEY
-from cpr.records.validation import Judged, judged_target, require
-from cpr.Resource import Resource, as_corrupt
+from cpr.Resource import Resource
+from cpr.retrieving import StoredResult
 
 __all__ = ["Target"]
-
-_DAMAGED = "delete the object, so that its task runs again, or restore it"
 
 
 class Target(Resource):
@@ -48,7 +45,7 @@ class Target(Resource):
         made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
     """
 
-    _record_fields = ("key", "data_hash", "checksum", "nbytes", "blocks")
+    fields_class: ClassVar[type[TargetFields]] = FileFields
 
     def __init__(self, location: str, name: str, ext: str, format: Format | None = None) -> None:
         super().__init__(location, name, ext, format)
@@ -142,7 +139,7 @@ class Target(Resource):
         if self._key is not None:
             return self._key
         if self.data_hash is None:
-            raise self._no_data("be named")
+            raise NoDataError.of_empty(self.url, "be named")
         return hex16(json.dumps([self.data_hash, self._format_fields()], sort_keys=True).encode())
 
     @property
@@ -154,15 +151,6 @@ class Target(Resource):
 
     def _url(self, key: str) -> str:
         return io.join(self.location, f"{self.name}-{key}{self.ext}")
-
-    def _no_data(self, wanted: str) -> NoDataError:
-        return NoDataError(
-            f"the target has no data and cannot {wanted}",
-            url=self.url,
-            expected="set_data(...) first",
-            actual="an empty target",
-            remedy="call set_data before returning or reading the target",
-        )
 
     def persist(self) -> Self:
         """Store the data, all or nothing, and let go of it; does nothing when already stored.
@@ -181,18 +169,13 @@ class Target(Resource):
             if self.checksum is not None:
                 return self
             if self.data_hash is None:
-                raise self._no_data("be persisted")
+                raise NoDataError.of_empty(self.url, "be persisted")
             key = self.key
             if may_be_deleted(self._url(key)):
                 key = uuid.uuid4().hex[:16]
             url = self._url(key)
-            publication = Publication(self.format, self._data, self.data_hash)
-            try:
-                stored = publication.write(url, create=True)
-            except OccupiedError:
-                stored = publication.find_equal(url) or publication.write(url)
+            self._take(Publication(self.format, self._data, self.data_hash).publish(url))
             self._key = key
-            self._take(stored)
         return self
 
     async def apersist(self) -> Self:
@@ -218,46 +201,18 @@ class Target(Resource):
         held = self._data if self._data is not None else self._cached
         if held is not None:
             return self._shared(held, region)
-        if self.checksum is None:
-            raise self._no_data("be read")
+        result = self._stored("be read")
         if region is not None:
-            return self._get_region(region)
-        data = self._read()
+            return result.read_region(self._region_reader(region), region)
+        data = result.read()
         return self._keep(data) if cache else data
 
-    def _get_region(self, region: Region) -> Any:
-        assert self.nbytes is not None
-        format = self._region_reader(region)
-        if self.blocks is not None:
-            with io.verified(self.url, self.nbytes, self.blocks) as part:
-                if part is not None:
-                    return self._decode(part, lambda file: format.decode_region(file, region))
-        return self._read(lambda file: format.decode_region(file, region))
-
-    def _read(self, decode: Callable[[Any], Any] | None = None) -> Any:
-        """The stored object, verified, as `decode` sees it (the format's, unless another is given)."""
-        assert self.checksum is not None
-        expected = (self.checksum, self.nbytes)
-        with io.reading(self.url, self.checksum.partition(":")[0], self.nbytes) as file:
-            try:
-                data = self._decode(file, decode or self.format.decode)
-            except DecodeError as error:
-                actual = file.finish()
-                if actual == expected:
-                    raise
-                raise as_corrupt(self.url, error, _brief(expected), _brief(actual)) from error
-            actual = file.finish()
-        if actual != expected:
-            whole = data if decode is None else self._read()
-            if self.format.fingerprint(whole) != self.data_hash:
-                raise CorruptDataError(
-                    "the stored object is not the one that was written",
-                    url=self.url,
-                    expected=_brief(expected),
-                    actual=_brief(actual),
-                    remedy=_DAMAGED,
-                )
-        return data
+    def _stored(self, action: str) -> StoredResult:
+        """What is stored, to read or check it. Raises NoDataError before it is persisted."""
+        if self.checksum is None or self.nbytes is None or self.data_hash is None:
+            raise NoDataError.of_empty(self.url, action)
+        stored = Stored(self.checksum, self.nbytes, self.blocks)
+        return StoredResult(self.url, self.format, self.data_hash, stored)
 
     def preview(self) -> Preview | None:
         """A small picture, or the first rows of a table: made when the target was written.
@@ -290,38 +245,11 @@ class Target(Resource):
         Raises ResourceNotFoundError when it is gone, CorruptDataError when it is another one,
         TransferError when the store cannot be asked.
         """
-        if self.checksum is None or self.nbytes is None:
-            raise self._no_data("be checked")
+        result = self._stored("be checked")
         if full:
-            self._require_checksum()
-            return
-        nbytes = io.stat(self.url).nbytes
-        if nbytes != self.nbytes:
-            raise CorruptDataError(
-                "the stored object has another size",
-                url=self.url,
-                expected=f"{self.nbytes} bytes",
-                actual=f"{nbytes} bytes",
-                remedy=_DAMAGED,
-            )
-
-    def _require_checksum(self) -> None:
-        """Raise for any byte that is not the one written; a read accepts other bytes of equal content."""
-        assert self.checksum is not None and self.nbytes is not None
-        expected = (self.checksum, self.nbytes)
-        arguments = (self.url, self.checksum.partition(":")[0], self.nbytes)
-        if io.read_through(*arguments) == expected:
-            return
-        # What the wire did to it, a second answer has not.
-        actual = io.read_through(*arguments)
-        if actual != expected:
-            raise CorruptDataError(
-                "the stored object is not the one that was written",
-                url=self.url,
-                expected=_brief(expected),
-                actual=_brief(actual),
-                remedy=_DAMAGED,
-            )
+            result.require_checksum()
+        else:
+            result.require_size()
 
     def copy_to(self, location: str) -> Self:
         """A copy at another location, under the same name and key, compared with its digests on the way.
@@ -342,14 +270,7 @@ class Target(Resource):
         made = {} if self.made is None else {"made": self.made.to_json()}
         fields = {**record[RECORD_KEY], **made, "location": io.normalise(location)}
         twin = type(self).deserialize({RECORD_KEY: fields})
-        if is_marked(twin.url):
-            raise TransferError(
-                "an equal object is about to be deleted there",
-                url=twin.url,
-                expected="a place of one's own, or one where nothing is marked",
-                actual="an object that cpr gc has marked",
-                remedy="copy to another place, or again when its grace period is over",
-            )
+        require_unmarked(twin.url)
         self._copy_objects(twin)
         if self.made is not None and self.made.more is not None:
             copy_whole(self.made, self.url, twin.url)
@@ -363,7 +284,7 @@ class Target(Resource):
     def identity(self) -> dict[str, Any]:
         """Name, content and options: equal whether the data is in memory or stored; no I/O."""
         if self.data_hash is None:
-            raise self._no_data("take part in a cache key")
+            raise NoDataError.of_empty(self.url, "take part in a cache key")
         return {**self._place(), "data_hash": self.data_hash, **self._format_fields()}
 
     def set_made(self, made: Made) -> None:
@@ -377,7 +298,7 @@ class Target(Resource):
 
         Reads one small object beside the result where the record had no room for all of it.
 
-        Raises as `cpr.provenance.made.read_whole`.
+        Raises as `cpr.provenance.storage.read_whole`.
         """
         return None if self.made is None else read_whole(self.made, self.url)
 
@@ -392,37 +313,19 @@ class Target(Resource):
                 record[RECORD_KEY]["made"] = self._made_field
         return record
 
-    @classmethod
-    def _from_fields(cls, fields: Mapping[str, Any]) -> Self:
-        target = super()._from_fields({name: value for name, value in fields.items() if name != "made"})
-        if "made" in fields:
-            target.made = Made.parse(fields["made"])
-        return target
-
     def _own_fields(self) -> dict[str, Any]:
-        fields = {
-            "key": self.key,
-            "data_hash": self.data_hash,
-            "checksum": self.checksum,
-            "nbytes": self.nbytes,
-        }
-        return fields if self.blocks is None else {**fields, "blocks": self.blocks}
+        fields = super()._own_fields()
+        fields.pop("made", None)  # has the room that the rest of the record leaves
+        return fields
 
-    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        require(self._judged(fields), fields)
-        self._key, self.data_hash = fields["key"], fields["data_hash"]
-        self.checksum, self.nbytes = fields["checksum"], fields["nbytes"]
-        self.blocks = fields.get("blocks")
-
-    def _judged(self, fields: Mapping[str, Any]) -> Judged:
-        return judged_target(fields)
+    def _take_fields(self, fields: Any) -> None:
+        self._key, self.data_hash = fields.key, fields.data_hash
+        self.checksum, self.nbytes = fields.checksum, fields.nbytes
+        self.blocks = getattr(fields, "blocks", None)
+        self.made = Made.parse(fields.made) if fields.made else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.data_hash is None:
             # An empty target may be handed to the task that fills it.
             return type(self), (self.location, self.name, self.ext, self.format)
         return super().__reduce__()
-
-
-def _brief(stored: tuple[str, int | None]) -> str:
-    return f"{stored[0]} ({stored[1]} bytes)"

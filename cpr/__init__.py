@@ -10,27 +10,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cpr import errors
 from cpr._lazy import make_lazy
+from cpr._version import __version__ as __version__
+from cpr.records.registry import BUILT_IN
 
 if TYPE_CHECKING:
     from cpr.csv import CSVSource, CSVTarget
-    from cpr.errors import (
-        ConfigurationError,
-        CorruptDataError,
-        CprError,
-        DecodeError,
-        DuplicateTypeError,
-        EncodeError,
-        FormatError,
-        MissingDependencyError,
-        NoDataError,
-        RecordError,
-        ResourceError,
-        ResourceNotFoundError,
-        TransferError,
-        UnsupportedExtensionError,
-        UnsupportedStoreError,
-    )
+    from cpr.errors import *  # noqa: F403
     from cpr.image import ImageSource, ImageTarget
     from cpr.numpy import NumpySource, NumpyTarget
     from cpr.parquet import ParquetSource, ParquetTarget
@@ -46,79 +33,42 @@ if TYPE_CHECKING:
     from cpr.Target import Target
     from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrSource, ZarrTarget
 
-__version__ = "0.1.0"
-
 _NAMES = {
-    name: module
-    for module, names in {
-        "cpr.Resource": ("Resource",),
-        "cpr.Source": ("Source",),
-        "cpr.Target": ("Target",),
-        "cpr.records.registry": ("register",),
-        "cpr.image": ("ImageSource", "ImageTarget"),
-        "cpr.csv": ("CSVSource", "CSVTarget"),
-        "cpr.numpy": ("NumpySource", "NumpyTarget"),
-        "cpr.parquet": ("ParquetSource", "ParquetTarget"),
-        "cpr.zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
-        "cpr.prefect.serializer": ("CprSerializer", "cpr_serializer", "target_decoder", "target_encoder"),
-        "cpr.prefect.locks": ("BucketLocks",),
-        "cpr.prefect.cache_policy": ("TargetInputs",),
-        "cpr.prefect.task": ("task",),
-        "cpr.prefect.artifacts": ("report_results",),
-        "cpr.prefect.cache_keys": ("hash_objects", "task_input_hash"),
-        "cpr.errors": (
-            "ConfigurationError",
-            "CorruptDataError",
-            "CprError",
-            "DecodeError",
-            "DuplicateTypeError",
-            "EncodeError",
-            "FormatError",
-            "MissingDependencyError",
-            "NoDataError",
-            "RecordError",
-            "ResourceError",
-            "ResourceNotFoundError",
-            "TransferError",
-            "UnsupportedExtensionError",
-            "UnsupportedStoreError",
-        ),
-    }.items()
-    for name in names
+    **dict.fromkeys(errors.__all__, "cpr.errors"),
+    **BUILT_IN,
+    "Resource": "cpr.Resource",
+    "Source": "cpr.Source",
+    "Target": "cpr.Target",
+    "register": "cpr.records.registry",
+    "BucketLocks": "cpr.prefect.locks",
+    "CprSerializer": "cpr.prefect.serializer",
+    "TargetInputs": "cpr.prefect.cache_policy",
+    "cpr_serializer": "cpr.prefect.serializer",
+    "hash_objects": "cpr.prefect.cache_keys",
+    "report_results": "cpr.prefect.artifacts",
+    "target_decoder": "cpr.prefect.serializer",
+    "target_encoder": "cpr.prefect.serializer",
+    "task": "cpr.prefect.task",
+    "task_input_hash": "cpr.prefect.cache_keys",
 }
 
 __all__ = [
     "BucketLocks",
     "CSVSource",
     "CSVTarget",
-    "ConfigurationError",
-    "CorruptDataError",
-    "CprError",
     "CprSerializer",
-    "DecodeError",
-    "DuplicateTypeError",
-    "EncodeError",
-    "FormatError",
     "ImageSource",
     "ImageTarget",
-    "MissingDependencyError",
-    "NoDataError",
     "NumpySource",
     "NumpyTarget",
     "OMEZarrSource",
     "OMEZarrTarget",
     "ParquetSource",
     "ParquetTarget",
-    "RecordError",
     "Resource",
-    "ResourceError",
-    "ResourceNotFoundError",
     "Source",
     "Target",
     "TargetInputs",
-    "TransferError",
-    "UnsupportedExtensionError",
-    "UnsupportedStoreError",
     "ZarrSource",
     "ZarrTarget",
     "cpr_serializer",
@@ -131,14 +81,15 @@ __all__ = [
     "task",
     "task_input_hash",
 ]
+__all__ += errors.__all__
 
 make_lazy(__name__, _NAMES)
 
-_MOST_RECORD_BYTES = 16 << 20
+_MAX_RECORD_BYTES = 16 << 20
 
 
 def load(record_or_url: Any) -> Resource:
-    """A resource back from what was stored of it; Prefect is not needed.
+    """Load a resource from its stored record, without Prefect.
 
     Args:
         record_or_url: a record as `serialize()` gave it, its JSON text, or the URL of a JSON object
@@ -151,21 +102,23 @@ def load(record_or_url: Any) -> Resource:
     import os
 
     from cpr import io
-    from cpr.errors import RecordError
     from cpr.records.registry import load_record
     from cpr.records.strict_json import parse
+    from cpr.Resource import Resource
 
     record = record_or_url
     if isinstance(record, os.PathLike) or (isinstance(record, str) and not record.lstrip().startswith("{")):
         url = io.normalise(record)
         with io.reading(url) as file:
-            record = file.read(_MOST_RECORD_BYTES + 1)
-        if len(record) > _MOST_RECORD_BYTES:
-            raise RecordError(
+            record = file.read(_MAX_RECORD_BYTES + 1)
+        if len(record) > _MAX_RECORD_BYTES:
+            raise errors.RecordError(
                 "too large for a record",
                 url=url,
-                expected=f"at most {_MOST_RECORD_BYTES} bytes",
+                expected=f"at most {_MAX_RECORD_BYTES} bytes",
                 actual="more",
                 remedy="pass a record, its JSON text, or the URL of one",
             )
-    return load_record(parse(record) if isinstance(record, (str, bytes)) else record)
+    resource = load_record(parse(record) if isinstance(record, (str, bytes)) else record)
+    assert isinstance(resource, Resource)
+    return resource

@@ -24,7 +24,7 @@ All of them pickle, for they cross from Dask workers to clients.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "ConfigurationError",
@@ -97,6 +97,14 @@ def _rebuild(cls: type[CprError], attributes: dict[str, Any]) -> CprError:
     return error
 
 
+def shown(value: object, limit: int = 100) -> str:
+    """A value from outside as a short ASCII text, whatever it is."""
+    try:
+        return ascii(value)[:limit]
+    except (ValueError, RecursionError):
+        return type(value).__name__  # a number of too many digits, or nested without end
+
+
 class ResourceError(CprError):
     """Something about one stored object, named by `url`."""
 
@@ -111,6 +119,17 @@ class CorruptDataError(ResourceError, ValueError):
 
 class NoDataError(ResourceError, ValueError):
     """A target was persisted, serialised or read before `set_data`."""
+
+    @classmethod
+    def of_empty(cls, url: str, action: str) -> Self:
+        """For a target at this URL that cannot do something ("be read") before it has data."""
+        return cls(
+            f"the target has no data and cannot {action}",
+            url=url,
+            expected="set_data(...) first",
+            actual="an empty target",
+            remedy="call set_data before returning or reading the target",
+        )
 
 
 class TransferError(ResourceError, OSError):
@@ -139,6 +158,28 @@ class DecodeError(FormatError):
 
 class RecordError(CprError, ValueError):
     """A record has an unknown type or field, or a name or URL that is not allowed; nothing was opened."""
+
+    NOT_OURS: ClassVar[str] = "the record was not written by cpr: delete it, so that its task runs again"
+
+    @classmethod
+    def of_validation(
+        cls, error: Any, problem: str = "a field has a value of the wrong kind", where: str = ""
+    ) -> Self:
+        """What pydantic's ValidationError says first, as an error of cpr's.
+
+        Args:
+            error: the ValidationError.
+            problem: what is wrong, in one clause.
+            where: the field that holds what was validated.
+        """
+        first = error.errors(include_url=False)[0]
+        return cls(
+            problem,
+            field=shown(".".join(str(part) for part in (where, *first["loc"]) if part != ""))[1:-1],
+            expected=first["msg"],
+            actual=shown(first["input"]),
+            remedy=cls.NOT_OURS,
+        )
 
 
 class ConfigurationError(CprError, ValueError):

@@ -3,7 +3,8 @@
 A format is a frozen dataclass. Its fields are all there is to know for encoding and decoding
 besides the data itself, options (`compression="zlib"`) and description (`shape=(3, 4)`) alike:
 they are written into the record, validated against their annotations when a record is read,
-and hashed into the object's name. Three methods do the work:
+and hashed into the object's name; a class attribute `recorded` may list fewer of them. Three
+methods do the work:
 
     fingerprint(data) -> str    names the content; equal data gives equal text, whatever the options
     encode(data, file)          writes data to a forward-only binary file (write() only)

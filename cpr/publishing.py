@@ -9,11 +9,12 @@ from typing import Any
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
 from cpr.format import PreviewMaker, Stream, Streams, naming, supports
+from cpr.io.stores.base import OccupiedError
 from cpr.io.tombstones import is_marked
 from cpr.io.writing import HashingSink, Stored, put_blocks
 from cpr.previews.storage import attach_preview, store_preview
 
-__all__ = ["Publication", "may_be_deleted", "write_stream"]
+__all__ = ["Publication", "may_be_deleted", "require_unmarked", "write_stream"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,16 @@ class Publication:
     format: Any
     data: Any
     data_hash: str
+
+    def publish(self, url: str) -> Stored:
+        """Make sure that the data is there: write it, unless an equal object is found; repair a damaged one.
+
+        Raises as `write`.
+        """
+        try:
+            return self.write(url, create=True)
+        except OccupiedError:
+            return self.find_equal(url) or self.write(url)
 
     def write(self, url: str, create: bool = False) -> Stored:
         """Put it there, all or nothing; with `create` only where nothing is.
@@ -112,6 +123,18 @@ def may_be_deleted(url: str) -> bool:
         return False
     except TransferError:
         return True
+
+
+def require_unmarked(url: str) -> None:
+    """Raise TransferError where `cpr gc` is about to delete what is there."""
+    if is_marked(url):
+        raise TransferError(
+            "an equal object is about to be deleted there",
+            url=url,
+            expected="a place where nothing is marked",
+            actual="an object that cpr gc has marked",
+            remedy="copy to another place, or again when its grace period is over",
+        )
 
 
 def _nbytes_of(data: Any) -> int | None:

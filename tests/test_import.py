@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import cpr
 
 LOWER = (
     "Resource",
@@ -72,47 +77,95 @@ print(cpr.load(json.dumps(target.serialize())).get_data().tolist())
     assert run(code).strip() == "[0, 1, 2, 3, 4]"
 
 
-NAMES = [
-    ("cpr.Resource", "Resource"),
-    ("cpr.Source", "Source"),
-    ("cpr.Target", "Target"),
-    ("cpr.image.ImageSource", "ImageSource"),
-    ("cpr.image.ImageTarget", "ImageTarget"),
-    ("cpr.csv.CSVSource", "CSVSource"),
-    ("cpr.csv.CSVTarget", "CSVTarget"),
-    ("cpr.numpy.NumpySource", "NumpySource"),
-    ("cpr.numpy.NumpyTarget", "NumpyTarget"),
-    ("cpr.zarr.ZarrSource", "ZarrSource"),
-    ("cpr.zarr.OMEZarrTarget", "OMEZarrTarget"),
-]
+# The names that users' code relies on, as they may be spelled.
+FIXED = {
+    "cpr.Resource": ["Resource"],
+    "cpr.Source": ["Source"],
+    "cpr.Target": ["Target"],
+    "cpr.Serializer": ["cpr_serializer", "target_encoder", "target_decoder"],
+    "cpr.utilities.utilities": ["task_input_hash", "hash_objects"],
+    "cpr.image.ImageSource": ["ImageSource"],
+    "cpr.image.ImageTarget": ["ImageTarget"],
+    "cpr.csv.CSVSource": ["CSVSource"],
+    "cpr.csv.CSVTarget": ["CSVTarget"],
+    "cpr.parquet.ParquetSource": ["ParquetSource"],
+    "cpr.parquet.ParquetTarget": ["ParquetTarget"],
+    "cpr.numpy.NumpySource": ["NumpySource"],
+    "cpr.numpy.NumpyTarget": ["NumpyTarget"],
+    "cpr.zarr.ZarrSource": ["ZarrSource"],
+    "cpr.zarr.ZarrTarget": ["ZarrTarget"],
+    "cpr.zarr.OMEZarrSource": ["OMEZarrSource"],
+    "cpr.zarr.OMEZarrTarget": ["OMEZarrTarget"],
+}
+ERRORS = (
+    "CprError, ResourceError, ResourceNotFoundError, CorruptDataError, NoDataError, TransferError, "
+    "FormatError, UnsupportedExtensionError, EncodeError, DecodeError, RecordError, DuplicateTypeError, "
+    "MissingDependencyError"
+)
 
-
-@pytest.mark.parametrize(("module", "name"), NAMES)
-def test_every_spelling_of_an_import_gives_the_class(module, name):
-    package = module.rpartition(".")[0]
-    run(
-        f"""
-from {package} import {name} as a
-from {module} import {name} as b
-from cpr import {name} as c
-import {module}
-d = {module}.{name}
-import importlib
-e = importlib.import_module({module!r}).{name}
-assert a is b is c is d is e and isinstance(a, type), (a, b, c, d, e)
+EACH_IN_A_FORK = """
+import os, sys
+import numpy, pandas, prefect, pyarrow, tifffile, zarr
+for code in eval(sys.stdin.read()):
+    if (pid := os.fork()) == 0:
+        try:
+            exec(code, {})
+        except BaseException as error:
+            os.write(1, f"{code}{error!r}".encode())
+            os._exit(1)
+        os._exit(0)
+    os.waitpid(pid, 0)
 """
+
+
+def test_every_spelling_of_an_import_gives_the_same():
+    """Each in a process where nothing of cpr was imported, in both orders."""
+    codes = []
+    for module, names in FIXED.items():
+        package = module.rpartition(".")[0]
+        for name in names:
+            codes += [
+                f"""
+from {module} import {name} as a
+from cpr import {name} as b
+import {module}, importlib
+c = importlib.import_module({module!r}).{name}
+assert a is b is c is {module}.{name}, (a, b, c)
+""",
+                f"""
+import {module}
+from {module} import {name}
+from {package} import {name} as b
+from cpr import {name} as c
+assert b is c is {name}
+"""
+                if package not in ("cpr", "cpr.utilities")
+                else f"from cpr import {name} as a\nfrom {module} import {name}\nassert a is {name}\n",
+            ]
+    done = subprocess.run(
+        [sys.executable, "-c", EACH_IN_A_FORK], input=repr(codes), capture_output=True, text=True, timeout=120
     )
-    run(
-        f"import {module}\nfrom {module} import {name}\nfrom {package} import {name} as b\nassert b is {name}"
-    )
+    assert done.stdout + done.stderr == ""
 
 
 def test_every_public_name_is_there():
-    run("import cpr\nfor name in cpr.__all__: getattr(cpr, name)\nassert set(cpr.__all__) <= set(dir(cpr))")
-
-
-def test_fixed_names():
     run(
-        "from cpr.Serializer import cpr_serializer, target_encoder, target_decoder\n"
-        "from cpr.utilities.utilities import task_input_hash, hash_objects\n"
+        "import cpr\n"
+        "for name in cpr.__all__: getattr(cpr, name)\n"
+        "assert set(cpr.__all__) == {*cpr._NAMES, 'load'} <= set(dir(cpr))\n"
+        "from cpr import *\n"
+        f"task, TargetInputs, register, load, {ERRORS}"
     )
+
+
+def test_what_type_checkers_see_is_what_there_is():
+    """The names under TYPE_CHECKING come from the modules that they are imported from when first used."""
+    seen = {}
+    for node in ast.walk(ast.parse(Path(cpr.__file__).read_text())):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for one in node.body:
+                assert isinstance(one, ast.ImportFrom) and one.module
+                names = [alias.name for alias in one.names]
+                names = cpr.errors.__all__ if names == ["*"] else names
+                seen |= {name: getattr(importlib.import_module(one.module), name) for name in names}
+    assert seen == {name: getattr(cpr, name) for name in cpr._NAMES}

@@ -54,7 +54,7 @@ for name in COMMANDS:
 def top(version: bool = typer.Option(False, "--version", help="Print the version and end.")) -> None:
     """Look at results, check them and clean up, from their URL alone."""
     if version:
-        from cpr import __version__
+        from cpr._version import __version__
 
         print(f"cpr {__version__}")
         raise typer.Exit

@@ -43,8 +43,8 @@ class Image(CalibratedImage):
     def _found_metadata(self) -> Metadata:
         return self._layout()[2]
 
-    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        super()._take_own_fields(fields)
+    def _take_fields(self, fields: Any) -> None:
+        super()._take_fields(fields)
         self.format.require_sound(complete=self._known())
 
     def _sampled(self) -> Preview | None:

@@ -12,7 +12,8 @@ from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.operations.records import Record, Reference
 from cpr.operations.scan import find_records
-from cpr.provenance.made import Made, read_whole
+from cpr.provenance.made import Made
+from cpr.provenance.storage import read_whole
 
 __all__ = ["Result", "find_results", "latest", "matching"]
 

@@ -19,7 +19,7 @@ from cpr.operations.gc_mentions import (
     keys_in_record,
     keys_in_value,
 )
-from cpr.operations.object_names import EXTENSIONS, is_data, number_of, owner_of, plug_in_extensions
+from cpr.operations.object_names import is_data, number_of, owner_of
 from cpr.operations.places import is_below, leads_out
 from cpr.operations.records import Record
 from cpr.operations.scan import scan, walk
@@ -135,11 +135,10 @@ def survey(
                 others.append(one)
         _take_others(found, others)
     # After the records: what was written since is in no danger, for it is young.
-    extensions = EXTENSIONS | plug_in_extensions()
     for place in places:
         for entry in walk(place):
             if leads_out(entry.url, place) is None:
-                _take_object(found, entry, extensions)
+                _take_object(found, entry)
     return found
 
 
@@ -199,11 +198,11 @@ def _take_others(found: Survey, entries: list[Entry]) -> None:
             found.keys |= keys
 
 
-def _take_object(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
+def _take_object(found: Survey, entry: Entry) -> None:
     if _MARKS.search(entry.url):
-        _take_mark(found, entry, extensions)
+        _take_mark(found, entry)
         return
-    owner = owner_of(entry.url, extensions)
+    owner = owner_of(entry.url)
     if owner is None:
         return
     found.there.add(number_of(owner.target))
@@ -215,7 +214,7 @@ def _take_object(found: Survey, entry: Entry, extensions: frozenset[str]) -> Non
     one.objects.append(entry.url)
 
 
-def _take_mark(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
+def _take_mark(found: Survey, entry: Entry) -> None:
     location = re.split(r"[/\\]\.cpr[/\\]marked[/\\]", entry.url)[0]
     try:
         with io.reading(entry.url) as file:
@@ -227,6 +226,6 @@ def _take_mark(found: Survey, entry: Entry, extensions: frozenset[str]) -> None:
     urls = tuple(
         io.join(location, name)
         for name in names
-        if not re.search(r"[/\\]", name) and owner_of(io.join(location, name), extensions) is not None
+        if not re.search(r"[/\\]", name) and owner_of(io.join(location, name)) is not None
     )
     found.marks.append(Mark(entry.url, entry.modified, urls, entry.url.endswith(".swept.json")))

@@ -15,7 +15,8 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError
 from cpr.operations.find import Result, find_results, latest, matching
-from cpr.provenance.made import Input, Made, read_whole
+from cpr.provenance.made import Input, Made
+from cpr.provenance.storage import read_whole
 
 __all__ = ["Lineage", "Node", "trace"]
 

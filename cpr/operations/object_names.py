@@ -9,16 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 
 from cpr.io import object_of_sidecar
 from cpr.io.hashing import hex16
-from cpr.records.registry import ENTRY_POINT_GROUP
+from cpr.records.registry import known_extensions
 
-__all__ = ["EXTENSIONS", "ObjectOwner", "is_data", "number_of", "owner_of", "plug_in_extensions"]
-
-EXTENSIONS = frozenset(".tif .tiff .ome.tif .ome.tiff .csv .csv.gz .parquet .npy .zarr .ome.zarr".split())
-"""What the names of targets of cpr's own classes end in, lower-case."""
+__all__ = ["ObjectOwner", "is_data", "number_of", "owner_of"]
 
 _NAMED = r"[^/\\]+-[0-9a-f]{16}"
 # The folder of a Zarr, or a file; then what is inside or beside it.
@@ -45,7 +41,7 @@ class ObjectOwner:
     part: str
 
 
-def owner_of(url: str, extensions: frozenset[str] = EXTENSIONS) -> ObjectOwner | None:
+def owner_of(url: str) -> ObjectOwner | None:
     """The target that an object belongs to, by its name; None for an object that is none of cpr's.
 
     >>> owner_of("s3://bucket/.cpr/cell-64320e5f606d65a8.tif.blocks").target
@@ -56,7 +52,7 @@ def owner_of(url: str, extensions: frozenset[str] = EXTENSIONS) -> ObjectOwner |
     owner = object_of_sidecar(url)
     target, part = (url, "file") if owner is None else (owner, "sidecar")
     named = _FILE.fullmatch(target)
-    if named is None or named["ext"].lower() not in extensions:
+    if named is None or named["ext"].lower() not in known_extensions():
         return None
     return ObjectOwner(target, part)
 
@@ -73,11 +69,3 @@ def is_data(url: str) -> bool:
 def number_of(url: str) -> int:
     """64 bits that stand for a URL, to remember many of them by."""
     return int(hex16(url.encode("utf-8", "surrogatepass")), 16)
-
-
-def plug_in_extensions() -> frozenset[str]:
-    """What the names of targets of installed plug-ins end in; imports them."""
-    found: set[str] = set()
-    for entry in entry_points(group=ENTRY_POINT_GROUP):
-        found.update(getattr(entry.load().format_class, "extensions", ()))
-    return frozenset(found)

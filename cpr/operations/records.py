@@ -22,9 +22,9 @@ from cpr import io
 from cpr.errors import CprError, RecordError
 from cpr.io.hashing import hex16
 from cpr.provenance.made import Made
+from cpr.records.record_fields import read_fields
 from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.strict_json import parse, parse_result
-from cpr.records.validation import require_well_formed
 from cpr.Resource import Resource
 
 __all__ = ["Record", "Reference", "begins_as_record", "distinct_targets", "parse_record", "references"]
@@ -50,7 +50,7 @@ class Reference:
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Reference:
         """Raises RecordError unless type, place and digests are as cpr writes them."""
-        require_well_formed(fields)
+        read_fields(fields)
         reference = cls(fields)
         reference.made  # noqa: B018 - parsed here, so that it cannot raise later
         return reference
@@ -98,7 +98,9 @@ class Reference:
 
     def load(self) -> Resource:
         """The resource. Raises RecordError for an unknown type, or options that it does not have."""
-        return load_record({RECORD_KEY: dict(self.fields)})
+        resource = load_record({RECORD_KEY: dict(self.fields)})
+        assert isinstance(resource, Resource)
+        return resource
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from cpr.operations.records import Reference
 from cpr.operations.scan import read_record
 from cpr.previews.models import Picture, Preview
 from cpr.previews.thumbnails import decode_png
-from cpr.provenance.made import Made, read_whole
+from cpr.provenance.made import Made
+from cpr.provenance.storage import read_whole
+from cpr.records.record_fields import RESERVED
 
 __all__ = ["Shown", "preview_of", "show", "shrunk"]
-
-_KNOWN = frozenset("type location name ext key data_hash checksum nbytes blocks manifest made".split())
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Shown:
     @property
     def options(self) -> dict[str, Any]:
         """What else the record says: shape, dtype, resolution, compression ..."""
-        return {name: value for name, value in self.reference.fields.items() if name not in _KNOWN}
+        return {name: value for name, value in self.reference.fields.items() if name not in RESERVED}
 
 
 def show(url: str, result: str | None = None) -> list[Shown]:

@@ -14,7 +14,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.logging import get_logger, get_run_logger
 from prefect.transactions import get_transaction
 
-import cpr
+from cpr._version import __version__
 from cpr.io.hashing import hex16
 from cpr.prefect.miss_log import Run, explain, keep
 from cpr.prefect.redaction import describe_input, program_texts
@@ -171,7 +171,7 @@ def made_here(noted: Noted | None) -> Made | None:
         return None
     flow_run = flow.flow_run.id if flow is not None and flow.flow_run is not None else None
     name = getattr(flow.flow, "name", None) if flow is not None and flow.flow is not None else None
-    common = Made(flow=_clean(name), flow_run=_hex(flow_run), at=int(time.time()), cpr=cpr.__version__)
+    common = Made(flow=_clean(name), flow_run=_hex(flow_run), at=int(time.time()), cpr=__version__)
     if task is None:
         return common
     transaction = get_transaction()

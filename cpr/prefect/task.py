@@ -26,7 +26,8 @@ from cpr.prefect.progress import shown
 from cpr.prefect.run_provenance import begin, end, resume, sign
 from cpr.prefect.serializer import CprSerializer, cpr_serializer
 from cpr.prefect.source_code import describe_bytecode, has_source
-from cpr.records.pack import Storable, pack, persist_all, resources_in
+from cpr.records.pack import pack, persist_all, resources_in
+from cpr.records.registry import Storable
 
 if TYPE_CHECKING:
     from prefect.tasks import TaskOptions

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cpr import io
 from cpr.errors import CprError, DecodeError, ResourceNotFoundError
 from cpr.format import PreviewMaker, Previews, Stream, supports
-from cpr.previews.models import MAX_BYTES, Picture, Preview
+from cpr.previews.models import MAX_BYTES, Preview
 
-if TYPE_CHECKING:
-    from cpr.Resource import Resource
-
-__all__ = ["attach_preview", "html_of", "make_preview", "png_of", "read_preview", "store_preview"]
+__all__ = ["attach_preview", "make_preview", "read_preview", "store_preview"]
 
 log = logging.getLogger("cpr")
 
@@ -93,32 +89,3 @@ def read_preview(url: str, kind: type[Any]) -> Preview | None:
     except (ResourceNotFoundError, DecodeError):
         return None
     return found
-
-
-def png_of(resource: Resource) -> bytes | None:
-    """The PNG of a resource's preview, where it is a picture that can be had."""
-    try:
-        preview = resource.preview()
-    except CprError:
-        return None  # its text is what `html_of` shows
-    return preview.png if isinstance(preview, Picture) else None
-
-
-def html_of(resource: Resource) -> str:
-    """What a notebook shows: the preview, and what is known of the resource; an error as its text."""
-    try:
-        preview = resource.preview()
-        shown = preview.to_html() if preview is not None else ""
-        caption = preview.caption if isinstance(preview, Picture) else ""
-    except CprError as error:
-        shown, caption = f"<pre>{html.escape(str(error))}</pre>", ""
-    facts = {**resource.facts(), **({"shown": caption} if caption else {})}
-    lines = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-        f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
-        for name, value in facts.items()
-    )
-    return (
-        "<div style='display:flex;gap:1em;align-items:flex-start'>"
-        f"<div>{shown}</div><table>{lines}</table></div>"
-    )

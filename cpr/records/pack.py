@@ -17,37 +17,23 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from cpr.errors import CprError, EncodeError, RecordError
 from cpr.records.class_names import is_plain, name_of, name_of_type
-from cpr.records.registry import RECORD_KEY
+from cpr.records.registry import RECORD_KEY, Storable
 from cpr.records.registry import lookup as lookup_type
 from cpr.records.scalars import SCALARS, tag_of
 
-__all__ = ["MAX_DEPTH", "Storable", "pack", "persist_all", "resources_in"]
+__all__ = ["MAX_DEPTH", "pack", "persist_all", "resources_in"]
 
 MAX_DEPTH = 64
 """Levels of containers inside containers."""
 
 _UPLOADS = 4
 _CONTAINERS = frozenset({list, dict, tuple, set, frozenset})
-
-
-@runtime_checkable
-class Storable(Protocol):
-    """What this module needs of a resource."""
-
-    def serialize(self) -> dict[str, Any]:
-        """Its record."""
-
-    def identity(self) -> dict[str, Any]:
-        """What a cache key hashes."""
-
-    def get_path(self) -> str:
-        """Where it is."""
 
 
 Sign = Callable[[Iterable[Storable]], None]

@@ -9,38 +9,76 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import sys
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from cpr.errors import DuplicateTypeError, RecordError
 
 if TYPE_CHECKING:
-    from cpr.Resource import Resource
+    from importlib.metadata import EntryPoint
 
-__all__ = ["RECORD_KEY", "is_record", "load_record", "lookup", "register"]
+__all__ = [
+    "BUILT_IN",
+    "RECORD_KEY",
+    "Storable",
+    "is_record",
+    "known_extensions",
+    "load_record",
+    "lookup",
+    "register",
+]
 
 RECORD_KEY = "__cpr__"
 """The one top-level key of a record."""
 
 ENTRY_POINT_GROUP = "cpr.resources"
 
-_BUILT_IN = {
-    name: f"cpr.{package}.{name}"
-    for package, names in {
-        "image": ("ImageSource", "ImageTarget"),
-        "csv": ("CSVSource", "CSVTarget"),
-        "parquet": ("ParquetSource", "ParquetTarget"),
-        "numpy": ("NumpySource", "NumpyTarget"),
-        "zarr": ("OMEZarrSource", "OMEZarrTarget", "ZarrSource", "ZarrTarget"),
-    }.items()
-    for name in names
-}
+# The formats that come with cpr: package, classes, and what the names of their files end in.
+_FORMATS = (
+    ("image", "ImageSource ImageTarget", ".tif .tiff .ome.tif .ome.tiff"),
+    ("csv", "CSVSource CSVTarget", ".csv .csv.gz"),
+    ("parquet", "ParquetSource ParquetTarget", ".parquet"),
+    ("numpy", "NumpySource NumpyTarget", ".npy"),
+    ("zarr", "OMEZarrSource OMEZarrTarget ZarrSource ZarrTarget", ".zarr .ome.zarr"),
+)
 
-_registered: dict[str, type[Resource]] = {}
+BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, _ in _FORMATS for name in names.split()}
+"""cpr's own classes, by record type -> the module each is in."""
 
-R = TypeVar("R", bound="type[Resource]")
+_BUILT_IN_EXTENSIONS = frozenset(ext for _, _, extensions in _FORMATS for ext in extensions.split())
+
+log = logging.getLogger("cpr")
+
+
+@runtime_checkable
+class Storable(Protocol):
+    """What records need of a resource."""
+
+    def serialize(self) -> dict[str, Any]:
+        """Its record."""
+
+    def identity(self) -> dict[str, Any]:
+        """What a cache key hashes."""
+
+    def get_path(self) -> str:
+        """Where it is."""
+
+
+class Registered(Storable, Protocol):
+    """What records need of a resource's class."""
+
+    format_class: ClassVar[type[Any]]
+
+    @classmethod
+    def deserialize(cls, record: Mapping[str, Any], /) -> Storable:
+        """The resource that a record describes."""
+
+
+_registered: dict[str, type[Registered]] = {}
+
+R = TypeVar("R", bound="type[Registered]")
 
 
 def register(cls: R) -> R:
@@ -53,8 +91,8 @@ def register(cls: R) -> R:
     place = f"{cls.__module__}.{cls.__qualname__}"
     # The same class again is a module that was reloaded, or pickled by value to a worker.
     taken = None if other is None else f"{other.__module__}.{other.__qualname__}"
-    if taken is None and name in _BUILT_IN:
-        taken = f"{_BUILT_IN[name]}.{name}"
+    if taken is None and name in BUILT_IN:
+        taken = f"{BUILT_IN[name]}.{name}"
     if taken is not None and taken != place:
         raise DuplicateTypeError(
             "two classes claim one record type",
@@ -67,23 +105,21 @@ def register(cls: R) -> R:
     return cls
 
 
-def lookup(name: object) -> type[Resource]:
+def lookup(name: object) -> type[Registered]:
     """The class of a record type. Raises RecordError for an unknown one, importing nothing."""
     if isinstance(name, str):
+        if name not in _registered and name in BUILT_IN:
+            importlib.import_module(BUILT_IN[name])
         if name in _registered:
             return _registered[name]
-        if name in _BUILT_IN:
-            importlib.import_module(_BUILT_IN[name])
-            if name in _registered:
-                return _registered[name]
         entry = _plug_ins(tuple(sys.path)).get(name)
         if entry is not None:
-            plug_in: type[Resource] = entry.load()
+            plug_in: type[Registered] = entry.load()
             return register(plug_in)
     raise RecordError(
         "unknown record type",
         field="type",
-        expected="a registered class, such as " + ", ".join(sorted({*_BUILT_IN, *_registered})),
+        expected="a registered class, such as " + ", ".join(sorted({*BUILT_IN, *_registered})),
         actual=ascii(name)[:100],
         remedy="import the module that registers this type, or install the plug-in that has it",
     )
@@ -92,7 +128,28 @@ def lookup(name: object) -> type[Resource]:
 @functools.cache
 def _plug_ins(path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - what is installed depends on it
     """The installed plug-ins; asking for them reads files, which no record is to set off."""
+    from importlib.metadata import entry_points
+
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+
+
+def known_extensions() -> frozenset[str]:
+    """What the file names of targets end in, lower-case: of cpr's own, and of installed plug-ins.
+
+    Imports the plug-ins; one that cannot be imported is logged once and left out.
+    """
+    return _extensions(tuple(sys.path))
+
+
+@functools.cache
+def _extensions(path: tuple[str, ...]) -> frozenset[str]:
+    found = set(_BUILT_IN_EXTENSIONS)
+    for name in _plug_ins(path):
+        try:
+            found.update(lookup(name).format_class.extensions)
+        except Exception as error:
+            log.warning("%s, of a plug-in, cannot be imported, and its files are not known: %s", name, error)
+    return frozenset(found)
 
 
 def is_record(value: object) -> bool:
@@ -100,7 +157,7 @@ def is_record(value: object) -> bool:
     return isinstance(value, Mapping) and RECORD_KEY in value
 
 
-def load_record(record: Any) -> Resource:
+def load_record(record: Any) -> Storable:
     """The resource that a record describes; no I/O.
 
     Raises RecordError for anything but a well-formed record of a registered type.

@@ -15,8 +15,8 @@ from typing import Any
 
 from cpr.errors import CprError, RecordError
 from cpr.records.class_names import find_class, find_type, is_plain, require_no_setters
-from cpr.records.pack import MAX_DEPTH, Storable
-from cpr.records.registry import RECORD_KEY, load_record
+from cpr.records.pack import MAX_DEPTH
+from cpr.records.registry import RECORD_KEY, Storable, load_record
 from cpr.records.scalars import SCALARS
 
 __all__ = ["unpack"]

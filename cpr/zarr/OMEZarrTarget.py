@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from cpr.errors import FormatError, RecordError
+from cpr.errors import FormatError, NoDataError, RecordError
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_encode_errors, source_of
@@ -146,7 +146,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             if self.checksum is not None:
                 raise _closed(self.url)
             if image is None or store is None:
-                raise self._no_data("have labels")
+                raise NoDataError.of_empty(self.url, "have labels")
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise option_error("name", "letters, digits, '.', '_' and '-'", name, _ADD)
             group = zarr.open_group(store, mode="r+", zarr_format=3)
@@ -233,14 +233,6 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
 
     def _token(self) -> str:
         return f"{self.data_hash}-{self.key}"
-
-    def _format_fields(self) -> dict[str, Any]:
-        fields = {}
-        if self.format.metadata is not None:
-            fields["metadata"] = self.format.metadata
-        if self.format.resolution is not None:
-            fields["resolution"] = list(self.format.resolution)
-        return fields
 
 
 def _listed(names: list[str]) -> dict[str, Any]:

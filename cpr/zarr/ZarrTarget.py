@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -12,13 +12,13 @@ import numpy as np
 import zarr
 
 from cpr import io
-from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError
+from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.io.write_markers import confirm
 from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
+from cpr.records.record_fields import FolderFields
 from cpr.records.registry import register
-from cpr.records.validation import Judged, is_size
 from cpr.Target import Target
 from cpr.zarr.chunking import as_encode_errors, chunks_for, source_of
 from cpr.zarr.copy import copy_all
@@ -49,6 +49,7 @@ class ZarrTarget(Target):
             codecs, or a zarr that writes its metadata differently, make it another.
         checksum: of the manifest, which vouches for every object.
         nbytes: of all that is stored, the manifest included.
+        manifest: size of the manifest in bytes, known once persisted.
 
     >>> target = cpr.ZarrTarget.from_path("memory://doc/cells.zarr", chunks=(1, 64, 64))
     >>> target.set_data(np.ones((3, 64, 64), "uint16"))
@@ -57,12 +58,12 @@ class ZarrTarget(Target):
     """
 
     format_class = ZarrOptions
-    _record_fields = ("key", "data_hash", "checksum", "nbytes", "manifest")
+    fields_class = FolderFields
 
     def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
         super().__init__(location, name, ext, format)
         self._began = 0.0
-        self._manifest_nbytes: int | None = None
+        self.manifest: int | None = None
         self._manifest: Manifest | None = None  # of data that is written and not published yet
         self._written: RecordingStore | None = None  # its objects
 
@@ -138,7 +139,7 @@ class ZarrTarget(Target):
         if self._written is not None:
             discard(self._written)
         super()._forget()
-        self._manifest_nbytes = self._manifest = self._written = None
+        self.manifest = self._manifest = self._written = None
 
     def _take_manifest(self, manifest: Manifest) -> None:
         self._manifest, self.data_hash = manifest, manifest.data_hash
@@ -156,7 +157,7 @@ class ZarrTarget(Target):
             if self.checksum is not None:
                 return self
             if self._written is None:
-                raise self._no_data("be persisted")
+                raise NoDataError.of_empty(self.url, "be persisted")
             if self._manifest is None:
                 self._written.seal()
                 require_all_recorded(self._written)
@@ -167,7 +168,7 @@ class ZarrTarget(Target):
             put_blocks(self._manifest.url, self._manifest.data)
             confirm(self._manifest.url)
             self._written.seal()
-            self.checksum, self._manifest_nbytes = self._manifest.checksum, self._manifest.nbytes
+            self.checksum, self.manifest = self._manifest.checksum, self._manifest.nbytes
             self.nbytes = self._manifest.total + self._manifest.nbytes
             self.seconds = time.monotonic() - self._began
             self._manifest = self._written = None
@@ -211,9 +212,9 @@ class ZarrTarget(Target):
         if self._manifest is not None:
             return VerifyingStore.of(self._manifest)
         if self.checksum is None:
-            raise self._no_data("be read")
-        assert self._manifest_nbytes is not None
-        return VerifyingStore.of(Manifest(self.url, self._manifest_nbytes, self.checksum))
+            raise NoDataError.of_empty(self.url, "be read")
+        assert self.manifest is not None
+        return VerifyingStore.of(Manifest(self.url, self.manifest, self.checksum))
 
     def preview(self) -> Preview | None:
         """A picture of an array, from a few of its planes; none of a group.
@@ -234,8 +235,8 @@ class ZarrTarget(Target):
 
     def check(self, full: bool = False) -> None:
         """Make sure that the result is there: its manifest and root, or in full as `verify` does."""
-        if self.checksum is None or self._manifest_nbytes is None:
-            raise self._no_data("be checked")
+        if self.checksum is None or self.manifest is None:
+            raise NoDataError.of_empty(self.url, "be checked")
         if full:
             self.verify()
             return
@@ -244,11 +245,11 @@ class ZarrTarget(Target):
         except CprError as error:
             error.url = self.url
             raise
-        if nbytes != self._manifest_nbytes:
+        if nbytes != self.manifest:
             raise CorruptDataError(
                 "the manifest has another size",
                 url=self.url,
-                expected=f"{self._manifest_nbytes} bytes",
+                expected=f"{self.manifest} bytes",
                 actual=f"{nbytes} bytes in {manifest_url(self.url)}",
                 remedy="delete the Zarr, so that its task runs again, or restore it",
             )
@@ -263,8 +264,8 @@ class ZarrTarget(Target):
             )
 
     def _copy_objects(self, twin: Self) -> None:
-        assert self.checksum is not None and self._manifest_nbytes is not None
-        copy_all(Manifest(self.url, self._manifest_nbytes, self.checksum), twin.url)
+        assert self.checksum is not None and self.manifest is not None
+        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url)
 
     def identity(self) -> dict[str, Any]:
         """Name and content; closes a group that is still open. No I/O otherwise."""
@@ -272,21 +273,9 @@ class ZarrTarget(Target):
             self.persist()
         return super().identity()
 
-    def _format_fields(self) -> dict[str, Any]:
-        return {}
-
-    def _own_fields(self) -> dict[str, Any]:
-        return {**super()._own_fields(), "manifest": self._manifest_nbytes}
-
-    def _judged(self, fields: Mapping[str, Any]) -> Judged:
-        return {
-            **super()._judged(fields),
-            "manifest": (is_size(fields["manifest"]), "a size in bytes"),
-        }
-
-    def _take_own_fields(self, fields: Mapping[str, Any]) -> None:
-        super()._take_own_fields(fields)
-        self._manifest_nbytes = fields["manifest"]
+    def _take_fields(self, fields: FolderFields) -> None:
+        super()._take_fields(fields)
+        self.manifest = fields.manifest
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._written is not None:

@@ -48,6 +48,7 @@ class ZarrOptions:
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr")
+    recorded: ClassVar[tuple[str, ...]] = ()  # Zarr's own metadata tell the rest
 
     chunks: Shape | None = None
     shards: Shape | None = None

@@ -152,9 +152,8 @@ def no_abort() -> None:
 def trusting_records() -> None:
     """A record may name any place."""
     for name in (
-        "cpr.records.validation",
+        "cpr.records.record_fields",
         "cpr.io.url_policy",
-        "cpr.Resource",
         "cpr.Target",
         "cpr.records.scalars",
     ):

@@ -18,7 +18,8 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, RecordError, ResourceNotFoundError
 from cpr.io.filesystems import filesystem
-from cpr.provenance.made import Input, Made, made_url, read_whole
+from cpr.provenance.made import Input, Made
+from cpr.provenance.storage import made_url, read_whole
 from cpr.records.registry import load_record
 from tests.text_format import TextTarget
 

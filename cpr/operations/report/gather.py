@@ -12,7 +12,8 @@ from cpr.io.parallel import parallel_map
 from cpr.operations import find
 from cpr.previews.humanize import pixel_size
 from cpr.previews.models import Preview
-from cpr.provenance.made import Input, Made, read_whole
+from cpr.provenance.made import Input, Made
+from cpr.provenance.storage import read_whole
 from cpr.Resource import Resource
 from cpr.Target import Target
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from cpr import __version__
+from cpr._version import __version__
 from cpr.operations.report.gather import Result, when
 from cpr.operations.report.graph import draw
 from cpr.previews.humanize import human_size

@@ -55,6 +55,7 @@ class OMEZarrOptions:
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".ome.zarr", ".zarr")
+    recorded: ClassVar[tuple[str, ...]] = ("metadata", "resolution")
 
     metadata: dict[str, Any] | None = None
     resolution: tuple[float, float] | None = None

@@ -13,69 +13,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import io
 import json
 import uuid
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from cpr import io
 from cpr.errors import CprError, FormatError
 from cpr.format import Describes, RegionReader, Streams
+from cpr.records.format_fields import require_own_names
 from cpr.records.registry import RECORD_KEY
 from cpr.Resource import Resource
 from cpr.Target import Target
+from cpr.testing.files import ForwardFile, SeekableBytes
 
-__all__ = ["FormatTests", "ForwardFile", "SeekableBytes"]
-
-_OWN_NAMES = {"type", "location", "name", "ext", "key", "data_hash", "checksum", "nbytes"}
-
-
-class ForwardFile:
-    """What a format encodes into: it has `write` and nothing else, and can be told to fail."""
-
-    def __init__(self, fail_after: int | None = None) -> None:
-        self._parts: list[bytes] = []
-        self._nbytes = 0
-        self._fail_after = fail_after
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Take bytes; raises OSError once more than `fail_after` bytes have passed."""
-        part = bytes(memoryview(data).cast("B"))
-        self._nbytes += len(part)
-        if self._fail_after is not None and self._nbytes > self._fail_after:
-            raise OSError("the store failed")
-        self._parts.append(part)
-        return len(part)
-
-    def getvalue(self) -> bytes:
-        """All that was written."""
-        return b"".join(self._parts)
-
-
-class SeekableBytes(io.BytesIO):
-    """What a format decodes from; what was released must not be read again."""
-
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data)
-        self._released = 0
-
-    def release(self, position: int) -> None:
-        """Promise that nothing before `position` is read again."""
-        self._released = max(self._released, position)
-
-    def readinto(self, buffer: Any) -> int:
-        """As BytesIO's, refusing what was released."""
-        self._refuse_released()
-        return super().readinto(buffer)
-
-    def read(self, size: int | None = -1) -> bytes:
-        """As BytesIO's, refusing what was released."""
-        self._refuse_released()
-        return super().read(size)
-
-    def _refuse_released(self) -> None:
-        if self.tell() < self._released:
-            raise AssertionError(f"byte {self.tell()} is read after it was released")
+__all__ = ["FormatTests"]
 
 
 class FormatTests:
@@ -113,7 +65,7 @@ class FormatTests:
         assert dataclasses.is_dataclass(self.format)
         params: Any = vars(type(self.format))["__dataclass_params__"]
         assert params.frozen
-        assert not _OWN_NAMES & {field.name for field in dataclasses.fields(self.format)}
+        require_own_names(type(self.format))
         for data in self.samples:
             json.dumps(dataclasses.asdict(self.described(data)))
 
@@ -214,8 +166,6 @@ class FormatTests:
         """A target never gives wrong data, whatever happened to its object."""
         if self.target_class is None:
             return
-        from cpr import io as cpr_io
-
         ext = type(self.format).extensions[0]
         for data in self.samples:
             target = self.target_class.from_path(f"memory://cpr-testing/{uuid.uuid4().hex}/a{ext}")
@@ -230,7 +180,7 @@ class FormatTests:
             ):
                 if bad == good:
                     continue
-                with cpr_io.writing(target.url) as file:
+                with io.writing(target.url) as file:
                     file.write(bad)
                 try:
                     found = target.get_data()

@@ -1,0 +1,48 @@
+"""What a notebook shows of a resource: its preview, and what is known of it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from cpr.errors import CprError
+from cpr.previews.models import Picture, Preview
+
+__all__ = ["html_of", "png_of"]
+
+
+class _Previewed(Protocol):
+    """What is needed of a resource."""
+
+    def preview(self) -> Preview | None: ...
+    def facts(self) -> Mapping[str, Any]: ...
+
+
+def png_of(resource: _Previewed) -> bytes | None:
+    """The PNG of a resource's preview; None where it is no picture, or cannot be read."""
+    try:
+        preview = resource.preview()
+    except CprError:
+        return None  # its text is what `html_of` shows
+    return preview.png if isinstance(preview, Picture) else None
+
+
+def html_of(resource: _Previewed) -> str:
+    """The preview beside a table of what is known; in the preview's place, the text of an error."""
+    try:
+        preview = resource.preview()
+        shown = preview.to_html() if preview is not None else ""
+        caption = preview.caption if isinstance(preview, Picture) else ""
+    except CprError as error:
+        shown, caption = f"<pre>{html.escape(str(error))}</pre>", ""
+    facts = {**resource.facts(), **({"shown": caption} if caption else {})}
+    lines = "".join(
+        f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+        f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
+        for name, value in facts.items()
+    )
+    return (
+        "<div style='display:flex;gap:1em;align-items:flex-start'>"
+        f"<div>{shown}</div><table>{lines}</table></div>"
+    )

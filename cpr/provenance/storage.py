@@ -1,0 +1,141 @@
+"""Where provenance is kept: in the record as far as there is room, else in one object beside the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from cpr import io
+from cpr.errors import CorruptDataError, CprError, RecordError
+from cpr.io.hashing import hex16
+from cpr.provenance.made import MAX_HELD, Input, Made
+
+__all__ = ["copy_whole", "fit", "made_url", "read_whole"]
+
+RECORD_BYTES = 720
+"""What a record takes as JSON text inside of JSON, which is how Prefect keeps it, with some 250 bytes of
+its own; where the URL and the options leave that much."""
+
+_WHOLE_BYTES = 1 << 20  # of the object beside the result
+_NAME_BYTES = 255
+
+
+def fit(made: Made, url: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """The field `made` for a record, which has the room that the rest of it leaves.
+
+    What does not fit is written beside the result first, in one small object; nothing is written
+    otherwise.
+
+    Args:
+        made: what is known.
+        url: of the result.
+        record: the rest of the record.
+
+    Raises ResourceNotFoundError and TransferError as `cpr.io.writing`.
+    """
+    room = RECORD_BYTES - _nbytes(record) - _nbytes({"made": {}})
+    if made.more is not None:
+        return made.to_json()
+    for less in (made, _without_versions(made), dataclasses.replace(_without_versions(made), **_ELSEWHERE)):
+        fields = less.to_json()
+        if _nbytes(fields) <= room:
+            return fields
+    text = _bounded(made)
+    digest: str | None = hex16(text)
+    assert digest is not None
+    beside = made_url(url, digest)
+    if len(io.split(beside)[1].encode("utf-8", "surrogatepass")) > _NAME_BYTES:
+        digest = None  # no file system takes such a name; the object's own is nearly as long
+    else:
+        with io.writing(beside) as file:
+            file.write(text)
+    brief = dataclasses.replace(made, inputs={}, uses={}, more=digest)
+    briefer = Made(task=made.task, flow_run=made.flow_run, at=made.at, more=digest)
+    for less in (brief, dataclasses.replace(brief, **_ELSEWHERE), briefer):
+        fields = less.to_json()
+        if _nbytes(fields) <= room:
+            return fields
+    return Made(more=digest).to_json()
+
+
+# What Prefect's record and the journal know as well.
+_ELSEWHERE: dict[str, Any] = {"cpr": None, "key": None, "source": None}
+
+
+def _nbytes(record: Mapping[str, Any]) -> int:
+    return len(json.dumps(json.dumps(record, separators=(",", ":"))))
+
+
+def _without_versions(made: Made) -> Made:
+    """Digests name the versions of sources as well; only how they differ is then unknown."""
+    inputs = {name: dataclasses.replace(one, version={}) for name, one in made.inputs.items()}
+    return dataclasses.replace(made, inputs=inputs)
+
+
+def _bounded(made: Made) -> bytes:
+    """The object beside a result, without what would make it longer than anybody reads."""
+    for keep in (MAX_HELD, 10, 0):
+        brief = (
+            made
+            if keep == MAX_HELD
+            else dataclasses.replace(
+                made, inputs={name: _shortened(one, keep) for name, one in made.inputs.items()}
+            )
+        )
+        text = json.dumps(brief.to_json(), separators=(",", ":"), allow_nan=False).encode()
+        if len(text) <= _WHOLE_BYTES:
+            return text
+    brief = dataclasses.replace(made, inputs={}, uses={})
+    return json.dumps(brief.to_json(), separators=(",", ":"), allow_nan=False).encode()
+
+
+def _shortened(one: Input, keep: int) -> Input:
+    left_out = one.left_out + max(0, len(one.holds) - keep)
+    return dataclasses.replace(one, holds=one.holds[:keep], left_out=left_out)
+
+
+def made_url(url: str, digest: str) -> str:
+    """Where the rest of a result's provenance is; hidden from the patterns that find results."""
+    return io.sidecar_url(url, f".{digest}.made.json")
+
+
+def read_whole(made: Made, url: str) -> Made:
+    """All that is known, read from beside the result where the record had no room for it.
+
+    Raises:
+        ResourceNotFoundError, TransferError: it cannot be read.
+        CorruptDataError: it is not what was written.
+        RecordError: it is not what cpr writes.
+    """
+    if made.more is None:
+        return made
+    beside = made_url(url, made.more)
+    with io.reading(beside) as file:
+        text = file.read(_WHOLE_BYTES + 1)
+    if len(text) > _WHOLE_BYTES or hex16(text) != made.more:
+        raise CorruptDataError(
+            "what is known of the result's origin is not what was written",
+            url=beside,
+            expected=made.more,
+            actual=hex16(text),
+            remedy="restore it; the result itself is not concerned",
+        )
+    try:
+        whole = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RecordError("not JSON", url=beside, expected="JSON", actual=str(error)[:100]) from None
+    try:
+        return Made.parse(whole)
+    except CprError as error:
+        error.url = beside
+        raise
+
+
+def copy_whole(made: Made, source: str, destination: str) -> None:
+    """Copy what lies beside a result to beside another. Raises as `read_whole` and `cpr.io.writing`."""
+    assert made.more is not None
+    read_whole(made, source)  # raises if it is not what was written
+    with io.reading(made_url(source, made.more)) as file, io.writing(made_url(destination, made.more)) as out:
+        out.write(file.read())

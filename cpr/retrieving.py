@@ -1,0 +1,122 @@
+"""Stored objects on their way back: read, verified against what was written, and decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from cpr import io
+from cpr.errors import CorruptDataError, DecodeError, FormatError
+from cpr.format import Region, RegionReader, naming
+from cpr.io.writing import Stored
+
+__all__ = ["StoredResult", "corrupt", "decode_file"]
+
+T = TypeVar("T")
+
+
+def decode_file(url: str, file: io.SeekableFile, decode: Callable[[Any], T]) -> T:
+    """What a decoder makes of a file; where the read underneath has failed, that is what is raised."""
+    try:
+        with naming(url):
+            return decode(file)
+    except FormatError:
+        if file.failure is not None:
+            raise file.failure from None
+        raise
+
+
+def corrupt(url: str, problem: str, expected: object, actual: object) -> CorruptDataError:
+    """What to raise for a stored result that is not the one that was written."""
+    return CorruptDataError(
+        problem,
+        url=url,
+        expected=str(expected),
+        actual=str(actual),
+        remedy="delete the object, so that its task runs again, or restore it",
+    )
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """A result that is one object, by what its record says of it.
+
+    Attributes:
+        url: of the object.
+        format: what decodes it.
+        data_hash: of the content.
+        stored: checksum, size, and digest of its blocks.
+    """
+
+    url: str
+    format: Any
+    data_hash: str
+    stored: Stored
+
+    @property
+    def _expected(self) -> tuple[str, int]:
+        return self.stored.checksum, self.stored.nbytes
+
+    @property
+    def _algorithm(self) -> str:
+        return self.stored.checksum.partition(":")[0]
+
+    def read(self, decode: Callable[[Any], Any] | None = None) -> Any:
+        """The object as the format, or another function, decodes it, from the very bytes that were hashed.
+
+        A checksum that agrees is enough. Where it does not, the decoded content is hashed: another program
+        may have stored the same content again.
+
+        Raises CorruptDataError where neither is as it was, ResourceNotFoundError and TransferError.
+        """
+        with io.reading(self.url, self._algorithm, self.stored.nbytes) as file:
+            try:
+                data = decode_file(self.url, file, decode or self.format.decode)
+            except DecodeError as error:
+                actual = file.finish()
+                if actual == self._expected:
+                    raise
+                problem = f"the stored object is damaged ({error.problem})"
+                raise corrupt(self.url, problem, _brief(self._expected), _brief(actual)) from error
+            actual = file.finish()
+        if actual != self._expected:
+            whole = data if decode is None else self.read()
+            if self.format.fingerprint(whole) != self.data_hash:
+                raise self._replaced(actual)
+        return data
+
+    def read_region(self, reader: RegionReader, region: Region) -> Any:
+        """Part of the data; of an object with digests of its blocks, little more is read and verified."""
+        if self.stored.blocks is not None:
+            with io.verified(self.url, self.stored.nbytes, self.stored.blocks) as part:
+                if part is not None:
+                    return decode_file(self.url, part, lambda file: reader.decode_region(file, region))
+        return self.read(lambda file: reader.decode_region(file, region))
+
+    def require_size(self) -> None:
+        """Raise unless an object of this size is there."""
+        nbytes = io.stat(self.url).nbytes
+        if nbytes != self.stored.nbytes:
+            raise corrupt(
+                self.url,
+                "the stored object has another size",
+                f"{self.stored.nbytes} bytes",
+                f"{nbytes} bytes",
+            )
+
+    def require_checksum(self) -> None:
+        """Raise for any byte that is not the one written; `read` accepts other bytes of equal content."""
+        for _ in range(2):  # what the wire did to one answer, another has not
+            actual = io.read_through(self.url, self._algorithm, self.stored.nbytes)
+            if actual == self._expected:
+                return
+        raise self._replaced(actual)
+
+    def _replaced(self, actual: tuple[str, int]) -> CorruptDataError:
+        problem = "the stored object is not the one that was written"
+        return corrupt(self.url, problem, _brief(self._expected), _brief(actual))
+
+
+def _brief(stored: tuple[str, int]) -> str:
+    return f"{stored[0]} ({stored[1]} bytes)"

@@ -1,0 +1,6 @@
+"""Tests for formats of one's own: inherit `FormatTests`."""
+
+from cpr.testing.files import ForwardFile, SeekableBytes
+from cpr.testing.format_tests import FormatTests
+
+__all__ = ["FormatTests", "ForwardFile", "SeekableBytes"]
