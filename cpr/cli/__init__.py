@@ -25,6 +25,9 @@ def main() -> None:
 
     # Connections of filesystems that zarr has made end with the process, of which aiohttp complains.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal may not know all characters of a name.
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         code = run()
         sys.stdout.flush()

@@ -38,7 +38,7 @@ def lineage(
             for node in found.nodes.values()
         ]
         print_json({"roots": found.roots, "nodes": nodes, "problems": found.problems})
-        ended(bool(found.problems))
+        ended(bool(found.problems), not found.nodes)
     for root in found.roots:
         _print_tree(found, root)
     say(f"{counted(len(found.nodes), 'resource')}, {counted(len(found.roots), 'last result')}.")
@@ -46,9 +46,7 @@ def lineage(
         say("No record here tells how its result was made.")
     for problem in found.problems:
         say(f"unreadable: {problem}")
-    if not found.nodes:
-        raise typer.Exit(3)
-    ended(bool(found.problems))
+    ended(bool(found.problems), not found.nodes)
 
 
 def _print_tree(found: Lineage, root: str) -> None:
@@ -84,8 +82,8 @@ def _told(node: Node) -> str:
     if node.made.flow:
         run = f" {node.made.flow_run[:8]}" if node.made.flow_run else ""
         parts.append(f"in {node.made.flow}{run}")
-    if node.when is not None:
-        parts.append(time_of(node.when))
+    if node.made.when is not None:
+        parts.append(time_of(node.made.when))
     if node.problem is not None:
         parts.append(f"not all is known: {node.problem.problem}")
     return ", ".join(filter(None, parts))

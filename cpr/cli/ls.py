@@ -40,17 +40,16 @@ def ls(
     """
     with progress("reading records") as advance:
         listing = list_results(url, limit or None, advance)
+    nothing = not listing.records and not listing.unrecorded
     if json:
         print_json(listing)
-        ended(bool(listing.problems))
+        ended(bool(listing.problems), nothing)
     if runs:
         _print_runs(listing)
     else:
         _print_targets(listing, url)
     _print_summary(listing, url)
-    if not listing.records and not listing.unrecorded:
-        raise typer.Exit(3)
-    ended(bool(listing.problems))
+    ended(bool(listing.problems), nothing)
 
 
 def _print_targets(listing: Listing, url: str) -> None:

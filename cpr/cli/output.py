@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ __all__ = [
     "print_error",
     "print_json",
     "print_table",
+    "printable",
     "progress",
     "say",
     "size",
@@ -46,15 +48,33 @@ def console(stderr: bool = False) -> Console:
     )
 
 
-def say(*lines: str) -> None:
-    """Print sentences."""
+# What moves the cursor, colours, rings, or makes a name show as another one (bidirectional marks).
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff"
+    "\U000e0000-\U000e0fff]"
+)
+
+
+def printable(text: object) -> str:
+    r"""A text for a terminal: what anybody may have written into a name or record, without control over it.
+
+    >>> printable("\x1b[31mred\n")
+    '\\x1b[31mred\\n'
+    """
+    return _UNPRINTABLE.sub(
+        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), str(text)
+    )
+
+
+def say(*lines: object) -> None:
+    """Print lines of text."""
     for line in lines:
-        print(line)
+        print(printable(line))
 
 
 def print_json(value: Any) -> None:
     """Print one JSON object."""
-    print(json.dumps(as_json(value), indent=2, allow_nan=False))
+    print(json.dumps(as_json(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
 
 
 def as_json(value: Any) -> Any:
@@ -100,7 +120,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: It
     numbers = set(right)
     lines = [tuple(row) for row in rows]
     shown = [index for index in range(len(columns)) if any(line[index] for line in lines)]
-    for column in (columns[index] for index in shown):
+    for column in (printable(columns[index]) for index in shown):
         # A URL that is cut is of no use: it may fold, nothing else does.
         table.add_column(
             column,
@@ -110,7 +130,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: It
         )
     for line in lines:
         # Texts, not markup: names of files may have brackets.
-        table.add_row(*(Text(line[index]) for index in shown))
+        table.add_row(*(Text(printable(line[index])) for index in shown))
     console().print(table)
 
 
@@ -123,12 +143,13 @@ def print_error(error: CprError) -> None:
         lines.append(f"  found     {error.actual}")
     if error.remedy is not None:
         lines.append(f"  remedy    {error.remedy}")
-    print("\n".join(lines), file=sys.stderr)
+    for line in lines:
+        print(printable(line), file=sys.stderr)
 
 
-def ended(wrong: bool) -> None:
-    """End the command, with exit code 1 if something is wrong."""
-    raise typer.Exit(1 if wrong else 0)
+def ended(wrong: bool, nothing: bool = False) -> None:
+    """End the command: with exit code 1 if something is wrong, 3 if there was nothing at the URL."""
+    raise typer.Exit(1 if wrong else 3 if nothing else 0)
 
 
 @contextlib.contextmanager

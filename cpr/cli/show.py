@@ -91,11 +91,9 @@ def _print(one: Shown) -> None:
         _line(name, _brief(value))
     made = one.made
     if made is not None:
-        from datetime import UTC, datetime
-
         _line("task", made.task)
         _line("flow", " ".join(filter(None, (made.flow, made.flow_run))))
-        _line("made", None if made.at is None else time_of(datetime.fromtimestamp(made.at, UTC)))
+        _line("made", None if made.when is None else time_of(made.when))
         for name, value in made.inputs.items():
             _line(f"  {name}", _brief(value.to_json()))
     _line("record", f"{one.record}, written {time_of(one.recorded)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -73,6 +72,6 @@ def _run(made: Made) -> str:
     parts = [made.task or "?"]
     if made.flow:
         parts.append(f"in {made.flow} {(made.flow_run or '')[:8]}".strip())
-    if made.at is not None:
-        parts.append(f"on {time_of(datetime.fromtimestamp(made.at, UTC))}")
+    if made.when is not None:
+        parts.append(f"on {time_of(made.when)}")
     return " ".join(parts)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from cpr import io
@@ -47,12 +46,6 @@ class Node:
     def parents(self) -> tuple[str, ...]:
         """The resources that it was made from, each once, in the order of the arguments."""
         return tuple(dict.fromkeys(url for urls in self.inputs.values() for url in urls))
-
-    @property
-    def when(self) -> datetime | None:
-        """When it was made."""
-        at = None if self.made is None else self.made.at
-        return None if at is None else datetime.fromtimestamp(at, UTC)
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from cpr.errors import CprError
 from cpr.operations.object_names import number_of, owner_of
@@ -152,7 +152,7 @@ def list_results(
 def _named_by(record: Record) -> Iterator[Listed]:
     for target in record.targets:
         made = target.made or Made()
-        when = record.modified if made.at is None else datetime.fromtimestamp(made.at, UTC)
+        when = made.when or record.modified
         nbytes = target.nbytes or 0
         yield Listed(target.url, target.type, nbytes, when, made.task, made.flow, made.flow_run, record.url)
 

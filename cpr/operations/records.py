@@ -32,6 +32,7 @@ __all__ = ["Record", "Reference", "begins_as_record", "distinct_targets", "parse
 LARGEST_BYTES = 64 << 20
 """Of a record: some 300,000 targets."""
 
+_MOST_LEVELS = 100
 _BEGINS = re.compile(rb'\s*\{\s*"(__cpr__|metadata|result)"')
 _SERIALIZER = re.compile(rb'"serializer"\s*:\s*\{[^{}]*?"type"\s*:\s*"([a-z/]{1,100})"')
 _BEGINS_AS_ENTRY = re.compile(rb'\s*\{\s*"metadata"')
@@ -218,7 +219,7 @@ def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Reco
             )
         document = parse(blob)
         if RECORD_KEY in document:
-            return replace(found, value=parse_result(blob))
+            return replace(found, value=_shallow(parse_result(blob)))
         metadata, result = document.get("metadata"), document.get("result")
         if not isinstance(metadata, Mapping) or "serializer" not in metadata:
             return None  # any JSON file may have such a key
@@ -233,10 +234,31 @@ def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Reco
                 actual=type(result).__name__,
                 remedy="delete it, so that its task runs again",
             )
-        return replace(found, value=parse_result(result))
+        return replace(found, value=_shallow(parse_result(result)))
     except RecordError as error:
         error.url = url
         return replace(found, problem=error)
+
+
+def _shallow(value: Any) -> Any:
+    """JSON values that can be worked on by functions that call themselves. Raises RecordError for others."""
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [
+            item
+            for one in level
+            if isinstance(one, (list, Mapping))
+            for item in (one.values() if isinstance(one, Mapping) else one)
+            if isinstance(item, (list, Mapping))
+        ]
+        if not level:
+            return value
+    raise RecordError(
+        "too deeply nested",
+        expected=f"at most {_MOST_LEVELS} lists and objects inside one another",
+        actual="more",
+        remedy="return a flatter value from the task, or delete the record if cpr did not write it",
+    )
 
 
 def distinct_targets(records: Iterable[Record]) -> Iterator[tuple[Reference, Record]]:

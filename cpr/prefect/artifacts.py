@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime as dt
 import logging
 import re
 import urllib.parse
@@ -151,7 +150,7 @@ def _made_by(resource: Resource) -> str:
     made = getattr(resource, "made", None)
     if made is None:
         return ""
-    at = dt.datetime.fromtimestamp(made.at, dt.UTC).strftime("%Y-%m-%d %H:%M:%S") if made.at else ""
+    at = made.when.strftime("%Y-%m-%d %H:%M:%S") if made.when else ""
     return f"{_escaped(made.task or made.flow or '')} {at}".strip()
 
 

@@ -97,7 +97,9 @@ class Head:
             found = json.loads(data)
             columns = tuple(_text(label) for label in found["columns"])
             rows = tuple(tuple(_text(cell) for cell in row) for row in found["rows"])
-            more = int(found["more_columns"])
+            more = found["more_columns"]
+            if type(more) is not int or more < 0:
+                raise TypeError("a number of columns was expected")
         except (ValueError, TypeError, KeyError, RecursionError):
             raise _bad("the first rows of a table, as JSON", data) from None
         if any(len(row) != len(columns) for row in rows):

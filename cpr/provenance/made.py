@@ -19,6 +19,7 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -73,6 +74,8 @@ _Hex16 = Annotated[str, StringConstraints(strict=True, pattern="^[0-9a-f]{16}$")
 _Hex32 = Annotated[str, StringConstraints(strict=True, pattern="^[0-9a-f]{32}$")]
 _TypeName = Annotated[str, StringConstraints(strict=True, pattern=rf"^{_TYPE}$")]
 _Count = Annotated[int, Strict(), Field(ge=0, lt=_INT64)]
+# Before the year 9999: Python has no times after it, and time zones go some hours further.
+_Seconds = Annotated[int, Strict(), Field(ge=0, lt=253_370_764_800)]
 _StoreKey = Annotated[str, StringConstraints(strict=True, max_length=32), _Printable]
 _StoreText = Annotated[str, StringConstraints(strict=True, max_length=128), _Printable]
 _StoreNumber = Annotated[int, Strict(), Field(ge=-_INT64, lt=_INT64)]
@@ -184,13 +187,18 @@ class Made:
     flow: _Name | None = None
     flow_run: _Hex32 | None = None
     task_run: _Hex32 | None = None
-    at: _Count | None = None
+    at: _Seconds | None = None
     cpr: _Version | None = None
     key: _Name | None = None
     source: _Hex16 | None = None
     inputs: _Inputs = field(default_factory=dict)
     uses: _Inputs = field(default_factory=dict)
     more: _Hex16 | None = None
+
+    @property
+    def when(self) -> datetime | None:
+        """When, as a time."""
+        return None if self.at is None else datetime.fromtimestamp(self.at, UTC)
 
     def to_json(self) -> dict[str, Any]:
         """The field of a record; what is unknown is left out."""

@@ -11,14 +11,18 @@ from cpr.records.registry import RECORD_KEY
 
 __all__ = ["parse", "parse_result"]
 
+_MEMORY_BYTES = 256 << 20
+
 
 def parse(text: str | bytes) -> Any:
     """The JSON values of a text.
 
     Raises RecordError for what is not JSON, and for what readers of JSON disagree about: keys that occur
-    twice, NaN, numbers beyond the range of floats (1e999), nesting without end.
+    twice, NaN, numbers beyond the range of floats (1e999), nesting without end. Also for a text whose values
+    would take more memory than 8 times its size, and more than 256 MiB: an empty list takes 27 times that.
     """
     try:
+        _require_memory(text)
         return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise RecordError(
@@ -27,6 +31,17 @@ def parse(text: str | bytes) -> Any:
             actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
             remedy="delete the record, so that its task runs again",
         ) from None
+
+
+def _require_memory(text: str | bytes) -> None:
+    """Raise ValueError for a text whose values take too much memory, estimated by counting them."""
+    if len(text) * 30 < _MEMORY_BYTES:
+        return
+    signs = (("[", 72), ("{", 200), ('"', 28), (",", 8))
+    count: Any = text.count
+    needed = sum(nbytes * count(sign if isinstance(text, str) else sign.encode()) for sign, nbytes in signs)
+    if needed > max(_MEMORY_BYTES, 8 * len(text)):
+        raise ValueError(f"its values would take {needed >> 20} MiB of memory")
 
 
 def _no_number(text: str) -> NoReturn:

@@ -63,7 +63,7 @@ class LocalStore:
                 url = os.path.join(folder, name)
                 with contextlib.suppress(FileNotFoundError):
                     result = os.lstat(url)
-                    yield Entry(url, datetime.fromtimestamp(result.st_mtime, UTC), result.st_size)
+                    yield Entry(url, _time(result), result.st_size)
 
     def conditional(self, path: str) -> VersionedFolder:
         """The object at a path, for conditional writes: a folder of its versions."""
@@ -75,6 +75,11 @@ def _unless_gone(error: OSError) -> None:
         raise error
 
 
+def _time(result: os.stat_result) -> datetime:
+    """When a file was last written to; the first or last time that Python knows for one beyond."""
+    return datetime.fromtimestamp(min(max(result.st_mtime, -62_135_510_400), 253_370_764_800), UTC)
+
+
 def _stat(path: str) -> Stat | None:
     try:
         result = os.stat(path)
@@ -83,7 +88,7 @@ def _stat(path: str) -> Stat | None:
     if not stat.S_ISREG(result.st_mode):
         return None
     version = {"size": result.st_size, "mtime_ns": result.st_mtime_ns}
-    return Stat(result.st_size, version, datetime.fromtimestamp(result.st_mtime, UTC))
+    return Stat(result.st_size, version, _time(result))
 
 
 class LocalUpload:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from cpr.errors import CprError
@@ -145,9 +144,5 @@ def _state(result: Result, run: str | None) -> str:
 
 def when(made: Made | None) -> str:
     """When a result was made, as `2026-11-24 08:31:05 UTC`; empty where it is not known."""
-    if made is None or made.at is None:
-        return ""
-    try:
-        return f"{datetime.fromtimestamp(made.at, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (OverflowError, ValueError, OSError):
-        return ""
+    at = None if made is None else made.when
+    return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"
