@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self, TypeAlias
 
 from cpr import io
+from cpr.errors import CprError
 from cpr.format import Previews, Region, supports
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview
 from cpr.Resource import Resource
 
-__all__ = ["Source"]
+__all__ = ["Source", "WhenEmpty", "report_empty"]
+
+WhenEmpty: TypeAlias = Literal["error", "warn", "ignore"]
+
+
+def report_empty(pattern: str, empty: WhenEmpty) -> None:
+    """Tell that a normalised pattern matches nothing, as `Source.glob` does."""
+    if empty not in {"error", "warn", "ignore"}:
+        raise CprError(
+            "no such way to treat a pattern without a match",
+            field="empty",
+            expected="error, warn or ignore",
+            actual=repr(empty),
+            remedy="pass one of these",
+        )
+    if empty == "error":
+        io.require_folder_of(pattern)
+    if empty != "ignore":
+        warnings.warn(f"nothing matches {pattern}", stacklevel=3)
 
 
 class Source(Resource):
@@ -24,19 +44,30 @@ class Source(Resource):
     _version: Mapping[str, str | int] | None = None
 
     @classmethod
-    def glob(cls, pattern: str | os.PathLike[str], **options: Any) -> list[Self]:
+    def glob(
+        cls, pattern: str | os.PathLike[str], *, empty: WhenEmpty = "error", **options: Any
+    ) -> list[Self]:
         """The sources that match a pattern, sorted by URL, on any backend.
+
+        As in a shell, a name that begins with a dot matches only where the pattern spells the dot.
 
         Args:
             pattern: a path or URL with `*`, `?`, `[...]` or `**`.
+            empty: what to do where nothing matches: "error" raises if the folder in which the pattern begins
+                does not exist, and warns else; "warn" warns; "ignore" does neither.
             **options: as for `from_path`, the same for all.
 
         Raises:
-            ResourceNotFoundError: the bucket does not exist. No match is an empty list.
+            ResourceNotFoundError: the bucket does not exist, or, with "error", the folder does not.
+            TransferError: a folder may not be listed, or the store failed.
             UnsupportedExtensionError: the pattern matches a file of another kind.
         """
-        sources = []
-        for url, stat in io.find(io.normalise(pattern)).items():
+        sources: list[Self] = []
+        pattern = io.normalise(pattern)
+        found = io.find(pattern)
+        if not found:
+            report_empty(pattern, empty)
+        for url, stat in found.items():
             source = cls.from_path(url, **options)
             source._version = stat.version  # noqa: SLF001
             sources.append(source)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from cpr.io.block_digests import SMALL_BYTES, verified
 from cpr.io.copying import copy
-from cpr.io.objects import find, lookup, remove, stat
+from cpr.io.objects import find, lookup, remove, require_folder_of, stat
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.reading import SeekableFile, ranged, read_through, reading
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
@@ -47,6 +47,7 @@ __all__ = [
     "reading",
     "remove",
     "remove_orphans",
+    "require_folder_of",
     "sidecar_url",
     "split",
     "stat",

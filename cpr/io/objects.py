@@ -10,9 +10,18 @@ from cpr.errors import ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.protocols import kind_of, load_store
 from cpr.io.stores.base import Stat, Store
-from cpr.io.urls import normalise, protocol_of
+from cpr.io.urls import normalise, pattern_folder, protocol_of
 
-__all__ = ["find", "lookup", "open_store", "remove", "remove_folder", "require_stat", "stat"]
+__all__ = [
+    "find",
+    "lookup",
+    "open_store",
+    "remove",
+    "remove_folder",
+    "require_folder_of",
+    "require_stat",
+    "stat",
+]
 
 _DELETIONS_AT_ONCE = 16
 
@@ -71,12 +80,31 @@ def remove_folder(url: str) -> None:
         list(pool.map(remove, urls))
 
 
-def find(pattern: str) -> dict[str, Stat]:
+def find(pattern: str, hidden: bool = False) -> dict[str, Stat]:
     """The objects that match a glob pattern (`*`, `?`, `[...]`, `**`), sorted by URL.
 
-    Raises ResourceNotFoundError when the bucket does not exist; an empty folder is no error.
+    As in a shell, a name that begins with a dot matches only where the pattern spells the dot, or with
+    `hidden`. Raises ResourceNotFoundError when the bucket does not exist, TransferError for a folder that may
+    not be listed, and CprError for what is no pattern; no match is no error.
     """
     pattern = normalise(pattern)
     store, path = open_store(pattern)
     with translate_errors(pattern, "list"):
-        return dict(sorted(store.find(path).items()))
+        return dict(sorted(store.find(path, hidden).items()))
+
+
+def require_folder_of(pattern: str) -> None:
+    """Raise ResourceNotFoundError unless the folder exists in which a glob pattern begins to match."""
+    pattern = normalise(pattern)
+    folder = pattern_folder(pattern)
+    store, path = open_store(folder)
+    with translate_errors(folder, "look at"):
+        found = store.has_folder(path)
+    if not found:
+        raise ResourceNotFoundError(
+            "nothing matches this pattern, and there is no such folder",
+            url=pattern,
+            expected=f"files in {folder}",
+            actual="no such folder",
+            remedy="correct the pattern; where its folder may be missing, pass empty='ignore'",
+        )

@@ -6,8 +6,10 @@ A location is a plain absolute path for local files, else an fsspec URL.
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 import warnings
+from urllib.parse import unquote
 
 import fsspec
 import fsspec.utils
@@ -17,19 +19,25 @@ from cpr.io.clients.fsspec import local_path
 from cpr.io.protocols import is_known, kind_of
 from cpr.io.url_secrets import require_no_secret
 
-__all__ = ["join", "normalise", "protocol_of", "split"]
+__all__ = ["join", "normalise", "pattern_folder", "protocol_of", "split"]
 
+_DRIVE = re.compile(r"[A-Za-z]:([/\\]|$)")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def normalise(path: str | os.PathLike[str]) -> str:
     """One spelling for each place: an absolute path without `file://`, or a URL as fsspec takes it.
 
-    Takes strings, os.PathLike and UPath objects. Raises CprError for an empty path, one with control
-    characters, and a URL with a secret in it.
+    Keys of object stores stay as they are, `//` in them too, but for a slash at the end.
 
-    >>> normalise("file:///data/a.tif"), normalise("s3://bucket//a.tif")
-    ('/data/a.tif', 's3://bucket/a.tif')
+    Takes strings, os.PathLike and UPath objects. Raises CprError, with the remedy, for what would mean
+    another place than it says: an empty path, control characters, a URL with a secret in it, one that has
+    lost a slash (`pathlib.Path("s3://…")` is `s3:/…`), a host in a `file://` URL, a drive of Windows
+    elsewhere, `..` in a key, an unknown user's `~`.
+
+    >>> normalise("file:///data/a.tif"), normalise("s3://bucket/a//b.tif")
+    ('/data/a.tif', 's3://bucket/a//b.tif')
     """
     if getattr(path, "storage_options", None):
         warnings.warn(
@@ -41,20 +49,18 @@ def normalise(path: str | os.PathLike[str]) -> str:
     url = str(path) if not isinstance(path, bytes) else os.fsdecode(path)
     require_no_secret(url)
     if not url or _CONTROL.search(url):
-        raise CprError(
+        raise _not_usable(
+            url,
             "not a usable path",
-            url=ascii(url),
-            expected="a path or fsspec URL without control characters",
-            remedy="name a file, for example 's3://bucket/folder/image.tif'",
+            "a path or fsspec URL without control characters",
+            "name a file, for example 's3://bucket/folder/image.tif'",
         )
     protocol = protocol_of(url)
     if protocol == "file":
-        path = os.path.abspath(local_path(os.path.expanduser(url)))
-        # POSIX leaves two slashes at the begin as they are; there is one spelling for each place.
-        return f"/{path.lstrip('/')}" if os.name == "posix" else path
+        return _local(url)
     if "::" in url:
         return url
-    if not is_known(protocol) and protocol not in fsspec.available_protocols():
+    if not _is_protocol(protocol):
         raise TransferError(
             "no such protocol",
             url=url,
@@ -63,7 +69,94 @@ def normalise(path: str | os.PathLike[str]) -> str:
             remedy="correct the URL, or install the package that implements the protocol",
         )
     scheme, _, rest = url.partition("://")
-    return f"{scheme}://{re.sub('/+', '/', rest).lstrip('/').rstrip('/')}"
+    if kind_of(protocol).authority in ("host", "none"):
+        return f"{scheme}://{re.sub('/+', '/', rest).strip('/')}"
+    if rest.startswith("/"):
+        raise _not_usable(
+            url, "the URL names no bucket", f"{scheme}://bucket/key", f"write '{scheme}://{rest.lstrip('/')}'"
+        )
+    if any(step in (".", "..") for step in rest.split("/")):
+        raise _not_usable(
+            url,
+            "the key has a step '.' or '..' in it, which clients read in different ways",
+            "a key without them",
+            f"write '{scheme}://{posixpath.normpath(rest)}', or give the object another key",
+        )
+    return f"{scheme}://{rest if rest.endswith('//') else rest.removesuffix('/')}"
+
+
+def _local(url: str) -> str:
+    if os.name != "nt" and (_DRIVE.match(url) or url.startswith("\\\\")):
+        raise _not_usable(
+            url,
+            "this is a path of Windows, and here is none",
+            "a path of this machine",
+            "give the place where the drive or share is mounted here",
+        )
+    scheme, _, rest = url.partition("://")
+    if rest:
+        _require_no_host(url, scheme, rest)
+    expanded = os.path.expanduser(url)
+    if url.startswith("~") and expanded == url:
+        home = "the home of a user of this machine"
+        raise _not_usable(url, "there is no such user", home, "write the path out, or './~...'")
+    path = os.path.abspath(local_path(expanded))
+    if not rest:
+        _require_both_slashes(url, path.replace(os.sep, "/"))
+    # POSIX leaves two slashes at the begin as they are; there is one spelling for each place.
+    return f"/{path.lstrip('/')}" if os.name == "posix" else path
+
+
+def _require_both_slashes(url: str, path: str) -> None:
+    """Refuse what `pathlib` makes of a URL: what is left would be a folder called "s3:"."""
+    name, colon, rest = url.partition(":")
+    if not (colon and (is_known(name) or (rest.startswith("/") and _is_protocol(name)))):
+        names = (step[:-1] for step in path.split("/") if step.endswith(":"))
+        name = next(filter(_is_protocol, names), "")
+        rest = path.partition(f"/{name}:/")[2]
+    if name:
+        root = "/" if kind_of(name).name == "file" else ""
+        raise _not_usable(
+            url,
+            "a URL that has lost a slash, as pathlib.Path makes it",
+            "a path, or a URL with '://'",
+            f"write '{name}://{root}{rest.lstrip('/')}', as a string or a UPath",
+        )
+
+
+def _require_no_host(url: str, scheme: str, rest: str) -> None:
+    is_drive = os.name == "nt" and _DRIVE.match(rest) is not None
+    if not rest.startswith("/") and not is_drive:
+        host, _, below = rest.partition("/")
+        path = f"/{below}" if host == "localhost" else rest
+        raise _not_usable(
+            url,
+            f"what follows {scheme}:// is a host, and local files have none",
+            f"{scheme}:/// and an absolute path",
+            f"write '{path}' for a path of this machine",
+        )
+    if os.name != "nt" and _DRIVE.match(rest.lstrip("/")):
+        raise _not_usable(
+            url,
+            "this is a path of Windows, and here is none",
+            "a path of this machine",
+            "give the place where the drive is mounted here",
+        )
+    if _ESCAPE.search(rest):
+        raise _not_usable(
+            url,
+            "a percent sign in a file:// URL is a character to some readers and an escape to others",
+            "a path",
+            f"write '{unquote(rest)}', or '{rest}' if the name has the percent sign in it",
+        )
+
+
+def _not_usable(url: str, problem: str, expected: str, remedy: str) -> CprError:
+    return CprError(problem, url=ascii(url)[1:-1] if url else "''", expected=expected, remedy=remedy)
+
+
+def _is_protocol(name: str) -> bool:
+    return is_known(name) or name in fsspec.available_protocols()
 
 
 def protocol_of(url: str) -> str:
@@ -78,7 +171,7 @@ def join(location: str, name: str) -> str:
     """The place of `name` in a location."""
     if protocol_of(location) == "file":
         return os.path.join(location, name)
-    return f"{location}{name}" if location.endswith("/") else f"{location}/{name}"
+    return f"{location}{name}" if location.endswith("//") else f"{location}/{name}"
 
 
 def split(url: str) -> tuple[str, str]:
@@ -91,6 +184,9 @@ def split(url: str) -> tuple[str, str]:
     if protocol == "file":
         return os.path.split(url)
     location, _, name = url.rpartition("/")
+    if location.endswith("/") and not location.endswith(":/"):
+        # Of a key with two slashes the location keeps both, so that `join` gives it back.
+        return f"{location}/", name
     if location.endswith(":/") and kind_of(protocol).authority == "none":
         return f"{location}/", name
     if location.endswith(":/") or not name:
@@ -101,3 +197,14 @@ def split(url: str) -> tuple[str, str]:
             remedy="add a file name to the URL",
         )
     return location, name
+
+
+def pattern_folder(pattern: str) -> str:
+    """The folder in which a glob pattern begins to match.
+
+    >>> pattern_folder("s3://bucket/plates/*/A01.tif"), pattern_folder("/data/a.tif")
+    ('s3://bucket/plates', '/data')
+    """
+    literal = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    folder = re.split(r"[/\\]" if protocol_of(pattern) == "file" and os.name == "nt" else "/", literal)
+    return "/".join(folder[:-1]) or "/"

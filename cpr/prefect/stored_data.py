@@ -86,7 +86,7 @@ def _version_of_store(store: Any, path: str) -> list[Any]:
         return ["verified", store.checksum, path]
     if is_of(store, "cpr.zarr.stores.url_store", "UrlStore"):
         url = io.join(store.url, path) if path else store.url
-        found = io.find(io.join(io.normalise(url), "**"))
+        found = io.find(io.join(io.normalise(url), "**"), hidden=True)
         return [kind, url, _digest((name, sorted(stat.version.items())) for name, stat in found.items())]
     if is_of(store, "zarr.storage", "WrapperStore"):
         return _version_of_store(_inner(store), path)

@@ -18,7 +18,7 @@ from cpr.format import Region
 from cpr.io.hashing import hex16
 from cpr.previews.models import Preview
 from cpr.records.registry import register
-from cpr.Source import Source
+from cpr.Source import Source, WhenEmpty, report_empty
 from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.options import option_error
 from cpr.zarr.preview import picture_of
@@ -120,13 +120,14 @@ class ZarrSource(Source):
         return super().from_path(url, **options)
 
     @classmethod
-    def glob(cls, pattern: str | os.PathLike[str], **options: Any) -> list[Self]:
-        """The hierarchies whose folders match a pattern, sorted by URL.
-
-        Raises ResourceNotFoundError when the bucket does not exist. No match is an empty list.
-        """
+    def glob(
+        cls, pattern: str | os.PathLike[str], *, empty: WhenEmpty = "error", **options: Any
+    ) -> list[Self]:
+        """The hierarchies whose folders match a pattern, sorted by URL; all else as `Source.glob`."""
         pattern = io.normalise(pattern)
         roots = {url.rpartition("/")[0] for name in METADATA for url in io.find(io.join(pattern, name))}
+        if not roots:
+            report_empty(pattern, empty)
         return [cls.from_path(url, **options) for url in sorted(roots)]
 
     @classmethod

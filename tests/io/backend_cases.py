@@ -269,7 +269,14 @@ class BackendTests:
         assert [source.get_name() for source in sources] == ["a", "b", "c"]
         for source in sources:
             assert source.identity() == TextSource.from_path(source.url).identity()
-        assert TextSource.glob(f"{base}/none/*.txt") == []
+        with pytest.warns(UserWarning, match="nothing matches"):
+            assert TextSource.glob(f"{base}/*.none") == []
+        with pytest.raises(ResourceNotFoundError, match="no such folder") as caught:
+            TextSource.glob(f"{base}/none/*.txt")
+        assert "empty='ignore'" in caught.value.remedy
+        assert TextSource.glob(f"{base}/none/*.txt", empty="ignore") == []
+        with pytest.warns(UserWarning, match="nothing matches"):
+            assert TextSource.glob(f"{base}/none/*.txt", empty="warn") == []
 
     def test_unknown_protocol(self, base):
         with pytest.raises(TransferError, match="no such protocol"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -27,7 +29,17 @@ from cpr.io.url_policy import require_safe
         ("local:///a/b.tif", "/a/b.tif"),
         ("~/b.tif", os.path.expanduser("~/b.tif")),
         ("b.tif", os.path.abspath("b.tif")),
-        ("s3://bucket/a//b.tif", "s3://bucket/a/b.tif"),
+        ("s3://bucket/a//b.tif", "s3://bucket/a//b.tif"),
+        ("s3://bucket/a/", "s3://bucket/a"),
+        ("s3://bucket/a//", "s3://bucket/a//"),
+        ("gs://bucket//a/b.tif", "gs://bucket//a/b.tif"),
+        ("sftp://host/a//b.tif", "sftp://host/a/b.tif"),
+        ("s3://bucket/a%20b.tif", "s3://bucket/a%20b.tif"),
+        ("/data/a%20b.tif", "/data/a%20b.tif"),
+        ("/data/C:/b.tif", "/data/C:/b.tif"),
+        ("/data/notes:1/b.tif", "/data/notes:1/b.tif"),
+        ("./s3:b.tif", os.path.abspath("s3:b.tif")),
+        ("data:2024.csv", os.path.abspath("data:2024.csv")),
         ("s3://bucket/a b/ü.tif", "s3://bucket/a b/ü.tif"),
         ("memory:///a/b.tif", "memory://a/b.tif"),
     ],
@@ -38,7 +50,11 @@ def test_one_spelling(given_path, expected):
 
 
 @pytest.mark.parametrize(
-    "url", ["/a/b.tif", "/b.tif", "s3://bucket/b.tif", "memory://b.tif", "memory://a/c/b.tif"]
+    "url",
+    [
+        *("/a/b.tif", "/b.tif", "s3://bucket/b.tif", "memory://b.tif", "memory://a/c/b.tif"),
+        *("s3://bucket//b.tif", "s3://bucket/a//b.tif", "gs://bucket/a///b.tif", "az://c/a//c/b.tif"),
+    ],
 )
 def test_split_and_join_are_inverse(url):
     location, name = io.split(url)
@@ -51,6 +67,42 @@ def test_unusable_paths(bad):
     with pytest.raises(CprError, match="not a usable path") as caught:
         io.normalise(bad)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("path", "remedy"),
+    [
+        (Path("s3://bugs") / "results/x.npy", "s3://bugs/results/x.npy"),
+        (Path("s3://bugs/x.npy").absolute(), "s3://bugs/x.npy"),
+        (Path("gs://bugs/x.npy"), "gs://bugs/x.npy"),
+        (Path("sftp://host/x.npy"), "sftp://host/x.npy"),
+        (Path("memory://x/y.npy"), "memory://x/y.npy"),
+        (Path("file:///data/x.npy"), "file:///data/x.npy"),
+        ("s3:/bugs/x.npy", "s3://bugs/x.npy"),
+        ("s3:bugs/x.npy", "s3://bugs/x.npy"),
+        ("./out/s3:/bugs/x.npy", "s3://bugs/x.npy"),
+        ("file://localhost/data/x.npy", "/data/x.npy"),
+        ("file://data/x.npy", "data/x.npy"),
+        ("local://data/x.npy", "data/x.npy"),
+        ("file:///data/a%20b.npy", "/data/a b.npy"),
+        ("C:/data/x.npy", None),
+        ("c:\\data\\x.npy", None),
+        ("file:///C:/data/x.npy", None),
+        ("\\\\server\\share\\x.npy", None),
+        ("~nobody-of-this-name/x.npy", None),
+        ("s3:///bugs/x.npy", "s3://bugs/x.npy"),
+        ("s3://bugs/a/../x.npy", "s3://bugs/x.npy"),
+        ("gs://bugs/./x.npy", "gs://bugs/x.npy"),
+    ],
+)
+def test_what_would_mean_another_place_is_refused_and_the_remedy_is_a_place(path, remedy):
+    with pytest.raises(CprError, match="Remedy: ") as caught:
+        io.normalise(path)
+    assert not os.path.exists("s3:")
+    if remedy is not None:
+        written = re.search("'([^']*)'", caught.value.remedy)[1]
+        assert written == remedy
+        assert io.normalise(written)
 
 
 @pytest.mark.parametrize("bad", ["s3://b.tif", "s3://"])

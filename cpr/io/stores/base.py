@@ -25,6 +25,7 @@ __all__ = [
     "Versioned",
     "age_of",
     "bucket_and_key",
+    "folder_prefix",
     "modified_time",
     "version_of",
 ]
@@ -125,8 +126,11 @@ class Store(Protocol):
     def remove(self, path: str) -> None:
         """Delete an object. Raises FileNotFoundError where the store tells."""
 
-    def find(self, pattern: str) -> dict[str, Stat]:
-        """URL or path and stat of the objects that match a glob pattern."""
+    def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
+        """URL or path and stat of the objects that match a glob pattern (see `cpr.io.stores.glob`)."""
+
+    def has_folder(self, path: str) -> bool:
+        """Whether there is such a folder, or any object whose key goes on after it."""
 
     def walk(self, path: str) -> Iterator[Entry]:
         """All that is in a folder and below, hidden files too; nothing where there is no such folder."""
@@ -205,6 +209,15 @@ def age_of(headers: Mapping[str, str]) -> float | None:
     except (KeyError, ValueError, TypeError):
         return None
     return max(timedelta(0), now - written).total_seconds()
+
+
+def folder_prefix(key: str) -> str:
+    """What the keys of all objects in a folder, and below, begin with; "" is the whole bucket.
+
+    >>> folder_prefix("results"), folder_prefix("odd//"), folder_prefix("")
+    ('results/', 'odd//', '')
+    """
+    return key if not key or key.endswith("/") else f"{key}/"
 
 
 def bucket_and_key(path: str) -> tuple[str, str]:

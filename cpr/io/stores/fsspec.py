@@ -97,15 +97,21 @@ class FsspecStore:
     def remove(self, path: str) -> None:
         self._ask("rm_file", path)
 
-    def find(self, pattern: str) -> dict[str, Stat]:
+    def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
         if not has_magic(pattern):
             found = self.stat(pattern)
             return {} if found is None else {self._url(pattern): found}
         return {
             self._url(name): stat
-            for name, stat in matching(pattern, self._listed)
+            for name, stat in matching(pattern, self._listed, hidden)
             if not is_temporary(name.rpartition("/")[2])
         }
+
+    def has_folder(self, path: str) -> bool:
+        try:
+            return bool(self._ask("info", path or "/")["type"] == "directory")
+        except FileNotFoundError:
+            return False
 
     def _listed(self, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All files and folders whose paths begin with a prefix."""

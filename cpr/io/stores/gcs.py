@@ -14,10 +14,9 @@ from typing import Any, Self
 
 from cpr.io.clients.gcsfs import Answer, Requests, named, refusal
 from cpr.io.filesystems import filesystem
-from cpr.io.stores.base import Entry, OccupiedError, Stat, Versioned, age_of, bucket_and_key
+from cpr.io.stores.base import Entry, OccupiedError, Stat, Versioned, age_of, bucket_and_key, folder_prefix
 from cpr.io.stores.gcs_upload import ResumableUpload, put_whole
 from cpr.io.stores.glob import matching_in_bucket
-from cpr.io.urls import normalise
 
 __all__ = ["GCSStore"]
 
@@ -41,8 +40,8 @@ class GCSStore:
 
     @classmethod
     def open(cls, url: str) -> tuple[Self, str]:
-        fs, path = filesystem(url)
-        return cls(fs), path
+        # Keys are taken as they are written: gcsfs would drop what looks like a generation, or a slash.
+        return cls(filesystem(url)[0]), url.partition("://")[2]
 
     def stat(self, path: str) -> Stat | None:
         try:
@@ -75,8 +74,12 @@ class GCSStore:
     def remove(self, path: str) -> None:
         self._ask("DELETE", _object(path))
 
-    def find(self, pattern: str) -> dict[str, Stat]:
-        return matching_in_bucket(self, "gs", pattern, self._listed)
+    def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
+        return matching_in_bucket(self, "gs", pattern, self._listed, hidden)
+
+    def has_folder(self, path: str) -> bool:
+        bucket, key = bucket_and_key(path)
+        return bool(next(self._pages(bucket, {"prefix": folder_prefix(key), "maxResults": "1"})).get("items"))
 
     def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""
@@ -89,10 +92,12 @@ class GCSStore:
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = bucket_and_key(path)
-        for page in self._pages(bucket, {"prefix": f"{key}/" if key else ""}):
+        for page in self._pages(bucket, {"prefix": folder_prefix(key)}):
             for item in page.get("items", []):
+                if item["name"].endswith("/"):
+                    continue  # the marker of a folder
                 modified = datetime.fromisoformat(item["updated"])
-                yield Entry(normalise(f"gs://{bucket}/{item['name']}"), modified, int(item["size"]))
+                yield Entry(f"gs://{bucket}/{item['name']}", modified, int(item["size"]))
 
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""

@@ -1,7 +1,9 @@
 """Objects that match a glob pattern, found by listings alone, none of which may fail unnoticed.
 
-fsspec's own glob leaves out what it could not list, and says nothing: a task would run on half of its
-inputs. Here whatever a listing raises reaches the caller.
+fsspec's own glob leaves out what it could not list, and says nothing, and so does the standard library's: a
+task would run on half of its inputs. Here whatever a listing raises reaches the caller, and patterns mean the
+same on every kind of storage: as in a shell, a name that begins with a dot matches only where the pattern
+spells the dot.
 """
 
 from __future__ import annotations
@@ -10,10 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
-from fsspec.utils import glob_translate
-
+from cpr.errors import CprError
 from cpr.io.stores.base import Stat, Store, bucket_and_key
-from cpr.io.urls import normalise
 
 __all__ = ["Listing", "has_magic", "matching", "matching_in_bucket"]
 
@@ -31,19 +31,26 @@ def has_magic(pattern: str) -> bool:
     return _MAGIC.search(pattern) is not None
 
 
-def matching(pattern: str, listing: Listing) -> Iterator[tuple[str, Stat]]:
+def matching(pattern: str, listing: Listing, hidden: bool = False) -> Iterator[tuple[str, Stat]]:
     """Keys and stats of the objects that match a pattern with `*`, `?`, `[...]` or `**`.
 
-    Lists no folder that cannot hold one. Raises what `listing` raises.
+    Lists no folder that cannot hold one. `hidden`: names that begin with a dot match like others. Raises what
+    `listing` raises, and CprError for what is no pattern.
     """
-    matches = re.compile(glob_translate(pattern)).match
-    for key, found in _candidates("", pattern.split("/"), listing):
+    # A `**` within a step is a `*`.
+    steps = [step if step == "**" else re.sub(r"\*+", "*", step) for step in pattern.split("/")]
+    matches = _compiled(_expression(steps, hidden), pattern)
+    for key, found in _candidates("", steps, listing, hidden):
         if matches(key) and not key.endswith("/"):
             yield key, found
 
 
 def matching_in_bucket(
-    store: Store, scheme: str, pattern: str, listing: Callable[[str, str, bool], Listed]
+    store: Store,
+    scheme: str,
+    pattern: str,
+    listing: Callable[[str, str, bool], Listed],
+    hidden: bool = False,
 ) -> dict[str, Stat]:
     """URLs and stats of the objects of a bucket that match; a pattern without magic may be one object's name.
 
@@ -52,35 +59,78 @@ def matching_in_bucket(
         scheme: of its URLs, "s3".
         pattern: `bucket/key`; the bucket's name is no pattern.
         listing: as `Listing`, of a bucket.
+        hidden: whether names that begin with a dot match like others.
 
     Raises FileNotFoundError for a bucket that does not exist.
     """
     bucket, key = bucket_and_key(pattern)
     if has_magic(key):
-        found = dict(matching(key, partial(listing, bucket)))
+        found = dict(matching(key, partial(listing, bucket), hidden))
     else:
         stat = store.stat(pattern)
         if stat is None:
             store.require_container(pattern)
         found = {} if stat is None else {key: stat}
-    return {normalise(f"{scheme}://{bucket}/{key}"): stat for key, stat in found.items()}
+    return {f"{scheme}://{bucket}/{key}": stat for key, stat in found.items()}
 
 
-def _candidates(folder: str, steps: list[str], listing: Listing) -> Iterator[tuple[str, Stat]]:
+def _candidates(folder: str, steps: list[str], listing: Listing, hidden: bool) -> Iterator[tuple[str, Stat]]:
     """Objects that may match the steps of a pattern below a folder."""
     literal = next(index for index, step in enumerate(steps) if has_magic(step))
     folder += "".join(f"{step}/" for step in steps[:literal])
     step, rest = steps[literal], steps[literal + 1 :]
-    everything = any("**" in one for one in steps)
-    objects, folders = listing(folder + re.split(r"[*?\[]", step)[0], everything)
+    everything = "**" in steps
+    beginning = re.split(r"[*?\[]", step)[0]
+    # MinIO takes no prefix that ends with a step "." or "..".
+    objects, folders = listing(folder + ("" if beginning in (".", "..") else beginning), everything)
     if everything or not rest:
         yield from objects
         return
-    matches = re.compile(glob_translate(step)).match
+    matches = _compiled(_expression([step], hidden), step)
     for found in folders:
         if not matches(found[len(folder) : -1]):
             continue
         if any(has_magic(one) for one in rest):
-            yield from _candidates(found, rest, listing)
+            yield from _candidates(found, rest, listing, hidden)
         else:
             yield from listing(found + "/".join(rest), False)[0]
+
+
+def _expression(steps: list[str], hidden: bool) -> str:
+    """The steps of a pattern as a regular expression of whole keys."""
+    no_dot = "" if hidden else r"(?!\.)"
+    folders = f"(?:{no_dot}[^/]*/)*"
+    *above, last = steps
+    parts = [folders if step == "**" else f"{_translated(step, no_dot)}/" for step in above]
+    return "".join(parts) + (f"{folders}{no_dot}[^/]+" if last == "**" else _translated(last, no_dot))
+
+
+def _translated(step: str, no_dot: str) -> str:
+    if not has_magic(step):
+        return re.escape(step)
+    found = ["(?=[^/])", "" if step.startswith(".") else no_dot]
+    for part in re.findall(r"\*|\?|\[!?(?:\][^\]]*|[^\]]+)\]|.", step, re.DOTALL):
+        if part == "*":
+            found.append("[^/]*")
+        elif part == "?":
+            found.append("[^/]")
+        elif len(part) > 1 and part != "[!]":
+            negated = part[1] == "!"
+            inside = re.sub(r"([\\\[\]^&~|])", r"\\\1", part[1 + negated : -1])
+            found.append(f"(?!/)[{'^' if negated else ''}{inside}]")
+        else:
+            found.append(re.escape(part))
+    return "".join(found)
+
+
+def _compiled(expression: str, pattern: str) -> Callable[[str], object]:
+    try:
+        return re.compile(expression, re.DOTALL).fullmatch
+    except re.error:
+        raise CprError(
+            "not a glob pattern",
+            field="pattern",
+            expected="a path with *, ?, [...] or **",
+            actual=ascii(pattern),
+            remedy="correct the range in brackets; [[] stands for a bracket",
+        ) from None

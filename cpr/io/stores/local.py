@@ -7,7 +7,6 @@ sync of the folder makes the name itself durable).
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import stat
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from cpr.io.stores.base import Entry, OccupiedError, Stat
+from cpr.io.stores.glob import has_magic, matching
 from cpr.io.stores.local_cas import VersionedFolder
 from cpr.io.temp_names import temporary_name
 
@@ -53,9 +53,17 @@ class LocalStore:
     def remove(self, path: str) -> None:
         os.unlink(path)
 
-    def find(self, pattern: str) -> dict[str, Stat]:
-        found = {path: _stat(path) for path in glob.glob(pattern, recursive=True)}
-        return {path: known for path, known in found.items() if known is not None}
+    def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
+        if not has_magic(pattern):
+            with contextlib.suppress(NotADirectoryError):
+                found = _stat(pattern)
+                return {} if found is None else {pattern: found}
+            return {}
+        steps = pattern.replace(os.sep, "/")
+        return {os.path.normpath(path): stat for path, stat in matching(steps, _listed, hidden)}
+
+    def has_folder(self, path: str) -> bool:
+        return os.path.isdir(path)
 
     def walk(self, path: str) -> Iterator[Entry]:
         for folder, _, names in os.walk(path, onerror=_unless_gone):
@@ -68,6 +76,39 @@ class LocalStore:
     def conditional(self, path: str) -> VersionedFolder:
         """The object at a path, for conditional writes: a folder of its versions."""
         return VersionedFolder(path)
+
+
+def _listed(prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
+    """Files and folders whose paths begin with a prefix; links are followed, but not in a circle."""
+    files: list[tuple[str, Stat]] = []
+    folders = _scan(prefix.rpartition("/")[0] or "/", prefix, files)
+    if not deep:
+        return files, folders
+    waiting = [(folder, frozenset[str]()) for folder in folders]
+    while waiting:
+        folder, above = waiting.pop()
+        real = os.path.realpath(folder)
+        if real not in above:
+            waiting += [(one, above | {real}) for one in _scan(folder.rstrip("/"), folder, files)]
+    return files, []
+
+
+def _scan(folder: str, prefix: str, files: list[tuple[str, Stat]]) -> list[str]:
+    """The folders in a folder whose paths begin with a prefix; such files are added to a list."""
+    folders = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                path = f"{folder.rstrip('/')}/{entry.name}"
+                if not path.startswith(prefix):
+                    continue
+                if entry.is_dir():
+                    folders.append(f"{path}/")
+                elif (stat := _stat(path)) is not None:
+                    files.append((path, stat))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return folders
 
 
 def _unless_gone(error: OSError) -> None:

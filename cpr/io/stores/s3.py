@@ -11,10 +11,9 @@ from cpr.io.clients.s3fs import S3Client
 from cpr.io.error_translation import code_of
 from cpr.io.filesystems import filesystem
 from cpr.io.stores import s3_obstore
-from cpr.io.stores.base import Entry, Stat, Versioned, age_of, bucket_and_key, version_of
+from cpr.io.stores.base import Entry, Stat, Versioned, age_of, bucket_and_key, folder_prefix, version_of
 from cpr.io.stores.glob import matching_in_bucket
 from cpr.io.stores.s3_upload import S3Upload, stat_object
-from cpr.io.urls import normalise
 
 __all__ = ["S3Store"]
 
@@ -38,8 +37,8 @@ class S3Store:
 
     @classmethod
     def open(cls, url: str) -> tuple[Self, str]:
-        fs, path = filesystem(url)
-        return cls(fs), path
+        # Keys are taken as they are written: s3fs would drop what looks like a query, or a slash.
+        return cls(filesystem(url)[0]), url.partition("://")[2]
 
     def stat(self, path: str) -> Stat | None:
         return stat_object(self._client, *bucket_and_key(path))
@@ -73,28 +72,39 @@ class S3Store:
         bucket, key = bucket_and_key(path)
         self._client.call("delete_object", Bucket=bucket, Key=key)
 
-    def find(self, pattern: str) -> dict[str, Stat]:
-        return matching_in_bucket(self, "s3", pattern, self._listed)
+    def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
+        return matching_in_bucket(self, "s3", pattern, self._listed, hidden)
+
+    def has_folder(self, path: str) -> bool:
+        bucket, key = bucket_and_key(path)
+        found = self._client.call("list_objects_v2", Bucket=bucket, Prefix=folder_prefix(key), MaxKeys=1)
+        return bool(found.get("Contents"))
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = bucket_and_key(path)
         fast = s3_obstore.fast_bucket(self._client.fs, bucket)
-        found = None if fast is None else fast.walk(key)
+        # obstore would give keys that begin with a slash without it.
+        found = None if fast is None or not (key or self._is_free_of_roots(bucket)) else fast.walk(key)
         last = ""
         if found is not None:
             try:
                 for last, stat in found:
-                    yield Entry(normalise(f"s3://{bucket}/{last}"), stat.modified, stat.nbytes)
+                    # What is empty may be the marker of a folder, whose key ends with a slash.
+                    if stat.nbytes or self.stat(f"{bucket}/{last}") is not None:
+                        yield Entry(f"s3://{bucket}/{last}", stat.modified, stat.nbytes)
             except Exception as error:
                 # A key that obstore cannot spell, or what s3fs meets as well, and knows a name for.
                 log.debug("s3fs lists on, after %s", type(error).__name__)
             else:
                 return
-        for answer in self._pages(bucket, f"{key}/" if key else "", "", after=last):
+        for answer in self._pages(bucket, folder_prefix(key), "", after=last):
             for item in answer.get("Contents", []):
-                yield Entry(
-                    normalise(f"s3://{bucket}/{item['Key']}"), item["LastModified"], int(item["Size"])
-                )
+                if not item["Key"].endswith("/"):
+                    yield Entry(f"s3://{bucket}/{item['Key']}", item["LastModified"], int(item["Size"]))
+
+    def _is_free_of_roots(self, bucket: str) -> bool:
+        found = self._client.call("list_objects_v2", Bucket=bucket, Prefix="/", MaxKeys=1)
+        return not found.get("Contents")
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         bucket, key = bucket_and_key(path)
@@ -105,7 +115,7 @@ class S3Store:
             for found in answer.get("Uploads", []):
                 if key and not found["Key"].startswith(f"{key}/"):
                     continue
-                url, upload = normalise(f"s3://{bucket}/{found['Key']}"), found["UploadId"]
+                url, upload = f"s3://{bucket}/{found['Key']}", found["UploadId"]
                 parts = self._parts(bucket, found["Key"], upload)
                 modified = max([found["Initiated"], *(part["LastModified"] for part in parts)])
                 yield Entry(url, modified, sum(int(part["Size"]) for part in parts)), upload

@@ -78,6 +78,8 @@ class FastBucket:
         """The bytes from start to stop."""
         import obstore
 
+        if not _can_spell(key):
+            return None
         return self._ask(lambda: memoryview(obstore.get_range(self._store, key, start=start, end=stop)))
 
     def stat(self, key: str) -> Stat | None:
@@ -88,7 +90,7 @@ class FastBucket:
             head = obstore.head(self._store, key)
             return Stat(int(head["size"]), version_of({"ETag": head["e_tag"]}), head["last_modified"])
 
-        return self._ask(ask)
+        return self._ask(ask) if _can_spell(key) else None
 
     def put(self, key: str, data: bytes | bytearray, create: bool) -> bool | None:
         """Whether an object was put, in one request, which is signed with a SHA-256 of its body.
@@ -105,14 +107,15 @@ class FastBucket:
                 raise OccupiedError from None
             return True
 
-        return self._ask(ask)
+        return self._ask(ask) if _can_spell(key) else None
 
     def walk(self, folder: str) -> Iterator[tuple[str, Stat]] | None:
         """Keys in a folder and below, with their stats, in the order of the keys; "" is the whole bucket.
 
-        May raise what it likes after any of them, as at a key that it cannot spell ("a//b").
+        May raise what it likes after any of them, as at a key that it cannot spell ("a//b"). Drops a slash
+        at the beginning or end of a key, so that "a" stands for "a/" too.
         """
-        if self._breaker.is_open:
+        if self._breaker.is_open or not (folder == "" or _can_spell(folder)):
             return None
         import obstore
 
@@ -136,6 +139,11 @@ class FastBucket:
             return None
         self._breaker.succeeded()
         return answer
+
+
+def _can_spell(key: str) -> bool:
+    """Whether obstore asks for this very key; others it refuses, or changes."""
+    return not any(step in ("", ".", "..") for step in key.split("/"))
 
 
 def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
