@@ -14,7 +14,7 @@ from cpr.errors import RecordError
 from cpr.io.parallel import parallel_map
 from cpr.operations.find import Result, find_results, latest, matching
 from cpr.provenance.diff import Difference, NearestResults, differences
-from cpr.provenance.journal import read_journal
+from cpr.provenance.journal import Entries, read_journal
 from cpr.provenance.made import Made
 
 __all__ = ["Explanation", "compare", "explain"]
@@ -55,9 +55,9 @@ def explain(url: str, result: str, on_progress: Callable[[], None] = lambda: Non
         TransferError: the store refused or failed.
     """
     known = find_results(url, on_progress)
-    lines, journal = _journal(url)
+    texts, journal = _journal(url)
     asked = [(one, one.whole_made()) for one in latest(matching(known, result, url)).values()]
-    explanations = [_explained(one, made, known, journal, lines) for one, made in asked if made is not None]
+    explanations = [_explained(one, made, known, journal, texts) for one, made in asked if made is not None]
     if not explanations:
         raise _untold(url)
     return explanations
@@ -74,12 +74,12 @@ def compare(url: str, result: str, other: str) -> Explanation:
     Raises as `explain`.
     """
     known = find_results(url)
-    lines, _ = _journal(url)
+    texts, _ = _journal(url)
     new, old = (matching(known, one, url)[-1] for one in (result, other))
     made, before = new.whole_made(), old.whole_made()
     if made is None or before is None:
         raise _untold(new.url if made is None else old.url)
-    return Explanation(new.url, made, before, old.url, _differences(before, made, lines))
+    return Explanation(new.url, made, before, old.url, _differences(before, made, texts))
 
 
 def _untold(url: str) -> RecordError:
@@ -92,14 +92,14 @@ def _untold(url: str) -> RecordError:
     )
 
 
-def _journal(url: str) -> tuple[Mapping[str, Sequence[str]], dict[str, list[Made]]]:
-    """Digests of the lines of tasks' sources, and results whose records may be gone, by task."""
-    lines: dict[str, Sequence[str]] = {}
+def _journal(url: str) -> tuple[Entries, dict[str, list[Made]]]:
+    """What is known of texts and code, and results whose records may be gone, by task."""
+    texts = Entries()
     made: dict[str, list[Made]] = {}
     for entries in read_journal(io.normalise(url)):
-        lines.update(entries.lines)
-        made.setdefault(entries.task, []).extend(entries.made)
-    return lines, made
+        texts.update(entries)
+        made.setdefault(entries.task, []).extend(map(entries.whole, entries.made))
+    return texts, made
 
 
 def _explained(
@@ -107,7 +107,7 @@ def _explained(
     made: Made,
     known: Sequence[Result],
     journal: Mapping[str, Sequence[Made]],
-    lines: Mapping[str, Sequence[str]],
+    texts: Entries,
 ) -> Explanation:
     candidates = NearestResults()
     urls: dict[int, str] = {}
@@ -126,7 +126,7 @@ def _explained(
     before = candidates.nearest(made)
     if before is None:
         return Explanation(one.url, made)
-    return Explanation(one.url, made, before, urls.get(id(before)), _differences(before, made, lines))
+    return Explanation(one.url, made, before, urls.get(id(before)), _differences(before, made, texts))
 
 
 def _is_before(one: Made, made: Made) -> bool:
@@ -135,5 +135,5 @@ def _is_before(one: Made, made: Made) -> bool:
     return not same_run and (one.at or 0) <= (made.at or 0)
 
 
-def _differences(old: Made, new: Made, lines: Mapping[str, Sequence[str]]) -> list[Difference]:
-    return differences(old, new, lines.get(old.source or "", ()), lines.get(new.source or "", ()))
+def _differences(old: Made, new: Made, texts: Entries) -> list[Difference]:
+    return differences(texts.whole(old), texts.whole(new), texts.lines, texts.first)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
+from cpr.prefect.packages import version_of_package
 from cpr.prefect.run_log import uncached, warn_of_opaque
 from cpr.prefect.run_provenance import Noted, note
 from cpr.prefect.source_code import (
@@ -17,6 +18,7 @@ from cpr.prefect.source_code import (
     unwrapped,
 )
 from cpr.prefect.used_code import Told, digest, uses_of
+from cpr.provenance.made import Input
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext
@@ -99,6 +101,7 @@ def describe_run(
     arguments: Mapping[str, Any],
     exclude: Collection[str] = (),
     versions: bool = True,
+    packages: Iterable[str] = (),
 ) -> list[Any]:
     """Name of the task's function, descriptions of what it uses, and of its arguments.
 
@@ -109,6 +112,7 @@ def describe_run(
         arguments: of the task's function.
         exclude: names that do not count, of arguments and of what the function uses.
         versions: whether sources count with what the store says of them, else by URL and options alone.
+        packages: names of installed packages that count, besides those that the task names.
 
     Raises as `cpr.hash_objects`.
     """
@@ -119,9 +123,13 @@ def describe_run(
         name: told.describe(name, value, versions) for name, value in arguments.items() if name not in exclude
     }
     task_run = getattr(context, "task_run", None)
-    uses = {**used.uses, **told.uses} if told.uses else used.uses
-    note(Noted(getattr(task_run, "id", None), told.inputs, uses, frozenset({*used.given, *told.given})))
+    installed = {name: version_of_package(name) for name in {*packages, *getattr(task, "uses", ())}}
+    told.uses |= {name: Input("package", version) for name, version in sorted(installed.items())}
+    uses = {**told.uses, **used.uses} if told.uses else used.uses
+    code = {**told.code, **used.code} if told.code else used.code
+    given = frozenset({*used.given, *told.given})
+    note(Noted(getattr(task_run, "id", None), told.inputs, uses, code, given))
     opaque = [*used.opaque, *told.opaque]
     if opaque and task_run is not None:
         warn_of_opaque(context, opaque)
-    return [name_of_function(task), used.digest, described]
+    return [name_of_function(task), used.digest, described, *filter(None, [installed])]

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import types
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from prefect.cache_policies import CachePolicy, CompoundCachePolicy
+from prefect.cache_policies import CachePolicy, CompoundCachePolicy, FlowParameters, Inputs, RunId, TaskSource
 from prefect.context import TaskRunContext
 
 from cpr.errors import CprError
-from cpr.prefect.cache_keys import describe_run, digest
-from cpr.prefect.run_log import uncached
+from cpr.prefect.cache_keys import describe_run
+from cpr.prefect.canonical_form import Describer
+from cpr.prefect.packages import names_of_packages
+from cpr.prefect.redaction import shown_url
+from cpr.prefect.run_log import first_time, log, uncached
+from cpr.prefect.used_code import digest
+from cpr.records.pack import resources_in
+from cpr.Source import Source
 
-__all__ = ["TargetInputs"]
+__all__ = ["SourceVersions", "TargetInputs", "seeing_sources", "warn_of_unseen_sources"]
 
 
 @dataclass
@@ -33,14 +42,17 @@ class TargetInputs(CachePolicy):
             `TargetInputs() - "verbose"` says the same.
         sources: "version" counts sources with what the store says of them (ETag, generation, or size and
             time), "path" by their URLs and options alone, and asks no store.
+        uses: installed packages whose version counts as well; without a version, their source.
 
     >>> policy = TargetInputs() + TASK_SOURCE - "verbose"
     """
 
     exclude: list[str] = field(default_factory=list)
     sources: Literal["version", "path"] = "version"
+    uses: Sequence[types.ModuleType | str] = ()
 
     def __post_init__(self) -> None:
+        self.uses = names_of_packages(self.uses)
         if self.sources not in ("version", "path"):
             raise ValueError(f"sources count by 'version' or 'path', not {self.sources!r}")
 
@@ -53,7 +65,9 @@ class TargetInputs(CachePolicy):
     ) -> str | None:
         """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
         try:
-            return digest(describe_run(task_ctx, inputs, self.exclude, self.sources == "version"))
+            return digest(
+                describe_run(task_ctx, inputs, self.exclude, self.sources == "version", map(str, self.uses))
+            )
         except CprError as error:
             uncached(task_ctx, error, alone=getattr(task_ctx.task, "cache_policy", None) is self)
             return None
@@ -96,3 +110,61 @@ class _Together(CompoundCachePolicy):
 
     def __add__(self, other: CachePolicy) -> CachePolicy:
         return _Together.of(super().__add__(other))
+
+
+@dataclass
+class SourceVersions(CachePolicy):
+    """Cache policy: the key names the versions of the sources among a task's arguments; None without such.
+
+    Prefect's INPUTS hashes a source as an object, which says where it is and not what is there. `cpr.task`
+    adds this policy to those of Prefect's.
+
+    >>> policy = prefect.cache_policies.INPUTS + SourceVersions()
+    """
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],  # noqa: ARG002 - Prefect's signature
+        **kwargs: Any,  # noqa: ARG002
+    ) -> str | None:
+        """The key. Raises ResourceError for a source that cannot be asked."""
+        sources = [one for one in resources_in(list((inputs or {}).values())) if isinstance(one, Source)]
+        try:
+            return digest(Describer().describe(sources, "the sources")) if sources else None
+        except CprError as error:
+            uncached(task_ctx, error, alone=False)
+            return None
+
+
+def seeing_sources(policy: Any) -> Any:
+    """A cache policy that notices when a source changes, where Prefect's own would not."""
+    if isinstance(policy, CachePolicy) and _is_blind(policy):
+        return _Together.of(policy + SourceVersions())
+    return policy
+
+
+def _is_blind(policy: Any) -> bool:
+    """Whether a policy is Prefect's, makes keys that outlive a run, and does not look at sources."""
+    parts = policy.policies if isinstance(policy, CompoundCachePolicy) else [policy]
+    return any(isinstance(one, (FlowParameters, Inputs, TaskSource)) for one in parts) and not any(
+        isinstance(one, (TargetInputs, SourceVersions, RunId)) or hasattr(one, "cache_key_fn")
+        for one in parts
+    )
+
+
+def warn_of_unseen_sources() -> None:
+    """Warn, once for each task, if the running task's results stay cached when a source changes."""
+    context = TaskRunContext.get()
+    if context is None or not _is_blind(context.task.cache_policy):
+        return
+    unseen = [one for one in resources_in(list(context.parameters.values())) if isinstance(one, Source)]
+    if unseen and first_time(("unseen", context.task.task_key)):
+        log(
+            logging.WARNING,
+            "The cache policy of task %r does not see when %s changes: its results stay cached. "
+            "Remedy: cpr.task, or cache_policy=cpr.TargetInputs() + TASK_SOURCE",
+            context.task.name,
+            shown_url(unseen[0].get_path()),
+        )

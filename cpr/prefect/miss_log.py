@@ -8,13 +8,14 @@ run of it is not cached. Whatever goes wrong here is said at DEBUG, and changes 
 from __future__ import annotations
 
 import atexit
-import dataclasses
+import inspect
 import os
 import queue
 import secrets
 import threading
 import time
 from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ _LAST_WAIT = 10.0
 _MOST_ENTRIES = 500  # in one object
 _MOST_WAITING = 20_000
 _MOST_JOURNALS = 64
+_MOST_TEXTS = 4096
 _MOST_READS = 30  # a minute: flows may be many, too
 _COMPACTS = 16  # of which one puts small objects together; of many workers, few
 _PATIENCE = 3.0  # seconds, of a process that ends
@@ -48,6 +50,7 @@ class Run:
         function: how the user called the task's function.
         source: text of it.
         first_line: where that begins in its file.
+        code: of the functions that it uses, by the digests of these.
         storage: where Prefect's records go.
         logger: of the run.
     """
@@ -56,6 +59,7 @@ class Run:
     function: str
     source: str | None
     first_line: int
+    code: Mapping[str, Any]
     storage: Any
     logger: Any
 
@@ -79,7 +83,7 @@ class _Journal:
     """What was read of a task's journal, for one flow run."""
 
     earlier: NearestResults = field(default_factory=NearestResults)
-    lines: dict[str, Any] = field(default_factory=dict)
+    known: Entries = field(default_factory=Entries)
 
 
 class _Desk:
@@ -134,20 +138,16 @@ class _Desk:
             if not self._may_read():
                 return
             entries = read(place, run.journal[1], compact=secrets.randbelow(_COMPACTS) == 0)
-            self._journals[key].lines = dict(entries.lines)
+            self._journals[key].known = entries
             for made in entries.made:
                 if made.flow_run is None or made.flow_run != run.made.flow_run:
-                    self._journals[key].earlier.add(made)
+                    self._journals[key].earlier.add(entries.whole(made))
         journal = self._journals[key]
         nearest = journal.earlier.nearest(run.made)
         if nearest is None:
             return
-        old_lines = journal.lines.get(nearest.source or "", ())
-        found = differences(nearest, run.made, old_lines, self._lines_of(run))
-        found = [
-            dataclasses.replace(one, line=one.line + run.first_line - 1) if one.line is not None else one
-            for one in found
-        ]
+        texts = self._texts_of(run)
+        found = differences(nearest, run.made, {**journal.known.lines, **texts.lines}, texts.first)
         run.logger.info("not cached: %s", render_all(found))
 
     def _may_read(self) -> bool:
@@ -159,14 +159,28 @@ class _Desk:
         self._reads.append(now)
         return True
 
-    def _lines_of(self, run: Run) -> list[str]:
-        if run.source is None or run.made.source is None:
-            return []
-        if run.made.source not in self._lines:
-            self._lines[run.made.source] = line_digests(run.source)
-            while len(self._lines) > _MOST_JOURNALS:
+    def _texts_of(self, run: Run) -> Entries:
+        """Lines of the task's function and of those that it uses."""
+        found = Entries()
+        source = run.made.source
+        if run.source is not None and source is not None:
+            found.lines[source] = self._lines_of(source, (run.source or "").splitlines)
+            found.first[source] = run.first_line
+        for digest, code in run.code.items():
+            lines = self._lines_of(digest, lambda code=code: inspect.getsourcelines(code)[0])  # type: ignore[misc]
+            if lines:
+                found.lines[digest], found.first[digest] = lines, code.co_firstlineno
+        return found
+
+    def _lines_of(self, digest: str, read_lines: Callable[[], list[str]]) -> list[str]:
+        if digest not in self._lines:
+            try:
+                self._lines[digest] = line_digests("".join(f"{line.rstrip()}\n" for line in read_lines()))
+            except (OSError, TypeError, SyntaxError, IndexError):  # typed at a prompt, or come by value
+                self._lines[digest] = []
+            while len(self._lines) > _MOST_TEXTS:
                 self._lines.popitem(last=False)
-        return self._lines[run.made.source]
+        return self._lines[digest]
 
     def _keep(self, run: Run) -> None:
         journal = run.journal
@@ -180,8 +194,9 @@ class _Desk:
             self._pending[journal] = _Pending(place, entries, time.monotonic() + wait)
         pending = self._pending[journal]
         pending.entries.made.append(run.made)
-        if run.made.source is not None:
-            pending.entries.lines[run.made.source] = self._lines_of(run)
+        pending.entries.update(self._texts_of(run))
+        if run.made.code is not None:
+            pending.entries.uses[run.made.code] = run.made.uses
         if len(pending.entries.made) >= _MOST_ENTRIES:
             pending.due = 0.0
         outside = self._journals.get((*journal, None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -37,12 +38,14 @@ class Noted:
         task_run: id of the task run.
         inputs: the arguments that count.
         uses: what else counts.
+        code: of the functions among that, by their digests.
         given: URLs of the targets among the arguments, which others have made.
     """
 
     task_run: Any
     inputs: Mapping[str, Input]
     uses: Mapping[str, Input]
+    code: Mapping[str, Any]
     given: frozenset[str]
 
 
@@ -127,6 +130,7 @@ def _run() -> Run | None:
         name_of_function(context.task),
         source if source is not None and not source.startswith("[") else None,  # see CprTask
         getattr(getattr(function, "__code__", None), "co_firstlineno", 1),
+        noted.code,
         context.result_store.result_storage,
         get_run_logger(),
     )
@@ -176,6 +180,7 @@ def made_here(noted: Noted | None) -> Made | None:
         return common
     transaction = get_transaction()
     key = getattr(transaction, "key", None)
+    uses = _first(noted.uses) if noted is not None else {}
     return Made(
         task=_clean(task.task.name),
         flow=common.flow,
@@ -186,8 +191,14 @@ def made_here(noted: Noted | None) -> Made | None:
         key=key if key is not None and is_acceptable(key) else None,
         source=source_digest(task.task),
         inputs=_first(noted.inputs) if noted is not None else {},
-        uses=_first(noted.uses) if noted is not None else {},
+        uses=uses,
+        code=name_of_uses(uses) if uses else None,
     )
+
+
+def name_of_uses(uses: Mapping[str, Input]) -> str:
+    """16 hex digits that name what code uses."""
+    return hex16(json.dumps({name: one.to_json() for name, one in uses.items()}, sort_keys=True).encode())
 
 
 def source_digest(task: Any) -> str | None:
@@ -214,7 +225,7 @@ def _looked_at(context: TaskRunContext) -> Noted:
         found = [one for one in resources_in(value) if isinstance(one, Resource)]
         given.update(one.url for one in found if isinstance(one, Target))
         inputs[name] = describe_input(name, value, None, [(one, None) for one in found], texts)
-    return Noted(context.task_run.id, inputs, {}, frozenset(given))
+    return Noted(context.task_run.id, inputs, {}, {}, frozenset(given))
 
 
 def _first(inputs: Mapping[str, Input]) -> dict[str, Input]:

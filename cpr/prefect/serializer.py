@@ -17,6 +17,7 @@ from pydantic import Field
 
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.tombstones import is_marked
+from cpr.prefect.cache_policy import warn_of_unseen_sources
 from cpr.prefect.run_log import log, warn_of_local_records
 from cpr.prefect.run_provenance import end, sign
 from cpr.records.pack import pack
@@ -31,6 +32,7 @@ __all__ = ["CprSerializer", "Verify", "cpr_serializer", "target_decoder", "targe
 Verify = Literal["size", "full"]
 
 _LOOKUPS = 32  # requests at once; each is one round trip
+_ERROR_CHARACTERS = 10_000
 _READS = 4  # whole objects at once
 
 
@@ -51,12 +53,16 @@ class CprSerializer(Serializer):
     verify: Verify = "size"
 
     def dumps(self, obj: Any) -> bytes:
-        """The result as JSON, its targets persisted.
+        """The result as JSON, its targets persisted; of an error, its type and what it says.
 
         Raises:
             EncodeError: something in the result cannot be stored; `field` is its place.
             ResourceError: a target could not be persisted.
         """
+        if isinstance(obj, BaseException):
+            # Prefect keeps why a task failed as its result, and takes a text for it.
+            obj = f"{type(obj).__name__}: {obj}"[:_ERROR_CHARACTERS]
+        warn_of_unseen_sources()
         try:
             packed = pack(obj, sign=sign)
         except CprError as error:

@@ -7,7 +7,8 @@ import contextlib
 import functools
 import inspect
 import json
-from collections.abc import AsyncIterator, Callable, Generator
+import types
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar, overload
 
 from prefect.cache_policies import TASK_SOURCE, CachePolicy
@@ -20,8 +21,9 @@ from prefect.tasks import Task
 from prefect.transactions import IsolationLevel
 from prefect.utilities.annotations import NotSet
 
-from cpr.prefect.cache_policy import TargetInputs
+from cpr.prefect.cache_policy import TargetInputs, seeing_sources
 from cpr.prefect.locks import BucketLocks
+from cpr.prefect.packages import names_of_packages
 from cpr.prefect.progress import shown
 from cpr.prefect.run_provenance import begin, end, resume, sign
 from cpr.prefect.serializer import CprSerializer, cpr_serializer
@@ -38,18 +40,25 @@ __all__ = ["CprTask", "task"]
 P = ParamSpec("P")
 R = TypeVar("R")
 Lock: TypeAlias = str | LockManager | None
+Packages: TypeAlias = Sequence[types.ModuleType | str]
 
 
 class CprTask(Task[P, R]):
     """A Prefect task that persists every target in its result inside its body; made by `task`."""
 
     def __init__(
-        self, fn: Callable[P, R], lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
+        self,
+        fn: Callable[P, R],
+        lock: Lock = None,
+        progress: bool = False,
+        uses: Packages = (),
+        **options: Unpack[TaskOptions],
     ) -> None:
         super().__init__(fn=_persisting(fn, progress), **_with_defaults(options))
         self._take_source(fn)
         self.lock = lock
-        self.cache_policy = _locked(self.cache_policy, lock)
+        self.uses = names_of_packages(uses)
+        self.cache_policy = _locked(seeing_sources(self.cache_policy), lock)
 
     def _take_source(self, fn: Any) -> None:
         # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
@@ -57,14 +66,15 @@ class CprTask(Task[P, R]):
         if getattr(self, "source_code", None) is None or not has_source(function):
             self.source_code = json.dumps(describe_bytecode(function))
 
-    def with_options(self, *, lock: Lock = None, **options: Any) -> CprTask[P, R]:
+    def with_options(self, *, lock: Lock = None, uses: Packages = (), **options: Any) -> CprTask[P, R]:
         """A new task with other options, as Prefect's `with_options`; it persists its targets as well."""
         plain = super().with_options(**options)
         new = type(self).__new__(type(self))
         new.__dict__.update(plain.__dict__)
         new.source_code = self.source_code
         new.lock = self.lock if lock is None else lock
-        new.cache_policy = _locked(new.cache_policy, new.lock)
+        new.uses = names_of_packages(uses) or self.uses
+        new.cache_policy = _locked(seeing_sources(new.cache_policy), new.lock)
         return new
 
 
@@ -74,7 +84,13 @@ def task(fn: Callable[P, R], /) -> Task[P, R]: ...
 
 @overload
 def task(
-    fn: None = None, /, *, lock: Lock = None, progress: bool = False, **options: Unpack[TaskOptions]
+    fn: None = None,
+    /,
+    *,
+    lock: Lock = None,
+    progress: bool = False,
+    uses: Packages = (),
+    **options: Unpack[TaskOptions],
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
@@ -84,6 +100,7 @@ def task(
     *,
     lock: Lock = None,
     progress: bool = False,
+    uses: Packages = (),
     **options: Unpack[TaskOptions],
 ) -> Any:
     """`prefect.task` that has stored its targets when it completes.
@@ -102,6 +119,8 @@ def task(
             same time is computed by one of them (see `BucketLocks`).
         progress: show uploads that take longer than five seconds as progress artifacts of the run in
             Prefect's UI (not of generators, nor of Zarr, which is many small objects).
+        uses: installed packages whose version is to count for the cache key, as modules or by name; the
+            user's own code counts by itself.
         **options: all of `prefect.task`'s. Where they are not given, `persist_result` is True,
             `result_serializer` is `cpr_serializer()`, and the cache policy is
             `TargetInputs() + TASK_SOURCE`: a result is used again when the content of all arguments
@@ -118,8 +137,8 @@ def task(
     ...     return target
     """
     if fn is None:
-        return functools.partial(CprTask, lock=lock, progress=progress, **options)
-    return CprTask(fn, lock, progress, **options)
+        return functools.partial(CprTask, lock=lock, progress=progress, uses=uses, **options)
+    return CprTask(fn, lock, progress, uses, **options)
 
 
 def _with_defaults(options: TaskOptions) -> TaskOptions:

@@ -35,6 +35,7 @@ class Told:
     Attributes:
         inputs: the arguments, by name.
         uses: functions, classes and data of the code that was met, by label.
+        code: of the functions among them, by digest.
         given: URLs of the targets that were met.
         opaque: places of what counts by its type alone.
     """
@@ -46,6 +47,7 @@ class Told:
         self._home = getattr(self.function, "__globals__", {}).get("__name__")
         self.inputs: dict[str, Input] = {}
         self.uses: dict[str, Input] = {}
+        self.code: dict[str, Any] = {}
         self.given: set[str] = set()
         self.opaque: list[str] = []
 
@@ -72,7 +74,10 @@ class Told:
             self.uses.setdefault(label, self._tell(label, value, described, one))
         for node in describer.code.nodes:
             if node.value is not self.function:
-                self.uses.setdefault(node.label, Input(node.kind, digest=digest(node.own)[:16]))
+                told = Input(node.kind, digest=digest(node.own)[:16])
+                self.uses.setdefault(node.label, told)
+                if node.kind == "function" and told.digest is not None:
+                    self.code[told.digest] = node.value.__code__
 
     def _tell(self, name: str, value: Any, described: Any, describer: Describer) -> Input:
         """What may be told of a value; of objects that fail when they are looked at, the content's digest."""
@@ -92,12 +97,14 @@ class Used:
     Attributes:
         digest: names all of it.
         uses: what may be told of it, by label.
+        code: of the functions in it, by digest.
         given: URLs of targets in it.
         opaque: places of what counts by its type alone.
     """
 
     digest: str
     uses: Mapping[str, Input]
+    code: Mapping[str, Any]
     given: frozenset[str]
     opaque: tuple[str, ...]
 
@@ -136,6 +143,6 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
         describer = told.describer_of_function(versions)
         described = describer.describe_with_code(task.fn, "the task's function")
         told.tell_code(describer)
-        used = Used(digest(described), told.uses, frozenset(told.given), tuple(told.opaque))
+        used = Used(digest(described), told.uses, told.code, frozenset(told.given), tuple(told.opaque))
         task.__dict__[_KEPT] = _Kept(asked, used, describer)
     return used

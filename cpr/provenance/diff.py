@@ -12,6 +12,7 @@ import re
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from cpr.io.hashing import hex16
@@ -41,7 +42,7 @@ class Difference:
         name: of the argument, or of what is used.
         old: what was kept of it, or of the one resource in it that differs.
         new: what it is now.
-        line: of the task's source, from 1.
+        line: of the text of a function, counted in its file where that is known, else from its beginning.
     """
 
     kind: Kind
@@ -52,26 +53,26 @@ class Difference:
 
 
 def differences(
-    old: Made, new: Made, old_lines: Sequence[str] = (), new_lines: Sequence[str] = ()
+    old: Made,
+    new: Made,
+    lines: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    first: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Difference]:
     """What differs between how a result was made and how another was, or is to be.
 
     Args:
         old: of a result, whole (`Target.get_made`).
         new: of another result, or of a run.
-        old_lines: `line_digests` of the task's source then, where they are known.
-        new_lines: those of now.
+        lines: `line_digests` of texts of functions, then and now, by the functions' digests.
+        first: the numbers of the first lines of those of now, in their files.
 
     >>> old, new = (Made(inputs={"sigma": Input("int", sigma)}) for sigma in (2, 3))
     >>> [(one.kind, one.name) for one in differences(old, new)]
     [('value', 'sigma')]
     """
-    found = [
-        *_of_inputs(old.inputs, new.inputs),
-        *(_as_used(one) for one in _of_inputs(old.uses, new.uses)),
-    ]
+    found = [*_of_inputs(old.inputs, new.inputs), *_of_code(old.uses, new.uses, lines, first)]
     if old.source != new.source and None not in (old.source, new.source):
-        found.append(Difference("source", line=_first_changed(old_lines, new_lines)))
+        found.append(Difference("source", line=_changed_line(old.source, new.source, lines, first)))
     if not found:
         same = old.key == new.key and old.key is not None
         found.append(Difference("missing" if same else "unknown", name=", ".join(_secrets(new))))
@@ -83,15 +84,19 @@ def line_digests(source: str) -> list[str]:
     return [hex16(line.rstrip().encode("utf-8", "surrogatepass"))[:6] for line in source.splitlines()]
 
 
-def _first_changed(old: Sequence[str], new: Sequence[str]) -> int | None:
-    if not old or not new:
+def _changed_line(
+    old: str | None, new: str | None, lines: Mapping[str, Sequence[str]], first: Mapping[str, int]
+) -> int | None:
+    """The first line that is not as it was, as far as both texts are known."""
+    before, now = lines.get(old or "", ()), lines.get(new or "", ())
+    if not before or not now:
         return None
     same = 0
-    for one, other in zip(old, new, strict=False):
+    for one, other in zip(before, now, strict=False):
         if one != other:
             break
         same += 1
-    return same + 1
+    return same + first.get(new or "", 1)
 
 
 def _secrets(made: Made) -> list[str]:
@@ -139,8 +144,22 @@ def _of_held(name: str, old: Input, new: Input) -> Iterator[Difference]:
         yield Difference("content", name, old, new)
 
 
-def _as_used(one: Difference) -> Difference:
-    return one if one.kind == "value" else dataclasses.replace(one, kind="used")
+def _of_code(
+    old: Mapping[str, Input],
+    new: Mapping[str, Input],
+    lines: Mapping[str, Sequence[str]],
+    first: Mapping[str, int],
+) -> Iterator[Difference]:
+    """What differs in the code that a task uses; of a change not also what came or went with it."""
+    found = list(_of_inputs(old, new))
+    changed = [one for one in found if one.kind not in ("new", "gone")]
+    for one in changed or found[:_MOST_ITEMS]:
+        if one.kind == "value":
+            yield one
+        else:
+            before, now = (side.digest if side is not None else None for side in (one.old, one.new))
+            line = _changed_line(before, now, lines, first)
+            yield dataclasses.replace(one, kind="used", line=line)
 
 
 def _token(one: Input) -> Hashable:
@@ -177,8 +196,7 @@ def render(one: Difference) -> str:
         case "gone":
             return f"{one.name}: is gone"
         case "used":
-            kind = "function " if one.new is not None and one.new.type == "function" else ""
-            return f"{kind}{one.name} changed"
+            return f"{one.name} changed" + ("" if one.line is None else f" (line {one.line})")
         case "source":
             return "task source changed" + ("" if one.line is None else f" at line {one.line}")
         case "missing":

@@ -6,12 +6,13 @@ its last entries, and two that write at once do not disturb each other.
 
     <where Prefect's records are>/.cpr/made/<task>-<16 hex digits>/<time>-<16 hex digits>.json.gz
 
-Each object holds `{"task": ..., "lines": {source: [digest of a line, ...]}, "made": [...]}`, entries as in
-`cpr.provenance.made`.
+Each object holds `{"task": ..., "lines": {digest: digests of lines}, "first": {digest: number of the first
+line}, "uses": {code: what that uses}, "made": [...]}`, entries as in `cpr.provenance.made`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import secrets
@@ -28,7 +29,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
 from cpr.io.stores.base import Entry
-from cpr.provenance.made import Made
+from cpr.provenance.made import Input, Made
 
 __all__ = [
     "Entries",
@@ -127,12 +128,27 @@ class Entries:
     Attributes:
         task: the task's name.
         made: of its results, the latest last.
-        lines: `cpr.provenance.diff.line_digests` of its source, by the source's digest.
+        lines: `cpr.provenance.diff.line_digests` of its source and of functions it uses, by their digests.
+        first: numbers of the first lines of these in their files.
+        uses: what its code uses, by `Made.code`.
     """
 
     task: str = ""
     made: list[Made] = field(default_factory=list)
     lines: dict[str, Sequence[str]] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
+    uses: dict[str, Mapping[str, Input]] = field(default_factory=dict)
+
+    def whole(self, made: Made) -> Made:
+        """With what its code uses, where its record had no room for that."""
+        known = self.uses.get(made.code or "")
+        return made if made.uses or known is None else dataclasses.replace(made, uses=known)
+
+    def update(self, other: Entries) -> None:
+        """Take what is known of texts and code from other entries."""
+        self.lines.update(other.lines)
+        self.first.update(other.first)
+        self.uses.update(other.uses)
 
 
 def folder_of(function_name: str) -> str:
@@ -198,14 +214,18 @@ def _together(several: Iterable[Entries]) -> Entries:
     latest: dict[Any, Made] = {}
     for entries in several:
         result.task = entries.task
-        result.lines.update(entries.lines)
+        result.update(entries)
         for made in entries.made:
-            key = (made.key, made.source, json.dumps(made.to_json().get("inputs"), sort_keys=True))
+            key = (made.key, made.source, made.code, json.dumps(made.to_json().get("inputs"), sort_keys=True))
             latest.pop(key, None)
             latest[key] = made
     result.made = list(latest.values())[-_MOST_ENTRIES:]
+    kept = {made.code for made in result.made}
+    result.uses = {code: uses for code, uses in result.uses.items() if code in kept}
     used = {made.source for made in result.made}
-    result.lines = {source: lines for source, lines in result.lines.items() if source in used}
+    used |= {one.digest for uses in result.uses.values() for one in uses.values()}
+    result.lines = {digest: lines for digest, lines in result.lines.items() if digest in used}
+    result.first = {digest: first for digest, first in result.first.items() if digest in used}
     return result
 
 
@@ -213,8 +233,10 @@ def _packed(entries: Entries) -> bytes:
     text = json.dumps(
         {
             "task": entries.task,
-            "lines": {source: "".join(lines) for source, lines in entries.lines.items()},
-            "made": [made.to_json() for made in entries.made],
+            "lines": {digest: "".join(lines) for digest, lines in entries.lines.items()},
+            "first": entries.first,
+            "uses": {code: _to_json(uses) for code, uses in entries.uses.items()},
+            "made": [_without_uses(made, entries).to_json() for made in entries.made],
         },
         separators=(",", ":"),
         allow_nan=False,
@@ -228,8 +250,14 @@ def _unpacked(packed: bytes) -> Entries:
     try:
         text = zlib.decompressobj(_GZIP).decompress(packed, _MOST_BYTES)
         match json.loads(text):
-            case {"task": str() as task, "lines": dict() as lines, "made": list() as made}:
-                return Entries(task[:200], [Made.parse(one) for one in made], dict(_lines(lines)))
+            case {"task": str() as task, "lines": dict() as lines, "made": list() as made, **more}:
+                return Entries(
+                    task[:200],
+                    [Made.parse(one) for one in made],
+                    dict(_lines(lines)),
+                    dict(_numbers(more.get("first", {}))),
+                    dict(_uses(more.get("uses", {}))),
+                )
     except (zlib.error, ValueError, RecursionError) as error:
         raise _refused(f"{type(error).__name__}: {error}"[:100]) from None
     raise _refused("something else")
@@ -240,6 +268,26 @@ def _lines(lines: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
         if not isinstance(digests, str) or len(digests) > 6 * _MOST_LINES:
             raise _refused(type(digests).__name__)
         yield source, [digests[start : start + 6] for start in range(0, len(digests), 6)]
+
+
+def _without_uses(made: Made, entries: Entries) -> Made:
+    return dataclasses.replace(made, uses={}) if made.code in entries.uses else made
+
+
+def _to_json(uses: Mapping[str, Input]) -> dict[str, Any]:
+    return {name: one.to_json() for name, one in uses.items()}
+
+
+def _numbers(first: Any) -> Iterator[tuple[str, int]]:
+    for digest, number in first.items() if isinstance(first, dict) else ():
+        if type(number) is not int:
+            raise _refused(type(number).__name__)
+        yield digest, number
+
+
+def _uses(tables: Any) -> Iterator[tuple[str, Mapping[str, Input]]]:
+    for code, uses in tables.items() if isinstance(tables, dict) else ():
+        yield code, Made.parse({"uses": uses}).uses
 
 
 def _refused(actual: str) -> RecordError:

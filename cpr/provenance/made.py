@@ -177,7 +177,8 @@ class Made:
         source: 16 hex digits of the text of the task's function.
         inputs: the arguments that count for the key, by name.
         uses: what the function uses besides them and counts as well, by name: values of its closure,
-            constants and functions of its module.
+            constants of modules, functions and classes of the user's own (16 hex digits of what they do).
+        code: 16 hex digits of `uses`, under which the journal has them where a record has no room.
         more: digest of the object that holds all of this; see `cpr.provenance.storage.read_whole`.
     """
 
@@ -193,6 +194,7 @@ class Made:
     source: _Hex16 | None = None
     inputs: _Inputs = field(default_factory=dict)
     uses: _Inputs = field(default_factory=dict)
+    code: _Hex16 | None = None
     more: _Hex16 | None = None
 
     @property

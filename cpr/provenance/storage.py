@@ -38,7 +38,10 @@ def fit(made: Made, url: str, record: Mapping[str, Any]) -> dict[str, Any]:
     room = RECORD_BYTES - _nbytes(record) - _nbytes({"made": {}})
     if made.more is not None:
         return made.to_json()
-    for less in (made, _without_versions(made), dataclasses.replace(_without_versions(made), **_ELSEWHERE)):
+    shorter = _without_versions(made)
+    # The journal has, under the digest of code, what that uses.
+    shortest = dataclasses.replace(shorter, uses={}) if made.code is not None else shorter
+    for less in (made, shorter, shortest, dataclasses.replace(shortest, **_ELSEWHERE)):
         fields = less.to_json()
         if _nbytes(fields) <= room:
             return fields
@@ -51,7 +54,7 @@ def fit(made: Made, url: str, record: Mapping[str, Any]) -> dict[str, Any]:
     else:
         with io.writing(beside) as file:
             file.write(text)
-    brief = dataclasses.replace(made, inputs={}, uses={}, more=digest)
+    brief = dataclasses.replace(made, inputs={}, uses={}, code=None, more=digest)
     briefer = Made(task=made.task, flow_run=made.flow_run, at=made.at, more=digest)
     for less in (brief, dataclasses.replace(brief, **_ELSEWHERE), briefer):
         fields = less.to_json()

@@ -84,13 +84,23 @@ def test_of_resources_in_a_list():
 
 
 def test_of_what_is_used_and_of_the_source():
-    used = {"SIGMA": Input("int", 2), "smooth": Input("function", digest="1" * 16), "c": text("1")}
-    other = {"SIGMA": Input("int", 3), "smooth": Input("function", digest="2" * 16), "c": text("2")}
+    used = {"SIGMA": Input("int", 2), "smooth": Input("function", digest="1" * 16), "c": text("3")}
+    other = {"SIGMA": Input("int", 3), "smooth": Input("function", digest="2" * 16), "c": text("4")}
     old, new = Made(uses=used, source="1" * 16), Made(uses=other, source="2" * 16)
-    words = "SIGMA: 2 -> 3; function smooth changed; c changed; task source changed"
+    words = "SIGMA: 2 -> 3; smooth changed; c changed; task source changed"
     assert render_all(differences(old, new)) == words
-    lines = [line_digests(one) for one in ("def f(x):\n    return x\n", "def f(x):\n    return x + 1\n")]
-    assert render_all(differences(old, new, *lines)) == f"{words} at line 2"
+    texts = ("def f(x):\n    return x\n", "def f(x):\n    return x + 1\n")
+    lines = {digest * 16: line_digests(one) for digest, one in zip("12", texts, strict=True)}
+    told = words.replace("smooth changed", "smooth changed (line 2)")
+    assert render_all(differences(old, new, lines)) == f"{told} at line 2"
+    told = words.replace("smooth changed", "smooth changed (line 8)")
+    assert render_all(differences(old, new, lines, {"2" * 16: 7})) == f"{told} at line 8"
+
+
+def test_what_came_or_went_with_a_change_is_not_told_beside_it():
+    one, other, more = (Input("function", digest=digit * 16) for digit in "123")
+    assert render_all(differences(Made(uses={"f": one}), Made(uses={"f": other, "g": more}))) == "f changed"
+    assert render_all(differences(Made(uses={"f": one}), Made(uses={"f": one, "g": more}))) == "g changed"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +109,7 @@ def test_of_what_is_used_and_of_the_source():
 )
 def test_the_first_line_that_changed(old, new, line):
     old_made, new_made = Made(source="1" * 16), Made(source="2" * 16)
-    (found,) = differences(old_made, new_made, line_digests(old), line_digests(new))
+    (found,) = differences(old_made, new_made, {"1" * 16: line_digests(old), "2" * 16: line_digests(new)})
     assert (found.kind, found.line) == ("source", line)
 
 
