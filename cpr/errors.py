@@ -8,6 +8,7 @@ what was found, and the remedy.
     │   ├── ResourceNotFoundError  (FileNotFoundError)   no such object, or no such bucket
     │   ├── CorruptDataError       (ValueError)  .expected .actual   the bytes are not those written
     │   ├── NoDataError            (ValueError)  a target that was never filled
+    │   ├── SourceChangedError                       a source is not the version that its cache key names
     │   ├── TransferError          (OSError)     the store refused or failed: permission, disk, network
     │   └── UnsupportedStoreError  (NotImplementedError)  a lock in a store that cannot have one
     ├── FormatError                (ValueError)  something about bytes and their meaning
@@ -39,6 +40,7 @@ __all__ = [
     "RecordError",
     "ResourceError",
     "ResourceNotFoundError",
+    "SourceChangedError",
     "TransferError",
     "UnsupportedExtensionError",
     "UnsupportedStoreError",
@@ -130,6 +132,10 @@ class NoDataError(ResourceError, ValueError):
             actual="an empty target",
             remedy="call set_data before returning or reading the target",
         )
+
+
+class SourceChangedError(ResourceError):
+    """A source was changed between its cache key and its last byte; `expected` and `actual` are versions."""
 
 
 class TransferError(ResourceError, OSError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from cpr import io
 from cpr.data.image_metadata import calibration
 from cpr.errors import FormatError
 from cpr.records.registry import register
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
+from cpr.zarr.stores.versioned import Version, object_version
 from cpr.zarr.ZarrSource import METADATA, ZarrPart, ZarrSource
 
 __all__ = ["OMEZarrPart", "OMEZarrSource"]
@@ -50,8 +50,8 @@ class OMEZarrPart(ZarrPart):
 class OMEZarrSource(OMEZarr, ZarrSource):
     """An OME-Zarr image of version 0.4 or 0.5 that somebody else wrote, with its levels and labels.
 
-    In cache keys it counts with what the store says of the metadata of the group and of its full
-    resolution: chunks that are changed in place are not noticed.
+    In cache keys it counts as a `ZarrSource` does; where metadata alone count, also with those of its full
+    resolution.
 
     >>> cpr.OMEZarrSource.from_path("s3://bucket/raw/plate.zarr/A/1/0").format.group
     'A/1/0'
@@ -67,14 +67,14 @@ class OMEZarrSource(OMEZarr, ZarrSource):
 
     _token = ZarrSource._token  # noqa: SLF001 - the other base declares it
 
-    def _ask(self) -> dict[str, str | int]:
-        version = super()._ask()
+    def _metadata_version(self) -> Version:
+        version = dict(super()._metadata_version())
+        if not version:
+            return version
         try:
             first = self.levels()[0].path
         except FormatError:
             return version  # its reader hears of it
-        place = io.join(self._place_inside, first)
         for name in METADATA:
-            if (found := io.lookup(io.join(place, name))) is not None:
-                version |= {f"{first}/{name} {key}": value for key, value in found.version.items()}
+            version |= object_version(self._place_inside, f"{first}/{name}")
         return version

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self
@@ -25,6 +25,7 @@ from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
 from cpr.zarr.stores.url_store import UrlStore
+from cpr.zarr.stores.versioned import MOST_LISTED, Version, VersionedStore, listing_version, object_version
 
 __all__ = ["METADATA", "ZarrPart", "ZarrSource"]
 
@@ -39,6 +40,10 @@ _bad = partial(
     remedy='ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))',
 )
 
+log = logging.getLogger("cpr")
+
+_told: set[str] = set()
+
 Bounds = tuple[int | None, ...]
 
 
@@ -51,6 +56,10 @@ class ZarrPart:
         slices_start: first position along each axis; None for all, or for the first.
         slices_stop: end along each axis, not included; None for all, or for the last.
         mode: "r": sources are read.
+        version: what counts in cache keys, and is held to while reading: "listing", every object, by one
+            listing of them, and a question to the store after each that is read; "metadata", the metadata
+            objects alone, so that chunks that are changed in place are not noticed. None for a listing of
+            up to 20,000 objects, for metadata where there are more, which is logged.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr", "")
@@ -59,10 +68,13 @@ class ZarrPart:
     slices_start: Bounds | None = None
     slices_stop: Bounds | None = None
     mode: Literal["r"] = "r"
+    version: Literal["listing", "metadata"] | None = None
 
     def __post_init__(self) -> None:
         if self.mode != "r":
             raise _bad("mode", '"r": sources are never written; use a ZarrTarget', self.mode)
+        if self.version not in (None, "listing", "metadata"):
+            raise _bad("version", '"listing", "metadata" or None', self.version)
         if self.group is not None:
             group = self.group.strip("/")
             if group and ({"", ".", ".."} & set(group.split("/")) or _NOT_IN_KEYS.search(group)):
@@ -92,8 +104,9 @@ class ZarrPart:
 class ZarrSource(Source):
     """A Zarr array or group of format 2 or 3 that somebody else wrote, or a region of an array.
 
-    In cache keys it counts with what the store says of its metadata object (and of the manifest, of one
-    that cpr wrote): chunks that are changed in place are not noticed.
+    It is one version from its cache key to its last byte: once `version` has been asked, as cache keys do,
+    an object that is another one, new or gone raises SourceChangedError when it is read. See `ZarrPart` for
+    what counts.
 
     >>> cpr.ZarrSource.from_path("s3://bucket/raw/plate.zarr/A/1/0", slices_stop=(1,)).format.group
     'A/1/0'
@@ -143,7 +156,10 @@ class ZarrSource(Source):
         return self.url if group is None else io.join(self.url, group)
 
     def _node(self) -> Node:
-        return open_node(UrlStore(self.url, read_only=True), self.format.group or "")
+        group = self.format.group or ""
+        if self._version is None:
+            return open_node(UrlStore(self.url, read_only=True), group)
+        return open_node(VersionedStore(self.url, group, self._version), group)
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
         """A lazy, read-only `zarr.Array` or `zarr.Group`; with a region, that part as numpy.
@@ -155,6 +171,7 @@ class ZarrSource(Source):
         Raises:
             ResourceNotFoundError: there is no array or group.
             FormatError: a region of a group, or one that the array does not have.
+            SourceChangedError: it is another version than `version` said.
             TransferError: the store refused or failed.
         """
         slices = self.format.slices if self._cached is None else None
@@ -186,21 +203,30 @@ class ZarrSource(Source):
         """
         return picture_of(self._node())
 
-    def version(self) -> Mapping[str, str | int]:
-        """What the store says of the metadata object (ETag, generation, or size and time), asked once."""
+    def version(self) -> Version:
+        """What the store says of the objects that count (see `ZarrPart`), asked once.
+
+        Raises ResourceNotFoundError where there is no Zarr, TransferError.
+        """
         if self._version is None:
             self._version = self._ask()
         return self._version
 
-    def _ask(self) -> dict[str, str | int]:
-        version: dict[str, str | int] = {}
-        place = self._place_inside
-        for name in (*METADATA, *_MORE):
-            found = io.lookup(io.join(place, name))
-            if found is not None:
-                version |= {f"{name} {key}": value for key, value in found.version.items()}
-                if name == "zarr.json":
-                    break
+    def _ask(self) -> Version:
+        place, wanted = self._place_inside, self.format.version
+        version: Version | None = None
+        if wanted != "metadata":
+            version = listing_version(place, METADATA, unlimited=wanted == "listing")
+            if version is None and place not in _told:
+                _told.add(place)
+                log.warning(
+                    "%s: more than %d objects, so that metadata alone count in cache keys: chunks that are "
+                    "changed in place are not noticed; they are with version='listing'",
+                    place,
+                    MOST_LISTED,
+                )
+        if version is None:
+            version = self._metadata_version()
         if not version:
             raise ResourceNotFoundError(
                 "there is no Zarr array or group here",
@@ -210,6 +236,15 @@ class ZarrSource(Source):
                 remedy="check the URL and the group",
             )
         manifest = io.lookup(manifest_url(self.url))
-        if manifest is not None:
-            version |= {f"manifest {key}": value for key, value in manifest.version.items()}
+        about = {} if manifest is None else manifest.version
+        return {**version, **{f"manifest {key}": value for key, value in about.items()}}
+
+    def _metadata_version(self) -> Version:
+        """What the store says of the metadata objects; nothing where there are none."""
+        version: dict[str, str | int] = {}
+        place = self._place_inside
+        for name in (*METADATA, *_MORE):
+            version |= object_version(place, name)
+            if version and name == "zarr.json":
+                break
         return version

@@ -56,11 +56,13 @@ class Entry:
         url: of the object.
         modified: when it was last written to.
         nbytes: its size.
+        version: as `Stat.version`, where the listing tells it.
     """
 
     url: str
     modified: datetime
     nbytes: int
+    version: Mapping[str, str | int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)

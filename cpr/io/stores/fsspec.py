@@ -158,7 +158,8 @@ class FsspecStore:
 
     def walk(self, path: str) -> Iterator[Entry]:
         for info in self._below(path):
-            yield Entry(self._url(info["name"]), modified_time(info), int(info["size"] or 0))
+            found = _stat(info)
+            yield Entry(self._url(info["name"]), modified_time(info), found.nbytes, found.version)
 
 
 class _BackgroundUpload:

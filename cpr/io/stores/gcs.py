@@ -97,7 +97,8 @@ class GCSStore:
                 if item["name"].endswith("/"):
                     continue  # the marker of a folder
                 modified = datetime.fromisoformat(item["updated"])
-                yield Entry(f"gs://{bucket}/{item['name']}", modified, int(item["size"]))
+                url = f"gs://{bucket}/{item['name']}"
+                yield Entry(url, modified, int(item["size"]), _stat(item).version)
 
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""

@@ -71,7 +71,7 @@ class LocalStore:
                 url = os.path.join(folder, name)
                 with contextlib.suppress(FileNotFoundError):
                     result = os.lstat(url)
-                    yield Entry(url, _time(result), result.st_size)
+                    yield Entry(url, _time(result), result.st_size, _version(result))
 
     def conditional(self, path: str) -> VersionedFolder:
         """The object at a path, for conditional writes: a folder of its versions."""
@@ -128,8 +128,11 @@ def _stat(path: str) -> Stat | None:
         return None
     if not stat.S_ISREG(result.st_mode):
         return None
-    version = {"size": result.st_size, "mtime_ns": result.st_mtime_ns}
-    return Stat(result.st_size, version, _time(result))
+    return Stat(result.st_size, _version(result), _time(result))
+
+
+def _version(result: os.stat_result) -> dict[str, str | int]:
+    return {"size": result.st_size, "mtime_ns": result.st_mtime_ns}
 
 
 class LocalUpload:

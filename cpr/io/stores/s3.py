@@ -91,7 +91,7 @@ class S3Store:
                 for last, stat in found:
                     # What is empty may be the marker of a folder, whose key ends with a slash.
                     if stat.nbytes or self.stat(f"{bucket}/{last}") is not None:
-                        yield Entry(f"s3://{bucket}/{last}", stat.modified, stat.nbytes)
+                        yield Entry(f"s3://{bucket}/{last}", stat.modified, stat.nbytes, stat.version)
             except Exception as error:
                 # A key that obstore cannot spell, or what s3fs meets as well, and knows a name for.
                 log.debug("s3fs lists on, after %s", type(error).__name__)
@@ -100,7 +100,8 @@ class S3Store:
         for answer in self._pages(bucket, folder_prefix(key), "", after=last):
             for item in answer.get("Contents", []):
                 if not item["Key"].endswith("/"):
-                    yield Entry(f"s3://{bucket}/{item['Key']}", item["LastModified"], int(item["Size"]))
+                    url = f"s3://{bucket}/{item['Key']}"
+                    yield Entry(url, item["LastModified"], int(item["Size"]), version_of(item))
 
     def _is_free_of_roots(self, bucket: str) -> bool:
         found = self._client.call("list_objects_v2", Bucket=bucket, Prefix="/", MaxKeys=1)

@@ -1,0 +1,246 @@
+"""A source is one version from its cache key to its last byte, or SourceChangedError."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import uuid
+
+import numpy as np
+import pytest
+import zarr
+
+import cpr
+from cpr import OMEZarrSource, ZarrSource
+from cpr.errors import FormatError, SourceChangedError
+from cpr.io.stores.base import Stat
+from cpr.zarr.stores import versioned
+
+DATA = np.arange(4 * 30 * 30, dtype="uint16").reshape(4, 30, 30)
+
+
+@pytest.fixture(params=["memory", "local", pytest.param("s3", marks=pytest.mark.s3)])
+def base(request, tmp_path):
+    if request.param == "memory":
+        return f"memory://{uuid.uuid4().hex}"
+    return str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_url")
+
+
+def image(base: str) -> str:
+    """An OME-Zarr that others wrote, as far as a source can tell."""
+    target = cpr.OMEZarrTarget.from_path(
+        f"{base}/image.ome.zarr", chunks=(1, 30, 30), levels=2, compressors=None
+    )
+    target.set_data(DATA)
+    return target.persist().url
+
+
+def put(url: str, data: bytes) -> None:
+    with cpr.io.writing(url) as file:
+        file.write(data)
+
+
+def get(url: str) -> bytes:
+    with cpr.io.reading(url) as file:
+        return file.read()
+
+
+def another(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 255])
+
+
+CHANGES = {
+    "a chunk is another one": lambda url: put(f"{url}/0/c/1/0/0", another(get(f"{url}/0/c/2/0/0"))),
+    "a chunk of the same size": lambda url: put(f"{url}/0/c/1/0/0", another(get(f"{url}/0/c/1/0/0"))),
+    "a chunk is gone": lambda url: cpr.io.remove(f"{url}/0/c/1/0/0"),
+    "an array is another one": lambda url: put(f"{url}/0/zarr.json", get(f"{url}/0/zarr.json") + b" "),
+    "an array is gone": lambda url: cpr.io.remove(f"{url}/0/zarr.json"),
+    "the group is another one": lambda url: put(f"{url}/zarr.json", get(f"{url}/zarr.json") + b" "),
+}
+READS = {
+    "all": (ZarrSource, "/0", lambda s: s.get_data()[...]),
+    "region": (ZarrSource, "/0", lambda s: s.get_data(region=np.s_[1, :4, 0])),
+    "dask": (ZarrSource, "/0", lambda s: s.get_dask().compute()),
+    "group": (ZarrSource, "", lambda s: s.get_data()["0"][...]),
+    "members": (ZarrSource, "", lambda s: [array[...] for _, array in s.get_data().arrays()]),
+    "image": (OMEZarrSource, "", lambda s: s.get_data(level=0)[...]),
+    "image's region": (OMEZarrSource, "", lambda s: s.get_data(region=np.s_[1])),
+    "level": (OMEZarrSource, "", lambda s: s.levels()[0].data[...]),
+    "level's dask": (OMEZarrSource, "", lambda s: s.levels()[0].get_dask().compute()),
+}
+
+
+def reader(name: str, url: str):
+    """Reads a source that has taken part in a key."""
+    kind, group, read = READS[name]
+    source = keyed(kind, url + group)
+    return lambda: read(source)
+
+
+def keyed(kind, url: str, **options):
+    source = kind.from_path(url, **options)
+    source.identity()
+    return source
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("read", READS)
+def test_a_change_between_key_and_read_raises(change, read, tmp_path):
+    url = image(str(tmp_path))
+    ask = reader(read, url)
+    CHANGES[change](url)
+    if change.startswith("the group") and READS[read][1]:
+        ask()  # the array's own objects are as they were
+        return
+    with pytest.raises(SourceChangedError) as caught:
+        ask()
+    assert caught.value.url
+    assert caught.value.expected != caught.value.actual
+    assert "from_path" in caught.value.remedy
+
+
+@pytest.mark.parametrize("change", ["a chunk of the same size", "a chunk is gone", "an array is another one"])
+def test_on_every_store(base, change):
+    url = image(base)
+    before = cpr.hash_objects(OMEZarrSource.from_path(url))
+    asks = [reader(name, url) for name in ("region", "dask", "image")]
+    for ask in asks:
+        ask()
+    CHANGES[change](url)
+    for ask in asks:
+        with pytest.raises(SourceChangedError):
+            ask()
+    assert cpr.hash_objects(OMEZarrSource.from_path(url)) != before  # the remedy
+    if "gone" not in change:
+        keyed(OMEZarrSource, url).get_data(region=np.s_[:])
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", [ZarrSource, OMEZarrSource])
+def test_any_change_below_changes_the_key(change, kind, tmp_path):
+    url = image(str(tmp_path))
+    before = cpr.hash_objects(kind.from_path(url))
+    assert cpr.hash_objects(kind.from_path(url)) == before
+    CHANGES[change](url)
+    assert cpr.hash_objects(kind.from_path(url)) != before
+
+
+def test_an_inner_array_that_was_replaced_changes_the_key_of_its_group(base):
+    zarr.create_array(f"{base}/plate.zarr/A/1", data=DATA)
+    zarr.open_group(f"{base}/plate.zarr", mode="a")
+    before = cpr.hash_objects(ZarrSource.from_path(f"{base}/plate.zarr"))
+    zarr.create_array(f"{base}/plate.zarr/A/1", data=DATA + 1, overwrite=True)
+    assert cpr.hash_objects(ZarrSource.from_path(f"{base}/plate.zarr")) != before
+
+
+def test_a_chunk_that_was_not_there_raises(tmp_path):
+    place = str(tmp_path / "a.zarr")
+    array = zarr.create_array(place, shape=(4, 4), chunks=(2, 2), dtype="uint8")
+    array[:2] = 1
+    source = keyed(ZarrSource, place)
+    assert source.get_data()[...].sum() == 8
+    array[2:] = 1
+    with pytest.raises(SourceChangedError):
+        source.get_data()[...]
+    assert keyed(ZarrSource, place).get_data()[...].sum() == 16
+
+
+def test_a_member_that_is_gone_raises(tmp_path):
+    url = image(str(tmp_path))
+    group = keyed(ZarrSource, url).get_data()
+    assert {name for name, _ in group.members()} == {"0", "1"}
+    for found in list(cpr.io.find(f"{url}/1/**")):
+        cpr.io.remove(found)
+    (tmp_path / url.rpartition("/")[2] / "1" / "zarr.json").unlink(missing_ok=True)
+    with pytest.raises(SourceChangedError):
+        group.members()
+
+
+def test_what_is_sent_to_another_process_lists_again_there(tmp_path):
+    url = image(str(tmp_path))
+    sent = pickle.dumps([keyed(ZarrSource, f"{url}/0").get_data(), keyed(ZarrSource, f"{url}/0").get_dask()])
+    versioned._listings.known.clear()
+    array, lazy = pickle.loads(sent)
+    assert np.array_equal(array[...], DATA)
+    assert np.array_equal(lazy.compute(), DATA)
+    assert len(sent) < 20_000
+    versioned._listings.known.clear()
+    array, lazy = pickle.loads(sent)
+    CHANGES["a chunk of the same size"](url)
+    with pytest.raises(SourceChangedError):
+        array[0]
+    with pytest.raises(SourceChangedError):
+        lazy.compute()
+
+
+def test_a_source_that_took_part_in_no_key_reads_what_is_there(tmp_path):
+    url = image(str(tmp_path))
+    source = ZarrSource.from_path(f"{url}/0")
+    source.get_data()
+    CHANGES["an array is another one"](url)
+    assert np.array_equal(source.get_data()[...], DATA)
+
+
+def test_metadata_alone_where_that_is_wanted(tmp_path):
+    url = image(str(tmp_path))
+    source = keyed(ZarrSource, f"{url}/0", version="metadata")
+    before = cpr.hash_objects(source)
+    put(f"{url}/0/c/1/0/0", get(f"{url}/0/c/2/0/0"))
+    assert np.array_equal(source.get_data()[1], DATA[2])
+    assert cpr.hash_objects(ZarrSource.from_path(f"{url}/0", version="metadata")) == before
+    CHANGES["an array is another one"](url)
+    with pytest.raises(SourceChangedError):
+        source.get_data()
+    assert cpr.hash_objects(ZarrSource.from_path(f"{url}/0", version="metadata")) != before
+    assert cpr.load(source.serialize()).format.version == "metadata"
+
+
+def test_many_objects_are_not_listed_unless_that_is_wanted(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(versioned, "MOST_LISTED", 5)
+    url = image(str(tmp_path))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            source = keyed(ZarrSource, url)
+    assert caplog.text.count("version='listing'") == 1
+    assert "listing" not in source.version()
+    CHANGES["a chunk of the same size"](url)
+    source.get_data()["0"][...]
+    listed = keyed(ZarrSource, url, version="listing")
+    CHANGES["a chunk is another one"](url)
+    with pytest.raises(SourceChangedError):
+        listed.get_data()["0"][...]
+
+
+def test_chunks_behind_links_are_listed_too(tmp_path):
+    url = image(str(tmp_path / "far"))
+    (tmp_path / "near.zarr").mkdir()
+    for part in ("0", "1", "zarr.json"):
+        (tmp_path / "near.zarr" / part).symlink_to(f"{url}/{part}")
+    (tmp_path / "near.zarr" / "circle").symlink_to(tmp_path / "near.zarr")
+    source = keyed(ZarrSource, str(tmp_path / "near.zarr"))
+    assert np.array_equal(source.get_data()["0"][...], DATA)
+    CHANGES["a chunk of the same size"](url)
+    with pytest.raises(SourceChangedError):
+        source.get_data()["0"][...]
+
+
+def test_a_listing_and_a_question_give_one_version(base):
+    """Else intact sources would be called changed."""
+    url = image(base)
+    for name in READS:
+        for _ in range(3):
+            reader(name, url)()
+
+
+def test_no_such_version_is_refused():
+    with pytest.raises(FormatError, match="listing"):
+        ZarrSource.from_path("memory://x/a.zarr", version="chunks")
+
+
+def test_a_store_that_answers_another_version_at_every_question(tmp_path, monkeypatch):
+    url = image(str(tmp_path))
+    asks = [reader(name, url) for name in READS]
+    monkeypatch.setattr(cpr.io, "lookup", lambda _: Stat(1, {"etag": uuid.uuid4().hex}))
+    for ask in asks:
+        with pytest.raises(SourceChangedError):
+            ask()
