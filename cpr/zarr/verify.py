@@ -9,7 +9,7 @@ from zarr.buffer import default_buffer_prototype
 
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.url_store import UrlStore
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.verifying import CONSOLIDATED, VerifyingStore
 from cpr.zarr.zarr_internals import sync
 
 __all__ = ["LEFT_BEHIND", "verify_all"]
@@ -51,5 +51,7 @@ async def _verify_all(store: VerifyingStore) -> int:
 async def _require_no_others(store: VerifyingStore) -> None:
     """Raise for an object that nobody vouches for; other readers would take it for data."""
     async for key in UrlStore.list(store):
-        if not await store.exists(key) and not LEFT_BEHIND.search(key):
+        if key.rpartition("/")[2] == CONSOLIDATED:
+            store.tell_consolidated()
+        elif not await store.exists(key) and not LEFT_BEHIND.search(key):
             raise corrupt(f"{store.url}/{key}", "no object", "an object that is not listed in the manifest")

@@ -20,7 +20,7 @@ from typing import Any
 
 from cpr.errors import DecodeError
 
-__all__ = ["allowed_codecs", "is_metadata", "require_safe_metadata"]
+__all__ = ["allowed_codecs", "is_metadata", "require_safe_metadata", "without_consolidated"]
 
 _DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 _ENVIRONMENT = "CPR_ZARR_CODECS"
@@ -91,6 +91,17 @@ def require_safe_metadata(key: str, data: bytes, url: str) -> None:
             actual=ascii(reprlib.repr(refused.actual))[1:-1][:200],
             remedy=refused.remedy,
         ) from None
+
+
+def without_consolidated(data: bytes) -> bytes | None:
+    """A group's metadata of version 3 as zarr wrote them before it consolidated them; None for others."""
+    try:
+        document = _parsed(data)
+    except _RefusedError:
+        return None
+    if not isinstance(document, dict) or document.pop("consolidated_metadata", None) is None:
+        return None
+    return json.dumps(document, indent=2).encode()
 
 
 class _RefusedError(Exception):

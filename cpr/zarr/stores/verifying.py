@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Self
 
@@ -14,13 +15,20 @@ from zarr.buffer import default_buffer_prototype
 from cpr.errors import CorruptDataError
 from cpr.io.fork_safe import PerProcess
 from cpr.zarr.stores.block_reader import BlockReader, bounds_of
-from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, corrupt
+from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, corrupt, make_entry
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.metadata_check import without_consolidated
 from cpr.zarr.stores.url_store import UrlStore
 
-__all__ = ["VerifyingStore"]
+__all__ = ["CONSOLIDATED", "VerifyingStore"]
 
 _MANIFESTS_KEPT = 16
+CONSOLIDATED = ".zmetadata"
+"""What `zarr.consolidate_metadata` adds to a group of format 2; into one of format 3 it writes."""
+
+log = logging.getLogger("cpr")
+
+_told: PerProcess[str, None] = PerProcess()
 
 
 class VerifyingStore(UrlStore):
@@ -147,7 +155,39 @@ class VerifyingStore(UrlStore):
             return await self._get_as_written(key, prototype, entry, algorithm)
         except CorruptDataError:
             # What the wire did to it, a second answer has not.
-            return await self._get_as_written(key, prototype, entry, algorithm)
+            try:
+                return await self._get_as_written(key, prototype, entry, algorithm)
+            except CorruptDataError as error:
+                if key.rpartition("/")[2] != "zarr.json":
+                    raise
+                return await self._before_consolidation(key, prototype, entry, error)
+
+    async def _before_consolidation(
+        self, key: str, prototype: BufferPrototype, entry: Entry, error: CorruptDataError
+    ) -> Buffer:
+        """The metadata as they were before `zarr.consolidate_metadata` wrote others into them.
+
+        They are the very bytes that the manifest vouches for; raises the error where they are not.
+        """
+        found = await super().get(key, prototype)
+        data = b"" if found is None else without_consolidated(found.to_bytes())
+        algorithm = self._checksum.partition(":")[0]
+        if data is None or make_entry(memoryview(data), algorithm, bool(entry.blocks)) != entry:
+            raise error
+        self.tell_consolidated()
+        return prototype.buffer.from_bytes(data)
+
+    def tell_consolidated(self) -> None:
+        """Say once that the metadata were changed, and how."""
+        with _told.lock:
+            if self.url in _told.known:
+                return
+            _told.known[self.url] = None
+        log.warning(
+            "%s: its metadata were consolidated by another program; cpr reads those that it wrote itself, "
+            "other programs read what nobody vouches for",
+            self.url,
+        )
 
     async def _fetch(self, key: str, start: int, stop: int) -> memoryview:
         value = await super().get(key, default_buffer_prototype(), RangeByteRequest(start, stop))
@@ -157,6 +197,8 @@ class VerifyingStore(UrlStore):
 
     async def _require_absent(self, key: str) -> None:
         """Raise for an object that nobody vouches for; other readers would take it for data."""
+        if key.rpartition("/")[2] == CONSOLIDATED:
+            return  # what others made of the metadata is nothing that a result is read from
         if not key or await super().get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is None:
             return
         raise corrupt(self._place(key), "no object", "an object that is not listed in the manifest")
