@@ -13,6 +13,7 @@ TREE = {
     "ResourceNotFoundError": ("ResourceError", FileNotFoundError),
     "CorruptDataError": ("ResourceError", ValueError),
     "NoDataError": ("ResourceError", ValueError),
+    "SourceChangedError": ("ResourceError",),
     "TransferError": ("ResourceError", OSError),
     "UnsupportedStoreError": ("ResourceError", NotImplementedError),
     "FormatError": ("CprError", ValueError),
