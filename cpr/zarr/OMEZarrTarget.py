@@ -15,7 +15,7 @@ from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_encode_errors, source_of
 from cpr.zarr.nodes import Node
-from cpr.zarr.ome.axes import checked_axes, scales_and_units
+from cpr.zarr.ome.axes import checked_axes, scales_and_units, stored_axes
 from cpr.zarr.ome.chunking import halved_shapes, kept_axes, level_chunks
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.image import OMEZarr
@@ -29,6 +29,7 @@ from cpr.zarr.ome.metadata import (
     require_one_each,
 )
 from cpr.zarr.ome.options import OMEZarrOptions
+from cpr.zarr.ome.order import transposed
 from cpr.zarr.options import array_arguments, option_error
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.writing import fill
@@ -71,8 +72,16 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
         super().__init__(location, name, ext, format)
         self._description: Description | None = None  # of an image that is not persisted yet
+        self._axes_given: str | None = None  # of its data, where they are stored in another order
 
-    def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
+    def set_data(
+        self,
+        data: Any,
+        shape: tuple[int, ...] | None = None,
+        dtype: Any = None,
+        *,
+        axes: str | None = None,
+    ) -> None:
         """Write an image in all its resolutions; it becomes a result when the target is persisted.
 
         Args:
@@ -81,6 +90,9 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
                 those of one chunk's depth, or 16 MiB, are in memory, and their smaller versions.
             shape: of the whole array, with an iterable.
             dtype: of every element, with an iterable.
+            axes: of the data, in any order, such as ImageJ's "TZCYX"; by default those of the metadata.
+                Other axes than they are stored in are turned while the data passes; of an iterable those
+                planes are in memory then that lie behind the first axis that moves.
 
         Raises:
             EncodeError: axes, channels or options do not fit the data, or Zarr cannot hold it.
@@ -91,7 +103,8 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             options: OMEZarrOptions = self.format
             native = np.dtype(source.dtype).newbyteorder("=")
             known = options.known()
-            axes = checked_axes(known.axes, source.shape, native)
+            given = checked_axes(axes or self._axes_given or known.axes, source.shape, native)
+            source, axes = _as_stored(source, given)
             halved = [axes.index(letter) for letter in options.downscale if letter in axes]
             description = Description(
                 options.name or self.get_name(),
@@ -112,6 +125,11 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
                 ome = {"version": VERSION, "multiscales": description.multiscales(), "omero": shown}
                 group.update_attributes({"ome": ome})
             self._description = description
+            if known.axes is not None and known.axes != axes:
+                # What the target says of itself is what is stored; the same data may come once more.
+                self._axes_given = self._axes_given or known.axes
+                metadata = {**(options.metadata or {}), "axes": axes}
+                self.format = dataclasses.replace(options, metadata=metadata)
 
     def add_labels(
         self,
@@ -131,8 +149,8 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             data: integers, 0 for what is no object, or a bool mask, stored as 0 and 1; as for `set_data`.
             shape: of the whole array, with an iterable.
             dtype: of every element, with an iterable.
-            axes: of the labels; by default those of the image, without C where there is one axis less.
-                Each is as long as the image's, or 1.
+            axes: of the labels, in any order; by default those of the image as it is stored, without C
+                where there is one axis less. Each is as long as the image's, or 1.
             colors: label -> "RRGGBB", a name, or (red, green, blue, alpha) of 0 to 255.
             properties: label -> dict of JSON values.
 
@@ -157,7 +175,9 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
                 raise option_error("name", f"another name than {', '.join(names)}", name, _ADD)
             source = source_of(data, shape, dtype)
             native = label_dtype(np.dtype(source.dtype).newbyteorder("="))
-            description = image.of_labels(name, axes, tuple(source.shape))
+            given = axes or image.axes_of_labels(len(source.shape))
+            source, stored = _as_stored(source, checked_axes(given, source.shape, native))
+            description = image.of_labels(name, stored, tuple(source.shape))
             label = image_label(colors, properties)
             kept = kept_axes(self.format, [image.axes.index(letter) for letter in description.axes])
             try:
@@ -206,6 +226,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     def _set_format(self, **changes: Any) -> None:
         if self._written is not None:
             raise _closed(self.url)
+        self._axes_given = None
         super()._set_format(**changes)
 
     def create(self) -> zarr.Group:
@@ -233,6 +254,12 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
 
     def _token(self) -> str:
         return f"{self.data_hash}-{self.key}"
+
+
+def _as_stored(source: Any, axes: str) -> tuple[Any, str]:
+    """Data of these axes as it is stored, and its axes then."""
+    stored = stored_axes(axes.upper())
+    return transposed(source, [axes.upper().index(letter) for letter in stored]), stored
 
 
 def _listed(names: list[str]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ class ZarrOptions:
         chunks: shape of a chunk; by default those of a zarr or dask array, else tiles of planes of up to
             1024 x 1024 (see `default_chunks`).
         shards: shape of a shard, in whole chunks; None for one object per chunk.
-        compressors: "zstd" (default, with a checksum in every chunk), "blosc" (zstd after shuffling bits),
-            "gzip", None, or codecs as `zarr.create_array` takes them.
+        compressors: "zstd" (default, with a checksum in every chunk, but for format 2), "blosc" (zstd after
+            shuffling bits), "gzip", None, or codecs as `zarr.create_array` takes them.
         level: of compression; None for 3.
         fill_value: of chunks that are not stored since nothing else is in them; 0 by default.
         attributes: of the array, JSON values.
@@ -148,7 +148,8 @@ def _compressors(options: ZarrOptions) -> Any:
         import numcodecs
 
         if options.compressors == "zstd":
-            return numcodecs.Zstd(level=level, checksum=True)
+            # Readers of format 2 may refuse its checksum (tensorstore, zarr 2): the option is left out.
+            return numcodecs.Zstd(level=level)
         if options.compressors == "blosc":
             return numcodecs.Blosc("zstd", level, numcodecs.Blosc.BITSHUFFLE)
         return numcodecs.GZip(level)

@@ -465,3 +465,14 @@ def test_a_manifest_is_an_orphan_only_without_its_hierarchy(base):
     for url in cpr.io.find(f"{target.url}/**"):
         cpr.io.remove(url)
     assert [orphan.url for orphan in find_orphans(base, timedelta(seconds=-60))] == [manifest_url(target.url)]
+
+
+@pytest.mark.parametrize("compressors", ["zstd", "blosc", "gzip", None])
+def test_codecs_of_format_2_are_those_that_its_readers_know(compressors, tmp_path):
+    """tensorstore and zarr 2 refuse options of later codecs; without them both read these."""
+    target = cpr.ZarrTarget.from_path(tmp_path / "a.zarr", zarr_format=2, compressors=compressors)
+    target.set_data(np.arange(12, dtype="uint16"))
+    found = json.loads((tmp_path / target.persist().url.rpartition("/")[2] / ".zarray").read_text())
+    known = {"zstd": {"id", "level"}, "gzip": {"id", "level"}}
+    known["blosc"] = {"id", "cname", "clevel", "shuffle", "blocksize"}
+    assert set(found["compressor"] or {}) - {"typesize"} == known.get(compressors, set())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cpr.data.image_metadata import Metadata
-from cpr.data.units import Length
+from cpr.data.units import Length, length_symbol, seconds
 from cpr.errors import EncodeError, FormatError
 
 __all__ = [
@@ -22,8 +22,9 @@ __all__ = [
     "default_axes",
     "letters_of",
     "metadata_of",
-    "require_axes",
     "scales_and_units",
+    "stored_axes",
+    "type_of",
 ]
 
 AXES = "TCZYX"
@@ -60,23 +61,23 @@ def axis_type(letter: str) -> str:
     return _TYPES[letter]
 
 
-def require_axes(axes: str) -> None:
-    """Raise FormatError for axes that OME-Zarr does not have, or not in this order."""
-    if "".join(letter for letter in AXES if letter in axes) == axes and axes.endswith("YX"):
-        return
+def stored_axes(axes: str) -> str:
+    """The axes in the order in which OME-Zarr has them: any of T, C and Z, and Y and X.
+
+    Raises FormatError for axes that OME-Zarr does not have.
+
+    >>> stored_axes("TZCYX")
+    'TCZYX'
+    """
+    if set(axes) <= set(AXES) and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes):
+        return "".join(letter for letter in AXES if letter in axes)
     remedy = "leave them out, or name them as in 'CZYX'"
-    if axes.endswith(("YXS", "YXC")):
-        remedy = (
-            f"colours are channels: numpy.moveaxis(array, -1, {axes.index('Y')}), and 'C' before 'Z' and 'Y'"
-        )
-    elif set(axes) <= set(AXES) and len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes):
-        wanted = "".join(letter for letter in AXES if letter in axes)
-        order = ", ".join(str(axes.index(letter)) for letter in wanted)
-        remedy = f"array.transpose({order}) has axes '{wanted}'"
+    if axes.endswith("YXS"):
+        remedy = f"colours are channels: {axes[:-1] + 'C'!r} says the same of the same array"
     raise FormatError(
         "OME-Zarr does not have these axes",
         field="metadata['axes']",
-        expected="Y and X, and before them any of T, C and Z, in this order",
+        expected="Y and X, and any of T, C and Z, each once",
         actual=repr(axes),
         remedy=remedy,
     )
@@ -146,10 +147,24 @@ def scales_and_units(metadata: Metadata, axes: str) -> tuple[tuple[float, ...], 
     return tuple(scale for scale, _ in found), tuple(unit for _, unit in found)
 
 
+def type_of(name: str) -> str | None:
+    """What an axis is, by its name, where that is usual; metadata may leave the type out."""
+    return _TYPES.get(name.upper())
+
+
 def letters_of(names: Sequence[str], types: Sequence[str | None]) -> str:
-    """Our letters for axes of any names: by type, and the last ones of space are Z, Y and X."""
+    """Our letters for axes of any names, in any order.
+
+    Axes of space have the letters that they are named; where one has another name, the last ones of space
+    are Z, Y and X.
+
+    >>> letters_of(("x", "y", "z"), ("space",) * 3), letters_of(("k", "j", "i"), ("space",) * 3)
+    ('XYZ', 'ZYX')
+    """
     letters = []
-    space = list("ZYX"[-sum(kind == "space" for kind in types) :])
+    spatial = [name.upper() for name, kind in zip(names, types, strict=True) if kind == "space"]
+    named = set(spatial) <= set("XYZ") and {"X", "Y"} <= set(spatial)
+    space = spatial if named else list("ZYX"[-len(spatial) :])
     for name, kind in zip(names, types, strict=True):
         if kind == "space":
             letters.append(space.pop(0))
@@ -169,8 +184,8 @@ def metadata_of(
     for letter, scale, unit in zip(letters, scales, units, strict=True):
         if unit is None:
             continue
-        if letter == "T" and unit in _SECONDS:
-            interval = _usable(scale * _SECONDS[unit])
+        if letter == "T":
+            interval = _usable(_seconds(scale, unit))
         elif letter in "ZYX":
             lengths[letter] = _length(scale, unit)
     return Metadata(
@@ -184,11 +199,25 @@ def metadata_of(
 
 
 def _length(scale: float, unit: str) -> Length | None:
-    if unit in _SYMBOLS:
-        value, symbol = _usable(scale), _SYMBOLS[unit]
+    # The specification's names first: beyond them, whatever people write for micrometres.
+    if unit in _METRES and unit not in _SYMBOLS:
+        value, symbol = _usable(scale * _METRES[unit]), "m"
     else:
-        value, symbol = _usable(scale * _METRES.get(unit, math.nan)), "m"
-    return None if value is None else Length(value, symbol)
+        try:
+            symbol = _SYMBOLS.get(unit) or length_symbol(unit)
+        except FormatError:
+            return None
+        value = _usable(scale)
+    return None if value is None or symbol == "pixel" else Length(value, symbol)
+
+
+def _seconds(scale: float, unit: str) -> float:
+    if unit in _SECONDS:
+        return scale * _SECONDS[unit]
+    try:
+        return seconds(scale, unit)
+    except FormatError:
+        return math.nan
 
 
 def _usable(value: float) -> float | None:

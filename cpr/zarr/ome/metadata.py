@@ -14,7 +14,7 @@ import numpy as np
 
 from cpr.data.image_metadata import json_values
 from cpr.errors import EncodeError
-from cpr.zarr.ome.axes import axis_type, require_axes
+from cpr.zarr.ome.axes import axis_type
 from cpr.zarr.ome.downsample import Method
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.options import hex_color, is_byte
@@ -87,15 +87,18 @@ class Description:
             }
         ]
 
-    def of_labels(self, name: str, axes: str | None, shape: Shape) -> Description:
-        """Labels of this image, with as many levels.
+    def axes_of_labels(self, ndim: int) -> str:
+        """Of labels that do not say theirs: the image's, or those without C."""
+        return self.axes if ndim == len(self.axes) else self.axes.replace("C", "")
 
-        Raises EncodeError where the labels do not fit the image, FormatError for axes that are none.
+    def of_labels(self, name: str, axes: str, shape: Shape) -> Description:
+        """Labels of this image, with as many levels. Raises EncodeError where they do not fit the image.
+
+        Args:
+            name: of the labels.
+            axes: as they are stored.
+            shape: as it is stored.
         """
-        if axes is None:
-            axes = self.axes if len(shape) == len(self.axes) else self.axes.replace("C", "")
-        require_axes(axes.upper())
-        axes = axes.upper()
         if set(axes) <= set(self.axes) and len(axes) == len(shape):
             kept = [self.axes.index(letter) for letter in axes]
             full = tuple(self.shapes[0][axis] for axis in kept)
@@ -213,17 +216,21 @@ def image_label(colors: Mapping[int, Any] | None, properties: Mapping[int, Any] 
     Raises FormatError for labels that are no integers, and for values that are no colors or dicts.
     """
     found: dict[str, Any] = {"version": VERSION, "source": {"image": "../../"}}
+    # Validators want both, where both are given, to name the same labels.
+    labels = [*(colors or ()), *(label for label in properties or () if label not in (colors or ()))]
     if colors:
         found["colors"] = [
-            {"label-value": _label(label, "colors"), "rgba": _rgba(color)} for label, color in colors.items()
+            {"label-value": _label(label, "colors")}
+            | ({"rgba": _rgba(colors[label])} if label in colors else {})
+            for label in labels
         ]
     if properties:
         rows = []
-        for label, values in properties.items():
+        for label in labels:
             field = f"properties[{label!r}]"
-            row = json_values(values, field)
+            row = json_values(properties.get(label, {}), field)
             if not isinstance(row, dict) or "label-value" in row:
-                raise _bad(field, 'a dict without "label-value"', values)
+                raise _bad(field, 'a dict without "label-value"', properties[label])
             rows.append({"label-value": _label(label, "properties"), **row})
         found["properties"] = rows
     return found

@@ -104,7 +104,7 @@ class Multiscale:
         """What a group says. Raises FormatError for one that is no image, DecodeError for a broken one."""
         image = image_of(dict(group.attrs))
         first = image.multiscales[0]
-        letters = letters_of([axis.name for axis in first.axes], [axis.type for axis in first.axes])
+        letters = letters_of([axis.name for axis in first.axes], [axis.kind for axis in first.axes])
         levels = _levels(first, group, url, token)
         channels = tuple(_channel(channel) for channel in (image.omero.channels if image.omero else ()))
         names = [channel.label for channel in channels if channel.label is not None]
@@ -122,6 +122,7 @@ class Multiscale:
             properties={
                 row.label_value: dict(row.model_extra or {})
                 for row in (label.properties if label else None) or ()
+                if row.model_extra
             },
             metadata=metadata_of(letters, levels[0].scale, levels[0].units, names),
         )

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cpr.data.image_metadata import Metadata, calibration, json_values
-from cpr.zarr.ome.axes import require_axes, scales_and_units
+from cpr.zarr.ome.axes import scales_and_units, stored_axes
 from cpr.zarr.ome.downsample import Method
 from cpr.zarr.options import Shape, ZarrOptions, option_error
 
@@ -36,11 +36,11 @@ class OMEZarrOptions:
     """How `OMEZarrTarget` writes. Metadata and resolution are in the record; the rest is in what was written.
 
     Attributes:
-        metadata: axes (T, C, Z, Y, X in this order; by default the last of them, but ZYX for three), unit,
-            spacing, finterval, Channel ... (see `cpr.data.image_metadata`).
+        metadata: axes (of the data, in any order; they are stored as T, C, Z, Y, X; by default the last of
+            these, but ZYX for three), unit, spacing, finterval, Channel ... (see `cpr.data.image_metadata`).
         resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
-        chunks: shape of a chunk on every level; by default planes of up to 1024 x 1024 of one channel and
-            time, or the chunks of a zarr or dask array.
+        chunks: shape of a chunk on every level, of the axes as they are stored; by default planes of up to
+            1024 x 1024 of one channel and time, or the chunks of a zarr or dask array.
         shards: shape of a shard, in whole chunks; None for one object per chunk.
         compressors: as for `ZarrTarget`: "zstd", "blosc", "gzip", None, or zarr's codecs.
         fill_value: of chunks that are not stored since nothing else is in them; 0 by default.
@@ -100,7 +100,7 @@ class OMEZarrOptions:
         object.__setattr__(self, "attributes", attributes)
         known = self.known()
         if known.axes is not None:
-            require_axes(known.axes)
+            stored_axes(known.axes)
         scales_and_units(known, "TCZYX")  # one unit for all lengths
 
     def known(self) -> Metadata:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
 from cpr.errors import DecodeError, FormatError
+from cpr.zarr.ome.axes import type_of
 
 __all__ = ["ImageJson", "MultiscaleJson", "image_of", "label_names", "ome_of"]
 
@@ -34,6 +35,11 @@ class _Axis(_Json):
     name: _Text
     type: _Text | None = None
     unit: _Text | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """Its type, or what its name says where none is given."""
+        return type_of(self.name) if self.type is None else self.type
 
 
 class _Scale(_Json):
@@ -151,7 +157,7 @@ def _require_consistent(multiscale: MultiscaleJson, place: str) -> None:
     names = [axis.name for axis in multiscale.axes]
     if len(set(names)) != len(names):
         raise _bad(f"{place}.axes", "names that differ", names)
-    types = [axis.type for axis in multiscale.axes]
+    types = [axis.kind for axis in multiscale.axes]
     if not 2 <= types.count("space") <= 3 or types.count("time") > 1 or types.count("channel") > 1:
         raise _bad(f"{place}.axes", "2 or 3 of type space, and at most one each of time and channel", types)
     for index, dataset in enumerate(multiscale.datasets):
