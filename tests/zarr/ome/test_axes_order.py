@@ -149,7 +149,7 @@ def test_data_of_any_order_is_stored_in_one(kind, order, by, tmp_path):
         metadata=metadata,
         resolution=(4, 2),
         levels=2,
-        chunks=(1,) * (len(shape) - 1) + (8,),
+        chunks=chunks,
     )
     data, announced = KINDS[kind](array, tmp_path)
     with dask.config.set(scheduler="threads"):
