@@ -176,7 +176,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             source = source_of(data, shape, dtype)
             native = label_dtype(np.dtype(source.dtype).newbyteorder("="))
             given = axes or image.axes_of_labels(len(source.shape))
-            source, stored = _as_stored(source, checked_axes(given, source.shape, native))
+            source, stored = _as_stored(source, given)
             description = image.of_labels(name, stored, tuple(source.shape))
             label = image_label(colors, properties)
             kept = kept_axes(self.format, [image.axes.index(letter) for letter in description.axes])
@@ -259,6 +259,8 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
 def _as_stored(source: Any, axes: str) -> tuple[Any, str]:
     """Data of these axes as it is stored, and its axes then."""
     stored = stored_axes(axes.upper())
+    if len(axes) != len(source.shape):
+        return source, stored  # which is refused as labels that do not fit their image
     return transposed(source, [axes.upper().index(letter) for letter in stored]), stored
 
 
