@@ -24,7 +24,7 @@ from cpr.zarr.options import option_error
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
-from cpr.zarr.stores.url_store import UrlStore
+from cpr.zarr.stores.url_store import ReadOnlyStore
 from cpr.zarr.stores.versioned import MOST_LISTED, Version, VersionedStore, listing_version, object_version
 
 __all__ = ["METADATA", "ZarrPart", "ZarrSource"]
@@ -158,7 +158,7 @@ class ZarrSource(Source):
     def _node(self) -> Node:
         group = self.format.group or ""
         if self._version is None:
-            return open_node(UrlStore(self.url, read_only=True), group)
+            return open_node(ReadOnlyStore(self.url), group)
         return open_node(VersionedStore(self.url, group, self._version), group)
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:

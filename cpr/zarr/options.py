@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from cpr.errors import EncodeError, FormatError
+from cpr.errors import EncodeError
+from cpr.format import unusable
 
 __all__ = [
     "ZarrOptions",
@@ -22,6 +24,8 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
+
+option_error = partial(unusable, "not acceptable as an option of a Zarr")
 
 _BUDGET = 2 << 20  # bytes of elements in a chunk of several planes, before compression
 _TILE = 4 << 20  # in one of part of a plane
@@ -77,22 +81,6 @@ class ZarrOptions:
                 raise option_error("shards", _NONE_IN_2, self.shards)
             if self.dimension_names is not None:
                 raise option_error("dimension_names", _NONE_IN_2, self.dimension_names)
-
-
-def option_error(
-    field: str,
-    expected: str,
-    actual: Any,
-    remedy: str = "see cpr.zarr.options.ZarrOptions for what each option takes",
-) -> FormatError:
-    """The error for an option or argument that cannot have the value it was given."""
-    return FormatError(
-        "not acceptable as an option of a Zarr",
-        field=field,
-        expected=expected,
-        actual=repr(actual)[:200],
-        remedy=remedy,
-    )
 
 
 def array_arguments(

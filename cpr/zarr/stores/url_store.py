@@ -29,7 +29,7 @@ from cpr.zarr.stores.metadata_check import is_metadata, require_safe_metadata
 from cpr.zarr.stores.s3 import ObstoreFirstStore
 from cpr.zarr.stores.sftp import SftpStore
 
-__all__ = ["UrlStore", "bare_store"]
+__all__ = ["ReadOnlyStore", "UrlStore", "bare_store"]
 
 _filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[Any, Any]]] = (
     weakref.WeakKeyDictionary()
@@ -243,3 +243,26 @@ class UrlStore(Store):
         with translate_errors(self._place(prefix), "list"):
             async for key in self.bare.list_dir(prefix):
                 yield key
+
+
+class ReadOnlyStore(UrlStore):
+    """A store that refuses to write."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, read_only=True)
+
+    def _state(self) -> tuple[Any, ...]:
+        return (self.url,)
+
+    def with_read_only(self, read_only: bool = False) -> Self:
+        if not read_only:
+            raise NotImplementedError(f"with_read_only is not implemented for the {type(self)} store type.")
+        return type(self)(*self._state())
+
+    @property
+    def supports_writes(self) -> bool:
+        return False
+
+    @property
+    def supports_deletes(self) -> bool:
+        return False

@@ -18,7 +18,7 @@ from cpr.zarr.stores.block_reader import BlockReader, bounds_of
 from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, corrupt, make_entry
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.stores.metadata_check import without_consolidated
-from cpr.zarr.stores.url_store import UrlStore
+from cpr.zarr.stores.url_store import ReadOnlyStore
 
 __all__ = ["CONSOLIDATED", "VerifyingStore"]
 
@@ -31,7 +31,7 @@ log = logging.getLogger("cpr")
 _told: PerProcess[str, None] = PerProcess()
 
 
-class VerifyingStore(UrlStore):
+class VerifyingStore(ReadOnlyStore):
     """A read-only store that gives nothing but what the manifest vouches for.
 
     Args:
@@ -45,7 +45,7 @@ class VerifyingStore(UrlStore):
     """
 
     def __init__(self, url: str, nbytes: int, checksum: str, data: bytes | None = None) -> None:
-        super().__init__(url, read_only=True)
+        super().__init__(url)
         self._nbytes = nbytes
         self._checksum = checksum
         self._data = data
@@ -66,19 +66,6 @@ class VerifyingStore(UrlStore):
 
     def _state(self) -> tuple[Any, ...]:
         return self.url, self._nbytes, self._checksum, self._data
-
-    def with_read_only(self, read_only: bool = False) -> Self:
-        if not read_only:
-            raise NotImplementedError(f"with_read_only is not implemented for the {type(self)} store type.")
-        return type(self)(*self._state())
-
-    @property
-    def supports_writes(self) -> bool:
-        return False
-
-    @property
-    def supports_deletes(self) -> bool:
-        return False
 
     @property
     def manifest(self) -> Manifest:
@@ -240,15 +227,6 @@ class VerifyingStore(UrlStore):
         """Whether parts of an object can be checked alone."""
         found = await self._find(key)
         return found is not None and found[1]
-
-    async def set(self, key: str, value: Buffer) -> None:  # noqa: ARG002
-        self._check_writable()
-
-    async def delete(self, key: str) -> None:  # noqa: ARG002
-        self._check_writable()
-
-    async def delete_dir(self, prefix: str) -> None:  # noqa: ARG002
-        self._check_writable()
 
     async def list(self) -> AsyncIterator[str]:
         async for key in self.list_prefix(""):

@@ -27,7 +27,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.fork_safe import PerProcess
 from cpr.io.objects import open_store
 from cpr.io.urls import protocol_of
-from cpr.zarr.stores.url_store import UrlStore
+from cpr.zarr.stores.url_store import ReadOnlyStore
 
 __all__ = ["MOST_LISTED", "Version", "VersionedStore", "listing_version", "object_version"]
 
@@ -68,8 +68,8 @@ def object_version(url: str, name: str) -> Version:
     return {} if found is None else {f"{name} {key}": value for key, value in found.version.items()}
 
 
-class VersionedStore(UrlStore):
-    """A read-only store of a hierarchy that raises SourceChangedError for objects of another version.
+class VersionedStore(ReadOnlyStore):
+    """A store of a hierarchy that raises SourceChangedError for objects of another version.
 
     Args:
         url: of the hierarchy.
@@ -78,7 +78,7 @@ class VersionedStore(UrlStore):
     """
 
     def __init__(self, url: str, folder: str, version: Version) -> None:
-        super().__init__(url, read_only=True)
+        super().__init__(url)
         self._source = folder
         self._version = dict(version)
 
@@ -87,19 +87,6 @@ class VersionedStore(UrlStore):
 
     def __hash__(self) -> int:
         return hash((type(self), self.url, self._source))
-
-    def with_read_only(self, read_only: bool = False) -> VersionedStore:
-        if not read_only:
-            raise NotImplementedError(f"with_read_only is not implemented for the {type(self)} store type.")
-        return VersionedStore(*self._state())
-
-    @property
-    def supports_writes(self) -> bool:
-        return False
-
-    @property
-    def supports_deletes(self) -> bool:
-        return False
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
