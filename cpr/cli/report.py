@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cpr import io
 from cpr.cli.output import Json, counted, ended, print_json, progress, say
 from cpr.previews.humanize import human_size
 
@@ -20,7 +21,7 @@ EXAMPLES = (
 def report(
     url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")
+        str, typer.Option("--output", "-o", metavar="FILE", help="The page to write, or its URL.")
     ] = "report.html",
     title: Annotated[
         str | None, typer.Option("--title", metavar="TEXT", help="Over the page; else the URL.")
@@ -51,17 +52,18 @@ def report(
         say(f"No record under {url} names a target: there is nothing to show.")
         raise typer.Exit(3)
     page = render(results, title or url)
-    with open(output, "w", encoding="utf-8") as file:
-        file.write(page)
+    with io.writing(io.normalise(output)) as file:
+        file.write(page.encode("utf-8", "backslashreplace"))
+    nbytes = len(page.encode("utf-8", "backslashreplace"))
     wrong = [result for result in results if result.problem is not None]
     if json:
         shown = [
             {"url": result.url, "task": result.task, "state": result.state, "problem": result.problem}
             for result in results
         ]
-        print_json({"page": output, "nbytes": len(page.encode()), "results": shown})
+        print_json({"page": output, "nbytes": nbytes, "results": shown})
         ended(bool(wrong))
     for result in wrong:
         say(result.problem or "")
-    say(f"{counted(len(results), 'result')} in {output} ({human_size(len(page.encode()))}).")
+    say(f"{counted(len(results), 'result')} in {output} ({human_size(nbytes)}).")
     ended(bool(wrong))

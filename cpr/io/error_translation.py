@@ -23,6 +23,8 @@ _REMEDIES = {
     errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
     errno.EROFS: ("the folder is on a read-only file system", "write to a folder you may write to"),
     errno.EISDIR: ("the path is a folder", "name a file"),
+    errno.ENXIO: ("the path is a pipe, a socket or a device", "name a file"),
+    errno.ELOOP: ("the path is a link that leads to itself", "name a file"),
     errno.ENOTDIR: ("part of the path is a file, not a folder", "choose another folder"),
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
 }

@@ -22,6 +22,7 @@ from cpr.errors import CprError
 from cpr.io.parallel import parallel_map
 from cpr.io.tombstones import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.operations.gc_survey import Candidate, Mark, Survey, survey
+from cpr.operations.places import is_below, require_inside
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]
 
@@ -104,7 +105,7 @@ def collect(
         not delete, found.records, len(found.live), found.searched, len(found.old), elsewhere=found.elsewhere
     )
     _Sweep(found, clock, done, grace, older_than).run()
-    _mark(found, clock, done, grace)
+    _mark(found, places, clock, done, grace)
     return done
 
 
@@ -131,6 +132,7 @@ class _Clock:
 def _store_time(url: str) -> datetime:
     """The store's clock: when it says that an object was written that we have just written."""
     probe = io.join(marks_folder(url), f"{uuid.uuid4().hex}.clock")
+    require_inside(probe, url)
     with io.writing(probe) as file:
         file.write(b"now")
     try:
@@ -229,7 +231,7 @@ class _Sweep:
             _write(mark.url.removesuffix(".json") + ".swept.json", left)
 
 
-def _mark(found: Survey, clock: _Clock, done: Collection, grace: timedelta) -> None:
+def _mark(found: Survey, places: list[str], clock: _Clock, done: Collection, grace: timedelta) -> None:
     """The first phase: writes down what is garbage and old enough to be nobody's work in progress."""
     marked = {url for mark in found.marks for url in mark.urls}
     gone = {one.url for one in done.deleted}
@@ -246,6 +248,7 @@ def _mark(found: Survey, clock: _Clock, done: Collection, grace: timedelta) -> N
     for location, urls in folders.items():
         for start in range(0, len(urls), _MOST_NAMES):
             place = io.join(marks_folder(location), f"{uuid.uuid4().hex}.json")
+            require_inside(place, next(one for one in places if is_below(location, one)))
             _write(place, urls[start : start + _MOST_NAMES])
             try:
                 clock.require_time()

@@ -23,7 +23,9 @@ _FILE = re.compile(rf"(.*[/\\]|){_NAMED}(?P<ext>\.[^/\\]+)", re.DOTALL)
 
 # Files that hold data, whoever wrote them: they are not opened to see whether they are records.
 _DATA = re.compile(
-    r"\.(tiff?|csv|gz|parquet|npy|npz|zarr|png|jpe?g|zip|h5|hdf5|czi|nd2|lif|part)$", re.IGNORECASE
+    r"(?<!\.json)(?<!\.jsonl)(?<!\.txt)(?<!\.log)(?<!\.yaml)(?<!\.yml)(?<!\.pkl)(?<!\.pickle)"
+    r"\.(tiff?|csv|gz|bz2|xz|zst|tar|tgz|parquet|npy|npz|zarr|png|jpe?g|zip|h5|hdf5|czi|nd2|lif|part)$",
+    re.IGNORECASE,
 )
 _HIDDEN = re.compile(r"[/\\]\.cpr[/\\]|\.zarr[/\\]", re.IGNORECASE)
 

@@ -80,12 +80,15 @@ def require_inside(url: str, folder: str) -> None:
     """
     if protocol_of(url) != "file":
         return
-    base, place = os.path.realpath(folder), os.path.realpath(os.path.dirname(url))
-    if not is_below(place, base):
-        raise TransferError(
-            "a link leads out of the place that was given",
-            url=url,
-            expected=f"a place in {base}",
-            actual=place,
-            remedy="name the folder that the link leads to, or remove the link",
-        )
+    base = os.path.realpath(folder)
+    # Where a file is written to is what its folder is, for a link in the file's own place is replaced.
+    for place in (url if os.path.isdir(url) else os.path.dirname(url), io.sidecar_url(url, "")):
+        real = os.path.realpath(place)
+        if not is_below(real, base):
+            raise TransferError(
+                "a link leads out of the place that was given",
+                url=url,
+                expected=f"a place in {base}",
+                actual=real,
+                remedy="name the folder that the link leads to, or remove the link",
+            )

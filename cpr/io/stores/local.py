@@ -16,6 +16,7 @@ from typing import Self
 from cpr.io.stores.base import Entry, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.stores.local_cas import VersionedFolder
+from cpr.io.stores.regular_files import open_regular
 from cpr.io.temp_names import temporary_name
 
 __all__ = ["LocalStore"]
@@ -37,7 +38,7 @@ class LocalStore:
         """Folders are created when something is written to them."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=open_regular) as file:
             # Python takes memory for what is asked, not for what is there.
             end = min(stop, os.fstat(file.fileno()).st_size)
             if end <= start:
@@ -66,8 +67,9 @@ class LocalStore:
         return os.path.isdir(path)
 
     def walk(self, path: str) -> Iterator[Entry]:
-        for folder, _, names in os.walk(path, onerror=_unless_gone):
-            for name in names:
+        for folder, folders, names in os.walk(path, onerror=_unless_gone):
+            # Links to folders are listed and not followed: what they lead to may be anywhere.
+            for name in [*names, *(one for one in folders if os.path.islink(os.path.join(folder, one)))]:
                 url = os.path.join(folder, name)
                 with contextlib.suppress(FileNotFoundError):
                     result = os.lstat(url)

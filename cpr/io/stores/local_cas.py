@@ -17,6 +17,7 @@ import secrets
 
 from cpr.errors import UnsupportedStoreError
 from cpr.io.stores.base import Versioned
+from cpr.io.stores.regular_files import open_regular
 
 __all__ = ["VersionedFolder"]
 
@@ -34,7 +35,7 @@ class VersionedFolder:
         """Content and version now; None where nothing was written."""
         while (number := self._highest()) > 0:
             try:
-                with open(self._place(number), "rb") as file:
+                with open(self._place(number), "rb", opener=open_regular) as file:
                     content = file.read(_MOST_BYTES)
                     written = os.fstat(file.fileno()).st_mtime
             except FileNotFoundError:

@@ -13,6 +13,7 @@ from zarr.abc.store import ByteRequest
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
+from cpr.io.stores.regular_files import open_regular
 from cpr.zarr.stores.entries import EntryDigest
 from cpr.zarr.zarr_internals import open_local
 
@@ -69,7 +70,7 @@ class FastLocalStore(LocalStore):
 
 
 def _read(path: str, digest: EntryDigest | None) -> memoryview:
-    with open(path, "rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=open_regular) as file:
         # Not a bytearray, which would be filled with zeros first.
         data = np.empty(os.fstat(file.fileno()).st_size, "B").data
         most = data.nbytes if digest is None else _PIECE_BYTES

@@ -1,0 +1,290 @@
+"""Nothing that a listing or a record names leads out of where a command was sent; what is skipped is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cpr
+from cpr import io
+from cpr.errors import CprError, RecordError, TransferError
+from cpr.io.stores.base import Entry
+from cpr.operations.cp import copy_results
+from cpr.operations.gc import collect
+from cpr.operations.ls import list_results
+from cpr.operations.places import is_below, leads_out, moved, require_inside
+from cpr.operations.scan import find_records
+from cpr.operations.verify import heal, verify
+from tests.stored_flow import prefect_record, put, store
+
+STEPS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["..", ".", "", "a", "...", "C:", "\\", "..\\..", "~", "x::y", "\u202e", "\n", "c:x"]
+        ),
+        st.text(max_size=5),
+    ),
+    max_size=6,
+)
+
+
+@given(STEPS)
+def test_what_moves_stays_inside(steps):
+    for old, new in (("s3://bucket/results", "/archive/to"), ("/data/results", "s3://bucket/to")):
+        url = "/".join([old, *steps])
+        try:
+            place = moved(url, old, new)
+        except CprError:
+            continue
+        assert io.normalise(place).rstrip("/") == place
+        assert is_below(place, new)
+        assert ".." not in place.split("/")
+
+
+@given(STEPS)
+def test_what_is_listed_is_inside_or_refused(steps):
+    folder = "s3://bucket/results"
+    url = "/".join([folder, *steps])
+    if leads_out(url, folder) is None:
+        assert not {".", ".."} & set(url.split("/"))
+
+
+def snapshot(folder: Path) -> dict[str, bytes | str]:
+    return {
+        str(path): os.readlink(path) if path.is_symlink() else path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_symlink() or path.is_file()
+    }
+
+
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """A results folder whose listing names, as that of a bucket may, what is elsewhere."""
+    from cpr.io.stores.local import LocalStore
+
+    done = store(f"{tmp_path}/shared/results", ("small", "table"))
+    (tmp_path / "a" / "b" / "archive").mkdir(parents=True)
+    (tmp_path / "a" / "victim.json").write_text("precious")
+    record = Path(done.records["small"]).read_bytes()
+    names = [
+        "records/../../../../victim.json", "../../victim.json", "records/x/../../../../../a/victim.json",
+        "records/./x", "records//x",
+        "data/../../a/victim-0123456789abcdef.npy",
+        "records\\..\\..\\..\\v.json",
+    ]  # fmt: skip
+    walk, fetch = LocalStore.walk, LocalStore.fetch
+
+    def with_names(self, path):
+        yield from walk(self, path)
+        if path.rstrip("/") == done.url:
+            for entry in list(walk(self, done.records["small"].rpartition("/")[0]))[:1]:
+                for name in names:
+                    yield Entry(f"{done.url}/{name}", entry.modified, len(record))
+
+    def anything(self, path, start, stop):
+        return (
+            record[start:stop]
+            if any(path.endswith(name) for name in names)
+            else fetch(self, path, start, stop)
+        )
+
+    monkeypatch.setattr(LocalStore, "walk", with_names)
+    monkeypatch.setattr(LocalStore, "fetch", anything)
+    return done
+
+
+def test_a_copy_stays_below_its_destination(bucket, tmp_path):
+    outside = snapshot(tmp_path / "a")
+    result = copy_results(bucket.url, f"{tmp_path}/a/b/archive")
+    assert {
+        path: blob for path, blob in snapshot(tmp_path / "a").items() if "/archive/" not in path
+    } == outside
+    assert (result.targets, result.records) == (2, 3)
+    assert len(result.failed) == 7
+    for one in result.failed:
+        assert isinstance(one.error, RecordError)
+        assert "leads out" in one.error.problem
+
+
+def test_other_commands_tell_and_touch_nothing(bucket, tmp_path):
+    before = snapshot(tmp_path)
+    told = [problem.problem for problem in list_results(bucket.url).problems]
+    assert told == ["the name leads out of the folder that was listed"] * 6
+    report = verify(bucket.url)
+    assert len(report.damage) == 6
+    assert heal(bucket.url, report) == []
+    with pytest.raises(CprError, match="not every record"):
+        collect([bucket.url], delete=True)
+    collect([bucket.url], without_unreadable=True, delete=True)
+    assert snapshot(tmp_path) == before
+
+
+def test_links_out_of_a_destination_are_not_followed(tmp_path):
+    done = store(f"{tmp_path}/from", ("small", "chunks"))
+    (tmp_path / "outside").mkdir()
+    for link in ("records", "data"):
+        for target in (tmp_path / "outside", tmp_path / "nowhere"):
+            destination = tmp_path / f"to-{link}-{target.name}"
+            destination.mkdir()
+            (destination / link).symlink_to(target)
+            result = copy_results(done.url, str(destination))
+            assert result.failed
+            assert any(
+                isinstance(one.error, TransferError) and "link" in str(one.error) for one in result.failed
+            )
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "to" / "data").mkdir(parents=True)
+    (tmp_path / "to" / "data" / ".cpr").symlink_to(tmp_path / "outside")
+    assert copy_results(done.url, f"{tmp_path}/to").failed
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_destination_may_be_a_link_itself(tmp_path):
+    done = store(f"{tmp_path}/from", ("small",))
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "to").symlink_to(tmp_path / "disk")
+    assert not copy_results(done.url, f"{tmp_path}/to").failed
+    require_inside(f"{tmp_path}/to/x", f"{tmp_path}/to")
+
+
+def test_a_collection_marks_and_deletes_nothing_through_links(tmp_path):
+    done = store(f"{tmp_path}/run", ("small", "table"))
+    other = store(f"{tmp_path}/other", ("image",))
+    io.remove(done.flow)
+    io.remove(done.records["small"])
+    for path in [*tmp_path.rglob("*")]:
+        os.utime(path, (1e9, 1e9))
+    (tmp_path / "run" / "linked").symlink_to(tmp_path / "other")
+    with pytest.raises(CprError, match="not every record"):
+        collect([done.url])  # what is there may refer to anything
+    assert [one.url for one in collect([done.url], without_unreadable=True).marked] == [
+        done.targets["small"].url
+    ]
+    (tmp_path / "run" / "linked").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run" / "data" / ".cpr").mkdir(exist_ok=True)
+    (tmp_path / "run" / "data" / ".cpr" / "marked").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(CprError, match="link"):
+        collect([done.url], delete=True)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert other.targets["image"].get_data().size
+
+
+def make(kind: str, path: Path) -> None:
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "socket":
+        import socket
+
+        here = os.getcwd()
+        os.chdir(path.parent)  # the names of sockets are short
+        try:
+            socket.socket(socket.AF_UNIX).bind(path.name)
+        finally:
+            os.chdir(here)
+    else:
+        path.symlink_to({"loop": path, "dangling": f"{path}x"}.get(kind, kind))
+
+
+def within(seconds: float, function):
+    """What a function raises or returns, if it does so in time."""
+    found = []
+
+    def call() -> None:
+        try:
+            found.append(function())
+        except BaseException as error:
+            found.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert found, "it hangs"
+    return found[0]
+
+
+KINDS = ["pipe", "folder", "socket", "loop", "dangling", "/dev/zero", "/dev/null", "/proc/self/mem"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_files_are_opened(tmp_path, kind):
+    target = cpr.NumpyTarget.from_path(f"{tmp_path}/data/a.npy")
+    target.set_data(np.arange(12))
+    record = target.serialize()
+    os.unlink(target.url)
+    make(kind, Path(target.url))
+    for read in (
+        lambda: cpr.load(record).get_data(),
+        lambda: cpr.load(record).check(),
+        lambda: cpr.load(record).check(full=True),
+        lambda: cpr.NumpySource.from_path(target.url).get_data(),
+    ):
+        assert isinstance(within(5, read), CprError)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_file_among_records_is_told(tmp_path, kind):
+    done = store(str(tmp_path), ("small",))
+    make(kind, tmp_path / "records" / "odd")
+    found = within(5, lambda: list(find_records(str(tmp_path))))
+    assert not isinstance(found, BaseException), found
+    assert {done.flow, *done.records.values()} <= {one.url for one in found}
+    odd = [one for one in found if one.url.endswith("odd")]
+    assert all(isinstance(one.problem, TransferError) for one in odd)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes")
+def test_pipes_in_place_of_what_is_beside(tmp_path):
+    target = cpr.NumpyTarget.from_path(f"{tmp_path}/a.npy")
+    target.set_data(np.arange(400_000))
+    record = target.serialize()
+    beside = Path(f"{io.sidecar_url(target.url, '.blocks')}")
+    beside.unlink()
+    os.mkfifo(beside)
+    found = within(5, lambda: cpr.load(record).get_data(region=np.s_[3:5]))
+    assert isinstance(found, TransferError)
+    assert "pipe" in found.problem
+    zarr = cpr.ZarrTarget.from_path(f"{tmp_path}/z.zarr")
+    zarr.set_data(np.arange(12))
+    record = zarr.serialize()
+    chunk = Path(zarr.url) / "c" / "0"
+    chunk.unlink()
+    os.mkfifo(chunk)
+    assert isinstance(within(5, lambda: cpr.load(record).get_data()), CprError)
+
+
+def test_a_report_is_written_where_it_is_told(tmp_path, capsys):
+    from cpr.cli.app import run
+
+    done = store(f"{tmp_path}/run", ("small",))
+    assert run(["report", done.url, "-o", "memory://reports/a.html"]) == 0
+    with io.reading("memory://reports/a.html") as file:
+        assert b"<!doctype html>" in file.read()
+    (tmp_path / "folder").mkdir()
+    for place in (tmp_path / "folder", "/proc/nowhere/a.html", f"{tmp_path}/run/records/{0:032x}/x.html"):
+        assert run(["report", done.url, "-o", str(place)]) == 3
+    capsys.readouterr()
+
+
+def test_records_of_a_stranger_name_only_places_that_are_plain(tmp_path):
+    for location in (f"{tmp_path}/../x", "/data//x", "s3://b/a/../c", "C:\\x", "file:///x", "~/x"):
+        record = {
+            "type": "NumpyTarget", "location": location, "name": "a", "ext": ".npy", "key": "0" * 16,
+            "data_hash": "1" * 16, "checksum": "xxh3_128:" + "2" * 32, "nbytes": 3,
+        }  # fmt: skip
+        put(f"{tmp_path}/records/a", prefect_record(json.loads(json.dumps({"__cpr__": record}))))
+        (found,) = find_records(f"{tmp_path}/records")
+        assert found.targets == ()
+        assert found.problems
