@@ -6,8 +6,18 @@ from typing import Annotated
 
 import typer
 
-from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, size
-from cpr.operations.cp import copy_results
+from cpr.cli.output import (
+    Json,
+    counted,
+    ended,
+    print_json,
+    print_table,
+    progress,
+    say,
+    size,
+    told_if_interrupted,
+)
+from cpr.operations.cp import Copy, copy_results
 
 __all__ = ["EXAMPLES", "cp"]
 
@@ -44,11 +54,17 @@ def cp(
     What lies below SOURCE keeps its path below DESTINATION, and the records say where their targets are
     now. Run it again to go on where it stopped. Exit code 1 says that something could not be copied.
     """
-    with progress("copying") as advance:
-        result = copy_results(source, destination, data, run, lambda one: advance(nbytes=one.nbytes))
+    result = Copy()
+    with told_if_interrupted(lambda: _print(result, destination)), progress("copying") as advance:
+        copy_results(source, destination, data, run, lambda one: advance(nbytes=one.nbytes), result)
     if json:
         print_json(result)
-        ended(bool(result.failed))
+        ended(bool(result.failed), not result.targets and not result.records)
+    _print(result, destination)
+    ended(bool(result.failed), not result.targets and not result.records)
+
+
+def _print(result: Copy, destination: str) -> None:
     if result.failed:
         print_table(
             ("not copied", "problem", "URL"),
@@ -58,6 +74,3 @@ def cp(
     say(f"{there} are at {destination}: {size(result.nbytes)} in {result.seconds:.1f} s.")
     if result.foreign:
         say(f"{counted(result.foreign, 'record')} of other serializers, left out.")
-    if not result.targets and not result.records:
-        raise typer.Exit(3)
-    ended(bool(result.failed))

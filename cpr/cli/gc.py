@@ -19,6 +19,7 @@ from cpr.cli.output import (
     say,
     size,
     time_of,
+    told_if_interrupted,
 )
 from cpr.operations.gc import DEFAULT_GRACE, Collection, collect
 
@@ -83,8 +84,9 @@ def gc(
     names; records elsewhere are not seen, so name every place that has some.
     """
     age, wait = None if older_than is None else duration(older_than), duration(grace)
-    with progress("reading records") as advance:
-        done = collect(urls, age, wait, delete, without_unreadable, lambda _: advance())
+    done = Collection(not delete)
+    with told_if_interrupted(lambda: _print(done, grace)), progress("reading records") as advance:
+        collect(urls, age, wait, delete, without_unreadable, lambda _: advance(), done)
     if json:
         print_json({**as_json(done), "freed": done.freed})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import Annotated
 
 import typer
@@ -13,6 +14,9 @@ from cpr.operations.lineage import Lineage, Node, trace
 __all__ = ["EXAMPLES", "lineage"]
 
 EXAMPLES = (("cpr lineage s3://my-bucket/records summary", "down to the raw images"),)
+
+
+_DEEPEST = 60  # characters before a name
 
 
 def lineage(
@@ -39,8 +43,7 @@ def lineage(
         ]
         print_json({"roots": found.roots, "nodes": nodes, "problems": found.problems})
         ended(bool(found.problems), not found.nodes)
-    for root in found.roots:
-        _print_tree(found, root)
+    _print_trees(found)
     say(f"{counted(len(found.nodes), 'resource')}, {counted(len(found.roots), 'last result')}.")
     if found.nodes and all(node.made is None for node in found.nodes.values()):
         say("No record here tells how its result was made.")
@@ -49,28 +52,38 @@ def lineage(
     ended(bool(found.problems), not found.nodes)
 
 
-def _print_tree(found: Lineage, root: str) -> None:
+def _print_trees(found: Lineage) -> None:
+    """Each resource with what it was made from, once: the output grows with the results, not with the ways.
+
+    A chain that is longer than a screen is wide goes on in a tree of its own.
+    """
     shown: set[str] = set()
-    # An own stack: chains of results may be longer than Python's.
-    waiting: list[tuple[str, str, str, str]] = [(root, "", "", "")]
-    while waiting:
-        url, name, lead, below = waiting.pop()
-        node = found.nodes[url]
-        again = url in shown and bool(node.parents)
-        label = f"{name}: " if name else ""
-        say(f"{lead}{label}{url}{'  (see above)' if again else ''}")
-        if again:
-            continue
-        shown.add(url)
-        if told := _told(node):
-            bar = "│ " if node.parents else "  "
-            say(f"{below}{bar}  {told}")
-        children = [(parent, name) for name, urls in node.inputs.items() for parent in urls]
-        last = len(children) - 1
-        for index, (parent, argument) in reversed(list(enumerate(children))):
-            end = index == last
-            lead, indent = (f"{below}└─ ", f"{below}   ") if end else (f"{below}├─ ", f"{below}│  ")
-            waiting.append((parent, argument, lead, indent))
+    roots = deque(found.roots)
+    while roots:
+        # An own stack: chains of results may be longer than Python's.
+        waiting: list[tuple[str, str, str, str]] = [(roots.popleft(), "", "", "")]
+        while waiting:
+            url, name, lead, below = waiting.pop()
+            node = found.nodes[url]
+            again = url in shown and bool(node.parents)
+            later = not again and bool(node.parents) and len(below) >= _DEEPEST
+            note = "  (see above)" if again else "  (see below)" if later else ""
+            label = f"{name}: " if name else ""
+            say(f"{lead}{label}{url}{note}")
+            if later and url not in roots:
+                roots.append(url)
+            if again or later:
+                continue
+            shown.add(url)
+            if told := _told(node):
+                bar = "│ " if node.parents else "  "
+                say(f"{below}{bar}  {told}")
+            children = [(parent, name) for name, urls in node.inputs.items() for parent in urls]
+            last = len(children) - 1
+            for index, (parent, argument) in reversed(list(enumerate(children))):
+                end = index == last
+                lead, indent = (f"{below}└─ ", f"{below}   ") if end else (f"{below}├─ ", f"{below}│  ")
+                waiting.append((parent, argument, lead, indent))
 
 
 def _told(node: Node) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "say",
     "size",
     "time_of",
+    "told_if_interrupted",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
@@ -150,6 +151,17 @@ def print_error(error: CprError) -> None:
 def ended(wrong: bool, nothing: bool = False) -> None:
     """End the command: with exit code 1 if something is wrong, 3 if there was nothing at the URL."""
     raise typer.Exit(1 if wrong else 3 if nothing else 0)
+
+
+@contextlib.contextmanager
+def told_if_interrupted(tell: Callable[[], None]) -> Iterator[None]:
+    """On Ctrl-C say what was done by then, and end with exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say("", "Interrupted. What was done by then:")
+        tell()
+        raise typer.Exit(130) from None
 
 
 @contextlib.contextmanager

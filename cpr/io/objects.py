@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.protocols import kind_of, load_store
-from cpr.io.stores.base import Stat, Store
+from cpr.io.stores.base import BulkRemovingStore, Stat, Store
 from cpr.io.urls import normalise, pattern_folder, protocol_of
 
 __all__ = [
@@ -18,12 +19,14 @@ __all__ = [
     "open_store",
     "remove",
     "remove_folder",
+    "remove_many",
     "require_folder_of",
     "require_stat",
     "stat",
 ]
 
 _DELETIONS_AT_ONCE = 16
+_DELETIONS_A_REQUEST = 1000
 
 
 def open_store(url: str) -> tuple[Store, str]:
@@ -76,8 +79,26 @@ def remove_folder(url: str) -> None:
     store, path = open_store(url)
     with translate_errors(url, "list"):
         urls = [entry.url for entry in store.walk(path)]
+    remove_many(urls)
+
+
+def remove_many(urls: Iterable[str]) -> None:
+    """Delete objects of one store, with few requests where the store can; those that are gone are no error.
+
+    Raises TransferError, with the objects before it deleted and maybe others.
+    """
+    waiting = list(urls)
+    if not waiting:
+        return
+    store, _ = open_store(waiting[0])
+    if isinstance(store, BulkRemovingStore):
+        for start in range(0, len(waiting), _DELETIONS_A_REQUEST):
+            batch = waiting[start : start + _DELETIONS_A_REQUEST]
+            with translate_errors(batch[0], "delete"):
+                store.remove_many([open_store(url)[1] for url in batch])
+        return
     with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
-        list(pool.map(remove, urls))
+        list(pool.map(remove, waiting))
 
 
 def find(pattern: str, hidden: bool = False) -> dict[str, Stat]:

@@ -73,6 +73,7 @@ def copy_results(
     data: str | None = None,
     flow_run: str | None = None,
     on_progress: Callable[[Copied], None] = lambda _: None,
+    result: Copy | None = None,
 ) -> Copy:
     """Copy the records under a URL, and the targets that they name, wherever these are.
 
@@ -85,6 +86,7 @@ def copy_results(
         data: for targets that do not lie below `source`; `destination/data` unless given.
         flow_run: copy only what this run of a flow has made: its id, or how that begins.
         on_progress: is told of each target and record as soon as it is done.
+        result: is filled with what was done, step by step, and returned: it tells when this is interrupted.
 
     Raises:
         ResourceNotFoundError, TransferError: the records cannot be listed or read. What becomes of a single
@@ -103,7 +105,7 @@ def copy_results(
             actual=source,
             remedy="choose another destination",
         )
-    result = Copy()
+    result = result if result is not None else Copy()
 
     def chosen() -> Iterator[Record]:
         return (one for one in find_records(source) if _is_of_run(one, flow_run))

@@ -258,3 +258,70 @@ def test_what_is_imported_to_start(results, arguments):
     last = done.stdout.splitlines()[-1]
     assert "[]" in last, last
     assert int(last.split()[-1]) < 700
+
+
+def chain_of(place: str, length: int, width: int = 1) -> None:
+    """Records of results each of which was made from the one before, and of others made from the last."""
+    from tests.stored_flow import prefect_record
+
+    def url(at: int) -> str:
+        return f"{place}/data/step{at}-{at:016x}.npy"
+
+    records = []
+    for at in range(length + width):
+        before = min(at, length) - 1
+        inputs = {"before": f"NumpyTarget {'0' * 16} {url(before)}"} if at else {}
+        records.append(
+            {
+                "__cpr__": {
+                    "type": "NumpyTarget",
+                    "location": f"{place}/data",
+                    "name": f"step{at}",
+                    "ext": ".npy",
+                    "key": f"{at:016x}",
+                    "data_hash": "1" * 16,
+                    "checksum": "xxh3_128:" + "2" * 32,
+                    "nbytes": 3,
+                    "made": {"task": "step", "at": 1_790_000_000 + at, "inputs": inputs},
+                }
+            }
+        )
+    put(f"{place}/records/all", prefect_record(records))
+
+
+def test_lineage_grows_with_the_chain_and_not_with_its_square(cpr_command, tmp_path):
+    sizes = []
+    for length in (200, 400, 800):
+        chain_of(f"{tmp_path}/{length}", length)
+        code, out, _ = cpr_command("lineage", f"{tmp_path}/{length}/records")
+        assert code == 0
+        assert all(f"/step{at}-" in out for at in range(length))
+        assert max(map(len, out.splitlines())) < 300
+        sizes.append(len(out))
+    assert sizes[2] - sizes[1] < 2.2 * (sizes[1] - sizes[0])
+
+
+def test_lineage_of_many_that_share_their_origin(cpr_command, tmp_path):
+    chain_of(str(tmp_path), 50, 100)
+    code, out, _ = cpr_command("lineage", f"{tmp_path}/records")
+    assert code == 0
+    assert out.count("(see above)") == 99
+    assert len(out.splitlines()) < 500
+
+
+@pytest.mark.parametrize("command", ["gc", "cp"])
+def test_who_interrupts_is_told_what_was_done(cpr_command, results, tmp_path, monkeypatch, command):
+    from cpr.operations import cp, gc
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if command == "gc":
+        monkeypatch.setattr(gc, "_mark", stop)
+        code, out, _ = cpr_command("gc", results.url)
+    else:
+        monkeypatch.setattr(cp, "_copy_record", stop)
+        code, out, _ = cpr_command("cp", results.url, str(tmp_path / "copy"))
+    assert code == 130
+    assert "Interrupted" in out
+    assert ("6 records in use" if command == "gc" else "5 targets and 0 records are at") in out

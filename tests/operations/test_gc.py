@@ -309,3 +309,46 @@ def test_the_stores_clock_counts(s3_url, monkeypatch):
     left = io.find(f"{s3_url}/data/**")
     assert any("large" in url for url in left)
     assert not any("small" in url or "chunks" in url for url in left)
+
+
+@pytest.mark.s3
+def test_many_are_deleted_with_few_requests(s3_url, monkeypatch):
+    from cpr.io.clients.s3fs import S3Client
+    from cpr.io.objects import remove_many
+
+    urls = [put(f"{s3_url}/many/{number:04} ü+&.txt", b"x") for number in range(40)]
+    calls = []
+    call = S3Client.call
+
+    def counted(self, method, **arguments):
+        calls.append(method)
+        return call(self, method, **arguments)
+
+    monkeypatch.setattr(S3Client, "call", counted)
+    remove_many([*urls, f"{s3_url}/many/gone"])
+    assert calls == ["delete_objects"]
+    assert io.find(f"{s3_url}/many/*") == {}
+
+
+def test_deletions_are_told_of_when_one_fails(tmp_path, monkeypatch):
+    """What was deleted by then is in the result that was handed in."""
+    from cpr.operations import gc
+
+    orphaned(tmp_path, "small", "image", "table")
+    collect([str(tmp_path)], delete=True)
+    age(tmp_path, 8)
+    monkeypatch.setattr(gc, "_AT_ONCE", 1)
+    remove_many = gc.remove_many
+    left = [2]
+
+    def fail_later(urls):
+        left[0] -= 1
+        if left[0] < 0:
+            raise cpr.TransferError("the store could not delete the object")
+        remove_many(urls)
+
+    monkeypatch.setattr(gc, "remove_many", fail_later)
+    done = gc.Collection(dry=False)
+    with pytest.raises(cpr.TransferError):
+        collect([str(tmp_path)], delete=True, done=done)
+    assert len(done.deleted) == 2

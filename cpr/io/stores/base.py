@@ -149,6 +149,14 @@ class UploadListingStore(Protocol):
         """End one of them. Raises FileNotFoundError if it has ended already."""
 
 
+@runtime_checkable
+class BulkRemovingStore(Protocol):
+    """A store that deletes many objects with one request."""
+
+    def remove_many(self, paths: list[str]) -> None:
+        """Delete up to 1000 objects; those that are gone already are no error."""
+
+
 class Conditional(Protocol):
     """A small object that is written only if it is still the version that the writer knows."""
 

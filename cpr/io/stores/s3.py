@@ -22,6 +22,14 @@ log = logging.getLogger("cpr")
 _REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 
 
+class _NotRemovedError(OSError):
+    """What S3 says of one object among many that were to be deleted."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(str(error.get("Code")))
+        self.response = {"Error": error}
+
+
 class S3Store:
     """Buckets; paths are `bucket/key`.
 
@@ -71,6 +79,17 @@ class S3Store:
     def remove(self, path: str) -> None:
         bucket, key = bucket_and_key(path)
         self._client.call("delete_object", Bucket=bucket, Key=key)
+
+    def remove_many(self, paths: list[str]) -> None:
+        buckets: dict[str, list[dict[str, str]]] = {}
+        for bucket, key in map(bucket_and_key, paths):
+            buckets.setdefault(bucket, []).append({"Key": key})
+        for bucket, keys in buckets.items():
+            deletion = {"Objects": keys, "Quiet": True}
+            answer = self._client.call("delete_objects", Bucket=bucket, Delete=deletion)
+            for error in answer.get("Errors", []):
+                if error.get("Code") not in ("NoSuchKey", "NoSuchVersion"):
+                    raise _NotRemovedError(error)
 
     def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
         return matching_in_bucket(self, "s3", pattern, self._listed, hidden)
