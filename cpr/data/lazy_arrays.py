@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.data.array_memory import require_unmasked
+from cpr.data.array_memory import canonical, require_unmasked
 from cpr.errors import EncodeError, MissingDependencyError
 
 __all__ = ["dask_array", "is_lazy_array", "require_block", "slabs", "split"]
@@ -64,7 +64,7 @@ def require_block(block: Any, shape: tuple[int, ...], dtype: Any, which: str) ->
                 remedy="declare what the blocks are: map_blocks(..., dtype=, chunks=); or convert them: "
                 "block.astype(dtype)",
             )
-    return array
+    return canonical(array) if array.dtype == np.bool_ else array
 
 
 def split(slab: np.ndarray[Any, Any], plane_ndim: int) -> Iterator[np.ndarray[Any, Any]]:

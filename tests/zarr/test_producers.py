@@ -123,15 +123,37 @@ class Elsewhere:
 
     def __init__(self, change, chunks=(2, 40, 40)):
         self.shape, self.dtype, self.chunks, self._change = DECLARED.shape, DECLARED.dtype, chunks, change
+        self._array = DECLARED
 
     def __getitem__(self, region):
-        return self._change(DECLARED[region])
+        return self._change(self._array[region])
+
+    @classmethod
+    def of(cls, array):
+        found = cls(lambda part: part)
+        found.dtype, found._array = array.dtype, array
+        return found
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("lie", LIES)
 def test_an_array_elsewhere_that_lies_is_refused(kind, lie, tmp_path):
     refuses(kind, tmp_path, Elsewhere(LIES[lie]))
+
+
+@pytest.mark.parametrize("made", [np.asarray, Elsewhere.of, lambda a: da.from_array(a, chunks=(2, 40, 40))])
+@pytest.mark.parametrize("kind", KINDS)
+def test_booleans_of_any_byte_are_stored_as_one(kind, made, tmp_path):
+    odd = (DECLARED % 3).astype("uint8").view(bool)
+    hashes = set()
+    for array in (odd, odd.astype("uint8") > 0, odd[:, ::-1][:, ::-1]):
+        target = kind.from_path(tmp_path / "cells.ome.zarr")
+        with dask.config.set(scheduler="threads"):
+            target.set_data(made(array))
+        hashes.add(target.data_hash)
+        stored = target.get_data(region=np.s_[:])
+        assert set(np.unique(stored.view("uint8"))) == {0, 1}
+    assert len(hashes) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)

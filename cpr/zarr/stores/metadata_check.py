@@ -56,6 +56,7 @@ _GRIDS = frozenset({"regular"})
 _KEY_ENCODINGS = frozenset({"default", "v2"})
 
 _MOST_BYTES = 64 << 20
+_MOST_VALUES = 3_000_000  # each takes a hundred bytes once it is read
 _MOST_DEPTH = 100
 _MOST_NESTED = 8  # codecs in codecs, fields in fields, groups in consolidated metadata
 _MOST_AXES = 64  # of a numpy array
@@ -131,6 +132,8 @@ def _name_in(key: str) -> str:
 def _parsed(data: bytes) -> Any:
     if len(data) > _MOST_BYTES:
         raise _RefusedError("", f"at most {_MOST_BYTES} bytes", f"{len(data)} bytes")
+    if (values := sum(map(data.count, (b",", b"[", b"{")))) > _MOST_VALUES:
+        raise _RefusedError("", f"at most {_MOST_VALUES} values", f"about {values}")
     try:
         document = json.loads(data)
     except (ValueError, RecursionError) as error:
