@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from cpr import io
-from cpr.errors import ResourceNotFoundError
+from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.format import Region
 from cpr.io.hashing import hex16
 from cpr.previews.models import Preview
@@ -59,7 +59,7 @@ class ZarrPart:
         version: what counts in cache keys, and is held to while reading: "listing", every object, by one
             listing of them, and a question to the store after each that is read; "metadata", the metadata
             objects alone, so that chunks that are changed in place are not noticed. None for a listing of
-            up to 20,000 objects, for metadata where there are more, which is logged.
+            up to 20,000 objects, for metadata where there are more or the store lists none, which is logged.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr", "")
@@ -217,27 +217,41 @@ class ZarrSource(Source):
         version: Version | None = None
         if wanted != "metadata":
             version = listing_version(place, METADATA, unlimited=wanted == "listing")
-            if version is None and place not in _told:
-                _told.add(place)
-                log.warning(
-                    "%s: more than %d objects, so that metadata alone count in cache keys: chunks that are "
-                    "changed in place are not noticed; they are with version='listing'",
-                    place,
-                    MOST_LISTED,
-                )
         if version is None:
             version = self._metadata_version()
-        if not version:
-            raise ResourceNotFoundError(
-                "there is no Zarr array or group here",
-                url=place,
-                expected=", ".join(METADATA),
-                actual="nothing",
-                remedy="check the URL and the group",
-            )
+            if not version:
+                raise ResourceNotFoundError(
+                    "there is no Zarr array or group here",
+                    url=place,
+                    expected=", ".join(METADATA),
+                    actual="nothing",
+                    remedy="check the URL and the group",
+                )
+            if wanted != "metadata":
+                self._tell_unlisted()
         manifest = io.lookup(manifest_url(self.url))
         about = {} if manifest is None else manifest.version
         return {**version, **{f"manifest {key}": value for key, value in about.items()}}
+
+    def _tell_unlisted(self) -> None:
+        """Say once that chunks do not count in keys; an error where that was asked for."""
+        place = self._place_inside
+        if self.format.version == "listing":
+            raise TransferError(
+                "the store does not list the objects of this Zarr",
+                url=place,
+                expected="a listing that has its metadata, with the version that they have",
+                actual="none",
+                remedy='version="metadata" lets the metadata alone count in cache keys',
+            )
+        if place not in _told:
+            _told.add(place)
+            log.warning(
+                "%s: more than %d objects, or a store that does not list them: metadata alone count in keys, "
+                "changed chunks are not noticed. version='listing' lists any number of objects",
+                place,
+                MOST_LISTED,
+            )
 
     def _metadata_version(self) -> Version:
         """What the store says of the metadata objects; nothing where there are none."""

@@ -73,7 +73,7 @@ class ZarrTarget(Target):
         Args:
             data: numpy; dask, whose workers write, so that blocks that are no whole chunks are rechunked;
                 zarr, a memmap or another lazy array; or an iterable of planes or slabs in C order, of which
-                one chunk's depth is in memory.
+                those of one chunk's depth, or 16 MiB, are in memory.
             shape: of the whole array, with an iterable.
             dtype: of every element, with an iterable.
 

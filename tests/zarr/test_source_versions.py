@@ -12,7 +12,7 @@ import zarr
 
 import cpr
 from cpr import OMEZarrSource, ZarrSource
-from cpr.errors import FormatError, SourceChangedError
+from cpr.errors import FormatError, SourceChangedError, TransferError
 from cpr.io.stores.base import Stat
 from cpr.zarr.stores import versioned
 
@@ -244,3 +244,29 @@ def test_a_store_that_answers_another_version_at_every_question(tmp_path, monkey
     for ask in asks:
         with pytest.raises(SourceChangedError):
             ask()
+
+
+@pytest.mark.parametrize("how", ["refused", "empty", "other versions"])
+def test_a_store_that_does_not_list(how, tmp_path, monkeypatch, caplog):
+    """Web servers, and buckets that one may only read from."""
+    url = image(str(tmp_path))
+    versioned._listings.known.clear()
+    if how == "refused":
+        monkeypatch.setattr(versioned, "_files", lambda _: (_ for _ in ()).throw(PermissionError()))
+    elif how == "empty":
+        monkeypatch.setattr(versioned, "_files", lambda _: iter(()))
+    else:
+        files = versioned._files
+        monkeypatch.setattr(versioned, "_files", lambda at: ((key, {"size": 0}) for key, _ in files(at)))
+    with caplog.at_level(logging.WARNING):
+        source = keyed(OMEZarrSource, url)
+    assert "does not list" in caplog.text
+    assert "listing" not in source.version()
+    assert np.array_equal(source.get_data(region=np.s_[:]), DATA)
+    with pytest.raises(TransferError) as caught:
+        keyed(ZarrSource, url, version="listing")
+    assert 'version="metadata"' in caught.value.remedy
+    keyed(ZarrSource, url, version="metadata")
+    CHANGES["the group is another one"](url)
+    with pytest.raises(SourceChangedError):
+        source.get_data()

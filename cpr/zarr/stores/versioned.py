@@ -22,7 +22,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 
 from cpr import io
-from cpr.errors import SourceChangedError
+from cpr.errors import SourceChangedError, TransferError
 from cpr.io.error_translation import translate_errors
 from cpr.io.fork_safe import PerProcess
 from cpr.io.objects import open_store
@@ -45,18 +45,24 @@ _listings: PerProcess[tuple[str, str], dict[str, bytes]] = PerProcess()
 def listing_version(url: str, needed: Collection[str], *, unlimited: bool = False) -> Version | None:
     """What all objects below a URL make together.
 
+    None where that cannot be had: there are more than MOST_LISTED objects, or the store does not list them
+    (web servers, buckets that one may only read from), or says of an object something else than its listing.
+
     Args:
         url: of a folder.
-        needed: keys, of which one must be there; else the version is empty.
-        unlimited: list any number of objects; else the answer is None for more than MOST_LISTED.
-
-    Raises TransferError, ResourceNotFoundError where there is no such bucket.
+        needed: keys, of which one must be there.
+        unlimited: list any number of objects.
     """
-    found = _listed(url, None if unlimited else MOST_LISTED)
-    if found is None:
+    try:
+        found = _listed(url, None if unlimited else MOST_LISTED)
+    except (TransferError, NotImplementedError):
         return None
-    if not any(key in found for key in needed):
-        return {}
+    known = next((key for key in needed if key in found), None) if found is not None else None
+    if found is None or known is None:
+        return None
+    asked = io.lookup(io.join(url, known))
+    if asked is None or _brief(asked.version) != found[known]:
+        return None
     digest = _digest_of(found)
     _keep(url, digest, found)
     return {_LISTING: digest, "objects": len(found)}
