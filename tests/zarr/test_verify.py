@@ -43,7 +43,7 @@ def plate(base: str, older: int = 0):
 
 
 def keys_of(target) -> list[str]:
-    return list(Manifest(target.url, target._manifest_nbytes, target.checksum).keys())
+    return list(Manifest(target.url, target.manifest, target.checksum).keys())
 
 
 def read_all(target) -> dict[str, np.ndarray]:

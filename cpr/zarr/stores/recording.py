@@ -138,12 +138,12 @@ class RecordingStore(UrlStore):
                 remedy=error.remedy,
             ) from None
 
-    async def get(
+    async def get_bytes(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         entry = self.entries.get(key)
         if entry is None or byte_range is not None:
-            return await super().get(key, prototype, byte_range)
+            return await super().get_bytes(key, prototype, byte_range)
         # A chunk that is read to be changed must not bring damage along under a new digest.
         return await self._get_as_written(key, prototype, entry, self.algorithm)
 

@@ -123,12 +123,18 @@ class UrlStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
+        value = await self.get_bytes(key, prototype, byte_range)
+        return self._checked(key, value) if byte_range is None else value
+
+    async def get_bytes(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """As `get`, for who decodes nothing: metadata may name any codec."""
         try:
             with translate_errors(self._place(key), "read"):
-                value = await self.bare.get(key, prototype, byte_range)
+                return await self.bare.get(key, prototype, byte_range)
         except ResourceNotFoundError:
             return None
-        return self._checked(key, value)
 
     def _checked(self, key: str, value: Buffer | None) -> Buffer | None:
         """The value, if it is no metadata that zarr must not see."""
@@ -148,7 +154,7 @@ class UrlStore(Store):
         if isinstance(bare, FastLocalStore):
             value = await self._read_digested(bare, key, prototype, digest)
         else:
-            value = await UrlStore.get(self, key, prototype)
+            value = await UrlStore.get_bytes(self, key, prototype)
             if value is not None:
                 digest.update(memoryview(value.as_buffer_like()))
         if value is None:

@@ -81,15 +81,9 @@ class VerifyingStore(ReadOnlyStore):
         manifest = await self._manifest()
         return manifest.find(key) if manifest.is_near(key) else await asyncio.to_thread(manifest.find, key)
 
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        return self._checked(key, await self.get_bytes(key, prototype, byte_range))
-
     async def get_bytes(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """As `get`, for who decodes nothing: metadata may name any codec."""
         found = await self._find(key)
         if found is None:
             await self._require_absent(key)
@@ -156,7 +150,7 @@ class VerifyingStore(ReadOnlyStore):
 
         They are the very bytes that the manifest vouches for; raises the error where they are not.
         """
-        found = await super().get(key, prototype)
+        found = await super().get_bytes(key, prototype)
         data = b"" if found is None else without_consolidated(found.to_bytes())
         algorithm = self._checksum.partition(":")[0]
         if data is None or make_entry(memoryview(data), algorithm, bool(entry.blocks)) != entry:
@@ -177,7 +171,7 @@ class VerifyingStore(ReadOnlyStore):
         )
 
     async def _fetch(self, key: str, start: int, stop: int) -> memoryview:
-        value = await super().get(key, default_buffer_prototype(), RangeByteRequest(start, stop))
+        value = await super().get_bytes(key, default_buffer_prototype(), RangeByteRequest(start, stop))
         if value is None:
             raise corrupt(self._place(key), f"{stop - start} bytes", "no object")
         return memoryview(value.as_buffer_like())
@@ -186,7 +180,10 @@ class VerifyingStore(ReadOnlyStore):
         """Raise for an object that nobody vouches for; other readers would take it for data."""
         if key.rpartition("/")[2] == CONSOLIDATED:
             return  # what others made of the metadata is nothing that a result is read from
-        if not key or await super().get(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is None:
+        if (
+            not key
+            or await super().get_bytes(key, default_buffer_prototype(), RangeByteRequest(0, 1)) is None
+        ):
             return
         raise corrupt(self._place(key), "no object", "an object that is not listed in the manifest")
 

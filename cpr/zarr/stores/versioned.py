@@ -94,10 +94,10 @@ class VersionedStore(ReadOnlyStore):
     def __hash__(self) -> int:
         return hash((type(self), self.url, self._source))
 
-    async def get(
+    async def get_bytes(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        value = await super().get(key, prototype, byte_range)
+        value = await super().get_bytes(key, prototype, byte_range)
         await asyncio.to_thread(self._require_unchanged, key)
         return value
 
