@@ -74,7 +74,7 @@ def allowed_codecs(zarr_format: int) -> frozenset[str]:
 
 
 def require_safe_metadata(key: str, data: bytes, url: str) -> None:
-    """Raise DecodeError for a metadata document that names what is not listed, or is no such document.
+    """Raise DecodeError for a metadata document that names what is not listed, or is beyond bounds.
 
     Args:
         key: of the object, in its hierarchy.
@@ -100,7 +100,7 @@ def without_consolidated(data: bytes) -> bytes | None:
         document = _parsed(data)
     except _RefusedError:
         return None
-    if not isinstance(document, dict) or document.pop("consolidated_metadata", None) is None:
+    if document.pop("consolidated_metadata", None) is None:
         return None
     return json.dumps(document, indent=2).encode()
 
@@ -129,17 +129,22 @@ def _name_in(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _parsed(data: bytes) -> Any:
+def _parsed(data: bytes) -> dict[str, Any]:
+    """The document; nothing where it is none, which zarr finds out by itself."""
     if len(data) > _MOST_BYTES:
         raise _RefusedError("", f"at most {_MOST_BYTES} bytes", f"{len(data)} bytes")
     if (values := sum(map(data.count, (b",", b"[", b"{")))) > _MOST_VALUES:
         raise _RefusedError("", f"at most {_MOST_VALUES} values", f"about {values}")
     try:
         document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise _RefusedError("", "JSON", f"{type(error).__name__}: {error}") from None
+    except ValueError:
+        return {}
+    except RecursionError:
+        raise _RefusedError("", f"at most {_MOST_DEPTH} levels of lists and objects", "many more") from None
+    if not isinstance(document, dict):
+        return {}
     # Those who walk through deeper nesting later would not come back.
-    level = [document]
+    level: list[Any] = [document]
     for _ in range(_MOST_DEPTH):
         level = [
             item
