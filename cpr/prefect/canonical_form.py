@@ -27,7 +27,13 @@ from cpr.prefect.code_graph import CodeGraph, name_of
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.own_code import is_own_class
 from cpr.prefect.redaction import is_secret, is_secret_name
-from cpr.prefect.stored_data import is_of, points_elsewhere, version_of_path, version_of_zarr
+from cpr.prefect.stored_data import (
+    is_of,
+    points_elsewhere,
+    version_of_open_file,
+    version_of_path,
+    version_of_zarr,
+)
 from cpr.Resource import Resource
 from cpr.Source import Source
 
@@ -155,6 +161,9 @@ class Describer:
         if is_of(value, "zarr", "Array", "AsyncArray", "Group", "AsyncGroup"):
             place = str(value.store_path)
             return ["zarr", cls.__name__, version_of_zarr(value) if self._versions else place]
+        if is_of(value, "fsspec.core", "OpenFile"):
+            described = ["file", cls.__name__, value.path, value.mode, value.compression]
+            return [*described, self.describe(version_of_open_file(value), path) if self._versions else None]
         if isinstance(value, io.IOBase) and cls not in (io.BytesIO, io.StringIO):
             raise TypeError("what an open file gives depends on when it is read")
         if isinstance(value, types.CodeType):

@@ -21,7 +21,7 @@ from cpr.errors import ResourceError
 from cpr.prefect.own_code import is_own_class, is_own_function
 from cpr.Source import Source
 
-__all__ = ["is_of", "points_elsewhere", "version_of_path", "version_of_zarr"]
+__all__ = ["is_of", "points_elsewhere", "version_of_open_file", "version_of_path", "version_of_zarr"]
 
 _ZARR = ("zarr.json", ".zarray", ".zgroup")
 _FACTS = (
@@ -133,10 +133,20 @@ def _in_filesystem(fs: Any, folder: str) -> Iterator[tuple[Any, ...]]:
     (bare or fs).invalidate_cache()
     found = bare.find(folder, detail=True) if bare is not None else sync(fs._find(folder, detail=True))  # noqa: SLF001
     for name, entry in found.items():
-        facts = [(fact, str(entry[fact])) for fact in _FACTS if fact in entry]
-        if not any(fact != "size" for fact, _ in facts):
-            raise TypeError(f"a {type(bare or fs).__name__} does not tell when its objects change")
-        yield name, facts
+        yield name, _facts(entry, bare or fs)
+
+
+def _facts(entry: Any, fs: Any) -> list[tuple[str, str]]:
+    """What a filesystem of fsspec says of an object, as far as it changes with the object."""
+    facts = [(fact, str(entry[fact])) for fact in _FACTS if fact in entry]
+    if not any(fact != "size" for fact, _ in facts):
+        raise TypeError(f"a {type(fs).__name__} does not tell when its objects change")
+    return facts
+
+
+def version_of_open_file(file: Any) -> list[tuple[str, str]]:
+    """What its filesystem says of a file that fsspec is to open. Raises as `version_of_zarr`."""
+    return _facts(file.fs.info(file.path), file.fs)
 
 
 class _Nowhere:

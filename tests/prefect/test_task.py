@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import os
 import threading
 import types
@@ -471,3 +472,32 @@ def _refuse(self):
 
 async def _state_name(task, *args):
     return (await task(*args, return_state=True)).name
+
+
+@pytest.mark.parametrize("style", [cpr.task, prefect.task])
+def test_a_task_that_fails_logs_its_one_cause(prefect_server, results, style):
+    @style(result_storage=results, persist_result=True, result_serializer=cpr.cpr_serializer())
+    def broken(x):
+        raise LookupError(f"no plane {x}")
+
+    lines = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            if record.levelno >= logging.WARNING:
+                lines.append(record.getMessage())
+
+    handler = Handler()
+    loggers = [logging.getLogger(name) for name in ("prefect.task_runs", "prefect.task_engine", "cpr")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        state = broken(7, return_state=True)
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+    assert state.is_failed()
+    assert [line for line in lines if "no plane 7" in line] == lines
+    assert len(lines) <= 2  # of Prefect: that it failed, and in which state it ended
+    (record,) = results.iterdir()
+    assert "LookupError: no plane 7" in record.read_text()
