@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.packages import version_of_package
+from cpr.prefect.prefect_internals import cache_key_fn_of, source_of
 from cpr.prefect.run_log import uncached, warn_of_opaque
 from cpr.prefect.run_provenance import Noted, note
 from cpr.prefect.source_code import (
@@ -82,7 +83,7 @@ def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str |
 
 def _is_alone(task: Any) -> bool:
     """Whether nothing but this function makes the task's keys: Prefect passes None over in a sum."""
-    return getattr(getattr(task, "cache_policy", None), "cache_key_fn", None) is task_input_hash
+    return cache_key_fn_of(getattr(task, "cache_policy", None)) is task_input_hash
 
 
 def _describe_code(task: Any) -> Any:
@@ -90,7 +91,7 @@ def _describe_code(task: Any) -> Any:
     function = unwrapped(task.fn)
     # Prefect reads the source when the task is made, and it travels with the task: every process has the
     # same. Where there was none (a prompt, exec) the bytecode, which also travels, stands for it.
-    source = getattr(task, "source_code", None)
+    source = source_of(task)
     if source is None or not hasattr(function, "__code__") or not has_source(function):
         return describe_bytecode(function)
     return describe_source(source)

@@ -15,6 +15,7 @@ from cpr.errors import CprError
 from cpr.prefect.cache_keys import describe_run
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.packages import names_of_packages
+from cpr.prefect.prefect_internals import cache_key_fn_of
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import first_time, log, uncached
 from cpr.prefect.used_code import digest
@@ -149,7 +150,7 @@ def _is_blind(policy: Any) -> bool:
     """Whether a policy is Prefect's, makes keys that outlive a run, and does not look at sources."""
     parts = policy.policies if isinstance(policy, CompoundCachePolicy) else [policy]
     return any(isinstance(one, (FlowParameters, Inputs, TaskSource)) for one in parts) and not any(
-        isinstance(one, (TargetInputs, SourceVersions, RunId)) or hasattr(one, "cache_key_fn")
+        isinstance(one, (TargetInputs, SourceVersions, RunId)) or cache_key_fn_of(one) is not None
         for one in parts
     )
 

@@ -28,6 +28,7 @@ from cpr.prefect.own_code import (
     is_own_module,
     version_of_file,
 )
+from cpr.prefect.prefect_internals import function_of
 
 __all__ = ["CodeGraph", "Node", "name_of"]
 
@@ -137,9 +138,8 @@ class CodeGraph:
             return value.func
         if isinstance(value, functools.singledispatchmethod):
             return (value.func, value.dispatcher)
-        if _is_prefects(value):
-            function = self.guards.attribute(value, "fn")
-            return None if function is MISSING else function
+        if function_of(value) is not None:
+            return self.guards.attribute(value, "fn")
         return getattr(value, "__dict__", {}).get("__wrapped__")
 
     def _add(self, value: Any) -> list[Any]:
@@ -367,11 +367,6 @@ def _is_found(function: types.FunctionType) -> bool:
             else getattr(found, "__dict__", {}).get(name)
         )
     return getattr(found, "__func__", found) is function
-
-
-def _is_prefects(value: Any) -> bool:
-    """Whether it is a task or a flow."""
-    return any(cls.__module__.partition(".")[0] == "prefect" for cls in type(value).__mro__)
 
 
 def _is_container(value: Any) -> bool:

@@ -17,6 +17,7 @@ from prefect.transactions import get_transaction
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.locks.leases import LEASE_SECONDS, Lease, Steps, acquiring, lease_here, release, waiting
+from cpr.prefect.prefect_internals import has_left
 
 __all__ = ["BucketLocks"]
 
@@ -135,7 +136,7 @@ def _while_running() -> Callable[[], bool]:
 
     def goes_on() -> bool:
         alive = around()
-        return alive is not None and getattr(alive, "_token", True) is not None
+        return alive is not None and not has_left(alive)
 
     return goes_on
 

@@ -14,6 +14,7 @@ from prefect.filesystems import LocalFileSystem
 from prefect.logging import get_logger, get_run_logger
 
 from cpr.errors import CprError
+from cpr.prefect.prefect_internals import is_detached
 from cpr.records.pack import resources_in
 from cpr.Target import Target
 
@@ -105,7 +106,7 @@ def warn_of_local_records(result: Any) -> None:
     if (
         task is None
         or flow is None
-        or not flow.detached
+        or not is_detached(flow)
         or not isinstance(task.result_store.result_storage, LocalFileSystem)
     ):
         return

@@ -18,6 +18,7 @@ from prefect.transactions import get_transaction
 from cpr._version import __version__
 from cpr.io.hashing import hex16
 from cpr.prefect.miss_log import Run, explain, keep
+from cpr.prefect.prefect_internals import refreshes, source_of
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_log import log
 from cpr.prefect.source_code import name_of_function, unwrapped
@@ -110,7 +111,7 @@ def _look() -> None:
 def _explain() -> None:
     """Once for each run, and not for those that were told to run again."""
     run, transaction = _run(), get_transaction()
-    if run is None or _explained.get() == run.made.task_run or getattr(transaction, "overwrite", False):
+    if run is None or _explained.get() == run.made.task_run or refreshes(transaction):
         return
     _explained.set(run.made.task_run)
     explain(run)
@@ -124,7 +125,7 @@ def _run() -> Run | None:
     made, function = made_here(noted), unwrapped(context.task.fn)
     if made is None or made.key is None or not context.persist_result:
         return None
-    source = context.task.source_code
+    source = source_of(context.task)
     return Run(
         made,
         name_of_function(context.task),
@@ -203,7 +204,7 @@ def name_of_uses(uses: Mapping[str, Input]) -> str:
 
 def source_digest(task: Any) -> str | None:
     """16 hex digits of the text of a task's function; None where there is no text."""
-    source = getattr(task, "source_code", None)
+    source = source_of(task)
     return hex16(source.encode("utf-8", "surrogatepass")) if isinstance(source, str) else None
 
 

@@ -24,6 +24,7 @@ from prefect.utilities.annotations import NotSet
 from cpr.prefect.cache_policy import TargetInputs, seeing_sources
 from cpr.prefect.locks import BucketLocks
 from cpr.prefect.packages import names_of_packages
+from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.progress import shown
 from cpr.prefect.run_provenance import begin, end, resume, sign
 from cpr.prefect.serializer import CprSerializer, cpr_serializer
@@ -63,7 +64,7 @@ class CprTask(Task[P, R]):
     def _take_source(self, fn: Any) -> None:
         # Without source Prefect takes the bytecode, which is that of our wrapper for every task.
         function = getattr(fn, "__func__", fn)
-        if getattr(self, "source_code", None) is None or not has_source(function):
+        if source_of(self) is None or not has_source(function):
             self.source_code = json.dumps(describe_bytecode(function))
 
     def with_options(self, *, lock: Lock = None, uses: Packages = (), **options: Any) -> CprTask[P, R]:

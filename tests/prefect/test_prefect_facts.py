@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import json
+import logging
+import pickle
+import types
 from typing import Any
 
+import cloudpickle
 import prefect
 import pytest
-from prefect.cache_policies import INPUTS
+from prefect.cache_policies import DEFAULT, INPUTS, NO_CACHE, TASK_SOURCE
+from prefect.context import FlowRunContext
+from prefect.exceptions import FailedRun
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultRecord, ResultStore
 from prefect.serializers import JSONSerializer, Serializer
+from prefect.states import Failed, get_state_exception
 from prefect.transactions import transaction
 from pydantic import Field
 
 import cpr
+from cpr.prefect.prefect_internals import (
+    cache_key_fn_of,
+    function_of,
+    has_left,
+    is_detached,
+    refreshes,
+    source_of,
+)
 from tests.record_values import same, text_target
+from tests.text_format import TextSource
 
 LOADS: list[bytes] = []
 
@@ -168,3 +184,79 @@ def test_a_failing_key_function_means_nothing_is_stored(prefect_server, results,
     said = caplog.text + "".join(capfd.readouterr())
     assert "computing cache key" in said
     assert "argument 'lock'" in said
+
+
+def test_a_task_knows_its_source_also_on_a_worker():
+    @prefect.task
+    def one(x):
+        return x + 1
+
+    assert "return x + 1" in source_of(one)
+    assert source_of(pickle.loads(cloudpickle.dumps(one))) == source_of(one)
+    assert source_of(one.with_options(retries=1)) == source_of(one)
+
+
+def test_the_policy_of_a_cache_key_fn_has_the_function():
+    def key(context, arguments):
+        return "key"
+
+    assert cache_key_fn_of(prefect.task(cache_key_fn=key)(lambda x: x).cache_policy) is key
+    assert all(cache_key_fn_of(policy) is None for policy in (INPUTS, DEFAULT, NO_CACHE, None))
+
+
+def test_tasks_and_flows_have_their_function():
+    def one(x):
+        return x
+
+    assert function_of(prefect.task(one)) is function_of(prefect.flow(one)) is one
+    assert function_of(one) is None
+    assert function_of(types.SimpleNamespace(fn=one)) is None
+
+
+def test_a_transaction_knows_whether_it_overwrites_and_whether_it_is_left(store):
+    for overwrite in (True, False):
+        with transaction(key="k", store=store(Picky()), overwrite=overwrite) as txn:
+            assert refreshes(txn) is overwrite
+            assert not has_left(txn)
+        assert has_left(txn)
+    assert not refreshes(None)
+
+
+def test_the_context_of_a_flow_knows_whether_it_is_a_copy():
+    assert FlowRunContext.model_fields["detached"].default is False
+    assert not is_detached(None)
+
+
+def test_policies_that_do_not_look_at_sources(tmp_path):
+    # Why cpr adds SourceVersions: to Prefect a source is an object, the same whatever is there.
+    keys = []
+    for text in ("one", "other"):
+        (tmp_path / "a.txt").write_text(text)
+        source = TextSource.from_path(tmp_path / "a.txt")
+        keys.append(INPUTS.compute_key(None, {"x": source}, {}))
+    assert keys[0] == keys[1]
+    assert TASK_SOURCE.compute_key(None, {"x": source}, {}) is None
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("prefect")
+def test_the_error_of_a_task_is_stored_as_its_result(prefect_server, results):
+    @prefect.task(persist_result=True, result_serializer=Picky(), result_storage=results)
+    def one():
+        raise LookupError("no plane 7")
+
+    said = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("prefect.task_runs")
+    logger.addHandler(handler)
+    try:
+        assert one(return_state=True).is_failed()
+    finally:
+        logger.removeHandler(handler)
+    # Which is why the serializer takes errors: Picky does not, and a line blames the result.
+    assert any("Failed to write result" in line for line in said)
+    state = Failed(data=None, message="x")
+    state.data = "LookupError: no plane 7"
+    with pytest.raises(FailedRun, match="no plane 7"):
+        raise get_state_exception(state)

@@ -1,0 +1,39 @@
+"""What cpr takes from Prefect without a promise: each fact has a test in test_prefect_facts.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["cache_key_fn_of", "function_of", "has_left", "is_detached", "refreshes", "source_of"]
+
+
+def source_of(task: Any) -> str | None:
+    """The text of a task's function: read when the task is made, it travels with the task to every worker."""
+    source = getattr(task, "source_code", None)
+    return source if isinstance(source, str) else None
+
+
+def cache_key_fn_of(policy: Any) -> Any:
+    """The function in the policy that Prefect makes of a `cache_key_fn`; None for other policies."""
+    return getattr(policy, "cache_key_fn", None)
+
+
+def function_of(value: Any) -> Any:
+    """The function of a task or a flow; None for anything else."""
+    is_prefects = any(cls.__module__.partition(".")[0] == "prefect" for cls in type(value).__mro__)
+    return getattr(value, "fn", None) if is_prefects else None
+
+
+def refreshes(transaction: Any) -> bool:
+    """Whether a run was told to run again, whatever is stored (`refresh_cache`)."""
+    return bool(getattr(transaction, "overwrite", False))
+
+
+def has_left(context: Any) -> bool:
+    """Whether a run's context, or a transaction, was entered and is left."""
+    return getattr(context, "_token", True) is None
+
+
+def is_detached(flow_context: Any) -> bool:
+    """Whether a flow's context is a copy in another process, a Dask worker say."""
+    return bool(getattr(flow_context, "detached", False))
