@@ -12,10 +12,8 @@ import json
 import pathlib
 import re
 import types
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,8 +21,10 @@ import numpy as np
 from cpr.data.arrays import hash_array
 from cpr.errors import CprError, FormatError, NoDataError
 from cpr.prefect.canonical_tables import describe_table, exact, is_table
-from cpr.prefect.code_graph import CodeGraph, name_of
+from cpr.prefect.class_members import derived_attributes, state_of
+from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.code_references import facts_of
+from cpr.prefect.names import name_of, type_name
 from cpr.prefect.own_code import is_own_class
 from cpr.prefect.redaction import is_secret, is_secret_name
 from cpr.prefect.stored_data import (
@@ -171,14 +171,14 @@ class Describer:
         if dataclasses.is_dataclass(cls):
             names = [field.name for field in dataclasses.fields(value)]
             fields = {name: getattr(value, name) for name in names}
-            more = {name: one for name, one in _state_of(value).items() if name not in fields}
+            more = {name: one for name, one in state_of(value).items() if name not in fields}
             described = ["dataclass", name_of(cls), self._attributes(fields, path), self._class(cls)]
             return [*described, self._attributes(more, path)] if more else described
         code = self.code.code(value, path)
         if code is not None:
             return code
         if isinstance(value, type):
-            return ["named", _type_name(value)]
+            return ["named", type_name(value)]
         if isinstance(value, types.BuiltinFunctionType):
             owner = value.__self__
             held = None if isinstance(owner, (types.ModuleType, type)) else self.describe(owner, path)
@@ -225,7 +225,7 @@ class Describer:
         if cls in (np.ndarray, np.memmap):
             return described
         # Of a quantity with a unit, say, the unit.
-        return [*described, name_of(cls), self._class(cls), self._attributes(_state_of(value), path)]
+        return [*described, name_of(cls), self._class(cls), self._attributes(state_of(value), path)]
 
     def _foreign(self, value: Any, path: str) -> Any:
         """An object of some package, by the way it describes itself best."""
@@ -234,7 +234,7 @@ class Describer:
         if is_of(value, "pydantic", "BaseModel"):
             private = value.__pydantic_private__ or {}
             fields = {**value.__dict__, **(value.__pydantic_extra__ or {}), **private}
-            return ["model", _type_name(cls), self._attributes(fields, path), self._class(cls)]
+            return ["model", type_name(cls), self._attributes(fields, path), self._class(cls)]
         if is_table(value):
             return [*describe_table(value, path, self.describe), self._class(cls)]
         if hasattr(cls, "__dask_graph__") and hasattr(cls, "__dask_tokenize__"):
@@ -250,7 +250,7 @@ class Describer:
         function, args, *rest = reduced
         state = rest[0] if rest else None
         if isinstance(state, dict):
-            state = {name: one for name, one in state.items() if name not in _derived(cls)}  # type: ignore[arg-type]
+            state = {name: one for name, one in state.items() if name not in derived_attributes(cls)}  # type: ignore[arg-type]
         items = [list(part) if part is not None else None for part in rest[1:3]]
         described = ["object", name_of(function), self.describe([list(args), state, items], path)]
         return [*described, self._class(cls)] if is_own_class(cls) else described
@@ -336,26 +336,3 @@ def _ask_versions(values: Sequence[Any]) -> None:
 
 def _sorted(descriptions: Iterable[Any]) -> list[Any]:
     return sorted(descriptions, key=lambda description: json.dumps(description, sort_keys=True))
-
-
-def _type_name(cls: Any) -> Any:
-    """A class, parametrised or not; pydantic puts `Box[int]` into the module that asked for it first."""
-    metadata = getattr(cls, "__pydantic_generic_metadata__", None) or {}
-    origin = metadata.get("origin") or typing.get_origin(cls)
-    if origin is None:
-        return name_of(cls) if isinstance(cls, type) else repr(cls)
-    return [_type_name(origin), [_type_name(arg) for arg in metadata.get("args") or typing.get_args(cls)]]
-
-
-@lru_cache(maxsize=1024)
-def _derived(cls: Any) -> frozenset[str]:
-    """Attributes that a class computes from others and keeps."""
-    found = (
-        name for one in cls.__mro__ for name, value in vars(one).items() if isinstance(value, cached_property)
-    )
-    return frozenset(found)
-
-
-def _state_of(value: Any) -> dict[str, Any]:
-    derived = _derived(type(value))  # type: ignore[arg-type]
-    return {name: one for name, one in getattr(value, "__dict__", {}).items() if name not in derived}

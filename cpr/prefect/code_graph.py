@@ -14,13 +14,15 @@ import functools
 import importlib.machinery
 import sys
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cpr.prefect.class_members import BUILT_IN, fields_of, is_container, is_found, is_generated, is_own_code
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_references import Import, Reference, facts_of
 from cpr.prefect.lazy_imports import describe_import
+from cpr.prefect.names import name_of, text_of_annotation
 from cpr.prefect.own_code import (
     file_of_module,
     is_own_class,
@@ -30,16 +32,9 @@ from cpr.prefect.own_code import (
 )
 from cpr.prefect.prefect_internals import function_of
 
-__all__ = ["CodeGraph", "Node", "name_of"]
+__all__ = ["CodeGraph", "Node"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_BUILT_IN = (
-    types.BuiltinFunctionType,
-    types.WrapperDescriptorType,
-    types.MethodDescriptorType,
-    types.ClassMethodDescriptorType,
-    types.MethodWrapperType,
-)
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _OF_NO_MATTER = frozenset(
     "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slots__"
@@ -47,13 +42,6 @@ _OF_NO_MATTER = frozenset(
     " __match_args__ __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
     " __signature__ __class_vars__".split()
 )
-
-
-def name_of(value: Any) -> str:
-    """Module and name of a function, class or module."""
-    module = getattr(value, "__module__", None)
-    module = "__main__" if module == "__mp_main__" else module
-    return f"{module}:{getattr(value, '__qualname__', None) or value.__name__}"
 
 
 @dataclass
@@ -122,7 +110,7 @@ class CodeGraph:
             return self._add(value) if is_own_class(value) else None
         if isinstance(value, types.ModuleType):
             return self._module(value)
-        if isinstance(value, _BUILT_IN):
+        if isinstance(value, BUILT_IN):
             module = sys.modules.get(getattr(value, "__module__", None) or "")
             if module is not None and is_own_module(module):
                 return ["named", name_of(value), self._module(module)]
@@ -182,7 +170,7 @@ class CodeGraph:
         module = str(function.__globals__.get("__name__"))
         if wrapped is not None and module.partition(".")[0] in ("cpr", "prefect"):
             return self.code(wrapped)
-        if wrapped is None and _is_found(function):
+        if wrapped is None and is_found(function):
             return ["named", name]
         held = {
             cell_name: self._any(value, name)
@@ -267,7 +255,7 @@ class CodeGraph:
         value, label, home = found
         if home is not None:
             label = self._named_in(home, label)
-        if value is function or label in self.exclude or (written and _is_container(value)):
+        if value is function or label in self.exclude or (written and is_container(value)):
             return None
         return self._any(value, label)
 
@@ -302,23 +290,24 @@ class CodeGraph:
             if (
                 name in _OF_NO_MATTER
                 or name.startswith("__pydantic_")
-                or isinstance(value, (*_SLOTS, *_BUILT_IN))
-                or (generated and _is_generated(value))
+                or isinstance(value, (*_SLOTS, *BUILT_IN))
+                or (generated and is_generated(value))
                 or (
                     issubclass(cls, enum.Enum)
-                    and (name in cls.__members__ or (name.startswith("_") and not _is_own_code(value)))
+                    and (name in cls.__members__ or (name.startswith("_") and not is_own_code(value)))
                 )
             ):
                 continue
             members[name] = self._member(value, f"{node.label}.{name}")
         if issubclass(cls, enum.Enum):
             members["members"] = [
-                [name, self._data(one._value_, f"{node.label}.{name}")]
-                for name, one in cls.__members__.items()
+                [name, self._data(one.value, f"{node.label}.{name}")] for name, one in cls.__members__.items()
             ]
         bases = [self._any(one, node.label) for one in (*cls.__bases__, type(cls))]
-        fields = list(_fields(cls, lambda value, name: self._any(value, f"{node.label}.{name}")))
-        annotations = {name: _text_of(one) for name, one in names.get("__annotations__", {}).items()}
+        fields = list(fields_of(cls, lambda value, name: self._any(value, f"{node.label}.{name}")))
+        annotations = {
+            name: text_of_annotation(one) for name, one in names.get("__annotations__", {}).items()
+        }
         node.own = ["class", cls.__qualname__, sorted(members), fields, annotations]
         node.description = [*node.own, members, bases]
 
@@ -355,57 +344,3 @@ class CodeGraph:
             found[name] = self._any(value, label)
         node.own = ["module", sorted(found)]
         node.description = ["module", found]
-
-
-def _is_found(function: types.FunctionType) -> bool:
-    """Whether a function is what its module has under its name."""
-    found: Any = sys.modules.get(function.__module__ or "")
-    for name in function.__qualname__.split("."):
-        found = (
-            getattr(found, name, None)
-            if isinstance(found, type)
-            else getattr(found, "__dict__", {}).get(name)
-        )
-    return getattr(found, "__func__", found) is function
-
-
-def _is_container(value: Any) -> bool:
-    """Whether a change of it is no more than that: its methods and attributes are no code of the user's."""
-    is_code = isinstance(value, (types.FunctionType, types.MethodType, types.ModuleType, type, *_BUILT_IN))
-    return not is_code and not is_own_class(type(value))
-
-
-def _is_own_code(value: Any) -> bool:
-    function = getattr(value, "__func__", value)
-    return isinstance(function, types.FunctionType) and is_own_function(function)
-
-
-def _is_generated(value: Any) -> bool:
-    """Whether dataclasses have written it."""
-    return isinstance(value, types.FunctionType) and value.__code__.co_qualname.startswith("__create_fn__.")
-
-
-def _fields(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
-    """The fields of a dataclass or a pydantic model, with their defaults."""
-    if dataclasses.is_dataclass(cls):
-        for one in dataclasses.fields(cls):
-            defaults = [
-                None if value is dataclasses.MISSING else describe(value, one.name)
-                for value in (one.default, one.default_factory)
-            ]
-            yield [one.name, defaults, one.init, one.kw_only, one.compare]
-    for name, one in (vars(cls).get("__pydantic_fields__") or {}).items():
-        yield [
-            name,
-            describe(one.get_default(), name),
-            describe(one.default_factory, name),
-            str(one.metadata),
-        ]
-
-
-def _text_of(annotation: Any) -> str:
-    return (
-        annotation
-        if isinstance(annotation, str)
-        else getattr(annotation, "__qualname__", None) or repr(annotation)
-    )

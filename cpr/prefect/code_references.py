@@ -11,7 +11,6 @@ branch for instance, names count as read.
 from __future__ import annotations
 
 import dis
-import hashlib
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -19,13 +18,14 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
+from cpr.prefect.code_digest import IGNORED, digest_of_code
+
 __all__ = ["CodeFacts", "Import", "Reference", "facts_of"]
 
 _CHANGING = frozenset(
     "add append appendleft clear discard extend insert pop popleft popitem put put_nowait remove reverse"
     " setdefault sort update write".split()
 )
-_FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs; generator, coroutine, asynchronous generator
 _NULL_FIRST = sys.version_info < (3, 13)
 
 
@@ -94,7 +94,7 @@ def facts_of(code: types.CodeType) -> CodeFacts:
 
 
 def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
-    instructions = [one for one in dis.get_instructions(code) if one.opname not in _IGNORED]
+    instructions = [one for one in dis.get_instructions(code) if one.opname not in IGNORED]
     scan = _Scan(closure, _bound_once(code, instructions))
     for instruction in instructions:
         scan.step(instruction)
@@ -110,7 +110,7 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
             imports.update(inner.imports)
             assigned.update(inner.assigned)
     return CodeFacts(
-        _digest(code, instructions, nested),
+        digest_of_code(code, instructions, nested),
         tuple(sorted(reads)),
         tuple(sorted(one for one in writes if one not in reads)),
         tuple(sorted(imports)),
@@ -124,65 +124,6 @@ def _bound_once(code: types.CodeType, instructions: list[dis.Instruction]) -> fr
     bound = [one.argval for one in instructions if "STORE_FAST" in one.opname or one.opname == "DELETE_FAST"]
     given = code.co_varnames[:arguments]
     return frozenset(name for name in bound if bound.count(name) == 1 and name not in given)
-
-
-_IGNORED = frozenset({"NOP", "CACHE", "RESUME", "EXTENDED_ARG", "PRECALL", "COPY_FREE_VARS", "MAKE_CELL"})
-_WITHOUT_MEANING = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
-
-
-def _digest(code: types.CodeType, instructions: list[dis.Instruction], nested: dict[Any, str]) -> str:
-    lines = [
-        repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS))
-    ]
-    arguments = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()
-    lines.append(repr(code.co_varnames[:arguments]))
-    places = _Places(instructions)
-    for index, one in enumerate(instructions):
-        following = instructions[index + 1] if index + 1 < len(instructions) else None
-        if (
-            following is not None
-            and following.opname == "STORE_NAME"
-            and following.argval in _WITHOUT_MEANING
-        ):
-            continue
-        if one.opname == "STORE_NAME" and one.argval in _WITHOUT_MEANING:
-            continue
-        if one.opcode in dis.hasconst:
-            lines.append(f"{one.opname} {_constant(one.argval, nested)}")
-        elif one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
-            lines.append(f"{one.opname} to {places.of(one.argval)}")
-        else:
-            lines.append(f"{one.opname} {one.argval!r}")
-    for entry in getattr(dis.Bytecode(code), "exception_entries", ()):
-        at = [places.of(offset) for offset in (entry.start, entry.end, entry.target)]
-        lines.append(f"except {at} {entry.depth} {entry.lasti}")
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:32]
-
-
-class _Places:
-    """Offsets in bytecode as numbers of instructions, so that those which do nothing do not count."""
-
-    def __init__(self, instructions: list[dis.Instruction]) -> None:
-        self._offsets = [one.offset for one in instructions]
-        self._index = {offset: index for index, offset in enumerate(self._offsets)}
-
-    def of(self, offset: int) -> int:
-        found = self._index.get(offset)
-        return found if found is not None else sum(one < offset for one in self._offsets)
-
-
-def _constant(value: Any, nested: dict[Any, str]) -> str:
-    if isinstance(value, types.CodeType):
-        return f"code {nested[value]}"
-    if isinstance(value, tuple):
-        return f"({', '.join(_constant(one, nested) for one in value)})"
-    if isinstance(value, frozenset):
-        return f"{{{', '.join(sorted(_constant(one, nested) for one in value))}}}"
-    return (
-        f"{type(value).__name__} {value!r}"
-        if not isinstance(value, int)
-        else f"{type(value).__name__} {value:x}"
-    )
 
 
 @dataclass(frozen=True)

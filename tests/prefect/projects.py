@@ -72,6 +72,7 @@ class Project:
             imports.append(one.imports.format(**numbers))
             uses.append(one.use.format(**numbers))
         flow = [
+            "import functools",
             "import cpr",
             *imports,
             "@cpr.task",

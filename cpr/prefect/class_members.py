@@ -1,0 +1,89 @@
+"""What classes and objects consist of that is not written in their bodies, or does not count."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import types
+from collections.abc import Callable, Iterator
+from functools import cached_property, lru_cache
+from typing import Any
+
+from cpr.prefect.own_code import is_own_class, is_own_function
+
+__all__ = [
+    "BUILT_IN",
+    "derived_attributes",
+    "fields_of",
+    "is_container",
+    "is_found",
+    "is_generated",
+    "is_own_code",
+    "state_of",
+]
+
+BUILT_IN = (
+    types.BuiltinFunctionType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.MethodWrapperType,
+)
+
+
+def is_found(function: types.FunctionType) -> bool:
+    """Whether a function is what its module has under its name."""
+    found: Any = sys.modules.get(function.__module__ or "")
+    for name in function.__qualname__.split("."):
+        found = (
+            getattr(found, name, None)
+            if isinstance(found, type)
+            else getattr(found, "__dict__", {}).get(name)
+        )
+    return getattr(found, "__func__", found) is function
+
+
+def is_container(value: Any) -> bool:
+    """Whether a change of it is no more than that: its methods and attributes are no code of the user's."""
+    is_code = isinstance(value, (types.FunctionType, types.MethodType, types.ModuleType, type, *BUILT_IN))
+    return not is_code and not is_own_class(type(value))
+
+
+def is_own_code(value: Any) -> bool:
+    """Whether it is a function of the user's own, as it stands in a class."""
+    function = getattr(value, "__func__", value)
+    return isinstance(function, types.FunctionType) and is_own_function(function)
+
+
+def is_generated(value: Any) -> bool:
+    """Whether dataclasses have written it."""
+    return isinstance(value, types.FunctionType) and value.__code__.co_qualname.startswith("__create_fn__.")
+
+
+def fields_of(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
+    """The fields of a dataclass or a pydantic model, with their defaults."""
+    if dataclasses.is_dataclass(cls):
+        for one in dataclasses.fields(cls):
+            defaults = [
+                None if value is dataclasses.MISSING else describe(value, one.name)
+                for value in (one.default, one.default_factory)
+            ]
+            yield [one.name, defaults, one.init, one.kw_only, one.compare]
+    for name, one in (vars(cls).get("__pydantic_fields__") or {}).items():
+        parts = (one.default, one.default_factory, list(one.metadata))
+        yield [name, [describe(part, name) for part in parts]]
+
+
+@lru_cache(maxsize=1024)
+def derived_attributes(cls: Any) -> frozenset[str]:
+    """Attributes that a class computes from others and keeps."""
+    found = (
+        name for one in cls.__mro__ for name, value in vars(one).items() if isinstance(value, cached_property)
+    )
+    return frozenset(found)
+
+
+def state_of(value: Any) -> dict[str, Any]:
+    """The attributes of an object, without what it computes from them and keeps."""
+    derived = derived_attributes(type(value))  # type: ignore[arg-type]
+    return {name: one for name, one in getattr(value, "__dict__", {}).items() if name not in derived}

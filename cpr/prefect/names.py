@@ -1,0 +1,32 @@
+"""What functions, classes and annotations are called, the same in every process."""
+
+from __future__ import annotations
+
+import re
+import typing
+from typing import Any
+
+__all__ = ["name_of", "text_of_annotation", "type_name"]
+
+
+def name_of(value: Any) -> str:
+    """Module and name of a function, class or module."""
+    module = getattr(value, "__module__", None)
+    module = "__main__" if module == "__mp_main__" else module
+    return f"{module}:{getattr(value, '__qualname__', None) or value.__name__}"
+
+
+def type_name(cls: Any) -> Any:
+    """A class, parametrised or not; pydantic puts `Box[int]` into the module that asked for it first."""
+    metadata = getattr(cls, "__pydantic_generic_metadata__", None) or {}
+    origin = metadata.get("origin") or typing.get_origin(cls)
+    if origin is None:
+        return name_of(cls) if isinstance(cls, type) else repr(cls)
+    return [type_name(origin), [type_name(arg) for arg in metadata.get("args") or typing.get_args(cls)]]
+
+
+def text_of_annotation(annotation: Any) -> str:
+    """How an annotation is written, without addresses in memory."""
+    if isinstance(annotation, str):
+        return annotation
+    return getattr(annotation, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(annotation))
