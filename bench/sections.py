@@ -22,6 +22,7 @@ SECTIONS = (
     "zarr_stores",
     "verifying",
     "flows",
+    "keys",
 )
 
 
