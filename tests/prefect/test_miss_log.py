@@ -21,7 +21,9 @@ from prefect.filesystems import RemoteFileSystem
 from pydantic import SecretStr
 
 import cpr
+from cpr.operations.why import explain
 from cpr.prefect import miss_log as misses
+from cpr.provenance.diff import render_all
 from cpr.provenance.journal import read_journal
 from tests.text_format import TextTarget
 
@@ -388,3 +390,29 @@ def test_arrays_in_memory_are_told_apart(tmp_path, results, prefect_server):
         total(np.ones(3))
         misses.drain(20)
     assert lines == ["stack: another ndarray"]
+
+
+def test_a_function_of_another_module_is_named_with_its_line(tmp_path, results, prefect_server, monkeypatch):
+    lab = Lab(tmp_path, results, monkeypatch)
+    monkeypatch.syspath_prepend(tmp_path)
+    lab.edit("SIGMA = 2", "import myhelpers\nSIGMA = 2")
+    lab.edit("text * 1", "myhelpers.gain(text) * myhelpers.TIMES")
+
+    def run(text):
+        (tmp_path / "myhelpers.py").write_text(text)
+        sys.modules.pop("myhelpers", None)
+        importlib.invalidate_caches()
+        try:
+            return lab.run()
+        finally:
+            sys.modules.pop("myhelpers", None)
+
+    text = "# comment\ndef gain(x):\n    return x * 2\nTIMES = 1\nclass Unused:\n    pass\n"
+    assert run(text)[1] == []
+    assert run("\n\n" + text)[1] == []
+    _, lines = run("\n\n" + text.replace("x * 2", "x * 3"))
+    assert "myhelpers.gain changed (line 5)" in lines
+    (denoised, _), lines = run("\n\n" + text.replace("x * 2", "x * 3").replace("TIMES = 1", "TIMES = 2"))
+    assert "myhelpers.TIMES: 1 -> 2" in lines
+    told = [render_all(one.differences) for one in explain(str(results), denoised[0].url)]
+    assert "myhelpers.TIMES: 1 -> 2" in told
