@@ -7,20 +7,26 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from cpr.prefect.own_code import is_own_class, is_own_function
 
 __all__ = [
     "BUILT_IN",
+    "OF_NO_MATTER",
+    "SLOTS",
+    "Kind",
     "derived_attributes",
     "fields_of",
     "is_container",
     "is_found",
     "is_generated",
     "is_own_code",
+    "kind_of",
     "state_of",
 ]
+
+Kind = Literal["function", "class", "module"]
 
 BUILT_IN = (
     types.BuiltinFunctionType,
@@ -28,6 +34,13 @@ BUILT_IN = (
     types.MethodDescriptorType,
     types.ClassMethodDescriptorType,
     types.MethodWrapperType,
+)
+SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+OF_NO_MATTER = frozenset(
+    "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slots__"
+    " __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __dataclass_fields__ __dataclass_params__"
+    " __match_args__ __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
+    " __signature__ __class_vars__".split()
 )
 
 
@@ -41,6 +54,13 @@ def is_found(function: types.FunctionType) -> bool:
             else getattr(found, "__dict__", {}).get(name)
         )
     return getattr(found, "__func__", found) is function
+
+
+def kind_of(code: Any) -> Kind:
+    """What a piece of code is."""
+    if isinstance(code, type):
+        return "class"
+    return "module" if isinstance(code, types.ModuleType) else "function"
 
 
 def is_container(value: Any) -> bool:

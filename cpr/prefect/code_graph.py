@@ -11,20 +11,31 @@ from __future__ import annotations
 import dataclasses
 import enum
 import functools
-import importlib.machinery
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from cpr.prefect.class_members import BUILT_IN, fields_of, is_container, is_found, is_generated, is_own_code
+from cpr.prefect.class_members import (
+    BUILT_IN,
+    OF_NO_MATTER,
+    SLOTS,
+    Kind,
+    fields_of,
+    is_container,
+    is_found,
+    is_generated,
+    is_own_code,
+    kind_of,
+)
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_references import Import, Reference, facts_of
 from cpr.prefect.lazy_imports import describe_import
 from cpr.prefect.names import name_of, text_of_annotation
 from cpr.prefect.own_code import (
     file_of_module,
+    is_extension,
     is_own_class,
     is_own_function,
     is_own_module,
@@ -35,13 +46,6 @@ from cpr.prefect.prefect_internals import function_of
 __all__ = ["CodeGraph", "Node"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
-_OF_NO_MATTER = frozenset(
-    "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slots__"
-    " __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __dataclass_fields__ __dataclass_params__"
-    " __match_args__ __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
-    " __signature__ __class_vars__".split()
-)
 
 
 @dataclass
@@ -58,7 +62,7 @@ class Node:
 
     label: str
     value: Any
-    kind: Literal["function", "class", "module"]
+    kind: Kind
     description: Any = None
     own: Any = None
 
@@ -110,7 +114,7 @@ class CodeGraph:
             return self._add(value) if is_own_class(value) else None
         if isinstance(value, types.ModuleType):
             return self._module(value)
-        if isinstance(value, BUILT_IN):
+        if isinstance(value, BUILT_IN) or type(value).__name__ == "cython_function_or_method":
             module = sys.modules.get(getattr(value, "__module__", None) or "")
             if module is not None and is_own_module(module):
                 return ["named", name_of(value), self._module(module)]
@@ -134,14 +138,7 @@ class CodeGraph:
         number = self._numbers.get(id(value))
         if number is None:
             number = self._numbers[id(value)] = len(self.nodes)
-            kind: Literal["function", "class", "module"] = (
-                "class"
-                if isinstance(value, type)
-                else "module"
-                if isinstance(value, types.ModuleType)
-                else "function"
-            )
-            self.nodes.append(Node(self._label(value), value, kind))
+            self.nodes.append(Node(self._label(value), value, kind_of(value)))
         return ["code", number]
 
     def _label(self, value: Any) -> str:
@@ -150,6 +147,9 @@ class CodeGraph:
         is_function = isinstance(value, types.FunctionType)
         module = value.__globals__.get("__name__") if is_function else value.__module__
         return self._named_in(module, value.__qualname__)
+
+    def _label_of_code(self, value: Any) -> str:
+        return self._label(value) if isinstance(value, (types.FunctionType, type)) else ""
 
     def _named_in(self, module: Any, name: str) -> str:
         return name if module == self.home or not isinstance(module, str) else f"{module}.{name}"
@@ -188,8 +188,6 @@ class CodeGraph:
             held,
         ]
 
-    # Functions
-
     def _describe_function(self, node: Node) -> None:
         function: types.FunctionType = node.value
         facts = facts_of(function.__code__)
@@ -210,7 +208,7 @@ class CodeGraph:
         attributes = {
             name: self._any(value, f"{node.label}.{name}")
             for name, value in self.guards.items(function.__dict__).items()
-            if name not in _OF_NO_MATTER
+            if name not in OF_NO_MATTER
         }
         imports = [self._import(one, function.__globals__) for one in facts.imports]
         node.description = [*node.own, uses, attributes, [one for one in imports if one]]
@@ -255,7 +253,11 @@ class CodeGraph:
         value, label, home = found
         if home is not None:
             label = self._named_in(home, label)
-        if value is function or label in self.exclude or (written and is_container(value)):
+        if (
+            value is function
+            or not {label, self._label_of_code(value)}.isdisjoint(self.exclude)
+            or (written and is_container(value))
+        ):
             return None
         return self._any(value, label)
 
@@ -278,8 +280,6 @@ class CodeGraph:
             value = found
         return value, label, home
 
-    # Classes
-
     def _describe_class(self, node: Node) -> None:
         cls: type = node.value
         names = self.guards.items(vars(cls))
@@ -288,9 +288,9 @@ class CodeGraph:
         members: dict[str, Any] = {}
         for name, value in names.items():
             if (
-                name in _OF_NO_MATTER
+                name in OF_NO_MATTER
                 or name.startswith("__pydantic_")
-                or isinstance(value, (*_SLOTS, *BUILT_IN))
+                or isinstance(value, (*SLOTS, *BUILT_IN))
                 or (generated and is_generated(value))
                 or (
                     issubclass(cls, enum.Enum)
@@ -304,6 +304,9 @@ class CodeGraph:
                 [name, self._data(one.value, f"{node.label}.{name}")] for name, one in cls.__members__.items()
             ]
         bases = [self._any(one, node.label) for one in (*cls.__bases__, type(cls))]
+        module = sys.modules.get(cls.__module__)
+        if module is not None and is_extension(module):
+            bases.append(self._module(module))
         fields = list(fields_of(cls, lambda value, name: self._any(value, f"{node.label}.{name}")))
         annotations = {
             name: text_of_annotation(one) for name, one in names.get("__annotations__", {}).items()
@@ -324,14 +327,11 @@ class CodeGraph:
             ]
         return self._any(value, label)
 
-    # Modules
-
     def _module(self, module: types.ModuleType) -> Any:
         if not is_own_module(module):
             return ["named", module.__name__]
-        file = file_of_module(module) or ""
-        if file.endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES)):
-            return ["extension", version_of_file(file)]
+        if is_extension(module):
+            return ["extension", version_of_file(file_of_module(module) or "")]
         return self._add(module)
 
     def _describe_module(self, node: Node) -> None:

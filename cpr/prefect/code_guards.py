@@ -30,22 +30,30 @@ class Guards:
     _lookups: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
     _attributes: list[tuple[Any, str, Any]] = field(default_factory=list)
     _sizes: list[tuple[Collection[Any], int]] = field(default_factory=list)
+    _closed: bool = False
+
+    def close(self) -> None:
+        """Add nothing to what was looked up until now."""
+        self._closed = True
 
     def lookup(self, names: Mapping[str, Any], name: str) -> Any:
         """What is under a name, or MISSING."""
         value = names.get(name, MISSING)
-        self._lookups.append((names, name, value))
+        if not self._closed:
+            self._lookups.append((names, name, value))
         return value
 
     def attribute(self, owner: Any, name: str) -> Any:
         """An attribute, or MISSING."""
         value = _attribute(owner, name)
-        self._attributes.append((owner, name, value))
+        if not self._closed:
+            self._attributes.append((owner, name, value))
         return value
 
     def items(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that is there now."""
-        self._sizes.append((names, len(names)))
+        if not self._closed:
+            self._sizes.append((names, len(names)))
         return {name: self.lookup(names, name) for name in sorted(names)}
 
     def hold(self) -> bool:

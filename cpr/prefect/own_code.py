@@ -7,6 +7,7 @@ what lies in site-packages or dist-packages and Python's own library are not.
 from __future__ import annotations
 
 import functools
+import importlib.machinery
 import os
 import re
 import sys
@@ -18,6 +19,7 @@ from cpr.io.hashing import hex16
 
 __all__ = [
     "file_of_module",
+    "is_extension",
     "is_own_class",
     "is_own_file",
     "is_own_function",
@@ -75,6 +77,11 @@ def is_own_module(module: types.ModuleType) -> bool:
     False
     """
     return _is_own(module.__name__, file_of_module(module))
+
+
+def is_extension(module: types.ModuleType) -> bool:
+    """Whether a module was compiled, so that its functions cannot be looked into."""
+    return (file_of_module(module) or "").endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
 
 
 def is_own_function(function: types.FunctionType) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,16 @@ __all__ = ["Told", "Used", "digest", "uses_of"]
 
 _KEPT = "_cpr_used"  # an attribute of tasks, so that what is kept goes with them
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-_lock = threading.RLock()
+_lock = threading.RLock()  # tasks that are mapped ask for the same at the same time
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - a thread that is not here may hold it
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def digest(description: Any) -> str:
@@ -144,5 +154,6 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
         described = describer.describe_with_code(task.fn, "the task's function")
         told.tell_code(describer)
         used = Used(digest(described), told.uses, told.code, frozenset(told.given), tuple(told.opaque))
+        describer.code.guards.close()
         task.__dict__[_KEPT] = _Kept(asked, used, describer)
     return used

@@ -169,6 +169,34 @@ def test_six_edits_of_a_small_project(tmp_path, number):
     assert set(before[0]).isdisjoint(after[0])
 
 
+@pytest.mark.parametrize("left_out", ["gain", "helpers.gain", "LIMIT", "lab.filters.core.smooth"])
+def test_code_can_be_left_out_by_name(tmp_path, left_out):
+    policy = cpr.TargetInputs() - left_out
+    edited = {"gain": "3", "helpers.gain": "3", "LIMIT": "2", "lab.filters.core.smooth": "6"}[left_out]
+    keys = []
+    for number in (edited, "90", "5"):
+        files = {path: text.replace(edited, number) for path, text in LAB.items()}
+        if number == "5":
+            files = {path: text.replace("x * 5", "x * 90") for path, text in LAB.items()}
+        with imported(tmp_path / number, files) as flow:
+            context = types.SimpleNamespace(task=flow.task, task_run=None)
+            keys.append(policy.compute_key(context, {"x": 1, "model": None}, {}))
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_keys_of_one_task_keep_nothing_for_each_run():
+    text = "@prefect.task\ndef inner(x):\n    return x\nALL = [inner]\ndef one(x):\n    return ALL"
+    names = named(text, prefect=prefect)
+    task = cpr.task(names["one"])
+    keys_of(task, x=1)
+    guards = task._cpr_used.describer.code.guards
+    before = len(guards._attributes), len(guards._lookups)
+    for x in range(5):
+        keys_of(task, x=x)
+    assert task._cpr_used.describer.code.guards is guards
+    assert (len(guards._attributes), len(guards._lookups)) == before
+
+
 def test_what_is_installed_counts_when_asked(tmp_path):
     def one(x):
         return x
