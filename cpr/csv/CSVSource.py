@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cpr.csv.table import ForeignCSV, compression_of
+from cpr.csv.foreign import ForeignCSV, in_words_of_pandas
+from cpr.csv.table import by_extension
 from cpr.records.registry import register
 from cpr.Source import Source
 
@@ -14,16 +15,18 @@ __all__ = ["CSVSource"]
 
 @register
 class CSVSource(Source):
-    """A CSV file (`.csv`, `.csv.gz`) that somebody else wrote, read as `pandas.read_csv` does.
+    """A CSV file (`.csv`, `.tsv`, also with `.gz`) that somebody else wrote, read as `pandas.read_csv` does.
 
-    Options: `separator` (","), `encoding` ("utf-8"), `index` (the number of the column of row labels).
+    Options, in pandas' words: `sep` (None guesses), `decimal`, `encoding`, `index_col`, `dtype`, `usecols`,
+    `parse_dates`; `separator` and `index` are the same as `sep` and `index_col`.
 
-    >>> cpr.CSVSource.from_path("s3://bucket/raw/plate.csv.gz", separator=";").get_name()
-    'plate'
+    >>> source = cpr.CSVSource.from_path("s3://bucket/raw/plate.csv.gz", sep=";", decimal=",")
+    >>> source.get_name(), source.format.separator
+    ('plate', ';')
     """
 
     format_class = ForeignCSV
 
     @classmethod
     def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:
-        return super()._make_format(ext, compression_of(ext, dict(options)))
+        return super()._make_format(ext, by_extension(ext, in_words_of_pandas(options)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cpr.csv.table import CSV, compression_of
+from cpr.csv.table import CSV, by_extension
 from cpr.data.tables.TableTarget import TableTarget
 from cpr.records.registry import register
 
@@ -14,7 +14,7 @@ __all__ = ["CSVTarget"]
 
 @register
 class CSVTarget(TableTarget):
-    """A DataFrame, stored as an ordinary CSV file (`.csv`, `.csv.gz`), that comes back as it was.
+    """A DataFrame, stored as an ordinary CSV file (`.csv`, `.tsv`, also `.gz`), that comes back as it was.
 
     Labels, dtypes and index are kept in the record. Option: `separator` (",").
 
@@ -28,4 +28,4 @@ class CSVTarget(TableTarget):
 
     @classmethod
     def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:
-        return super()._make_format(ext, compression_of(ext, dict(options)))
+        return super()._make_format(ext, by_extension(ext, dict(options)))

@@ -1,4 +1,4 @@
-"""The CSV formats: tables that cpr writes and restores exactly, and CSV files as others write them.
+"""The CSV format: tables that cpr writes and restores exactly.
 
 Source: RFC 4180, https://www.rfc-editor.org/rfc/rfc4180, with newlines for line ends. What it leaves open
 (missing values, datetimes, floats) is decided in `cpr.csv.cells`. The dtypes, which CSV loses, are in the
@@ -7,15 +7,11 @@ record, and so is the number of rows: a file cut at a row boundary is noticed.
 
 from __future__ import annotations
 
-import encodings.aliases
-import functools
 import io
 import os
-import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from encodings import normalize_encoding
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
@@ -24,19 +20,29 @@ import pandas as pd
 
 from cpr.csv.cells import EMPTY, ESCAPE, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
-from cpr.csv.rows import BOM, Body, Marked, take_header, whole_rows, with_row_ends
-from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values, own_copy
+from cpr.csv.rows import BOM, Body, Marked, take_header, whole_rows
+from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
 from cpr.data.tables.values import to_pandas
-from cpr.errors import CprError, FormatError
-from cpr.format import ReadableFile, WritableFile, damaged
+from cpr.errors import CprError
+from cpr.format import ReadableFile, WritableFile, damaged, unusable
 from cpr.io.parallel import parallel_map
 
-__all__ = ["CSV", "ForeignCSV", "compression_of", "exact_floats"]
+__all__ = [
+    "CSV",
+    "EXTENSIONS",
+    "Compression",
+    "by_extension",
+    "exact_floats",
+    "parsing",
+    "read_csv",
+    "require_separator",
+]
 
 Compression = Literal["gzip"]
+EXTENSIONS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 # Its stubs do not know columns named by numbers.
-_read_csv: Any = pd.read_csv
+read_csv: Any = pd.read_csv
 
 # Text that is parsed at once: of narrow tables some 400,000 cells, and of wide ones enough rows.
 _PIECE_BYTES = 4 << 20
@@ -45,50 +51,35 @@ _ESCAPE = ESCAPE.encode()
 _AT_ONCE = min(4, os.cpu_count() or 1)
 
 
-# Of host names, of nothing, and ciphers. Names that end in _codec are of bytes.
-_NO_TEXT = {"idna", "punycode", "undefined", "rot_13"}
-
-
-@functools.cache
-def _encodings() -> frozenset[str]:
-    """The names of all encodings of text that Python comes with."""
-    modules = {module.name for module in pkgutil.iter_modules(encodings.__path__)} - _NO_TEXT
-    modules = {name for name in modules if not name.endswith("_codec")}
-    return frozenset(
-        modules | {alias for alias, name in encodings.aliases.aliases.items() if name in modules}
-    )
-
-
 def exact_floats() -> dict[str, Any]:
     """What makes pandas read floats to the last bit; from 3.1 on it always does, and warns when asked to."""
     version = tuple(int(part) for part in pd.__version__.split(".")[:2])
     return {} if version >= (3, 1) else {"float_precision": "round_trip"}
 
 
-def compression_of(ext: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the compression that the extension says. Raises FormatError for a contradiction."""
+def by_extension(ext: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options with compression and separator as the extension says.
+
+    Raises FormatError where `compression` contradicts it.
+    """
     compression = "gzip" if ext.lower().endswith(".gz") else None
-    given = options.get("compression", compression)
-    if given != compression:
-        raise FormatError(
+    if options.get("compression", compression) != compression:
+        raise unusable(
             "extension and compression contradict each other",
-            field="compression",
-            expected=repr(compression),
-            actual=repr(given),
-            remedy="leave compression= out: .csv.gz is gzip, .csv is not compressed",
+            "compression",
+            repr(compression),
+            options["compression"],
+            "leave compression= out: .csv.gz is gzip, .csv is not compressed",
         )
-    return {**options, "compression": compression}
+    separator = {"separator": "\t"} if ext.lower().startswith(".tsv") else {}
+    return {**separator, **options, "compression": compression}
 
 
-def _require_separator(separator: str) -> None:
+def require_separator(separator: str) -> None:
+    """Raise FormatError for what cannot stand between cells."""
     if len(separator) != 1 or not separator.isascii() or separator.isalnum() or separator in '"\r\n\0 .-+':
-        raise FormatError(
-            "no usable separator",
-            field="separator",
-            expected="one ASCII character that numbers, dates and quotes do not need",
-            actual=ascii(separator),
-            remedy="choose ',', ';' or '\\t'",
-        )
+        expected = "one ASCII character that numbers, dates and quotes do not need"
+        raise unusable("no usable separator", "separator", expected, separator, "choose ',', ';' or '\\t'")
 
 
 @dataclass(frozen=True)
@@ -101,13 +92,13 @@ class CSV(TableFormat):
         table: labels, dtypes, index and number of rows; taken from the data.
     """
 
-    extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz")
+    extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
 
     separator: str = ","
     compression: Compression | None = None
 
     def __post_init__(self) -> None:
-        _require_separator(self.separator)
+        require_separator(self.separator)
         super().__post_init__()
 
     def encode(self, data: Any, file: WritableFile) -> None:
@@ -141,7 +132,7 @@ class CSV(TableFormat):
         Raises DecodeError for a file that does not hold such a table, whole.
         """
         layout = self._recorded()
-        with _parsing():
+        with parsing():
             return self._restored(
                 layout, parallel_map(self._parser(layout), self._rows(file, layout), _AT_ONCE)
             )
@@ -178,65 +169,12 @@ class CSV(TableFormat):
 
         def parse(rows: bytes) -> tuple[int, list[Any]]:
             # The parser drops one byte order mark: not the one that the first cell may begin with.
-            chunk = _read_csv(io.BytesIO(BOM + rows), **options)
+            chunk = read_csv(io.BytesIO(BOM + rows), **options)
             # Its first byte is found, or not, in a tenth of the time.
             escaped = _ESCAPE[:1] in rows and _ESCAPE in rows
             return len(chunk), list(_columns(chunk, layout, escaped))
 
         return parse
-
-
-@dataclass(frozen=True)
-class ForeignCSV:
-    """CSV files that somebody else wrote, as `pandas.read_csv` reads them, floats to the last bit.
-
-    Attributes:
-        separator: between cells.
-        encoding: of the text.
-        index: the number of the column that holds the row labels, if any.
-        compression: `gzip` or None; the extension says which.
-    """
-
-    extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz")
-
-    separator: str = ","
-    encoding: str = "utf-8"
-    index: int | None = None
-    compression: Compression | None = None
-
-    def __post_init__(self) -> None:
-        _require_separator(self.separator)
-        try:
-            # Of an unknown one Python would look for a module.
-            if normalize_encoding(self.encoding).lower() not in _encodings():
-                raise LookupError(self.encoding)
-            "".encode(self.encoding)
-        except LookupError as error:
-            raise FormatError(
-                "no such encoding",
-                field="encoding",
-                expected="one that Python knows, such as 'utf-8', 'latin-1' or 'utf-16'",
-                actual=ascii(self.encoding)[:50],
-                remedy="correct its spelling",
-            ) from error
-
-    def share(self, data: pd.DataFrame) -> pd.DataFrame:
-        """A copy of a frame that is kept."""
-        return own_copy(data)
-
-    def decode(self, file: ReadableFile) -> pd.DataFrame:
-        """The table. Raises DecodeError for what is not CSV in this encoding."""
-        body = Body(with_row_ends(blocks_of(file, self.compression is not None)))
-        with _parsing(body):
-            frame: pd.DataFrame = _read_csv(
-                io.BufferedReader(body, 1 << 18),
-                sep=self.separator,
-                index_col=self.index,
-                encoding=self.encoding,
-                engine="c",
-                **exact_floats(),
-            )
-            return frame
 
 
 def _parser_dtype(column: ColumnType) -> Any:
@@ -288,7 +226,7 @@ def _columns(chunk: pd.DataFrame, layout: Layout, escaped: bool) -> Iterator[Any
 
 
 @contextmanager
-def _parsing(body: Body | None = None) -> Iterator[None]:
+def parsing(body: Body | None = None) -> Iterator[None]:
     """Turns what pandas' parser raises for text that is no CSV into DecodeErrors."""
     try:
         yield
