@@ -14,7 +14,7 @@ __all__ = ["CSVTarget"]
 
 @register
 class CSVTarget(TableTarget):
-    """A DataFrame, stored as an ordinary CSV file (`.csv`, `.tsv`, also `.gz`), that comes back as it was.
+    """A DataFrame, stored as an ordinary CSV file (`.csv`, `.csv.gz`), that comes back as it was.
 
     Labels, dtypes and index are kept in the record. Option: `separator` (",").
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from cpr.csv.compression import blocks_of
 from cpr.csv.rows import Body, with_row_ends
-from cpr.csv.table import EXTENSIONS, Compression, exact_floats, parsing, read_csv, require_separator
+from cpr.csv.table import Compression, exact_floats, parsing, read_csv, require_separator
 from cpr.data.tables import ColumnType, own_copy
 from cpr.errors import FormatError
 from cpr.format import ReadableFile, unusable
@@ -96,7 +96,7 @@ class ForeignCSV:
         compression: `gzip` or None; the extension says which.
     """
 
-    extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
+    extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
     separator: str | None = ","
     encoding: str = "utf-8"

@@ -29,7 +29,6 @@ from cpr.io.parallel import parallel_map
 
 __all__ = [
     "CSV",
-    "EXTENSIONS",
     "Compression",
     "by_extension",
     "exact_floats",
@@ -39,7 +38,6 @@ __all__ = [
 ]
 
 Compression = Literal["gzip"]
-EXTENSIONS = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
 
 # Its stubs do not know columns named by numbers.
 read_csv: Any = pd.read_csv
@@ -92,7 +90,7 @@ class CSV(TableFormat):
         table: labels, dtypes, index and number of rows; taken from the data.
     """
 
-    extensions: ClassVar[tuple[str, ...]] = EXTENSIONS
+    extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz")
 
     separator: str = ","
     compression: Compression | None = None

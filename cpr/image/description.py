@@ -84,7 +84,8 @@ def _imagej(layout: Layout, metadata: Metadata) -> FirstPage:
             found = f"{tuple(metadata.resolution)} per {metadata.unit}"
             raise _cannot("ImageJ's resolution tags", "resolution", found)
     if unit is not None:
-        lines["unit"] = imagej_name(unit)
+        # With a unit for all axes, a pixel whose size nobody knows would be one of it.
+        lines["unit" if metadata.x is not None else "zunit"] = imagej_name(unit)
         if metadata.z is not None:
             lines["spacing"] = metadata.z.to(unit)
     if metadata.interval is not None:

@@ -21,6 +21,8 @@ __all__ = ["Compression", "write_pages"]
 
 Array = np.ndarray[Any, Any]
 
+_RESOLUTION_TAGS = {282, 283, 296}
+
 
 class Compression(NamedTuple):
     """How pixels are compressed.
@@ -81,7 +83,7 @@ def _write_compressed(
         "maxworkers": workers(),
         "contiguous": False,
     }
-    with _writer(window, layout, compression.growth) as writer:
+    with _writer(window, layout, first, compression.growth) as writer:
         for number, page in enumerate(stored):
             # One call per page: tifffile then compresses it before the next one is asked for, so a
             # stream may use one buffer again.
@@ -99,7 +101,7 @@ def _write_plain(
 ) -> None:
     """All pixels together, as ImageJ wants them; what is around them is made beforehand."""
     skeleton = Skeleton()
-    with _writer(skeleton, layout, 1.0) as writer:
+    with _writer(skeleton, layout, first, 1.0) as writer:
         shape = (layout.count, *layout.page_shape)
         found = writer.write(
             None, shape=shape, dtype=layout.stored_dtype, returnoffset=True, **_tags(layout, first, 0)
@@ -113,10 +115,22 @@ def _write_plain(
     file.write(pages.index([offset for offset, _ in pages.directories(skeleton)]))
 
 
-def _writer(file: Window | Skeleton, layout: Layout, growth: float) -> tifffile.TiffWriter:
-    return tifffile.TiffWriter(
-        cast(IO[bytes], file), bigtiff=layout.needs_bigtiff(growth), byteorder="<", ome=False, shaped=False
+def _writer(file: Window | Skeleton, layout: Layout, first: FirstPage, growth: float) -> tifffile.TiffWriter:
+    bigtiff = layout.needs_bigtiff(growth)
+    writer = tifffile.TiffWriter(
+        cast(IO[bytes], file), bigtiff=bigtiff, byteorder="<", ome=False, shaped=False
     )
+    if first.resolution is None:
+        # tifffile writes 1/1, and others read 1 µm from it. Its method is private: without it the tags would
+        # be back, and a test would fail.
+        add = writer._addtag  # noqa: SLF001
+
+        def add_known(tags: Any, code: Any, *more: Any) -> None:
+            if code not in _RESOLUTION_TAGS:
+                add(tags, code, *more)
+
+        setattr(writer, "_addtag", add_known)  # noqa: B010 - no method of its class is replaced
+    return writer
 
 
 def _tags(layout: Layout, first: FirstPage, number: int) -> dict[str, Any]:

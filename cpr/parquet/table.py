@@ -20,6 +20,7 @@ from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile
 from cpr.parquet.columns import array_of, arrow_type, column_of
+from cpr.parquet.pandas_metadata import pandas_metadata
 
 __all__ = ["ForeignParquet", "Parquet"]
 
@@ -58,7 +59,9 @@ class Parquet(TableFormat):
         layout = frames.layout
         types = layout.stored_types
         names = layout.stored_names
-        schema = pa.schema([pa.field(n, arrow_type(t)) for n, t in zip(names, types, strict=True)])
+        schema = pa.schema(
+            [pa.field(n, arrow_type(t)) for n, t in zip(names, types, strict=True)], pandas_metadata(layout)
+        )
         sink = _Sink(file)
         writer = pq.ParquetWriter(
             pa.PythonFile(sink, mode="w"), schema, compression=self.compression or "none"

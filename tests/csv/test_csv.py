@@ -399,7 +399,7 @@ class TestForeignFiles:
         with pytest.raises(FormatError, match="encoding"):
             cpr.CSVSource.from_path("a.csv", encoding="utf-9")
         with pytest.raises(FormatError, match="no such option"):
-            cpr.CSVSource.from_path("a.csv", sep=";")
+            cpr.CSVSource.from_path("a.csv", seperator=";")
 
     def test_record(self, tmp_path):
         source = self.source(tmp_path, b"a;b\n1;2\n", separator=";")

@@ -193,3 +193,23 @@ def test_lengths_are_converted():
     assert Length(0.1, "µm").to("µm") == 0.1
     with pytest.raises(cpr.FormatError, match="pixels have no length"):
         Length(1, "pixel").to("nm")
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("imagej", [None, False])
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+@pytest.mark.parametrize(
+    "metadata", [None, {"unit": "micron"}, {"unit": "micron", "spacing": 2.0}, {"unit": "pixel"}], ids=str
+)
+def test_where_no_size_is_known_no_tags_say_one(metadata, dtype, imagej, compression):
+    url = written(dtype=dtype, metadata=metadata, imagej=imagej, compression=compression)
+    with tiff_of(url) as tiff:
+        for page in tiff.pages:
+            assert not {282, 283, 296} & {tag.code for tag in page.tags}
+        assert "unit" not in (tiff.imagej_metadata or {})
+        assert tiff.asarray().shape == (3, 4, 5)
+    source = cpr.ImageSource.from_path(url)
+    assert source.get_resolution() is None
+    spacing = (metadata or {}).get("spacing")
+    assert source.get_metadata().get("spacing") == spacing
+    assert source.get_metadata().get("unit") == (None if spacing is None else "micron")

@@ -1,0 +1,68 @@
+"""What pandas keeps in a Parquet file of a frame's labels, so that `pandas.read_parquet` gives them back.
+
+Source: https://pandas.pydata.org/docs/development/developer.html#storing-pandas-dataframe-objects-in-apache-parquet-format
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from cpr.data.tables import ColumnType, Layout
+
+__all__ = ["pandas_metadata"]
+
+_TEXT = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
+_KINDS = {"text": "unicode", "duration": "timedelta", "category": "categorical"}
+
+
+def pandas_metadata(layout: Layout) -> dict[bytes, bytes]:
+    """The schema's entry for a table; none where columns share a name, which pandas cannot tell apart."""
+    if len(set(layout.stored_names)) < len(layout.stored_names):
+        return {}
+    # Without one of its own, pandas numbers the rows, as it did.
+    levels = len(layout.index.types) if layout.writes_index else 0
+    names = [*layout.index.names[:levels], *map(_label, layout.labels)]
+    columns = [
+        {"name": name, "field_name": field, **_type(column)}
+        for name, field, column in zip(names, layout.stored_names, layout.stored_types, strict=True)
+    ]
+    heads = [
+        # Labels of other types stay the texts that they are in the file.
+        {"name": name, "field_name": name, **(_type(column) if column.kind == "number" else _TEXT)}
+        for name, column in zip(layout.heads.names, layout.heads.types, strict=True)
+    ]
+    found = {
+        "index_columns": layout.stored_names[:levels],
+        "column_indexes": heads,
+        "columns": columns,
+        "attributes": {},
+        "creator": {"library": "cpr"},
+        "pandas_version": pd.__version__,
+    }
+    return {b"pandas": json.dumps(found).encode()}
+
+
+def _label(label: Any) -> str | None:
+    if isinstance(label, list):
+        return str(tuple(map(_label, label)))
+    return None if label is None else str(label)
+
+
+def _type(column: ColumnType) -> dict[str, Any]:
+    """What pandas calls a type, and what the file's does not tell."""
+    if column.of is not None and column.of.kind != "text":
+        return _type(column.of)  # stored as the values themselves
+    more: dict[str, Any] | None = None
+    kind, name = _KINDS.get(column.kind, column.numpy.name), column.name
+    if column.kind == "datetime":
+        kind, name = "datetime" if column.zone is None else "datetimetz", f"datetime64[{column.unit}]"
+        more = None if column.zone is None else {"timezone": column.zone.removeprefix("UTC") or column.zone}
+    elif column.kind == "category":
+        assert column.categories is not None
+        name, more = "int32", {"num_categories": len(column.categories), "ordered": column.ordered}
+    elif column.kind == "text":
+        name = name.partition("[")[0]
+    return {"pandas_type": kind, "numpy_type": name, "metadata": more}
