@@ -12,6 +12,7 @@ import numpy as np
 from cpr.data.array_memory import read_only
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.image_metadata import Metadata, calibration
+from cpr.data.warning import warn_user
 from cpr.errors import EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, unusable
 from cpr.image.description import FirstPage, first_page
@@ -91,6 +92,9 @@ class Tiff:
         dtype = np.dtype(data.dtype).newbyteorder("=")
         require_dtype(dtype)
         described = dataclasses.replace(self, shape=tuple(data.shape), dtype=str(dtype))
+        unread = "Zstandard" if self.compression == "zstd" else "floats with a predictor"
+        if self.imagej and (self.compression == "zstd" or described._predictor(dtype) == 3):  # noqa: SLF001
+            warn_user(f"ImageJ itself does not read {unread}: leave that out, or imagej=True")
         _ = described._first_page  # noqa: SLF001 - what metadata cannot be written is found now
         return described
 

@@ -6,9 +6,11 @@ native byte order; read in any order and byte order. Pickled objects are neither
 
 from __future__ import annotations
 
+import ast
 import io
 import math
 import os
+import struct
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,9 +30,23 @@ __all__ = ["NPY"]
 _PIECE_BYTES = 8 << 20
 # numpy refuses longer ones as well: they are parsed as Python literals.
 _MAX_HEADER = 10_000
+
+
+def _header_3(file: ReadableFile, max_header_size: int) -> tuple[Any, Any, np.dtype[Any]]:
+    """Shape, order and dtype of version 3.0, whose header is UTF-8: numpy has no public function for it."""
+    (size,) = struct.unpack("<I", file.read(4))
+    if size > max_header_size:
+        raise ValueError(f"a header of {size} bytes")
+    fields = ast.literal_eval(file.read(size).decode())
+    if set(fields) != {"descr", "fortran_order", "shape"} or type(fields["fortran_order"]) is not bool:
+        raise ValueError("other fields than descr, fortran_order and shape")
+    return tuple(fields["shape"]), fields["fortran_order"], np.lib.format.descr_to_dtype(fields["descr"])
+
+
 _READERS: dict[tuple[int, int], Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
+    (3, 0): _header_3,
 }
 
 
@@ -142,7 +158,7 @@ def _read_header(file: ReadableFile) -> tuple[tuple[int, ...], bool, np.dtype[An
     try:
         version = np.lib.format.read_magic(file)
         if version not in _READERS:
-            raise damaged("another version of the format", "1.0 or 2.0", ".".join(map(str, version)))
+            raise damaged("another version of the format", "1.0, 2.0 or 3.0", ".".join(map(str, version)))
         shape, fortran_order, dtype = _READERS[version](file, max_header_size=_MAX_HEADER)
     except CprError:
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 
 import hypothesis.extra.numpy as st_numpy
 import numpy as np
@@ -361,3 +362,17 @@ def test_what_imagej_cannot_read_is_not_chosen():
         with opened(encoded(noise((30, 40), dtype))) as tiff:
             assert tiff.pages[0].predictor == tag
             assert tiff.pages[0].compression == 8
+
+
+@pytest.mark.parametrize(
+    ("dtype", "options"), [("uint16", {"compression": "zstd"}), ("float32", {"predictor": True})], ids=str
+)
+def test_what_imagej_itself_does_not_read_is_told(dtype, options):
+    target = cpr.ImageTarget.from_path("memory://tiff/a.tif", imagej=True, **options)
+    with pytest.warns(UserWarning, match="ImageJ itself") as caught:
+        target.set_data(np.zeros((4, 5), dtype))
+    assert caught[0].filename == __file__
+    quiet = cpr.ImageTarget.from_path("memory://tiff/a.tif", **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quiet.set_data(np.zeros((4, 5), dtype))

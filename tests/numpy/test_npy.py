@@ -153,3 +153,31 @@ def test_what_is_no_array_is_refused():
         assert caught.value.remedy
     with pytest.raises(EncodeError, match="another shape than announced"):
         target.set_data(np.zeros((2, 3)), shape=(3, 2))
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_version_3_of_the_format(order, tmp_path):
+    array = np.zeros((2, 3), [("größe", "<f8"), ("細胞", "<u2")], order=order)
+    array["細胞"] = np.arange(6).reshape(2, 3)
+    with pytest.warns(UserWarning, match="3.0"):
+        np.save(tmp_path / "a.npy", array)
+    source = cpr.NumpySource.from_path(tmp_path / "a.npy")
+    np.testing.assert_array_equal(source.get_data(), array)
+    np.testing.assert_array_equal(source.get_data(region=np.s_[1, 1:]), array[1, 1:])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"", b"{}", b"x", b"[1]", b"{'descr': '<u2', 'fortran_order': 0, 'shape': (1,)}", b"\xff" * 20,
+        b"{'descr': '<u2', 'fortran_order': False, 'shape': 1}",
+        b"{'descr': 5, 'fortran_order': False, 'shape': (1,)}",
+        b"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b" " * 20_000,
+    ],
+    ids=lambda header: header[:30].decode("latin-1"),
+)  # fmt: skip
+def test_damaged_headers_of_version_3(header, tmp_path):
+    data = b"\x93NUMPY\x03\x00" + len(header).to_bytes(4, "little") + header + b"\0\0"
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(DecodeError):
+        cpr.NumpySource.from_path(tmp_path / "a.npy").get_data()
