@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from abc import ABC, abstractmethod
@@ -145,11 +146,15 @@ class Resource(ABC):
     def _shared(self, held: Any, region: Region | None = None) -> Any:
         """What a caller gets of data in memory, or of a part of it: it cannot change what is held."""
         if region is not None:
-            self._region_reader(
-                region
-            )  # refused where the stored data would be: its [] may mean another thing
+            # Refused where the stored data would be: its [] may mean another thing.
+            self._region_reader(region)
             held = held[region]
-        return self.format.share(held) if supports(self.format, Shares) else held
+        if supports(self.format, Shares):
+            return self.format.share(held)
+        try:
+            return copy.deepcopy(held)
+        except (TypeError, copy.Error):
+            return held  # files, locks and the like: there is no other one
 
     def _decoding(self) -> naming:
         return naming(self.url)

@@ -18,7 +18,7 @@ def require_unmasked(data: Any) -> None:
     """Raise EncodeError for masked arrays, alone or in lists: no file format here can hold their masks."""
     if isinstance(data, (list, tuple)):
         for item in data:
-            if isinstance(item, (list, tuple, np.ndarray)):
+            if isinstance(item, (list, tuple, np.ndarray)) or hasattr(item, "_meta"):
                 require_unmasked(item)
         return
     # Of a dask array what its blocks will be.

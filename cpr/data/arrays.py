@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cpr.data.array_memory import canonical, dtype_text, require_unmasked
-from cpr.data.lazy_arrays import is_lazy_array, slabs, split
+from cpr.data.lazy_arrays import compute, is_lazy_array, slabs, split
 from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import CACHED_BYTES, Digest, content_digest
@@ -231,8 +231,9 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         copy = True if private and not computed and plane_bytes <= _COPIED_BYTES else None
         passed = 0
         for item in slabs(self._data, len(self.shape) - len(self.plane_shape)):
-            require_unmasked(item)
-            slab = np.asarray(item)
+            slab = compute(item)  # planes may be lazy themselves
+            require_unmasked(slab)
+            slab = np.asarray(slab)
             if slab.dtype.newbyteorder("=") != self.dtype:
                 raise EncodeError(
                     f"plane {passed} has another dtype",

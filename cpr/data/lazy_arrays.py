@@ -11,7 +11,7 @@ import numpy as np
 from cpr.data.array_memory import canonical, require_unmasked
 from cpr.errors import EncodeError, MissingDependencyError
 
-__all__ = ["dask_array", "is_lazy_array", "require_block", "slabs", "split"]
+__all__ = ["compute", "dask_array", "is_lazy_array", "require_block", "slabs", "split"]
 
 
 def is_lazy_array(data: object) -> bool:
@@ -79,7 +79,7 @@ def slabs(data: Any, leading: int) -> Iterator[Any]:
         yield from split(data, data.ndim - leading)
     elif is_lazy_array(data):
         for index in _chunk_rows(_chunk_sizes(data), data.shape, leading):
-            block = _compute(data[index])
+            block = compute(data[index])
             expected = tuple(part.stop - part.start for part in index) + tuple(data.shape[len(index) :])
             if getattr(block, "shape", expected) != expected:
                 raise EncodeError(
@@ -129,7 +129,7 @@ def _chunk_rows(
         yield from descend(0, ())
 
 
-def _compute(block: Any) -> Any:
+def compute(block: Any) -> Any:
     """The elements of a lazy block, computed by threads of this very process."""
     if hasattr(block, "compute"):
         return block.compute(scheduler="threads")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 import cpr
 from cpr.data.arrays import hash_array
 from cpr.errors import EncodeError
+from cpr.io.hashing import hex16
 from tests.data.tables.frames import EVERY_DTYPE, same
 
 ARRAYS = {
@@ -105,6 +109,37 @@ def test_frames_that_are_kept_cannot_be_changed(kind):
         spoil(keeper.get_data())
         pd.testing.assert_frame_equal(keeper.get_data(), first)
     assert same(loaded.get_data(), EVERY_DTYPE)
+
+
+@dataclass(frozen=True)
+class Json:
+    """A format of somebody's own, who has not thought of sharing."""
+
+    extensions: ClassVar[tuple[str, ...]] = (".json",)
+
+    def fingerprint(self, data):
+        return hex16(json.dumps(data).encode())
+
+    def encode(self, data, file):
+        file.write(json.dumps(data).encode())
+
+    def decode(self, file):
+        return json.loads(file.read())
+
+
+class JsonTarget(cpr.Target):
+    format_class = Json
+
+
+def test_data_of_formats_of_ones_own_cannot_be_changed_either():
+    target = JsonTarget.from_path("memory://sharing/a.json")
+    target.set_data({"a": [1, {"b": 2}]})
+    target.get_data()["a"][1]["b"] = 9
+    target.persist()
+    for _ in range(2):
+        data = target.get_data(cache=True)
+        assert data == {"a": [1, {"b": 2}]}
+        data["a"].clear()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ARRAYS if kind != "zarr"])
@@ -215,6 +250,8 @@ def test_masked_arrays_are_refused_however_they_come(kind):
         (iter([PLANE, masked]), shape),
         (iter([[PLANE[0], *masked[1:]], PLANE]), shape),
         (dask.from_array(masked, chunks=2), {}),
+        ([dask.from_array(PLANE), dask.from_array(masked)], {}),
+        (iter([dask.from_array(PLANE), dask.from_array(masked)]), shape),
         (dask.from_array(PLANE, chunks=2).map_blocks(lambda b: np.ma.masked_equal(b, 3), dtype="uint16"), {}),
     ):
         target = target_of(kind)
