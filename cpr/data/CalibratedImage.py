@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpr.data.image_metadata import Metadata, require_known
-from cpr.data.pixel_size import calibrated
+from cpr.data.pixel_size import calibrated, in_one_unit
 from cpr.data.resolution import Resolution
 from cpr.data.units import CENTIMETRE, length_symbol
 from cpr.Resource import Resource
@@ -61,8 +61,8 @@ class CalibratedImage(Resource):
         if resolution is None and self.format.metadata is None and not self._known():
             return self._found_metadata().resolution
         symbol = length_symbol(self.get_metadata().get("unit") or CENTIMETRE)
-        if resolution is None:
-            return Metadata.of(self.format.metadata, None).resolution_per(symbol)
+        if resolution is None or {"PhysicalSizeX", "PhysicalSizeY"} & set(self.format.metadata or {}):
+            return Metadata.of(self.format.metadata, resolution).resolution_per(symbol)
         return Resolution.per(symbol)(*resolution)
 
     def set_metadata(self, metadata: Mapping[str, Any] | None) -> None:
@@ -79,6 +79,8 @@ class CalibratedImage(Resource):
         asks_file = new is None and not self._known()
         if self.format.resolution is not None and unit and not (new or {}).get("unit") and not asks_file:
             new = {**(new or {}), "unit": unit}
+        if new is not None:
+            new, _ = in_one_unit(new, None)
         self._set_format(metadata=new)
 
     def set_resolution(self, resolution: tuple[float, float] | None) -> None:

@@ -10,13 +10,14 @@ import numpy as np
 
 from cpr.data.image_metadata import Metadata, calibration, require_known
 from cpr.data.resolution import Resolution
-from cpr.data.units import Length, imagej_name, length_symbol
+from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol
 from cpr.data.warning import warn_user
 from cpr.format import unusable
 
-__all__ = ["PixelSizeWarning", "calibrated"]
+__all__ = ["PixelSizeWarning", "calibrated", "in_one_unit"]
 
 _OPTIONS = ("metadata", "resolution", "pixel_size", "unit", "custom", "like")
+_UNITS = {"xunit", "yunit", "zunit", "tunit"}
 _SIZE = "not acceptable as the size of a pixel"
 # No microscope has a pixel outside of this, in metres; nor a scanner, nor a slide.
 _SMALLEST, _LARGEST = 1e-9, 1e-2
@@ -69,7 +70,7 @@ def calibrated(options: Mapping[str, Any], stored: bool) -> dict[str, Any]:
             if metadata.get("spacing", spacing) != spacing:
                 raise unusable(_SIZE, "pixel_size", "one step in z", metadata["spacing"], "leave out spacing")
             metadata["spacing"] = spacing
-    metadata, resolution = _with_unit(metadata, resolution)
+    metadata, resolution = in_one_unit(*_with_unit(metadata, resolution))
     if "like" in given:
         metadata, resolution = _merged(metadata, resolution, given["like"])
     metadata, resolution = calibration(metadata, resolution)
@@ -86,6 +87,25 @@ def calibrated(options: Mapping[str, Any], stored: bool) -> dict[str, Any]:
         )
     _warn_of_slips(known)
     return others | {"metadata": metadata, "resolution": resolution}
+
+
+def in_one_unit(metadata: dict[str, Any], resolution: Any) -> tuple[dict[str, Any], Any]:
+    """Both without ImageJ's units of single axes: all lengths are in `metadata["unit"]`, times in seconds."""
+    if not _UNITS & set(metadata):
+        return metadata, resolution
+    _, pair = calibration(metadata, resolution)
+    known = Metadata.of(metadata, pair)
+    symbol = length_symbol(
+        metadata.get("unit") or metadata.get("xunit") or metadata.get("zunit") or CENTIMETRE
+    )
+    found = {key: value for key, value in metadata.items() if key not in _UNITS} | {
+        "unit": imagej_name(symbol)
+    }
+    if known.z is not None and "spacing" in metadata:
+        found["spacing"] = known.z.to(symbol)
+    if known.interval is not None and "finterval" in metadata:
+        found["finterval"] = known.interval
+    return found, None if pair is None else known.resolution_per(symbol)
 
 
 def _sizes(pixel_size: Any) -> tuple[tuple[float, float], float | None]:
@@ -106,6 +126,8 @@ def _with_unit(metadata: dict[str, Any], resolution: Any) -> tuple[dict[str, Any
     """Both in one unit, where the resolution brings its own."""
     if not isinstance(resolution, Resolution) or resolution.unit is None:
         return metadata, resolution
+    # Units of X and Y would be those of another resolution.
+    metadata = {key: value for key, value in metadata.items() if key not in {"xunit", "yunit"}}
     if metadata.get("unit") is None:
         return {**metadata, "unit": resolution.unit}, resolution
     own = Metadata.of({"unit": resolution.unit}, resolution)

@@ -264,3 +264,31 @@ def test_the_classes_of_resolutions_have_names():
         made = Resolution.per(symbol)(1.0, 2.0)
         assert pickle.loads(pickle.dumps(made)) == made and length_symbol(made.unit) == symbol
     assert Resolution(1.0, 2.0).unit is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(LINES)
+def test_units_of_every_axis_count_in_what_is_given(lines):
+    unknown = lines.get("zunit") in {"pixel", "furlong"} or lines.get("tunit") == "fortnight"
+    lines = {key: value for key, value in lines.items() if not (unknown and key in {"zunit", "tunit"})}
+    said = Metadata.of(lines, (10, 4))
+    first = target(metadata=lines, resolution=(10, 4))
+    again = target(metadata=first.get_metadata(), resolution=first.get_resolution())
+    alone = target(resolution=again.get_resolution())
+    later = target()
+    later.set_metadata(lines)
+    later.set_resolution(first.get_resolution())
+    for image in (first, again, target(like=again), alone, later):
+        found = known(image)
+        pairs = [(said.x, found.x), (said.y, found.y), (said.z, None if image is alone else found.z)]
+        for told, size in pairs[: 2 if image is alone else 3]:
+            assert (told and pytest.approx(told.to("m"))) == (size and size.to("m"))
+        if image is not alone and "finterval" in lines:
+            assert found.interval == pytest.approx(said.interval)
+
+
+def test_omes_sizes_go_with_the_resolution_too():
+    metadata = {"PhysicalSizeX": 200, "PhysicalSizeXUnit": "nm", "unit": "mm"}
+    image = target(metadata=metadata, resolution=(1000, 1000))
+    for again in (image, target(resolution=image.get_resolution()), target(like=image)):
+        assert metres(again)[:2] == pytest.approx([200e-9, 1e-6])
