@@ -12,22 +12,32 @@ import pandas as pd
 
 from cpr.data.tables import ColumnType, Layout
 
-__all__ = ["pandas_metadata"]
+__all__ = ["file_names", "pandas_metadata"]
 
 _TEXT = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
 _KINDS = {"text": "unicode", "duration": "timedelta", "category": "categorical"}
 
 
+def file_names(layout: Layout) -> list[str]:
+    """What the file's columns are called, index first: levels without a name as pandas calls them."""
+    names = layout.stored_names
+    for level, name in enumerate(layout.index.names if layout.writes_index else ()):
+        if name is None:
+            names[level] = f"__index_level_{level}__"
+    return names
+
+
 def pandas_metadata(layout: Layout) -> dict[bytes, bytes]:
     """The schema's entry for a table; none where columns share a name, which pandas cannot tell apart."""
-    if len(set(layout.stored_names)) < len(layout.stored_names):
+    fields = file_names(layout)
+    if len(set(fields)) < len(fields):
         return {}
     # Without one of its own, pandas numbers the rows, as it did.
     levels = len(layout.index.types) if layout.writes_index else 0
     names = [*layout.index.names[:levels], *map(_label, layout.labels)]
     columns = [
         {"name": name, "field_name": field, **_type(column)}
-        for name, field, column in zip(names, layout.stored_names, layout.stored_types, strict=True)
+        for name, field, column in zip(names, fields, layout.stored_types, strict=True)
     ]
     heads = [
         # Labels of other types stay the texts that they are in the file.
@@ -35,7 +45,7 @@ def pandas_metadata(layout: Layout) -> dict[bytes, bytes]:
         for name, column in zip(layout.heads.names, layout.heads.types, strict=True)
     ]
     found = {
-        "index_columns": layout.stored_names[:levels],
+        "index_columns": fields[:levels],
         "column_indexes": heads,
         "columns": columns,
         "attributes": {},

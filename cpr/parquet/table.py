@@ -20,7 +20,7 @@ from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile
 from cpr.parquet.columns import array_of, arrow_type, column_of
-from cpr.parquet.pandas_metadata import pandas_metadata
+from cpr.parquet.pandas_metadata import file_names, pandas_metadata
 
 __all__ = ["ForeignParquet", "Parquet"]
 
@@ -58,7 +58,7 @@ class Parquet(TableFormat):
         frames = Frames.of(data)
         layout = frames.layout
         types = layout.stored_types
-        names = layout.stored_names
+        names = file_names(layout)
         schema = pa.schema(
             [pa.field(n, arrow_type(t)) for n, t in zip(names, types, strict=True)], pandas_metadata(layout)
         )
@@ -195,7 +195,8 @@ def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
         # Asked first: a few bytes can claim any number of equal rows.
         raise other_rows(layout.rows, parquet.metadata.num_rows)
     names = parquet.schema_arrow.names
-    if names != layout.stored_names:
+    # Earlier versions wrote no names for levels without.
+    if names not in (file_names(layout), layout.stored_names):
         raise DecodeError(
             "the columns are not the recorded ones",
             field="columns",

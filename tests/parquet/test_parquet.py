@@ -42,7 +42,7 @@ def stored(data, **options):
 
 
 # Columns of one name, which pandas does not read whoever wrote them.
-UNREADABLE = {"index named as a column", "levels without names", "labels that repeat"}
+UNREADABLE = {"index named as a column", "labels that repeat"}
 # What pandas does not restore from files of its own either.
 OTHERWISE = {
     "every dtype", "every dtype, no rows", "levels of many dtypes",  # whole seconds
