@@ -19,7 +19,7 @@ class ImageSource(Image, Source):
     """A TIFF that somebody else wrote: one page or many, ImageJ or OME.
 
     Options of `from_path`: `image` for one of several images in the file, by number or name, and
-    `description=False` to read its pages as they lie, whatever the file says of them. `metadata` and
+    `description=False` to read its pages one after the other, whatever the file says of them. `metadata` and
     `resolution` replace what the file says.
 
     >>> cpr.ImageSource.from_path("s3://bucket/raw/embryo.ome.tif", image=1).get_name()

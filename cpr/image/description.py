@@ -1,6 +1,6 @@
 """What an image's first page says of it: ImageJ's lines, OME-XML, or tifffile's JSON.
 
-It is made before the first pixel is written, for nothing is gone back to. Sources: ImageJ's
+It is made before the first pixel is written, since a stream is written forward only. Sources: ImageJ's
 TiffDecoder and FileOpener for its keys; https://docs.openmicroscopy.org/ome-model/ for OME-XML.
 """
 
@@ -32,7 +32,7 @@ class FirstPage(NamedTuple):
         resolution: (x, y) in pixels per unit, or None.
         resolution_unit: 1 for none, 3 for centimetre.
         extra: further tags, as tifffile takes them.
-        described: what of the OME-XML its identifier depends on, beside the content; None without one.
+        described: what the identifier in the OME-XML depends on, apart from the content; None without one.
     """
 
     description: bytes
@@ -54,7 +54,7 @@ def first_page(layout: Layout, metadata: Metadata) -> FirstPage:
     """What the first page says of an array.
 
     Args:
-        layout: how the array lies in the file.
+        layout: how the array is laid out in the file.
         metadata: what is known of it.
 
     Raises EncodeError for metadata that the flavour cannot hold.

@@ -20,7 +20,7 @@ class ForeignTiff(Tiff):
         image: which of several images in the file, by number (from 0) or name; None for the first, with a
             warning if there are others.
         description: whether what the file says of its axes counts (ImageJ's lines, OME-XML); False reads
-            its pages as they lie.
+            its pages one after the other.
     """
 
     image: int | str | None = None

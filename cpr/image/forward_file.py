@@ -1,4 +1,4 @@
-"""Files for tifffile to write to, which goes back in what it wrote, on the way to one that cannot.
+"""Seekable files for tifffile, which seeks back while it writes, in front of one that is forward only.
 
 tifffile writes a page in one order: it leaves a hole for the page's directory (IFD), writes the
 pixels, goes back to fill the hole, and patches the pointer in the directory before it. So everything

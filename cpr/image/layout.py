@@ -1,4 +1,4 @@
-"""How an array lies in a TIFF: pages in C order, and which axes the file says they have."""
+"""How an array is laid out in a TIFF: pages in C order, and the axes that the file names."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
 
 
 def _checked_axes(axes: str, shape: tuple[int, ...]) -> str:
-    # Colours that are called channels, but lie within the pixels.
+    # Colours that are called channels, but are interleaved.
     letters = axes[:-1] + "S" if axes.endswith("YXC") else axes
     if len(axes) != len(shape) or len(set(letters)) != len(letters):
         raise EncodeError(

@@ -27,7 +27,7 @@ def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Met
     planar = series.keyframe.planarconfig == 2 and "C" not in series.axes
     axes = series.axes if series.kind in {"imagej", "ome", "shaped"} or planar else None
     if axes is not None and planar:
-        axes = axes.replace("S", "C")  # colours that lie in planes of their own are channels
+        axes = axes.replace("S", "C")  # planar colours are channels
     if axes is not None and set(axes) & set("QI"):
         axes = None  # tifffile's letters for axes that the file does not name
     if series.kind == "ome" and tiff.ome_metadata:

@@ -118,7 +118,7 @@ def _require_page(page: tifffile.TiffPage, layout: Layout, number: int) -> None:
 
 
 def _read_plain(file: ReadableFile, start: int, decoded: Array) -> None:
-    """Pixels that are not compressed, and lie together."""
+    """Contiguous, uncompressed pixels."""
     file.seek(start)
     for page in decoded:
         target = page.reshape(-1).view(np.uint8)

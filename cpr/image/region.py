@@ -94,7 +94,7 @@ def _is_paged(series: tifffile.TiffPageSeries) -> bool:
 
 
 def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int, region: Region) -> Array:
-    """A region of pixels that lie together, not compressed: rows of it, one request each."""
+    """A region of contiguous, uncompressed pixels: rows of it, one request each."""
     chosen = Selection.of(region, series.shape)
     dtype = np.dtype(series.parent.byteorder + series.dtype.char) if series.parent else series.dtype
     result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
@@ -168,7 +168,7 @@ def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int
 def _segments(file: ReadableFile, page: Any, numbers: list[int]) -> Iterator[tuple[int, Array]]:
     """Strips or tiles as (Y, X, S), without those of zeros that are not stored.
 
-    Those that lie together are fetched together: a request for each would take longer than its bytes.
+    Those next to each other are fetched together: a request for each would take longer than its bytes.
     """
     wanted = sorted((page.dataoffsets[n], page.databytecounts[n], n) for n in numbers)
     wanted = [one for one in wanted if one[1]]

@@ -15,7 +15,7 @@ from cpr.format import damaged, unusable
 
 __all__ = ["OWN", "Choice", "SeveralImagesWarning", "elements", "names_of", "pick", "require_whole"]
 
-_AS_THEY_LIE = "to read the pages as they lie: from_path(url, description=False)"
+_PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 
 
 class SeveralImagesWarning(UserWarning):
@@ -82,7 +82,7 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> N
             "planes are missing: its OME-XML names pages that are not there, or leaves planes out",
             f"a page for each of {claimed} planes",
             f"{there}, of {len(tiff.pages)} pages in the file",
-            f"restore the file; or, {_AS_THEY_LIE}",
+            f"restore the file; or, {_PAGES_ALONE}",
         )
     page = series.keyframe
     planes = math.prod(series.shape) // max(1, math.prod(page.shape))
@@ -92,7 +92,7 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> N
             "the file is cut, or pages were taken out of it",
             f"{images} planes, as ImageJ's description says",
             f"{len(tiff.pages)} pages of {page.shape}, {tiff.filehandle.size} bytes",
-            f"restore the file; or, {_AS_THEY_LIE}",
+            f"restore the file; or, {_PAGES_ALONE}",
         )
 
 
@@ -104,7 +104,7 @@ def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
         root = _xml(tiff)
     except ET.ParseError as error:
         return damaged(
-            "OME-XML that cannot be read", "well-formed XML", error, f"correct it; or, {_AS_THEY_LIE}"
+            "OME-XML that cannot be read", "well-formed XML", error, f"correct it; or, {_PAGES_ALONE}"
         )
     others = _other_files(tiff)
     pixels = next(elements(root, "Pixels"), None)
@@ -125,7 +125,7 @@ def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
         )
         actual = f"{pixels.get('SizeX')} x {pixels.get('SizeY')}, and {len(tiff.pages)} pages"
     remedy = (
-        f"write it into one file: tifffile.imwrite(path, tifffile.imread(...), ome=True); or, {_AS_THEY_LIE}"
+        f"write it into one file: tifffile.imwrite(path, tifffile.imread(...), ome=True); or, {_PAGES_ALONE}"
     )
     return damaged(problem, expected, actual, remedy)
 

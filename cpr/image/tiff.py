@@ -134,7 +134,7 @@ class Tiff:
 
     @cached_property
     def _layout(self) -> Layout:
-        """How the array that was set lies in the file."""
+        """How the array that was set is laid out in the file."""
         assert self.shape is not None and self.dtype is not None
         dtype = np.dtype(self.dtype)
         if self.predictor and dtype.kind not in "iufb":

@@ -47,7 +47,7 @@ def write_pages(
 
     Args:
         planes: the array, plane by plane.
-        layout: how it lies in the file.
+        layout: how it is laid out in the file.
         first: what the first page says.
         compression: of the pixels.
         file: where to.

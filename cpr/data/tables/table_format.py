@@ -21,7 +21,7 @@ __all__ = ["TableFormat"]
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format that was told the layout of its table; subclasses encode and decode its columns.
+    """A format that knows the layout of its table; subclasses encode and decode its columns.
 
     Attributes:
         table: labels, dtypes, index and number of rows; taken from the data.
@@ -60,7 +60,7 @@ class TableFormat:
         return HeadMaker()
 
     def _recorded(self) -> Layout:
-        """The layout of the table that was written. Raises DecodeError if none was told."""
+        """The layout of the table that was written. Raises DecodeError if it is not known."""
         if self.table is None:
             raise DecodeError(
                 "the dtypes of this table are not known",
