@@ -197,14 +197,24 @@ class Planes(Stream[np.ndarray[Any, Any]]):
             yield plane
         self._fingerprint = digest.hexdigest()
 
-    def pieces(self) -> Iterator[bytes]:
+    @property
+    def _is_foreign(self) -> bool:
+        """Whether others may change the planes at any time, and they are small enough to be copied."""
+        computed = is_lazy_array(self._data) and not isinstance(self._data, np.memmap)
+        plane_bytes = math.prod(self.plane_shape) * self.dtype.itemsize
+        return self.array is None and not computed and plane_bytes <= _COPIED_BYTES
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
         """The elements' bytes instead of planes, so few at a time that they come from the cache."""
         digest = self._digest()
+        foreign = self._is_foreign
         for plane in self._planes():
             elements = _bytes(plane)
             for start in range(0, elements.nbytes, CACHED_BYTES):
-                # A copy: whatever happens to the array meanwhile, what is stored is what was hashed.
-                piece = bytes(elements[start : start + CACHED_BYTES])
+                piece: bytes | memoryview = elements[start : start + CACHED_BYTES]
+                if foreign:
+                    # Whatever happens to the plane meanwhile, what is stored is what was hashed.
+                    piece = bytes(piece)
                 digest.update(piece)
                 yield piece
             if self.on_piece is not None:
@@ -226,9 +236,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     def _planes(self, private: bool = False) -> Iterator[np.ndarray[Any, Any]]:
         """The planes; `private`: sharing no memory with what they come from, which may be used again."""
-        computed = is_lazy_array(self._data) and not isinstance(self._data, np.memmap)
-        plane_bytes = math.prod(self.plane_shape) * self.dtype.itemsize
-        copy = True if private and not computed and plane_bytes <= _COPIED_BYTES else None
+        copy = True if private and self._is_foreign else None
         passed = 0
         for item in slabs(self._data, len(self.shape) - len(self.plane_shape)):
             slab = compute(item)  # planes may be lazy themselves
