@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from cpr.cli.output import Json, as_json, counted, ended, print_json, progress, say, time_of
+from cpr.cli.output import (
+    Json,
+    ResultsUrl,
+    as_json,
+    counted,
+    ended,
+    print_json,
+    progress,
+    results_url,
+    say,
+    time_of,
+)
 from cpr.operations.lineage import Lineage, Node, trace
 
 __all__ = ["EXAMPLES", "lineage"]
@@ -20,7 +31,7 @@ _DEEPEST = 60  # characters before a name
 
 
 def lineage(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
+    url: ResultsUrl = None,
     result: Annotated[
         str | None,
         typer.Argument(
@@ -34,6 +45,7 @@ def lineage(
     Each line is a resource, the lines below it and to the right are what its task was given. Results made
     before records told this have no lines below.
     """
+    url = results_url(url)
     with progress("reading records") as advance:
         found = trace(url, result, advance)
     if json:

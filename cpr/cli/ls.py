@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, size, time_of
+from cpr.cli.output import (
+    Json,
+    ResultsUrl,
+    counted,
+    ended,
+    print_json,
+    print_table,
+    progress,
+    results_url,
+    say,
+    size,
+    time_of,
+)
 from cpr.operations.ls import Listed, Listing, list_results
 
 __all__ = ["EXAMPLES", "ls"]
@@ -19,7 +31,7 @@ EXAMPLES = (
 
 
 def ls(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are, targets, or both.")],
+    url: ResultsUrl = None,
     runs: Annotated[bool, typer.Option("--runs", help="List runs of flows instead of targets.")] = False,
     limit: Annotated[
         int,
@@ -38,6 +50,7 @@ def ls(
     Only records and names are read, no data. A target that no record names is listed with "no record".
     Exit code 1 says that a record cannot be read.
     """
+    url = results_url(url)
     with progress("reading records") as advance:
         listing = list_results(url, limit or None, advance)
     nothing = not listing.records and not listing.unrecorded

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Json",
+    "ResultsUrl",
     "as_json",
     "console",
     "counted",
@@ -30,12 +31,19 @@ __all__ = [
     "print_table",
     "printable",
     "progress",
+    "results_url",
     "say",
     "size",
     "time_of",
     "told_if_interrupted",
 ]
 
+ResultsUrl = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="URL", help="Where records are; else where Prefect is configured to keep results."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for programs.")]
 
 
@@ -65,6 +73,15 @@ def printable(text: object) -> str:
     return _UNPRINTABLE.sub(
         lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), str(text)
     )
+
+
+def results_url(url: str | None) -> str:
+    """The URL that was given, or where Prefect keeps results. Raises ConfigurationError if it cannot tell."""
+    if url is not None:
+        return url
+    from cpr.prefect.result_storage import configured_results_url
+
+    return configured_results_url()
 
 
 def say(*lines: object) -> None:

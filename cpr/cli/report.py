@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cpr import io
-from cpr.cli.output import Json, counted, ended, print_json, progress, say
+from cpr.cli.output import Json, ResultsUrl, counted, ended, print_json, progress, results_url, say
 from cpr.previews.humanize import human_size
 
 __all__ = ["EXAMPLES", "report"]
@@ -19,7 +19,7 @@ EXAMPLES = (
 
 
 def report(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
+    url: ResultsUrl = None,
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="The page to write, or its URL.")
     ] = "report.html",
@@ -46,6 +46,7 @@ def report(
     """
     from cpr.operations.report import gather, render
 
+    url = results_url(url)
     with progress("looking at results") as advance:
         results = gather(url, run, previews, lambda one: advance(nbytes=one.facts.get("bytes") or 0))
     if not results:

@@ -15,6 +15,7 @@ from cpr.cli.output import (
     print_error,
     print_json,
     print_table,
+    results_url,
     say,
     size,
     time_of,
@@ -35,7 +36,9 @@ _COLUMNS, _ROWS = 64, 48
 
 
 def show(
-    url: Annotated[str, typer.Argument(metavar="URL", help="A record; or where records are, with RESULT.")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="A record, or a target; or where records are, with RESULT.")
+    ],
     result: Annotated[
         str | None,
         typer.Argument(metavar="RESULT", help="A result's URL or file name, or how that begins."),
@@ -47,11 +50,15 @@ def show(
 ) -> None:
     """Show what is known of a result: its record, whether it is there, how it was made, and how it looks.
 
-    Give the URL of a record, or a results URL and the name of a result. Exit code 1 says that the
+    Give the URL of a record, or a results URL and the name of a result. The record of a target that is given
+    by its URL alone is looked for where Prefect is configured to keep results. Exit code 1 says that the
     result is gone or has another size.
     """
+    from cpr.operations.object_names import owner_of
     from cpr.operations.show import show as find
 
+    if result is None and owner_of(url) is not None:
+        url, result = results_url(None), url
     found = find(url, result)
     if json:
         print_json([_as_json(one) for one in found])

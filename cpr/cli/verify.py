@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from cpr.cli.output import Json, as_json, counted, ended, print_json, print_table, progress, say, size
+from cpr.cli.output import (
+    Json,
+    ResultsUrl,
+    as_json,
+    counted,
+    ended,
+    print_json,
+    print_table,
+    progress,
+    results_url,
+    say,
+    size,
+)
 from cpr.operations.verify import Checked, Report, heal
 from cpr.operations.verify import verify as run
 
@@ -20,7 +32,7 @@ EXAMPLES = (
 
 
 def verify(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
+    url: ResultsUrl = None,
     sample: Annotated[
         str | None,
         typer.Option(
@@ -41,6 +53,7 @@ def verify(
     Targets are read side by side and hashed, not decoded. A list says what is damaged, and exit code 1; exit
     code 3 says that some targets could not be read at all.
     """
+    url = results_url(url)
     share = None if sample is None else _share(sample)
     with progress("verifying") as advance:
         report = run(url, share, seed, lambda one: advance(nbytes=one.nbytes))

@@ -225,7 +225,7 @@ def test_errors_name_problem_and_remedy(cpr_command):
 
 
 def test_wrong_command_lines(cpr_command):
-    assert cpr_command("ls")[0] == 2
+    assert cpr_command("gc")[0] == 2
     assert cpr_command("nothing")[0] == 2
     assert cpr_command("--help")[0] == 0
     assert cpr_command("--version") == (0, "cpr 0.1.0\n", "")
@@ -325,3 +325,45 @@ def test_who_interrupts_is_told_what_was_done(cpr_command, results, tmp_path, mo
     assert code == 130
     assert "Interrupted" in out
     assert ("6 records in use" if command == "gc" else "5 targets and 0 records are at") in out
+
+
+def test_without_a_url_it_is_where_prefect_keeps_results(cpr_command, results):
+    from prefect.settings import (
+        PREFECT_DEFAULT_RESULT_STORAGE_BLOCK,
+        PREFECT_LOCAL_STORAGE_PATH,
+        temporary_settings,
+    )
+
+    with temporary_settings({PREFECT_LOCAL_STORAGE_PATH: f"{results.url}/records"}):
+        for command in (["ls"], ["ls", "--runs"], ["lineage"], ["verify"]):
+            code, out, err = cpr_command(*command)
+            assert (code, err) == (0, "")
+            assert "5 targets" in out or "5 resources" in out or "analyse" in out
+        code, out, _ = cpr_command("show", results.targets["image"].url, "--no-picture")
+        assert code == 0
+        assert "make_image" in out
+    with temporary_settings({PREFECT_DEFAULT_RESULT_STORAGE_BLOCK: "no-such-type/block"}):
+        code, _, err = cpr_command("ls")
+        assert code == 3
+        assert "PREFECT_DEFAULT_RESULT_STORAGE_BLOCK" in err
+
+
+def test_urls_of_prefects_storage():
+    from types import SimpleNamespace
+
+    from prefect.filesystems import LocalFileSystem, RemoteFileSystem
+
+    from cpr.prefect.result_storage import url_of_storage
+
+    class S3Bucket(SimpleNamespace):
+        pass
+
+    class GcsBucket(SimpleNamespace):
+        pass
+
+    assert url_of_storage(RemoteFileSystem(basepath="s3://bucket/records")) == "s3://bucket/records"
+    assert url_of_storage(LocalFileSystem(basepath="/data")) == "/data"
+    assert url_of_storage(S3Bucket(bucket_name="b", bucket_folder="x/")) == "s3://b/x"
+    assert url_of_storage(S3Bucket(bucket_name="b", bucket_folder="")) == "s3://b"
+    assert url_of_storage(GcsBucket(bucket="b", bucket_folder=None)) == "gs://b"
+    assert url_of_storage(SimpleNamespace()) is None
