@@ -7,10 +7,34 @@ type and the store's error code are, which is what one searches for.
 from __future__ import annotations
 
 import errno
+import re
 
 from cpr.errors import CprError, ResourceNotFoundError, TransferError
+from cpr.io.waiting import VARIABLE, NoAnswerError, is_interruption
 
-__all__ = ["code_of", "translate_errors"]
+__all__ = ["BadAnswerError", "code_of", "require_range", "translate_errors"]
+
+
+class BadAnswerError(OSError):
+    """Something has answered that is no such store, or less than it says; `code` says what was wrong."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+def require_range(header: str | None, start: int, stop: int, nbytes: int) -> None:
+    """Raise BadAnswerError unless a `Content-Range` says that the bytes are those asked for, and all."""
+    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", header or "")
+    if found is None:
+        raise BadAnswerError("RangeIgnored")
+    first, last = int(found[1]), int(found[2])
+    size = stop if found[3] == "*" else int(found[3])
+    if first != start or last != min(stop, size) - 1:
+        raise BadAnswerError("WrongRange")
+    if nbytes != last - first + 1:
+        raise BadAnswerError("IncompleteBody")
+
 
 # Clients raise errors of their own beside OSError; these are theirs.
 _CLIENTS = frozenset(
@@ -60,9 +84,18 @@ class translate_errors:  # noqa: N801 - it is used like a function
                 raise
 
     def _translation(self, error: BaseException) -> CprError | None:
+        if is_interruption(error) or _is_from_outside(error):
+            return None
         if isinstance(error, FileNotFoundError):
             return _not_found(self._url, code_of(error))
         return _failure(self._url, self._verb, error) if isinstance(error, Exception) else None
+
+
+def _is_from_outside(error: BaseException) -> bool:
+    """Whether this is a time limit of somebody else's: of a task, say, whose runner raises it anywhere."""
+    if not isinstance(error, TimeoutError):
+        return False
+    return type(error).__module__.partition(".")[0] not in {"builtins", "asyncio", "socket", "cpr", *_CLIENTS}
 
 
 def _forget_context(failure: CprError) -> None:
@@ -94,6 +127,22 @@ def _failure(url: str, verb: str, error: Exception) -> CprError | None:
     if code == "NoSuchBucket":
         return _not_found(url, code)
     name = code or type(error).__name__
+    if isinstance(error, NoAnswerError):
+        return TransferError(
+            f"the store did not answer in time, when asked to {verb}",
+            url=url,
+            expected="an answer within the limit",
+            actual=str(error),
+            remedy=f"check the store and the network to it, then try again; {VARIABLE}=300 waits longer",
+        )
+    if isinstance(error, BadAnswerError):
+        return TransferError(
+            f"what answered when asked to {verb} is no store of this kind, or broken",
+            url=url,
+            expected="the answer of such a store",
+            actual=name,
+            remedy="check that the endpoint is the store's, and what is in between (a proxy, a login page)",
+        )
     if isinstance(error, PermissionError) or code in ("403", "AccessDenied", "Forbidden"):
         return TransferError(
             f"no permission to {verb} here",

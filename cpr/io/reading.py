@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,11 +13,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.io.error_translation import translate_errors
+from cpr.io.error_translation import BadAnswerError, translate_errors
 from cpr.io.hashing import CACHED_BYTES, default_algorithm, digest_of, new_digest
 from cpr.io.objects import open_store, require_stat
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
+from cpr.io.waiting import NoAnswerError, abandonable, is_interruption, wait_for
 
 __all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "read_through", "reading"]
 
@@ -102,6 +104,7 @@ class ArrivingFile(SeekableFile):
         self._hashed = (0, 0)  # the next byte: block, and place in it
         self._arrived = 0
         self._first: bytes | memoryview | None = None
+        self._closing = threading.Event()
 
     def _read_at(self, position: int, view: memoryview) -> int:
         done = 0
@@ -158,10 +161,16 @@ class ArrivingFile(SeekableFile):
             return None if start is None else self._fetch(start)
         while len(self._ahead) < _BLOCKS_AHEAD and (start := next(self._starts, None)) is not None:
             self._ahead.append(self._threads.submit(self._fetch, start))
-        return self._ahead.popleft().result() if self._ahead else None
+        # Each has a limit of its own; others may come before it.
+        return wait_for(self._ahead.popleft(), _BLOCK_BYTES * _BLOCKS_AHEAD) if self._ahead else None
 
     def _fetch(self, start: int) -> bytes | memoryview:
-        return fetch_block(self._store, self._path, start, min(start + _BLOCK_BYTES, self._size))
+        stop = min(start + _BLOCK_BYTES, self._size)
+        with abandonable(self._closing):
+            block = fetch_block(self._store, self._path, start, stop)
+        if len(block) != stop - start:
+            raise BadAnswerError("ObjectShorterThanSaid")
+        return block
 
     def release(self, position: int) -> None:
         """Let go of the memory of everything before `position`."""
@@ -179,6 +188,7 @@ class ArrivingFile(SeekableFile):
         return f"{self._algorithm}:{self._digest.hexdigest()}", self._arrived
 
     def close(self) -> None:
+        self._closing.set()
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
         self._blocks.clear()
@@ -251,7 +261,10 @@ class RangedFile(SeekableFile):
 
     def _get(self, start: int, stop: int) -> bytes | memoryview:
         with translate_errors(self._url, "read"):
-            return fetch_block(self._store, self._path, start, stop)
+            block = fetch_block(self._store, self._path, start, stop)
+            if len(block) != stop - start:
+                raise BadAnswerError("ObjectShorterThanSaid")
+        return block
 
 
 @contextmanager
@@ -268,7 +281,8 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
         TransferError: the store refused or failed.
     """
     store, path = open_store(url)
-    block = _whole(store, path, nbytes)
+    with translate_errors(url, "read"):
+        block = _whole(store, path, nbytes)
     size = require_stat(store, path, url).nbytes if block is None else len(block)
     file = ArrivingFile(url, store, path, size, algorithm or default_algorithm())
     if block is not None:
@@ -285,7 +299,8 @@ def read_through(url: str, algorithm: str, nbytes: int) -> tuple[str, int]:
     A small one takes a single request. Raises as `reading`.
     """
     store, path = open_store(url)
-    block = _whole(store, path, nbytes)
+    with translate_errors(url, "read"):
+        block = _whole(store, path, nbytes)
     if block is not None:
         return f"{algorithm}:{digest_of(block, algorithm).hex()}", len(block)
     with reading(url, algorithm) as file:
@@ -299,7 +314,11 @@ def _whole(store: Store, path: str, nbytes: int | None) -> bytes | memoryview | 
     try:
         # One byte more, so that a longer object is noticed.
         block = store.fetch(path, 0, nbytes + 1)
+    except (NoAnswerError, BadAnswerError):
+        raise
     except Exception as error:
+        if is_interruption(error):
+            raise
         log.debug("an object is asked for its size first, after %s", type(error).__name__)
         return None
     return block if len(block) == nbytes else None

@@ -19,6 +19,7 @@ from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.objects import open_store, remove, stat
 from cpr.io.reading import reading
 from cpr.io.stores.base import Upload
+from cpr.io.waiting import at_most, is_interruption
 
 __all__ = [
     "HashingSink",
@@ -37,6 +38,9 @@ log = logging.getLogger("cpr")
 _BLOCK_BYTES = CACHED_BYTES
 # Of a process that ends.
 _PATIENCE_SECONDS = 3.0
+_INTERRUPTED_SECONDS = 1.0
+# Whether an object is there whose store has just failed.
+_LOOK_SECONDS = 10.0
 _under_way: dict[Upload, str] = {}
 
 
@@ -210,9 +214,9 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
         yield file
         file.flush()
         put_blocks(url, file.block_digests)
-    except BaseException:
+    except BaseException as error:
         _owned.pop(file, None)
-        _abort(url, upload)
+        _abort(url, upload, _patience_after(error))
         raise
     try:
         _publish(url, upload, file.stored)
@@ -266,15 +270,25 @@ def _publish(url: str, upload: Upload, stored: Stored) -> None:
             return
         _abort(url, upload)
         raise
-    except BaseException:
-        _abort(url, upload)
+    except BaseException as error:
+        _abort(url, upload, _patience_after(error))
         raise
+
+
+def _patience_after(error: BaseException) -> float | None:
+    """How long cleaning up may take, in seconds: whoever interrupts, or has set a limit, waits no longer."""
+    interrupted = (
+        not isinstance(error, Exception) or isinstance(error, TimeoutError) or is_interruption(error)
+    )
+    return _INTERRUPTED_SECONDS if interrupted else None
 
 
 def _is_there(url: str, stored: Stored) -> bool:
     """Whether the store holds exactly these bytes; False where it cannot be asked."""
     try:
-        if stat(url).nbytes != stored.nbytes:
+        with at_most(_LOOK_SECONDS):
+            nbytes = stat(url).nbytes
+        if nbytes != stored.nbytes:
             return False
         with reading(url, stored.checksum.partition(":")[0]) as file:
             return file.finish() == (stored.checksum, stored.nbytes)

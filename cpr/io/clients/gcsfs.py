@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from cpr.io.error_translation import BadAnswerError
+from cpr.io.waiting import wait_for
+
 __all__ = ["Answer", "Requests", "client_options", "named", "passing_errors", "refusal", "wait_seconds"]
 
 T = TypeVar("T")
@@ -51,11 +54,13 @@ class Answer:
         return self.status in _PASSING
 
     def json(self) -> dict[str, Any]:
-        """What the body says. Raises OSError where somebody else has answered, a proxy's page say."""
+        """What the body says. Raises BadAnswerError where somebody else has answered, a proxy's page say."""
         try:
             found: dict[str, Any] = json.loads(self.body)
         except ValueError:
-            raise refusal(self.status, "NotJSON") from None
+            raise BadAnswerError("NotJSON") from None
+        if not isinstance(found, dict):
+            raise BadAnswerError("NotJSON")
         return found
 
 
@@ -91,6 +96,10 @@ class Requests:
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop of the requests."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop)
+
+    def wait(self, coroutine: Coroutine[Any, Any, T], nbytes: int = 0) -> T:
+        """What a coroutine gives that reads so many bytes. Raises NoAnswerError."""
+        return wait_for(self.submit(coroutine), nbytes)
 
     def is_here(self) -> bool:
         """Whether this is the thread of the requests, which would wait for itself."""

@@ -8,25 +8,27 @@ from contextlib import suppress
 from typing import Any
 
 from cpr.io.clients.thread_lock import exclusive_use
+from cpr.io.waiting import request_seconds
 
 __all__ = ["client_options", "is_connection_lost", "read_pipelined", "settle"]
 
-_CONNECT_SECONDS = 20
-_SILENCE_SECONDS = 120
+_CONNECT_SECONDS = 20.0
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Limits for making a connection, where the user has set none."""
-    waits = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout"), _CONNECT_SECONDS)
+    waits = dict.fromkeys(
+        ("timeout", "banner_timeout", "auth_timeout"), min(_CONNECT_SECONDS, request_seconds())
+    )
     return {name: seconds for name, seconds in waits.items() if name not in given}
 
 
 def settle(fs: Any) -> None:
     """Make a connection notice a line that went dead without a word, and not wait for nothing."""
     channel = fs.ftp.get_channel()
-    channel.settimeout(_SILENCE_SECONDS)
+    channel.settimeout(request_seconds())
     transport = channel.get_transport()
-    transport.set_keepalive(_SILENCE_SECONDS // 4)
+    transport.set_keepalive(30)
     # Else the end of every 32 KiB is held back until the other side has acknowledged their beginning.
     transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from io import BytesIO
 from typing import Any, TypeVar
 
-__all__ = ["BucketAccess", "S3Client", "client_options"]
+from cpr.io.error_translation import BadAnswerError, require_range
+from cpr.io.waiting import wait_for
+
+__all__ = ["Body", "BucketAccess", "S3Client", "client_options", "required"]
 
 T = TypeVar("T")
 
@@ -30,6 +34,13 @@ def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"config_kwargs": {**config, "s3": {"payload_signing_enabled": False, **config.get("s3", {})}}}
 
 
+def required(answer: Mapping[str, Any], name: str) -> Any:
+    """What an answer of S3's always has. Raises BadAnswerError where somebody else has answered."""
+    if answer.get(name) is None:
+        raise BadAnswerError(f"No{name}")
+    return answer[name]
+
+
 class BucketAccess:
     """How a bucket is reached, for a client that is not botocore.
 
@@ -43,6 +54,18 @@ class BucketAccess:
         self.endpoint = endpoint
         self.region = region
         self.credentials = credentials
+
+
+class Body(BytesIO):
+    """Bytes to send, which know when the last of them left."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        super().__init__(content)
+        self.sent = 0.0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.sent = time.monotonic()
+        return super().read(size)
 
 
 class S3Client:
@@ -70,16 +93,23 @@ class S3Client:
             return False
 
     def call(self, method: str, **arguments: Any) -> Any:
-        """A request by botocore's name of its method; the answer."""
-        return self.submit(self.request(method, **arguments)).result()
+        """A request by botocore's name of its method; the answer. Raises NoAnswerError."""
+        return wait_for(self.submit(self.request(method, **arguments)))
 
     async def request(self, method: str, **arguments: Any) -> Any:
         """The same, on the loop of the requests."""
         return await self.fs._call_s3(method, **arguments)
 
-    def get(self, bucket: str, key: str, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
-        """The body of an object, and the answer that it came with."""
-        return self.submit(self._get(bucket, key, arguments)).result()
+    def get(self, bucket: str, key: str, nbytes: int = 0, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
+        """The body of an object, of about so many bytes, and the answer that it came with."""
+        return wait_for(self.submit(self._get(bucket, key, arguments)), nbytes)
+
+    def get_range(self, bucket: str, key: str, start: int, stop: int, **arguments: Any) -> bytes:
+        """The bytes from start to stop, fewer only where the object ends. Raises BadAnswerError."""
+        part = f"bytes={start}-{stop - 1}"
+        body, answer = self.get(bucket, key, stop - start, Range=part, **arguments)
+        require_range(answer.get("ContentRange"), start, stop, len(body))
+        return body
 
     async def _get(self, bucket: str, key: str, arguments: Any) -> tuple[bytes, dict[str, Any]]:
         from s3fs import core
@@ -95,7 +125,7 @@ class S3Client:
                 await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
 
-    async def upload_part(self, body: BytesIO, **arguments: Any) -> dict[str, Any]:
+    async def upload_part(self, body: Body, **arguments: Any) -> dict[str, Any]:
         """Send a part of a multipart upload, from its beginning at every attempt; the answer."""
         from s3fs import core
 
@@ -122,19 +152,19 @@ class S3Client:
         client.meta.events.register(_CREATE, _count_attempt, unique_id="cpr-attempts")
         _attempts.set(attempts)
         answer = await self.request("create_multipart_upload", **arguments)
-        return str(answer["UploadId"])
+        return str(required(answer, "UploadId"))
 
     def access(self, bucket: str) -> BucketAccess | None:
         """How another client can reach a bucket; None if that takes what only botocore understands."""
         if not self._is_plain():
             return None
-        client = self.submit(self._client(bucket)).result(60)
+        client = wait_for(self.submit(self._client(bucket)))
         endpoint = client.meta.endpoint_url
         if endpoint.startswith("https://") and "AWS_CA_BUNDLE" in os.environ:
             return None
         region = client.meta.region_name or "us-east-1"
         if "amazonaws.com" in endpoint:
-            head = self.submit(client.head_bucket(Bucket=bucket)).result(60)
+            head = wait_for(self.submit(client.head_bucket(Bucket=bucket)))
             region = head["ResponseMetadata"]["HTTPHeaders"]["x-amz-bucket-region"]
         return BucketAccess(endpoint, region, None if self.fs.anon else self._credentials(client))
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from cpr.io.clients.gcsfs import Answer, Requests, named, refusal
+from cpr.io.error_translation import BadAnswerError, require_range
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.base import Entry, OccupiedError, Stat, Versioned, age_of, bucket_and_key, folder_prefix
 from cpr.io.stores.gcs_upload import ResumableUpload, put_whole
@@ -60,11 +61,15 @@ class GCSStore:
             return b""
         try:
             part = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "gzip"}
-            return self._ask("GET", f"/download{_object(path)}", {"alt": "media"}, part).body
+            answer = self._ask(
+                "GET", f"/download{_object(path)}", {"alt": "media"}, part, nbytes=stop - start
+            )
         except OSError as error:
             if getattr(error, "code", None) == "416":  # the object ends before
                 return b""
             raise
+        require_range(answer.headers.get("Content-Range"), start, stop, len(answer.body))
+        return answer.body
 
     def upload(self, path: str, create: bool = False) -> ResumableUpload:
         if create and self.stat(path) is not None:
@@ -113,13 +118,17 @@ class GCSStore:
             except FileNotFoundError:
                 raise refusal(404, _NO_SUCH_BUCKET) from None
             page = answer.json()
+            if not {"kind", "items", "prefixes", "nextPageToken"} & page.keys() and page:
+                raise BadAnswerError("NotAListing")
             yield page
             if not (token := page.get("nextPageToken")):
                 return
+            if query.get("pageToken") == token:
+                raise BadAnswerError("ListingRepeats")
             query["pageToken"] = token
 
-    def _ask(self, *arguments: Any) -> Answer:
-        return self._requests.submit(self._requests.ask(*arguments)).result()
+    def _ask(self, *arguments: Any, nbytes: int = 0) -> Answer:
+        return self._requests.wait(self._requests.ask(*arguments), nbytes)
 
 
 class _ConditionalObject:
@@ -131,7 +140,7 @@ class _ConditionalObject:
     def read(self) -> Versioned | None:
         path = f"/download{_object(f'{self._bucket}/{self._key}')}"
         try:
-            answer = self._requests.submit(self._requests.ask("GET", path, {"alt": "media"})).result()
+            answer = self._requests.wait(self._requests.ask("GET", path, {"alt": "media"}))
         except FileNotFoundError:
             return None
         return Versioned(answer.body, str(answer.headers["X-Goog-Generation"]), age_of(answer.headers))
@@ -139,7 +148,7 @@ class _ConditionalObject:
     def write_if(self, content: bytes, version: str | None) -> str | None:
         put = put_whole(self._requests, self._bucket, self._key, content, ifGenerationMatch=version or "0")
         try:
-            found = self._requests.submit(put).result()
+            found = self._requests.wait(put)
         except OSError as error:
             if getattr(error, "code", None) == "412":
                 return None
@@ -153,5 +162,8 @@ def _object(path: str) -> str:
 
 
 def _stat(item: dict[str, Any]) -> Stat:
-    version = {"generation": str(item["generation"])}
-    return Stat(int(item["size"]), version, datetime.fromisoformat(item["updated"]))
+    try:
+        version = {"generation": str(item["generation"])}
+        return Stat(int(item["size"]), version, datetime.fromisoformat(item["updated"]))
+    except (KeyError, TypeError, ValueError):
+        raise BadAnswerError("NotAnObject") from None

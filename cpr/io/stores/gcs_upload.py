@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
+from cpr.io.waiting import at_most, wait_for
 
 __all__ = ["ResumableUpload", "put_whole"]
 
@@ -56,9 +57,9 @@ class ResumableUpload:
 
     def _send(self, size: int, last: bool) -> None:
         if self._session is None:
-            self._session = self._requests.submit(self._begin()).result()
+            self._session = self._requests.wait(self._begin())
         if self._part is not None:
-            self._part.result()
+            wait_for(self._part, _LARGEST_PART_BYTES)
         part = self._take(size)
         total = self._sent + size if last else None
         self._part = self._requests.submit(self._put_part(part, self._sent, total))
@@ -141,15 +142,15 @@ class ResumableUpload:
 
     def commit(self) -> None:
         if self._session is None:
-            found: dict[str, Any] | None = self._requests.submit(self._put_whole()).result()
+            found: dict[str, Any] | None = self._requests.wait(self._put_whole(), len(self._buffer))
         else:
             self._send(len(self._buffer), last=True)
             assert self._part is not None
-            found = self._part.result()
+            found = wait_for(self._part, _LARGEST_PART_BYTES)
         assert found is not None
         if (found.get("crc32c"), int(found.get("size", 0))) != (self._digest, self._sent):
             if "generation" in found:
-                self._requests.submit(self._remove(str(found["generation"]))).result()
+                self._requests.wait(self._remove(str(found["generation"])))
             raise refusal(400, "BadDigest")
 
     async def _put_whole(self) -> dict[str, Any]:
@@ -172,7 +173,8 @@ class ResumableUpload:
             return
         aborting = self._requests.submit(self._abort(self._session))
         if not self._requests.is_here():
-            aborting.result(timeout)
+            with at_most(10.0 if timeout is None else timeout):
+                wait_for(aborting)
 
     async def _abort(self, session: str) -> None:
         answer = await self._requests.once("DELETE", session)

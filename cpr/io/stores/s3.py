@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.clients.s3fs import S3Client
-from cpr.io.error_translation import code_of
+from cpr.io.clients.s3fs import S3Client, required
+from cpr.io.error_translation import BadAnswerError, code_of
 from cpr.io.filesystems import filesystem
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import Entry, Stat, Versioned, age_of, bucket_and_key, folder_prefix, version_of
 from cpr.io.stores.glob import matching_in_bucket
 from cpr.io.stores.s3_upload import S3Upload, stat_object
+from cpr.io.waiting import is_interruption
 
 __all__ = ["S3Store"]
 
@@ -66,7 +67,7 @@ class S3Store:
             found = None if fast is None else fast.fetch(key, start, stop)
             if found is not None:
                 return found
-        return self._client.get(bucket, key, Range=f"bytes={start}-{stop - 1}")[0]
+        return self._client.get_range(bucket, key, start, stop)
 
     def put(self, path: str, content: bytes, **arguments: Any) -> Any:
         """One PUT, with what is to go with it; its answer."""
@@ -95,15 +96,13 @@ class S3Store:
         return matching_in_bucket(self, "s3", pattern, self._listed, hidden)
 
     def has_folder(self, path: str) -> bool:
-        bucket, key = bucket_and_key(path)
-        found = self._client.call("list_objects_v2", Bucket=bucket, Prefix=folder_prefix(key), MaxKeys=1)
-        return bool(found.get("Contents"))
+        return self._has_prefix(*bucket_and_key(path))
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = bucket_and_key(path)
         fast = s3_obstore.fast_bucket(self._client.fs, bucket)
         # obstore would give keys that begin with a slash without it.
-        found = None if fast is None or not (key or self._is_free_of_roots(bucket)) else fast.walk(key)
+        found = None if fast is None or (not key and self._has_prefix(bucket, "/")) else fast.walk(key)
         last = ""
         if found is not None:
             try:
@@ -112,26 +111,32 @@ class S3Store:
                     if stat.nbytes or self.stat(f"{bucket}/{last}") is not None:
                         yield Entry(f"s3://{bucket}/{last}", stat.modified, stat.nbytes, stat.version)
             except Exception as error:
+                if is_interruption(error):
+                    raise
                 # A key that obstore cannot spell, or what s3fs meets as well, and knows a name for.
                 log.debug("s3fs lists on, after %s", type(error).__name__)
             else:
-                return
+                # To obstore a page of HTML is an empty listing.
+                if last:
+                    return
         for answer in self._pages(bucket, folder_prefix(key), "", after=last):
             for item in answer.get("Contents", []):
                 if not item["Key"].endswith("/"):
                     url = f"s3://{bucket}/{item['Key']}"
                     yield Entry(url, item["LastModified"], int(item["Size"]), version_of(item))
 
-    def _is_free_of_roots(self, bucket: str) -> bool:
-        found = self._client.call("list_objects_v2", Bucket=bucket, Prefix="/", MaxKeys=1)
-        return not found.get("Contents")
+    def _has_prefix(self, bucket: str, key: str) -> bool:
+        found = self._client.call("list_objects_v2", Bucket=bucket, Prefix=folder_prefix(key), MaxKeys=1)
+        return bool(found.get("Contents"))
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         bucket, key = bucket_and_key(path)
-        page: dict[str, str] = {}
+        page: dict[str, Any] = {}
         while True:
             # Without a prefix: asked for one, MinIO lists only uploads whose key it is.
             answer = self._client.call("list_multipart_uploads", Bucket=bucket, **page)
+            if "IsTruncated" not in answer:
+                raise BadAnswerError("NotAListing")
             for found in answer.get("Uploads", []):
                 if key and not found["Key"].startswith(f"{key}/"):
                     continue
@@ -141,19 +146,21 @@ class S3Store:
                 yield Entry(url, modified, sum(int(part["Size"]) for part in parts)), upload
             if not answer.get("IsTruncated"):
                 return
-            page = {"KeyMarker": answer["NextKeyMarker"], "UploadIdMarker": answer["NextUploadIdMarker"]}
+            page = _next(
+                page, KeyMarker=answer.get("NextKeyMarker"), UploadIdMarker=answer.get("NextUploadIdMarker")
+            )
 
     def _parts(self, bucket: str, key: str, upload: str) -> list[dict[str, Any]]:
         """The parts of an upload; none if it has ended meanwhile."""
         parts: list[dict[str, Any]] = []
-        page: dict[str, int] = {}
+        page: dict[str, Any] = {}
         with suppress(FileNotFoundError):
             while True:
                 answer = self._client.call("list_parts", Bucket=bucket, Key=key, UploadId=upload, **page)
                 parts += answer.get("Parts", [])
                 if not answer.get("IsTruncated"):
                     break
-                page = {"PartNumberMarker": answer["NextPartNumberMarker"]}
+                page = _next(page, PartNumberMarker=answer.get("NextPartNumberMarker"))
         return parts
 
     def abort_upload(self, path: str, upload: str) -> None:
@@ -173,19 +180,29 @@ class S3Store:
         return objects, folders
 
     def _pages(self, bucket: str, prefix: str, delimiter: str, after: str = "") -> Iterator[dict[str, Any]]:
-        page = {"StartAfter": after} if after else {}
+        query = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
+        page: dict[str, Any] = {"StartAfter": after} if after else {}
         while True:
-            answer = self._client.call(
-                "list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter=delimiter, **page
-            )
+            answer = self._client.call("list_objects_v2", **query, **page)
+            if "IsTruncated" not in answer:
+                raise BadAnswerError("NotAListing")
             yield answer
-            if not answer.get("IsTruncated"):
+            if not answer["IsTruncated"]:
                 return
-            page = {"ContinuationToken": answer["NextContinuationToken"]}
+            page = _next(page, ContinuationToken=answer.get("NextContinuationToken"))
 
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""
         return _ConditionalObject(self._client, *bucket_and_key(path))
+
+
+def _next(page: dict[str, Any], **markers: Any) -> dict[str, Any]:
+    """Where the next page of a listing begins. Raises BadAnswerError for one that would go on for ever."""
+    if None in markers.values():
+        raise BadAnswerError("ListingCut")
+    if page == markers:
+        raise BadAnswerError("ListingRepeats")
+    return markers
 
 
 class _ConditionalObject:
@@ -200,7 +217,9 @@ class _ConditionalObject:
             if code_of(error) == "NoSuchBucket":
                 raise
             return None
-        return Versioned(content, str(answer["ETag"]), age_of(answer["ResponseMetadata"]["HTTPHeaders"]))
+        return Versioned(
+            content, str(required(answer, "ETag")), age_of(answer["ResponseMetadata"]["HTTPHeaders"])
+        )
 
     def write_if(self, content: bytes, version: str | None) -> str | None:
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": version}
@@ -215,4 +234,4 @@ class _ConditionalObject:
             if isinstance(error, FileExistsError) or code_of(error) in _REFUSALS:
                 return None
             raise
-        return str(answer["ETag"])
+        return str(required(answer, "ETag"))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 from cpr.io.clients.s3fs import S3Client
+from cpr.io.error_translation import BadAnswerError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.stores.base import OccupiedError, Stat, version_of
+from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
 
 __all__ = ["CircuitBreaker", "FastBucket", "fast_bucket"]
 
@@ -65,8 +67,9 @@ class FastBucket:
     They raise FileNotFoundError where there is no such object, or no such bucket.
     """
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, client: S3Client) -> None:
         self._store = store
+        self._client = client
         self._breaker = CircuitBreaker()
 
     @property
@@ -78,16 +81,20 @@ class FastBucket:
         """The bytes from start to stop."""
         import obstore
 
-        if not _can_spell(key):
-            return None
-        return self._ask(lambda: memoryview(obstore.get_range(self._store, key, start=start, end=stop)))
+        async def ask() -> memoryview:
+            found = await obstore.get_range_async(self._store, key, start=start, end=stop)
+            return memoryview(found)
+
+        return self._ask(ask, stop - start) if _can_spell(key) else None
 
     def stat(self, key: str) -> Stat | None:
         """Size and version of an object."""
         import obstore
 
-        def ask() -> Stat:
-            head = obstore.head(self._store, key)
+        async def ask() -> Stat:
+            head = await obstore.head_async(self._store, key)
+            if head["e_tag"] is None:
+                raise BadAnswerError("NoETag")
             return Stat(int(head["size"]), version_of({"ETag": head["e_tag"]}), head["last_modified"])
 
         return self._ask(ask) if _can_spell(key) else None
@@ -99,15 +106,15 @@ class FastBucket:
         """
         import obstore
 
-        def ask() -> bool:
+        async def ask() -> bool:
             mode: Any = "create" if create else "overwrite"
             try:
-                obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+                await obstore.put_async(self._store, key, data, mode=mode, use_multipart=False)
             except obstore.exceptions.AlreadyExistsError:
                 raise OccupiedError from None
             return True
 
-        return self._ask(ask) if _can_spell(key) else None
+        return self._ask(ask, len(data)) if _can_spell(key) else None
 
     def walk(self, folder: str) -> Iterator[tuple[str, Stat]] | None:
         """Keys in a folder and below, with their stats, in the order of the keys; "" is the whole bucket.
@@ -117,24 +124,39 @@ class FastBucket:
         """
         if self._breaker.is_open or not (folder == "" or _can_spell(folder)):
             return None
+        return self._walk(folder)
+
+    def _walk(self, folder: str) -> Iterator[tuple[str, Stat]]:
         import obstore
 
         pages = obstore.list(self._store, folder or None, chunk_size=_LISTED_AT_ONCE)
-        return (
-            (one["path"], Stat(int(one["size"]), version_of({"ETag": one["e_tag"]}), one["last_modified"]))
-            for page in pages
-            for one in page
-        )
 
-    def _ask(self, question: Callable[[], T]) -> T | None:
+        async def next_page() -> Any:
+            return await anext(pages, None)
+
+        last = ""
+        while page := wait_for(self._client.submit(next_page())):
+            # A server that gives the same page again and again would be listed for ever.
+            if page[0]["path"] <= last:
+                raise BadAnswerError("ListingRepeats")
+            last = page[-1]["path"]
+            for one in page:
+                version = version_of({"ETag": one["e_tag"]})
+                yield one["path"], Stat(int(one["size"]), version, one["last_modified"])
+
+    def _ask(self, question: Callable[[], Coroutine[Any, Any, T]], nbytes: int = 0) -> T | None:
         if self._breaker.is_open:
             return None
         try:
-            answer = question()
+            answer = wait_for(self._client.submit(question()), nbytes)
         except (FileNotFoundError, OccupiedError):
             self._breaker.succeeded()
             raise
+        except (NoAnswerError, AbandonedError):
+            raise  # s3fs would wait as long again
         except Exception as error:
+            if is_interruption(error):
+                raise
             self._breaker.failed(error)
             return None
         self._breaker.succeeded()
@@ -165,6 +187,8 @@ def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
     try:
         found = _make(fs, bucket)
     except Exception as error:
+        if is_interruption(error):
+            raise
         # Not a failure: s3fs does the same, slower, and says what is wrong where something is.
         log.debug("s3://%s: read through s3fs, for %s", bucket, type(error).__name__)
         found = None
@@ -178,7 +202,8 @@ def _make(fs: Any, bucket: str) -> FastBucket | None:
         from obstore.store import S3Store
     except ImportError:
         return None
-    access = S3Client(fs).access(bucket)
+    client = S3Client(fs)
+    access = client.access(bucket)
     if access is None:
         return None
     options: dict[str, Any] = {
@@ -191,7 +216,7 @@ def _make(fs: Any, bucket: str) -> FastBucket | None:
         options["skip_signature"] = True
     else:
         options["credential_provider"] = partial(_credentials, access.credentials)
-    return FastBucket(S3Store(bucket, **options))
+    return FastBucket(S3Store(bucket, **options), client)
 
 
 def _credentials(provide: Callable[[], dict[str, Any]]) -> Any:

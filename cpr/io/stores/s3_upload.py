@@ -12,12 +12,12 @@ from concurrent.futures import Future
 from contextlib import suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
-from io import BytesIO
 from typing import Any
 
-from cpr.io.clients.s3fs import S3Client
+from cpr.io.clients.s3fs import Body, S3Client, required
 from cpr.io.stores import s3_obstore
-from cpr.io.stores.base import OccupiedError, Stat, version_of
+from cpr.io.stores.base import OccupiedError, Stat
+from cpr.io.waiting import at_most, wait_for
 
 __all__ = ["S3Upload", "stat_object"]
 
@@ -32,6 +32,8 @@ _BYTES_IN_FLIGHT = 48 << 20
 _LEAST_IN_FLIGHT = 3
 # To send so little takes no longer than to ask whether it is there.
 _TINY_BYTES = 64 << 10
+# Of a store that does not answer; a lifecycle rule of the bucket removes what is left.
+_ABORT_SECONDS = 10.0
 # Clocks in HTTP headers have seconds.
 _CLOCK = timedelta(seconds=2)
 
@@ -51,7 +53,8 @@ def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa
         head = client.call("head_object", Bucket=Bucket, Key=Key)
     except FileNotFoundError:
         return None
-    return Stat(int(head["ContentLength"]), version_of(head), head["LastModified"])
+    modified, nbytes = required(head, "LastModified"), int(required(head, "ContentLength"))
+    return Stat(nbytes, {"etag": str(required(head, "ETag")).strip('"')}, modified)
 
 
 class S3Upload:
@@ -61,11 +64,12 @@ class S3Upload:
         self._client = client
         self._only_new = create
         self._where = {"Bucket": bucket, "Key": key}
-        self._buffer = BytesIO()
+        self._buffer = Body()
         # Of parts that have left: new memory for every part would cost more than filling it.
-        self._emptied: list[BytesIO] = []
+        self._emptied: list[Body] = []
         self._upload_id: str | None = None
         self._parts: list[Future[dict[str, Any]]] = []
+        self._sending: list[Body] = []
         self._creations = 0
         self._creating = (0.0, 0.0)
 
@@ -88,13 +92,18 @@ class S3Upload:
         part = self._buffer
         part.truncate()
         if self._upload_id is None:
-            self._client.submit(self._create()).result()
+            wait_for(self._client.submit(self._create()))
         number = len(self._parts) + 1
         most = max(_LEAST_IN_FLIGHT, _BYTES_IN_FLIGHT // part_bytes(number))
         if number > most:
-            self._parts[-most].result()
+            self._wait(self._parts[-most])
+        self._sending = [*self._sending[1 - most :], part] if most > 1 else [part]
         self._parts.append(self._client.submit(self._put_part(number, part)))
-        self._buffer = self._emptied.pop() if self._emptied else BytesIO()
+        self._buffer = self._emptied.pop() if self._emptied else Body()
+
+    def _wait(self, part: Future[dict[str, Any]]) -> dict[str, Any]:
+        """A part's answer, for which is waited as long as any of the parts under way goes on."""
+        return wait_for(part, alive=lambda: max((body.sent for body in self._sending), default=0.0))
 
     async def _create(self) -> None:
         attempts: list[None] = []
@@ -105,23 +114,28 @@ class S3Upload:
             self._creations = len(attempts)
             self._creating = (started, time.monotonic())
 
-    async def _put_part(self, number: int, part: BytesIO) -> dict[str, Any]:
+    async def _put_part(self, number: int, part: Body) -> dict[str, Any]:
         answer = await self._client.upload_part(
             part, **self._where, UploadId=self._upload_id, PartNumber=number
         )
         part.seek(0)
         self._emptied.append(part)
-        return {"PartNumber": number, "ETag": answer["ETag"], **_checksums(answer)}
+        return {"PartNumber": number, "ETag": required(answer, "ETag"), **_checksums(answer)}
 
     def commit(self) -> None:
         if self._upload_id is None:
             self._put()
             return
         self._send()
-        parts = [part.result() for part in self._parts]
-        self._call("complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts})
+        parts = [self._wait(part) for part in self._parts]
+        required(
+            self._call(
+                "complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts}
+            ),
+            "ETag",
+        )
         if self._creations > 1:
-            self._client.submit(self._abort_unseen()).result()
+            wait_for(self._client.submit(self._abort_unseen()))
 
     def _put(self) -> None:
         fast = s3_obstore.fast_bucket(self._client.fs, self._where["Bucket"])
@@ -132,7 +146,9 @@ class S3Upload:
                 return
         if self._only_new:
             self._require_free()
-        self._call("put_object", Body=content)
+        body = Body(content)
+        put = self._client.submit(self._client.request("put_object", Body=body, **self._where))
+        required(wait_for(put, alive=lambda: body.sent), "ETag")
 
     def abort(self, timeout: float | None = None) -> None:
         for part in self._parts:
@@ -144,7 +160,8 @@ class S3Upload:
             return
         aborting = self._client.submit(self._abort())
         if not self._client.is_here():
-            aborting.result(timeout)
+            with at_most(_ABORT_SECONDS if timeout is None else timeout):
+                wait_for(aborting)
 
     async def _abort(self) -> None:
         unseen = self._creations > (self._upload_id is not None)

@@ -84,7 +84,8 @@ def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
     # It begins like the folder, and is not in it.
     client.put_object(Bucket=s3_server.bucket, Key=f"{prefix}-beside/a.txt", Body=b"")
     with_it = walked(s3_url)
-    assert len(with_it) == len(NAMES) + 1100
+    # The marker of a folder is no object.
+    assert len(with_it) == len([name for name in NAMES if not name.endswith("/")]) + 1100
     assert len(walked(f"{s3_url}/c")) == 2
     below = fast.FastBucket.walk
 
@@ -145,8 +146,8 @@ def test_it_is_given_up_when_it_keeps_failing(url, monkeypatch):
         asked.append(args)
         raise RuntimeError("no")
 
-    broken = fast.FastBucket(None)
-    monkeypatch.setattr("obstore.get_range", failing)
+    broken = fast.FastBucket(None, S3Client(filesystem(url)[0]))
+    monkeypatch.setattr("obstore.get_range_async", failing)
     monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda fs, name: broken)
     for _ in range(9):
         assert read(url)[:3] == b"\0\1\2"

@@ -1,0 +1,139 @@
+"""Waiting for a store's answer: for so long and no longer, and in a way that interruptions act at once.
+
+Every request has a limit of its own: `CPR_TIMEOUT` seconds (60 where it is not set), and a second more for
+each 256 KiB that it reads. What it sends may take longer, as long as it goes on. Ctrl-C, and the timeouts
+that Prefect raises in a thread, act within a fraction of a second, for nobody waits in one piece.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from cpr.errors import ConfigurationError
+
+__all__ = [
+    "AbandonedError",
+    "NoAnswerError",
+    "abandonable",
+    "at_most",
+    "is_interruption",
+    "request_seconds",
+    "wait_for",
+]
+
+T = TypeVar("T")
+
+VARIABLE = "CPR_TIMEOUT"
+_SECONDS = 60.0
+_BYTES_PER_SECOND = 256 << 10
+# An exception for a thread is raised between two of its waits.
+_SLICE_SECONDS = 0.2
+
+_INTERRUPTION = "_cpr_interruption"
+
+_limit: ContextVar[float | None] = ContextVar("cpr_request_limit", default=None)
+_abandoned: ContextVar[threading.Event | None] = ContextVar("cpr_abandoned", default=None)
+
+
+class NoAnswerError(TimeoutError):
+    """The store has not answered within the limit.
+
+    Attributes:
+        seconds: how long it was waited for.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"no answer within {seconds:.0f} s")
+        self.seconds = seconds
+
+
+class AbandonedError(Exception):
+    """Nobody waits for this answer any more."""
+
+
+def request_seconds(nbytes: int = 0) -> float:
+    """How long a request that reads so many bytes may take. Raises ConfigurationError."""
+    limit = _limit.get()
+    if limit is None:
+        setting = os.environ.get(VARIABLE, "").strip()
+        try:
+            limit = float(setting) if setting else _SECONDS
+        except ValueError:
+            limit = math.nan
+        if not 0 < limit < math.inf:
+            raise ConfigurationError(
+                "not a time to wait for a store",
+                field=VARIABLE,
+                expected="a number of seconds above 0",
+                actual=ascii(setting)[:40],
+                remedy=f"set {VARIABLE}=60, or unset it",
+            )
+    return limit + nbytes / _BYTES_PER_SECOND
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Give each request in the block no more than so many seconds."""
+    token = _limit.set(min(seconds, request_seconds()))
+    try:
+        yield
+    finally:
+        _limit.reset(token)
+
+
+@contextmanager
+def abandonable(event: threading.Event) -> Iterator[None]:
+    """Let the requests of the block be given up, with AbandonedError, once an event is set."""
+    token = _abandoned.set(event)
+    try:
+        yield
+    finally:
+        _abandoned.reset(token)
+
+
+def wait_for(future: Future[T], nbytes: int = 0, alive: Callable[[], float] | None = None) -> T:
+    """The result of a request, which is cancelled if it is not waited for until its end.
+
+    Args:
+        future: of the request.
+        nbytes: how many it reads.
+        alive: when it was last seen to go on, by time.monotonic(): the limit counts from there.
+
+    Raises NoAnswerError when it takes longer than its limit, and whatever the request raises.
+    """
+    seconds, begun, abandoned = request_seconds(nbytes), time.monotonic(), _abandoned.get()
+    try:
+        while True:
+            try:
+                return future.result(_SLICE_SECONDS)
+            except TimeoutError as error:
+                # One of another class is raised from outside, to end the wait.
+                if type(error) is not TimeoutError:
+                    raise
+                if future.done():
+                    return future.result()
+            if time.monotonic() - max(begun, alive() if alive else begun) >= seconds:
+                raise NoAnswerError(time.monotonic() - begun)
+            if abandoned is not None and abandoned.is_set():
+                raise AbandonedError
+    except BaseException as error:
+        if not future.done() and not isinstance(error, (NoAnswerError, AbandonedError)):
+            error.__dict__[_INTERRUPTION] = True
+        future.cancel()
+        raise
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Whether an exception came from outside while a request was waited for, and is to be passed on as it is.
+
+    Prefect raises its timeouts so, in whichever thread runs the task.
+    """
+    return _INTERRUPTION in error.__dict__
