@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 
 from cpr.errors import UnsupportedStoreError
@@ -22,6 +23,7 @@ from cpr.io.stores.regular_files import open_regular
 __all__ = ["VersionedFolder"]
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_NUMBER = re.compile("[0-9]{12}")
 _MOST_BYTES = 1 << 16
 
 
@@ -79,7 +81,13 @@ class VersionedFolder:
 
     def _numbers(self) -> list[int]:
         try:
-            return [int(name) for name in os.listdir(self._path) if name.isdecimal()]
+            with os.scandir(self._path) as entries:
+                # Whatever else somebody has put here, folders and links too, is none of ours.
+                return [
+                    int(one.name)
+                    for one in entries
+                    if _NUMBER.fullmatch(one.name) and one.is_file(follow_symlinks=False)
+                ]
         except FileNotFoundError:
             return []
 

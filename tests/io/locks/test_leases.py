@@ -271,3 +271,20 @@ def test_old_ones_are_orphans(url):
     assert io.find_orphans(folder) == []
     assert [orphan.url.startswith(url) for orphan in io.remove_orphans(folder, timedelta(0))] == [True]
     assert read(url) is None
+
+
+@pytest.mark.parametrize("name", ["5", "\u0663", "000000000007.bak", "9" * 30, "folder", "link"])
+def test_what_somebody_has_put_into_a_lock_folder_is_none_of_ours(tmp_path, name):
+    folder = tmp_path / f"{'a' * 32}.cpr-lease"
+    folder.mkdir()
+    if name == "folder":
+        (folder / "000000000007").mkdir()
+    elif name == "link":
+        (folder / "000000000007").symlink_to(tmp_path / "nothing")
+    else:
+        (folder / name).write_text("{}")
+    steps = acquiring(str(folder), "me", timeout=3.0)
+    with pytest.raises(StopIteration) as ended:
+        next(steps)
+    assert ended.value.value.is_valid
+    release(str(folder), "me")
