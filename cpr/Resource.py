@@ -7,6 +7,7 @@ import dataclasses
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self, TypeVar
 
 from cpr import io
@@ -162,6 +163,10 @@ class Resource(ABC):
     def _decode(self, file: io.SeekableFile, decode: Callable[[Any], T]) -> T:
         """What a decoder makes of this resource's file, with its errors named."""
         return decode_file(self.url, file, decode)
+
+    def _ranged(self) -> AbstractContextManager[io.SeekableFile]:
+        """The stored object, to read parts of."""
+        return io.ranged(self.url)
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:

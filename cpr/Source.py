@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, Self, TypeAlias
 
 from cpr import io
-from cpr.errors import CprError
+from cpr.errors import CprError, SourceChangedError
 from cpr.format import Previews, Region, supports
+from cpr.io.pinning import Pinned, Version
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview
 from cpr.Resource import Resource
@@ -36,12 +38,18 @@ def report_empty(pattern: str, empty: WhenEmpty) -> None:
 
 
 class Source(Resource):
-    """An object that was there before; cpr knows its URL and asks the store for its version.
+    """An object that was there before: read in one version, from the cache key to the last byte.
+
+    The version is asked for once, by the first that needs it: a cache key, a read, `glob`. It travels to
+    other processes in pickles, not in records. Every read, there or here, whole or in parts, gives that
+    version or raises SourceChangedError.
 
     Subclasses name their format: `class MySource(Source): format_class = MyFormat`.
     """
 
-    _version: Mapping[str, str | int] | None = None
+    _version: Version | None = None
+    # Whether a new cache key asks again: after a pickle, which may be old, and when another version was met.
+    _is_in_doubt = False
 
     @classmethod
     def glob(
@@ -64,12 +72,12 @@ class Source(Resource):
         """
         sources: list[Self] = []
         pattern = io.normalise(pattern)
-        found = io.find(pattern)
+        found = io.find_versions(pattern)
         if not found:
             report_empty(pattern, empty)
-        for url, stat in found.items():
+        for url, version in found.items():
             source = cls.from_path(url, **options)
-            source._version = stat.version  # noqa: SLF001
+            source._version = version  # noqa: SLF001
             sources.append(source)
         return sources
 
@@ -87,6 +95,7 @@ class Source(Resource):
 
         Raises:
             ResourceNotFoundError: no such object.
+            SourceChangedError: another version is there than the one that was first asked for.
             DecodeError: the object is not of this format, or damaged.
             TransferError: the store refused or failed.
         """
@@ -94,11 +103,27 @@ class Source(Resource):
             return self._shared(self._cached, region)
         if region is not None:
             format = self._region_reader(region)
-            with io.ranged(self.url) as part:
+            with self._ranged() as part:
                 return self._decode(part, lambda file: format.decode_region(file, region))
-        with io.reading(self.url) as file:
+        with self._pinned() as pinned, io.reading_pinned(pinned) as file:
             data = self._decode(file, self.format.decode)
         return self._keep(data) if cache else data
+
+    @contextmanager
+    def _pinned(self) -> Iterator[Pinned]:
+        """The object in its version; the one that is there now, if it was not asked for before."""
+        try:
+            pinned = io.pin(self.url, self._version)
+            self._version = self._version or pinned.version
+            yield pinned
+        except SourceChangedError:
+            self._is_in_doubt = True
+            raise
+
+    @contextmanager
+    def _ranged(self) -> Iterator[io.SeekableFile]:
+        with self._pinned() as pinned, io.ranged_pinned(pinned) as file:
+            yield file
 
     def preview(self) -> Preview | None:
         """A small picture, or the first rows of a table: a small object is read, of a large one some parts.
@@ -107,21 +132,37 @@ class Source(Resource):
         """
         if not supports(self.format, Previews):
             return None
-        if self._cached is None and io.stat(self.url).nbytes > io.SMALL_BYTES:
-            return self._sampled()
+        if self._cached is None:
+            with self._pinned() as pinned:
+                is_small = pinned.nbytes <= io.SMALL_BYTES
+            if not is_small:
+                return self._sampled()
         return make_preview(self.format, self.get_data())
 
     def _sampled(self) -> Preview | None:
         """A preview from parts of a large object; None where that cannot be."""
         return None
 
-    def version(self) -> Mapping[str, str | int]:
+    def version(self) -> Version:
         """What the store says of the object (ETag, generation, or size and time), asked once."""
         if self._version is None:
-            self._version = io.stat(self.url).version
+            self._version = self._ask()
         return self._version
 
-    def known_version(self) -> Mapping[str, str | int]:
+    def _ask(self) -> Version:
+        return io.version_now(self.url)
+
+    def confirm_version(self) -> None:
+        """Forget a version that may be old, so that the next key takes the one that is there; no I/O.
+
+        A source that came in a pickle may have been stored long ago, one that has changed is read as it is
+        now when its task is tried again.
+        """
+        if self._is_in_doubt:
+            # With the version goes whatever was read of it.
+            self.__dict__ = type(self).deserialize(self.serialize()).__dict__
+
+    def known_version(self) -> Version:
         """The version as far as the store was asked; no I/O."""
         return {} if self._version is None else self._version
 
@@ -132,3 +173,14 @@ class Source(Resource):
     def identity_by_path(self) -> dict[str, Any]:
         """URL and options alone: for objects that never change, or whose changes do not matter; no I/O."""
         return {"type": type(self).__name__, "url": self.url, **self._format_fields()}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._version is None:
+            return super().__reduce__()
+        return _unpickle, (type(self), self.serialize(), dict(self._version))
+
+
+def _unpickle(cls: type[Source], record: Mapping[str, Any], version: Version) -> Source:
+    source = cls.deserialize(record)
+    source._version, source._is_in_doubt = version, True  # noqa: SLF001
+    return source

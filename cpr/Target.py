@@ -173,8 +173,10 @@ class Target(Resource):
             key = self.key
             if may_be_deleted(self._url(key)):
                 key = uuid.uuid4().hex[:16]
-            url = self._url(key)
-            self._take(Publication(self.format, self._data, self.data_hash).publish(url))
+            publication = Publication(self.format, self._data, self.data_hash)
+            while (stored := publication.publish(self._url(key))) is None:
+                key = uuid.uuid4().hex[:16]
+            self._take(stored)
             self._key = key
         return self
 

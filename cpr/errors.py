@@ -119,6 +119,13 @@ class CorruptDataError(ResourceError, ValueError):
     """The stored bytes are not the ones that were written; `expected` and `actual` are digests or sizes."""
 
 
+class SourceChangedError(ResourceError):
+    """A source was replaced while it was used; `expected` and `actual` are versions, as the store tells them.
+
+    Nothing was made of two versions. Prefect's retries ask for the version, and the cache key, anew.
+    """
+
+
 class NoDataError(ResourceError, ValueError):
     """A target was persisted, serialised or read before `set_data`."""
 
@@ -132,10 +139,6 @@ class NoDataError(ResourceError, ValueError):
             actual="an empty target",
             remedy="call set_data before returning or reading the target",
         )
-
-
-class SourceChangedError(ResourceError):
-    """A source was changed between its cache key and its last byte; `expected` and `actual` are versions."""
 
 
 class TransferError(ResourceError, OSError):

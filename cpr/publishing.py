@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpr import io
-from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
+from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError, TransferError
 from cpr.format import PreviewMaker, Stream, Streams, naming, supports
 from cpr.io.stores.base import OccupiedError
 from cpr.io.tombstones import is_marked
 from cpr.io.writing import HashingSink, Stored, put_blocks
 from cpr.previews.storage import attach_preview, store_preview
+from cpr.retrieving import decode_file
 
 __all__ = ["Publication", "may_be_deleted", "require_unmarked", "write_stream"]
 
@@ -31,15 +32,32 @@ class Publication:
     data: Any
     data_hash: str
 
-    def publish(self, url: str) -> Stored:
+    def publish(self, url: str) -> Stored | None:
         """Make sure that the data is there: write it, unless an equal object is found; repair a damaged one.
+
+        None where the name is taken: something else is there whose `data_hash` happens, or was made, to be
+        the same. It stays as it is.
 
         Raises as `write`.
         """
         try:
             return self.write(url, create=True)
         except OccupiedError:
-            return self.find_equal(url) or self.write(url)
+            return self.find_equal(url) or (None if self._is_taken(url) else self.write(url))
+
+    def _is_taken(self, url: str) -> bool:
+        """Whether an intact object of other content is there, told by a digest that nobody can forge."""
+        try:
+            with io.reading(url) as file:
+                found = decode_file(url, file, self.format.decode)
+            if self.format.fingerprint(found) != self.data_hash:
+                return False  # a damaged object
+            ours, theirs = HashingSink("sha256"), HashingSink("sha256")
+            Publication(self.format, found, self.data_hash)._encode(url, theirs)  # noqa: SLF001
+        except CprError:
+            return False
+        self._encode(url, ours)
+        return ours.stored.checksum != theirs.stored.checksum
 
     def write(self, url: str, create: bool = False) -> Stored:
         """Put it there, all or nothing; with `create` only where nothing is.

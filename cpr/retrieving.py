@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, FormatError
 from cpr.format import Region, RegionReader, naming
+from cpr.io.hashing import FORGERY_PROOF
 from cpr.io.writing import Stored
 
 __all__ = ["StoredResult", "corrupt", "decode_file"]
@@ -66,7 +67,8 @@ class StoredResult:
         """The object as the format, or another function, decodes it, from the very bytes that were hashed.
 
         A checksum that agrees is enough. Where it does not, the decoded content is hashed: another program
-        may have stored the same content again.
+        may have stored the same content again. Not so where the checksum was made to stand against forgers
+        (sha256, blake3): other content can be made that has the same `data_hash`, which is no secret.
 
         Raises CorruptDataError where neither is as it was, ResourceNotFoundError and TransferError.
         """
@@ -81,6 +83,8 @@ class StoredResult:
                 raise corrupt(self.url, problem, _brief(self._expected), _brief(actual)) from error
             actual = file.finish()
         if actual != self._expected:
+            if self._algorithm in FORGERY_PROOF:
+                raise self._replaced(actual)
             whole = data if decode is None else self.read()
             if self.format.fingerprint(whole) != self.data_hash:
                 raise self._replaced(actual)

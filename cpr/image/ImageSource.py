@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any, Self
 
-from cpr import io
 from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
 from cpr.records.registry import register
@@ -39,9 +38,12 @@ class ImageSource(Image, Source):
         Raises as `get_data`.
         """
         source = cls.from_path(path, **options)
-        with io.ranged(source.url) as file:
+        with source._ranged() as file:  # noqa: SLF001
             found = source._decode(file, source.format.images)  # noqa: SLF001
-        return [cls.from_path(path, image=image, **options) for image in found]
+        images = [cls.from_path(path, image=image, **options) for image in found]
+        for image in images:
+            image._version = source.version()  # noqa: SLF001
+        return images
 
     def _known(self) -> bool:
         return False

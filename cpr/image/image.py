@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from cpr import io
 from cpr.data.CalibratedImage import CalibratedImage
 from cpr.data.image_metadata import Metadata
 from cpr.image.layout import usual_axes
@@ -36,7 +35,7 @@ class Image(CalibratedImage):
         if format.shape is not None and format.dtype is not None:
             return format.shape, np.dtype(format.dtype), Metadata.of(format.metadata, format.resolution)
         if self._inspected is None:
-            with io.ranged(self.url) as file:
+            with self._ranged() as file:
                 self._inspected = self._decode(file, format.inspect)
         return self._inspected
 

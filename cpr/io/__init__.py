@@ -4,6 +4,7 @@
     reading(url)   the one way out: a seekable file whose bytes are hashed and counted as they arrive
     read_through(url, algorithm, nbytes)  its checksum and size, nothing kept
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
+    pin(url, version)  one version of an object that is not ours; reading_pinned and ranged_pinned read it
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     copy(url, url, stored)  from place to place, past its digests
     stat(url)      size and version of an object (lookup: None where there is none)
@@ -23,7 +24,8 @@ from cpr.io.block_digests import SMALL_BYTES, verified
 from cpr.io.copying import copy
 from cpr.io.objects import find, lookup, remove, require_folder_of, stat
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
-from cpr.io.reading import SeekableFile, ranged, read_through, reading
+from cpr.io.pinning import find_versions, pin, version_now
+from cpr.io.reading import SeekableFile, ranged, ranged_pinned, read_through, reading, reading_pinned
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat
 from cpr.io.urls import join, normalise, split
@@ -38,13 +40,17 @@ __all__ = [
     "copy",
     "find",
     "find_orphans",
+    "find_versions",
     "join",
     "lookup",
     "normalise",
     "object_of_sidecar",
+    "pin",
     "ranged",
+    "ranged_pinned",
     "read_through",
     "reading",
+    "reading_pinned",
     "remove",
     "remove_orphans",
     "require_folder_of",
@@ -52,5 +58,6 @@ __all__ = [
     "split",
     "stat",
     "verified",
+    "version_now",
     "writing",
 ]

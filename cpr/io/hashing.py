@@ -18,6 +18,7 @@ from cpr.errors import CprError, MissingDependencyError
 __all__ = [
     "CACHED_BYTES",
     "DEFAULT_ALGORITHM",
+    "FORGERY_PROOF",
     "Digest",
     "content_digest",
     "default_algorithm",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 DEFAULT_ALGORITHM = "xxh3_128"
+
+FORGERY_PROOF = frozenset({"sha256", "blake3"})
+"""Algorithms for which nobody can make other bytes of the same digest."""
 
 # So much stays in the cache of a core. xxh3 takes 16 GB/s from memory and 41 from there, so what is hashed
 # more than once, or hashed and copied, passes in pieces of this size: docs/decisions/transfer.md.

@@ -7,22 +7,36 @@ import logging
 import os
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from cpr.errors import CprError
 from cpr.io.error_translation import BadAnswerError, translate_errors
 from cpr.io.hashing import CACHED_BYTES, default_algorithm, digest_of, new_digest
 from cpr.io.objects import open_store, require_stat
+from cpr.io.pinning import Pinned
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
 from cpr.io.waiting import NoAnswerError, abandonable, is_interruption, wait_for
 
-__all__ = ["ArrivingFile", "RangedFile", "SeekableFile", "fetch_block", "ranged", "read_through", "reading"]
+__all__ = [
+    "ArrivingFile",
+    "RangedFile",
+    "SeekableFile",
+    "fetch_block",
+    "ranged",
+    "ranged_pinned",
+    "read_through",
+    "reading",
+    "reading_pinned",
+]
 
 log = logging.getLogger("cpr")
+
+Fetch = Callable[[int, int], bytes | memoryview]
 
 _BLOCK_BYTES = 8 << 20
 _BLOCKS_AHEAD = 4
@@ -87,15 +101,13 @@ class ArrivingFile(SeekableFile):
     kept until `release`d.
     """
 
-    def __init__(self, url: str, store: Store, path: str, nbytes: int, algorithm: str) -> None:
+    def __init__(self, url: str, fetch: Fetch, nbytes: int, algorithm: str, ahead: bool) -> None:
         super().__init__(nbytes)
         self._url = url
-        self._store = store
-        self._path = path
+        self._fetch_bytes = fetch
         self._starts = iter(range(0, nbytes, _BLOCK_BYTES))
         self._ahead: deque[Future[bytes | memoryview]] = deque()
-        # The operating system reads local files ahead by itself.
-        self._threads = None if isinstance(store, LocalStore) or nbytes <= _BLOCK_BYTES else _threads()
+        self._threads = _threads() if ahead and nbytes > _BLOCK_BYTES else None
         self._blocks: dict[int, bytes | memoryview] = {}
         self._arrived_blocks = 0
         self._released_blocks = 0
@@ -167,7 +179,7 @@ class ArrivingFile(SeekableFile):
     def _fetch(self, start: int) -> bytes | memoryview:
         stop = min(start + _BLOCK_BYTES, self._size)
         with abandonable(self._closing):
-            block = fetch_block(self._store, self._path, start, stop)
+            block = self._fetch_bytes(start, stop)
         if len(block) != stop - start:
             raise BadAnswerError("ObjectShorterThanSaid")
         return block
@@ -217,11 +229,10 @@ class RangedFile(SeekableFile):
         blocks: how many of them are kept.
     """
 
-    def __init__(self, url: str, store: Store, path: str, nbytes: int, block: int, blocks: int) -> None:
+    def __init__(self, url: str, fetch: Fetch, nbytes: int, block: int, blocks: int) -> None:
         super().__init__(nbytes)
         self._url = url
-        self._store = store
-        self._path = path
+        self._fetch = fetch
         self._block_bytes = block
         self._keep = blocks
         self._cache: OrderedDict[int, bytes | memoryview] = OrderedDict()
@@ -261,7 +272,7 @@ class RangedFile(SeekableFile):
 
     def _get(self, start: int, stop: int) -> bytes | memoryview:
         with translate_errors(self._url, "read"):
-            block = fetch_block(self._store, self._path, start, stop)
+            block = self._fetch(start, stop)
             if len(block) != stop - start:
                 raise BadAnswerError("ObjectShorterThanSaid")
         return block
@@ -284,13 +295,34 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
     with translate_errors(url, "read"):
         block = _whole(store, path, nbytes)
     size = require_stat(store, path, url).nbytes if block is None else len(block)
-    file = ArrivingFile(url, store, path, size, algorithm or default_algorithm())
+    fetch = partial(fetch_block, store, path)
+    file = ArrivingFile(url, fetch, size, algorithm or default_algorithm(), _is_worth_threads(store))
     if block is not None:
         file.begin_with(block)
     try:
         yield file
     finally:
         file.close()
+
+
+@contextmanager
+def reading_pinned(pinned: Pinned) -> Iterator[ArrivingFile]:
+    """The same of one version of an object that somebody may replace meanwhile.
+
+    Raises SourceChangedError where that has happened, and as `reading`.
+    """
+    ahead = _is_worth_threads(pinned.store)
+    file = ArrivingFile(pinned.url, pinned.fetch, pinned.nbytes, default_algorithm(), ahead)
+    with pinned.held():
+        try:
+            yield file
+        finally:
+            file.close()
+
+
+def _is_worth_threads(store: Store) -> bool:
+    # The operating system reads local files ahead by itself.
+    return not isinstance(store, LocalStore)
 
 
 def read_through(url: str, algorithm: str, nbytes: int) -> tuple[str, int]:
@@ -332,5 +364,15 @@ def ranged(url: str, block: int = 64 << 10, blocks: int = 64) -> Iterator[Ranged
     """
     store, path = open_store(url)
     nbytes = require_stat(store, path, url).nbytes
-    with RangedFile(url, store, path, nbytes, block, blocks) as file:
+    with RangedFile(url, partial(fetch_block, store, path), nbytes, block, blocks) as file:
+        yield file
+
+
+@contextmanager
+def ranged_pinned(pinned: Pinned, block: int = 64 << 10, blocks: int = 64) -> Iterator[RangedFile]:
+    """The same of one version of an object that somebody may replace meanwhile.
+
+    Raises SourceChangedError where that has happened, and as `reading`.
+    """
+    with pinned.held(), RangedFile(pinned.url, pinned.fetch, pinned.nbytes, block, blocks) as file:
         yield file

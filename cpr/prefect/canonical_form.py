@@ -194,6 +194,8 @@ class Describer:
             if isinstance(value, Source) and not self._versions:
                 identity = value.identity_by_path()
             else:
+                if isinstance(value, Source):
+                    value.confirm_version()
                 identity = value.identity()
             described = ["resource", self.describe(identity, path)]
         except NoDataError:
@@ -331,7 +333,12 @@ def _ask_versions(values: Sequence[Any]) -> None:
     sources = [value for value in values if isinstance(value, Source)] if len(values) > 1 else []
     if len(sources) > 1:
         with ThreadPoolExecutor(min(_LOOKUPS, len(sources)), "cpr-versions") as pool:
-            list(pool.map(Source.version, sources))
+            list(pool.map(_ask_version, sources))
+
+
+def _ask_version(source: Source) -> None:
+    source.confirm_version()
+    source.version()
 
 
 def _sorted(descriptions: Iterable[Any]) -> list[Any]:

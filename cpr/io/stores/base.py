@@ -14,10 +14,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
 __all__ = [
+    "ChangedError",
     "Conditional",
     "ConditionalStore",
     "Entry",
     "OccupiedError",
+    "PinningStore",
     "Stat",
     "Store",
     "Upload",
@@ -84,6 +86,10 @@ class OccupiedError(Exception):
     """There is an object already where one was to be created."""
 
 
+class ChangedError(Exception):
+    """An object has another version than the one that was asked for."""
+
+
 class Upload(Protocol):
     """An object that is being written: visible when `commit` returns, never before, never after `abort`.
 
@@ -136,6 +142,19 @@ class Store(Protocol):
 
     def walk(self, path: str) -> Iterator[Entry]:
         """All that is in a folder and below, hidden files too; nothing where there is no such folder."""
+
+
+@runtime_checkable
+class PinningStore(Protocol):
+    """A store that gives the bytes of one version of an object, or none."""
+
+    def can_pin(self, version: Mapping[str, str | int]) -> bool:
+        """Whether requests can be bound to what `stat` has told of a version."""
+
+    def fetch_version(
+        self, path: str, start: int, stop: int, version: Mapping[str, str | int]
+    ) -> bytes | memoryview:
+        """As `Store.fetch`. Raises ChangedError, or FileNotFoundError, where another version is there."""
 
 
 @runtime_checkable

@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Self
 
-from cpr.io.stores.base import Entry, OccupiedError, Stat
+from cpr.io.stores.base import ChangedError, Entry, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.stores.local_cas import VersionedFolder
 from cpr.io.stores.regular_files import open_regular
@@ -45,6 +45,21 @@ class LocalStore:
                 return b""
             file.seek(start)
             return file.read(end - start)
+
+    def can_pin(self, version: Mapping[str, str | int]) -> bool:
+        """Whether it is a version of a local file."""
+        return version.keys() == {"size", "mtime_ns"}
+
+    def fetch_version(self, path: str, start: int, stop: int, version: Mapping[str, str | int]) -> bytes:
+        """As `fetch`, of a file that is what it was, before and after its bytes are read."""
+        with open(path, "rb", buffering=0) as file:
+            if _version(os.fstat(file.fileno())) != version:
+                raise ChangedError
+            file.seek(start)
+            block = file.read(stop - start)
+            if _version(os.fstat(file.fileno())) != version:
+                raise ChangedError
+            return block
 
     def upload(self, path: str, create: bool = False) -> LocalUpload:
         if create and _stat(path) is not None:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.error_translation import BadAnswerError
 from cpr.io.fork_safe import PerProcess
-from cpr.io.stores.base import OccupiedError, Stat, version_of
+from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
 
 __all__ = ["CircuitBreaker", "FastBucket", "fast_bucket"]
@@ -87,6 +87,22 @@ class FastBucket:
 
         return self._ask(ask, stop - start) if _can_spell(key) else None
 
+    def fetch_version(self, key: str, start: int, stop: int, etag: str) -> memoryview | None:
+        """The same of the object with an ETag. Raises ChangedError where it has another."""
+        import obstore
+
+        async def ask() -> memoryview:
+            options: Any = {"range": (start, stop), "if_match": f'"{etag}"'}
+            try:
+                answer = await obstore.get_async(self._store, key, options=options)
+            except obstore.exceptions.PreconditionError:
+                raise ChangedError from None
+            if str(answer.meta["e_tag"]).strip('"') != etag:
+                raise ChangedError
+            return memoryview(await answer.bytes_async())
+
+        return self._ask(ask, stop - start) if _can_spell(key) else None
+
     def stat(self, key: str) -> Stat | None:
         """Size and version of an object."""
         import obstore
@@ -149,7 +165,7 @@ class FastBucket:
             return None
         try:
             answer = wait_for(self._client.submit(question()), nbytes)
-        except (FileNotFoundError, OccupiedError):
+        except (FileNotFoundError, OccupiedError, ChangedError):
             self._breaker.succeeded()
             raise
         except (NoAnswerError, AbandonedError):

@@ -1,0 +1,162 @@
+"""Objects that somebody may replace while they are read: one version from the first byte to the last.
+
+    pinned = pin(url, version)      the version that was seen before, or the one that is there now
+    pinned.fetch(start, stop)       its bytes, or SourceChangedError
+    with pinned.held(): ...         what a reader made of them is of that version, or SourceChangedError
+
+Stores that take conditions are asked for the version with each request (If-Match, generation; local files are
+looked at before and after each read). Of all others the version is compared before and after.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from cpr.errors import CprError, SourceChangedError, TransferError
+from cpr.io.error_translation import translate_errors
+from cpr.io.objects import find, open_store, require_stat
+from cpr.io.stores.base import ChangedError, PinningStore, Stat, Store
+from cpr.io.urls import protocol_of
+
+__all__ = ["Pinned", "Version", "find_versions", "pin", "same_version", "version_now"]
+
+Version = Mapping[str, str | int]
+
+_TRIES = 3
+# File systems date files by a clock that ticks every few milliseconds: two writes within a tick look alike.
+_TICK_SECONDS = 0.02
+
+
+class Pinned:
+    """One version of an object.
+
+    Attributes:
+        url: of the object.
+        store: that has it.
+        path: there.
+        version: as the store tells it.
+        nbytes: its size.
+    """
+
+    def __init__(self, url: str, store: Store, path: str, stat: Stat) -> None:
+        self.url = url
+        self.store = store
+        self.path = path
+        self.version: Version = stat.version
+        self.nbytes = stat.nbytes
+        self._pins = isinstance(store, PinningStore) and store.can_pin(stat.version)
+
+    def fetch(self, start: int, stop: int) -> bytes | memoryview:
+        """The bytes from start to stop, all of them.
+
+        Raises SourceChangedError where another version is there, TransferError for an answer that is short.
+        """
+        stop = min(stop, self.nbytes)
+        block: bytes | memoryview = b""
+        for _ in range(_TRIES):
+            try:
+                block = self._fetch(start, stop)
+            except ChangedError:
+                self.require_unchanged()
+                continue  # the store has it all the same: a proxy may have said so
+            if len(block) == stop - start:
+                return block
+        self.require_unchanged()
+        raise TransferError(
+            "the store gives fewer bytes than it says there are",
+            url=self.url,
+            expected=f"bytes {start} to {stop} of {self.nbytes}",
+            actual=f"{len(block)} bytes",
+            remedy="read again; if it stays so, compare the object's size with the store's listing",
+        )
+
+    def _fetch(self, start: int, stop: int) -> bytes | memoryview:
+        if self._pins:
+            assert isinstance(self.store, PinningStore)
+            return self.store.fetch_version(self.path, start, stop, self.version)
+        return self.store.fetch(self.path, start, stop)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Reading: whatever a reader makes of the bytes, or raises over them, comes from this version."""
+        try:
+            yield
+        except SourceChangedError:
+            raise
+        except CprError:
+            if not self._pins:
+                self.require_unchanged()
+            raise
+        if not self._pins:
+            self.require_unchanged()
+
+    def require_unchanged(self) -> None:
+        """Raise SourceChangedError unless the store has this version now."""
+        require_version(self.url, self.version, require_stat(self.store, self.path, self.url).version)
+
+
+def pin(url: str, version: Version | None = None) -> Pinned:
+    """An object in the version that was seen before, or else the one that is there now; one request.
+
+    Raises SourceChangedError where another one is there, ResourceNotFoundError and TransferError.
+    """
+    store, path = open_store(url)
+    stat = require_stat(store, path, url)
+    if version:
+        require_version(url, version, stat.version)
+    else:
+        stat = _settled(url, store, path, stat)
+    return Pinned(url, store, path, stat)
+
+
+def version_now(url: str) -> Version:
+    """The version that a store has now, told apart from any later one.
+
+    Raises ResourceNotFoundError and TransferError.
+    """
+    return pin(url).version
+
+
+def find_versions(pattern: str) -> dict[str, Version]:
+    """The objects that match a glob pattern with their versions, as `version_now`, sorted by URL."""
+    found = find(pattern)
+    if any(_is_fresh(url, stat) for url, stat in found.items()):
+        time.sleep(_TICK_SECONDS)
+        found = find(pattern)
+    return {url: stat.version for url, stat in found.items()}
+
+
+def same_version(one: Version, other: Version) -> bool:
+    """Whether two answers are of one version; a listing may say less than a look at the object."""
+    return all(one[name] == other[name] for name in one.keys() & other.keys())
+
+
+def require_version(url: str, expected: Version, actual: Version) -> None:
+    """Raise SourceChangedError unless the version that is there is the one that is expected."""
+    if not same_version(expected, actual):
+        raise SourceChangedError(
+            "the object was replaced since its version was first asked for",
+            url=url,
+            expected=_brief(expected),
+            actual=_brief(actual),
+            remedy="run again: a new source, from from_path() or glob(), takes the object as it is now",
+        )
+
+
+def _settled(url: str, store: Store, path: str, stat: Stat) -> Stat:
+    if _is_fresh(url, stat):
+        time.sleep(_TICK_SECONDS)
+        with translate_errors(url, "look at"):
+            return store.stat(path) or stat
+    return stat
+
+
+def _is_fresh(url: str, stat: Stat) -> bool:
+    """Whether a file was written so lately that another write might leave its date as it is."""
+    return protocol_of(url) == "file" and abs(time.time() - stat.modified.timestamp()) < _TICK_SECONDS
+
+
+def _brief(version: Version) -> str:
+    return ", ".join(f"{name} {value}" for name, value in version.items())
