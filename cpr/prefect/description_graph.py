@@ -1,0 +1,156 @@
+"""Descriptions of values that refer to each other, in circles too, and the one name that says all of it.
+
+A part is described once, however many refer to it, and refers to others. Its name is a digest of its
+description with the names of those in their places: what is shared and what is a copy have the same name, and
+so has a set in whatever order it is walked. Parts in a circle are told apart by what they lead to in one step,
+in two and so on, until no further step tells more of them apart. All costs are linear in the parts, times the
+steps for those in circles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+__all__ = ["Part", "Unordered", "digest"]
+
+_MOST_STEPS = 64
+
+
+class Part:
+    """A description that others refer to.
+
+    Attributes:
+        description: JSON values, other parts, and `Unordered`.
+        code: of what code it is, if it is the description of code.
+    """
+
+    __slots__ = ("code", "description")
+
+    def __init__(self, description: Any = None, code: Any = None) -> None:
+        self.description = description
+        self.code = code
+
+
+class Unordered:
+    """Descriptions whose order says nothing, as those of a set."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.items = list(items)
+
+
+def digest(description: Any, name_of_code: Callable[[Any], Any] | None = None) -> str:
+    """32 hex digits that name a description and all that it refers to.
+
+    Args:
+        description: JSON values, parts, and `Unordered`.
+        name_of_code: what is to stand for code in it, given `Part.code`; all that the code consists of if None.
+
+    >>> ring = Part()
+    >>> ring.description = ["list", [ring]]
+    >>> digest(["list", [ring, 1]]) == digest(["list", [ring, 1]]) != digest(["list", [ring, 2]])
+    True
+    """
+    return _Names(name_of_code).of(description)[:32]
+
+
+class _Names:
+    def __init__(self, name_of_code: Callable[[Any], Any] | None) -> None:
+        self._name_of_code = name_of_code
+        self._names: dict[Part, str] = {}
+        self._found: list[Part] = []
+        self._encode = json.JSONEncoder(
+            sort_keys=True, separators=(",", ":"), check_circular=False, default=self._default
+        ).encode
+
+    def of(self, description: Any) -> str:
+        root = Part(description)
+        for group, in_circle in _groups(root, self._parts):
+            if in_circle:
+                self._name_circle(group)
+            else:
+                self._names[group[0]] = self._digest(group[0])
+        return self._names[root]
+
+    def _default(self, value: Any) -> Any:
+        if isinstance(value, Part):
+            if self._name_of_code is not None and value.code is not None:
+                return self._name_of_code(value.code)
+            self._found.append(value)
+            return self._names.get(value, "")
+        if isinstance(value, Unordered):
+            return sorted(map(self._encode, value.items))
+        raise TypeError(f"{type(value).__name__} is no description")
+
+    def _parts(self, part: Part) -> list[Part]:
+        self._found = found = []
+        text = self._encode(part.description)
+        if not found:
+            self._names[part] = _sha(text)
+        return found
+
+    def _digest(self, part: Part) -> str:
+        return self._names.get(part) or _sha(self._encode(part.description))
+
+    def _name_circle(self, group: list[Part]) -> None:
+        names, known = dict.fromkeys(group, ""), 1
+        for _ in range(_MOST_STEPS):
+            self._names.update(names)
+            names = {part: _sha(self._encode(part.description)) for part in group}
+            told_apart = len(set(names.values()))
+            if told_apart == known:
+                # What all of them lead to is in each one's name: two circles may be alike for some steps.
+                whole = _sha(" ".join(sorted(set(names.values()))))
+                break
+            known = told_apart
+        else:  # a long chain, say: by their places as they are met
+            names = {part: f"place {index}" for index, part in enumerate(group)}
+            self._names.update(names)
+            whole = _sha(" ".join(_sha(self._encode(part.description)) for part in group))
+        self._names.update({part: _sha(f"{name} in {whole}") for part, name in names.items()})
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _groups(root: Part, parts_of: Callable[[Part], list[Part]]) -> Iterator[tuple[list[Part], bool]]:
+    """Parts that lead to each other, after those that they lead to; whether it is a circle (Tarjan 1972)."""
+    index: dict[Part, int] = {root: 0}
+    low: dict[Part, int] = {root: 0}
+    open_: list[Part] = [root]
+    is_open = {root}
+    parts = parts_of(root)
+    circular = {root} if root in parts else set()
+    path = [(root, iter(parts))]
+    while path:
+        part, rest = path[-1]
+        for one in rest:
+            if one not in index:
+                index[one] = low[one] = len(index)
+                open_.append(one)
+                is_open.add(one)
+                parts = parts_of(one)
+                if one in parts:
+                    circular.add(one)
+                path.append((one, iter(parts)))
+                break
+            if one in is_open:
+                low[part] = min(low[part], index[one])
+        else:
+            path.pop()
+            if path:
+                above = path[-1][0]
+                low[above] = min(low[above], low[part])
+            if low[part] == index[part]:
+                start = len(open_) - 1
+                while open_[start] is not part:
+                    start -= 1
+                group = open_[start:]
+                del open_[start:]
+                is_open.difference_update(group)
+                yield group, len(group) > 1 or part in circular
