@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
+from cpr.prefect.description_graph import digest
 from cpr.prefect.packages import version_of_package
 from cpr.prefect.prefect_internals import cache_key_fn_of, source_of
 from cpr.prefect.run_log import uncached, warn_of_opaque
@@ -18,7 +19,7 @@ from cpr.prefect.source_code import (
     name_of_function,
     unwrapped,
 )
-from cpr.prefect.used_code import Told, digest, uses_of
+from cpr.prefect.used_code import Told, uses_of
 from cpr.provenance.made import Input
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def hash_objects(*args: Any, **kwargs: Any) -> str:
     describer = Describer()
     positional = [describer.describe(value, f"argument {index}") for index, value in enumerate(args)]
     named = {name: describer.describe(value, name) for name, value in kwargs.items()}
-    code = describer.code.table()
-    return digest([positional, named, code] if code else [positional, named])
+    describer.code.complete()
+    return digest([positional, named])
 
 
 def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str | None:

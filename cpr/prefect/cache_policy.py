@@ -14,11 +14,11 @@ from prefect.context import TaskRunContext
 from cpr.errors import CprError
 from cpr.prefect.cache_keys import describe_run
 from cpr.prefect.canonical_form import Describer
+from cpr.prefect.description_graph import digest
 from cpr.prefect.packages import names_of_packages
 from cpr.prefect.prefect_internals import cache_key_fn_of
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import first_time, log, uncached
-from cpr.prefect.used_code import digest
 from cpr.records.pack import resources_in
 from cpr.Source import Source
 

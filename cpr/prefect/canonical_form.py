@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import copyreg
 import dataclasses
-import datetime as dt
 import enum
-import hashlib
 import io
-import json
 import pathlib
-import re
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from cpr.data.arrays import hash_array
-from cpr.errors import CprError, FormatError, NoDataError
+from cpr.errors import CprError, NoDataError
 from cpr.prefect.canonical_tables import describe_table, exact, is_table
 from cpr.prefect.class_members import derived_attributes, state_of
 from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.code_references import facts_of
+from cpr.prefect.description_graph import Part, Unordered
 from cpr.prefect.names import name_of, type_name
 from cpr.prefect.own_code import is_own_class
+from cpr.prefect.plain_values import LEAVES, are_texts, refused, sha
 from cpr.prefect.redaction import is_secret, is_secret_name
 from cpr.prefect.stored_data import (
     is_of,
@@ -40,12 +39,13 @@ from cpr.Source import Source
 __all__ = ["Describer"]
 
 _LONG = 256
-_MAX_DEPTH = 100
 _LOOKUPS = 32  # requests at once
 
 
 class Describer:
-    """Describes values; every description is `[kind, ...]` unless it is JSON's own None, bool, int or str.
+    """Describes values: JSON's own None, bool, int and str as they are, others as `[kind, ...]`.
+
+    What may be shared is a part, described once however many refer to it.
 
     Args:
         versions: whether sources and files count with what the store says of them, else by place alone.
@@ -59,8 +59,8 @@ class Describer:
         opaque: places of what counts by its type alone.
         used: data that the code uses, by label: value, description, and who has described it.
 
-    >>> Describer().describe({"b": (1, 2.5)}, "x")
-    ['dict', [['b', ['tuple', [1, ['float', '2.5']]]]]]
+    >>> Describer().describe({"b": (1, 2.5)}, "x").description[1][0][1].description
+    ['tuple', [1, ['float', '2.5']]]
     """
 
     def __init__(
@@ -80,7 +80,9 @@ class Describer:
         self.secret = False
         self.opaque: list[str] = []
         self.used: dict[str, tuple[Any, Any, Describer]] = {}
-        self._open: list[int] = []
+        self._known: dict[int, tuple[Part, Any]] = {}  # with the value, so that it keeps its id
+        self._waiting: deque[tuple[Part, Any, str]] = deque()
+        self._at_work = False
 
     def _describe_used(self, value: Any, label: str) -> Any:
         """The description of data that code uses, once for each label."""
@@ -97,8 +99,8 @@ class Describer:
     def describe_with_code(self, value: Any, path: str) -> Any:
         """The description of a value and of the user's own code in it. Raises as `describe`."""
         described = self.describe(value, path)
-        table = self.code.table()
-        return ["with code", described, table] if table else described
+        self.code.complete()
+        return described
 
     def describe(self, value: Any, path: str) -> Any:
         """The description of a value.
@@ -118,14 +120,28 @@ class Describer:
             # As text: json has no bound for digits where Python has.
             return value if -(1 << 63) <= value < 1 << 63 else ["int", hex(value)]
         if cls is str:
-            return value if len(value) <= _LONG else ["str", _sha(value.encode("utf-8", "surrogatepass"))]
+            return value if len(value) <= _LONG else ["str", sha(value.encode("utf-8", "surrogatepass"))]
         if cls is float:
             return ["float", repr(value)]
-        if id(value) in self._open:
-            return ["seen", self._open.index(id(value))]
-        if len(self._open) > _MAX_DEPTH:
-            return self._cannot(value, path, "the value is nested too deeply")
-        self._open.append(id(value))
+        if cls in LEAVES:
+            return [cls.__name__, LEAVES[cls](value)]
+        known = self._known.get(id(value))
+        if known is not None:
+            return known[0]
+        part = Part()
+        self._known[id(value)] = (part, value)
+        self._waiting.append((part, value, path))
+        if not self._at_work:
+            self._at_work = True
+            try:
+                while self._waiting:
+                    one, value, path = self._waiting.popleft()
+                    one.description = self._describe_part(value, path)
+            finally:
+                self._at_work = False
+        return part
+
+    def _describe_part(self, value: Any, path: str) -> Any:
         try:
             return self._compound(value, path)
         except CprError:
@@ -133,21 +149,17 @@ class Describer:
         except Exception as error:
             # Foreign objects describe themselves below, and may fail in any way.
             return self._cannot(value, path, f"{type(error).__name__}: {error}"[:200], error)
-        finally:
-            self._open.pop()
 
     def _compound(self, value: Any, path: str) -> Any:
         cls = type(value)
         if isinstance(value, Resource):
             return self._resource(value, path)
-        if cls in _LEAVES:
-            return [cls.__name__, _LEAVES[cls](value)]
         if cls is list or cls is tuple:
             return [cls.__name__, self._items(value, path)]
         if cls is dict:
             return ["dict", self._pairs(value, path)]
         if cls is set or cls is frozenset:
-            return [cls.__name__, _sorted(self.describe(item, f"{path}{{...}}") for item in value)]
+            return [cls.__name__, self._set(value, path)]
         if isinstance(value, enum.Enum):
             return ["enum", name_of(cls), value.name, self.describe(value.value, path), self._class(cls)]
         if isinstance(value, pathlib.PurePath) or is_of(value, "upath", "UPath"):
@@ -249,13 +261,24 @@ class Describer:
         reduced: Any = reducer(value) if reducer is not None else value.__reduce_ex__(4)
         if isinstance(reduced, str):
             return ["named", f"{cls.__module__}:{reduced}"]
-        function, args, *rest = reduced
-        state = rest[0] if rest else None
-        if isinstance(state, dict):
-            state = {name: one for name, one in state.items() if name not in derived_attributes(cls)}  # type: ignore[arg-type]
-        items = [list(part) if part is not None else None for part in rest[1:3]]
-        described = ["object", name_of(function), self.describe([list(args), state, items], path)]
+        function, args, state, items, pairs, *_ = (*reduced, None, None, None)
+        is_set = isinstance(value, (set, frozenset)) and args == (list(value),)
+        parts = [
+            self._set(value, path) if is_set else self._items(args, path),
+            self._state(state, cls, path),
+            None if items is None else self._items(list(items), path),
+            None if pairs is None else self._pairs(dict(pairs), path),
+            # Dicts of other classes are compared without regard to their order.
+            self._items(list(value), path) if isinstance(value, OrderedDict) else None,
+        ]
+        described = ["object", name_of(function), parts]
         return [*described, self._class(cls)] if is_own_class(cls) else described
+
+    def _state(self, state: Any, cls: type, path: str) -> Any:
+        if type(state) is not dict:
+            return self.describe(state, path)
+        derived = derived_attributes(cls)  # type: ignore[arg-type]
+        return self._pairs({name: one for name, one in state.items() if name not in derived}, path)
 
     def _elsewhere(self, value: Any, path: str) -> list[Any]:
         """What a lazy object reads from and calls; nothing of one that cannot be looked into."""
@@ -265,8 +288,7 @@ class Describer:
             if hasattr(type(value), "__dask_graph__"):
                 raise
             return []
-        unique = {json.dumps(one, sort_keys=True): one for one in (self.describe(o, path) for o in found)}
-        return [[unique[text] for text in sorted(unique)]] if unique else []
+        return [Unordered(self.describe(one, path) for one in found)] if found else []
 
     def _dask_token(self, value: Any) -> str:
         import dask
@@ -280,12 +302,19 @@ class Describer:
             _ask_versions(values)
         return [self.describe(item, f"{path}[{index}]") for index, item in enumerate(values)]
 
-    def _pairs(self, value: Mapping[Any, Any], path: str) -> list[Any]:
+    def _set(self, values: Collection[Any], path: str) -> Any:
+        if are_texts(values):
+            return [self.describe(one, path) for one in sorted(values)]
+        return Unordered(self.describe(one, f"{path}{{...}}") for one in values)
+
+    def _pairs(self, value: Mapping[Any, Any], path: str) -> Any:
         self._look_at_names(value)
-        return _sorted(
-            [self.describe(key, f"{path} key"), self.describe(item, f"{path}[{str(key)[:60]!r}]")]
-            for key, item in value.items()
-        )
+        names = sorted(value) if are_texts(value) else value
+        pairs = [
+            [self.describe(key, f"{path} key"), self.describe(value[key], f"{path}[{str(key)[:60]!r}]")]
+            for key in names
+        ]
+        return pairs if names is not value else Unordered(pairs)
 
     def _attributes(self, fields: Mapping[str, Any], path: str) -> dict[str, Any]:
         self._look_at_names(fields)
@@ -298,34 +327,7 @@ class Describer:
         if self._lenient:
             self.opaque.append(f"{path} ({name_of(type(value))})")
             return ["opaque", name_of(type(value))]
-        raise self._refused(value, path, why) from cause
-
-    def _refused(self, value: Any, path: str, why: str) -> FormatError:
-        cls = type(value)
-        root = re.split(r"[.\[{]| key", path, maxsplit=1)[0]
-        return FormatError(
-            "this value cannot take part in a cache key",
-            field=path,
-            expected="data: numbers, texts, arrays, tables, resources, containers of them",
-            actual=f"{cls.__module__}.{cls.__qualname__} ({why})",
-            remedy=f"leave it out of the key, cache_policy=cpr.TargetInputs() + TASK_SOURCE - {root!r}, "
-            "or pass what it is made of",
-        )
-
-
-def _sha(data: bytes | bytearray) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-_LEAVES: dict[type, Callable[[Any], Any]] = {
-    complex: repr,
-    bytes: _sha,
-    bytearray: _sha,
-    type(Ellipsis): repr,
-    range: repr,
-    dt.date: repr,
-    dt.timedelta: repr,
-}
+        raise refused(value, path, why) from cause
 
 
 def _ask_versions(values: Sequence[Any]) -> None:
@@ -339,7 +341,3 @@ def _ask_versions(values: Sequence[Any]) -> None:
 def _ask_version(source: Source) -> None:
     source.confirm_version()
     source.version()
-
-
-def _sorted(descriptions: Iterable[Any]) -> list[Any]:
-    return sorted(descriptions, key=lambda description: json.dumps(description, sort_keys=True))

@@ -31,6 +31,7 @@ from cpr.prefect.class_members import (
 )
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_references import Import, Reference, facts_of
+from cpr.prefect.description_graph import Part
 from cpr.prefect.lazy_imports import describe_import
 from cpr.prefect.names import name_of, text_of_annotation
 from cpr.prefect.own_code import (
@@ -56,15 +57,20 @@ class Node:
         label: how messages call it.
         value: itself.
         kind: of the three.
-        description: what it does, and what it uses: nodes by number.
+        number: in the order in which they are met.
+        part: the description of what it does, and what it uses.
         own: the part of the description that is its own, without what it uses.
     """
 
     label: str
     value: Any
     kind: Kind
-    description: Any = None
+    number: int
+    part: Part = field(default_factory=Part)
     own: Any = None
+
+    def __post_init__(self) -> None:
+        self.part.code = self
 
 
 @dataclass
@@ -87,11 +93,11 @@ class CodeGraph:
     guards: Guards = field(default_factory=Guards)
     imports: list[tuple[Import, Mapping[str, Any], Any]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
-    _numbers: dict[int, int] = field(default_factory=dict)
+    _known: dict[int, Node] = field(default_factory=dict)
     _described: int = 0
 
-    def table(self) -> list[Any]:
-        """Descriptions of all that was met, and of what those use in turn; by number."""
+    def complete(self) -> None:
+        """Describe all that was met, and what those use in turn."""
         while self._described < len(self.nodes):
             node = self.nodes[self._described]
             self._described += 1
@@ -101,12 +107,11 @@ class CodeGraph:
                 "module": self._describe_module,
             }
             describe[node.kind](node)
-        return [node.description for node in self.nodes]
 
     def code(self, value: Any, label: str = "") -> Any:
         """The description of code; None for what is data.
 
-        Of the user's own it is `["code", number]`, of installed packages `["named", ...]`.
+        Of the user's own it is a part, of installed packages `["named", ...]`.
         """
         if isinstance(value, types.FunctionType):
             return self._add(value) if is_own_function(value) else self._foreign_function(value)
@@ -134,12 +139,12 @@ class CodeGraph:
             return self.guards.attribute(value, "fn")
         return getattr(value, "__dict__", {}).get("__wrapped__")
 
-    def _add(self, value: Any) -> list[Any]:
-        number = self._numbers.get(id(value))
-        if number is None:
-            number = self._numbers[id(value)] = len(self.nodes)
-            self.nodes.append(Node(self._label(value), value, kind_of(value)))
-        return ["code", number]
+    def _add(self, value: Any) -> Part:
+        node = self._known.get(id(value))
+        if node is None:
+            node = self._known[id(value)] = Node(self._label(value), value, kind_of(value), len(self.nodes))
+            self.nodes.append(node)
+        return node.part
 
     def _label(self, value: Any) -> str:
         if isinstance(value, types.ModuleType):
@@ -180,7 +185,7 @@ class CodeGraph:
         }
         registry = function.__dict__.get("registry")
         if isinstance(registry, Mapping):  # functools.singledispatch
-            held["registry"] = sorted([name_of(cls), self._any(one, name)] for cls, one in registry.items())
+            held["registry"] = {name_of(cls): self._any(one, name) for cls, one in registry.items()}
         return [
             "made",
             facts_of(function.__code__).digest,
@@ -211,7 +216,7 @@ class CodeGraph:
             if name not in OF_NO_MATTER
         }
         imports = [self._import(one, function.__globals__) for one in facts.imports]
-        node.description = [*node.own, uses, attributes, [one for one in imports if one]]
+        node.part.description = [*node.own, uses, attributes, [one for one in imports if one]]
 
     def _cells(self, function: types.FunctionType) -> dict[str, Any]:
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -312,7 +317,7 @@ class CodeGraph:
             name: text_of_annotation(one) for name, one in names.get("__annotations__", {}).items()
         }
         node.own = ["class", cls.__qualname__, sorted(members), fields, annotations]
-        node.description = [*node.own, members, bases]
+        node.part.description = [*node.own, members, bases]
 
     def _member(self, value: Any, label: str) -> Any:
         if isinstance(value, (staticmethod, classmethod)):
@@ -343,4 +348,4 @@ class CodeGraph:
                 continue
             found[name] = self._any(value, label)
         node.own = ["module", sorted(found)]
-        node.description = ["module", found]
+        node.part.description = ["module", found]

@@ -1,10 +1,10 @@
 """Descriptions of values that refer to each other, in circles too, and the one name that says all of it.
 
-A part is described once, however many refer to it, and refers to others. Its name is a digest of its
-description with the names of those in their places: what is shared and what is a copy have the same name, and
-so has a set in whatever order it is walked. Parts in a circle are told apart by what they lead to in one step,
-in two and so on, until no further step tells more of them apart. All costs are linear in the parts, times the
-steps for those in circles.
+A part is described once, however many refer to it, and refers to others. It is named by its description, in
+which the digests of others stand for them, or small ones as they are: what is shared and what is a copy have
+the same name, and so has a set in whatever order it is walked. Parts in a circle are told apart by what they
+lead to in one step, in two and so on, until no further step tells more of them apart. All costs are linear in
+the parts, times the steps for those in circles.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 __all__ = ["Part", "Unordered", "digest"]
 
 _MOST_STEPS = 64
+_SMALL = 1000  # characters
 
 
 class Part:
@@ -48,7 +49,7 @@ def digest(description: Any, name_of_code: Callable[[Any], Any] | None = None) -
 
     Args:
         description: JSON values, parts, and `Unordered`.
-        name_of_code: what is to stand for code in it, given `Part.code`; all that the code consists of if None.
+        name_of_code: what is to stand for code in it, given `Part.code`; by default all that it consists of.
 
     >>> ring = Part()
     >>> ring.description = ["list", [ring]]
@@ -61,7 +62,7 @@ def digest(description: Any, name_of_code: Callable[[Any], Any] | None = None) -
 class _Names:
     def __init__(self, name_of_code: Callable[[Any], Any] | None) -> None:
         self._name_of_code = name_of_code
-        self._names: dict[Part, str] = {}
+        self._names: dict[Part, Any] = {}
         self._found: list[Part] = []
         self._encode = json.JSONEncoder(
             sort_keys=True, separators=(",", ":"), check_circular=False, default=self._default
@@ -73,8 +74,8 @@ class _Names:
             if in_circle:
                 self._name_circle(group)
             else:
-                self._names[group[0]] = self._digest(group[0])
-        return self._names[root]
+                self._name(group[0])
+        return _sha(self._encode(root))
 
     def _default(self, value: Any) -> Any:
         if isinstance(value, Part):
@@ -83,18 +84,22 @@ class _Names:
             self._found.append(value)
             return self._names.get(value, "")
         if isinstance(value, Unordered):
-            return sorted(map(self._encode, value.items))
+            return sorted(value.items, key=self._encode)
         raise TypeError(f"{type(value).__name__} is no description")
 
     def _parts(self, part: Part) -> list[Part]:
         self._found = found = []
         text = self._encode(part.description)
         if not found:
-            self._names[part] = _sha(text)
+            self._keep(part, text)
         return found
 
-    def _digest(self, part: Part) -> str:
-        return self._names.get(part) or _sha(self._encode(part.description))
+    def _name(self, part: Part) -> None:
+        if part not in self._names:
+            self._keep(part, self._encode(part.description))
+
+    def _keep(self, part: Part, text: str) -> None:
+        self._names[part] = json.loads(text) if len(text) <= _SMALL else _sha(text)
 
     def _name_circle(self, group: list[Part]) -> None:
         names, known = dict.fromkeys(group, ""), 1

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import threading
 from collections.abc import Collection, Mapping
@@ -11,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpr.prefect.canonical_form import Describer
-from cpr.prefect.code_graph import CodeGraph
+from cpr.prefect.code_graph import CodeGraph, Node
+from cpr.prefect.description_graph import digest
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.source_code import unwrapped
 from cpr.provenance.made import Input
 from cpr.Target import Target
 
-__all__ = ["Told", "Used", "digest", "uses_of"]
+__all__ = ["Told", "Used", "uses_of"]
 
 _KEPT = "_cpr_used"  # an attribute of tasks, so that what is kept goes with them
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -33,10 +32,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def digest(description: Any) -> str:
-    """32 hex digits that name a description."""
-    text = json.dumps(description, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+def _label_of(node: Node) -> list[str]:
+    return [node.kind, node.label]
+
+
+def _number_of(node: Node) -> list[int]:
+    return [node.number]
 
 
 class Told:
@@ -84,15 +85,15 @@ class Told:
             self.uses.setdefault(label, self._tell(label, value, described, one))
         for node in describer.code.nodes:
             if node.value is not self.function:
-                told = Input(node.kind, digest=digest(node.own)[:16])
+                told = Input(node.kind, digest=digest(node.own, _label_of)[:16])
                 self.uses.setdefault(node.label, told)
                 if node.kind == "function" and told.digest is not None:
                     self.code[told.digest] = node.value.__code__
 
     def _tell(self, name: str, value: Any, described: Any, describer: Describer) -> Input:
         """What may be told of a value; of objects that fail when they are looked at, the content's digest."""
-        content = None if describer.secret else digest(described)[:16]
-        found = [(one, digest(what)[:16]) for one, what in describer.resources]
+        content = None if describer.secret else digest(described, _label_of)[:16]
+        found = [(one, digest(what, _label_of)[:16]) for one, what in describer.resources]
         self.given.update(one.url for one, _ in found if isinstance(one, Target))
         try:
             return describe_input(name, value, content, found, self._texts)
@@ -128,6 +129,12 @@ class _Kept:
         self.asked = asked
         self.used = used
         self.describer = describer
+        known = describer.used.items() if describer is not None else ()
+        self._data = {
+            label: (value, digest(described, _number_of), one)
+            for label, (value, described, one) in known
+            if not isinstance(value, _PLAIN)
+        }
 
     def __reduce__(self) -> Any:
         return _Kept, ()
@@ -137,8 +144,8 @@ class _Kept:
         if self.describer is None or self.asked != asked or not self.describer.code.holds():
             return False
         return all(
-            isinstance(value, _PLAIN) or one.again(value, label) == described
-            for label, (value, described, one) in self.describer.used.items()
+            digest(one.again(value, label), _number_of) == described
+            for label, (value, described, one) in self._data.items()
         )
 
 

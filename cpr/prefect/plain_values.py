@@ -1,0 +1,48 @@
+"""Values that are described as they are, and the refusal of those that cannot be described."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cpr.errors import FormatError
+
+__all__ = ["LEAVES", "are_texts", "refused", "sha"]
+
+
+def sha(data: bytes | bytearray) -> str:
+    """64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+LEAVES: dict[type, Callable[[Any], Any]] = {
+    complex: repr,
+    bytes: sha,
+    bytearray: sha,
+    type(Ellipsis): repr,
+    range: repr,
+    dt.date: repr,
+    dt.timedelta: repr,
+}
+
+
+def are_texts(values: Iterable[Any]) -> bool:
+    """Whether all are texts, so that they have an order of their own."""
+    return all(type(one) is str for one in values)
+
+
+def refused(value: Any, path: str, why: str) -> FormatError:
+    """The error of a value that has no content which could be named."""
+    cls = type(value)
+    root = re.split(r"[.\[{]| key", path, maxsplit=1)[0]
+    return FormatError(
+        "this value cannot take part in a cache key",
+        field=path,
+        expected="data: numbers, texts, arrays, tables, resources, containers of them",
+        actual=f"{cls.__module__}.{cls.__qualname__} ({why})",
+        remedy=f"leave it out of the key, cache_policy=cpr.TargetInputs() + TASK_SOURCE - {root!r}, "
+        "or pass what it is made of",
+    )
