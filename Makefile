@@ -14,7 +14,7 @@ DIST := --dist loadgroup
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: help env lock lint quick check test test-long test-oldest bench demo images minio minio-down clean
+.PHONY: help env lock lint quick check test test-long test-oldest bench site demo images minio minio-down clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,7 +35,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 
 lock:  ## requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes newer versions
 	test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv; }
-	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev \
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --group docs \
 		--generate-hashes --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
 
 # Tests that need no server and take a few seconds at most.
@@ -73,6 +73,9 @@ test-oldest:  ## what is relied on in Prefect, on the oldest Prefect supported
 
 bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 45 minutes
 	$(PY) -m bench $(ARGS)
+
+site: env  ## the documentation as a site in build/site, to be read offline; warnings are errors
+	$(PY) -m mkdocs build --quiet
 
 demo: env  ## a flow on real images, twice: computed, then cached; STORAGE=s3, gs or ./folder
 	@$(PY) -m demo --storage $(STORAGE)
