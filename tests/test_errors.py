@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +49,15 @@ def test_pickles_with_everything_it_says(name):
     assert type(again) is type(error)
     assert vars(again) == vars(error)
     assert str(again) == str(error) == "s3://b/a, f: is bad; expected 1; found (2,). Remedy: do this"
+
+
+def test_every_error_has_its_place_in_the_docs():
+    page = (Path(__file__).parents[1] / "docs" / "errors.md").read_text()
+    for name in errors.__all__:
+        _, _, rest = page.partition(f"\n## {name}\n")
+        entry = rest.partition("\n## ")[0]
+        assert "**Cause.**" in entry, name
+        assert "**Remedy.**" in entry, name
+        bases = {base.__name__ for base in getattr(errors, name).__bases__} - {"CprError", "Exception"}
+        (row,) = re.findall(rf"^\| \[`{name}`\]\(#{name.lower()}\) \| (.*?) \|", page, re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", row)) == bases, name

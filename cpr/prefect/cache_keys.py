@@ -36,7 +36,7 @@ def hash_objects(*args: Any, **kwargs: Any) -> str:
     `identity()`, which needs no I/O for targets and one question to the store for a source it does not
     know yet. Types count: 1, 1.0 and True are three things, and so are a list and a tuple. Functions
     count by their code, defaults and closures, in bytecode, which a new Python version may change.
-    Paths count as names: what is in the file does not matter (a source does).
+    A path counts with the size and time of change of the file there; a folder, or a text, by its name.
 
     Args:
         *args: what to hash.
