@@ -39,8 +39,7 @@ class Target(Resource):
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
         blocks: digest that vouches for its parts (see `cpr.io.block_digests`); None for a small object.
-        url: where the object is, or will be: `location/name-KEY.ext`. (Where an equal object is about to
-            be deleted by `cpr gc`, `persist` chooses another key.)
+        url: where it is, or will be, `location/name-KEY.ext`; `cpr gc` may make `persist` choose another KEY.
         seconds: what writing took, if it was done through this object; None for one that was there.
         made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
     """
@@ -64,8 +63,7 @@ class Target(Resource):
     def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
         """A target at a path or URL; nothing is read, written or connected to.
 
-        Raises as `Resource.from_path`, and RecordError for a place that no record may name: what was
-        written there could never be read again.
+        Raises as `Resource.from_path`, and RecordError for a place that no record may name.
         """
         target = super().from_path(path, **options)
         try:

@@ -261,7 +261,7 @@ class Describer:
         reduced: Any = reducer(value) if reducer is not None else value.__reduce_ex__(4)
         if isinstance(reduced, str):
             return ["named", f"{cls.__module__}:{reduced}"]
-        function, args, state, items, pairs, *_ = (*reduced, None, None, None)
+        function, args, state, items, pairs = [*list(reduced), None, None, None][:5]
         is_set = isinstance(value, (set, frozenset)) and args == (list(value),)
         parts = [
             self._set(value, path) if is_set else self._items(args, path),
@@ -277,7 +277,7 @@ class Describer:
     def _state(self, state: Any, cls: type, path: str) -> Any:
         if type(state) is not dict:
             return self.describe(state, path)
-        derived = derived_attributes(cls)  # type: ignore[arg-type]
+        derived = derived_attributes(cls)
         return self._pairs({name: one for name, one in state.items() if name not in derived}, path)
 
     def _elsewhere(self, value: Any, path: str) -> list[Any]:

@@ -88,7 +88,8 @@ class _Names:
         raise TypeError(f"{type(value).__name__} is no description")
 
     def _parts(self, part: Part) -> list[Part]:
-        self._found = found = []
+        found: list[Part] = []
+        self._found = found
         text = self._encode(part.description)
         if not found:
             self._keep(part, text)
