@@ -7,17 +7,24 @@ import dataclasses
 import enum
 import io
 import pathlib
+import pickle
+import sys
 import types
 from collections import OrderedDict, deque
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from cpr.data.arrays import hash_array
 from cpr.errors import CprError, NoDataError
-from cpr.prefect.canonical_tables import describe_table, exact, is_table
+from cpr.prefect.canonical_arrays import (
+    array_options,
+    attributes_of_array,
+    describe_dtype,
+    describe_masked,
+    exact,
+)
+from cpr.prefect.canonical_tables import describe_table, is_table
 from cpr.prefect.class_members import derived_attributes, state_of
 from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.code_references import facts_of
@@ -27,6 +34,7 @@ from cpr.prefect.own_code import is_own_class
 from cpr.prefect.plain_values import LEAVES, are_texts, refused, sha
 from cpr.prefect.redaction import is_secret, is_secret_name
 from cpr.prefect.stored_data import (
+    ask_versions,
     is_of,
     points_elsewhere,
     version_of_open_file,
@@ -39,7 +47,6 @@ from cpr.Source import Source
 __all__ = ["Describer"]
 
 _LONG = 256
-_LOOKUPS = 32  # requests at once
 
 
 class Describer:
@@ -142,8 +149,10 @@ class Describer:
         return part
 
     def _describe_part(self, value: Any, path: str) -> Any:
+        cls = type(value)
         try:
-            return self._compound(value, path)
+            described = self._compound(value, path)
+            return ["of", described, self.code.code(cls)] if is_own_class(cls) else described
         except CprError:
             raise
         except Exception as error:
@@ -161,7 +170,7 @@ class Describer:
         if cls is set or cls is frozenset:
             return [cls.__name__, self._set(value, path)]
         if isinstance(value, enum.Enum):
-            return ["enum", name_of(cls), value.name, self.describe(value.value, path), self._class(cls)]
+            return ["enum", name_of(cls), value.name, self.describe(value.value, path)]
         if isinstance(value, pathlib.PurePath) or is_of(value, "upath", "UPath"):
             version = version_of_path(value) if self._versions else None
             place = value.as_posix() if isinstance(value, pathlib.PurePath) else str(value)
@@ -184,7 +193,7 @@ class Describer:
             names = [field.name for field in dataclasses.fields(value)]
             fields = {name: getattr(value, name) for name in names}
             more = {name: one for name, one in state_of(value).items() if name not in fields}
-            described = ["dataclass", name_of(cls), self._attributes(fields, path), self._class(cls)]
+            described = ["dataclass", name_of(cls), self._attributes(fields, path)]
             return [*described, self._attributes(more, path)] if more else described
         code = self.code.code(value, path)
         if code is not None:
@@ -222,24 +231,20 @@ class Describer:
 
     def _array(self, value: np.ndarray[Any, Any], path: str) -> Any:
         if value.dtype.hasobject:
-            described = ["array", "object", list(value.shape), self._items(value.ravel().tolist(), path)]
+            items = self._items(value.ravel().tolist(), path)
+            described: list[Any] = ["array", describe_dtype(value.dtype), list(value.shape), items]
         elif isinstance(value, np.ma.MaskedArray):
-            mask = np.ma.getmaskarray(value)
-            fill = self.describe(value.fill_value, path)
-            return [
-                "masked",
-                *exact(np.asarray(value.data)),
-                hash_array(mask),
-                fill,
-                self._class(type(value)),
-            ]
+            described = ["masked", *describe_masked(value, path, self.describe)]
         else:
             described = ["array", *exact(np.asarray(value))]
+        more = array_options(value)
+        if more:
+            described.append(self._attributes(more, path))
         cls = type(value)
         if cls in (np.ndarray, np.memmap):
             return described
         # Of a quantity with a unit, say, the unit.
-        return [*described, name_of(cls), self._class(cls), self._attributes(state_of(value), path)]
+        return [*described, name_of(cls), self._attributes(attributes_of_array(value), path)]
 
     def _foreign(self, value: Any, path: str) -> Any:
         """An object of some package, by the way it describes itself best."""
@@ -248,9 +253,9 @@ class Describer:
         if is_of(value, "pydantic", "BaseModel"):
             private = value.__pydantic_private__ or {}
             fields = {**value.__dict__, **(value.__pydantic_extra__ or {}), **private}
-            return ["model", type_name(cls), self._attributes(fields, path), self._class(cls)]
+            return ["model", type_name(cls), self._attributes(fields, path)]
         if is_table(value):
-            return [*describe_table(value, path, self.describe), self._class(cls)]
+            return [*describe_table(value, path, self.describe)]
         if hasattr(cls, "__dask_graph__") and hasattr(cls, "__dask_tokenize__"):
             return ["dask", name_of(cls), self._dask_token(value), *self._elsewhere(value, path)]
         if hasattr(cls, "__dask_tokenize__"):
@@ -260,10 +265,14 @@ class Describer:
         reducer = copyreg.dispatch_table.get(cls)
         reduced: Any = reducer(value) if reducer is not None else value.__reduce_ex__(4)
         if isinstance(reduced, str):
-            return ["named", f"{cls.__module__}:{reduced}"]
-        function, args, state, items, pairs = [*list(reduced), None, None, None][:5]
+            module = pickle.whichmodule(value, reduced)  # type: ignore[attr-defined]
+            if getattr(sys.modules.get(module), reduced, None) is not value:
+                raise TypeError(f"{module} does not have it under its name, {reduced}")
+            return ["named", f"{module}:{reduced}"]
+        parts: tuple[Any, ...] = (*reduced, None, None, None)
+        function, args, state, items, pairs = parts[:5]
         is_set = isinstance(value, (set, frozenset)) and args == (list(value),)
-        parts = [
+        described = [
             self._set(value, path) if is_set else self._items(args, path),
             self._state(state, cls, path),
             None if items is None else self._items(list(items), path),
@@ -271,8 +280,7 @@ class Describer:
             # Dicts of other classes are compared without regard to their order.
             self._items(list(value), path) if isinstance(value, OrderedDict) else None,
         ]
-        described = ["object", name_of(function), parts]
-        return [*described, self._class(cls)] if is_own_class(cls) else described
+        return ["object", name_of(function), described]
 
     def _state(self, state: Any, cls: type, path: str) -> Any:
         if type(state) is not dict:
@@ -299,7 +307,7 @@ class Describer:
 
     def _items(self, values: Sequence[Any], path: str) -> list[Any]:
         if self._versions:
-            _ask_versions(values)
+            ask_versions(values)
         return [self.describe(item, f"{path}[{index}]") for index, item in enumerate(values)]
 
     def _set(self, values: Collection[Any], path: str) -> Any:
@@ -328,16 +336,3 @@ class Describer:
             self.opaque.append(f"{path} ({name_of(type(value))})")
             return ["opaque", name_of(type(value))]
         raise refused(value, path, why) from cause
-
-
-def _ask_versions(values: Sequence[Any]) -> None:
-    """Ask the store for the versions of many sources side by side, not one after another."""
-    sources = [value for value in values if isinstance(value, Source)] if len(values) > 1 else []
-    if len(sources) > 1:
-        with ThreadPoolExecutor(min(_LOOKUPS, len(sources)), "cpr-versions") as pool:
-            list(pool.map(_ask_version, sources))
-
-
-def _ask_version(source: Source) -> None:
-    source.confirm_version()
-    source.version()

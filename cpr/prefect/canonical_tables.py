@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from cpr.data.arrays import hash_array
+from cpr.prefect.canonical_arrays import exact
 from cpr.prefect.stored_data import is_of
 
-__all__ = ["describe_table", "exact", "is_table"]
+__all__ = ["describe_table", "is_table"]
 
 Describe = Callable[[Any, str], Any]
 
@@ -18,15 +18,6 @@ Describe = Callable[[Any, str], Any]
 def is_table(value: Any) -> bool:
     """Whether it is a frame, a series or an index of pandas."""
     return is_of(value, "pandas", "DataFrame", "Series", "Index")
-
-
-def exact(array: np.ndarray[Any, Any]) -> list[Any]:
-    """An array by dtype, shape and elements; byte order and layout in memory make no difference."""
-    if array.dtype.kind in "mM":
-        # Times hash as the numbers they are stored as, beside their unit.
-        unit = np.datetime_data(array.dtype)
-        return [unit, array.dtype.kind, hash_array(array.view(f"{array.dtype.str[0]}i8"))]
-    return [hash_array(array)]
 
 
 def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
@@ -47,7 +38,9 @@ def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
         levels = [describe_table(nameless.get_level_values(i), path, describe) for i in range(value.nlevels)]
         return ["levels", levels, describe(list(value.names), path)]
     if isinstance(value, pd.Index):
-        return ["index", describe(value.name, path), str(value.dtype), _column(value, path, describe)]
+        freq = getattr(value, "freqstr", None)
+        described = ["index", describe(value.name, path), str(value.dtype), _column(value, path, describe)]
+        return described if freq is None else [*described, freq]
     index = describe_table(value.index, f"{path}.index", describe)
     if isinstance(value, pd.Series):
         column = _column(value, path, describe)
@@ -61,9 +54,12 @@ def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
             ]
             for i, label in enumerate(value.columns)
         ]
-        described = ["frame", describe(list(value.columns.names), path), columns, index]
+        labels = describe_table(value.columns, f"{path}.columns", describe)
+        described = ["frame", labels, columns, index]
     # Of frames of other packages, geopandas for one, what they keep beside the columns.
     kept = {name: getattr(value, name, None) for name in type(value)._metadata if name[0] != "_"}  # noqa: SLF001
+    if not value.flags.allows_duplicate_labels:
+        described.append("without duplicate labels")
     if value.attrs or kept:
         described.append([describe(dict(value.attrs), f"{path}.attrs"), describe(kept, path)])
     return described

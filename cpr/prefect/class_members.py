@@ -37,10 +37,20 @@ BUILT_IN = (
 )
 SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 OF_NO_MATTER = frozenset(
-    "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slots__"
+    "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slotnames__"
     " __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __dataclass_fields__ __dataclass_params__"
-    " __match_args__ __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
+    " __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
     " __signature__ __class_vars__".split()
+)
+
+_OF_FIELDS = (
+    "alias",
+    "validation_alias",
+    "serialization_alias",
+    "init",
+    "frozen",
+    "exclude",
+    "validate_default",
 )
 
 
@@ -82,16 +92,35 @@ def is_generated(value: Any) -> bool:
 
 def fields_of(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
     """The fields of a dataclass or a pydantic model, with their defaults."""
-    if dataclasses.is_dataclass(cls):
+    if any("__dataclass_fields__" in vars(one) for one in cls.__mro__):
         for one in dataclasses.fields(cls):
             defaults = [
-                None if value is dataclasses.MISSING else describe(value, one.name)
+                None if isinstance(value, type(dataclasses.MISSING)) else describe(value, one.name)
                 for value in (one.default, one.default_factory)
             ]
-            yield [one.name, defaults, one.init, one.kw_only, one.compare]
+            yield [
+                one.name,
+                defaults,
+                one.init,
+                one.kw_only,
+                one.compare,
+                describe(dict(one.metadata), one.name),
+            ]
     for name, one in (vars(cls).get("__pydantic_fields__") or {}).items():
-        parts = (one.default, one.default_factory, list(one.metadata))
+        parts = (
+            one.default,
+            one.default_factory,
+            *one.metadata,
+            *(getattr(one, more, None) for more in _OF_FIELDS),
+        )
         yield [name, [describe(part, name) for part in parts]]
+    decorators = vars(cls).get("__pydantic_decorators__")
+    for kind in dataclasses.fields(decorators) if decorators is not None else ():
+        found = getattr(decorators, kind.name)
+        yield [
+            kind.name,
+            {name: describe(one.info, name) for name, one in found.items() if hasattr(one, "info")},
+        ]
 
 
 @lru_cache(maxsize=1024)

@@ -8,7 +8,6 @@ packages and Python's own library count by name.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import functools
 import sys
@@ -17,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cpr.errors import CprError
 from cpr.prefect.class_members import (
     BUILT_IN,
     OF_NO_MATTER,
@@ -32,6 +32,7 @@ from cpr.prefect.class_members import (
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_references import Import, Reference, facts_of
 from cpr.prefect.description_graph import Part
+from cpr.prefect.indirections import behind, through_modules
 from cpr.prefect.lazy_imports import describe_import
 from cpr.prefect.names import name_of, text_of_annotation
 from cpr.prefect.own_code import (
@@ -40,9 +41,9 @@ from cpr.prefect.own_code import (
     is_own_class,
     is_own_function,
     is_own_module,
+    name_in_package,
     version_of_file,
 )
-from cpr.prefect.prefect_internals import function_of
 
 __all__ = ["CodeGraph", "Node"]
 
@@ -84,6 +85,7 @@ class CodeGraph:
         without_code: a function whose code does not count, only what it uses.
         guards: what the descriptions rest on, besides data.
         imports: statements inside functions, where they stand, and how they were described.
+        opaque: code that cannot be looked into.
     """
 
     describe: Callable[[Any, str], Any] | None = None
@@ -93,7 +95,9 @@ class CodeGraph:
     guards: Guards = field(default_factory=Guards)
     imports: list[tuple[Import, Mapping[str, Any], Any]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
+    opaque: list[str] = field(default_factory=list)
     _known: dict[int, Node] = field(default_factory=dict)
+    _made: dict[int, Part] = field(default_factory=dict)
     _described: int = 0
 
     def complete(self) -> None:
@@ -106,38 +110,34 @@ class CodeGraph:
                 "class": self._describe_class,
                 "module": self._describe_module,
             }
-            describe[node.kind](node)
+            try:
+                describe[node.kind](node)
+            except CprError:
+                raise
+            except Exception as error:
+                # Metaclasses and descriptors may fail in any way when they are looked at.
+                self.opaque.append(f"{node.label} ({type(error).__name__})")
+                node.own = node.part.description = ["opaque", node.kind, node.label]
 
     def code(self, value: Any, label: str = "") -> Any:
         """The description of code; None for what is data.
 
         Of the user's own it is a part, of installed packages `["named", ...]`.
         """
-        if isinstance(value, types.FunctionType):
+        cls = type(value)  # what a proxy says that it is may be anything
+        if cls is types.FunctionType:
             return self._add(value) if is_own_function(value) else self._foreign_function(value)
-        if isinstance(value, type):
+        if issubclass(cls, type):
             return self._add(value) if is_own_class(value) else None
-        if isinstance(value, types.ModuleType):
+        if issubclass(cls, types.ModuleType):
             return self._module(value)
-        if isinstance(value, BUILT_IN) or type(value).__name__ == "cython_function_or_method":
+        if issubclass(cls, BUILT_IN) or type(value).__name__ == "cython_function_or_method":
             module = sys.modules.get(getattr(value, "__module__", None) or "")
             if module is not None and is_own_module(module):
                 return ["named", name_of(value), self._module(module)]
             return None
-        inner = self._behind(value)
+        inner = behind(value, self.guards)
         return None if inner is None else ["wrapper", name_of(type(value)), self._any(inner, label)]
-
-    def _behind(self, value: Any) -> Any:
-        """The function in an object that installed packages make of one."""
-        if is_own_class(type(value)):
-            return None
-        if isinstance(value, functools.cached_property):
-            return value.func
-        if isinstance(value, functools.singledispatchmethod):
-            return (value.func, value.dispatcher)
-        if function_of(value) is not None:
-            return self.guards.attribute(value, "fn")
-        return getattr(value, "__dict__", {}).get("__wrapped__")
 
     def _add(self, value: Any) -> Part:
         node = self._known.get(id(value))
@@ -177,21 +177,25 @@ class CodeGraph:
             return self.code(wrapped)
         if wrapped is None and is_found(function):
             return ["named", name]
+        known = self._made.get(id(function))
+        if known is not None:
+            return known
+        made = self._made[id(function)] = Part()
         held = {
             cell_name: self._any(value, name)
             for cell_name, value in self._cells(function).items()
-            if isinstance(value, (*_PLAIN, type))
-            or (isinstance(value, types.FunctionType) and value is not wrapped)
+            if value is not wrapped
         }
         registry = function.__dict__.get("registry")
         if isinstance(registry, Mapping):  # functools.singledispatch
             held["registry"] = {name_of(cls): self._any(one, name) for cls, one in registry.items()}
-        return [
+        made.description = [
             "made",
             facts_of(function.__code__).digest,
             None if wrapped is None else self._any(wrapped, name),
             held,
         ]
+        return made
 
     def _describe_function(self, node: Node) -> None:
         function: types.FunctionType = node.value
@@ -252,7 +256,7 @@ class CodeGraph:
             label = self._named_in(function.__globals__.get("__name__"), one.name)
         else:
             label = one.name if function is self.without_code else f"{label}.{one.name}"
-        found = self._through_modules(value, one.attributes, label)
+        found = through_modules(value, one.attributes, label, self.guards)
         if isinstance(found, str):
             return ["missing", found]
         value, label, home = found
@@ -264,32 +268,14 @@ class CodeGraph:
             or (written and is_container(value))
         ):
             return None
-        return self._any(value, label)
-
-    def _through_modules(
-        self, value: Any, attributes: tuple[str, ...], label: str
-    ) -> tuple[Any, str, str | None] | str:
-        """What attributes of modules lead to, its label and module; a text where that is not there yet."""
-        home = None
-        rest = list(attributes)
-        while isinstance(value, types.ModuleType) and rest and is_own_module(value):
-            name = rest.pop(0)
-            home, label = value.__name__, name
-            found = self.guards.lookup(vars(value), name)
-            if found is MISSING:
-                found = sys.modules.get(f"{home}.{name}", MISSING)
-            if found is MISSING:
-                found, label, rest = vars(value).get("__getattr__", MISSING), "__getattr__", []
-            if found is MISSING:
-                return f"{home}.{name}"
-            value = found
-        return value, label, home
+        named = name_in_package(value)
+        return self._any(value, label) if named is None else ["named", named]
 
     def _describe_class(self, node: Node) -> None:
         cls: type = node.value
         names = self.guards.items(vars(cls))
         self.guards.attribute(cls, "__bases__")
-        generated = dataclasses.is_dataclass(cls) and "__dataclass_fields__" in names
+        generated = "__dataclass_fields__" in names
         members: dict[str, Any] = {}
         for name, value in names.items():
             if (
@@ -346,6 +332,7 @@ class CodeGraph:
             label = self._named_in(module.__name__, name)
             if (name.startswith("__") and not isinstance(value, types.FunctionType)) or label in self.exclude:
                 continue
-            found[name] = self._any(value, label)
+            named = name_in_package(value)
+            found[name] = self._any(value, label) if named is None else ["named", named]
         node.own = ["module", sorted(found)]
         node.part.description = ["module", found]

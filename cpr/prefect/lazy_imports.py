@@ -13,6 +13,7 @@ import functools
 import importlib.util
 import os
 import sys
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -21,6 +22,9 @@ from cpr.prefect.code_references import Import, facts_of
 from cpr.prefect.own_code import is_own_file, version_of_file
 
 __all__ = ["describe_import"]
+
+_SINCE = time.time_ns()
+_versions: dict[str, str | None] = {}  # of files that modules have, or will have, been imported from
 
 
 def describe_import(
@@ -47,7 +51,9 @@ def describe_import(
             continue
         code = _code_of(file)
         loaded = sys.modules.get(module)
-        if code is None or (loaded is not None and not _is_as_loaded(code, loaded)):
+        if loaded is None:
+            _versions[module] = version_of_file(file)
+        if code is None or (loaded is not None and not _is_as_loaded(code, loaded, file)):
             found[module] = None if loaded is None else describe(loaded)
             continue
         facts = facts_of(code)
@@ -115,8 +121,17 @@ def _compiled(file: str, version: str | None) -> types.CodeType | None:
         return None
 
 
-def _is_as_loaded(code: types.CodeType, module: types.ModuleType) -> bool:
-    """Whether the functions of a module that was imported are those that its file has now."""
+def _is_as_loaded(code: types.CodeType, module: types.ModuleType, file: str) -> bool:
+    """Whether a module that was imported is what its file has now.
+
+    Of a module that was there before anybody asked, a file that was written to since cpr was imported may be
+    another one.
+    """
+    name, version = module.__name__, version_of_file(file)
+    if name not in _versions and os.stat(file).st_mtime_ns > _SINCE:
+        return False
+    if _versions.setdefault(name, version) != version:
+        return False
     inside = _inside(code)
     return all(
         facts_of(function.__code__).digest in inside

@@ -18,7 +18,8 @@ def name_of(value: Any) -> str:
 
 def type_name(cls: Any) -> Any:
     """A class, parametrised or not; pydantic puts `Box[int]` into the module that asked for it first."""
-    metadata = getattr(cls, "__pydantic_generic_metadata__", None) or {}
+    places = (vars(one) for one in getattr(cls, "__mro__", ())[:1])
+    metadata = next((one.get("__pydantic_generic_metadata__") for one in places), None) or {}
     origin = metadata.get("origin") or typing.get_origin(cls)
     if origin is None:
         return name_of(cls) if isinstance(cls, type) else repr(cls)

@@ -24,10 +24,12 @@ __all__ = [
     "is_own_file",
     "is_own_function",
     "is_own_module",
+    "name_in_package",
     "version_of_file",
 ]
 
 _INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, tuple)
 _MAIN = frozenset({"__main__", "__mp_main__"})
 
 
@@ -99,8 +101,40 @@ def is_own_function(function: types.FunctionType) -> bool:
 
 def is_own_class(cls: type) -> bool:
     """Whether a class was written in the user's own code."""
-    name = cls.__module__
-    return _is_own(name, None if name in _MAIN else _file_by_name(name))
+    name = type.__getattribute__(cls, "__module__")
+    if not isinstance(name, str):
+        return True
+    if _is_own(name, None if name in _MAIN else _file_by_name(name)):
+        return True
+    # What make_dataclass and new_class make of the user's code says that it comes from there.
+    return name == "types" and getattr(types, cls.__name__, None) is not cls and _is_python(cls)
+
+
+def _is_python(cls: type) -> bool:
+    return bool(cls.__flags__ & (1 << 9))  # Py_TPFLAGS_HEAPTYPE
+
+
+def name_in_package(value: Any) -> str | None:
+    """Where an installed package, or Python, keeps an object; None for one that nobody else keeps.
+
+    It counts by that name alone: the state of a hidden random generator or of the environment does not.
+
+    >>> name_in_package(os.environ)
+    'os:environ'
+    """
+    cls = type(value)
+    if cls in _PLAIN or issubclass(cls, (type, types.FunctionType, types.ModuleType)):
+        return None
+    owner = value.__self__ if cls in (types.MethodType, types.BuiltinFunctionType) else value
+    place = "sys" if cls in (list, dict) else type.__getattribute__(type(owner), "__module__")
+    while isinstance(place, str) and place:
+        module = sys.modules.get(place)
+        if type(module) is types.ModuleType and not is_own_module(module):
+            for name, one in list(vars(module).items()):
+                if one is value:
+                    return f"{place}:{name}"
+        place = place.rpartition(".")[0]
+    return None
 
 
 def _file_by_name(name: Any) -> str | None:

@@ -20,7 +20,7 @@ def cache_key_fn_of(policy: Any) -> Any:
 
 def function_of(value: Any) -> Any:
     """The function of a task or a flow; None for anything else."""
-    is_prefects = any(cls.__module__.partition(".")[0] == "prefect" for cls in type(value).__mro__)
+    is_prefects = any(str(cls.__module__).partition(".")[0] == "prefect" for cls in type(value).__mro__)
     return getattr(value, "fn", None) if is_prefects else None
 
 

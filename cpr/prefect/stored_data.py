@@ -11,7 +11,8 @@ import os
 import pathlib
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,17 @@ from cpr.errors import ResourceError
 from cpr.prefect.own_code import is_own_class, is_own_function
 from cpr.Source import Source
 
-__all__ = ["is_of", "points_elsewhere", "version_of_open_file", "version_of_path", "version_of_zarr"]
+__all__ = [
+    "ask_versions",
+    "is_of",
+    "points_elsewhere",
+    "version_of_open_file",
+    "version_of_path",
+    "version_of_zarr",
+]
 
 _ZARR = ("zarr.json", ".zarray", ".zgroup")
+_LOOKUPS = 32  # requests at once
 _FACTS = (
     "ETag",
     "etag",
@@ -181,3 +190,16 @@ def points_elsewhere(value: Any) -> list[Any]:
 
     Finder(_Nowhere()).dump(value)
     return found
+
+
+def ask_versions(values: Sequence[Any]) -> None:
+    """Ask the store for the versions of many sources side by side, not one after another."""
+    sources = [value for value in values if isinstance(value, Source)] if len(values) > 1 else []
+    if len(sources) > 1:
+        with ThreadPoolExecutor(min(_LOOKUPS, len(sources)), "cpr-versions") as pool:
+            list(pool.map(_ask_version, sources))
+
+
+def _ask_version(source: Source) -> None:
+    source.confirm_version()
+    source.version()

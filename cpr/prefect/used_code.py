@@ -79,7 +79,7 @@ class Told:
 
     def tell_code(self, describer: Describer) -> None:
         """Keep what may be told of the code that was met."""
-        self.opaque += describer.opaque
+        self.opaque += [*describer.opaque, *describer.code.opaque]
         for label, (value, described, one) in describer.used.items():
             self.opaque += one.opaque
             self.uses.setdefault(label, self._tell(label, value, described, one))
