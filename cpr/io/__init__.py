@@ -25,7 +25,8 @@ from cpr.io.copying import copy
 from cpr.io.objects import find, lookup, remove, require_folder_of, stat
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.pinning import find_versions, pin, version_now
-from cpr.io.reading import SeekableFile, ranged, ranged_pinned, read_through, reading, reading_pinned
+from cpr.io.reading import ranged, ranged_pinned, read_through, reading, reading_pinned
+from cpr.io.seekable_files import SeekableFile
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat
 from cpr.io.urls import join, normalise, split

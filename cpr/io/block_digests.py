@@ -18,7 +18,7 @@ from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, new_digest
 from cpr.io.objects import open_store
-from cpr.io.reading import SeekableFile, fetch_block
+from cpr.io.seekable_files import SeekableFile, fetch_block
 from cpr.io.sidecars import sidecar_url
 from cpr.io.stores.base import Store
 

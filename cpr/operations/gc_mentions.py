@@ -26,7 +26,7 @@ from typing import Any
 
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
-from cpr.io.reading import fetch_block
+from cpr.io.seekable_files import fetch_block
 from cpr.records.registry import RECORD_KEY
 
 __all__ = ["UnsearchableError", "keys_in_object", "keys_in_record", "keys_in_value"]

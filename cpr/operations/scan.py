@@ -12,7 +12,7 @@ from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
-from cpr.io.reading import fetch_block
+from cpr.io.seekable_files import fetch_block
 from cpr.io.stores.base import Entry
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out

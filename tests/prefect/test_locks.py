@@ -24,7 +24,7 @@ from prefect.transactions import IsolationLevel, Transaction, transaction
 
 import cpr
 from cpr.errors import CprError, UnsupportedStoreError
-from cpr.io.locks import leases
+from cpr.io.locks import claims, leases
 from cpr.prefect import locks as locking
 from tests.record_values import text_target
 
@@ -168,12 +168,12 @@ class TestTransactions:
         """Held up past its lease, another has it: its record is the other's to write."""
         with serial(store) as txn:
             lease = leases.lease_here(locks._url("k"))
-            _, now = leases.swap(lease.url, leases._Claim("t", 1, 60.0, "other:1").encode(), lease._version)
+            _, now = leases.swap(lease.url, claims.Claim("t", 1, 60.0, "other:1").encode(), lease._version)
             lease.renew()
             txn.stage("value")
         assert "other:1" in caplog.text
         assert locks.is_locked("k")
-        leases.swap(lease.url, leases._Claim("t", 2, 60.0, "other:1", True).encode(), now.version)
+        leases.swap(lease.url, claims.Claim("t", 2, 60.0, "other:1", True).encode(), now.version)
 
     def test_a_hit_that_cannot_be_read_gives_the_lock_back(self, store, locks, monkeypatch):
         """Prefect leaves it locked; with the context of the run the lock ends."""

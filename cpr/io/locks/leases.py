@@ -17,20 +17,19 @@ and nothing else.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import random
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, TypeVar
 
 from cpr.errors import CprError
 from cpr.io.fork_safe import PerProcess
+from cpr.io.locks.claims import LEASE_SECONDS, Claim, Watch
 from cpr.io.locks.compare_and_swap import Versioned, read, require_conditional, swap
 from cpr.io.urls import split
 
@@ -41,18 +40,9 @@ Steps: TypeAlias = Generator[float, None, T]
 
 log = logging.getLogger("cpr")
 
-LEASE_SECONDS = 30.0
 _RENEWALS_PER_LEASE = 3
-# Clocks differ in rate, and answers are stamped in whole seconds by servers that may differ a little.
-_DRIFT = 1.1
-_STORE_CLOCK_SECONDS = 3.0
-# The longer somebody has held a lease, the rarer it is looked at: a quarter of that time, within these.
-_POLL_SHARE = 0.25
-_POLL_SECONDS = (0.2, 5.0)
 # Of what is held by this process nobody asks the store.
 _LOCAL_POLL_SECONDS = 0.05
-_LONGEST_SECONDS = 86400.0
-_TELL_AFTER_SECONDS = 10.0
 _LONGEST_TICK_SECONDS = 1.0
 
 
@@ -62,37 +52,6 @@ def _always() -> bool:
 
 def _here() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """What the object says: whose it is, for how long without renewal."""
-
-    token: str
-    count: int
-    seconds: float
-    holder: str
-    released: bool = False
-
-    def encode(self) -> bytes:
-        return json.dumps({"cpr-lease": 1, **asdict(self)}).encode()
-
-    @classmethod
-    def parse(cls, content: bytes) -> _Claim | None:
-        """The claim; None if nobody could have written it, who may then hold it all the same."""
-        try:
-            fields = json.loads(content)
-            token, count, seconds, holder, released = (
-                fields[name] for name in ("token", "count", "seconds", "holder", "released")
-            )
-        except (ValueError, KeyError, TypeError, RecursionError):
-            return None
-        kinds = isinstance(token, str) and type(count) is int and isinstance(released, bool)
-        if not (kinds and isinstance(holder, str) and type(seconds) in (int, float)):
-            return None
-        if not 0 < seconds <= _LONGEST_SECONDS:
-            return None
-        return cls(token, count, float(seconds), ascii(holder)[1:-1][:100], released)
 
 
 @dataclass
@@ -172,7 +131,7 @@ class Lease:
 
     def _swap(self, version: str | None, released: bool = False) -> tuple[bool, Versioned | None]:
         started = time.monotonic()
-        claim = _Claim(self._token, self._count + 1, self.seconds, _here(), released)
+        claim = Claim(self._token, self._count + 1, self.seconds, _here(), released)
         written, now = swap(self.url, claim.encode(), version)
         if written:
             assert now is not None
@@ -180,7 +139,7 @@ class Lease:
         return written, now
 
     def _notice(self, now: Versioned | None) -> None:
-        claim = None if now is None else _Claim.parse(now.content)
+        claim = None if now is None else Claim.parse(now.content)
         if claim is not None and claim.token == self._token:
             return
         self._state = "lost"
@@ -191,51 +150,6 @@ class Lease:
             self.seconds,
             "gone" if claim is None else f"held by {claim.holder}",
         )
-
-
-class _Watch:
-    """Judges from outside when a lease has ended."""
-
-    def __init__(self) -> None:
-        self._version: str | None = None
-        self._token: str | None = None
-        self._seen = self._begun = time.monotonic()
-        self._told = False
-
-    def is_free(self, url: str, seen: Versioned | None) -> bool:
-        """Whether it may be taken: not there, given back, or not renewed for its length."""
-        if seen is None:
-            return True
-        claim = _Claim.parse(seen.content)
-        if claim is not None and claim.released:
-            return True
-        now = time.monotonic()
-        token = None if claim is None else claim.token
-        if token != self._token:
-            self._token, self._begun = token, now
-        if seen.version != self._version:
-            self._version, self._seen = seen.version, now
-        seconds = LEASE_SECONDS if claim is None else claim.seconds
-        if now - self._seen > seconds * _DRIFT:
-            return True
-        if seen.age is not None and seen.age > seconds * _DRIFT + _STORE_CLOCK_SECONDS:
-            return True
-        if now - self._begun > _TELL_AFTER_SECONDS and not self._told:
-            self._told = True
-            log.info("%s: waiting for %s", url, "an unknown holder" if claim is None else claim.holder)
-        return False
-
-    @property
-    def is_new(self) -> bool:
-        """Whether it has seen nothing that was held."""
-        return self._version is None
-
-    @property
-    def pause(self) -> float:
-        """Seconds until the next look."""
-        least, most = _POLL_SECONDS
-        held = time.monotonic() - self._begun
-        return min(max(held * _POLL_SHARE, least), most) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
 class _Asking:
@@ -279,7 +193,7 @@ def acquiring(
     started = time.monotonic()
     require_conditional(split(url)[0])
     lease = Lease(url, holder, seconds if hold is None else min(seconds, hold), goes_on=goes_on)
-    watch, me = _Watch(), _Asking()
+    watch, me = Watch(), _Asking()
     try:
         while True:
             with _table.lock:
@@ -304,7 +218,7 @@ def acquiring(
                 del _table.known[url]
 
 
-def _attempt(lease: Lease, watch: _Watch) -> bool:
+def _attempt(lease: Lease, watch: Watch) -> bool:
     global _expect_nothing  # noqa: PLW0603
     seen: Versioned | None
     if watch.is_new and _expect_nothing:
@@ -329,7 +243,7 @@ def waiting(url: str, timeout: float | None = None) -> Steps[bool]:
     Raises as `acquiring`.
     """
     started = time.monotonic()
-    watch = _Watch()
+    watch = Watch()
     while True:
         if lease_here(url) is not None:
             pause = _LOCAL_POLL_SECONDS

@@ -34,7 +34,7 @@ from cpr.io.block_digests import blocks_url
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, hex16
 from cpr.io.objects import open_store
-from cpr.io.reading import fetch_block
+from cpr.io.seekable_files import fetch_block
 from cpr.zarr.stores.entries import Entries, Entry, corrupt
 
 __all__ = ["Manifest", "encode", "manifest_url"]

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from cpr import io
-from cpr.io.locks import compare_and_swap, leases
+from cpr.io.locks import claims, compare_and_swap, leases
 from cpr.io.locks.compare_and_swap import read, swap
 from cpr.io.locks.leases import acquiring, lease_here, release, waiting
 
@@ -181,7 +181,7 @@ def test_it_is_given_back_when_what_it_guards_has_ended(url):
 
 
 def test_what_nobody_could_have_written_is_held_until_it_does_not_change(url, monkeypatch):
-    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.0)
+    monkeypatch.setattr(claims, "LEASE_SECONDS", 1.0)
     swap(url, b"\xff not a lease " + os.urandom(4), None)
     assert take(url, timeout=0) is None
     assert take(url, timeout=20) is not None
@@ -203,13 +203,13 @@ def test_what_nobody_could_have_written_is_held_until_it_does_not_change(url, mo
 )
 def test_a_strangers_claim_is_not_believed(change):
     fields = {"token": "a", "count": 1, "seconds": 1.0, "holder": "h", "released": False}
-    assert leases._Claim.parse(json.dumps(fields).encode()) is not None
-    assert leases._Claim.parse(json.dumps({**fields, **change}).encode()) is None
+    assert claims.Claim.parse(json.dumps(fields).encode()) is not None
+    assert claims.Claim.parse(json.dumps({**fields, **change}).encode()) is None
 
 
 def test_a_holders_name_cannot_break_a_log():
     fields = {"token": "a", "count": 1, "seconds": 1.0, "holder": "x\n\x1b[0m" * 100, "released": False}
-    holder = leases._Claim.parse(json.dumps(fields).encode()).holder
+    holder = claims.Claim.parse(json.dumps(fields).encode()).holder
     assert holder.isprintable()
     assert len(holder) == 100
 
@@ -238,9 +238,9 @@ def test_threads_wait_without_asking_the_store(url, monkeypatch):
 def test_two_hundred_waiters_ask_seldom(monkeypatch):
     """A waiter alone: 5 times a second at first, every few seconds later."""
     now = [1000.0]
-    monkeypatch.setattr(leases, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    watch = leases._Watch()
-    claim = leases._Claim("token", 1, 30.0, "h").encode()
+    monkeypatch.setattr(claims, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    watch = claims.Watch()
+    claim = claims.Claim("token", 1, 30.0, "h").encode()
     looks = []
     while now[0] < 1120:
         # Renewed all the while.
