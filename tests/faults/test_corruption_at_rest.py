@@ -176,8 +176,9 @@ def test_damage_at_rest(kind: Kind, place, tmp_path):
         else:
             assert kind.equal(read, data), f"{name}: wrong data came back"
             harmless.append(name)
-    # Spare bits of a compressor, padding, a time in a header: no more than a few.
-    assert len(harmless) < found / 10, harmless
+    # Spare bits of a compressor, padding, a time in a header: no more than a few. A quarter of a small
+    # Parquet file is what it tells pandas and Arrow of itself, which cpr does not read.
+    assert len(harmless) < found / (4 if kind.name == "parquet" else 10), harmless
     put(target.url, good)
     assert kind.equal(cpr.load(record).get_data(), data)
 

@@ -19,6 +19,7 @@ import cpr
 from cpr import io
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
 from cpr.io.objects import open_store
+from cpr.io.stores.base import UploadListingStore
 from tests.faults.crash_process import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
 from tests.target_cases import KINDS, Kind
 
@@ -67,6 +68,8 @@ def everything(base: str) -> set[str]:
 
 def uploads(base: str) -> list[str]:
     store, path = open_store(base)
+    if not isinstance(store, UploadListingStore):
+        return []
     return [upload for _, upload in store.uploads(path)]
 
 
