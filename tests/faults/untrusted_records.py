@@ -123,7 +123,6 @@ LOCATIONS = [
     "s3://bucket/a\\..\\b", "/a/..\\..\\b", "s3://bucket/x/../../../etc/passwd",
     # no place, or one of two spellings
     "", ".", "x", "./x", "~", "~/x", "~root/x", "s3://", "s3:///x", "s3:bucket/x", "s3:/bucket/x", "://x",
-    "s3://bucket//x",
     "s3://bucket/x/", "/a//b", "/a/./b", "/a/", "//host/share", "///a", "memory:///a", "\\\\host\\share",
     "\\\\?\\C:\\x",
     "C:\\x", "C:/x", "c:x", "\\\\.\\pipe\\x", "nul", "gs://", "az://", "file:", "file://", "file://host/x",
@@ -146,6 +145,7 @@ LOCATIONS = [
 
 #: Places that they may name, odd as they look.
 ODD_LOCATIONS = [
+    "s3://bucket//x",
     "/a b", "/ä/日本/\uff0f\u2025", "/a%2fb/%2e%2e", "/a:b", "/...", "/..a/b..", "/a.", "/con",
     "/$HOME/{x}/*",
     "s3://bucket/a b/%2e%2e/\uff0e\uff0e", "s3://b.u-c_k.et/...", "gs://bucket/a#1", "s3://bucket/a?b=1",
@@ -426,7 +426,7 @@ def everything_loaded(load: Callable[[Any], Any]) -> None:
     for record in [*RESOURCES, *_containers()]:
         load(json.dumps(record))
     paths = [
-        {RECORD_KEY: ["UPath", f"{protocol}://bucket/a"]}
+        {RECORD_KEY: ["UPath", "/bucket/a" if protocol == "file" else f"{protocol}://bucket/a"]}
         for kind in all_kinds()
         for protocol in kind.protocols
         if kind.in_records
