@@ -125,6 +125,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS)
 @pytest.mark.parametrize("how", BROKEN)
 def test_every_operation_ends_in_time_with_a_typed_error(broken, how, operation):
@@ -198,7 +199,8 @@ def test_the_limit_is_a_minute_and_may_be_set(monkeypatch):
 
 
 CHILD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start jobs in the background without it
 from cpr import io
 import cpr
 print("ready", flush=True)
@@ -213,6 +215,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["read", "glob", "10", str(60 << 20)])
 def test_ctrl_c_acts_on_a_stalled_transfer(broken, what):
     broken(NEVER)
