@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import itertools
+import os
 import random
 import re
 import sys
 import textwrap
+import time
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -112,12 +115,18 @@ def edits(base: Project, seed: int, count: int) -> Iterator[tuple[str, Project]]
             yield f"{one.name}: {what}", Project(base.features, base.numbers, {path: text})
 
 
+_started = time.time_ns() - 3_600_000_000_000
+_ticks = itertools.count()
+
+
 @contextlib.contextmanager
 def imported(folder: Path, files: Files) -> Iterator[types.ModuleType]:
     """The project's flow, imported from a folder, and forgotten afterwards."""
     for path, text in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text)
+        # Written before the process began, as files are that a process imports.
+        os.utime(folder / path, ns=(_started, _started - next(_ticks)))
     before = set(sys.modules)
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()

@@ -207,7 +207,7 @@ def test_previews_without_an_object_are_orphans(tmp_path):
 
 def test_of_many_planes_few_are_wanted():
     maker = PictureMaker((7, 1000, 9, 100, 100), "uint16", "TZCYX")
-    wanted = list(maker.wanted())
+    wanted = list(maker.positions())
     assert len(wanted) <= 16
     assert {position[0] for position in wanted} == {0}
     assert {position[2] for position in wanted} == set(range(6))
