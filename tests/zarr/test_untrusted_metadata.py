@@ -263,7 +263,7 @@ def test_shapes_of_any_size_are_answered_at_once(extent, chunk, ndim, tmp_path):
     ):
         with contextlib.suppress(CprError):
             ask()
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 60  # what depends on an extent would take days
 
 
 @pytest.mark.parametrize(
