@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.error_translation import BadAnswerError
 from cpr.io.fork_safe import PerProcess
+from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
 
@@ -67,9 +68,8 @@ class FastBucket:
     They raise FileNotFoundError where there is no such object, or no such bucket.
     """
 
-    def __init__(self, store: Any, client: S3Client) -> None:
+    def __init__(self, store: Any) -> None:
         self._store = store
-        self._client = client
         self._breaker = CircuitBreaker()
 
     @property
@@ -81,9 +81,8 @@ class FastBucket:
         """The bytes from start to stop."""
         import obstore
 
-        async def ask() -> memoryview:
-            found = await obstore.get_range_async(self._store, key, start=start, end=stop)
-            return memoryview(found)
+        def ask() -> memoryview:
+            return memoryview(obstore.get_range(self._store, key, start=start, end=stop))
 
         return self._ask(ask, stop - start) if _can_spell(key) else None
 
@@ -91,15 +90,15 @@ class FastBucket:
         """The same of the object with an ETag. Raises ChangedError where it has another."""
         import obstore
 
-        async def ask() -> memoryview:
+        def ask() -> memoryview:
             options: Any = {"range": (start, stop), "if_match": f'"{etag}"'}
             try:
-                answer = await obstore.get_async(self._store, key, options=options)
+                answer = obstore.get(self._store, key, options=options)
             except obstore.exceptions.PreconditionError:
                 raise ChangedError from None
             if str(answer.meta["e_tag"]).strip('"') != etag:
                 raise ChangedError
-            return memoryview(await answer.bytes_async())
+            return memoryview(answer.bytes())
 
         return self._ask(ask, stop - start) if _can_spell(key) else None
 
@@ -107,8 +106,8 @@ class FastBucket:
         """Size and version of an object."""
         import obstore
 
-        async def ask() -> Stat:
-            head = await obstore.head_async(self._store, key)
+        def ask() -> Stat:
+            head = obstore.head(self._store, key)
             if head["e_tag"] is None:
                 raise BadAnswerError("NoETag")
             return Stat(int(head["size"]), version_of({"ETag": head["e_tag"]}), head["last_modified"])
@@ -122,10 +121,10 @@ class FastBucket:
         """
         import obstore
 
-        async def ask() -> bool:
+        def ask() -> bool:
             mode: Any = "create" if create else "overwrite"
             try:
-                await obstore.put_async(self._store, key, data, mode=mode, use_multipart=False)
+                obstore.put(self._store, key, data, mode=mode, use_multipart=False)
             except obstore.exceptions.AlreadyExistsError:
                 raise OccupiedError from None
             return True
@@ -147,11 +146,8 @@ class FastBucket:
 
         pages = obstore.list(self._store, folder or None, chunk_size=_LISTED_AT_ONCE)
 
-        async def next_page() -> Any:
-            return await anext(pages, None)
-
         last = ""
-        while page := wait_for(self._client.submit(next_page())):
+        while page := wait_for(in_thread(lambda: next(pages, None))):
             # A server that gives the same page again and again would be listed for ever.
             if page[0]["path"] <= last:
                 raise BadAnswerError("ListingRepeats")
@@ -160,11 +156,11 @@ class FastBucket:
                 version = version_of({"ETag": one["e_tag"]})
                 yield one["path"], Stat(int(one["size"]), version, one["last_modified"])
 
-    def _ask(self, question: Callable[[], Coroutine[Any, Any, T]], nbytes: int = 0) -> T | None:
+    def _ask(self, question: Callable[[], T], nbytes: int = 0) -> T | None:
         if self._breaker.is_open:
             return None
         try:
-            answer = wait_for(self._client.submit(question()), nbytes)
+            answer = wait_for(in_thread(question), nbytes)
         except (FileNotFoundError, OccupiedError, ChangedError):
             self._breaker.succeeded()
             raise
@@ -232,7 +228,7 @@ def _make(fs: Any, bucket: str) -> FastBucket | None:
         options["skip_signature"] = True
     else:
         options["credential_provider"] = partial(_credentials, access.credentials)
-    return FastBucket(S3Store(bucket, **options), client)
+    return FastBucket(S3Store(bucket, **options))
 
 
 def _credentials(provide: Callable[[], dict[str, Any]]) -> Any:

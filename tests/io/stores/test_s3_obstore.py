@@ -146,8 +146,8 @@ def test_it_is_given_up_when_it_keeps_failing(url, monkeypatch):
         asked.append(args)
         raise RuntimeError("no")
 
-    broken = fast.FastBucket(None, S3Client(filesystem(url)[0]))
-    monkeypatch.setattr("obstore.get_range_async", failing)
+    broken = fast.FastBucket(None)
+    monkeypatch.setattr("obstore.get_range", failing)
     monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda fs, name: broken)
     for _ in range(9):
         assert read(url)[:3] == b"\0\1\2"
