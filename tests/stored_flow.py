@@ -13,7 +13,7 @@ import cpr
 from cpr import io
 from cpr.provenance.made import Input, Made
 
-KINDS = {
+STORED_TARGETS = {
     "small": ("NumpyTarget", ".npy", lambda: np.arange(100), {}),
     "large": ("NumpyTarget", ".npy", lambda: np.random.default_rng(0).random(200_000), {}),
     "image": ("ImageTarget", ".tif", lambda: np.random.default_rng(1).integers(0, 99, (40, 50), "uint8"), {}),
@@ -61,12 +61,12 @@ def prefect_record(result: Any, serializer: str = "cpr", **metadata: Any) -> str
     return json.dumps({"metadata": known, "result": result})
 
 
-def store(url: str, kinds: tuple[str, ...] = tuple(KINDS)) -> Results:
+def store(url: str, kinds: tuple[str, ...] = tuple(STORED_TARGETS)) -> Results:
     """A target of each kind in `url/data`, a record of each in `url/records`, and a flow's of all."""
     done = Results(url)
     values = []
     for number, kind in enumerate(kinds):
-        name, ext, data, options = KINDS[kind]
+        name, ext, data, options = STORED_TARGETS[kind]
         target = getattr(cpr, name).from_path(f"{url}/data/{kind}{ext}", **options)
         target.set_data(data())
         target.set_made(

@@ -37,7 +37,7 @@ def frame(index: int) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Kind:
+class TargetCase:
     """How to make a target of a kind and data for it.
 
     Attributes:
@@ -83,13 +83,13 @@ def table() -> pd.DataFrame:
 
 _STACK = {"shape": (PLANES, ROWS, COLUMNS), "dtype": "uint16"}
 
-KINDS = [
-    Kind("tiff-zlib", lambda: cpr.ImageTarget, ".tif", stack, plane, _STACK),
-    Kind("tiff-none", lambda: cpr.ImageTarget, ".tif", stack, plane, _STACK, {"compression": None}),
-    Kind("tiff-zstd", lambda: cpr.ImageTarget, ".tif", stack, plane, _STACK, {"compression": "zstd"}),
-    Kind("ome-tiff", lambda: cpr.ImageTarget, ".ome.tif", stack, plane, _STACK),
-    Kind("npy", lambda: cpr.NumpyTarget, ".npy", stack, plane, _STACK),
-    Kind("csv", lambda: cpr.CSVTarget, ".csv", table, frame, {}),
-    Kind("csv.gz", lambda: cpr.CSVTarget, ".csv.gz", table, frame, {}),
-    Kind("parquet", lambda: cpr.ParquetTarget, ".parquet", table, frame, {}),
+TARGET_CASES = [
+    TargetCase("tiff-zlib", lambda: cpr.ImageTarget, ".tif", stack, plane, _STACK),
+    TargetCase("tiff-none", lambda: cpr.ImageTarget, ".tif", stack, plane, _STACK, {"compression": None}),
+    TargetCase("tiff-zstd", lambda: cpr.ImageTarget, ".tif", stack, plane, _STACK, {"compression": "zstd"}),
+    TargetCase("ome-tiff", lambda: cpr.ImageTarget, ".ome.tif", stack, plane, _STACK),
+    TargetCase("npy", lambda: cpr.NumpyTarget, ".npy", stack, plane, _STACK),
+    TargetCase("csv", lambda: cpr.CSVTarget, ".csv", table, frame, {}),
+    TargetCase("csv.gz", lambda: cpr.CSVTarget, ".csv.gz", table, frame, {}),
+    TargetCase("parquet", lambda: cpr.ParquetTarget, ".parquet", table, frame, {}),
 ]

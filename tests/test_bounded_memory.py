@@ -89,7 +89,7 @@ print(json.dumps({"peak": peak(), "nbytes": target.nbytes}))
 """
 )
 
-KINDS = {
+LARGE_TARGETS = {
     "tiff-none": ("ImageTarget", ".tif", {"compression": None}),
     "tiff-zlib": ("ImageTarget", ".tif", {}),
     "ome-zlib": ("ImageTarget", ".ome.tif", {}),
@@ -112,7 +112,7 @@ def run(script: str, *arguments: object, timeout: float = 600) -> dict[str, floa
 
 def grown(kind: str, count: int, url: str) -> tuple[float, float]:
     """MiB that memory grew by over the imports, and bytes stored, in a process of its own."""
-    name, ext, options = KINDS[kind]
+    name, ext, options = LARGE_TARGETS[kind]
     found = run(SCRIPT, name, ext, count, json.dumps(options), url)
     return found["growth"], found["nbytes"]
 
@@ -151,7 +151,7 @@ def test_an_array_larger_than_memory(kind, gib, s3_url):
     RLIMIT_DATA counts every private writable page that is reserved, touched or not, and needs no
     privilege; RLIMIT_AS would count the libraries, which are files, as well.
     """
-    name, ext, options = KINDS[kind]
+    name, ext, options = LARGE_TARGETS[kind]
     found = run(
         LARGE, LIMIT, name, ext, json.dumps(options), gib * PLANES_PER_GIB, s3_url, timeout=600 + 150 * gib
     )

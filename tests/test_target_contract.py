@@ -13,9 +13,9 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError, TransferError
-from tests.target_cases import KINDS, PLANES, Kind
+from tests.target_cases import PLANES, TARGET_CASES, TargetCase
 
-kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+target_cases = pytest.mark.parametrize("kind", TARGET_CASES, ids=lambda kind: kind.name)
 
 
 @pytest.fixture(
@@ -37,8 +37,8 @@ def left_behind(base: str) -> list[str]:
     return list(io.find(f"{base}/**"))
 
 
-@kinds
-def test_comes_back_as_it_was_set(kind: Kind, base):
+@target_cases
+def test_comes_back_as_it_was_set(kind: TargetCase, base):
     target = kind.target(base)
     target.set_data(kind.data())
     record = json.dumps(target.serialize())
@@ -50,8 +50,8 @@ def test_comes_back_as_it_was_set(kind: Kind, base):
     assert len(record) < 1000
 
 
-@kinds
-def test_a_stream_is_the_same_as_the_whole(kind: Kind, base):
+@target_cases
+def test_a_stream_is_the_same_as_the_whole(kind: TargetCase, base):
     streamed = kind.target(base)
     streamed.set_data(kind.pieces(), **kind.announce)
     assert streamed.checksum is not None
@@ -62,9 +62,9 @@ def test_a_stream_is_the_same_as_the_whole(kind: Kind, base):
     assert whole.identity() == streamed.identity()
 
 
-@kinds
+@target_cases
 @pytest.mark.real_s3
-def test_an_iterator_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads):
+def test_an_iterator_that_raises_leaves_nothing(kind: TargetCase, s3_url, open_uploads):
     for position in range(PLANES):
         with pytest.raises(OSError, match=f"microscope went away at piece {position}$"):
             kind.target(s3_url).set_data(kind.pieces(fail_at=position), **kind.announce)
@@ -72,9 +72,9 @@ def test_an_iterator_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads
     assert open_uploads() == []
 
 
-@kinds
+@target_cases
 @pytest.mark.real_s3
-def test_an_encoder_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads, monkeypatch):
+def test_an_encoder_that_raises_leaves_nothing(kind: TargetCase, s3_url, open_uploads, monkeypatch):
     """The encoder fails at 64 byte positions spread over the file."""
     from cpr.io.writing import WritingFile
 
@@ -108,8 +108,8 @@ def test_an_encoder_that_raises_leaves_nothing(kind: Kind, s3_url, open_uploads,
     assert kind.equal(cpr.load(target.serialize()).get_data(), kind.data())
 
 
-@kinds
-def test_data_changed_before_the_write_is_caught(kind: Kind, base):
+@target_cases
+def test_data_changed_before_the_write_is_caught(kind: TargetCase, base):
     target = kind.target(base)
     data = kind.data()
     target.set_data(data)
@@ -122,8 +122,8 @@ def test_data_changed_before_the_write_is_caught(kind: Kind, base):
     assert left_behind(base) == []
 
 
-@kinds
-def test_equal_data_meets_at_one_object(kind: Kind, base):
+@target_cases
+def test_equal_data_meets_at_one_object(kind: TargetCase, base):
     first, second = kind.target(base), kind.target(base)
     first.set_data(kind.data())
     second.set_data(kind.data())
@@ -134,16 +134,16 @@ def test_equal_data_meets_at_one_object(kind: Kind, base):
     assert io.stat(first.url).version == version
 
 
-@kinds
-def test_errors_of_bad_paths_are_typed(kind: Kind):
+@target_cases
+def test_errors_of_bad_paths_are_typed(kind: TargetCase):
     with pytest.raises(CprError) as caught:
         kind.cls().from_path("memory://x/result.exe", **kind.options)
     assert caught.value.remedy
 
 
-@kinds
+@target_cases
 @pytest.mark.s3
-def test_a_bucket_that_does_not_exist_is_named_and_not_made(kind: Kind, s3_server):
+def test_a_bucket_that_does_not_exist_is_named_and_not_made(kind: TargetCase, s3_server):
     bucket = f"missing-{uuid.uuid4().hex}"
     target = kind.target(f"s3://{bucket}")
     target.set_data(kind.data())
@@ -157,8 +157,8 @@ def test_a_bucket_that_does_not_exist_is_named_and_not_made(kind: Kind, s3_serve
     assert kind.equal(target.get_data(), kind.data())
 
 
-@kinds
-def test_full_and_read_only_disks_are_named(kind: Kind, small_disk):
+@target_cases
+def test_full_and_read_only_disks_are_named(kind: TargetCase, small_disk):
     folder = small_disk("16k")
     target = kind.target(folder)
     target.set_data(kind.data())
@@ -171,8 +171,8 @@ def test_full_and_read_only_disks_are_named(kind: Kind, small_disk):
     assert kind.equal(target.get_data(), kind.data())
 
 
-@kinds
-def test_what_is_not_there_is_named(kind: Kind, tmp_path):
+@target_cases
+def test_what_is_not_there_is_named(kind: TargetCase, tmp_path):
     target = kind.target(str(tmp_path))
     with pytest.raises(NoDataError, match="set_data"):
         target.get_data()

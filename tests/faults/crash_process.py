@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from cpr import io
-from tests.target_cases import KINDS, Kind
+from tests.target_cases import TARGET_CASES, TargetCase
 
 MiB = 1 << 20
 PART_BYTES = 5 * MiB  # the least that S3 takes
@@ -56,7 +56,7 @@ def numbers(index: int, count: int) -> pd.DataFrame:
     return pd.DataFrame(values, columns=list("abcde"), index=rows)
 
 
-def pieces(kind: Kind, large: bool) -> list[Any]:
+def pieces(kind: TargetCase, large: bool) -> list[Any]:
     array = "shape" in kind.announce
     if not large:
         return [kind.piece(i) for i in range(4)]
@@ -65,12 +65,14 @@ def pieces(kind: Kind, large: bool) -> list[Any]:
     return [numbers(i, ROWS[kind.name]) for i in range(2)]
 
 
-def whole(kind: Kind, large: bool) -> Any:
+def whole(kind: TargetCase, large: bool) -> Any:
     parts = pieces(kind, large)
     return np.stack(parts) if "shape" in kind.announce else pd.concat(parts)
 
 
-def fill(target: Any, kind: Kind, large: bool, stream: bool, data: Any, each: Callable[[], None]) -> Any:
+def fill(
+    target: Any, kind: TargetCase, large: bool, stream: bool, data: Any, each: Callable[[], None]
+) -> Any:
     """Store data; `each` is called between the pieces of a stream."""
     if not stream:
         target.set_data(data)
@@ -180,7 +182,7 @@ abandoned: list[Any] = []
 
 def carry_out(plan: dict[str, Any], answer: int) -> None:
     """In a process of its own: write until the plan's moment comes."""
-    kind = next(kind for kind in KINDS if kind.name == plan["kind"])
+    kind = next(kind for kind in TARGET_CASES if kind.name == plan["kind"])
     large, stream = plan["large"], plan["stream"]
     data = whole(kind, large)
     moments = Moments(plan, answer)

@@ -18,10 +18,10 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.objects import open_store
-from tests.target_cases import KINDS, Kind
+from tests.target_cases import TARGET_CASES, TargetCase
 
-KIND = {kind.name: kind for kind in KINDS}
-ARRAYS = [kind for kind in KINDS if "shape" in kind.announce]
+KIND = {kind.name: kind for kind in TARGET_CASES}
+ARRAYS = [kind for kind in TARGET_CASES if "shape" in kind.announce]
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ class Requests:
         self.count, self.at, self.action = 0, number, action
 
 
-def data_of(kind: Kind, seed: int) -> Any:
+def data_of(kind: TargetCase, seed: int) -> Any:
     """So much that there are several requests, if the kind can do with less than the whole."""
     if "shape" in kind.announce:
         return np.random.default_rng(seed).integers(0, 1 << 16, (12, 512, 1024), np.uint16)

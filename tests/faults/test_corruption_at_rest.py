@@ -14,14 +14,14 @@ from cpr import io
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.block_digests import BLOCK_BYTES, blocks_url
 from tests.faults.proxy import FaultProxy
-from tests.target_cases import KINDS, Kind
+from tests.target_cases import TARGET_CASES, TargetCase
 
 MiB = 1 << 20
 DAMAGES = 500
 CLEAN_READS = 1000
-ARRAYS = [kind for kind in KINDS if "shape" in kind.announce]
+ARRAYS = [kind for kind in TARGET_CASES if "shape" in kind.announce]
 
-kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+kinds = pytest.mark.parametrize("kind", TARGET_CASES, ids=lambda kind: kind.name)
 arrays = pytest.mark.parametrize("kind", ARRAYS, ids=lambda kind: kind.name)
 
 
@@ -40,14 +40,14 @@ def put(url: str, data: bytes) -> None:
     upload.commit()
 
 
-def small(kind: Kind, seed: int = 0) -> Any:
+def small(kind: TargetCase, seed: int = 0) -> Any:
     """Little data, so that a damage is likely to hit anything there is in a file."""
     if "shape" in kind.announce:
         return np.random.default_rng(seed).integers(0, 3000, (3, 24, 40), np.uint16)
     return kind.piece(seed)[:40].reset_index(drop=True)
 
 
-def persisted(kind: Kind, data: Any, base: str | None = None) -> Any:
+def persisted(kind: TargetCase, data: Any, base: str | None = None) -> Any:
     target = kind.target(base or f"memory://{uuid.uuid4().hex}")
     target.set_data(data)
     return target.persist()
@@ -119,7 +119,7 @@ def named_damages(good: bytes, other: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 @kinds
-def test_every_damage_is_caught(kind: Kind, base):
+def test_every_damage_is_caught(kind: TargetCase, base):
     target = kind.target(base)
     target.set_data(kind.data())
     record = target.serialize()
@@ -157,7 +157,7 @@ def test_every_damage_is_caught(kind: Kind, base):
 @pytest.mark.filterwarnings("ignore::pandas.errors.ParserWarning")
 @pytest.mark.parametrize("place", ["memory", "local"])
 @kinds
-def test_damage_at_rest(kind: Kind, place, tmp_path):
+def test_damage_at_rest(kind: TargetCase, place, tmp_path):
     """Of 500 damages of each format none gives other data: it is found, or hit bytes that mean nothing."""
     base = f"memory://{uuid.uuid4().hex}" if place == "memory" else str(tmp_path)
     data = small(kind)
@@ -186,7 +186,7 @@ def test_damage_at_rest(kind: Kind, place, tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pandas.errors.ParserWarning")
 @kinds
-def test_check_in_full_finds_what_reading_finds(kind: Kind):
+def test_check_in_full_finds_what_reading_finds(kind: TargetCase):
     """check(full=True) passes only where every byte is what it was; some of these a read would not miss."""
     data = small(kind)
     target = persisted(kind, data)
@@ -225,7 +225,7 @@ class Touched:
 
 @pytest.mark.slow
 @arrays
-def test_damage_in_parts(kind: Kind, monkeypatch):
+def test_damage_in_parts(kind: TargetCase, monkeypatch):
     """In a block that a region is read from it raises; in any other it does not matter."""
     data = large()
     target = persisted(kind, data)
@@ -269,7 +269,7 @@ def test_damage_in_parts(kind: Kind, monkeypatch):
 
 @pytest.mark.slow
 @arrays
-def test_parts_of_cut_swapped_and_extended_objects(kind: Kind):
+def test_parts_of_cut_swapped_and_extended_objects(kind: TargetCase):
     data = large()
     target = persisted(kind, data)
     record, good = target.serialize(), stored_bytes(target.url)
@@ -300,7 +300,7 @@ def test_parts_of_cut_swapped_and_extended_objects(kind: Kind):
 
 @pytest.mark.slow
 @arrays
-def test_damaged_digests_never_give_wrong_data(kind: Kind):
+def test_damaged_digests_never_give_wrong_data(kind: TargetCase):
     """Beside an intact object they cost time, no more; beside a damaged one they hide nothing."""
     data = large()
     target = persisted(kind, data)
@@ -332,11 +332,11 @@ def test_damaged_digests_never_give_wrong_data(kind: Kind):
 
 @pytest.mark.slow
 @kinds
-def test_clean_reads(kind: Kind):
+def test_clean_reads(kind: TargetCase):
     """No false alarm in 1,000 reads: of wholes, of parts, and of checks."""
     data = small(kind)
     record = persisted(kind, data).serialize()
-    for _ in range(CLEAN_READS // len(KINDS) - 25):
+    for _ in range(CLEAN_READS // len(TARGET_CASES) - 25):
         assert kind.equal(cpr.load(record).get_data(), data)
     data = large() if kind in ARRAYS else kind.data()
     target = persisted(kind, data)

@@ -21,7 +21,7 @@ from cpr.io.block_digests import SMALL_BYTES, blocks_url
 from cpr.io.objects import open_store
 from cpr.io.stores.base import UploadListingStore
 from tests.faults.crash_process import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
-from tests.target_cases import KINDS, Kind
+from tests.target_cases import TARGET_CASES, TargetCase
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +30,7 @@ NOW = timedelta(0)
 PREVIEWS = (".preview.png", ".preview.json")
 KEY = re.compile(r"(?P<number>\d+)-(?P<key>[0-9a-f]{16})(?P<ext>\..*)")
 
-kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+kinds = pytest.mark.parametrize("kind", TARGET_CASES, ids=lambda kind: kind.name)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def crash(s3_server):
         cwd=os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
     )
 
-    def carry_out(kind: Kind, base: str, end: str, at: float, **plan: Any) -> dict[str, Any]:
+    def carry_out(kind: TargetCase, base: str, end: str, at: float, **plan: Any) -> dict[str, Any]:
         plan = {"stream": False, "large": True, **plan, "kind": kind.name, "base": base, "end": end, "at": at}
         print(json.dumps(plan), file=process.stdin, flush=True)
         answer = json.loads(process.stdout.readline())
@@ -76,7 +76,7 @@ def uploads(base: str) -> list[str]:
 class Expected:
     """What targets of a kind hold, and the records of any that may be visible, made in memory."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: TargetCase) -> None:
         self.kind = kind
         self._records: dict[tuple[bool, bool], dict[str, Any]] = {}
         self._data = {large: whole(kind, large) for large in (False, True)}
@@ -127,7 +127,7 @@ def require_whole(base: str, expected: Expected, large: bool, stream: bool) -> i
     return len(visible)
 
 
-def plans(kind: Kind, backend: str, count: int) -> list[dict[str, Any]]:
+def plans(kind: TargetCase, backend: str, count: int) -> list[dict[str, Any]]:
     """Some at any time, some at a counted moment, some at one of publishing; the same ones in every run."""
     dice = random.Random(f"{kind.name} {backend}")
     found: list[dict[str, Any]] = []
@@ -146,10 +146,10 @@ def plans(kind: Kind, backend: str, count: int) -> list[dict[str, Any]]:
 
 
 @kinds
-def test_killed(kind: Kind, base, crash):
+def test_killed(kind: TargetCase, base, crash):
     """Whatever is visible afterwards is whole; the same targets can be written then."""
     expected = Expected(kind)
-    count = KILLS // len(KINDS) // 2 + (not base.startswith("s3"))
+    count = KILLS // len(TARGET_CASES) // 2 + (not base.startswith("s3"))
     moments, results, killed = set(), 0, 0
     for number, plan in enumerate(plans(kind, base[:2], count)):
         folder = f"{base}/{number}"
@@ -171,15 +171,15 @@ def test_killed(kind: Kind, base, crash):
 
 
 def test_kills_are_as_many_as_they_say():
-    assert sum(KILLS // len(KINDS) // 2 * 2 + 1 for _ in KINDS) >= KILLS
-    for kind in KINDS:
+    assert sum(KILLS // len(TARGET_CASES) // 2 * 2 + 1 for _ in TARGET_CASES) >= KILLS
+    for kind in TARGET_CASES:
         twin = kind.cls().from_path(f"memory://{uuid.uuid4().hex}/a{kind.ext}", **kind.options)
         twin.set_data(whole(kind, large=True))
         assert twin.persist().nbytes > PART_BYTES > SMALL_BYTES
         io.remove(twin.url)
 
 
-def ended(kind: Kind, base: str, crash: Callable[..., Any], end: str, status: int, clean: bool) -> None:
+def ended(kind: TargetCase, base: str, crash: Callable[..., Any], end: str, status: int, clean: bool) -> None:
     """End a process in the middle of a stream's second target, and look what is there."""
     expected = Expected(kind)
     answer = crash(kind, base, end, 3, stream=True)
@@ -192,30 +192,30 @@ def ended(kind: Kind, base: str, crash: Callable[..., Any], end: str, status: in
 
 
 @kinds
-def test_exit_in_a_stream(kind: Kind, base, crash):
+def test_exit_in_a_stream(kind: TargetCase, base, crash):
     ended(kind, base, crash, "exit", 5, clean=True)
 
 
 @kinds
-def test_uncaught_exception_in_a_stream(kind: Kind, base, crash):
+def test_uncaught_exception_in_a_stream(kind: TargetCase, base, crash):
     ended(kind, base, crash, "raise", 1, clean=True)
 
 
 @kinds
-def test_terminated_by_a_signal_that_is_handled(kind: Kind, base, crash):
+def test_terminated_by_a_signal_that_is_handled(kind: TargetCase, base, crash):
     """As the worker processes of Dask and Prefect do: the handler raises SystemExit."""
     ended(kind, base, crash, "term, handled", 143, clean=True)
 
 
 @kinds
-def test_terminated_by_a_signal(kind: Kind, base, crash):
+def test_terminated_by_a_signal(kind: TargetCase, base, crash):
     ended(kind, base, crash, "term", -15, clean=False)
 
 
 @pytest.mark.parametrize("end", ["collect", "keep", "collect in the client's thread"])
 def test_an_abandoned_writer(end, base, crash):
     """One that is garbage, in whatever thread it is collected, and one that is kept to the very end."""
-    answer = crash(KINDS[0], base, end, 0)
+    answer = crash(TARGET_CASES[0], base, end, 0)
     assert answer["status"] == 0, answer
     assert uploads(base) == []
     kept = {"collect": {"after.bin"}, "keep": set()}.get(end, {"first.bin", "after.bin"})
@@ -223,7 +223,7 @@ def test_an_abandoned_writer(end, base, crash):
 
 
 @kinds
-def test_the_directory_is_removed(kind: Kind, tmp_path, crash):
+def test_the_directory_is_removed(kind: TargetCase, tmp_path, crash):
     """Between two pieces of a stream: an error that ends the process, and nothing comes back."""
     base = str(tmp_path / "results")
     answer = crash(kind, base, "rmtree", 0, stream=True)
@@ -232,7 +232,7 @@ def test_the_directory_is_removed(kind: Kind, tmp_path, crash):
 
 
 @kinds
-def test_the_disk_is_full(kind: Kind, small_disk, crash):
+def test_the_disk_is_full(kind: TargetCase, small_disk, crash):
     """A few results fit, then none: those are whole, the process ends, and its temporary file is gone."""
     disk = small_disk("20m")
     answer = crash(kind, disk, "disk", 10**9, stream=True)

@@ -28,7 +28,7 @@ from cpr.io.write_markers import marker_url
 from cpr.zarr.stores.manifest import manifest_url
 from tests.faults.proxy import FAULTS
 from tests.minio import buckets
-from tests.target_cases import KINDS, Kind
+from tests.target_cases import TARGET_CASES, TargetCase
 from tests.text_format import TextTarget
 
 pytestmark = [pytest.mark.real_s3, pytest.mark.slow]
@@ -38,13 +38,13 @@ HEALED = ("cut before", "cut after", "500", "503", "delay")
 MiB = 1 << 20
 
 
-class TextKind(Kind):
+class TextKind(TargetCase):
     def equal(self, a: Any, b: Any) -> bool:
         return a == b
 
 
 TEXT = TextKind("text", lambda: TextTarget, ".txt", lambda: "some text", lambda i: str(i), {})
-NPY = next(kind for kind in KINDS if kind.name == "npy")
+NPY = next(kind for kind in TARGET_CASES if kind.name == "npy")
 ROWS = 7 * MiB // 2048  # a plane of 7 MiB: three of them are three parts
 
 
@@ -65,7 +65,7 @@ class Transfer:
     """
 
     name: str
-    kind: Kind
+    kind: TargetCase
     fill: Callable[[Any], None]
     data: Callable[[], Any]
 
@@ -107,12 +107,12 @@ class ZarrTransfer(Transfer):
         assert all(url.startswith(f"{again.url}/") for url in urls if "/.cpr/" not in url)
 
 
-def whole(kind: Kind, count: int | None, name: str) -> Transfer:
+def whole(kind: TargetCase, count: int | None, name: str) -> Transfer:
     data = lambda: kind.data()[:count]
     return Transfer(name, kind, lambda target: target.set_data(data()), data)
 
 
-def streamed(kind: Kind, count: int) -> Transfer:
+def streamed(kind: TargetCase, count: int) -> Transfer:
     def fill(target: Any) -> None:
         announce = dict(kind.announce)
         if "shape" in announce:
@@ -129,7 +129,7 @@ def streamed(kind: Kind, count: int) -> Transfer:
 
 def zarr_arrays(name: str, **options: Any) -> ZarrTransfer:
     data = lambda: np.random.default_rng(0).integers(1, 60_000, (4, 40, 64), np.uint16)
-    kind = Kind(f"zarr {name}", lambda: cpr.ZarrTarget, ".zarr", data, lambda i: data()[i], {}, options)
+    kind = TargetCase(f"zarr {name}", lambda: cpr.ZarrTarget, ".zarr", data, lambda i: data()[i], {}, options)
     return ZarrTransfer(kind.name, kind, lambda target: target.set_data(data()), data)
 
 
@@ -142,8 +142,8 @@ MULTIPART = Transfer(
 )
 # More than the size up to which an object has no digests of its blocks beside it.
 BLOCKS = whole(NPY, None, "with digests beside it")
-SMALL = [whole(kind, 1, kind.name) for kind in (TEXT, *KINDS)]
-LARGE = [streamed(kind, 24) for kind in KINDS]
+SMALL = [whole(kind, 1, kind.name) for kind in (TEXT, *TARGET_CASES)]
+LARGE = [streamed(kind, 24) for kind in TARGET_CASES]
 FILES = [*SMALL, BLOCKS, MULTIPART]
 ZARR = [zarr_arrays("chunks", chunks=(2, 40, 64)), zarr_arrays("shards", **SHARDS)]
 TRANSFERS = [*FILES, ZARR[0], pytest.param(ZARR[1], marks=pytest.mark.long)]
@@ -179,7 +179,7 @@ class Bucket:
 def test_there_is_a_transfer_of_each_sort():
     assert BLOCKS.data().nbytes > SMALL_BYTES
     assert MULTIPART.data().nbytes > 2 * 8 * MiB
-    assert {transfer.kind.name for transfer in SMALL} == {"text", *(kind.name for kind in KINDS)}
+    assert {transfer.kind.name for transfer in SMALL} == {"text", *(kind.name for kind in TARGET_CASES)}
 
 
 def requests_of(proxy: Any, action: Callable[[], object]) -> list[str]:

@@ -16,7 +16,7 @@ from cpr.errors import CorruptDataError, CprError
 from tests.faults.test_corruption_at_rest import large, small
 from tests.faults.test_fault_injection import MULTIPART
 from tests.minio import buckets
-from tests.target_cases import KINDS, Kind
+from tests.target_cases import TARGET_CASES, TargetCase
 
 pytestmark = [pytest.mark.real_s3, pytest.mark.slow]
 
@@ -24,13 +24,13 @@ DAMAGES = 1000
 CLEAN_READS = 1000
 PUTS = GETS = 200
 
-ZARR = Kind("zarr", lambda: cpr.ZarrTarget, ".zarr", lambda: None, lambda i: None, {"shape": ()})
-ALL = [*KINDS, ZARR]
+ZARR = TargetCase("zarr", lambda: cpr.ZarrTarget, ".zarr", lambda: None, lambda i: None, {"shape": ()})
+ALL = [*TARGET_CASES, ZARR]
 
 kinds = pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
 
 
-def data_of(kind: Kind) -> Any:
+def data_of(kind: TargetCase) -> Any:
     return small(kind)
 
 
@@ -68,7 +68,7 @@ def damage(dice: np.random.Generator) -> tuple[str, Callable[[bytes], bytes]]:
 
 @pytest.mark.filterwarnings("ignore::pandas.errors.ParserWarning")
 @kinds
-def test_damage_on_the_wire(kind: Kind, proxy, stored):
+def test_damage_on_the_wire(kind: TargetCase, proxy, stored):
     """None gives other data: it is an error, or healed by asking again, or of bytes that mean nothing."""
     record, data = stored[kind.name], data_of(kind)
     dice = np.random.default_rng(sum(map(ord, kind.name)))
@@ -132,7 +132,7 @@ def test_damage_on_the_wire_of_many_requests(proxy, s3_url):
 
 
 @kinds
-def test_clean_reads(kind: Kind, proxy, stored):
+def test_clean_reads(kind: TargetCase, proxy, stored):
     """No false alarm in 1,000 reads over HTTP."""
     record, data = stored[kind.name], data_of(kind)
     for _ in range(-(-CLEAN_READS // len(ALL))):
@@ -150,7 +150,7 @@ def test_a_server_that_refuses_a_third_of_all_requests(threads, proxy, s3_url):
         targets.append((kind, target, target_data))
     proxy.break_some(0.3, ("503", "500"), seed=threads)
 
-    def put(one: tuple[Kind, Any, Any]) -> Any:
+    def put(one: tuple[TargetCase, Any, Any]) -> Any:
         _, target, data = one
         target.set_data(data)
         return target.serialize()

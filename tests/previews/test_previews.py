@@ -19,7 +19,7 @@ from cpr import io
 from cpr.errors import DecodeError
 from cpr.previews.models import Head, Picture
 from cpr.previews.thumbnails import PictureMaker, looks_like_labels
-from tests.target_cases import KINDS
+from tests.target_cases import TARGET_CASES
 
 
 def pixels_of(preview: Picture) -> np.ndarray:
@@ -132,7 +132,7 @@ def test_a_large_object_keeps_its_preview_beside_it_and_a_small_one_does_not(tmp
     assert large.preview().png == (tmp_path / ".cpr" / kept.pop()).read_bytes()
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", TARGET_CASES, ids=lambda kind: kind.name)
 def test_a_stream_is_looked_at_while_it_passes(kind, tmp_path):
     target = kind.target(str(tmp_path))
     target.set_data(kind.pieces(), **kind.announce)
