@@ -13,6 +13,7 @@ Row = dict[str, Any]
 # Modules of this package, in the order of the page.
 SECTIONS = (
     "side_by_side",
+    "far",
     "levels",
     "hashing",
     "wire",

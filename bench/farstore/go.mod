@@ -1,0 +1,3 @@
+module farstore
+
+go 1.22
