@@ -43,6 +43,10 @@ class Resource(ABC):
         name: file name without extension.
         ext: extension with its dot, as the user spelled it.
         format: a frozen dataclass; its fields are the options.
+
+    >>> image = cpr.ImageTarget.from_path("memory://docs/cell.tif", compression="zstd")
+    >>> image.location, image.name, image.ext, image.format.compression
+    ('memory://docs', 'cell', '.tif', 'zstd')
     """
 
     format_class: ClassVar[type[Any]]

@@ -38,13 +38,19 @@ def report_empty(pattern: str, empty: WhenEmpty) -> None:
 
 
 class Source(Resource):
-    """An object that was there before: read in one version, from the cache key to the last byte.
+    r"""An object that was there before: read in one version, from the cache key to the last byte.
 
     The version is asked for once, by the first that needs it: a cache key, a read, `glob`. It travels to
     other processes in pickles, not in records. Every read, there or here, whole or in parts, gives that
     version or raises SourceChangedError.
 
     Subclasses name their format: `class MySource(Source): format_class = MyFormat`.
+
+    >>> with cpr.io.writing("memory://docs/cells.csv") as file:
+    ...     _ = file.write(b"label,area\n1,31.5\n")
+    >>> cpr.CSVSource.from_path("memory://docs/cells.csv").get_data()
+       label  area
+    0      1  31.5
     """
 
     _version: Version | None = None

@@ -98,6 +98,11 @@ def load(record_or_url: Any) -> Resource:
     Raises:
         RecordError: not an acceptable record.
         ResourceNotFoundError, TransferError: the URL cannot be read.
+
+    >>> target = cpr.NumpyTarget.from_path("memory://docs/numbers.npy")
+    >>> target.set_data(np.arange(3))
+    >>> load(target.serialize()).get_data()
+    array([0, 1, 2])
     """
     import os
 

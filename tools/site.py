@@ -1,6 +1,6 @@
 """What mkdocs does besides (see mkdocs.yml): pages that are made from what is elsewhere in the repository.
 
-README is the page Start, CONTRIBUTING a page of its own, and every public name has an entry in the reference.
+README is the page Overview, CONTRIBUTING a page of its own; every public name has an entry in the reference.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 import cpr
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"start.md": "README.md", "contributing.md": "CONTRIBUTING.md"}
+PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md"}
 EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)#\s]+)((?:#[\w-]+)?\))")
 

@@ -46,6 +46,11 @@ class CprSerializer(Serializer):
 
     Attributes:
         verify: "size" compares the size of every object, "full" reads it and compares its checksum.
+
+    >>> serializer = CprSerializer(verify="full")
+    >>> found = serializer.loads(serializer.dumps({"threshold": 0.5, "masks": [target]}))
+    >>> found["masks"][0].url == target.url
+    True
     """
 
     # Stored in every record: never to be renamed.

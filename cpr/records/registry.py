@@ -85,6 +85,15 @@ def register(cls: R) -> R:
     """Class decorator: records of type `cls.__name__` come back as `cls`.
 
     Raises DuplicateTypeError if another class has that name already.
+
+    >>> from cpr.numpy.npy import NPY
+    >>> @register
+    ... class SpectrumTarget(cpr.Target):
+    ...     format_class = NPY
+    >>> spectrum = SpectrumTarget.from_path("memory://docs/spectrum.npy")
+    >>> spectrum.set_data(np.arange(3))
+    >>> type(cpr.load(spectrum.serialize())).__name__
+    'SpectrumTarget'
     """
     name = cls.__name__
     other = _registered.get(name)

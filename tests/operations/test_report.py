@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-import shutil
 from collections.abc import Iterator
 
 import numpy as np
@@ -142,20 +141,6 @@ def test_a_long_chain_of_tasks_is_drawn():
         for at in range(1, 3000)
     ]
     assert max(box.column for box in draw(chain).boxes) == 2999
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator:
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no chromium on PATH")
-    from playwright.sync_api import sync_playwright
-
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=program, args=[*flags, "--disable-sync"])
-        yield running
-        running.close()
 
 
 @pytest.fixture
