@@ -14,7 +14,7 @@ DIST := --dist loadgroup
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: help env lock lint quick check test test-long test-oldest bench site demo images minio minio-down clean
+.PHONY: help env lock lint quick check test test-long test-oldest test-foreign bench site demo images minio minio-down clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,9 @@ test-oldest:  ## what is relied on in Prefect, on the oldest Prefect supported
 	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check $(OLDEST)
 	.venv-oldest/bin/python -m pytest -n $(WORKERS) $(DIST) tests/prefect/test_prefect_facts.py tests/flows/test_healing.py \
 		tests/prefect/test_serializer.py tests/prefect/test_task.py tests/prefect/test_cache_key_equality.py $(ARGS)
+
+test-foreign: env  ## what cpr writes, in other programs: ImageJ, Bio-Formats, GDAL, zarrita ...; docs/interoperability.md
+	$(PY) -m tests.foreign --write $(ARGS)
 
 bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 45 minutes
 	$(PY) -m bench $(ARGS)

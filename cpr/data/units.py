@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from fractions import Fraction
 from typing import NamedTuple
 
 from cpr.errors import FormatError
@@ -131,7 +132,9 @@ class Length(NamedTuple):
                 actual=f"{self.unit} beside {unit}",
                 remedy="give all pixel sizes in one unit",
             )
-        return self.value * (_METRES[self.unit] / _METRES[unit])
+        # As a whole number or its inverse, most are, one operation gives the nearest result.
+        factor = Fraction(str(_METRES[self.unit])) / Fraction(str(_METRES[unit]))
+        return self.value * factor.numerator / factor.denominator
 
     @property
     def is_physical(self) -> bool:

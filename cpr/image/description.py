@@ -17,11 +17,16 @@ from cpr.data.units import CENTIMETRE, imagej_name
 from cpr.errors import EncodeError
 from cpr.image.layout import Layout
 
-__all__ = ["FirstPage", "first_page"]
+__all__ = ["OWN_UNIT", "FirstPage", "first_page"]
 
 # Rational tags are two 32-bit numbers.
 _RATIONAL = (1e-9, 4e9)
 _CREATOR = b' Creator="cpr"'
+OWN_UNIT = "cprlength"
+"""Key of a line that no other program reads: the unit that the user gave, in which cpr tells sizes again.
+
+It must not end in "unit", which Bio-Formats looks for anywhere.
+"""
 
 
 class FirstPage(NamedTuple):
@@ -72,22 +77,14 @@ def first_page(layout: Layout, metadata: Metadata) -> FirstPage:
 
 def _imagej(layout: Layout, metadata: Metadata) -> FirstPage:
     lines: dict[str, Any] = {}
-    resolution, resolution_unit = _in_centimetres(metadata)
-    unit = metadata.unit
-    if unit is not None and unit != CENTIMETRE:
-        # ImageJ takes the resolution per unit where there is one.
-        resolution, resolution_unit = _rational(metadata.resolution), 1
-        if resolution is None and metadata.x is not None and metadata.x.is_physical:
-            # Pixels of 4e-12 km are 0.004 µm.
-            unit, resolution = "µm", _rational(metadata.resolution_per("µm"))
-        if resolution is None and metadata.resolution is not None:
-            found = f"{tuple(metadata.resolution)} per {metadata.unit}"
-            raise _cannot("ImageJ's resolution tags", "resolution", found)
+    unit, resolution = _imagej_unit(metadata)
     if unit is not None:
         # With a unit for all axes, a pixel whose size nobody knows would be one of it.
         lines["unit" if metadata.x is not None else "zunit"] = imagej_name(unit)
         if metadata.z is not None:
             lines["spacing"] = metadata.z.to(unit)
+        if metadata.unit is not None and unit != metadata.unit:
+            lines[OWN_UNIT] = imagej_name(metadata.unit)
     if metadata.interval is not None:
         lines["finterval"] = metadata.interval
     if "C" in layout.file_axes and "mode" not in metadata.rest and metadata.channels:
@@ -106,7 +103,24 @@ def _imagej(layout: Layout, metadata: Metadata) -> FirstPage:
     except (TypeError, ValueError, AttributeError, UnicodeError) as error:
         raise _cannot("ImageJ's tags", ", ".join(sorted(tags)), str(error)) from None
     # ImageJ reads its description as Java properties, in which \u00b5 is a character.
-    return FirstPage(text.encode("ascii", "backslashreplace"), resolution, resolution_unit, tuple(extra))
+    return FirstPage(text.encode("ascii", "backslashreplace"), resolution, 1, tuple(extra))
+
+
+def _imagej_unit(metadata: Metadata) -> tuple[str | None, tuple[float, float] | None]:
+    """The unit that sizes are told in, and the resolution per it.
+
+    Micrometres, whatever the unit was, as far as they can be written: Bio-Formats takes `spacing` for them,
+    and it and bioio every unit that they do not know. Every other is a whole multiple or fraction of them.
+    """
+    size = metadata.x or metadata.z
+    if size is None:
+        return None, None
+    for unit in ("µm", size.unit) if size.is_physical else (size.unit,):
+        resolution = _rational(metadata.resolution_per(unit))
+        if resolution is not None or metadata.x is None:
+            return unit, resolution
+    found = f"{metadata.resolution} per {size.unit}"
+    raise _cannot("ImageJ's resolution tags", "resolution", found)
 
 
 def _labels(layout: Layout, channels: tuple[str, ...]) -> list[str]:

@@ -15,6 +15,7 @@ from cpr.data.image_metadata import Metadata
 from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
 from cpr.errors import FormatError
 from cpr.format import damaged
+from cpr.image.description import OWN_UNIT
 from cpr.image.series import elements
 
 __all__ = ["metadata_of"]
@@ -49,6 +50,10 @@ def _imagej(page: tifffile.TiffPage, lines: dict[str, Any], axes: str | None) ->
     if len({size.is_physical for size in (x, y, z) if size is not None}) > 1:
         # Of pixels among lengths nothing can be said.
         x, y, z = (size if size is not None and size.is_physical else None for size in (x, y, z))
+    if own := _symbol(str(lines.get(OWN_UNIT, ""))):
+        x, y, z = (
+            Length(size.to(own), own) if size is not None and size.is_physical else size for size in (x, y, z)
+        )
     fps = _positive(lines.get("fps"))
     try:
         interval = seconds(_positive(lines.get("finterval")) or 0.0, str(lines.get("tunit") or "s"))

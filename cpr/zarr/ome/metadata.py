@@ -220,8 +220,7 @@ def image_label(colors: Mapping[int, Any] | None, properties: Mapping[int, Any] 
     labels = [*(colors or ()), *(label for label in properties or () if label not in (colors or ()))]
     if colors:
         found["colors"] = [
-            {"label-value": _label(label, "colors")}
-            | ({"rgba": _rgba(colors[label])} if label in colors else {})
+            {"label-value": _label(label, "colors"), "rgba": _rgba(colors.get(label, _any_color(label)))}
             for label in labels
         ]
     if properties:
@@ -240,6 +239,11 @@ def _label(value: Any, field: str) -> int:
     if not isinstance(value, (int, np.integer)) or isinstance(value, bool):
         raise _bad(field, "integers as labels", value)
     return int(value)
+
+
+def _any_color(label: int) -> Any:
+    """Of a label that has none, beside others: validators want one for each; 0 is no object."""
+    return _MORE_COLORS[label % len(_MORE_COLORS)] if label else (0, 0, 0, 0)
 
 
 def _rgba(color: Any) -> list[int]:

@@ -251,6 +251,7 @@ def test_colors_and_properties_name_the_same_labels(colors, properties, tmp_path
         named = [{row["label-value"] for row in label[key]} for key in ("colors", "properties")]
         assert named == [{1, 2, 5}] * 2
     found = image.labels()["cells"]
-    assert set(found.colors) == set(colors or ())
+    assert set(found.colors) == (set(colors or ()) | set(properties or ()) if colors else set())
+    assert all(len(color) == 4 for color in found.colors.values()), "ome-zarr-models refuses others"
     assert dict(found.properties) == (properties or {})
     yaozarrs.validate_zarr_store(image.url)

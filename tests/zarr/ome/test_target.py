@@ -116,7 +116,7 @@ def test_every_dtype_is_valid_and_kept(dtype, tmp_path):
         validated(target.persist().url)
         label = target.labels()["same"]
         assert label.levels[2].data.dtype == dtype
-        assert dict(label.colors) == {1: (1, 2, 3, 4), 2: (255, 0, 255, 255)}
+        assert dict(label.colors) == {1: (1, 2, 3, 4), 2: (255, 0, 255, 255), 7: (255, 255, 0, 255)}
         assert dict(label.properties) == {7: {"area": 1.5}}
 
 

@@ -1,0 +1,52 @@
+"""docs/interoperability.md, of a run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tests.foreign.limits import Limit
+
+_HEAD = """# Other programs
+
+What other programs find in files that cpr writes. `make test-foreign` writes the files, opens each in each
+program, compares what it says with what is in them, and writes this page. A program that cannot be had on a
+machine is skipped there, and the run says so. A difference whose reason is not listed below fails the run.
+
+In the table: how many files are right in all that the program tells (pixels; axes; physical size with its
+unit; frame interval; channel names; values of tables), of how many. The notes say what the others lack.
+"""
+
+
+@dataclass
+class Cell:
+    """What a program finds in files of a kind."""
+
+    count: int = 0
+    right: int = 0
+    wrong: int = 0
+    told: set[str] = field(default_factory=set)
+    limits: list[Limit] = field(default_factory=list)
+
+
+_ORDER = ["pixels", "axes", "size", "interval", "names", "values", "valid"]
+
+
+def page(table: Mapping[tuple[str, str], Cell], skipped: Mapping[str, str]) -> str:
+    """The page."""
+    lines = [_HEAD]
+    lines += [
+        "| program | files | right | compared | the program cannot | ours to mend |",
+        "| --- " * 6 + "|",
+    ]
+    for (reader, kind), cell in table.items():
+        told = ", ".join(what for what in _ORDER if what in cell.told) or "its own validation"
+        reasons = Counter(limit.reason for limit in cell.limits)
+        cannot = "; ".join(f"{reason} ({n})" for reason, n in reasons.items())
+        lines.append(
+            f"| {reader} | {kind} | {cell.right} of {cell.count} | {told} | {cannot} | {cell.wrong or ''} |"
+        )
+    if skipped:
+        lines += ["", "Skipped in this run: " + ", ".join(skipped) + "."]
+    return "\n".join(lines) + "\n"
