@@ -1,0 +1,35 @@
+"""What is released says the same everywhere: version, dependencies."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+import cpr
+from tools.distribution import TRIALS
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+RECIPE = yaml.safe_load((ROOT / "tools/conda/recipe.yaml").read_text())
+
+
+def test_one_version():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == cpr.__version__
+    assert RECIPE["context"]["version"] == cpr.__version__
+    assert f"## {cpr.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_recipe_has_the_dependencies():
+    conda_names = {"xxhash": "python-xxhash"}
+    named = {re.split(r"[<>=]", one)[0]: one for one in PROJECT["dependencies"]}
+    wanted = {conda_names.get(name, name): one.removeprefix(name) for name, one in named.items()}
+    wanted["python"] = PROJECT["requires-python"]
+    found = dict(one.split(" ", 1) for one in RECIPE["requirements"]["run"])
+    assert found == wanted
+
+
+def test_every_extra_is_tried():
+    assert set(TRIALS) == {"none", *PROJECT["optional-dependencies"]}
