@@ -7,15 +7,16 @@ that Prefect raises in a thread, act within a fraction of a second, for nobody w
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from cpr.errors import ConfigurationError
 
@@ -27,6 +28,7 @@ __all__ = [
     "is_interruption",
     "request_seconds",
     "wait_for",
+    "within_limit",
 ]
 
 T = TypeVar("T")
@@ -129,6 +131,35 @@ def wait_for(future: Future[T], nbytes: int = 0, alive: Callable[[], float] | No
             error.__dict__[_INTERRUPTION] = True
         future.cancel()
         raise
+
+
+async def within_limit(
+    request: Coroutine[Any, Any, T],
+    nbytes: int = 0,
+    ask_size: Callable[[], Coroutine[Any, Any, int]] | None = None,
+) -> T:
+    """As `wait_for`, on the running event loop.
+
+    Args:
+        request: to be waited for.
+        nbytes: how many it reads.
+        ask_size: gives that number where it is not known; asked only when the limit is reached without it.
+
+    Raises NoAnswerError when it takes longer than its limit, and whatever the request raises.
+    """
+    begun, task = time.monotonic(), asyncio.ensure_future(request)
+    try:
+        done, _ = await asyncio.wait((task,), timeout=request_seconds(nbytes))
+        if not done and ask_size is not None:
+            ends = begun + request_seconds(await within_limit(ask_size()))
+            done, _ = await asyncio.wait((task,), timeout=max(0.0, ends - time.monotonic()))
+        if not done:
+            raise NoAnswerError(time.monotonic() - begun)
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
 
 def is_interruption(error: BaseException) -> bool:

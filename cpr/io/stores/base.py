@@ -140,6 +140,9 @@ class Store(Protocol):
     def has_folder(self, path: str) -> bool:
         """Whether there is such a folder, or any object whose key goes on after it."""
 
+    def names_in(self, path: str) -> set[str]:
+        """Names of the objects and folders that are in a folder; none where there is no such folder."""
+
     def walk(self, path: str) -> Iterator[Entry]:
         """All that is in a folder and below, hidden files too; nothing where there is no such folder."""
 

@@ -113,6 +113,9 @@ class FsspecStore:
         except FileNotFoundError:
             return False
 
+    def names_in(self, path: str) -> set[str]:
+        return {info["name"].rpartition("/")[2] for info in self._ls(path.rstrip("/"))}
+
     def _listed(self, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All files and folders whose paths begin with a prefix."""
         infos = [one for one in self._ls(prefix.rpartition("/")[0]) if one["name"].startswith(prefix)]

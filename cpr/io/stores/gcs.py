@@ -26,7 +26,7 @@ from cpr.io.stores.base import (
     folder_prefix,
 )
 from cpr.io.stores.gcs_upload import ResumableUpload, put_whole
-from cpr.io.stores.glob import matching_in_bucket
+from cpr.io.stores.glob import matching_in_bucket, names_in_bucket
 
 __all__ = ["GCSStore"]
 
@@ -124,6 +124,9 @@ class GCSStore:
             objects += [(item["name"], _stat(item)) for item in page.get("items", [])]
             folders += page.get("prefixes", [])
         return objects, folders
+
+    def names_in(self, path: str) -> set[str]:
+        return names_in_bucket(path, self._listed)
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = bucket_and_key(path)

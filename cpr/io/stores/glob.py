@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from cpr.errors import CprError
-from cpr.io.stores.base import Stat, Store, bucket_and_key
+from cpr.io.stores.base import Stat, Store, bucket_and_key, folder_prefix
 
-__all__ = ["Listing", "has_magic", "matching", "matching_in_bucket"]
+__all__ = ["Listing", "has_magic", "matching", "matching_in_bucket", "names_in_bucket"]
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -72,6 +72,14 @@ def matching_in_bucket(
             store.require_container(pattern)
         found = {} if stat is None else {key: stat}
     return {f"{scheme}://{bucket}/{key}": stat for key, stat in found.items()}
+
+
+def names_in_bucket(path: str, listing: Callable[[str, str, bool], Listed]) -> set[str]:
+    """Names of the objects and folders in a folder of a bucket; the marker of the folder itself is none."""
+    bucket, key = bucket_and_key(path)
+    prefix = folder_prefix(key)
+    objects, folders = listing(bucket, prefix, False)
+    return {found[len(prefix) :].rstrip("/") for found in (*(key for key, _ in objects), *folders)} - {""}
 
 
 def _candidates(folder: str, steps: list[str], listing: Listing, hidden: bool) -> Iterator[tuple[str, Stat]]:

@@ -52,7 +52,7 @@ class LocalStore:
 
     def fetch_version(self, path: str, start: int, stop: int, version: Mapping[str, str | int]) -> bytes:
         """As `fetch`, of a file that is what it was, before and after its bytes are read."""
-        with open(path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0, opener=open_regular) as file:
             if _version(os.fstat(file.fileno())) != version:
                 raise ChangedError
             file.seek(start)
@@ -80,6 +80,11 @@ class LocalStore:
 
     def has_folder(self, path: str) -> bool:
         return os.path.isdir(path)
+
+    def names_in(self, path: str) -> set[str]:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return set(os.listdir(path))
+        return set()
 
     def walk(self, path: str) -> Iterator[Entry]:
         for folder, folders, names in os.walk(path, onerror=_unless_gone):

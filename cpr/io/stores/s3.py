@@ -21,7 +21,7 @@ from cpr.io.stores.base import (
     folder_prefix,
     version_of,
 )
-from cpr.io.stores.glob import matching_in_bucket
+from cpr.io.stores.glob import matching_in_bucket, names_in_bucket
 from cpr.io.stores.s3_upload import S3Upload, stat_object
 from cpr.io.waiting import is_interruption
 
@@ -135,6 +135,9 @@ class S3Store:
 
     def has_folder(self, path: str) -> bool:
         return self._has_prefix(*bucket_and_key(path))
+
+    def names_in(self, path: str) -> set[str]:
+        return names_in_bucket(path, self._listed)
 
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = bucket_and_key(path)

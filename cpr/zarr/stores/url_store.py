@@ -14,15 +14,17 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, Self
 
 from zarr.abc.buffer import Buffer, BufferPrototype
-from zarr.abc.store import ByteRequest, Store
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.error_translation import translate_errors
+from cpr.io.error_translation import BadAnswerError, translate_errors
 from cpr.io.filesystems import filesystem
+from cpr.io.objects import open_store, remove_folder
 from cpr.io.protocols import kind_of
 from cpr.io.stores.s3_obstore import fast_bucket
 from cpr.io.urls import join, protocol_of
+from cpr.io.waiting import within_limit
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
 from cpr.zarr.stores.local import FastLocalStore
 from cpr.zarr.stores.metadata_check import is_metadata, require_safe_metadata
@@ -132,9 +134,24 @@ class UrlStore(Store):
         """As `get`, for who decodes nothing: metadata may name any codec."""
         try:
             with translate_errors(self._place(key), "read"):
-                return await self.bare.get(key, prototype, byte_range)
+                return await self._answer(key, prototype, byte_range)
         except ResourceNotFoundError:
             return None
+
+    async def _answer(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
+        bare = self.bare
+        request = bare.get(key, prototype, byte_range)
+        if isinstance(bare, FastLocalStore):
+            return await request
+        if not isinstance(byte_range, RangeByteRequest):
+            return await within_limit(request, ask_size=lambda: bare.getsize(key))
+        nbytes = byte_range.end - byte_range.start
+        found = await within_limit(request, nbytes)
+        if found is not None and len(found) > nbytes:
+            raise BadAnswerError("RangeIgnored")
+        return found
 
     def _checked(self, key: str, value: Buffer | None) -> Buffer | None:
         """The value, if it is no metadata that zarr must not see."""
@@ -212,43 +229,69 @@ class UrlStore(Store):
 
     async def exists(self, key: str) -> bool:
         with translate_errors(self._place(key), "look at"):
-            return await self.bare.exists(key)
+            return await within_limit(self.bare.exists(key))
 
     async def getsize(self, key: str) -> int:
         with translate_errors(self._place(key), "look at"):
-            return await self.bare.getsize(key)
+            return await within_limit(self.bare.getsize(key))
 
     async def set(self, key: str, value: Buffer) -> None:
         self._check_writable()
         with translate_errors(self._place(key), "write"):
-            await self.bare.set(key, value)
+            await within_limit(self.bare.set(key, value), len(value))
 
     async def delete(self, key: str) -> None:
         self._check_writable()
         with translate_errors(self._place(key), "delete"):
-            await self.bare.delete(key)
+            await within_limit(self.bare.delete(key))
 
     async def delete_dir(self, prefix: str) -> None:
         self._check_writable()
-        with translate_errors(self._place(prefix), "delete"):
-            await self.bare.delete_dir(prefix)
+        bare = self.bare
+        if isinstance(bare, FastLocalStore):
+            with translate_errors(self._place(prefix), "delete"):
+                await bare.delete_dir(prefix)
+        else:
+            await asyncio.to_thread(remove_folder, self._place(prefix).rstrip("/"))
 
     async def list(self) -> AsyncIterator[str]:
-        with translate_errors(self.url, "list"):
-            async for key in self.bare.list():
-                yield key
+        async for key in self.list_prefix(""):
+            yield key
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        bare, folder = self.bare, prefix.rpartition("/")[0]
         with translate_errors(self._place(prefix), "list"):
-            async for key in self.bare.list_prefix(prefix):
-                # fsspec lists an object as what lies below it.
-                if key.startswith(prefix):
+            if isinstance(bare, FastLocalStore):
+                async for key in bare.list_prefix(prefix):
                     yield key
+                return
+            # Page by page, each with a limit, and none cut: zarr's would take what is listed until then.
+            found = await asyncio.to_thread(_keys_below, self._place(folder))
+        for key in found:
+            key = f"{folder}/{key}" if folder else key  # noqa: PLW2901
+            if key.startswith(prefix):
+                yield key
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        bare, prefix = self.bare, prefix.rstrip("/")
         with translate_errors(self._place(prefix), "list"):
-            async for key in self.bare.list_dir(prefix):
-                yield key
+            if isinstance(bare, FastLocalStore):
+                async for key in bare.list_dir(prefix):
+                    yield key
+                return
+            found = await asyncio.to_thread(_names_in, self._place(prefix))
+        for name in found:
+            yield name
+
+
+def _keys_below(url: str) -> builtins.list[str]:
+    store, path = open_store(url)
+    return [entry.url[len(url) + 1 :] for entry in store.walk(path)]
+
+
+def _names_in(url: str) -> set[str]:
+    store, path = open_store(url)
+    return store.names_in(path)
 
 
 class ReadOnlyStore(UrlStore):
