@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import os
 import threading
 import uuid
@@ -13,14 +12,13 @@ from typing import Any, ClassVar, Self
 from cpr import io
 from cpr.errors import NoDataError, RecordError
 from cpr.format import Describes, Format, Previews, Region, Stream, supports
-from cpr.io.hashing import hex16
 from cpr.io.url_policy import require_safe
 from cpr.io.writing import Stored
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.made import Made
 from cpr.provenance.storage import copy_whole, fit, read_whole
-from cpr.publishing import Publication, may_be_deleted, require_unmarked, write_stream
+from cpr.publishing import Publication, key_of, may_be_deleted, require_unmarked, write_stream
 from cpr.records.record_fields import FileFields, TargetFields
 from cpr.records.registry import RECORD_KEY
 from cpr.Resource import Resource
@@ -138,7 +136,7 @@ class Target(Resource):
             return self._key
         if self.data_hash is None:
             raise NoDataError.of_empty(self.url, "be named")
-        return hex16(json.dumps([self.data_hash, self._format_fields()], sort_keys=True).encode())
+        return key_of(self.data_hash, self._format_fields())
 
     @property
     def url(self) -> str:
@@ -172,10 +170,8 @@ class Target(Resource):
             if may_be_deleted(self._url(key)):
                 key = uuid.uuid4().hex[:16]
             publication = Publication(self.format, self._data, self.data_hash)
-            while (stored := publication.publish(self._url(key))) is None:
-                key = uuid.uuid4().hex[:16]
+            self._key, stored = publication.publish(key, self._url)
             self._take(stored)
-            self._key = key
         return self
 
     async def apersist(self) -> Self:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from cpr import io
-from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError, TransferError
+from cpr.errors import CorruptDataError, FormatError, ResourceNotFoundError, TransferError
 from cpr.format import PreviewMaker, Stream, Streams, naming, supports
+from cpr.io.hashing import DEFAULT_ALGORITHM, default_algorithm, hex16
 from cpr.io.stores.base import OccupiedError
 from cpr.io.tombstones import is_marked
 from cpr.io.writing import HashingSink, Stored, put_blocks
 from cpr.previews.storage import attach_preview, store_preview
 from cpr.retrieving import decode_file
 
-__all__ = ["Publication", "may_be_deleted", "require_unmarked", "write_stream"]
+__all__ = ["Publication", "key_of", "may_be_deleted", "require_unmarked", "write_stream"]
 
 
 @dataclass(frozen=True)
@@ -32,32 +35,42 @@ class Publication:
     data: Any
     data_hash: str
 
-    def publish(self, url: str) -> Stored | None:
+    def publish(self, key: str, place: Callable[[str], str]) -> tuple[str, Stored]:
         """Make sure that the data is there: write it, unless an equal object is found; repair a damaged one.
 
-        None where the name is taken: something else is there whose `data_hash` happens, or was made, to be
-        the same. It stays as it is.
+        Where the name is taken by an intact object of other bytes, that one stays as it is, and ours gets
+        another name: it is equal content as another version has encoded it, or other content whose
+        `data_hash` happens, or was made, to be the same.
 
-        Raises as `write`.
+        Args:
+            key: in the name.
+            place: URL for a key.
+
+        Returns the key in the end, and what is stored. Raises as `write`.
         """
-        try:
-            return self.write(url, create=True)
-        except OccupiedError:
-            return self.find_equal(url) or (None if self._is_taken(url) else self.write(url))
+        while True:
+            url = place(key)
+            try:
+                return key, self.write(url, create=True)
+            except OccupiedError:
+                ours = self._digested(url)
+            if self.find_equal(url, ours.stored):
+                put_blocks(url, ours.block_digests)
+                return key, ours.stored
+            if not self._is_intact(url):
+                return key, self.write(url)
+            key = hex16(f"{key} {ours.stored.checksum}".encode())
 
-    def _is_taken(self, url: str) -> bool:
-        """Whether an intact object of other content is there, told by a digest that nobody can forge."""
+    def _is_intact(self, url: str) -> bool:
+        """Whether an object is there that holds content of this `data_hash`, in whatever bytes."""
         try:
             with io.reading(url) as file:
                 found = decode_file(url, file, self.format.decode)
             if self.format.fingerprint(found) != self.data_hash:
-                return False  # a damaged object
-            ours, theirs = HashingSink("sha256"), HashingSink("sha256")
-            Publication(self.format, found, self.data_hash)._encode(url, theirs)  # noqa: SLF001
-        except CprError:
+                return False
+        except (FormatError, CorruptDataError, ResourceNotFoundError):
             return False
-        self._encode(url, ours)
-        return ours.stored.checksum != theirs.stored.checksum
+        return True
 
     def write(self, url: str, create: bool = False) -> Stored:
         """Put it there, all or nothing; with `create` only where nothing is.
@@ -71,25 +84,19 @@ class Publication:
         store_preview(url, file.stored.nbytes, maker)
         return file.stored
 
-    def find_equal(self, url: str) -> Stored | None:
-        """The object there in brief, if it is exactly what `write` would put there, else None.
-
-        Raises as `write`.
-        """
-        there = io.lookup(url)
-        if there is None:
-            return None
+    def _digested(self, url: str) -> HashingSink:
         counted = HashingSink()
         with naming(url):
             self._encode(url, counted)
-        stored = counted.stored
-        if there.nbytes != stored.nbytes:
-            return None
-        found = io.read_through(url, stored.checksum.partition(":")[0], stored.nbytes)
-        if found != (stored.checksum, stored.nbytes):
-            return None
-        put_blocks(url, counted.block_digests)
-        return stored
+        return counted
+
+    def find_equal(self, url: str, ours: Stored) -> bool:
+        """Whether the object there is exactly what `write` would put there. Raises as `write`."""
+        there = io.lookup(url)
+        if there is None or there.nbytes != ours.nbytes:
+            return False
+        algorithm = ours.checksum.partition(":")[0]
+        return io.read_through(url, algorithm, ours.nbytes) == (ours.checksum, ours.nbytes)
 
     def _encode(self, url: str, file: Any) -> PreviewMaker | None:
         """Encode the data and check that it is still what was handed over; what has looked at it."""
@@ -114,6 +121,17 @@ class Publication:
                 remedy="give the target its own copy: set_data(array.copy())",
             )
         return maker
+
+
+def key_of(data_hash: str, options: Mapping[str, Any]) -> str:
+    """16 hex digits in the name of content that is known before it is written.
+
+    Results of other checksum algorithms have names of their own: digests of blocks are of one algorithm.
+    """
+    named: list[Any] = [data_hash, options]
+    if (algorithm := default_algorithm()) != DEFAULT_ALGORITHM:
+        named.append(algorithm)
+    return hex16(json.dumps(named, sort_keys=True).encode())
 
 
 def write_stream(format: Any, stream: Stream[Any], url: str) -> Stored:

@@ -18,7 +18,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.objects import open_store, remove, stat
 from cpr.io.reading import reading
-from cpr.io.stores.base import Upload
+from cpr.io.stores.base import OccupiedError, Upload
 from cpr.io.waiting import at_most, is_interruption
 
 __all__ = [
@@ -221,14 +221,28 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
     try:
         _publish(url, upload, file.stored)
         file.published()
-    except BaseException:
-        if file.block_digests is not None:
+    except BaseException as error:
+        if isinstance(error, OccupiedError):
+            with suppress(CprError):
+                _restore_blocks(url, file.block_digests)
+        elif file.block_digests is not None:
             with suppress(CprError):
                 remove(blocks_url(url))
         raise
     finally:
         _owned.pop(file, None)
         _under_way.pop(upload, None)
+
+
+def _restore_blocks(url: str, digests: bytes | None) -> None:
+    """Put back what vouches for the blocks of the object that was there first."""
+    if digests is None:
+        return
+    there = HashingSink()
+    with reading(url) as file:
+        while block := file.read(_BLOCK_BYTES):
+            there.write(block)
+    put_blocks(url, there.block_digests)
 
 
 def put_blocks(url: str, digests: bytes | None) -> None:

@@ -64,7 +64,7 @@ class LocalStore:
     def upload(self, path: str, create: bool = False) -> LocalUpload:
         if create and _stat(path) is not None:
             raise OccupiedError
-        return LocalUpload(path)
+        return LocalUpload(path, create)
 
     def remove(self, path: str) -> None:
         os.unlink(path)
@@ -160,8 +160,9 @@ def _version(result: os.stat_result) -> dict[str, str | int]:
 class LocalUpload:
     """A temporary file in the folder of its final name, hidden from `*` patterns."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, create: bool = False) -> None:
         self._path = path
+        self._only_new = create
         folder, name = os.path.split(path)
         os.makedirs(folder, exist_ok=True)
         self._temporary = os.path.join(folder, temporary_name(name))
@@ -180,8 +181,20 @@ class LocalUpload:
         os.fsync(self._file)
         os.close(self._file)
         self._file = None
-        os.replace(self._temporary, self._path)
+        if not (self._only_new and self._linked()):
+            os.replace(self._temporary, self._path)
         _sync_folder(os.path.dirname(self._path))
+
+    def _linked(self) -> bool:
+        """Whether the file got its name in a way that leaves alone what has it; not every disk can."""
+        try:
+            os.link(self._temporary, self._path)
+        except FileExistsError:
+            raise OccupiedError from None
+        except OSError:
+            return False
+        os.unlink(self._temporary)
+        return True
 
     def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
         if self._file is not None:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cpr.io.clients.s3fs import Body, S3Client, required
+from cpr.io.error_translation import code_of
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
 from cpr.io.waiting import at_most, wait_for
 
-__all__ = ["S3Upload", "stat_object"]
+__all__ = ["REFUSALS", "S3Upload", "stat_object"]
 
 log = logging.getLogger("cpr")
+
+REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
+"""What S3 says where the condition of a request does not hold."""
 
 # Parts double in size every 1000 parts: 10,000 of them (the most S3 takes) hold over 5 TiB, the
 # most an object can have, and the first thousands stay small in memory.
@@ -57,12 +62,24 @@ def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa
     return Stat(nbytes, {"etag": str(required(head, "ETag")).strip('"')}, modified)
 
 
+@contextmanager
+def _refusals_as_occupied() -> Iterator[None]:
+    """Raise OccupiedError where the store refuses to write over an object, be it ours of a lost answer."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, FileExistsError) or code_of(error) in REFUSALS:
+            raise OccupiedError from None
+        raise
+
+
 class S3Upload:
     """One object: a single PUT if it fits in a part, else a multipart upload with parts side by side."""
 
     def __init__(self, client: S3Client, bucket: str, key: str, create: bool) -> None:
         self._client = client
         self._only_new = create
+        self._condition = {"IfNoneMatch": "*"} if create else {}
         self._where = {"Bucket": bucket, "Key": key}
         self._buffer = Body()
         # Of parts that have left: new memory for every part would cost more than filling it.
@@ -128,12 +145,9 @@ class S3Upload:
             return
         self._send()
         parts = [self._wait(part) for part in self._parts]
-        required(
-            self._call(
-                "complete_multipart_upload", UploadId=self._upload_id, MultipartUpload={"Parts": parts}
-            ),
-            "ETag",
-        )
+        named = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
+        with _refusals_as_occupied():
+            required(self._call("complete_multipart_upload", **named, **self._condition), "ETag")
         if self._creations > 1:
             wait_for(self._client.submit(self._abort_unseen()))
 
@@ -142,13 +156,16 @@ class S3Upload:
         content = self._buffer.getvalue()
         # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
         with suppress(FileNotFoundError):
-            if fast is not None and fast.put(self._where["Key"], content, self._only_new):
+            if fast is not None and fast.put(self._where["Key"], content, create=bool(self._condition)):
                 return
         if self._only_new:
             self._require_free()
         body = Body(content)
-        put = self._client.submit(self._client.request("put_object", Body=body, **self._where))
-        required(wait_for(put, alive=lambda: body.sent), "ETag")
+        put = self._client.submit(
+            self._client.request("put_object", Body=body, **self._where, **self._condition)
+        )
+        with _refusals_as_occupied():
+            required(wait_for(put, alive=lambda: body.sent), "ETag")
 
     def abort(self, timeout: float | None = None) -> None:
         for part in self._parts:
