@@ -25,6 +25,7 @@ from cpr.io.urls import protocol_of
 __all__ = ["filesystem"]
 
 _filesystems: PerProcess[tuple[Any, ...], _Slot] = PerProcess()
+_MOST = 32  # of one configuration: hosts, containers and options of the table may be many
 _environment: tuple[dict[Any, Any], int] = ({}, 0)
 
 
@@ -57,14 +58,15 @@ def filesystem(
     authority = url.partition("://")[2].partition("/")[0] if has_host else ""
     root = url if "::" in url or not authority else f"{protocol}://{authority}/"
     given, options = configured(protocol), _options(url)
+    configuration = _configuration()
     key = (
+        configuration,
         root if "::" in url else authority,
         protocol,
-        _configuration(),
         hash(json.dumps([given, options], sort_keys=True, default=repr)) if given or options else 0,
     )
-    with _filesystems.lock:
-        slot = _filesystems.known.setdefault(key, _Slot())
+    slot, left = _slot_of(key)
+    del left  # a filesystem may close its connections now: not under the lock
     with slot.lock:
         if slot.fs is None or slot.fs is instead_of:
             more = kind.client_options({**given, **options})
@@ -73,6 +75,20 @@ def filesystem(
             kind.settle(slot.fs)
         fs = slot.fs
     return fs, path_on(fs, url)
+
+
+def _slot_of(key: tuple[Any, ...]) -> tuple[_Slot, list[_Slot]]:
+    """The place of a filesystem; also those that are kept no longer, which whoever still uses them has.
+
+    A filesystem of another configuration is not asked for any more. Each takes some 12 MiB.
+    """
+    with _filesystems.lock:
+        known = _filesystems.known
+        slot = known.setdefault(key, _Slot())
+        known.move_to_end(key)
+        old = [one for one in known if one[0] != key[0]]
+        old += list(known)[: max(0, len(known) - len(old) - _MOST)]
+        return slot, [known.pop(one) for one in dict.fromkeys(old)]
 
 
 def _require_client(kind: StorageKind, protocol: str, url: str) -> None:

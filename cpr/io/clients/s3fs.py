@@ -98,7 +98,11 @@ class S3Client:
 
     async def request(self, method: str, **arguments: Any) -> Any:
         """The same, on the loop of the requests."""
-        return await self.fs._call_s3(method, **arguments)
+        try:
+            return await self.fs._call_s3(method, **arguments)
+        except (RecursionError, LookupError, TypeError, AttributeError) as error:
+            # botocore looks for what the answer of a store always has, a redirect's region say.
+            raise BadAnswerError(type(error).__name__) from None
 
     def get(self, bucket: str, key: str, nbytes: int = 0, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
         """The body of an object, of about so many bytes, and the answer that it came with."""
@@ -184,9 +188,11 @@ class S3Client:
     def _credentials(self, client: Any) -> Callable[[], dict[str, Any]]:
         """What gives the credentials that botocore has found, and finds anew when they rotate."""
         credentials = client._request_signer._credentials
+        # Not the filesystem: it has what asks for them, and neither would ever be let go of.
+        loop = self.fs.loop
 
         def provide() -> dict[str, Any]:
-            frozen = self.submit(credentials.get_frozen_credentials()).result(60)
+            frozen = asyncio.run_coroutine_threadsafe(credentials.get_frozen_credentials(), loop).result(60)
             return {
                 "access_key_id": frozen.access_key,
                 "secret_access_key": frozen.secret_key,

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.error_translation import BadAnswerError
-from cpr.io.fork_safe import PerProcess
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
@@ -36,7 +35,8 @@ _CREDENTIALS_LAST = timedelta(minutes=2)
 _PATIENCE = 5
 _LISTED_AT_ONCE = 1000  # what a store puts into a page
 
-_buckets: PerProcess[tuple[int, str], tuple[Any, FastBucket | None]] = PerProcess()
+# Where a filesystem keeps its own, which go when it goes.
+_BUCKETS = "_cpr_buckets"
 # obstore's threads do not survive a fork.
 _first_pid: int | None = None
 
@@ -188,14 +188,13 @@ def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
         bucket: its name.
     """
     global _first_pid  # noqa: PLW0603
-    with _buckets.lock:
-        if _first_pid is None:
-            _first_pid = os.getpid()
-        if _first_pid != os.getpid():
-            return None
-        known = _buckets.known.get((id(fs), bucket))
-        if known is not None and known[0] is fs:
-            return known[1]
+    if _first_pid is None:
+        _first_pid = os.getpid()
+    if _first_pid != os.getpid():
+        return None
+    buckets: dict[str, FastBucket | None] = fs.__dict__.setdefault(_BUCKETS, {})
+    if bucket in buckets:
+        return buckets[bucket]
     try:
         found = _make(fs, bucket)
     except Exception as error:
@@ -204,9 +203,7 @@ def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
         # Not a failure: s3fs does the same, slower, and says what is wrong where something is.
         log.debug("s3://%s: read through s3fs, for %s", bucket, type(error).__name__)
         found = None
-    with _buckets.lock:
-        _buckets.known[id(fs), bucket] = (fs, found)
-    return found
+    return buckets.setdefault(bucket, found)
 
 
 def _make(fs: Any, bucket: str) -> FastBucket | None:

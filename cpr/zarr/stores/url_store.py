@@ -33,9 +33,8 @@ from cpr.zarr.stores.sftp import SftpStore
 
 __all__ = ["ReadOnlyStore", "UrlStore", "bare_store"]
 
-_filesystems: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[int, tuple[Any, Any]]] = (
-    weakref.WeakKeyDictionary()
-)
+# Where a filesystem keeps its twins for other loops, which go when it goes.
+_TWINS = "_cpr_twins"
 
 
 def bare_store(url: str, read_only: bool = False) -> Store:
@@ -49,16 +48,16 @@ def bare_store(url: str, read_only: bool = False) -> Store:
         # from_mapper keeps a slash that listings do not have.
         store.path = path
         return store
-    known = _filesystems.setdefault(asyncio.get_running_loop(), {})
-    # The filesystem itself is kept as well, so that its id stays its own.
-    if id(fs) not in known:
+    twins = fs.__dict__.setdefault(_TWINS, weakref.WeakKeyDictionary())
+    twin = twins.get(asyncio.get_running_loop())
+    if twin is None:
         options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
-        known[id(fs)] = (fs, type(fs)(*fs.storage_args, **options))
+        twin = twins[asyncio.get_running_loop()] = type(fs)(*fs.storage_args, **options)
     bucket, _, prefix = path.partition("/")
     fast = fast_bucket(fs, bucket) if kind_of(protocol_of(url)).name == "s3" else None
     if fast is None:
-        return FsspecStore(known[id(fs)][1], path=path, read_only=read_only)
-    return ObstoreFirstStore(known[id(fs)][1], path, read_only, ObjectStore(fast.store), prefix)
+        return FsspecStore(twin, path=path, read_only=read_only)
+    return ObstoreFirstStore(twin, path, read_only, ObjectStore(fast.store), prefix)
 
 
 class UrlStore(Store):

@@ -13,7 +13,6 @@ from cpr.errors import ResourceNotFoundError
 from cpr.io import error_translation as failures
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.filesystems import filesystem
-from cpr.io.fork_safe import PerProcess
 from cpr.io.objects import open_store
 from cpr.io.stores import s3_obstore as fast
 
@@ -156,7 +155,7 @@ def test_it_is_given_up_when_it_keeps_failing(url, monkeypatch):
 
 def test_without_obstore_s3fs_reads(url, monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
-    monkeypatch.setattr(fast, "_buckets", PerProcess())
+    monkeypatch.setattr(fast, "_BUCKETS", "_of_this_test")
     assert bucket_of(url)[0] is None
     assert len(read(url)) == 256 * 5000
 
