@@ -1,17 +1,69 @@
-"""What names a code object: its instructions with their constants and names, without where it stands."""
+"""What names a code object: what its instructions do, with their constants and names, wherever it stands.
+
+The compiler's choice of jumps depends on the lines of a text. So the instructions are not taken in the order
+in which they lie but in the one in which they may run: jumps are followed, one that leads to a test whose
+outcome is known goes on behind it, and a short end of a function counts anew wherever it is reached, because
+the compiler may copy it.
+"""
 
 from __future__ import annotations
 
 import dis
 import hashlib
 import types
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["IGNORED", "digest_of_code"]
+__all__ = ["digest_of_code", "instructions_of"]
 
 _FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs; generator, coroutine, asynchronous generator
-IGNORED = frozenset({"NOP", "CACHE", "RESUME", "EXTENDED_ARG", "PRECALL", "COPY_FREE_VARS", "MAKE_CELL"})
+_IGNORED = frozenset({"NOP", "CACHE", "RESUME", "EXTENDED_ARG", "PRECALL", "COPY_FREE_VARS", "MAKE_CELL"})
 _WITHOUT_MEANING = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
+_ENDS = frozenset({"RETURN_VALUE", "RAISE_VARARGS", "RERAISE"})
+_MOST_COPIED = 8  # instructions; the compiler copies up to 4
+
+
+def instructions_of(code: types.CodeType) -> list[dis.Instruction]:
+    """The instructions of a code object that do something, those that do two things in a row as two."""
+    found = list(_each_instruction(code))
+    for index in range(len(found) - 1, -1, -1):
+        if found[index].opname == "SWAP":
+            _swap_stores(found, index)
+    return [one for one in found if one.opname != "NOP"]
+
+
+def _swap_stores(found: list[dis.Instruction], index: int) -> None:
+    """Change the order of stores instead of that of what they store, as the compiler does on one line."""
+    stores = found[index + 1 : index + 1 + (found[index].arg or 0)]
+    names = [one.argval for one in stores if one.opname == "STORE_FAST"]
+    if (
+        len(stores) == found[index].arg
+        and len(set(names)) == len(names)
+        and all(one.opname in ("STORE_FAST", "POP_TOP") and not one.is_jump_target for one in stores)
+    ):
+        first, last = stores[0], stores[-1]
+        found[index] = _as(found[index], "NOP", None)
+        found[index + 1] = first._replace(opname=last.opname, opcode=last.opcode, argval=last.argval)
+        found[index + len(stores)] = last._replace(
+            opname=first.opname, opcode=first.opcode, argval=first.argval
+        )
+
+
+def _each_instruction(code: types.CodeType) -> Iterator[dis.Instruction]:
+    for one in dis.get_instructions(code):
+        if one.opname == "RETURN_CONST":
+            yield _as(one, "LOAD_CONST", one.argval)
+            yield _as(one, "RETURN_VALUE", None)
+        elif one.opcode in dis.haslocal and isinstance(one.argval, tuple):  # LOAD_FAST_LOAD_FAST, say
+            first, second = one.opname.replace("_LOAD", " LOAD").replace("_STORE", " STORE").split()
+            yield _as(one, first, one.argval[0])
+            yield _as(one, second, one.argval[1])
+        elif one.opname not in _IGNORED:
+            yield one
+
+
+def _as(one: dis.Instruction, name: str, argval: Any) -> dis.Instruction:
+    return one._replace(opname=name, opcode=dis.opmap[name], argval=argval)
 
 
 def digest_of_code(code: types.CodeType, instructions: list[dis.Instruction], nested: dict[Any, str]) -> str:
@@ -19,47 +71,146 @@ def digest_of_code(code: types.CodeType, instructions: list[dis.Instruction], ne
 
     Args:
         code: of a function, a class body or a module.
-        instructions: its own, without those that are `IGNORED`.
+        instructions: its own, from `instructions_of`.
         nested: digests of the code objects in it.
     """
-    lines = [
-        repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS))
-    ]
     arguments = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()
-    lines.append(repr(code.co_varnames[:arguments]))
-    places = _Places(instructions)
-    for index, one in enumerate(instructions):
-        following = instructions[index + 1] if index + 1 < len(instructions) else None
-        if (
-            following is not None
-            and following.opname == "STORE_NAME"
-            and following.argval in _WITHOUT_MEANING
-        ):
-            continue
-        if one.opname == "STORE_NAME" and one.argval in _WITHOUT_MEANING:
-            continue
-        if one.opcode in dis.hasconst:
-            lines.append(f"{one.opname} {_constant(one.argval, nested)}")
-        elif one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
-            lines.append(f"{one.opname} to {places.of(one.argval)}")
-        else:
-            lines.append(f"{one.opname} {one.argval!r}")
-    for entry in getattr(dis.Bytecode(code), "exception_entries", ()):
-        at = [places.of(offset) for offset in (entry.start, entry.end, entry.target)]
-        lines.append(f"except {at} {entry.depth} {entry.lasti}")
+    lines = [
+        repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags & _FLAGS)),
+        repr(code.co_varnames[:arguments]),
+        *_Walk(code, instructions, nested).lines(),
+    ]
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:32]
 
 
-class _Places:
-    """Offsets in bytecode as numbers of instructions, so that those which do nothing do not count."""
+class _Walk:
+    """Takes instructions in the order in which they may run."""
 
-    def __init__(self, instructions: list[dis.Instruction]) -> None:
+    def __init__(
+        self, code: types.CodeType, instructions: list[dis.Instruction], nested: dict[Any, str]
+    ) -> None:
+        self._instructions = instructions
+        self._nested = nested
+        self._index: dict[int, int] = {}
+        for index, one in enumerate(instructions):
+            self._index.setdefault(one.offset, index)
         self._offsets = [one.offset for one in instructions]
-        self._index = {offset: index for index, offset in enumerate(self._offsets)}
+        self._handlers = self._each_handler(code)
+        self._numbers: dict[int, str] = {}  # of instructions that were taken, or wait for it
+        self._waiting: list[int] = []
 
-    def of(self, offset: int) -> int:
+    def _each_handler(self, code: types.CodeType) -> dict[int, tuple[int, int, bool]]:
+        found = {}
+        for entry in getattr(dis.Bytecode(code), "exception_entries", ()):
+            handler = (self._at(entry.target), entry.depth, entry.lasti)
+            found.update(dict.fromkeys(range(self._at(entry.start), self._at(entry.end)), handler))
+        return found
+
+    def _at(self, offset: int) -> int:
+        """The number of the first instruction from an offset on."""
         found = self._index.get(offset)
         return found if found is not None else sum(one < offset for one in self._offsets)
+
+    def lines(self) -> Iterator[str]:
+        yield self._place(0)
+        for start in self._waiting:  # grows
+            yield f"at {self._numbers[start]}"
+            yield from self._run(start)
+
+    def _run(self, index: int) -> Iterator[str]:
+        handler = None
+        first = True
+        while index < len(self._instructions):
+            index = self._through(index)
+            if not first and not self._is_short_end(index):
+                if index in self._numbers:
+                    yield f"go to {self._numbers[index]}"
+                    return
+                self._numbers[index] = f"{len(self._numbers)}"
+            first = False
+            one = self._instructions[index]
+            if self._handlers.get(index) != handler:
+                handler = self._handlers.get(index)
+                yield "except" if handler is None else f"except {self._place(handler[0])} {handler[1:]}"
+            if one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
+                yield f"{_test(one.opname)} {self._edges(index)}"
+                index = self._edge(index, jumps=False)[0]
+                continue
+            if not self._is_without_meaning(index):
+                yield f"{one.opname} {self._argument(one)}"
+            if one.opname in _ENDS:
+                return
+            index += 1
+
+    def _through(self, index: int) -> int:
+        """Where jumps without a condition lead to; the instruction itself if it is none."""
+        seen: set[int] = set()
+        while index < len(self._instructions) and index not in seen:
+            seen.add(index)
+            one = self._instructions[index]
+            if not one.opname.startswith("JUMP") or "_IF_" in one.opname:
+                break
+            index = self._at(one.argval)
+        return index
+
+    def _edge(self, index: int, jumps: bool) -> tuple[int, bool]:
+        """Where a test goes on if it jumps, or does not, and whether it keeps what it has tested."""
+        one = self._instructions[index]
+        target = self._through(self._at(one.argval) if jumps else index + 1)
+        keeps = jumps and one.opname.endswith("_OR_POP")
+        following = self._instructions[target] if target < len(self._instructions) else None
+        # `a or b` goes on to the next test of `(a or b) and c`, whose outcome is known.
+        if keeps and following is not None and _is_of_truth(following.opname):
+            known = ("_TRUE" in one.opname) == ("_TRUE" in following.opname)
+            return self._edge(target, jumps=known)
+        return target, keeps
+
+    def _edges(self, index: int) -> list[Any]:
+        """Where a test leads to: if it jumps, and what happens to its value either way."""
+        target, keeps = self._edge(index, jumps=True)
+        _, kept = self._edge(index, jumps=False)
+        return [self._place(target), keeps, kept]
+
+    def _place(self, index: int) -> str:
+        """The number of an instruction, which waits to be taken; of a short end, what it does."""
+        if self._is_short_end(index):
+            return f"end {list(self._run(index))}"
+        if index not in self._numbers:
+            self._numbers[index] = f"{len(self._numbers)}"
+            self._waiting.append(index)
+        return self._numbers[index]
+
+    def _is_short_end(self, index: int) -> bool:
+        """Whether the function ends soon after an instruction, without a further branch."""
+        for _ in range(_MOST_COPIED):
+            index = self._through(index)
+            one = self._instructions[index] if index < len(self._instructions) else None
+            if one is None or one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
+                return False
+            if one.opname in _ENDS:
+                return True
+            index += 1
+        return False
+
+    def _is_without_meaning(self, index: int) -> bool:
+        for one in self._instructions[index : index + 2]:
+            if one.opname == "STORE_NAME" and one.argval in _WITHOUT_MEANING:
+                return True
+        return False
+
+    def _argument(self, one: dis.Instruction) -> str:
+        return _constant(one.argval, self._nested) if one.opcode in dis.hasconst else repr(one.argval)
+
+
+def _test(name: str) -> str:
+    """What a jump looks at; that of `POP_JUMP_BACKWARD_IF_TRUE` and of `JUMP_IF_TRUE_OR_POP` is the same."""
+    if not _is_of_truth(name):
+        return name.replace("FORWARD_", "").replace("BACKWARD_", "")
+    return "IF_TRUE" if "_TRUE" in name else "IF_FALSE"
+
+
+def _is_of_truth(name: str) -> bool:
+    return "JUMP" in name and ("_IF_TRUE" in name or "_IF_FALSE" in name)
 
 
 def _constant(value: Any, nested: dict[Any, str]) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
-from cpr.prefect.code_digest import IGNORED, digest_of_code
+from cpr.prefect.code_digest import digest_of_code, instructions_of
 
 __all__ = ["CodeFacts", "Import", "Reference", "facts_of"]
 
@@ -94,7 +94,7 @@ def facts_of(code: types.CodeType) -> CodeFacts:
 
 
 def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
-    instructions = [one for one in dis.get_instructions(code) if one.opname not in IGNORED]
+    instructions = instructions_of(code)
     scan = _Scan(closure, _bound_once(code, instructions))
     for instruction in instructions:
         scan.step(instruction)
