@@ -47,6 +47,7 @@ from cpr.Source import Source
 __all__ = ["Describer"]
 
 _LONG = 256
+_BUILT_IN = frozenset({list, tuple, dict, set, frozenset})
 
 
 class Describer:
@@ -90,6 +91,7 @@ class Describer:
         self._known: dict[int, tuple[Part, Any]] = {}  # with the value, so that it keeps its id
         self._waiting: deque[tuple[Part, Any, str]] = deque()
         self._at_work = False
+        self._objects: set[type] = set()  # classes of the user's own whose objects nothing else describes
 
     def _describe_used(self, value: Any, label: str) -> Any:
         """The description of data that code uses, once for each label."""
@@ -152,7 +154,8 @@ class Describer:
         cls = type(value)
         try:
             described = self._compound(value, path)
-            return ["of", described, self.code.code(cls)] if is_own_class(cls) else described
+            code = None if cls in _BUILT_IN else self.code.code(cls)
+            return described if code is None else ["of", described, code]
         except CprError:
             raise
         except Exception as error:
@@ -161,6 +164,8 @@ class Describer:
 
     def _compound(self, value: Any, path: str) -> Any:
         cls = type(value)
+        if cls in self._objects:
+            return self._reduced(value, path)
         if isinstance(value, Resource):
             return self._resource(value, path)
         if cls is list or cls is tuple:
@@ -205,10 +210,6 @@ class Describer:
             held = None if isinstance(owner, (types.ModuleType, type)) else self.describe(owner, path)
             return ["named", name_of(value)] if held is None else ["method", value.__name__, held]
         return self._foreign(value, path)
-
-    def _class(self, cls: type) -> Any:
-        """The code of a class, if it is the user's own."""
-        return self.code.code(cls) if is_own_class(cls) else None
 
     def _resource(self, value: Resource, path: str) -> Any:
         try:
@@ -261,7 +262,13 @@ class Describer:
         if hasattr(cls, "__dask_tokenize__"):
             token = self.describe(value.__dask_tokenize__(), path)
             return ["token", name_of(cls), token, *self._elsewhere(value, path)]
-        # What pickle would store, by structure: bytes of a pickle differ between processes.
+        if is_own_class(cls):
+            self._objects.add(cls)
+        return self._reduced(value, path)
+
+    def _reduced(self, value: Any, path: str) -> Any:
+        """What pickle would store, by structure: bytes of a pickle differ between processes."""
+        cls = type(value)
         reducer = copyreg.dispatch_table.get(cls)
         reduced: Any = reducer(value) if reducer is not None else value.__reduce_ex__(4)
         if isinstance(reduced, str):

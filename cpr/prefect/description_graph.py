@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -18,6 +20,8 @@ __all__ = ["Part", "Unordered", "digest"]
 
 _MOST_STEPS = 64
 _SMALL = 1000  # characters
+_TOKEN = f"{secrets.token_hex(8)}:"  # stands in texts where no name is known yet, and in no user's text
+_TOKENS = re.compile(f'"{_TOKEN}([0-9]+)"')
 
 
 class Part:
@@ -62,7 +66,9 @@ def digest(description: Any, name_of_code: Callable[[Any], Any] | None = None) -
 class _Names:
     def __init__(self, name_of_code: Callable[[Any], Any] | None) -> None:
         self._name_of_code = name_of_code
-        self._names: dict[Part, Any] = {}
+        self._names: dict[Part, str] = {}  # as JSON
+        self._texts: dict[Part, str] = {}  # descriptions as JSON, with tokens for what they refer to
+        self._tokens: list[Part | list[str]] = []
         self._found: list[Part] = []
         self._encode = json.JSONEncoder(
             sort_keys=True, separators=(",", ":"), check_circular=False, default=self._default
@@ -75,38 +81,46 @@ class _Names:
                 self._name_circle(group)
             else:
                 self._name(group[0])
-        return _sha(self._encode(root))
+        return _sha(self._names[root])
 
     def _default(self, value: Any) -> Any:
         if isinstance(value, Part):
             if self._name_of_code is not None and value.code is not None:
                 return self._name_of_code(value.code)
             self._found.append(value)
-            return self._names.get(value, "")
-        if isinstance(value, Unordered):
-            return sorted(value.items, key=self._encode)
-        raise TypeError(f"{type(value).__name__} is no description")
+            self._tokens.append(value)
+        elif isinstance(value, Unordered):
+            self._tokens.append([self._encode(one) for one in value.items])
+        else:
+            raise TypeError(f"{type(value).__name__} is no description")
+        return f"{_TOKEN}{len(self._tokens) - 1}"
 
     def _parts(self, part: Part) -> list[Part]:
-        found: list[Part] = []
-        self._found = found
-        text = self._encode(part.description)
-        if not found:
-            self._keep(part, text)
+        found = self._found = []
+        self._texts[part] = self._encode(part.description)
         return found
 
-    def _name(self, part: Part) -> None:
-        if part not in self._names:
-            self._keep(part, self._encode(part.description))
+    def _text(self, part: Part) -> str:
+        return self._filled(self._texts[part])
 
-    def _keep(self, part: Part, text: str) -> None:
-        self._names[part] = json.loads(text) if len(text) <= _SMALL else _sha(text)
+    def _filled(self, text: str) -> str:
+        return _TOKENS.sub(self._of_token, text) if _TOKEN in text else text
+
+    def _of_token(self, token: re.Match[str]) -> str:
+        one = self._tokens[int(token[1])]
+        if isinstance(one, Part):
+            return self._names.get(one, '""')
+        return f"[{','.join(sorted(map(self._filled, one)))}]"
+
+    def _name(self, part: Part) -> None:
+        text = self._text(part)
+        self._names[part] = text if len(text) <= _SMALL else f'"{_sha(text)}"'
 
     def _name_circle(self, group: list[Part]) -> None:
         names, known = dict.fromkeys(group, ""), 1
         for _ in range(_MOST_STEPS):
-            self._names.update(names)
-            names = {part: _sha(self._encode(part.description)) for part in group}
+            self._take(names)
+            names = {part: _sha(self._text(part)) for part in group}
             told_apart = len(set(names.values()))
             if told_apart == known:
                 # What all of them lead to is in each one's name: two circles may be alike for some steps.
@@ -115,9 +129,12 @@ class _Names:
             known = told_apart
         else:  # a long chain, say: by their places as they are met
             names = {part: f"place {index}" for index, part in enumerate(group)}
-            self._names.update(names)
-            whole = _sha(" ".join(_sha(self._encode(part.description)) for part in group))
-        self._names.update({part: _sha(f"{name} in {whole}") for part, name in names.items()})
+            self._take(names)
+            whole = _sha(" ".join(_sha(self._text(part)) for part in group))
+        self._take({part: _sha(f"{name} in {whole}") for part, name in names.items()})
+
+    def _take(self, names: dict[Part, str]) -> None:
+        self._names.update((part, f'"{name}"') for part, name in names.items())
 
 
 def _sha(text: str) -> str:

@@ -41,6 +41,7 @@ _SHOWN = (pathlib.PurePath, dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.D
 
 
 @functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is likely to be a secret.
 
