@@ -253,7 +253,7 @@ class Describer:
         self.secret = self.secret or is_secret(value)
         if is_of(value, "pydantic", "BaseModel"):
             private = value.__pydantic_private__ or {}
-            fields = {**value.__dict__, **(value.__pydantic_extra__ or {}), **private}
+            fields = {**state_of(value), **(value.__pydantic_extra__ or {}), **private}
             return ["model", type_name(cls), self._attributes(fields, path)]
         if is_table(value):
             return [*describe_table(value, path, self.describe)]
@@ -290,10 +290,14 @@ class Describer:
         return ["object", name_of(function), described]
 
     def _state(self, state: Any, cls: type, path: str) -> Any:
+        derived = derived_attributes(cls)
+        if type(state) is tuple and len(state) == 2 and derived:  # with __slots__
+            return [self._state(state[0], cls, path), self.describe(state[1], path)]
         if type(state) is not dict:
             return self.describe(state, path)
-        derived = derived_attributes(cls)
-        return self._pairs({name: one for name, one in state.items() if name not in derived}, path)
+        kept = {name: one for name, one in state.items() if name not in derived}
+        # An object without attributes has no state, also once it has computed some.
+        return None if derived and not kept else self._pairs(kept, path)
 
     def _elsewhere(self, value: Any, path: str) -> list[Any]:
         """What a lazy object reads from and calls; nothing of one that cannot be looked into."""

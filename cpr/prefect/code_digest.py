@@ -133,8 +133,9 @@ class _Walk:
                 handler = self._handlers.get(index)
                 yield "except" if handler is None else f"except {self._place(handler[0])} {handler[1:]}"
             if one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
-                yield f"{_test(one.opname)} {self._edges(index)}"
-                index = self._edge(index, jumps=False)[0]
+                target, keeps = self._edge(index)
+                yield f"{_test(one.opname)} {self._place(target)}{' with it' * keeps}"
+                index += 1
                 continue
             if not self._is_without_meaning(index):
                 yield f"{one.opname} {self._argument(one)}"
@@ -153,23 +154,18 @@ class _Walk:
             index = self._at(one.argval)
         return index
 
-    def _edge(self, index: int, jumps: bool) -> tuple[int, bool]:
-        """Where a test goes on if it jumps, or does not, and whether it keeps what it has tested."""
+    def _edge(self, index: int) -> tuple[int, bool]:
+        """Where a test goes on if it jumps, and whether it keeps what it has tested."""
         one = self._instructions[index]
-        target = self._through(self._at(one.argval) if jumps else index + 1)
-        keeps = jumps and one.opname.endswith("_OR_POP")
+        target = self._through(self._at(one.argval))
+        keeps = one.opname.endswith("_OR_POP")
         following = self._instructions[target] if target < len(self._instructions) else None
         # `a or b` goes on to the next test of `(a or b) and c`, whose outcome is known.
         if keeps and following is not None and _is_of_truth(following.opname):
-            known = ("_TRUE" in one.opname) == ("_TRUE" in following.opname)
-            return self._edge(target, jumps=known)
+            if ("_TRUE" in one.opname) == ("_TRUE" in following.opname):
+                return self._edge(target)
+            return self._through(target + 1), False
         return target, keeps
-
-    def _edges(self, index: int) -> list[Any]:
-        """Where a test leads to: if it jumps, and what happens to its value either way."""
-        target, keeps = self._edge(index, jumps=True)
-        _, kept = self._edge(index, jumps=False)
-        return [self._place(target), keeps, kept]
 
     def _place(self, index: int) -> str:
         """The number of an instruction, which waits to be taken; of a short end, what it does."""
