@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,6 +15,7 @@ from cpr.io.pinning import Pinned
 from cpr.io.seekable_files import BLOCK_BYTES, ArrivingFile, RangedFile, fetch_block
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
+from cpr.io.transfer_width import TransferWidth, width_of
 from cpr.io.waiting import NoAnswerError, is_interruption
 
 __all__ = ["ranged", "ranged_pinned", "read_through", "reading", "reading_pinned"]
@@ -38,11 +40,14 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
     store, path = open_store(url)
     with translate_errors(url, "read"):
         block = _whole(store, path, nbytes)
+    width = _width(url, store)
+    started = time.monotonic()
     size = require_stat(store, path, url).nbytes if block is None else len(block)
+    if width is not None and block is None:
+        width.answered(time.monotonic() - started)
     fetch = partial(fetch_block, store, path)
-    ahead = _is_worth_threads(store)
     # Who names an algorithm compares the checksum: an object that was cut meanwhile is told as damage.
-    file = ArrivingFile(url, fetch, size, algorithm or default_algorithm(), ahead, exact=algorithm is None)
+    file = ArrivingFile(url, fetch, size, algorithm or default_algorithm(), width, exact=algorithm is None)
     if block is not None:
         file.begin_with(block)
     try:
@@ -57,8 +62,8 @@ def reading_pinned(pinned: Pinned) -> Iterator[ArrivingFile]:
 
     Raises SourceChangedError where that has happened, and as `reading`.
     """
-    ahead = _is_worth_threads(pinned.store)
-    file = ArrivingFile(pinned.url, pinned.fetch, pinned.nbytes, default_algorithm(), ahead)
+    width = _width(pinned.url, pinned.store)
+    file = ArrivingFile(pinned.url, pinned.fetch, pinned.nbytes, default_algorithm(), width)
     with pinned.held():
         try:
             yield file
@@ -66,9 +71,9 @@ def reading_pinned(pinned: Pinned) -> Iterator[ArrivingFile]:
             file.close()
 
 
-def _is_worth_threads(store: Store) -> bool:
+def _width(url: str, store: Store) -> TransferWidth | None:
     # The operating system reads local files ahead by itself.
-    return not isinstance(store, LocalStore)
+    return None if isinstance(store, LocalStore) else width_of(url, "read")
 
 
 def read_through(url: str, algorithm: str, nbytes: int) -> tuple[str, int]:

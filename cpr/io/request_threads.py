@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 
 from cpr.io.fork_safe import PerProcess
 
-__all__ = ["in_thread"]
+__all__ = ["in_thread", "is_request_thread"]
 
 T = TypeVar("T")
+
+_here = threading.local()
 
 # Idle threads, each behind the queue that it waits on; the last one used is the next.
 _idle: PerProcess[int, SimpleQueue[tuple[Future[Any], Callable[[], Any]]]] = PerProcess()
@@ -40,7 +42,13 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     return future
 
 
+def is_request_thread() -> bool:
+    """Whether this thread is one of them: somebody else waits for it, who can be interrupted."""
+    return getattr(_here, "serves", False)
+
+
 def _serve(tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]]]) -> None:
+    _here.serves = True
     while True:
         future, function = tasks.get()
         if future.set_running_or_notify_cancel():

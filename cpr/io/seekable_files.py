@@ -5,15 +5,21 @@ from __future__ import annotations
 import io
 import os
 import threading
+import time
+from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from cpr.errors import CprError
 from cpr.io.error_translation import BadAnswerError, translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
+from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Store
+from cpr.io.transfer_width import TransferWidth
 from cpr.io.waiting import abandonable, wait_for
 
 __all__ = ["BLOCK_BYTES", "ArrivingFile", "RangedFile", "SeekableFile", "fetch_block"]
@@ -21,7 +27,11 @@ __all__ = ["BLOCK_BYTES", "ArrivingFile", "RangedFile", "SeekableFile", "fetch_b
 Fetch = Callable[[int, int], bytes | memoryview]
 
 BLOCK_BYTES = 8 << 20
-_BLOCKS_AHEAD = 4
+# How long a first answer is waited for before more is asked of an unknown place, and how much.
+_PATIENCE_SECONDS = 0.015
+_PATIENT_REQUESTS = 64
+# So much is allowed the time of, however much is under way, before it is called a stall.
+_STALLED_BYTES = 32 << 20
 # A fetch that answers short is asked again this often before it counts as the end of the object.
 _TRIES = 3
 
@@ -83,59 +93,69 @@ class ArrivingFile(SeekableFile):
     kept until `release`d.
 
     Args:
-        ahead: fetch blocks before they are asked for, in threads.
+        width: how many blocks are fetched before they are asked for, and of what size; None for none.
         exact: raise for an object that ends before `nbytes`; else the checksum tells its reader.
     """
 
     def __init__(
-        self, url: str, fetch: Fetch, nbytes: int, algorithm: str, ahead: bool, exact: bool = True
+        self,
+        url: str,
+        fetch: Fetch,
+        nbytes: int,
+        algorithm: str,
+        width: TransferWidth | None,
+        exact: bool = True,
     ) -> None:
         super().__init__(nbytes)
         self._exact = exact
         self._url = url
         self._fetch_bytes = fetch
-        self._starts = iter(range(0, nbytes, BLOCK_BYTES))
-        self._ahead: deque[Future[bytes | memoryview]] = deque()
-        self._threads = _threads() if ahead and nbytes > BLOCK_BYTES else None
+        self._asked = 0
+        self._width = width if nbytes > BLOCK_BYTES else None
+        self._sharing = ExitStack()
+        self._ahead: deque[tuple[int, Future[bytes | memoryview]]] = deque()
+        self._ahead_bytes = 0
+        self._alive = 0.0
+        # By number; where each begins in all that has arrived.
         self._blocks: dict[int, bytes | memoryview] = {}
-        self._arrived_blocks = 0
-        self._released_blocks = 0
+        self._begins: list[int] = []
+        self._arrived = 0
+        self._released = 0  # blocks
         self._algorithm = algorithm
         self._digest = new_digest(algorithm)
-        self._hashed = (0, 0)  # the next byte: block, and place in it
-        self._arrived = 0
+        self._hashed = 0
         self._first: bytes | memoryview | None = None
         self._closing = threading.Event()
 
     def _read_at(self, position: int, view: memoryview) -> int:
         done = 0
         while done < view.nbytes:
-            index, offset = divmod(position + done, BLOCK_BYTES)
-            while index >= self._arrived_blocks:
+            at = position + done
+            while at >= self._arrived:
                 if not self._arrive():
                     return done
-            if index < self._released_blocks:
-                raise ValueError(f"byte {position + done} was released before it was read")
+            index = bisect_right(self._begins, at) - 1
+            if index < self._released:
+                raise ValueError(f"byte {at} was released before it was read")
+            offset = at - self._begins[index]
             stop = min(offset + view.nbytes - done, offset + CACHED_BYTES)
             piece = memoryview(self._blocks[index])[offset:stop]
-            if not piece:
-                return done
-            self._hash_to(index, offset + piece.nbytes)
+            self._hash_to(at + piece.nbytes)
             view[done : done + piece.nbytes] = piece
             done += piece.nbytes
         return done
 
-    def _hash_to(self, index: int, offset: int) -> None:
-        """Hash what has arrived, in order: the blocks before one, and so many bytes of that one.
+    def _hash_to(self, stop: int) -> None:
+        """Hash what has arrived, in order, up to a byte.
 
         Done just before bytes are copied or let go of, while they are in the cache.
         """
-        while self._hashed < (index, offset):
-            number, start = self._hashed
-            block = memoryview(self._blocks[number])
-            stop = min(len(block) if number < index else offset, start + CACHED_BYTES)
-            self._digest.update(block[start:stop])
-            self._hashed = (number, stop) if number == index or stop < len(block) else (number + 1, 0)
+        while self._hashed < stop:
+            index = bisect_right(self._begins, self._hashed) - 1
+            offset = self._hashed - self._begins[index]
+            piece = memoryview(self._blocks[index])[offset : offset + min(CACHED_BYTES, stop - self._hashed)]
+            self._digest.update(piece)
+            self._hashed += piece.nbytes
 
     def _arrive(self) -> bool:
         """Take the next block in; False at the end of the object."""
@@ -143,30 +163,57 @@ class ArrivingFile(SeekableFile):
             block = self._next_block()
         if not block:
             return False
+        self._blocks[len(self._begins)] = block
+        self._begins.append(self._arrived)
         self._arrived += len(block)
-        self._blocks[self._arrived_blocks] = block
-        self._arrived_blocks += 1
         return True
 
     def begin_with(self, block: bytes | memoryview) -> None:
         """Take what is the first block, and was fetched already."""
-        next(self._starts, None)
+        self._asked = len(block)
         self._first = block
 
     def _next_block(self) -> bytes | memoryview | None:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        if self._threads is None:
-            start = next(self._starts, None)
-            return None if start is None else self._fetch(start)
-        while len(self._ahead) < _BLOCKS_AHEAD and (start := next(self._starts, None)) is not None:
-            self._ahead.append(self._threads.submit(self._fetch, start))
-        # Each has a limit of its own; others may come before it.
-        return wait_for(self._ahead.popleft(), BLOCK_BYTES * _BLOCKS_AHEAD) if self._ahead else None
+        if self._width is None:
+            start, self._asked = self._asked, min(self._asked + BLOCK_BYTES, self._size)
+            return self._fetch(start, self._asked) if start < self._asked else None
+        self._fetch_ahead(self._width)
+        if not self._ahead:
+            return None
+        nbytes, future = self._ahead.popleft()
+        while self._width.is_unknown and wait([future], _PATIENCE_SECONDS).not_done:
+            self._width.waited()
+            self._fetch_ahead(self._width)
+            if self._width.requests >= _PATIENT_REQUESTS:
+                break
+        # Others share what passes: the limit counts from the last that has arrived.
+        self._ahead_bytes -= nbytes
+        return wait_for(future, min(nbytes + self._ahead_bytes, _STALLED_BYTES), lambda: self._alive)
 
-    def _fetch(self, start: int) -> bytes | memoryview:
-        stop = min(start + BLOCK_BYTES, self._size)
+    def _fetch_ahead(self, width: TransferWidth) -> None:
+        """Have as many requests under way as the place deserves, the one that is waited for among them."""
+        if not self._asked:
+            self._sharing.enter_context(width.transfer())
+        while self._asked < self._size:
+            nbytes = min(width.block_bytes, self._size - self._asked)
+            if self._ahead and (
+                len(self._ahead) >= width.requests or self._ahead_bytes + nbytes > width.memory_bytes
+            ):
+                return
+            start, self._asked = self._asked, self._asked + nbytes
+            self._ahead.append((nbytes, in_thread(partial(self._fetch_measured, width, start, self._asked))))
+            self._ahead_bytes += nbytes
+
+    def _fetch_measured(self, width: TransferWidth, start: int, stop: int) -> bytes | memoryview:
+        with width.request(stop - start):
+            block = self._fetch(start, stop)
+        self._alive = time.monotonic()
+        return block
+
+    def _fetch(self, start: int, stop: int) -> bytes | memoryview:
         with abandonable(self._closing):
             block = self._fetch_bytes(start, stop)
         if self._exact and len(block) != stop - start:
@@ -175,29 +222,28 @@ class ArrivingFile(SeekableFile):
 
     def release(self, position: int) -> None:
         """Let go of the memory of everything before `position`."""
-        keep = min(position // BLOCK_BYTES, self._arrived_blocks)
-        self._hash_to(keep, 0)
-        for index in range(self._released_blocks, keep):
-            del self._blocks[index]
-        self._released_blocks = max(self._released_blocks, keep)
+        keep = len(self._begins) if position >= self._arrived else bisect_right(self._begins, position) - 1
+        if keep > self._released:
+            self._hash_to(self._arrived if keep == len(self._begins) else self._begins[keep])
+            for index in range(self._released, keep):
+                del self._blocks[index]
+            self._released = keep
 
     def finish(self) -> tuple[str, int]:
         """Let the rest arrive, unseen; the checksum (`algorithm:hexdigest`) and size of all of it."""
         while self._arrive():
             self.release(self._arrived)
-        self._hash_to(self._arrived_blocks, 0)
+        self._hash_to(self._arrived)
         return f"{self._algorithm}:{self._digest.hexdigest()}", self._arrived
 
     def close(self) -> None:
         self._closing.set()
-        if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=True)
+        for _, future in self._ahead:
+            future.cancel()
+        self._sharing.close()
+        self._ahead.clear()
         self._blocks.clear()
         super().close()
-
-
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_BLOCKS_AHEAD, thread_name_prefix="cpr-fetch")
 
 
 def fetch_block(store: Store, path: str, start: int, stop: int) -> bytes | memoryview:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.error_translation import BadAnswerError
-from cpr.io.request_threads import in_thread
+from cpr.io.request_threads import in_thread, is_request_thread
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
 
@@ -160,7 +160,7 @@ class FastBucket:
         if self._breaker.is_open:
             return None
         try:
-            answer = wait_for(in_thread(question), nbytes)
+            answer = question() if is_request_thread() else wait_for(in_thread(question), nbytes)
         except (FileNotFoundError, OccupiedError, ChangedError):
             self._breaker.succeeded()
             raise

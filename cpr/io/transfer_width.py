@@ -1,0 +1,197 @@
+"""How many requests a place deserves at once: found out while they run, and remembered by the process.
+
+A connection to a far store gives 4 to 100 MB/s, whoever opens more gets more; a near one is busy with a few,
+and more of them only stand in each other's way. So each request is compared with the fastest one lately: as
+long as requests side by side are as fast as one alone, there may be twice as many; where they share
+what there is, as many are enough as keep it busy. A store that says "slow down" gets half as many. What
+they hold in memory is bounded, whatever their number.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cpr.errors import ConfigurationError
+from cpr.io.fork_safe import PerProcess
+from cpr.io.urls import protocol_of
+
+__all__ = ["TransferWidth", "connections", "width_of"]
+
+VARIABLE = "CPR_CONNECTIONS"
+_CONNECTIONS = 96
+# Of the bytes that all transfers of a process with one place have under way in one direction.
+_MEMORY_BYTES = 96 << 20
+# So many times as many as the fastest request says are enough: where a connection gives little, too many cost
+# less than too few, and a busy machine makes requests look slow.
+_NEAR_GAIN, _FAR_GAIN = 2.0, 3.0
+_NEAR_SPEED = 50e6
+_SMOOTHED = 4  # requests
+# A request shall carry what passes in the first time, for it waits before it does; above this size no more
+# than what passes in the second, for memory shall hold many.
+_LONG_SECONDS = 0.25
+_SHORT_SECONDS = 0.15
+_SMALL_BYTES = 1 << 20
+# A network changes: after this time the fastest request counts for half.
+_HALF_LIFE_SECONDS = 20.0
+# Of so little the time says more of the way there than of what passes on it.
+_TELLING_BYTES = 256 << 10
+# The fewest for once in so many rounds: requests that share may look as if none had ever been faster.
+_ROUNDS_BETWEEN_PROBES = 8
+_PROBE = 0.6
+_NEAR_SECONDS = 0.005
+_NEAR_BLOCK_BYTES = 2 << 20
+_THROTTLED_SECONDS = 0.2  # refusals of so long are one
+
+
+class TransferWidth:
+    """What is known of one place in one direction; for all transfers of this process.
+
+    Args:
+        least: requests that any transfer may have under way, and what it begins with.
+        block_bytes: the least and the most that one of them carries.
+    """
+
+    def __init__(self, least: int, block_bytes: tuple[int, int]) -> None:
+        self._lock = threading.Lock()
+        self._least = least
+        self._block_bytes = block_bytes
+        self._width = float(least)
+        self._speed = self._fastest = 0.0  # bytes a second of a request: now, and lately
+        self._fastest_at = 0.0
+        self._answer_seconds = float("inf")
+        self._under_way = 0
+        self._transfers = 0
+        self._since_probe = 0
+        self._throttled_at = 0.0
+
+    @contextmanager
+    def transfer(self) -> Iterator[None]:
+        """A transfer that shares what there is with the others until the block is left."""
+        with self._lock:
+            self._transfers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._transfers -= 1
+
+    @contextmanager
+    def request(self, nbytes: int) -> Iterator[None]:
+        """A request of a transfer, which is measured unless it raises."""
+        with self._lock:
+            self._under_way += 1
+            beside, started = self._under_way, time.monotonic()
+        try:
+            yield
+            self.learn(nbytes, time.monotonic() - started, beside)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+
+    def learn(self, nbytes: int, seconds: float, beside: int) -> None:
+        """Take in how long a request took that had so many under way beside it, itself counted."""
+        if nbytes < _TELLING_BYTES:
+            return
+        with self._lock:
+            speed, now = nbytes / max(seconds, 1e-6), time.monotonic()
+            # One request among many may be fast or slow by chance.
+            self._speed = speed if not self._speed else self._speed + (speed - self._speed) / _SMOOTHED
+            self._fastest *= 0.5 ** ((now - self._fastest_at) / _HALF_LIFE_SECONDS)
+            self._fastest, self._fastest_at = max(self._fastest, self._speed), now
+            gain = _NEAR_GAIN if self._fastest > _NEAR_SPEED else _FAR_GAIN
+            enough = gain * max(beside, self._under_way) * self._speed / self._fastest
+            # After as many requests as there are at once the new number is reached.
+            self._set(self._width + (enough - self._width) / self._width)
+            self._since_probe += 1
+            if self._since_probe > _ROUNDS_BETWEEN_PROBES * self._width:
+                self._since_probe = 0
+                self._set(self._width * _PROBE)
+
+    def _set(self, width: float) -> None:
+        self._width = min(max(width, self._least), float(connections()))
+
+    def answered(self, seconds: float) -> None:
+        """Learn how long a request took that carries next to nothing."""
+        with self._lock:
+            self._answer_seconds = min(self._answer_seconds, seconds)
+
+    def waited(self) -> None:
+        """Widen, as long as nothing has arrived that says how wide is enough."""
+        with self._lock:
+            if self.is_unknown:
+                self._set(2 * self._width)
+
+    def throttled(self) -> None:
+        """Halve: the store has said that it is asked too much."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._throttled_at > _THROTTLED_SECONDS:
+                self._throttled_at = now
+                self._set(self._width / 2)
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether there is nothing yet to tell a far place from a near one."""
+        return self._fastest == 0 and self._answer_seconds > _NEAR_SECONDS
+
+    @property
+    def is_far(self) -> bool:
+        """Whether a connection gives little, or answers take long."""
+        if self._fastest:
+            return self.block_bytes < self._block_bytes[1]
+        return _NEAR_SECONDS < self._answer_seconds < float("inf")
+
+    @property
+    def requests(self) -> int:
+        """How many requests one transfer may have under way now."""
+        return max(2, int(self._width) // max(1, self._transfers))
+
+    @property
+    def memory_bytes(self) -> int:
+        """How many bytes one transfer may have under way now."""
+        return _MEMORY_BYTES // max(1, self._transfers)
+
+    @property
+    def block_bytes(self) -> int:
+        """How much a request should carry: little where little passes, for then many can be in memory."""
+        size, most = self._block_bytes
+        if not self._fastest and self._answer_seconds <= _NEAR_SECONDS:
+            return min(most, max(size, _NEAR_BLOCK_BYTES))
+        while size < most and size < self._fastest * (
+            _LONG_SECONDS if size < _SMALL_BYTES else _SHORT_SECONDS
+        ):
+            size = min(most, 2 * size)
+        return size
+
+
+def connections() -> int:
+    """How many requests this process may have under way with one place. Raises ConfigurationError."""
+    setting = os.environ.get(VARIABLE, "").strip()
+    if not setting:
+        return _CONNECTIONS
+    if not (setting.isascii() and setting.isdigit() and int(setting) > 0):
+        raise ConfigurationError(
+            "not a number of connections",
+            field=VARIABLE,
+            expected="a whole number above 0",
+            actual=ascii(setting)[:40],
+            remedy=f"set {VARIABLE}={_CONNECTIONS}, or unset it",
+        )
+    return int(setting)
+
+
+_widths: PerProcess[tuple[str, str], TransferWidth] = PerProcess()
+_DIRECTIONS = {"read": (4, (256 << 10, 8 << 20)), "write": (6, (5 << 20, 8 << 20))}
+
+
+def width_of(url: str, direction: str) -> TransferWidth:
+    """What is known of the place of a URL, its bucket or host, for "read" or "write"."""
+    key = f"{protocol_of(url)}://{url.partition('://')[2].partition('/')[0]}", direction
+    with _widths.lock:
+        if key not in _widths.known:
+            _widths.known[key] = TransferWidth(*_DIRECTIONS[direction])
+        return _widths.known[key]
