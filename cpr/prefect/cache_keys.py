@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.description_graph import digest
-from cpr.prefect.packages import version_of_package
+from cpr.prefect.packages import is_own_package, version_of_package
 from cpr.prefect.prefect_internals import cache_key_fn_of, source_of
-from cpr.prefect.run_log import uncached, warn_of_opaque
+from cpr.prefect.run_log import uncached, warn_of_opaque, warn_of_unseen_code
 from cpr.prefect.run_provenance import Noted, note
 from cpr.prefect.source_code import (
     describe_bytecode,
@@ -134,4 +134,7 @@ def describe_run(
     opaque = [*used.opaque, *told.opaque]
     if opaque and task_run is not None:
         warn_of_opaque(context, opaque)
+    unseen = [*used.unseen, *told.unseen]
+    if unseen and task_run is not None and not any(is_own_package(name) for name in installed):
+        warn_of_unseen_code(context, unseen)
     return [name_of_function(task), used.digest, described, *filter(None, [installed])]

@@ -21,7 +21,6 @@ from cpr.prefect.class_members import (
     BUILT_IN,
     OF_NO_MATTER,
     SLOTS,
-    Kind,
     fields_of,
     is_container,
     is_found,
@@ -30,10 +29,12 @@ from cpr.prefect.class_members import (
     kind_of,
 )
 from cpr.prefect.code_guards import MISSING, Guards
-from cpr.prefect.code_references import Import, Reference, facts_of
+from cpr.prefect.code_nodes import Node
+from cpr.prefect.code_references import facts_of
+from cpr.prefect.code_values import Import, Reference
 from cpr.prefect.description_graph import Part
-from cpr.prefect.indirections import behind, through_modules
-from cpr.prefect.lazy_imports import describe_import
+from cpr.prefect.indirections import Unbound, behind, brings_code, through_modules
+from cpr.prefect.lazy_imports import describe_import, is_bound, submodules_of
 from cpr.prefect.names import name_of, text_of_annotation
 from cpr.prefect.own_code import (
     file_of_module,
@@ -45,33 +46,9 @@ from cpr.prefect.own_code import (
     version_of_file,
 )
 
-__all__ = ["CodeGraph", "Node"]
+__all__ = ["CodeGraph"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
-
-
-@dataclass
-class Node:
-    """A function, class or module.
-
-    Attributes:
-        label: how messages call it.
-        value: itself.
-        kind: of the three.
-        number: in the order in which they are met.
-        part: the description of what it does, and what it uses.
-        own: the part of the description that is its own, without what it uses.
-    """
-
-    label: str
-    value: Any
-    kind: Kind
-    number: int
-    part: Part = field(default_factory=Part)
-    own: Any = None
-
-    def __post_init__(self) -> None:
-        self.part.code = self
 
 
 @dataclass
@@ -86,6 +63,7 @@ class CodeGraph:
         guards: what the descriptions rest on, besides data.
         imports: statements inside functions, where they stand, and how they were described.
         opaque: code that cannot be looked into.
+        unseen: places where code is brought in by a name that is not written there.
     """
 
     describe: Callable[[Any, str], Any] | None = None
@@ -96,6 +74,7 @@ class CodeGraph:
     imports: list[tuple[Import, Mapping[str, Any], Any]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)
     _known: dict[int, Node] = field(default_factory=dict)
     _made: dict[int, Part] = field(default_factory=dict)
     _described: int = 0
@@ -228,14 +207,14 @@ class CodeGraph:
         return {name: value for name, value in found.items() if value is not MISSING}
 
     def _import(self, one: Import, names: Mapping[str, Any]) -> Any:
-        found = describe_import(one, names, self._module)
+        found = describe_import(one, names, self._add)
         self.imports.append((one, names, found))
         return found
 
     def holds(self) -> bool:
         """Whether nothing of the code has changed since it was described; of data nothing is said."""
         return self.guards.hold() and all(
-            describe_import(one, names, self._module) == found for one, names, found in self.imports
+            describe_import(one, names, self._add) == found for one, names, found in self.imports
         )
 
     def _use(
@@ -246,20 +225,20 @@ class CodeGraph:
         label: str,
         written: bool,
     ) -> Any:
-        names = cells if one.scope == "closure" else function.__globals__
+        names = {"closure": cells, "global": function.__globals__, "import": sys.modules}[one.scope]
         if one.name in self.exclude:
             return None
         value = self.guards.lookup(names, one.name) if one.scope == "global" else names.get(one.name, MISSING)
-        if value is MISSING:
+        by_name = brings_code(function, names, one)
+        if by_name is not None:
+            self.unseen.append(f"{self._label(function)}, {by_name}")
+        if value is MISSING or one.scope == "import":  # of the user's own it counts with the statement
             return None
         if one.scope == "global":
             label = self._named_in(function.__globals__.get("__name__"), one.name)
         else:
             label = one.name if function is self.without_code else f"{label}.{one.name}"
-        found = through_modules(value, one.attributes, label, self.guards)
-        if isinstance(found, str):
-            return ["missing", found]
-        value, label, home = found
+        value, label, home = through_modules(value, one.attributes, label, self.guards)
         if home is not None:
             label = self._named_in(home, label)
         if (
@@ -268,8 +247,26 @@ class CodeGraph:
             or (written and is_container(value))
         ):
             return None
+        if isinstance(value, Unbound):
+            return self._unbound(value)
         named = name_in_package(value)
         return self._any(value, label) if named is None else ["named", named]
+
+    def _unbound(self, value: Unbound) -> Any:
+        """What a module does not have, or has because it was asked for it: the same before and after."""
+        names = vars(value.module)
+        answer = self.guards.lookup(names, "__getattr__")
+        if answer is MISSING:
+            return [
+                "missing",
+                value.name,
+                self._import(Import(0, f"{value.module.__name__}.{value.name}", ()), names),
+            ]
+        return ["lazy", value.name, self._any(answer, "__getattr__"), self._submodules(value.module)]
+
+    def _submodules(self, package: types.ModuleType) -> Any:
+        found = submodules_of(package)
+        return None if found is None else self._import(found, vars(package))
 
     def _describe_class(self, node: Node) -> None:
         cls: type = node.value
@@ -323,7 +320,8 @@ class CodeGraph:
             return ["named", module.__name__]
         if is_extension(module):
             return ["extension", version_of_file(file_of_module(module) or "")]
-        return self._add(module)
+        more = self._submodules(module)
+        return self._add(module) if more is None else ["package", self._add(module), more]
 
     def _describe_module(self, node: Node) -> None:
         module: types.ModuleType = node.value
@@ -332,6 +330,9 @@ class CodeGraph:
             label = self._named_in(module.__name__, name)
             if (name.startswith("__") and not isinstance(value, types.FunctionType)) or label in self.exclude:
                 continue
+            is_submodule = isinstance(value, types.ModuleType) and value.__name__ == label
+            if (is_submodule or "__getattr__" in vars(module)) and not is_bound(module, name):
+                continue  # it is there because it was imported or asked for elsewhere
             named = name_in_package(value)
             found[name] = self._any(value, label) if named is None else ["named", named]
         node.own = ["module", sorted(found)]

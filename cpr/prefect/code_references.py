@@ -13,50 +13,22 @@ from __future__ import annotations
 import dis
 import sys
 import types
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 from weakref import WeakKeyDictionary
 
+from cpr.prefect.code_by_name import ByName, is_modules
 from cpr.prefect.code_digest import digest_of_code, instructions_of
+from cpr.prefect.code_values import NOTHING, Import, Reference, Value, attribute_of, named, roots
 
-__all__ = ["CodeFacts", "Import", "Reference", "facts_of"]
+__all__ = ["CodeFacts", "facts_of", "line_of"]
 
 _CHANGING = frozenset(
     "add append appendleft clear discard extend insert pop popleft popitem put put_nowait remove reverse"
     " setdefault sort update write".split()
 )
 _NULL_FIRST = sys.version_info < (3, 13)
-
-
-@dataclass(frozen=True, order=True)
-class Reference:
-    """A name that code reads, with the attributes that follow it: `pkg.sub.fn` is pkg with (sub, fn).
-
-    Attributes:
-        scope: "global" of the module, or "closure".
-        name: of the variable.
-        attributes: what is taken from it, one from the other.
-    """
-
-    scope: Literal["global", "closure"]
-    name: str
-    attributes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, order=True)
-class Import:
-    """An import statement inside a function.
-
-    Attributes:
-        level: the number of leading dots.
-        module: the name after them.
-        names: what is taken from it.
-    """
-
-    level: int
-    module: str
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -67,15 +39,16 @@ class CodeFacts:
         digest: 32 hex digits of what it does; equal wherever it stands in a file.
         reads: names whose values count.
         writes: names that it changes in place and does not read, with the method that does so, if any.
-        imports: the import statements.
-        assigned: global names that it binds anew.
+        imports: the import statements, and what is imported by a literal name.
+        by_name: what it calls with nothing but literals to get at code by name, as `eval("gain(x)")`; what
+            these lead to is among the others. Where the name is computed the function is among `reads`.
     """
 
     digest: str
     reads: tuple[Reference, ...]
     writes: tuple[Reference, ...]
     imports: tuple[Import, ...]
-    assigned: frozenset[str]
+    by_name: frozenset[Reference]
 
 
 _known: WeakKeyDictionary[types.CodeType, CodeFacts] = WeakKeyDictionary()
@@ -93,28 +66,38 @@ def facts_of(code: types.CodeType) -> CodeFacts:
     return facts
 
 
+def line_of(code: types.CodeType, name: str) -> int:
+    """The line where code, functions inside of it included, uses a name first."""
+    for one in dis.get_instructions(code):
+        if one.argval == name and one.positions is not None and one.positions.lineno:
+            return one.positions.lineno
+    inside = [line_of(one, name) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return next(filter(None, inside), 0)
+
+
 def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
     instructions = instructions_of(code)
     scan = _Scan(closure, _bound_once(code, instructions))
     for instruction in instructions:
         scan.step(instruction)
     scan.flush()
-    reads, writes, imports, assigned = scan.reads, scan.writes, scan.imports, scan.assigned
+    reads, writes, imports = scan.reads, scan.writes, scan.imports | scan.by_name.imports
+    by_name = scan.by_name.used
     nested = {}
-    for constant in code.co_consts:
+    for constant in [*code.co_consts, *scan.by_name.texts]:
         if isinstance(constant, types.CodeType):
             inner = _scan(constant, closure & frozenset(constant.co_freevars))
             nested[constant] = inner.digest
             reads.update(inner.reads)
             writes.update(inner.writes)
             imports.update(inner.imports)
-            assigned.update(inner.assigned)
+            by_name.update(inner.by_name)
     return CodeFacts(
         digest_of_code(code, instructions, nested),
         tuple(sorted(reads)),
         tuple(sorted(one for one in writes if one not in reads)),
         tuple(sorted(imports)),
-        frozenset(assigned),
+        frozenset(by_name),
     )
 
 
@@ -126,26 +109,6 @@ def _bound_once(code: types.CodeType, instructions: list[dis.Instruction]) -> fr
     return frozenset(name for name in bound if bound.count(name) == 1 and name not in given)
 
 
-@dataclass(frozen=True)
-class _Value:
-    """What may stand behind an entry of the stack.
-
-    Attributes:
-        names: that it is, lies in or was computed from.
-        inside: whether it is one of these or lies in it: a change of it changes that.
-        extends: whether an attribute of it is named by one more attribute of the reference.
-        method: the attribute that was taken last.
-        changed: whether it is what a method gave that changes its object.
-    """
-
-    names: frozenset[Reference] = frozenset()
-    inside: bool = False
-    extends: bool = False
-    method: str | None = None
-    changed: bool = False
-
-
-_NOTHING = _Value()
 _LOADS = {
     "LOAD_GLOBAL": "global",
     "LOAD_NAME": "global",
@@ -154,8 +117,8 @@ _LOADS = {
     "LOAD_CLASSDEREF": "closure",
     "LOAD_FROM_DICT_OR_DEREF": "closure",
 }
-_PUSHES_NOTHING = frozenset(
-    "LOAD_CONST LOAD_FAST_CHECK LOAD_FAST_AND_CLEAR LOAD_FAST_BORROW LOAD_SMALL_INT LOAD_CLOSURE"
+_PUSHESNOTHING = frozenset(
+    "LOAD_FAST_CHECK LOAD_FAST_AND_CLEAR LOAD_FAST_BORROW LOAD_SMALL_INT LOAD_CLOSURE"
     " PUSH_NULL LOAD_BUILD_CLASS LOAD_ASSERTION_ERROR".split()
 )
 # Take some values, and give one that is computed from them.
@@ -175,9 +138,9 @@ class _Scan:
     reads: set[Reference] = field(default_factory=set)
     writes: set[Reference] = field(default_factory=set)
     imports: set[Import] = field(default_factory=set)
-    assigned: set[str] = field(default_factory=set)
-    _stack: list[_Value] = field(default_factory=list)
-    _aliases: dict[str, _Value] = field(default_factory=dict)
+    by_name: ByName = field(default_factory=ByName)
+    _stack: list[Value] = field(default_factory=list)
+    _aliases: dict[str, Value] = field(default_factory=dict)
     _before: list[Any] = field(default_factory=list)
 
     def step(self, one: dis.Instruction) -> None:
@@ -186,7 +149,7 @@ class _Scan:
         name = one.opname
         if one.opcode in dis.haslocal and name not in ("LOAD_FAST", "STORE_FAST"):
             names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
-            self._read(self._aliases.get(local, _NOTHING) for local in names)
+            self._read(self._aliases.get(local, NOTHING) for local in names)
         if name in _LOADS:
             self._load(one)
         elif name in ("LOAD_ATTR", "LOAD_METHOD"):
@@ -195,10 +158,14 @@ class _Scan:
             name == "STORE_FAST" and one.argval in self.bound_once and self._stack and self._stack[-1].inside
         ):
             self._aliases[one.argval] = self._stack.pop()
+        elif name == "LOAD_CONST":
+            self._stack.append(Value(text=one.argval) if isinstance(one.argval, str) else NOTHING)
         elif name == "LOAD_FAST":
-            self._stack.append(self._aliases.get(one.argval, _NOTHING))
-        elif name in _PUSHES_NOTHING:
-            self._stack.append(_NOTHING)
+            self._stack.append(self._aliases.get(one.argval, NOTHING))
+        elif name in _PUSHESNOTHING:
+            self._stack.append(NOTHING)
+        elif name == "CONTAINS_OP" and self._stack and is_modules(self._stack[-1]):
+            self._stack.pop()  # whether a module was imported brings in no code
         elif name in _COMPUTES:
             self._compute(1 - dis.stack_effect(one.opcode, one.arg, jump=False))
         elif name == "BINARY_SUBSCR":
@@ -218,54 +185,69 @@ class _Scan:
             level, names = (*self._before, 0, None)[:2]
             self.imports.add(Import(level or 0, one.argval, tuple(names or ())))
             self.flush()
+            module = one.argval if names else one.argval.partition(".")[0]
+            self._stack.append(NOTHING if level else named(Reference("import", module)))
+        elif name == "IMPORT_FROM":
+            self._stack.append(attribute_of(self._stack[-1] if self._stack else NOTHING, one.argval))
         elif name != "KW_NAMES":
             self.flush()
         self._before = [*self._before, one.argval][-2:]
 
     def flush(self) -> None:
         """Everything on the stack goes where it cannot be followed."""
-        self._read(self._stack)
+        self._read([*self._stack, *self.by_name.read])
         self._stack.clear()
 
-    def _pop(self) -> _Value:
-        return self._stack.pop() if self._stack else _NOTHING
+    def _pop(self) -> Value:
+        return self._stack.pop() if self._stack else NOTHING
 
-    def _read(self, values: Iterable[_Value], but: frozenset[tuple[str, str]] = frozenset()) -> None:
+    def _read(self, values: Iterable[Value], but: frozenset[tuple[str, str]] = frozenset()) -> None:
         for value in values:
             self.reads.update(one for one in value.names if (one.scope, one.name) not in but)
 
     def _load(self, one: dis.Instruction) -> None:
         scope = _LOADS[one.opname]
         if scope == "closure" and one.argval not in self.closure:
-            value = _NOTHING  # a variable of a function around this one, or of itself
+            value = NOTHING  # a variable of a function around this one, or of itself
         else:
-            value = _Value(frozenset({Reference(scope, one.argval)}), inside=True, extends=True)  # type: ignore[arg-type]
+            value = named(Reference(scope, one.argval))  # type: ignore[arg-type]
         with_null = one.opname == "LOAD_GLOBAL" and one.arg is not None and one.arg & 1
         if with_null:
-            self._stack += [_NOTHING, value] if _NULL_FIRST else [value, _NOTHING]
+            self._stack += [NOTHING, value] if _NULL_FIRST else [value, NOTHING]
         else:
             self._stack.append(value)
 
     def _attribute(self, one: dis.Instruction) -> None:
         value = self._pop()
         names = value.names
-        if value.extends:
-            names = frozenset(Reference(n.scope, n.name, (*n.attributes, one.argval)) for n in names)
-        self._stack.append(_Value(names, value.inside, value.extends, one.argval))
+        if one.argval == "__dict__" and (value.extends or value.own):
+            self._stack.append(replace(value, space=True))
+            return
+        if value.own and not value.space:
+            value = named(Reference("global", one.argval))
+            names = value.names
+        elif value.extends:
+            names = attribute_of(value, one.argval).names
+        more = value.own and value.space
+        self._stack.append(Value(names, value.inside, value.extends, one.argval, own=more, space=more))
         is_method = one.opname == "LOAD_METHOD" or (
             sys.version_info >= (3, 12) and one.arg is not None and one.arg & 1
         )
         if is_method:
-            self._stack.append(_NOTHING)
+            self._stack.append(NOTHING)
 
     def _item(self) -> None:
         key, value = self._pop(), self._pop()
+        found = self.by_name.item(value, key)
+        if found is not None:
+            self._stack.append(found)
+            return
         self._read([key])
-        self._stack.append(_Value(value.names, value.inside))
+        self._stack.append(Value(value.names, value.inside))
 
     def _compute(self, count: int) -> None:
         values = [self._pop() for _ in range(count)]
-        self._stack.append(_Value(frozenset().union(*(one.names for one in values))))
+        self._stack.append(Value(frozenset().union(*(one.names for one in values))))
 
     def _move(self, name: str, depth: int) -> None:
         if depth > len(self._stack):
@@ -278,19 +260,23 @@ class _Scan:
     def _call(self, count: int) -> None:
         arguments = [self._pop() for _ in range(count)]
         callee = [self._pop(), self._pop()]
+        found = self.by_name.call(callee, arguments[::-1])
+        if found is not None:
+            self._stack.append(found)
+            return
         methods = {one.method for one in callee if one.names and one.inside}
-        own = _roots(callee)
+        own = roots(callee)
         if len(methods) == 1 and methods <= _CHANGING:
             self._read(arguments, but=own)
-            self._stack.append(_Value(callee[0].names | callee[1].names, changed=True))
+            self._stack.append(Value(callee[0].names | callee[1].names, changed=True))
         elif methods == {"get"}:
             self._read(arguments)
-            self._stack.append(_Value(callee[0].names | callee[1].names))
+            self._stack.append(Value(callee[0].names | callee[1].names))
         else:
             self._read([*arguments, *callee])
-            self._stack.append(_NOTHING)
+            self._stack.append(NOTHING)
 
-    def _drop(self, value: _Value) -> None:
+    def _drop(self, value: Value) -> None:
         if value.changed:
             self.writes.update(value.names)
         else:
@@ -299,8 +285,6 @@ class _Scan:
     def _store(self, name: str, argval: Any) -> None:
         if name in ("STORE_GLOBAL", "STORE_DEREF", "STORE_NAME"):
             scope = "closure" if name == "STORE_DEREF" else "global"
-            if name == "STORE_GLOBAL":
-                self.assigned.add(argval)
             self._read([self._pop()], but=frozenset({(scope, argval)}))
             return
         keys = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}.get(name, 0)
@@ -308,23 +292,13 @@ class _Scan:
         container = self._pop()
         if container.inside:
             self.writes.update(container.names)
-        else:
+        elif not container.own:
             self._read([container])
         if not name.startswith("DELETE"):
-            self._read([self._pop()], but=_roots([container]) if container.inside else frozenset())
+            self._read([self._pop()], but=roots([container]) if container.inside else frozenset())
 
 
 _STORES = frozenset(
     "STORE_GLOBAL STORE_DEREF STORE_NAME STORE_SUBSCR STORE_SLICE STORE_ATTR"
     " DELETE_SUBSCR DELETE_ATTR".split()
 )
-
-
-def _roots(values: Iterable[_Value]) -> frozenset[tuple[str, str]]:
-    return frozenset(_each_root(values))
-
-
-def _each_root(values: Iterable[_Value]) -> Iterator[tuple[str, str]]:
-    for value in values:
-        for one in value.names:
-            yield one.scope, one.name

@@ -2,16 +2,72 @@
 
 from __future__ import annotations
 
+import builtins
 import functools
+import itertools
 import sys
 import types
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from cpr.prefect.code_guards import MISSING, Guards
+from cpr.prefect.code_references import facts_of, line_of
+from cpr.prefect.code_values import Reference
+from cpr.prefect.lazy_imports import is_lazy
 from cpr.prefect.own_code import is_own_class, is_own_module
 from cpr.prefect.prefect_internals import function_of
 
-__all__ = ["behind", "through_modules"]
+__all__ = ["Unbound", "behind", "brings_code", "through_modules"]
+
+# What brings in code under a name that may be computed: where it is, and what it is called.
+_BRING_CODE = {
+    "builtins": ("eval", "exec", "globals", "__import__"),
+    "importlib": ("import_module", "__import__"),
+    "importlib.machinery": ("SourceFileLoader", "ExtensionFileLoader"),
+    "importlib.metadata": ("entry_points",),
+    "importlib.util": ("spec_from_file_location",),
+    "ctypes": ("CDLL", "cdll"),
+    "pkgutil": ("iter_modules", "resolve_name", "walk_packages"),
+    "runpy": ("run_module", "run_path"),
+    "sys": ("modules",),
+}
+
+
+@dataclass(frozen=True)
+class Unbound:
+    """What a module of the user's own gives only when it is asked for."""
+
+    module: types.ModuleType
+    name: str
+
+
+def brings_code(function: types.FunctionType, names: Mapping[str, Any], one: Reference) -> str | None:
+    """Where a function brings in code by a name that is not written there, and how; None if it does not."""
+    value = names.get(one.name, getattr(builtins, one.name, None))
+    for attribute in one.attributes:
+        if not isinstance(value, types.ModuleType):
+            break
+        value = vars(value).get(attribute)
+    _, called = _called(tuple(place in sys.modules for place in _BRING_CODE)).get(id(value), (None, None))
+    # A package that loads its modules when it is asked for them counts with all of them.
+    if called is None or (function.__name__ == "__getattr__" and "__path__" in function.__globals__):
+        return None
+    if one not in facts_of(function.__code__).reads:
+        return None
+    return f"line {line_of(function.__code__, [one.name, *one.attributes][-1])}: {called}"
+
+
+@functools.lru_cache(maxsize=16)
+def _called(loaded: tuple[bool, ...]) -> dict[int, tuple[Any, str]]:
+    places = itertools.compress(_BRING_CODE, loaded)
+    return {
+        id(value): (value, name if place == "builtins" else f"{place}.{name}")
+        for place in places
+        for name in _BRING_CODE[place]
+        for value in [vars(sys.modules[place]).get(name)]
+        if value is not None
+    }
 
 
 def behind(value: Any, guards: Guards) -> Any:
@@ -29,19 +85,15 @@ def behind(value: Any, guards: Guards) -> Any:
 
 def through_modules(
     value: Any, attributes: tuple[str, ...], label: str, guards: Guards
-) -> tuple[Any, str, str | None] | str:
-    """What attributes of modules lead to, its label and module; a text where that is not there yet."""
+) -> tuple[Any, str, str | None]:
+    """What attributes of modules lead to, its label and module; `Unbound` for what a module has not got."""
     home = None
-    rest = list(attributes)
-    while isinstance(value, types.ModuleType) and rest and is_own_module(value):
-        name = rest.pop(0)
+    for name in attributes:
+        if not isinstance(value, types.ModuleType) or not is_own_module(value):
+            break
         home, label = value.__name__, name
         found = guards.lookup(vars(value), name)
-        if found is MISSING:
-            found = sys.modules.get(f"{home}.{name}", MISSING)
-        if found is MISSING:
-            found, label, rest = vars(value).get("__getattr__", MISSING), "__getattr__", []
-        if found is MISSING:
-            return f"{home}.{name}"
-        value = found
+        if is_lazy(value, name, found is not MISSING):
+            return Unbound(value, name), label, home
+        value = sys.modules.get(f"{home}.{name}", Unbound(value, name)) if found is MISSING else found
     return value, label, home

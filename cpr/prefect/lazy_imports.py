@@ -9,6 +9,7 @@ been edited since does the module itself count, for that is what runs.
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import importlib.util
 import os
@@ -18,10 +19,11 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from cpr.prefect.code_references import Import, facts_of
+from cpr.prefect.code_references import facts_of
+from cpr.prefect.code_values import Import
 from cpr.prefect.own_code import is_own_file, version_of_file
 
-__all__ = ["describe_import"]
+__all__ = ["describe_import", "is_bound", "is_lazy", "submodules_of"]
 
 _SINCE = time.time_ns()
 _versions: dict[str, str | None] = {}  # of files that modules have, or will have, been imported from
@@ -62,6 +64,44 @@ def describe_import(
         for inner in facts.imports:
             waiting += _modules_of(inner, package)
     return ["imported", sorted(found.items())] if found else None
+
+
+def is_bound(module: types.ModuleType, name: str) -> bool:
+    """Whether a module's own statements bind a name, as far as its file tells."""
+    file = getattr(module, "__file__", None)
+    code = _code_of(file) if isinstance(file, str) and file.endswith(".py") else None
+    names = None if code is None else _bound_names(code)
+    return names is None or name in names
+
+
+def is_lazy(module: types.ModuleType, name: str, is_there: bool) -> bool:
+    """Whether a module's `__getattr__` is asked for a name, or was and has kept the answer."""
+    return "__getattr__" in vars(module) and not (is_there and is_bound(module, name))
+
+
+@functools.lru_cache(maxsize=256)
+def _bound_names(code: types.CodeType) -> frozenset[str] | None:
+    """Names that the statements of a module bind; None if that cannot be known."""
+    found = set()
+    for one in dis.get_instructions(code):
+        if one.opname == "STORE_NAME":
+            found.add(one.argval)
+        elif one.opname == "IMPORT_STAR" or one.argrepr == "INTRINSIC_IMPORT_STAR":
+            return None
+    return frozenset(found)
+
+
+def submodules_of(package: types.ModuleType) -> Import | None:
+    """A statement that would import everything in a package; None for other modules."""
+    names = [
+        os.path.relpath(os.path.join(place, file[:-3]), folder).replace(os.sep, ".")
+        for folder in vars(package).get("__path__") or ()
+        for place, folders, files in os.walk(folder)
+        for file in files
+        if file.endswith(".py") and "__pycache__" not in place
+    ]
+    names = sorted({name.removesuffix(".__init__") for name in names} - {"__init__", "__main__"})
+    return Import(0, package.__name__, tuple(names)) if names else None
 
 
 def _package(names: Mapping[str, Any]) -> str:

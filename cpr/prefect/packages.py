@@ -15,7 +15,7 @@ from contextlib import suppress
 from cpr.io.hashing import hex16
 from cpr.prefect.own_code import file_of_module, version_of_file
 
-__all__ = ["names_of_packages", "version_of_package"]
+__all__ = ["is_own_package", "names_of_packages", "version_of_package"]
 
 
 def names_of_packages(packages: Iterable[types.ModuleType | str]) -> tuple[str, ...]:
@@ -51,6 +51,16 @@ def version_of_package(name: str) -> str:
     spec = importlib.util.find_spec(top) if loaded is None else None
     file = file_of_module(loaded) if loaded is not None else getattr(spec, "origin", None)
     return _source(file) if file else "?"
+
+
+def is_own_package(name: str) -> bool:
+    """Whether a package counts by its source, as those of the user's own do.
+
+    >>> is_own_package("numpy")
+    False
+    """
+    top = name.partition(".")[0]
+    return top not in sys.stdlib_module_names and _installed(top) is None
 
 
 @functools.lru_cache(maxsize=256)

@@ -18,7 +18,7 @@ from cpr.prefect.prefect_internals import is_detached
 from cpr.records.pack import resources_in
 from cpr.Target import Target
 
-__all__ = ["first_time", "log", "uncached", "warn_of_local_records", "warn_of_opaque"]
+__all__ = ["first_time", "log", "uncached", "warn_of_local_records", "warn_of_opaque", "warn_of_unseen_code"]
 
 _LIMIT = 4096
 _said: OrderedDict[Hashable, None] = OrderedDict()
@@ -93,6 +93,25 @@ def warn_of_opaque(context: TaskRunContext, places: Iterable[str]) -> None:
             "Remedy: pass what it is made of as an argument",
             name,
             ", ".join(dict.fromkeys(told)),
+        )
+
+
+def warn_of_unseen_code(context: TaskRunContext, places: Iterable[str]) -> None:
+    """Warn, once for each task in a process, of code that is brought in by a name which is computed.
+
+    Args:
+        context: of the task run.
+        places: functions and lines, with what they call.
+    """
+    told = list(dict.fromkeys(places))
+    name = getattr(context.task, "name", "")
+    if first_time(("unseen code", name, *told)):
+        log(
+            logging.WARNING,
+            "The cache key of task %r does not see which code is brought in by name in %s: results stay "
+            "cached when that code is edited. Remedy: name its modules, @cpr.task(uses=[the_module])",
+            name,
+            "; ".join(told),
         )
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpr.prefect.canonical_form import Describer
-from cpr.prefect.code_graph import CodeGraph, Node
+from cpr.prefect.code_graph import CodeGraph
+from cpr.prefect.code_nodes import Node
 from cpr.prefect.description_graph import digest
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.source_code import unwrapped
@@ -49,6 +50,7 @@ class Told:
         code: of the functions among them, by digest.
         given: URLs of the targets that were met.
         opaque: places of what counts by its type alone.
+        unseen: places where code is brought in by a name that is not written there.
     """
 
     def __init__(self, task: Any, exclude: Collection[str]) -> None:
@@ -61,6 +63,7 @@ class Told:
         self.code: dict[str, Any] = {}
         self.given: set[str] = set()
         self.opaque: list[str] = []
+        self.unseen: list[str] = []
 
     def describe(self, name: str, value: Any, versions: bool) -> Any:
         """The description of an argument, with the user's own code in it. Raises as `Describer.describe`."""
@@ -80,6 +83,7 @@ class Told:
     def tell_code(self, describer: Describer) -> None:
         """Keep what may be told of the code that was met."""
         self.opaque += [*describer.opaque, *describer.code.opaque]
+        self.unseen += describer.code.unseen
         for label, (value, described, one) in describer.used.items():
             self.opaque += one.opaque
             self.uses.setdefault(label, self._tell(label, value, described, one))
@@ -111,6 +115,7 @@ class Used:
         code: of the functions in it, by digest.
         given: URLs of targets in it.
         opaque: places of what counts by its type alone.
+        unseen: places where code is brought in by a name that is not written there.
     """
 
     digest: str
@@ -118,6 +123,7 @@ class Used:
     code: Mapping[str, Any]
     given: frozenset[str]
     opaque: tuple[str, ...]
+    unseen: tuple[str, ...]
 
 
 class _Kept:
@@ -160,7 +166,14 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
         describer = told.describer_of_function(versions)
         described = describer.describe_with_code(task.fn, "the task's function")
         told.tell_code(describer)
-        used = Used(digest(described), told.uses, told.code, frozenset(told.given), tuple(told.opaque))
+        used = Used(
+            digest(described),
+            told.uses,
+            told.code,
+            frozenset(told.given),
+            tuple(told.opaque),
+            tuple(told.unseen),
+        )
         describer.code.guards.close()
         task.__dict__[_KEPT] = _Kept(asked, used, describer)
     return used

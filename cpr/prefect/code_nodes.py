@@ -1,0 +1,35 @@
+"""The pieces of code that a key is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from cpr.prefect.class_members import Kind
+from cpr.prefect.description_graph import Part
+
+__all__ = ["Node"]
+
+
+@dataclass
+class Node:
+    """A function, class or module.
+
+    Attributes:
+        label: how messages call it.
+        value: itself.
+        kind: of the three.
+        number: in the order in which they are met.
+        part: the description of what it does, and what it uses.
+        own: the part of the description that is its own, without what it uses.
+    """
+
+    label: str
+    value: Any
+    kind: Kind
+    number: int
+    part: Part = field(default_factory=Part)
+    own: Any = None
+
+    def __post_init__(self) -> None:
+        self.part.code = self

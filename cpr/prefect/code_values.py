@@ -1,0 +1,85 @@
+"""What a code object's names stand for, as far as they can be followed through its instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+__all__ = ["NOTHING", "Import", "Reference", "Value", "attribute_of", "named", "roots"]
+
+
+@dataclass(frozen=True, order=True)
+class Reference:
+    """A name that code reads, with the attributes that follow it: `pkg.sub.fn` is pkg with (sub, fn).
+
+    Attributes:
+        scope: "global" of the module, "closure", or "import" of what the function itself imports.
+        name: of the variable, or of the module.
+        attributes: what is taken from it, one from the other.
+    """
+
+    scope: Literal["global", "closure", "import"]
+    name: str
+    attributes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class Import:
+    """An import statement inside a function.
+
+    Attributes:
+        level: the number of leading dots.
+        module: the name after them.
+        names: what is taken from it.
+    """
+
+    level: int
+    module: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """What may stand behind an entry of the stack.
+
+    Attributes:
+        names: that it is, lies in or was computed from.
+        inside: whether it is one of these or lies in it: a change of it changes that.
+        extends: whether an attribute of it is named by one more attribute of the reference.
+        method: the attribute that was taken last.
+        changed: whether it is what a method gave that changes its object.
+        text: the literal that it is.
+        space: whether its items are the attributes of what it is.
+        own: whether it is the module where the code stands.
+    """
+
+    names: frozenset[Reference] = frozenset()
+    inside: bool = False
+    extends: bool = False
+    method: str | None = None
+    changed: bool = False
+    text: str | None = None
+    space: bool = False
+    own: bool = False
+
+
+NOTHING = Value()
+
+
+def named(reference: Reference) -> Value:
+    """What is under a name."""
+    return Value(frozenset({reference}), inside=True, extends=True)
+
+
+def attribute_of(value: Value, name: str) -> Value:
+    """An attribute of what is under names; of the module where the code stands, what is under its name."""
+    if value.own:
+        return named(Reference("global", name))
+    names = frozenset(replace(one, attributes=(*one.attributes, name)) for one in value.names)
+    return Value(names, value.inside, value.extends, name)
+
+
+def roots(values: Iterable[Value]) -> frozenset[tuple[str, str]]:
+    """Scopes and names of the variables behind some values."""
+    return frozenset((one.scope, one.name) for value in values for one in value.names)
