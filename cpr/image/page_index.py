@@ -21,6 +21,8 @@ __all__ = ["directories", "ends_in_index", "index", "indexed"]
 
 _MARK = b"cprpages"
 _MOST_TAGS = 4096
+# Of a directory of some twenty tags: read at once.
+_USUAL_BYTES = 512
 # Pages may share values (a palette); a small file whose pages all share a large one is a bomb.
 _MOST_SHARED = 64
 # Bytes of TIFF's types of values; those not listed take one.
@@ -96,18 +98,20 @@ def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, t
     if offset + count_size > end:
         raise cut
     file.seek(offset)
-    count = struct.unpack(count_format, file.read(count_size))[0]
-    if not 0 < count <= _MOST_TAGS or offset + count_size + count * tag + size > end:
+    start = file.read(_USUAL_BYTES)
+    count = struct.unpack_from(count_format, start)[0]
+    stop = count_size + count * tag
+    if not 0 < count <= _MOST_TAGS or offset + stop + size > end:
         raise cut
-    entries = file.read(count * tag + size)
+    if len(start) < stop + size:
+        start += file.read(stop + size - len(start))
     values = 0
-    for start in range(0, count * tag, tag):
-        code, kind, number, at = struct.unpack_from(f"{order}HH{pointer}{pointer}", entries, start)
+    for code, kind, number, at in struct.iter_unpack(f"{order}HH{pointer}{pointer}", start[count_size:stop]):
         nbytes = number * _SIZES.get(kind, 1)
         if nbytes > size and at + nbytes > end:
             raise damaged("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
         values += nbytes
-    following = struct.unpack_from(order + pointer, entries, count * tag)[0]
+    following = struct.unpack_from(order + pointer, start, stop)[0]
     if following and following + count_size > end:
         raise damaged("the file is cut", f"a directory at byte {following}", f"{end} bytes")
     return int(following), values

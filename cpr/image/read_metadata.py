@@ -9,6 +9,7 @@ import math
 from typing import Any
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import tifffile
 
 from cpr.data.image_metadata import Metadata
@@ -18,7 +19,7 @@ from cpr.format import damaged
 from cpr.image.description import OWN_UNIT
 from cpr.image.series import elements
 
-__all__ = ["metadata_of"]
+__all__ = ["is_signed", "metadata_of"]
 
 _CENTIMETRES = {2: 2.54, 3: 1.0}  # TIFF's ResolutionUnit
 
@@ -39,6 +40,14 @@ def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Met
     if series.kind == "shaped":
         return _shaped(series.keyframe, Metadata(axes=axes, x=x, y=y))
     return Metadata(axes=axes, x=x, y=y)
+
+
+def is_signed(tiff: tifffile.TiffFile) -> bool:
+    """Whether ImageJ's unsigned pixels of 16 bits stand for signed ones, by their calibration."""
+    lines = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
+    return [lines.get(key) for key in ("cf", "c0", "c1")] == [0, -32768.0, 1.0] and (
+        tiff.pages.first.dtype == np.uint16
+    )
 
 
 def _imagej(page: tifffile.TiffPage, lines: dict[str, Any], axes: str | None) -> Metadata:

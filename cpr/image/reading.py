@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import os
@@ -19,7 +20,7 @@ from cpr.errors import CprError
 from cpr.format import ReadableFile, damaged
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, ends_in_index
-from cpr.image.series import OWN, Choice, pick, require_whole
+from cpr.image.series import OWN, Choice, SelfContainedTiff, pick, require_whole
 
 __all__ = [
     "opened",
@@ -43,11 +44,38 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 _EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
 _EXPANSION_OTHER = 33_000
 _SMALL = 1 << 20
+_SMALL_PAGE = 1 << 15
 
 
 def workers() -> int:
     """How many threads compress and decompress a page."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+class _OwnPosition(io.RawIOBase):
+    """A file that others seek in as well, for a buffer that remembers where it was."""
+
+    def __init__(self, file: ReadableFile) -> None:
+        super().__init__()
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = self._file.seek(0, whence) if whence == os.SEEK_END else self._position * whence
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._position)
+        count = self._file.readinto(buffer)
+        self._position += count
+        return count
 
 
 @contextmanager
@@ -60,9 +88,10 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[tifffile.Tiff
     """
     flags = {} if described else {"is_ome": False, "is_imagej": False, "is_shaped": False}
     try:
-        file.seek(0)
+        # tifffile asks for a few bytes of a directory at a time.
+        buffered: Any = io.BufferedReader(_OwnPosition(file))
         # Files that OME-XML names are never opened: they may be anybody's.
-        with tifffile.TiffFile(file, name="image", _multifile=False, **flags) as tiff:  # type: ignore[arg-type]
+        with SelfContainedTiff(buffered, name="image", _multifile=False, **flags) as tiff:  # type: ignore[arg-type]
             _refuse_entities(tiff)
             yield tiff
     except CprError:
@@ -144,7 +173,9 @@ def read_series(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OW
     """An image of a file of any origin."""
     series = series_of(file, tiff, choice)
     refuse_bombs(series.keyframe, series.nbytes, file)
-    array: Array = series.asarray(maxworkers=workers())
+    # A small page is decoded in less time than a thread takes to be asked for it.
+    threads = workers() if series.keyframe.nbytes > _SMALL_PAGE else 1
+    array: Array = series.asarray(maxworkers=threads)
     return array
 
 

@@ -15,6 +15,10 @@ from cpr.format import damaged, unusable
 
 __all__ = ["OWN", "Choice", "SeveralImagesWarning", "elements", "names_of", "pick", "require_whole"]
 
+_IN_ORDER = (
+    "its OME-XML does not say which page is which plane: they are taken in its DimensionOrder, "
+    "as Bio-Formats does"
+)
 _PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 
 
@@ -34,6 +38,24 @@ class Choice(NamedTuple):
     described: bool = True
 
 
+class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc] - final to type checkers; tests run it
+    """A file whose OME-XML says that its pages are the planes in order, where it says nothing of them."""
+
+    @property
+    def ome_metadata(self) -> str | None:
+        """OME-XML, with an element TiffData for an only image that has none."""
+        text = super().ome_metadata
+        if text is None or "TiffData" in text or "BinaryOnly" in text:
+            return text
+        try:
+            root = ET.fromstring(text)  # noqa: S314 - expat bounds entities
+        except ET.ParseError:
+            return text
+        if len(found := list(elements(root, "Pixels"))) == 1:
+            ET.SubElement(found[0], found[0].tag.replace("Pixels", "TiffData"))
+        return ET.tostring(root, encoding="unicode")
+
+
 OWN = Choice(0)
 """Of a file that cpr wrote."""
 
@@ -43,6 +65,8 @@ def pick(tiff: tifffile.TiffFile, choice: Choice) -> tifffile.TiffPageSeries:
     series = tiff.series
     if tiff.is_ome and any(one.kind != "ome" for one in series[:1]):
         raise _not_described(tiff)
+    if tiff.is_ome:
+        _tell_of_pages(tiff)
     names = names_of(tiff)
     if choice.image is None:
         if len(series) > 1:
@@ -60,6 +84,18 @@ def pick(tiff: tifffile.TiffFile, choice: Choice) -> tifffile.TiffPageSeries:
     raise unusable(
         "the file has no such image", "image", expected, choice.image, "see ImageSource.images(url)"
     )
+
+
+def _tell_of_pages(tiff: tifffile.TiffFile) -> None:
+    """Warn where OME-XML does not say which page is which plane, or says nothing of some pages."""
+    if "TiffData" not in tiff.pages.first.description:
+        warn_user(_IN_ORDER)
+    described = {page.index for one in tiff.series for page in one.pages if page is not None}
+    if len(described) < len(tiff.pages):
+        warn_user(
+            f"the file has {len(tiff.pages)} pages, of which its OME-XML names {len(described)}: only these "
+            f"are taken; {_PAGES_ALONE}"
+        )
 
 
 def names_of(tiff: tifffile.TiffFile) -> list[str]:

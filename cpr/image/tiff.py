@@ -17,7 +17,7 @@ from cpr.errors import EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, unusable
 from cpr.image.description import FirstPage, first_page
 from cpr.image.layout import DTYPES, Layout, require_dtype, usual_axes
-from cpr.image.read_metadata import metadata_of
+from cpr.image.read_metadata import is_signed, metadata_of
 from cpr.image.reading import opened, read_layout, read_series, refuse_claims, series_of
 from cpr.image.region import read_region
 from cpr.image.series import OWN, Choice
@@ -177,7 +177,7 @@ class Tiff:
         layout = self._known_layout()
         with opened(file, self._choice.described) as tiff:
             if layout is None:
-                return _native(read_series(file, tiff, self._choice))
+                return _native(read_series(file, tiff, self._choice), is_signed(tiff))
             if layout.flavour == "empty":
                 read_series(file, tiff)
                 return np.empty(layout.shape, layout.dtype)
@@ -193,13 +193,15 @@ class Tiff:
             return part
         with opened(file, self._choice.described) as tiff:
             found = read_region(file, tiff, region, layout, self._choice)
-        return _native(found) if layout is None else _restored(found, layout.dtype)
+            signed = layout is None and is_signed(tiff)
+        return _native(found, signed) if layout is None else _restored(found, layout.dtype)
 
     def inspect(self, file: ReadableFile) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
         """Shape, dtype and metadata of a file of any origin, from its directories alone."""
         with opened(file, self._choice.described) as tiff:
             series = series_of(file, tiff, self._choice)
-            return tuple(series.shape), np.dtype(series.dtype).newbyteorder("="), metadata_of(tiff, series)
+            dtype = np.dtype("int16" if is_signed(tiff) else series.dtype).newbyteorder("=")
+            return tuple(series.shape), dtype, metadata_of(tiff, series)
 
     def require_sound(self, complete: bool) -> None:
         """Raise FormatError unless shape and dtype, as a record has them, are those of some array.
@@ -233,5 +235,7 @@ def _restored(stored: Array, dtype: np.dtype[Any]) -> Array:
     return stored != 0 if dtype == np.bool_ else stored
 
 
-def _native(array: Array) -> Array:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+def _native(array: Array, signed: bool = False) -> Array:
+    native = np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape)
+    # ImageJ's 0 is -32768: all that differs is the highest bit.
+    return (native ^ np.uint16(1 << 15)).view(np.int16) if signed else native

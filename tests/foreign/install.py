@@ -34,13 +34,22 @@ def run(*command: str | Path, seconds: float = 400, **options: object) -> str:
     return done.stdout
 
 
+_FAILED: dict[Path, NotInstalledError] = {}
+
+
 def _made(folder: Path, wanted: str, make: Callable[[], None]) -> Path:
     """A folder that is made once, and anew when what is wanted of it changes."""
     stamp = folder / ".installed"
+    if folder in _FAILED:  # asked for by another reader, which waited long enough
+        raise _FAILED[folder]
     if not stamp.exists() or stamp.read_text() != wanted:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        make()
+        try:
+            make()
+        except NotInstalledError as error:
+            _FAILED[folder] = error
+            raise
         stamp.write_text(wanted)
     return folder
 
@@ -54,7 +63,7 @@ def python(name: str) -> Path:
     def make() -> None:
         run(sys.executable, "-m", "venv", folder)
         pip = (folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run(*pip, "--only-binary=:all:", "-r", requirements)
+        run(*pip, "--prefer-binary", "-r", requirements)
 
     return _made(folder, requirements.read_text(), make) / "bin/python"
 

@@ -131,7 +131,6 @@ BINARY_ONLY = (
 )
 PARTIAL = {
     "metadata in a companion": (lambda _: BINARY_ONLY, "plate.companion.ome"),
-    "no TiffData": (tiff_data(), "which page is which plane"),
     "fewer planes": (lambda xml: xml.replace('PlaneCount="3"', 'PlaneCount="2"'), "leaves planes out"),
     "a plane left out": (
         tiff_data('<TiffData IFD="0" FirstZ="0"/>', '<TiffData IFD="2" FirstZ="2"/>'), "leaves planes"
@@ -185,3 +184,71 @@ def test_colours_in_planes_of_their_own_stay_colours(metadata, count, samples, t
         axes = tiff.series[0].axes
         assert (axes, tiff.series[0].shape) == (("CYX" if count == 1 else "ZCYX"), colours.shape)
         np.testing.assert_array_equal(tiff.asarray(), colours)
+
+
+@pytest.mark.parametrize("order", ["XYZCT", "XYCZT", "XYTCZ"])
+def test_without_tiffdata_pages_are_planes_in_order_as_bioformats_has_it(order, tmp_path):
+    array = np.arange(2 * 3 * 4 * 20 * 30, dtype="uint16").reshape(2, 3, 4, 20, 30)
+    axes = order[::-1]
+    path = tmp_path / "a.ome.tif"
+    xml = tifffile.OmeXml()
+    xml.addimage("uint16", array.shape, (24, 1, 1, 20, 30, 1), axes=axes, PhysicalSizeX=0.25)
+    without = re.sub("<TiffData[^>]*/>", "", xml.tostring())
+    tifffile.imwrite(path, array, description=without.encode(), metadata=None, photometric="minisblack")
+    for region in (None, np.s_[1, 2, 3]):
+        with pytest.warns(UserWarning, match="DimensionOrder"):
+            found = cpr.ImageSource.from_path(path).get_data(region=region)
+        np.testing.assert_array_equal(found, array if region is None else array[region])
+    with pytest.warns(UserWarning, match="DimensionOrder"):
+        assert cpr.ImageSource.from_path(path).get_metadata()["axes"] == axes
+    cut = tmp_path / "cut.ome.tif"
+    tifffile.imwrite(cut, array[0], description=without.encode(), metadata=None, photometric="minisblack")
+    with pytest.warns(UserWarning, match="DimensionOrder"), pytest.raises(DecodeError, match="24"):
+        cpr.ImageSource.from_path(cut).get_data()
+
+
+def test_pages_that_ome_xml_does_not_name_are_told(tmp_path):
+    path = tmp_path / "a.ome.tif"
+    xml = tifffile.OmeXml()
+    xml.addimage("uint8", (2, 20, 30), (2, 1, 1, 20, 30, 1), axes="ZYX")
+    options = {"description": xml.tostring().encode(), "metadata": None, "photometric": "minisblack"}
+    tifffile.imwrite(path, STACK, **options)
+    source = cpr.ImageSource.from_path(path)
+    with pytest.warns(UserWarning, match="3 pages, of which its OME-XML names 2.*description=False"):
+        np.testing.assert_array_equal(source.get_data(), STACK[:2])
+    np.testing.assert_array_equal(cpr.ImageSource.from_path(path, description=False).get_data(), STACK)
+
+
+def test_signed_pixels_of_imagejs_are_signed(tmp_path):
+    # As ImageJ 1.54p writes a stack of the type "16-bit signed".
+    lines = "ImageJ=1.54p\nimages=3\nslices=3\ncf=0\nc0=-32768.0\nc1=1.0\nvunit=Gray Value\nloop=false\n"
+    signed = np.linspace(-32768, 32767, 3 * 20 * 30).astype("int16").reshape(3, 20, 30)
+    stored = (signed.astype("int32") + 32768).astype("uint16")
+    for name, description, expected in (
+        ("signed", lines, signed),
+        ("optical density", lines.replace("-32768.0", "1.5"), stored),
+    ):
+        for options in ({}, {"compression": "zlib"}):
+            path = tmp_path / f"{name}.tif"
+            options |= {"description": description, "metadata": None, "photometric": "minisblack"}
+            tifffile.imwrite(path, stored, **options)
+            source = cpr.ImageSource.from_path(path)
+            assert source.get_data().dtype == source.get_dask().dtype == expected.dtype
+            np.testing.assert_array_equal(source.get_data(), expected)
+            np.testing.assert_array_equal(source.get_data(region=np.s_[1:, 3]), expected[1:, 3])
+            np.testing.assert_array_equal(source.get_dask()[2].compute(), expected[2])
+
+
+def test_thousands_of_small_pages_are_no_more_than_some_requests(tmp_path, monkeypatch):
+    path = tmp_path / "many.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for number in range(2000):
+            writer.write(np.full((16, 16), number, "uint16"), contiguous=False, metadata=None)
+    reads = []
+    whole = cpr.io.seekable_files.ArrivingFile.readinto
+    monkeypatch.setattr(
+        cpr.io.seekable_files.ArrivingFile, "readinto", lambda *args: reads.append(1) or whole(*args)
+    )
+    found = cpr.ImageSource.from_path(path).get_data()
+    np.testing.assert_array_equal(found[:, 3, 3], np.arange(2000))
+    assert len(reads) < 2000 * 1.5, "tifffile's reads of a few bytes come out of a buffer"
