@@ -57,7 +57,10 @@ class CprError(Exception):
         expected: what would have been right.
         actual: what was found.
         remedy: what the reader can do about it.
+        topic: the heading in docs/errors.md that says more.
     """
+
+    topic: str | None = None  # of errors that were pickled before there were topics
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class CprError(Exception):
         expected: Any = None,
         actual: Any = None,
         remedy: str | None = None,
+        topic: str | None = None,
     ) -> None:
         self.problem = problem
         self.url = url
@@ -75,6 +79,7 @@ class CprError(Exception):
         self.expected = expected
         self.actual = actual
         self.remedy = remedy
+        self.topic = topic
         super().__init__(problem)
 
     def __str__(self) -> str:
@@ -86,6 +91,8 @@ class CprError(Exception):
             text += f"; found {self.actual}"
         if self.remedy is not None:
             text += f". Remedy: {self.remedy}"
+        if self.topic is not None:
+            text += f". See docs/errors.md#{self.topic}"
         return text
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,33 +7,14 @@ type and the store's error code are, which is what one searches for.
 from __future__ import annotations
 
 import errno
-import re
+from collections.abc import Iterator
 
-from cpr.errors import CprError, ResourceNotFoundError, TransferError
-from cpr.io.waiting import VARIABLE, NoAnswerError, is_interruption
+from cpr.errors import CprError
+from cpr.io.diagnosis import StoreProblem
+from cpr.io.store_problems import MISSING, OTHER, PROBLEMS
+from cpr.io.waiting import NoAnswerError, is_interruption
 
-__all__ = ["BadAnswerError", "code_of", "require_range", "translate_errors"]
-
-
-class BadAnswerError(OSError):
-    """Something has answered that is no such store, or less than it says; `code` says what was wrong."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def require_range(header: str | None, start: int, stop: int, nbytes: int) -> None:
-    """Raise BadAnswerError unless a `Content-Range` says that the bytes are those asked for, and all."""
-    found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", header or "")
-    if found is None:
-        raise BadAnswerError("RangeIgnored")
-    first, last = int(found[1]), int(found[2])
-    size = stop if found[3] == "*" else int(found[3])
-    if first != start or last != min(stop, size) - 1:
-        raise BadAnswerError("WrongRange")
-    if nbytes != last - first + 1:
-        raise BadAnswerError("IncompleteBody")
+__all__ = ["code_of", "translate_errors"]
 
 
 # Clients raise errors of their own beside OSError; these are theirs.
@@ -42,16 +23,8 @@ _CLIENTS = frozenset(
     "smbprotocol sshfs fsspec obstore".split()
 )
 
-_REMEDIES = {
-    errno.ENOSPC: ("the disk is full", "free some space, or write elsewhere"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, or write elsewhere"),
-    errno.EROFS: ("the folder is on a read-only file system", "write to a folder you may write to"),
-    errno.EISDIR: ("the path is a folder", "name a file"),
-    errno.ENXIO: ("the path is a pipe, a socket or a device", "name a file"),
-    errno.ELOOP: ("the path is a link that leads to itself", "name a file"),
-    errno.ENOTDIR: ("part of the path is a file, not a folder", "choose another folder"),
-    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter name"),
-}
+
+_ROWS = {code: row for row in PROBLEMS for code in row.codes}
 
 
 class translate_errors:  # noqa: N801 - it is used like a function
@@ -86,8 +59,6 @@ class translate_errors:  # noqa: N801 - it is used like a function
     def _translation(self, error: BaseException) -> CprError | None:
         if is_interruption(error) or _is_from_outside(error):
             return None
-        if isinstance(error, FileNotFoundError):
-            return _not_found(self._url, code_of(error))
         return _failure(self._url, self._verb, error) if isinstance(error, Exception) else None
 
 
@@ -104,76 +75,67 @@ def _forget_context(failure: CprError) -> None:
         failure.__context__ = None
 
 
-def _not_found(url: str, code: str | None) -> ResourceNotFoundError:
-    if code == "NoSuchBucket":
-        return ResourceNotFoundError(
-            "there is no such bucket",
-            url=url,
-            expected="an existing bucket",
-            actual=code,
-            remedy="create the bucket, or correct its name; cpr never creates one",
-        )
-    return ResourceNotFoundError(
-        "there is no such object",
-        url=url,
-        expected="an existing object",
-        actual=code or "nothing",
-        remedy="check the URL; a deleted result is made again when its task runs again",
-    )
-
-
 def _failure(url: str, verb: str, error: Exception) -> CprError | None:
-    code = code_of(error)
-    if code == "NoSuchBucket":
-        return _not_found(url, code)
-    name = code or type(error).__name__
-    if isinstance(error, NoAnswerError):
-        return TransferError(
-            f"the store did not answer in time, when asked to {verb}",
-            url=url,
-            expected="an answer within the limit",
-            actual=str(error),
-            remedy=f"check the store and the network to it, then try again; {VARIABLE}=300 waits longer",
-        )
-    if isinstance(error, BadAnswerError):
-        return TransferError(
-            f"what answered when asked to {verb} is no store of this kind, or broken",
-            url=url,
-            expected="the answer of such a store",
-            actual=name,
-            remedy="check that the endpoint is the store's, and what is in between (a proxy, a login page)",
-        )
-    if isinstance(error, PermissionError) or code in ("403", "AccessDenied", "Forbidden"):
-        return TransferError(
-            f"no permission to {verb} here",
-            url=url,
-            expected=f"the right to {verb}",
-            actual=name,
-            remedy="check the credentials and the policy of the bucket, or the owner of the folder",
-        )
-    if isinstance(error, OSError) and error.errno in _REMEDIES:
-        problem, remedy = _REMEDIES[error.errno]
-        code = errno.errorcode[error.errno]
-        return TransferError(problem, url=url, expected=f"a place to {verb}", actual=code, remedy=remedy)
-    if "Credentials" in name or "Auth" in name or code == "401":
-        return TransferError(
-            "there are no usable credentials",
-            url=url,
-            expected="credentials in the environment or in fsspec's configuration",
-            actual=name,
-            remedy="set the provider's variables: for S3 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, for "
-            "GCS GOOGLE_APPLICATION_CREDENTIALS, for others fsspec's configuration",
-        )
     # An EOFError is paramiko's word for a connection that has ended.
-    if isinstance(error, (OSError, EOFError)) or type(error).__module__.partition(".")[0] in _CLIENTS:
-        return TransferError(
-            f"the store could not {verb} the object",
-            url=url,
-            expected="an answer from the store",
-            actual=name,
-            remedy="check that the store is up and the endpoint right, then try again",
-        )
-    return None
+    is_client = type(error).__module__.partition(".")[0] in _CLIENTS
+    if not (is_client or isinstance(error, (OSError, EOFError))):
+        return None
+    problem, code = _find_problem(error, code_of(error), verb)
+    failure = problem.error(url, verb, code)
+    if isinstance(error, NoAnswerError):
+        failure.actual = str(error)
+    return failure
+
+
+def _find_problem(error: BaseException, code: str | None, verb: str) -> tuple[StoreProblem, str]:
+    """The row for what a client has raised, and what it is called there.
+
+    Args:
+        error: what was raised.
+        code: the store's own, where it has told one.
+        verb: what was asked for.
+    """
+    names = [name for name in _codes_of(error, code) if name]
+    telling = code if code is not None and not code.isdecimal() else None
+    for name in names:
+        if name in _ROWS:
+            return _ROWS[name], telling or name
+    if not isinstance(error, FileNotFoundError):
+        return OTHER, telling or names[0]
+    if verb == "write" and error.errno == errno.ENOENT and code is None:
+        return _ROWS["FolderGone"], "ENOENT"  # who writes looks for nothing
+    return MISSING, code or "nothing"
+
+
+def _codes_of(error: BaseException, code: str | None) -> Iterator[str]:
+    """What stores and clients call an error, the most telling name first."""
+    is_status = code is not None and code.isdecimal()
+    if code is not None and not is_status:
+        yield code
+    for cause in reversed(list(_causes(error))):
+        reason = getattr(cause, "reason", None)  # of an ssl.SSLError
+        if isinstance(reason, str):
+            yield reason
+        # Names first: errno of an SSLError is no errno.
+        yield from (cls.__name__ for cls in type(cause).__mro__ if cls.__name__ in _ROWS)
+        if code is None and isinstance(cause, OSError) and cause.errno is not None:
+            yield errno.errorcode.get(cause.errno, "")
+    if code is not None and is_status:
+        yield code
+    yield type(error).__name__
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and what clients say it came from, each once."""
+    found: BaseException | None = error
+    seen: list[BaseException] = []
+    while found is not None and found not in seen:
+        seen.append(found)
+        yield found
+        given = getattr(found, "kwargs", None)  # botocore's
+        inner = given.get("error") if isinstance(given, dict) else None
+        inner = inner or getattr(found, "os_error", None) or getattr(found, "certificate_error", None)
+        found = inner if isinstance(inner, BaseException) else found.__cause__
 
 
 def code_of(error: BaseException) -> str | None:

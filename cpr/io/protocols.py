@@ -47,7 +47,9 @@ class StorageKind:
         in_records: whether a record may name it: it holds objects, and neither forwards nor interprets.
         extra: the extra of this distribution that installs its client.
         variables: beginnings of the names of the environment variables that its client looks at.
+        endpoint: those that set its endpoint, the first of them that is set counts.
         client_options: what a client gets besides the options that the user has set, which it is given.
+        right: what to do where a right lacks to do something ("read", "write", "list", "delete").
         settle: called with every new filesystem, before it is used.
     """
 
@@ -58,7 +60,9 @@ class StorageKind:
     in_records: bool = True
     extra: str | None = None
     variables: tuple[str, ...] = ()
+    endpoint: tuple[str, ...] = ()
     client_options: Callable[[Mapping[str, Any]], dict[str, Any]] = _no_options
+    right: Callable[[str], str] | None = None
     settle: Callable[[Any], None] = _nothing_to_set
 
     @property
@@ -77,7 +81,9 @@ _BUILT_IN = (
         literal_keys=True,
         extra="s3",
         variables=("AWS_",),
+        endpoint=("FSSPEC_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         client_options=s3fs.client_options,
+        right=s3fs.right,
     ),
     StorageKind(
         ("gs", "gcs"),
@@ -86,7 +92,9 @@ _BUILT_IN = (
         literal_keys=True,
         extra="gcs",
         variables=("GOOGLE_", "STORAGE_EMULATOR", "GCSFS_"),
+        endpoint=("FSSPEC_GS_ENDPOINT_URL", "STORAGE_EMULATOR_HOST"),
         client_options=gcsfs.client_options,
+        right=gcsfs.right,
     ),
     StorageKind(("r2",), authority="bucket", literal_keys=True),
     StorageKind(("oss",), authority="bucket", literal_keys=True),

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from cpr.io.error_translation import BadAnswerError, translate_errors
+from cpr.io.answers import BadAnswerError
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import default_algorithm, digest_of
 from cpr.io.objects import open_store, require_stat
 from cpr.io.pinning import Pinned

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.io.error_translation import BadAnswerError, translate_errors
+from cpr.io.answers import BadAnswerError
+from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Store

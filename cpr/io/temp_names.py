@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 
@@ -16,7 +17,8 @@ def temporary_name(name: str) -> str:
     >>> is_temporary(temporary_name("a.tif"))
     True
     """
-    return f".{name[:64]}.{secrets.token_hex(8)}.part"
+    beginning = os.fsencode(name)[:64].decode("utf-8", "ignore") or "file"
+    return f".{beginning}.{secrets.token_hex(8)}.part"
 
 
 def is_temporary(name: str) -> bool:

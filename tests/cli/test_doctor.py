@@ -88,7 +88,7 @@ def test_read_only(s3_server, bucket, monkeypatch):
     _as_configured(monkeypatch)
     found = wrong(examine(f"s3://{bucket}/results"))
     assert list(found) == ["write"]
-    assert "may not write" in found["write"]
+    assert "no permission to write" in found["write"]
 
 
 @pytest.mark.real_s3

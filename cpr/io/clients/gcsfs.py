@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import random
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import Future
@@ -16,14 +17,26 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from cpr.io.error_translation import BadAnswerError
+from cpr.io.answers import BadAnswerError, SetupError
 from cpr.io.waiting import wait_for
 
-__all__ = ["Answer", "Requests", "client_options", "named", "passing_errors", "refusal", "wait_seconds"]
+__all__ = [
+    "Answer",
+    "Requests",
+    "client_options",
+    "named",
+    "passing_errors",
+    "refusal",
+    "right",
+    "wait_seconds",
+]
 
 T = TypeVar("T")
 
 _TRIES = 5
+# At an endpoint that has never answered it is the endpoint that is wrong, and not the moment.
+_FIRST_TRIES = 3
+_ANSWERED = "_cpr_answered"
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 32.0
 # What the service documents as worth another try.
@@ -36,7 +49,17 @@ _BYTES_PER_SECOND = 256 << 10
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What zarr writes through gcsfs is compared with what has arrived, unless the user has chosen."""
+    """What zarr writes through gcsfs is compared with what has arrived, unless the user has chosen.
+
+    Raises SetupError for a file of credentials that is not there, for which gcsfs would take none.
+    """
+    path = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if path and not given.get("token") and not os.environ.get("STORAGE_EMULATOR_HOST"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                json.load(file)
+        except (OSError, ValueError):
+            raise SetupError("CredentialsFile") from None
     return {} if "consistency" in given else {"consistency": "md5"}
 
 
@@ -62,6 +85,12 @@ class Answer:
         if not isinstance(found, dict):
             raise BadAnswerError("NotJSON")
         return found
+
+
+def right(verb: str) -> str:
+    """What to do where the right lacks to do something."""
+    actions = {"read": "get", "look at": "get", "list": "list", "delete": "delete"}
+    return f"give the account storage.objects.{actions.get(verb, 'create')} on the bucket"
 
 
 def refusal(status: int, code: str | None = None) -> OSError:
@@ -148,7 +177,13 @@ class Requests:
             timeout=timeout,
             allow_redirects=False,
         ) as response:
+            setattr(self._fs, _ANSWERED, True)
             return Answer(response.status, response.headers, await response.read())
+
+    def _is_worth_waiting_for(self, error: Exception) -> bool:
+        import aiohttp
+
+        return hasattr(self._fs, _ANSWERED) or not isinstance(error, aiohttp.ClientConnectorError)
 
     async def ask(
         self,
@@ -162,8 +197,8 @@ class Requests:
         for attempt in range(1, _TRIES + 1):
             try:
                 answer = await self.once(method, path, query, headers, body)
-            except passing_errors():
-                if attempt == _TRIES:
+            except passing_errors() as error:
+                if attempt == (_TRIES if self._is_worth_waiting_for(error) else _FIRST_TRIES):
                     raise
             else:
                 if answer.status < 300:

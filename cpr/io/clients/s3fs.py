@@ -8,19 +8,23 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
+from functools import partial
 from io import BytesIO
 from typing import Any, TypeVar
 
-from cpr.io.error_translation import BadAnswerError, require_range
+from cpr.io.answers import BadAnswerError, SetupError, require_range
 from cpr.io.waiting import wait_for
 
-__all__ = ["Body", "BucketAccess", "S3Client", "client_options", "required"]
+__all__ = ["Body", "BucketAccess", "S3Client", "client_options", "required", "right"]
 
 T = TypeVar("T")
 
 # A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.1
+# Whether a filesystem's endpoint has answered anything yet.
+_ANSWERED = "_cpr_answered"
+_NO_CONNECTION = frozenset({"EndpointConnectionError", "SSLError", "ProxyConnectionError"})
 _CREATE = "before-send.s3.CreateMultipartUpload"
 _attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
 
@@ -32,6 +36,12 @@ def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = given.get("config_kwargs", {})
     return {"config_kwargs": {**config, "s3": {"payload_signing_enabled": False, **config.get("s3", {})}}}
+
+
+def right(verb: str) -> str:
+    """What to do where the right lacks to do something."""
+    actions = {"read": "GetObject", "look at": "GetObject", "list": "ListBucket", "delete": "DeleteObject"}
+    return f"let the policy of the bucket, or of the user, allow s3:{actions.get(verb, 'PutObject')}"
 
 
 def required(answer: Mapping[str, Any], name: str) -> Any:
@@ -98,11 +108,30 @@ class S3Client:
 
     async def request(self, method: str, **arguments: Any) -> Any:
         """The same, on the loop of the requests."""
+        await self._connect()
         try:
             return await self.fs._call_s3(method, **arguments)
         except (RecursionError, LookupError, TypeError, AttributeError) as error:
             # botocore looks for what the answer of a store always has, a redirect's region say.
             raise BadAnswerError(type(error).__name__) from None
+
+    async def _connect(self) -> Any:
+        """Botocore's client. Raises SetupError."""
+        try:
+            client = await self.fs.set_session()
+        except ValueError as error:
+            if "Invalid endpoint" in str(error):
+                raise SetupError("EndpointWithoutScheme") from None
+            raise
+        if not hasattr(self.fs, _ANSWERED):
+            setattr(self.fs, _ANSWERED, False)
+            retries = partial(_give_up_soon, self.fs)
+            client.meta.events.register_first("needs-retry.s3", retries, unique_id="cpr-retries")
+        return client
+
+    def has_answered(self) -> None:
+        """Note that the store has answered: what fails from now on is worth waiting for."""
+        setattr(self.fs, _ANSWERED, True)
 
     def get(self, bucket: str, key: str, nbytes: int = 0, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
         """The body of an object, of about so many bytes, and the answer that it came with."""
@@ -133,7 +162,7 @@ class S3Client:
         """Send a part of a multipart upload, from its beginning at every attempt; the answer."""
         from s3fs import core
 
-        await self.fs.set_session()
+        await self._connect()
         client = await self.fs.get_s3(arguments["Bucket"])
         arguments = self.fs._get_s3_method_kwargs(client.upload_part, Body=body, **arguments)
 
@@ -152,7 +181,7 @@ class S3Client:
         `attempts` gets an item for each request that was sent: each may have begun an upload whose id was
         lost with the answer.
         """
-        client = await self.fs.set_session()
+        client = await self._connect()
         client.meta.events.register(_CREATE, _count_attempt, unique_id="cpr-attempts")
         _attempts.set(attempts)
         answer = await self.request("create_multipart_upload", **arguments)
@@ -173,7 +202,7 @@ class S3Client:
         return BucketAccess(endpoint, region, None if self.fs.anon else self._credentials(client))
 
     async def _client(self, bucket: str) -> Any:
-        await self.fs.set_session()
+        await self._connect()
         return await self.fs.get_s3(bucket)
 
     def _is_plain(self) -> bool:
@@ -201,6 +230,20 @@ class S3Client:
             }
 
         return provide
+
+
+def _give_up_soon(
+    fs: Any, attempts: int, response: Any = None, caught_exception: Exception | None = None, **_: Any
+) -> None:
+    """Let botocore repeat a connection no more than once at an endpoint that has never answered.
+
+    It would for a quarter of a minute, though what is wrong is the endpoint and not the moment.
+    """
+    if response is not None:
+        setattr(fs, _ANSWERED, True)
+    elif type(caught_exception).__name__ in _NO_CONNECTION and attempts > 1 and not getattr(fs, _ANSWERED):
+        assert caught_exception is not None
+        raise caught_exception
 
 
 def _count_attempt(**_: Any) -> None:

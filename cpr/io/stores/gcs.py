@@ -12,8 +12,8 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 
+from cpr.io.answers import BadAnswerError, require_range
 from cpr.io.clients.gcsfs import Answer, Requests, named, refusal
-from cpr.io.error_translation import BadAnswerError, require_range
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.base import (
     ChangedError,

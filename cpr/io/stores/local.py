@@ -7,12 +7,14 @@ sync of the folder makes the name itself durable).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Self
 
+from cpr.io.answers import SetupError
 from cpr.io.stores.base import ChangedError, Entry, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.stores.local_cas import VersionedFolder
@@ -35,7 +37,11 @@ class LocalStore:
         return _stat(path)
 
     def require_container(self, path: str) -> None:
-        """Folders are created when something is written to them."""
+        """Raise what there is instead of a file; folders are made when something is written to them."""
+        if os.path.isdir(path):
+            raise SetupError("NotAFile")
+        if os.path.exists(path):
+            raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
 
     def fetch(self, path: str, start: int, stop: int) -> bytes:
         with open(path, "rb", buffering=0, opener=open_regular) as file:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
+from cpr.io.answers import BadAnswerError, require_range
 from cpr.io.clients.s3fs import S3Client, required
-from cpr.io.error_translation import BadAnswerError, code_of, require_range
+from cpr.io.error_translation import code_of
 from cpr.io.filesystems import filesystem
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import (

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from cpr.io.answers import BadAnswerError
 from cpr.io.clients.s3fs import S3Client
-from cpr.io.error_translation import BadAnswerError
 from cpr.io.request_threads import in_thread, is_request_thread
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
@@ -68,8 +68,9 @@ class FastBucket:
     They raise FileNotFoundError where there is no such object, or no such bucket.
     """
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, has_answered: Callable[[], None] = lambda: None) -> None:
         self._store = store
+        self._has_answered = has_answered
         self._breaker = CircuitBreaker()
 
     @property
@@ -172,6 +173,7 @@ class FastBucket:
             self._breaker.failed(error)
             return None
         self._breaker.succeeded()
+        self._has_answered()
         return answer
 
 
@@ -225,7 +227,7 @@ def _make(fs: Any, bucket: str) -> FastBucket | None:
         options["skip_signature"] = True
     else:
         options["credential_provider"] = partial(_credentials, access.credentials)
-    return FastBucket(S3Store(bucket, **options))
+    return FastBucket(S3Store(bucket, **options), client.has_answered)
 
 
 def _credentials(provide: Callable[[], dict[str, Any]]) -> Any:

@@ -55,7 +55,7 @@ def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa
         found = None if fast is None else fast.stat(Key)
         if found is not None:
             return found
-        head = client.call("head_object", Bucket=Bucket, Key=Key)
+        head = _head(client, Bucket, Key)
     except FileNotFoundError:
         return None
     modified, nbytes = required(head, "LastModified"), int(required(head, "ContentLength"))
@@ -71,6 +71,17 @@ def _refusals_as_occupied() -> Iterator[None]:
         if isinstance(error, FileExistsError) or code_of(error) in REFUSALS:
             raise OccupiedError from None
         raise
+
+
+def _head(client: S3Client, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
+    try:
+        found: dict[str, Any] = client.call("head_object", Bucket=Bucket, Key=Key)
+    except OSError as error:
+        # An answer to HEAD has no body that would say why it was refused; the same right reads a byte.
+        if code_of(error) in ("400", "403"):
+            client.call("get_object", Bucket=Bucket, Key=Key, Range="bytes=0-0")
+        raise
+    return found
 
 
 class S3Upload:

@@ -78,7 +78,7 @@ def examine(
             add(check_delete(place))
         add(_leftovers(result, remove_orphans))
     except CprError as error:
-        add(diagnosed("reach", "open it", error))
+        add(diagnosed("reach", error))
     return result
 
 
@@ -104,7 +104,7 @@ def _leftovers(result: Examination, remove: bool) -> Finding:
         find = io.remove_orphans if remove else io.find_orphans
         result.orphans = find(result.url, _A_DAY)
     except CprError as error:
-        found = diagnosed(name, "list uploads", error)
+        found = diagnosed(name, error)
         return replace(found, status="poor", text=f"leftovers cannot be listed: {found.text}")
     result.removed = remove
     if not result.orphans:

@@ -22,7 +22,7 @@ _LARGE = 9 << 20  # more than one part
 _SKEW_POOR, _SKEW_WRONG = 30.0, 600.0  # seconds; S3 refuses 900
 
 
-@check("reach", "list objects")
+@check("reach")
 def check_reach(place: Scratch) -> Finding:
     """Endpoint, credentials and bucket: the first request."""
     place.entries()
@@ -31,14 +31,14 @@ def check_reach(place: Scratch) -> Finding:
     return good("the store answers, knows the credentials and has the bucket or folder")
 
 
-@check("write", "read objects")
+@check("write")
 def check_write(place: Scratch) -> Finding:
     """A small object in, and back."""
     content = os.urandom(1000)
     try:
         place.put("small", content)
     except CprError as error:
-        found = diagnosed("write", "write objects", error)
+        found = diagnosed("write", error)
         return replace(found, text=f"what is here can be read, but {found.text}")
     back = place.get("small", 0, len(content))
     if back != content:
@@ -49,7 +49,7 @@ def check_write(place: Scratch) -> Finding:
     return good("what is written comes back")
 
 
-@check("listing", "list and delete objects")
+@check("listing")
 def check_listing(place: Scratch) -> Finding:
     """A listing shows what was just written, replaced and deleted."""
     stale = "use the store itself, not a cache or a replica before it"
@@ -66,7 +66,7 @@ def check_listing(place: Scratch) -> Finding:
     return good("what is written, replaced or deleted is seen at once")
 
 
-@check("ranges", "read parts of objects")
+@check("ranges")
 def check_ranges(place: Scratch) -> Finding:
     """Parts of an object, in its middle and over its end."""
     content = os.urandom(1000)
@@ -80,7 +80,7 @@ def check_ranges(place: Scratch) -> Finding:
     return good("parts of objects can be read")
 
 
-@check("atomic writes", "write objects in parts")
+@check("atomic writes")
 def check_atomic(place: Scratch) -> Finding:
     """An object of several parts is not seen before it is whole."""
     content = os.urandom(_LARGE)
@@ -108,7 +108,7 @@ def check_atomic(place: Scratch) -> Finding:
     return good("an object appears whole or not at all")
 
 
-@check("abort", "abort uploads")
+@check("abort")
 def check_abort(place: Scratch) -> Finding:
     """An upload that is given up leaves nothing."""
     upload = place.begin("aborted")
@@ -121,7 +121,7 @@ def check_abort(place: Scratch) -> Finding:
     try:
         left = place.uploads()
     except CprError as error:
-        found = diagnosed("abort", "list uploads", error)
+        found = diagnosed("abort", error)
         return replace(
             found, status="poor", text=f"whether uploads are left open cannot be seen: {found.text}"
         )
@@ -133,7 +133,7 @@ def check_abort(place: Scratch) -> Finding:
     return good("an upload that is given up leaves nothing behind")
 
 
-@check("clock", "write objects")
+@check("clock")
 def check_clock(place: Scratch) -> Finding:
     """This machine's clock compared with the store's."""
     before = datetime.now(UTC)
@@ -157,7 +157,7 @@ def check_clock(place: Scratch) -> Finding:
     )
 
 
-@check("delete", "delete objects")
+@check("delete")
 def check_delete(place: Scratch) -> Finding:
     """What was written can be deleted."""
     for entry in place.entries():
@@ -170,7 +170,7 @@ def check_delete(place: Scratch) -> Finding:
     return good("what was written can be deleted")
 
 
-@check("speed", "write objects")
+@check("speed")
 def check_speed(place: Scratch, mib: int) -> Finding:
     """How fast an object goes out and comes back, verified."""
     if not mib:

@@ -20,7 +20,7 @@ _WRONG_DIGEST = frozenset(
 )
 
 
-@check("conditional writes", "write objects on a condition")
+@check("conditional writes")
 def check_conditions(place: Scratch) -> Finding:
     """Whether conditions on a write are heeded: what locks on the bucket are made of."""
     try:
@@ -39,7 +39,7 @@ def check_conditions(place: Scratch) -> Finding:
     return good("of several writers at once, one succeeds and the others are told")
 
 
-@check("checksums", "write objects with a checksum")
+@check("checksums")
 def check_digests(place: Scratch) -> Finding:
     """Whether the store refuses a body that is not the one that was sent."""
     if not isinstance(place.store, S3Store):

@@ -18,7 +18,8 @@ from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.error_translation import BadAnswerError, translate_errors
+from cpr.io.answers import BadAnswerError
+from cpr.io.error_translation import translate_errors
 from cpr.io.filesystems import filesystem
 from cpr.io.objects import open_store, remove_folder
 from cpr.io.protocols import kind_of
