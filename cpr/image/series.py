@@ -38,7 +38,7 @@ class Choice(NamedTuple):
     described: bool = True
 
 
-class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc] - final to type checkers; tests run it
+class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to type checkers
     """A file whose OME-XML says that its pages are the planes in order, where it says nothing of them."""
 
     @property
