@@ -198,23 +198,25 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         self._fingerprint = digest.hexdigest()
 
     @property
-    def _is_foreign(self) -> bool:
-        """Whether others may change the planes at any time, and they are small enough to be copied."""
-        computed = is_lazy_array(self._data) and not isinstance(self._data, np.memmap)
-        plane_bytes = math.prod(self.plane_shape) * self.dtype.itemsize
-        return self.array is None and not computed and plane_bytes <= _COPIED_BYTES
+    def _is_fresh(self) -> bool:
+        """Whether the planes are computed for this stream, so that nobody else has their memory."""
+        return is_lazy_array(self._data) and not isinstance(self._data, np.memmap)
 
-    def pieces(self) -> Iterator[bytes | memoryview]:
-        """The elements' bytes instead of planes, so few at a time that they come from the cache."""
+    def pieces(self) -> Iterator[memoryview]:
+        """The elements' bytes instead of planes, so few at a time that they come from the cache.
+
+        A piece is good until the next one is asked for.
+        """
         digest = self._digest()
-        foreign = self._is_foreign
+        # Whatever happens to a plane meanwhile, what is stored is what was hashed.
+        copied = None if self._is_fresh else np.empty(CACHED_BYTES, np.uint8)
         for plane in self._planes():
             elements = _bytes(plane)
             for start in range(0, elements.nbytes, CACHED_BYTES):
-                piece: bytes | memoryview = elements[start : start + CACHED_BYTES]
-                if foreign:
-                    # Whatever happens to the plane meanwhile, what is stored is what was hashed.
-                    piece = bytes(piece)
+                piece = elements[start : start + CACHED_BYTES]
+                if copied is not None:
+                    copied[: piece.nbytes] = piece
+                    piece = copied[: piece.nbytes].data
                 digest.update(piece)
                 yield piece
             if self.on_piece is not None:
@@ -236,7 +238,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     def _planes(self, private: bool = False) -> Iterator[np.ndarray[Any, Any]]:
         """The planes; `private`: sharing no memory with what they come from, which may be used again."""
-        copy = True if private and self._is_foreign else None
+        small = math.prod(self.plane_shape) * self.dtype.itemsize <= _COPIED_BYTES
         passed = 0
         for item in slabs(self._data, len(self.shape) - len(self.plane_shape)):
             slab = compute(item)  # planes may be lazy themselves
@@ -258,6 +260,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
                     actual=str(slab.shape),
                     remedy="yield planes in C order, each of the last axes of shape",
                 )
+            copy = True if private and small and not (self._is_fresh and slab.flags.owndata) else None
             for plane in split(slab, len(self.plane_shape)):
                 passed += 1
                 if passed > self.count:

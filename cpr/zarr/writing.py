@@ -23,6 +23,7 @@ from cpr.zarr.dask import fill_from_dask, is_dask
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
+from cpr.zarr.zarr_internals import copy_before_encoding
 
 __all__ = ["fill"]
 
@@ -57,6 +58,9 @@ def fill(
     if is_dask(data):
         fill_from_dask(arrays, data, axes, method, extremes)
         return
+    if isinstance(data, np.ndarray):
+        for array in arrays:
+            copy_before_encoding(array)
     planes = iter(data) if isinstance(data, Planes) else None
     tree = _Tree(arrays, axes, method, extremes, _cell(arrays, data, axes))
     tree.fill(_reader(data, planes))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import zarr
+from zarr.abc.codec import ArrayArrayCodec
+from zarr.codecs import ShardingCodec
+from zarr.core.array_spec import ArraySpec
+from zarr.core.buffer import NDBuffer
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-__all__ = ["async_group_of", "open_local", "sync", "wrap_codecs"]
+__all__ = ["async_group_of", "copy_before_encoding", "open_local", "sync", "wrap_codecs"]
 
 
 def async_group_of(group: zarr.Group) -> zarr.AsyncGroup:
@@ -22,6 +27,36 @@ def wrap_codecs(array: zarr.Array[Any], wrap: Callable[[Any], Any]) -> None:
     inner = array.async_array
     # A frozen dataclass; zarr sets this field of it in the same way.
     object.__setattr__(inner, "codec_pipeline", wrap(inner.codec_pipeline))
+
+
+class _OwnCopy(ArrayArrayCodec):
+    """A chunk of somebody else's memory becomes ours before it is encoded; nothing tells of it afterwards."""
+
+    is_fixed_size = True
+
+    def _encode_sync(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:
+        # Small enough to stay in a cache; without it an encoder that looks twice sees two things.
+        return spec.prototype.nd_buffer.from_numpy_array(chunk.as_numpy_array().copy())
+
+    async def _encode_single(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:
+        return self._encode_sync(chunk, spec)
+
+    def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:  # noqa: ARG002
+        """As large as it was."""
+        return input_byte_length
+
+
+def copy_before_encoding(array: zarr.Array[Any]) -> None:
+    """Let chunks be copied before they are encoded: their memory may be changed by others meanwhile.
+
+    Shards are put together in memory of their own.
+    """
+    codecs = array.async_array.codec_pipeline
+    own = getattr(codecs, "array_array_codecs", None)
+    if own is not None and not isinstance(getattr(codecs, "array_bytes_codec", None), ShardingCodec):
+        wrap_codecs(
+            array, lambda pipeline: dataclasses.replace(pipeline, array_array_codecs=(_OwnCopy(), *own))
+        )
 
 
 def open_local(store: LocalStore) -> None:

@@ -77,9 +77,10 @@ class TableDigest:
         step = max(1, PIECE_CELLS // max(1, len(self._digests)))
         for start in range(0, len(chunk), step):
             rows = min(step, len(chunk) - start)
-            columns = [*self._index_values(chunk.index[start : start + rows])]
+            columns = [*self._index_values(chunk.index[start : start + rows].copy(deep=True))]
             for i, array in enumerate(arrays):
-                part, field = array[start : start + rows], first.fields[i]
+                # What is hashed is what is written, whatever happens to the frame meanwhile.
+                part, field = array[start : start + rows].copy(), first.fields[i]
                 with _In(number, self._rows):
                     columns.append(from_pandas(part, first.types[i], field))
                     self._absent[i] = _same_absent(self._absent[i], part, columns[-1], first.types[i], field)
