@@ -22,6 +22,7 @@ from cpr.format import Format, Region, RegionReader, Shares, naming, supports
 from cpr.previews.html import html_of, png_of
 from cpr.previews.models import Preview
 from cpr.records.format_fields import read_format, require_own_names, to_json
+from cpr.records.misuse import NamesWhatIsMeant, not_from_a_path
 from cpr.records.record_fields import ResourceFields, names_of, read_fields
 from cpr.records.registry import RECORD_KEY, is_record, load_record
 from cpr.retrieving import decode_file
@@ -31,7 +32,7 @@ __all__ = ["Resource"]
 T = TypeVar("T")
 
 
-class Resource(ABC):
+class Resource(NamesWhatIsMeant, ABC):
     """One object at a URL, and the format that gives its bytes meaning.
 
     Two kinds exist: a `Source` is somebody else's object, a `Target` is one that cpr writes. A
@@ -57,7 +58,11 @@ class Resource(ABC):
         if dataclasses.is_dataclass(getattr(cls, "format_class", None)):
             require_own_names(cls.format_class)
 
-    def __init__(self, location: str, name: str, ext: str, format: Format | None = None) -> None:
+    def __init__(
+        self, location: str, name: str | None = None, ext: str | None = None, format: Format | None = None
+    ) -> None:
+        if name is None or ext is None:
+            raise not_from_a_path(type(self).__name__, location)
         self.location = location
         self.name = name
         self.ext = ext
@@ -213,7 +218,7 @@ class Resource(ABC):
         resource._take_fields(fields)
         return resource
 
-    def _take_fields(self, fields: Any) -> None:  # noqa: B027 - sources have no more
+    def _take_fields(self, fields: Any) -> None:
         """Take over what a record says besides place and format."""
 
     def _set_format(self, **changes: Any) -> None:

@@ -14,6 +14,7 @@ from cpr.format import Previews, Region, supports
 from cpr.io.pinning import Pinned, Version
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview
+from cpr.records.misuse import READ_ONLY
 from cpr.Resource import Resource
 
 __all__ = ["Source", "WhenEmpty", "report_empty"]
@@ -53,6 +54,7 @@ class Source(Resource):
     0      1  31.5
     """
 
+    _remedies = READ_ONLY
     _version: Version | None = None
     # Whether a new cache key asks again: after a pickle, which may be old, and when another version was met.
     _is_in_doubt = False

@@ -19,6 +19,7 @@ from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.made import Made
 from cpr.provenance.storage import copy_whole, fit, read_whole
 from cpr.publishing import Publication, key_of, may_be_deleted, require_unmarked, write_stream
+from cpr.records.misuse import FindsNoFiles
 from cpr.records.record_fields import FileFields, TargetFields
 from cpr.records.registry import RECORD_KEY
 from cpr.Resource import Resource
@@ -27,7 +28,7 @@ from cpr.retrieving import StoredResult
 __all__ = ["Target"]
 
 
-class Target(Resource):
+class Target(FindsNoFiles, Resource):
     """A result: filled once with data, persisted once, read back verified by anyone with its record.
 
     Subclasses name their format: `class MyTarget(Target): format_class = MyFormat`.
@@ -44,7 +45,9 @@ class Target(Resource):
 
     fields_class: ClassVar[type[TargetFields]] = FileFields
 
-    def __init__(self, location: str, name: str, ext: str, format: Format | None = None) -> None:
+    def __init__(
+        self, location: str, name: str | None = None, ext: str | None = None, format: Format | None = None
+    ) -> None:
         super().__init__(location, name, ext, format)
         self.data_hash: str | None = None
         self.checksum: str | None = None

@@ -97,6 +97,7 @@ def load(record_or_url: Any) -> Resource:
 
     Raises:
         RecordError: not an acceptable record.
+        UsageError: the URL of an image or a table.
         ResourceNotFoundError, TransferError: the URL cannot be read.
 
     >>> target = cpr.NumpyTarget.from_path("memory://docs/numbers.npy")
@@ -107,13 +108,20 @@ def load(record_or_url: Any) -> Resource:
     import os
 
     from cpr import io
-    from cpr.records.registry import load_record
+    from cpr.records.registry import load_record, source_of
     from cpr.records.strict_json import parse
     from cpr.Resource import Resource
 
     record = record_or_url
     if isinstance(record, os.PathLike) or (isinstance(record, str) and not record.lstrip().startswith("{")):
         url = io.normalise(record)
+        if (source := source_of(url)) is not None:
+            raise errors.UsageError(
+                "a file of data, not a record",
+                url=url,
+                expected="a record as serialize() gives it, its JSON text, or the URL of one",
+                remedy=f"cpr.{source}.from_path({str(record_or_url)!r}) reads the file",
+            )
         with io.reading(url) as file:
             record = file.read(_MAX_RECORD_BYTES + 1)
         if len(record) > _MAX_RECORD_BYTES:

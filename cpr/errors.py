@@ -18,7 +18,8 @@ what was found, and the remedy.
     ├── RecordError                (ValueError)  a stored record is not acceptable
     ├── ConfigurationError         (ValueError)  the local table of storage options is malformed
     ├── DuplicateTypeError         (ValueError)  two classes claim one record type
-    └── MissingDependencyError     (ImportError) an optional package is not installed
+    ├── MissingDependencyError     (ImportError) an optional package is not installed
+    └── UsageError                 (TypeError, AttributeError) a call that something else is meant by
 
 All of them pickle, for they cross from Dask workers to clients.
 """
@@ -44,6 +45,7 @@ __all__ = [
     "TransferError",
     "UnsupportedExtensionError",
     "UnsupportedStoreError",
+    "UsageError",
 ]
 
 
@@ -144,7 +146,7 @@ class NoDataError(ResourceError, ValueError):
             url=url,
             expected="set_data(...) first",
             actual="an empty target",
-            remedy="call set_data before returning or reading the target",
+            remedy="call set_data first; a file that exists is read by a source: ImageSource.from_path(url)",
         )
 
 
@@ -208,3 +210,7 @@ class DuplicateTypeError(CprError, ValueError):
 
 class MissingDependencyError(CprError, ImportError):
     """An optional package is needed and not installed; the remedy is the command that installs it."""
+
+
+class UsageError(CprError, TypeError, AttributeError):
+    """A call that sources and targets do not have; `remedy` names the one that is meant."""

@@ -26,6 +26,7 @@ TREE = {
     "ConfigurationError": ("CprError", ValueError),
     "DuplicateTypeError": ("CprError", ValueError),
     "MissingDependencyError": ("CprError", ImportError),
+    "UsageError": ("CprError", TypeError, AttributeError),
 }
 
 

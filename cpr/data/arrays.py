@@ -18,6 +18,7 @@ from cpr.data.lazy_arrays import compute, is_lazy_array, slabs, split
 from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import CACHED_BYTES, Digest, content_digest
+from cpr.records.misuse import meant_by
 
 __all__ = ["Planes", "hash_array", "held_or_streamed"]
 
@@ -52,6 +53,9 @@ def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any
     """
     if isinstance(data, (Planes, Stream)):
         return data
+    if (meant := meant_by(data)) is not None:
+        actual = type(data).__name__
+        raise EncodeError("not an array", field="data", expected="an array", actual=actual, remedy=meant)
     require_unmasked(data)
     if is_lazy_array(data):
         return Planes(data)

@@ -28,6 +28,7 @@ __all__ = [
     "load_record",
     "lookup",
     "register",
+    "source_of",
 ]
 
 RECORD_KEY = "__cpr__"
@@ -41,7 +42,8 @@ _FORMATS = (
     ("csv", "CSVSource CSVTarget", ".csv .csv.gz"),
     ("parquet", "ParquetSource ParquetTarget", ".parquet"),
     ("numpy", "NumpySource NumpyTarget", ".npy"),
-    ("zarr", "OMEZarrSource OMEZarrTarget ZarrSource ZarrTarget", ".zarr .ome.zarr"),
+    ("zarr", "OMEZarrSource OMEZarrTarget", ".ome.zarr"),
+    ("zarr", "ZarrSource ZarrTarget", ".zarr"),
 )
 
 BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, _ in _FORMATS for name in names.split()}
@@ -159,6 +161,19 @@ def _extensions(path: tuple[str, ...]) -> frozenset[str]:
         except Exception as error:
             log.warning("%s, of a plug-in, cannot be imported, and its files are not known: %s", name, error)
     return frozenset(found)
+
+
+def source_of(url: str) -> str | None:
+    """The name of cpr's class that reads a file, by its extension; None for an unknown one.
+
+    >>> source_of("s3://bucket/raw/cell.ome.tif")
+    'ImageSource'
+    """
+    name = url.lower()
+    for _, names, extensions in _FORMATS:
+        if name.endswith(tuple(extensions.split())):
+            return next(one for one in names.split() if one.endswith("Source"))
+    return None
 
 
 def is_record(value: object) -> bool:

@@ -69,7 +69,9 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     # It has the options of arrays, and is none.
     format_class = OMEZarrOptions  # type: ignore[assignment]
 
-    def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
+    def __init__(
+        self, location: str, name: str | None = None, ext: str | None = None, format: Any = None
+    ) -> None:
         super().__init__(location, name, ext, format)
         self._description: Description | None = None  # of an image that is not persisted yet
         self._axes_given: str | None = None  # of its data, where they are stored in another order

@@ -60,7 +60,9 @@ class ZarrTarget(Target):
     format_class = ZarrOptions
     fields_class = FolderFields
 
-    def __init__(self, location: str, name: str, ext: str, format: Any = None) -> None:
+    def __init__(
+        self, location: str, name: str | None = None, ext: str | None = None, format: Any = None
+    ) -> None:
         super().__init__(location, name, ext, format)
         self._began = 0.0
         self.manifest: int | None = None

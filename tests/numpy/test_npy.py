@@ -146,7 +146,7 @@ def test_what_is_no_array_is_refused():
         ([[1, 2], [3]], "one shape"),
         (iter([np.zeros(3)]), "shape= and dtype="),
         ({"a": 1}, "objects|size"),
-        (None, "objects|size"),
+        (None, "give the data"),
     ]:
         with pytest.raises(EncodeError, match=match) as caught:
             target.set_data(data)

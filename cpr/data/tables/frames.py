@@ -13,6 +13,7 @@ from cpr.data.tables.layout import Layout
 from cpr.data.tables.table_digest import Piece, TableDigest
 from cpr.errors import EncodeError
 from cpr.format import Stream
+from cpr.records.misuse import meant_by
 
 __all__ = ["Frames", "frames_of", "hash_frame", "layout_of", "own_copy"]
 
@@ -172,5 +173,5 @@ def _no_table(data: Any, remedy: str) -> EncodeError:
         field="data",
         expected="a DataFrame or an iterable of DataFrames",
         actual=type(data).__name__,
-        remedy=remedy,
+        remedy=meant_by(data) or remedy,
     )
