@@ -23,12 +23,13 @@ __all__ = ["TransferWidth", "connections", "width_of"]
 
 VARIABLE = "CPR_CONNECTIONS"
 _CONNECTIONS = 96
-# Of the bytes that all transfers of a process with one place have under way in one direction.
-_MEMORY_BYTES = 96 << 20
+# Of the bytes under way, what any transfer may have, however many share them.
+_LEAST_MEMORY_BYTES = 16 << 20
 # So many times as many as the fastest request says are enough: where a connection gives little, too many cost
 # less than too few, and a busy machine makes requests look slow.
 _NEAR_GAIN, _FAR_GAIN = 2.0, 3.0
 _NEAR_SPEED = 50e6
+_FAR_SPEED = 10e6
 _SMOOTHED = 4  # requests
 # A request shall carry what passes in the first time, for it waits before it does; above this size no more
 # than what passes in the second, for memory shall hold many.
@@ -53,12 +54,14 @@ class TransferWidth:
     Args:
         least: requests that any transfer may have under way, and what it begins with.
         block_bytes: the least and the most that one of them carries.
+        memory_bytes: what all transfers together may have under way.
     """
 
-    def __init__(self, least: int, block_bytes: tuple[int, int]) -> None:
+    def __init__(self, least: int, block_bytes: tuple[int, int], memory_bytes: int) -> None:
         self._lock = threading.Lock()
         self._least = least
         self._block_bytes = block_bytes
+        self._memory_bytes = memory_bytes
         self._width = float(least)
         self._speed = self._fastest = 0.0  # bytes a second of a request: now, and lately
         self._fastest_at = 0.0
@@ -140,10 +143,9 @@ class TransferWidth:
 
     @property
     def is_far(self) -> bool:
-        """Whether a connection gives little, or answers take long."""
-        if self._fastest:
-            return self.block_bytes < self._block_bytes[1]
-        return _NEAR_SECONDS < self._answer_seconds < float("inf")
+        """Whether answers take long, or a connection gives little."""
+        takes_long = _NEAR_SECONDS < self._answer_seconds < float("inf")
+        return takes_long or 0 < self._fastest < _FAR_SPEED
 
     @property
     def requests(self) -> int:
@@ -153,7 +155,7 @@ class TransferWidth:
     @property
     def memory_bytes(self) -> int:
         """How many bytes one transfer may have under way now."""
-        return _MEMORY_BYTES // max(1, self._transfers)
+        return max(self._memory_bytes // max(1, self._transfers), _LEAST_MEMORY_BYTES)
 
     @property
     def block_bytes(self) -> int:
@@ -185,7 +187,11 @@ def connections() -> int:
 
 
 _widths: PerProcess[tuple[str, str], TransferWidth] = PerProcess()
-_DIRECTIONS = {"read": (4, (256 << 10, 8 << 20)), "write": (6, (5 << 20, 8 << 20))}
+_DIRECTIONS = {
+    "read": (4, (256 << 10, 8 << 20), 96 << 20),
+    # 5 MiB is the least that S3 takes. Parts are held until the store has them, and their maker holds more.
+    "write": (10, (5 << 20, 8 << 20), 80 << 20),
+}
 
 
 def width_of(url: str, direction: str) -> TransferWidth:

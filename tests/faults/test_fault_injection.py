@@ -23,7 +23,7 @@ import cpr
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
-from cpr.io.stores import s3_upload
+from cpr.io.transfer_width import TransferWidth
 from cpr.io.write_markers import marker_url
 from cpr.zarr.stores.manifest import manifest_url
 from tests.faults.proxy import FAULTS
@@ -243,7 +243,7 @@ def test_uploads(transfer, fault, proxy, s3_url, bucket):
 @faults
 def test_uploads_that_are_given_up(fault, proxy, s3_url, bucket, monkeypatch):
     """The upload is aborted and gone, but for an abort that the server refused."""
-    monkeypatch.setattr(s3_upload, "_BYTES_IN_FLIGHT", 24 * MiB)
+    monkeypatch.setattr(TransferWidth, "requests", 3)
     # With three parts under way at most, three have certainly been sent when the eighth plane fails.
     for number, (kind, index) in enumerate([("create", 0), ("part", 0), ("part", 1), ("abort", 0)]):
         base = f"{s3_url}/{number}"

@@ -111,9 +111,9 @@ def test_transfers_of_a_process_share_its_memory(transfers):
     with ExitStack() as stack:
         for _ in range(transfers):
             stack.enter_context(width.transfer())
-        assert transfers * width.memory_bytes <= transfer_width._MEMORY_BYTES
+        assert transfers * width.memory_bytes <= max(96, 16 * transfers) * MiB
         assert width.requests * transfers <= max(96, 2 * transfers)
-    assert width.memory_bytes == transfer_width._MEMORY_BYTES
+    assert width.memory_bytes == 96 * MiB
 
 
 def test_connections_can_be_limited(monkeypatch):
@@ -147,7 +147,9 @@ class Changing(TransferWidth):
 def test_blocks_of_any_size_are_one_object_again(nbytes, seed):
     data = random.Random(seed).randbytes(nbytes)
     dice = random.Random(seed)
-    with ArrivingFile("memory://a", lambda a, b: data[a:b], nbytes, "sha256", Changing(4, (1, 1))) as file:
+    with ArrivingFile(
+        "memory://a", lambda a, b: data[a:b], nbytes, "sha256", Changing(4, (1, 1), 64 * MiB)
+    ) as file:
         got = file.read(dice.randrange(nbytes))
         if seed:
             file.release(len(got) // 2)
@@ -183,4 +185,4 @@ def test_a_file_that_is_closed_asks_for_no_more():
     file.close()
     count = len(asked)
     assert count < 200
-    assert width.memory_bytes == transfer_width._MEMORY_BYTES
+    assert width.memory_bytes == 96 * MiB

@@ -25,17 +25,19 @@ _FIRST_WAIT_SECONDS = 0.1
 # Whether a filesystem's endpoint has answered anything yet.
 _ANSWERED = "_cpr_answered"
 _NO_CONNECTION = frozenset({"EndpointConnectionError", "SSLError", "ProxyConnectionError"})
+_POOL_CONNECTIONS = 96  # botocore's own limit is 10
 _CREATE = "before-send.s3.CreateMultipartUpload"
 _attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Bodies are not signed: they carry a CRC, which the store checks.
+    """Bodies are not signed: they carry a CRC, which the store checks. A transfer may use many connections.
 
-    A SHA-256 of them would only say it again, at a third of an upload's CPU time.
+    A SHA-256 of bodies would only say it again, at a third of an upload's CPU time.
     """
     config = given.get("config_kwargs", {})
-    return {"config_kwargs": {**config, "s3": {"payload_signing_enabled": False, **config.get("s3", {})}}}
+    signing = {"payload_signing_enabled": False, **config.get("s3", {})}
+    return {"config_kwargs": {"max_pool_connections": _POOL_CONNECTIONS, **config, "s3": signing}}
 
 
 def right(verb: str) -> str:
@@ -209,9 +211,9 @@ class S3Client:
         """Whether nothing is configured that only s3fs and botocore understand."""
         fs = self.fs
         extra = set(fs.client_kwargs) - {"endpoint_url", "region_name"}
-        special = set(fs.config_kwargs) - {"s3"} | set(fs.config_kwargs.get("s3", ())) - {
-            "payload_signing_enabled"
-        }
+        special = set(fs.config_kwargs) - {"s3", "max_pool_connections"} | set(
+            fs.config_kwargs.get("s3", ())
+        ) - {"payload_signing_enabled"}
         return not (extra or special or fs.req_kw or fs.s3_additional_kwargs or fs.version_aware)
 
     def _credentials(self, client: Any) -> Callable[[], dict[str, Any]]:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,6 +19,7 @@ from cpr.io.clients.s3fs import Body, S3Client, required
 from cpr.io.error_translation import code_of
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
+from cpr.io.transfer_width import width_of
 from cpr.io.waiting import at_most, wait_for
 
 __all__ = ["REFUSALS", "S3Upload", "stat_object"]
@@ -32,9 +33,8 @@ REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict",
 # most an object can have, and the first thousands stay small in memory.
 _PART_BYTES = 8 << 20
 _PARTS_PER_SIZE = 1000
-# A server syncs every part, so that several have to be under way to keep it busy: docs/decisions/transfer.md.
-_BYTES_IN_FLIGHT = 48 << 20
-_LEAST_IN_FLIGHT = 3
+# Far away a connection is slow: the smallest parts that S3 takes, so that as many as can be are under way.
+_FAR_PART_BYTES = 5 << 20
 # To send so little takes no longer than to ask whether it is there.
 _TINY_BYTES = 64 << 10
 # Of a store that does not answer; a lifecycle rule of the bucket removes what is left.
@@ -43,9 +43,9 @@ _ABORT_SECONDS = 10.0
 _CLOCK = timedelta(seconds=2)
 
 
-def part_bytes(number: int) -> int:
-    """Size of the part with this number (from 1): 8 MiB, doubling every 1000 parts."""
-    return _PART_BYTES << ((number - 1) // _PARTS_PER_SIZE)
+def part_bytes(number: int, first: int) -> int:
+    """Size of the part with this number (from 1): that of the first, doubling every 1000 parts."""
+    return first << ((number - 1) // _PARTS_PER_SIZE)
 
 
 def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa: N803 - S3's own names
@@ -97,41 +97,64 @@ class S3Upload:
         self._emptied: list[Body] = []
         self._upload_id: str | None = None
         self._parts: list[Future[dict[str, Any]]] = []
-        self._sending: list[Body] = []
+        # Those that the store may not have yet, with their futures; waited for in their order.
+        self._sending: list[tuple[Future[dict[str, Any]], Body, int]] = []
+        self._width = width_of(f"s3://{bucket}", "write")
+        self._sharing = ExitStack()
+        self._first_bytes: int | None = None
         self._creations = 0
         self._creating = (0.0, 0.0)
 
     def write(self, block: memoryview) -> None:
         if self._only_new and self._buffer.tell() + block.nbytes > _TINY_BYTES:
             self._require_free()
-        while self._buffer.tell() + block.nbytes > (size := part_bytes(len(self._parts) + 1)):
+        if self._first_bytes is None and self._buffer.tell() + block.nbytes > _FAR_PART_BYTES:
+            self._first_bytes = _FAR_PART_BYTES if self._width.is_far else _PART_BYTES
+        while self._buffer.tell() + block.nbytes > (size := self._part_bytes()):
             room = size - self._buffer.tell()
             self._buffer.write(block[:room])
             block = block[room:]
             self._send()
         self._buffer.write(block)
 
+    def _part_bytes(self) -> int:
+        """Size of the next part; parts of one size are what some servers insist on."""
+        return part_bytes(len(self._parts) + 1, self._first_bytes or _PART_BYTES)
+
     def _require_free(self) -> None:
         self._only_new = False
+        started = time.monotonic()
         if stat_object(self._client, **self._where) is not None:
             raise OccupiedError
+        self._width.answered(time.monotonic() - started)
 
     def _send(self) -> None:
         part = self._buffer
         part.truncate()
+        nbytes = len(part.getbuffer())
         if self._upload_id is None:
+            self._sharing.enter_context(self._width.transfer())
             wait_for(self._client.submit(self._create()))
+        while self._sending and not self._has_room(nbytes):
+            self._wait(self._sending[0][0])
         number = len(self._parts) + 1
-        most = max(_LEAST_IN_FLIGHT, _BYTES_IN_FLIGHT // part_bytes(number))
-        if number > most:
-            self._wait(self._parts[-most])
-        self._sending = [*self._sending[1 - most :], part] if most > 1 else [part]
-        self._parts.append(self._client.submit(self._put_part(number, part)))
+        sent = self._client.submit(self._put_part(number, part))
+        self._sending.append((sent, part, nbytes))
+        self._parts.append(sent)
         self._buffer = self._emptied.pop() if self._emptied else Body()
+
+    def _has_room(self, nbytes: int) -> bool:
+        """Whether one more part may be under way; raises what has become of those that are not any more."""
+        for part, _, _ in self._sending:
+            if part.done():
+                part.result()
+        self._sending = [one for one in self._sending if not one[0].done()]
+        under_way = sum(size for _, _, size in self._sending)
+        return len(self._sending) < self._width.requests and under_way + nbytes <= self._width.memory_bytes
 
     def _wait(self, part: Future[dict[str, Any]]) -> dict[str, Any]:
         """A part's answer, for which is waited as long as any of the parts under way goes on."""
-        return wait_for(part, alive=lambda: max((body.sent for body in self._sending), default=0.0))
+        return wait_for(part, alive=lambda: max((body.sent for _, body, _ in self._sending), default=0.0))
 
     async def _create(self) -> None:
         attempts: list[None] = []
@@ -141,11 +164,13 @@ class S3Upload:
         finally:
             self._creations = len(attempts)
             self._creating = (started, time.monotonic())
+        self._width.answered(time.monotonic() - started)
 
     async def _put_part(self, number: int, part: Body) -> dict[str, Any]:
-        answer = await self._client.upload_part(
-            part, **self._where, UploadId=self._upload_id, PartNumber=number
-        )
+        with self._width.request(len(part.getbuffer())):
+            answer = await self._client.upload_part(
+                part, **self._where, UploadId=self._upload_id, PartNumber=number
+            )
         part.seek(0)
         self._emptied.append(part)
         return {"PartNumber": number, "ETag": required(answer, "ETag"), **_checksums(answer)}
@@ -159,6 +184,7 @@ class S3Upload:
         named = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
         with _refusals_as_occupied():
             required(self._call("complete_multipart_upload", **named, **self._condition), "ETag")
+        self._sharing.close()
         if self._creations > 1:
             wait_for(self._client.submit(self._abort_unseen()))
 
@@ -179,6 +205,7 @@ class S3Upload:
             required(wait_for(put, alive=lambda: body.sent), "ETag")
 
     def abort(self, timeout: float | None = None) -> None:
+        self._sharing.close()
         for part in self._parts:
             part.cancel()
         for part in self._parts:
