@@ -54,7 +54,7 @@ def objection_to(location: object, name: object) -> Objection | None:
     if "::" in name:
         # fsspec takes it for a chain of URLs, and opens what follows.
         return Objection("the name would be taken for two URLs", "name", "a file name without '::'")
-    if secret_in(location):
+    if secret_in(f"{location}/{name}"):
         return Objection("the location carries a secret", "location", "a URL without credentials")
     kind = kind_of(protocol_of(location))
     if "::" in location or ".." in re.split(r"[/\\]", location) or not kind.in_records:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
+from urllib.parse import unquote
 
 from cpr.errors import CprError
 from cpr.io.protocols import kind_of
@@ -12,12 +14,25 @@ __all__ = ["CONFIGURATION_VARIABLE", "redact_url", "require_no_secret", "secret_
 CONFIGURATION_VARIABLE = "CPR_STORAGE"
 """Names the table that credentials may be given in; see `cpr.io.config`."""
 
+# Names of parameters whose values are secrets, whatever they look like.
 _SECRETS = re.compile(
-    r"signature|^sig$|token|credential|secret|passw|access_?key|^googleaccessid$|api[-_]?key|^auth(orization)?$",
+    r"signature|token|credential|secret|passw|session|sessid|jwt|delegation|googleaccessid|authorization|hmac"
+    r"|(^|[-_.])(sig|pass|pwd|code|policy|auth|sid|otp|ticket|assertion|key-pair-id)$|key$",
     re.IGNORECASE,
 )
-# Without one of these behind its protocol a URL has no user, no password, no query and no second link.
-_MAY_HIDE = re.compile(r"[@?:;]")
+# Values of these may look like a token and are none: they name a version or content.
+_HARMLESS = re.compile(
+    r"(version|generation|revision|commit|etag|md5|sha\d*|checksum|hash|digest|uu?id|(^|[-_])(id|rev|tag|doi))$"
+    r"|^(version|file|object)-?id$",
+    re.IGNORECASE,
+)
+_BEGINNINGS = re.compile(
+    r"eyJ[\w-]{8}|gh[pousr]_|github_pat_|glpat-|sk[-_]\w|xox[abprs]-|A[KS]IA[0-9A-Z]{12}|hf_|ya29\.|AIza"
+)
+_TOKEN = re.compile(r"[A-Za-z0-9+/_=.~-]+")
+_LEAST = 16  # characters of a token that nobody guesses
+# Without one of these behind its protocol a URL has no user, password, parameters and no second link.
+_MAY_HIDE = re.compile(r"[@?:;#]")
 
 
 def secret_in(url: str) -> bool:
@@ -28,21 +43,48 @@ def secret_in(url: str) -> bool:
 
 
 def _link_has_secret(link: str) -> bool:
-    protocol, scheme, rest = link.lower().partition("://")
-    kind = kind_of(protocol)
+    protocol, scheme, rest = link.partition("://")
+    kind = kind_of(protocol.lower())
     if not scheme or kind.authority == "none":
         return False
     authority, _, _ = rest.partition("/")
     user, at, _ = authority.rpartition("@")
-    if at and (":" in user or kind.authority == "bucket" or kind.name == "http"):
+    if at and (":" in user or kind.authority == "bucket" or kind.name == "http" or _is_token(user)):
         return True
     # Keys of AWS may have slashes in them.
     if kind.authority == "bucket" and ":" in authority and not authority.startswith("arn:"):
         return True
     if re.match(r"[^/@:]*:(?!\d{1,5}/)[^@]*@", rest):
         return True
-    query = rest.partition("?")[2].partition("#")[0]
-    return any(_SECRETS.search(part.partition("=")[0]) for part in re.split("[&;]", query))
+    return any(_is_secret(one, kind.literal_keys) for one in re.split("[?&;#]", rest)[1:])
+
+
+def _is_secret(parameter: str, may_be_key: bool) -> bool:
+    """Whether `name=value` tells a secret: by its name, or by what the value looks like.
+
+    `may_be_key`: it may as well be the rest of a key, which may look like anything.
+    """
+    name, equals, value = (unquote(part) for part in parameter.partition("="))
+    if may_be_key:
+        return bool(value) and _SECRETS.search(name) is not None
+    if not equals:
+        return _is_token(name)
+    return bool(value) and (
+        _SECRETS.search(name) is not None or (not _HARMLESS.search(name) and _is_token(value))
+    )
+
+
+def _is_token(text: str) -> bool:
+    """Whether a text looks like chance: as tokens, keys and signatures do, and words and numbers do not."""
+    if _BEGINNINGS.match(text):
+        return True
+    if len(text) < _LEAST or not _TOKEN.fullmatch(text):
+        return False
+    if re.fullmatch(r"[0-9a-fA-F-]{32,}", text):
+        return True
+    kinds = ["a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else "" for c in text]
+    changes = sum(a != b for a, b in pairwise(kinds) if a and b)
+    return changes >= 0.3 * len(text)
 
 
 def redact_url(url: str) -> str:
@@ -53,7 +95,7 @@ def redact_url(url: str) -> str:
     """
     if not secret_in(url):
         return url
-    return re.sub(r"\?.*", "?***", re.sub(r"//.*@", "//***@", url, flags=re.DOTALL), flags=re.DOTALL)
+    return re.sub(r"([?#;]).*", r"\1***", re.sub(r"//.*@", "//***@", url, flags=re.DOTALL), flags=re.DOTALL)
 
 
 def require_no_secret(url: str) -> None:

@@ -88,13 +88,15 @@ def count_outcomes(kind: str, folder: Path, seed: int, count: int, slow: float) 
                 counts["refused"] += 1
         counts["slow"] += time.perf_counter() - begin > slow
         strange = [event for event in events if not (is_pythons_own(*event) or is_ours(*event, folder))]
-        assert strange == [], bytes(data).hex()
+        assert strange == [], (strange, data.hex())
         path.write_bytes(before)
     return counts
 
 
 def is_ours(event: str, arguments: tuple, folder: Path) -> bool:
     """Whether this is the file itself, or what its decoders load from the packages that they are in."""
+    if "tzdata" in str(arguments):  # the time zones of a machine that has none itself
+        return True
     if event in ("open", "os.listdir", "glob.glob"):
         return str(arguments[0]).startswith((str(folder), "/proc/", "/sys/"))  # how much memory is free
     if event in ("compile", "exec", "code.__new__"):  # how Cython says where it is, in a traceback

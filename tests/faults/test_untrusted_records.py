@@ -5,14 +5,18 @@ Nothing is imported, opened or connected to meanwhile. The full size runs with `
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import posixpath
+import string
 import sys
 import time
 
 import fsspec
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cpr.errors import CprError, RecordError
 from cpr.io.clients.fsspec import path_on
@@ -217,6 +221,13 @@ def test_what_windows_makes_more_of(location, name):
         "https://h/a.txt?token=CANARY",
         "az://container/a.txt?sig=CANARY", "simplecache::s3://AKIA:CANARY@bucket/a.txt",
         "https://h?access_token=CANARY",
+        "https://h/a.txt?key=CANARY", "https://h/a.txt?pwd=CANARY", "https://h/a.txt?pass=CANARY",
+        "https://h/a.txt?jwt=CANARY", "https://h/a.txt?code=CANARY", "https://h/a.txt?sessionid=CANARY",
+        "https://h/a.txt?Policy=CANARY&Key-Pair-Id=x", "https://h/a.txt?delegation=CANARY",
+        "https://h/a.txt#access_token=CANARY", "https://h/a.txt;jsessionid=CANARY",
+        "https://h/a.txt?x=1&account%4bey=CANARY", "https://h/a.txt?ghp_CANARYCANARY",
+        "webhdfs://h/a.txt?delegation=CANARY", "sftp://ghp_CANARY@host/a.txt", "sftp://me:C/A/CANARY@host/a.txt",
+        "https://h/a.txt?q=CANx7Kf92LmQp4RtZ8", "https://h/a.txt?q=CA0123456789abcdef0123456789abcdef",
         "s3://AKIA:CANARY@bucket/\x00.txt", "nowhere://me:CANARY@host/a.txt",
     ],
 )  # fmt: skip
@@ -245,12 +256,31 @@ def test_urls_with_secrets_are_refused_unseen(url):
             assert attempt is attempts[-2]
 
 
+@given(st.text(string.ascii_letters + string.digits, min_size=24, max_size=60), st.sampled_from("?;#&"))
+def test_what_looks_like_chance_is_a_secret_whatever_it_is_called(text, mark):
+    value = hashlib.sha512(text.encode()).digest()
+    for token in (base64.b64encode(value), base64.urlsafe_b64encode(value[:24]), value[:16].hex().encode()):
+        url = f"https://h/a.txt{'?x=1' if mark == '&' else ''}{mark}q={token.decode()}"
+        assert secret_in(url)
+        assert token.decode() not in redact_url(url)
+
+
+@given(
+    st.lists(st.sampled_from("the cell nuclei plate image final 2026 v2 Denoised A1".split()), max_size=12)
+)
+def test_words_and_numbers_are_no_secret(words):
+    assert not secret_in(f"https://h/a.txt?q={'-'.join(words)}&r={''.join(words)}#{'_'.join(words)}")
+
+
 @pytest.mark.parametrize(
     "url",
     ["s3://bucket/a@b/c:d.txt", "sftp://me@host:22/a.txt", "https://host/a.txt?download=1",
     "/a:b@c?sig=1.txt",
      "abfs://data@account/a.txt", "s3://bucket/a?b.txt", "memory://a:b@c.txt",
-     "hf://datasets/a/b@main/c.txt"],
+     "hf://datasets/a/b@main/c.txt", "https://h/a.txt?versionId=3sL4kqtJlcpXroDTDmJrmSpXd3dIbrHY",
+     "https://h/uc?id=1FQ7xTzS2LmQp4RtZ8xKf92Lm&export=download", "https://h/a?name=NucleiSegmentationV2Final",
+     "https://h/a?sha256=0123456789abcdef0123456789abcdef", "https://h/a?plate=cell20260101plate12well03field",
+     "s3://bucket/a;b=1#c.txt", "https://h/a.zarr?format=zarr3#page=2", "https://h/a?key="],
 )  # fmt: skip
 def test_urls_without_secrets_are_not(url):
     assert not secret_in(url)
