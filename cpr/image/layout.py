@@ -36,6 +36,8 @@ class Layout:
         dtype: of the array.
         file_axes: letters of the file's axes, ending in YX or YXS.
         file_shape: extents along them; the same number of elements in the same order.
+        one_directory: whether only the first page has a directory, and all pixels lie behind it, as ImageJ
+            wants it of 4 GiB and more, where it reads no BigTIFF.
     """
 
     flavour: Flavour
@@ -43,6 +45,7 @@ class Layout:
     dtype: np.dtype[Any]
     file_axes: str
     file_shape: tuple[int, ...]
+    one_directory: bool = False
 
     @classmethod
     def of(
@@ -75,7 +78,8 @@ class Layout:
         flavour = layout._chosen(imagej, ome, growth)
         if flavour == "plain" and axes is not None:
             return cls(flavour, shape, dtype, letters, shape)
-        return cls(flavour, shape, dtype, file_axes, file_shape)
+        one_directory = flavour == "imagej" and layout.needs_bigtiff(growth)
+        return cls(flavour, shape, dtype, file_axes, file_shape, one_directory)
 
     def _chosen(self, imagej: bool | None, ome: bool, growth: float) -> Flavour:
         reason = self._not_imagej(growth, asked=bool(imagej))
@@ -118,8 +122,9 @@ class Layout:
         if self.samples > 1 and (name, self.samples) != ("uint8", 3):
             actual = f"{self.samples} samples of {name}"
             return "axes", "RGB colours of uint8", actual, f"make C an axis before Y, or {leave}"
-        if self.needs_bigtiff(growth):
-            return "shape", "less than 4 GiB", f"{self.nbytes} bytes", leave
+        if self.needs_bigtiff(growth) and not (asked and growth == 1.0):
+            remedy = f"compression=None, or {leave}" if asked else leave
+            return "shape", "less than 4 GiB", f"{self.nbytes} bytes", remedy
         return None
 
     def needs_bigtiff(self, growth: float) -> bool:

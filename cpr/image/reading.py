@@ -133,7 +133,7 @@ def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, our
             _require_page(page, layout, len(offsets))
             page.asarray(out=decoded[len(offsets)], maxworkers=workers())
             offsets.append(offset)
-    if len(offsets) != layout.count or not ends_in_index(file, offsets):
+    if len(offsets) != (1 if layout.one_directory else layout.count) or not ends_in_index(file, offsets):
         raise damaged(
             "bytes are missing or too many", f"{layout.count} pages and their index", f"{len(offsets)}"
         )

@@ -45,7 +45,13 @@ def read_region(
         page_shape = layout.page_shape
 
         def page_of(number: int) -> Any:
-            return first if number == 0 else page_at(tiff, _offset(file, number), number)
+            if number == 0:
+                return first
+            if not layout.one_directory:
+                return page_at(tiff, _offset(file, number), number)
+            page = page_at(tiff, _offset(file, 0), number)
+            page.dataoffsets = tuple(offset + number * page.nbytes for offset in page.dataoffsets)
+            return page
 
     else:
         series = series_of(file, tiff, choice)

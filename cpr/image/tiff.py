@@ -95,6 +95,8 @@ class Tiff:
         unread = "Zstandard" if self.compression == "zstd" else "floats with a predictor"
         if self.imagej and (self.compression == "zstd" or described._predictor(dtype) == 3):  # noqa: SLF001
             warn_user(f"ImageJ itself does not read {unread}: leave that out, or imagej=True")
+        if self.imagej and self.compression and described._metadata.channels:  # noqa: SLF001
+            warn_user("ImageJ shows names of channels in files without compression only: compression=None")
         _ = described._first_page  # noqa: SLF001 - what metadata cannot be written is found now
         return described
 

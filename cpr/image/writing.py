@@ -102,7 +102,7 @@ def _write_plain(
     """All pixels together, as ImageJ wants them; what is around them is made beforehand."""
     skeleton = Skeleton()
     with _writer(skeleton, layout, first, 1.0) as writer:
-        shape = (layout.count, *layout.page_shape)
+        shape = (1 if layout.one_directory else layout.count, *layout.page_shape)
         found = writer.write(
             None, shape=shape, dtype=layout.stored_dtype, returnoffset=True, **_tags(layout, first, 0)
         )
@@ -111,12 +111,12 @@ def _write_plain(
     file.write(skeleton.between(0, start))
     for elements in stored:
         file.write(elements)
-    file.write(skeleton.after(start + layout.nbytes))
+    file.write(skeleton.after(start + layout.nbytes // (layout.count if layout.one_directory else 1)))
     file.write(pages.index([offset for offset, _ in pages.directories(skeleton)]))
 
 
 def _writer(file: Window | Skeleton, layout: Layout, first: FirstPage, growth: float) -> tifffile.TiffWriter:
-    bigtiff = layout.needs_bigtiff(growth)
+    bigtiff = layout.needs_bigtiff(growth) and not layout.one_directory
     writer = tifffile.TiffWriter(
         cast(IO[bytes], file), bigtiff=bigtiff, byteorder="<", ome=False, shaped=False
     )

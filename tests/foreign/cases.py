@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
 import cpr
+from cpr.image import layout
 
 CANONICAL = "TZCYXS"
 EXTENTS = {"T": 3, "Z": 4, "C": 2, "Y": 20, "X": 24, "S": 3}
@@ -193,6 +195,10 @@ def _tiffs(folder: Path) -> Iterator[Case]:
                 name = f"ij-{compression}-float32-predictor-{predictor}"
                 options = {"compression": compression, "predictor": predictor}
                 yield image(folder, kind, name, "ZYX", "float32", **options)
+    # The form of 4 GiB and more, asked for of less.
+    with mock.patch.object(layout, "_CLASSIC_BYTES", 1000):
+        options = {"imagej": True, "compression": None}
+        yield image(folder, kind, "ij-one-directory", "TZCYX", "uint16", **options)
     kind = "OME-TIFF"
     for compression in (None, "zlib", "lzw", "zstd"):
         for dtype in OME_DTYPES:

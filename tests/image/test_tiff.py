@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from pathlib import Path
 
 import hypothesis.extra.numpy as st_numpy
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cpr
-from cpr.errors import EncodeError, FormatError
+from cpr.errors import DecodeError, EncodeError, FormatError
 from cpr.image import layout as layout_module
 from cpr.image.tiff import Tiff
 from cpr.testing import FormatTests, ForwardFile, SeekableBytes
@@ -321,8 +322,62 @@ def test_large_files_are_bigtiff(monkeypatch):
     format = Tiff().describe(array)
     assert same(format.decode(SeekableBytes(data)), array)
     assert same(format.decode_region(SeekableBytes(data), 3), array[3])
-    with pytest.raises(EncodeError, match="4 GiB"):
+    with pytest.raises(EncodeError, match="4 GiB") as caught:
         Tiff(imagej=True).describe(array)
+    # The remedy: in ImageJ's own form for it.
+    assert "compression=None" in caught.value.remedy
+    Tiff(imagej=True, compression=None).describe(array)
+
+
+@pytest.mark.parametrize(
+    ("axes", "dtype"),
+    [
+        ("ZYX", "uint8"),
+        ("TZCYX", "uint16"),
+        ("YX", "int16"),
+        ("ZYX", "float32"),
+        ("CYX", "bool"),
+        ("ZYXS", "uint8"),
+    ],
+)
+def test_large_files_for_imagej_have_one_directory_before_all_pixels(axes, dtype, monkeypatch, tmp_path):
+    monkeypatch.setattr(layout_module, "_CLASSIC_BYTES", 1000)
+    array = noise(
+        tuple({"T": 2, "Z": 4, "C": 2, "Y": 40, "X": 50, "S": 3}[letter] for letter in axes), "uint8"
+    )
+    array = (array > 100) if dtype == "bool" else array.astype(dtype)
+    target = cpr.ImageTarget.from_path(
+        tmp_path / "a.tif", imagej=True, compression=None, metadata={"axes": axes}
+    )
+    target.set_data(array)
+    target.persist()
+    with tifffile.TiffFile(target.url) as tiff:
+        assert not tiff.is_bigtiff
+        assert len(tiff.pages) == 1
+        assert tiff.series[0].axes == axes
+        assert tiff.pages.first.dataoffsets[0] > max(tag.valueoffset for tag in tiff.pages.first.tags)
+    again, source = cpr.load(target.serialize()), cpr.ImageSource.from_path(target.url)
+    stored = array * np.uint8(255) if dtype == "bool" else array
+    for read, expected in ((again, array), (source, stored)):
+        assert same(read.get_data(), expected)
+        for region in (np.s_[-1], np.s_[..., 3:20, 1:7], np.s_[0, ::-1]):
+            assert same(read.get_data(region=region), np.ascontiguousarray(expected[region]))
+        assert same(read.get_dask().compute(), expected)
+    whole = Path(target.url).read_bytes()
+    for size in (len(whole) - 1, len(whole) // 2):
+        with pytest.raises(DecodeError):
+            target.format.decode(SeekableBytes(whole[:size]))
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_names_that_imagej_will_not_show_are_told(compression, tmp_path):
+    metadata = {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}
+    options = {"imagej": True, "compression": compression, "metadata": metadata}
+    target = cpr.ImageTarget.from_path(tmp_path / "a.tif", **options)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        target.set_data(noise((2, 4, 5)))
+    assert [str(one.message)[-16:] for one in told] == (["compression=None"] if compression else [])
 
 
 def test_dask_planes_are_read_one_by_one(tmp_path):
