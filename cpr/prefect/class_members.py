@@ -13,6 +13,7 @@ from cpr.prefect.own_code import is_own_class, is_own_function
 
 __all__ = [
     "BUILT_IN",
+    "OF_DISPATCH",
     "OF_NO_MATTER",
     "SLOTS",
     "Kind",
@@ -42,6 +43,8 @@ OF_NO_MATTER = frozenset(
     " __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
     " __signature__ __class_vars__".split()
 )
+
+OF_DISPATCH = frozenset({"dispatch_cache", "cache_token"})  # what singledispatch has looked up already
 
 _OF_FIELDS = (
     "alias",

@@ -19,6 +19,7 @@ from typing import Any
 from cpr.errors import CprError
 from cpr.prefect.class_members import (
     BUILT_IN,
+    OF_DISPATCH,
     OF_NO_MATTER,
     SLOTS,
     fields_of,
@@ -163,7 +164,7 @@ class CodeGraph:
         held = {
             cell_name: self._any(value, name)
             for cell_name, value in self._cells(function).items()
-            if value is not wrapped
+            if value is not wrapped and (module != "functools" or cell_name not in OF_DISPATCH)
         }
         registry = function.__dict__.get("registry")
         if isinstance(registry, Mapping):  # functools.singledispatch
