@@ -88,6 +88,7 @@ class Describer:
         self.secret = False
         self.opaque: list[str] = []
         self.used: dict[str, tuple[Any, Any, Describer]] = {}
+        self.stands_for: dict[str, Part] = {}  # data that code uses, as it counts
         self._known: dict[int, tuple[Part, Any]] = {}  # with the value, so that it keeps its id
         self._waiting: deque[tuple[Part, Any, str]] = deque()
         self._at_work = False
@@ -95,11 +96,11 @@ class Describer:
 
     def _describe_used(self, value: Any, label: str) -> Any:
         """The description of data that code uses, once for each label."""
-        known = self.used.get(label)
-        if known is None or known[0] is not value:
+        if label not in self.used or self.used[label][0] is not value:
             describer = Describer(self._versions, self.code, lenient=label not in self._strict)
-            known = self.used[label] = (value, describer.describe(value, label), describer)
-        return known[1]
+            self.used[label] = (value, described := describer.describe(value, label), describer)
+            self.stands_for[label] = Part(described)
+        return self.stands_for[label]
 
     def again(self, value: Any, label: str) -> Any:
         """The description of data that code uses, as it is now."""

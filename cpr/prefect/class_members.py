@@ -41,7 +41,7 @@ OF_NO_MATTER = frozenset(
     "__module__ __doc__ __dict__ __weakref__ __qualname__ __firstlineno__ __static_attributes__ __slotnames__"
     " __abstractmethods__ _abc_impl __orig_bases__ __parameters__ __dataclass_fields__ __dataclass_params__"
     " __annotations__ __annotations_cache__ __annotate__ __annotate_func__ __classcell__"
-    " __signature__ __class_vars__".split()
+    " __signature__ __class_vars__ _cpr_runs".split()
 )
 
 OF_DISPATCH = frozenset({"dispatch_cache", "cache_token"})  # what singledispatch has looked up already

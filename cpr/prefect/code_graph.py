@@ -65,6 +65,7 @@ class CodeGraph:
         imports: statements inside functions, where they stand, and how they were described.
         opaque: code that cannot be looked into.
         unseen: places where code is brought in by a name that is not written there.
+        named_in: lists and dicts of attributes, by label of each.
     """
 
     describe: Callable[[Any, str], Any] | None = None
@@ -76,6 +77,7 @@ class CodeGraph:
     nodes: list[Node] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
+    named_in: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     _known: dict[int, Node] = field(default_factory=dict)
     _made: dict[int, Part] = field(default_factory=dict)
     _described: int = 0
@@ -199,6 +201,7 @@ class CodeGraph:
             for name, value in self.guards.items(function.__dict__).items()
             if name not in OF_NO_MATTER
         }
+        self.named_in.update((f"{node.label}.{name}", (attributes,)) for name in attributes)
         imports = [self._import(one, function.__globals__) for one in facts.imports]
         node.part.description = [*node.own, uses, attributes, [one for one in imports if one]]
 
@@ -258,11 +261,8 @@ class CodeGraph:
         names = vars(value.module)
         answer = self.guards.lookup(names, "__getattr__")
         if answer is MISSING:
-            return [
-                "missing",
-                value.name,
-                self._import(Import(0, f"{value.module.__name__}.{value.name}", ()), names),
-            ]
+            submodule = Import(0, f"{value.module.__name__}.{value.name}", ())
+            return ["missing", value.name, self._import(submodule, names) if "__path__" in names else None]
         return ["lazy", value.name, self._any(answer, "__getattr__"), self._submodules(value.module)]
 
     def _submodules(self, package: types.ModuleType) -> Any:
@@ -301,6 +301,7 @@ class CodeGraph:
             name: text_of_annotation(one) for name, one in names.get("__annotations__", {}).items()
         }
         node.own = ["class", cls.__qualname__, sorted(members), fields, annotations]
+        self.named_in.update((f"{node.label}.{name}", (members, node.own[2])) for name in members)
         node.part.description = [*node.own, members, bases]
 
     def _member(self, value: Any, label: str) -> Any:

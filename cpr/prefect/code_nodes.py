@@ -11,7 +11,7 @@ from cpr.prefect.description_graph import Part
 __all__ = ["Node"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """A function, class or module.
 

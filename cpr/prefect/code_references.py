@@ -42,6 +42,7 @@ class CodeFacts:
         imports: the import statements, and what is imported by a literal name.
         by_name: what it calls with nothing but literals to get at code by name, as `eval("gain(x)")`; what
             these lead to is among the others. Where the name is computed the function is among `reads`.
+        changed: names, of variables and attributes, that lead to what it changes or binds anew.
     """
 
     digest: str
@@ -49,6 +50,7 @@ class CodeFacts:
     writes: tuple[Reference, ...]
     imports: tuple[Import, ...]
     by_name: frozenset[Reference]
+    changed: frozenset[str]
 
 
 _known: WeakKeyDictionary[types.CodeType, CodeFacts] = WeakKeyDictionary()
@@ -82,7 +84,7 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
         scan.step(instruction)
     scan.flush()
     reads, writes, imports = scan.reads, scan.writes, scan.imports | scan.by_name.imports
-    by_name = scan.by_name.used
+    by_name, changed = scan.by_name.used, scan.changed
     nested = {}
     for constant in [*code.co_consts, *scan.by_name.texts]:
         if isinstance(constant, types.CodeType):
@@ -92,12 +94,14 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
             writes.update(inner.writes)
             imports.update(inner.imports)
             by_name.update(inner.by_name)
+            changed.update(inner.changed)
     return CodeFacts(
         digest_of_code(code, instructions, nested),
         tuple(sorted(reads)),
         tuple(sorted(one for one in writes if one not in reads)),
         tuple(sorted(imports)),
         frozenset(by_name),
+        frozenset(changed),
     )
 
 
@@ -139,6 +143,7 @@ class _Scan:
     writes: set[Reference] = field(default_factory=set)
     imports: set[Import] = field(default_factory=set)
     by_name: ByName = field(default_factory=ByName)
+    changed: set[str] = field(default_factory=set)
     _stack: list[Value] = field(default_factory=list)
     _aliases: dict[str, Value] = field(default_factory=dict)
     _before: list[Any] = field(default_factory=list)
@@ -161,7 +166,7 @@ class _Scan:
         elif name == "LOAD_CONST":
             self._stack.append(Value(text=one.argval) if isinstance(one.argval, str) else NOTHING)
         elif name == "LOAD_FAST":
-            self._stack.append(self._aliases.get(one.argval, NOTHING))
+            self._stack.append(self._aliases.get(one.argval, Value(trail=(one.argval,))))
         elif name in _PUSHESNOTHING:
             self._stack.append(NOTHING)
         elif name == "CONTAINS_OP" and self._stack and is_modules(self._stack[-1]):
@@ -220,6 +225,8 @@ class _Scan:
     def _attribute(self, one: dis.Instruction) -> None:
         value = self._pop()
         names = value.names
+        if one.argval in _CHANGING:
+            self.changed.update(value.trail)
         if one.argval == "__dict__" and (value.extends or value.own):
             self._stack.append(replace(value, space=True))
             return
@@ -229,7 +236,10 @@ class _Scan:
         elif value.extends:
             names = attribute_of(value, one.argval).names
         more = value.own and value.space
-        self._stack.append(Value(names, value.inside, value.extends, one.argval, own=more, space=more))
+        trail = (*value.trail, one.argval)
+        self._stack.append(
+            Value(names, value.inside, value.extends, one.argval, own=more, space=more, trail=trail)
+        )
         is_method = one.opname == "LOAD_METHOD" or (
             sys.version_info >= (3, 12) and one.arg is not None and one.arg & 1
         )
@@ -243,7 +253,7 @@ class _Scan:
             self._stack.append(found)
             return
         self._read([key])
-        self._stack.append(Value(value.names, value.inside))
+        self._stack.append(Value(value.names, value.inside, trail=value.trail))
 
     def _compute(self, count: int) -> None:
         values = [self._pop() for _ in range(count)]
@@ -264,6 +274,8 @@ class _Scan:
         if found is not None:
             self._stack.append(found)
             return
+        if any(one.trail == ("next",) for one in callee):
+            self.changed.update(*(one.trail for one in arguments))
         methods = {one.method for one in callee if one.names and one.inside}
         own = roots(callee)
         if len(methods) == 1 and methods <= _CHANGING:
@@ -285,11 +297,13 @@ class _Scan:
     def _store(self, name: str, argval: Any) -> None:
         if name in ("STORE_GLOBAL", "STORE_DEREF", "STORE_NAME"):
             scope = "closure" if name == "STORE_DEREF" else "global"
+            self.changed.add(argval)
             self._read([self._pop()], but=frozenset({(scope, argval)}))
             return
         keys = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}.get(name, 0)
         self._read([self._pop() for _ in range(keys)])
         container = self._pop()
+        self.changed.update(container.trail if keys else (*container.trail, argval))
         if container.inside:
             self.writes.update(container.names)
         elif not container.own:

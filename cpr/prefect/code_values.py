@@ -52,6 +52,7 @@ class Value:
         text: the literal that it is.
         space: whether its items are the attributes of what it is.
         own: whether it is the module where the code stands.
+        trail: names that lead to it, of variables and attributes.
     """
 
     names: frozenset[Reference] = frozenset()
@@ -62,6 +63,7 @@ class Value:
     text: str | None = None
     space: bool = False
     own: bool = False
+    trail: tuple[str, ...] = ()
 
 
 NOTHING = Value()
@@ -69,7 +71,7 @@ NOTHING = Value()
 
 def named(reference: Reference) -> Value:
     """What is under a name."""
-    return Value(frozenset({reference}), inside=True, extends=True)
+    return Value(frozenset({reference}), inside=True, extends=True, trail=(reference.name,))
 
 
 def attribute_of(value: Value, name: str) -> Value:
@@ -77,7 +79,7 @@ def attribute_of(value: Value, name: str) -> Value:
     if value.own:
         return named(Reference("global", name))
     names = frozenset(replace(one, attributes=(*one.attributes, name)) for one in value.names)
-    return Value(names, value.inside, value.extends, name)
+    return Value(names, value.inside, value.extends, name, trail=(*value.trail, name))
 
 
 def roots(values: Iterable[Value]) -> frozenset[tuple[str, str]]:

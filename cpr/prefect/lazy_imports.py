@@ -26,7 +26,7 @@ from cpr.prefect.own_code import is_own_file, version_of_file
 __all__ = ["describe_import", "is_bound", "is_lazy", "submodules_of"]
 
 _SINCE = time.time_ns()
-_versions: dict[str, str | None] = {}  # of files that modules have, or will have, been imported from
+_versions: dict[tuple[str, str], str | None] = {}  # of files that modules were, or will be, imported from
 
 
 def describe_import(
@@ -54,7 +54,7 @@ def describe_import(
         code = _code_of(file)
         loaded = sys.modules.get(module)
         if loaded is None:
-            _versions[module] = version_of_file(file)
+            _versions[module, file] = version_of_file(file)
         if code is None or (loaded is not None and not _is_as_loaded(code, loaded, file)):
             found[module] = None if loaded is None else describe(loaded)
             continue
@@ -167,10 +167,10 @@ def _is_as_loaded(code: types.CodeType, module: types.ModuleType, file: str) -> 
     Of a module that was there before anybody asked, a file that was written to since cpr was imported may be
     another one.
     """
-    name, version = module.__name__, version_of_file(file)
-    if name not in _versions and os.stat(file).st_mtime_ns > _SINCE:
+    place, version = (module.__name__, file), version_of_file(file)
+    if place not in _versions and os.stat(file).st_mtime_ns > _SINCE:
         return False
-    if _versions.setdefault(name, version) != version:
+    if _versions.setdefault(place, version) != version:
         return False
     inside = _inside(code)
     return all(

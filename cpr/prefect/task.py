@@ -27,6 +27,7 @@ from cpr.prefect.packages import names_of_packages
 from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.progress import shown
 from cpr.prefect.run_provenance import begin, end, resume, sign
+from cpr.prefect.run_state import watched
 from cpr.prefect.serializer import CprSerializer, cpr_serializer
 from cpr.prefect.source_code import describe_bytecode, has_source
 from cpr.records.pack import pack, persist_all, resources_in
@@ -185,7 +186,7 @@ def _persisting(fn: Any, progress: bool = False) -> Any:
 def _function(fn: Any, progress: bool) -> Any:
     def run(*args: Any, **kwargs: Any) -> Any:
         noted = begin()
-        with shown(progress):
+        with shown(progress), watched(fn):
             value = fn(*args, **kwargs)
             resume(noted)
             value = _stored(value)
@@ -198,7 +199,7 @@ def _function(fn: Any, progress: bool) -> Any:
 def _coroutine(fn: Any, progress: bool) -> Any:
     async def run(*args: Any, **kwargs: Any) -> Any:
         noted = begin()
-        with shown(progress):
+        with shown(progress), watched(fn):
             value = await fn(*args, **kwargs)
             resume(noted)
             value = await asyncio.to_thread(_stored, value)
@@ -212,13 +213,12 @@ def _generator(fn: Any) -> Any:
     def run(*args: Any, **kwargs: Any) -> Generator[Any, None, Any]:
         begin()
         values = fn(*args, **kwargs)
-        try:
-            while True:
-                yield _stored(next(values))
-        except StopIteration as end:
-            return _stored(end.value)
-        finally:
-            values.close()
+        with watched(fn), contextlib.closing(values):
+            try:
+                while True:
+                    yield _stored(next(values))
+            except StopIteration as end:
+                return _stored(end.value)
 
     return run
 
@@ -226,9 +226,10 @@ def _generator(fn: Any) -> Any:
 def _asyncgen(fn: Any) -> Any:
     async def run(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         begin()
-        async with contextlib.aclosing(fn(*args, **kwargs)) as values:
-            async for value in values:
-                yield await asyncio.to_thread(_stored, value)
+        with watched(fn):
+            async with contextlib.aclosing(fn(*args, **kwargs)) as values:
+                async for value in values:
+                    yield await asyncio.to_thread(_stored, value)
 
     return run
 

@@ -13,6 +13,7 @@ from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.description_graph import digest
 from cpr.prefect.redaction import describe_input, program_texts
+from cpr.prefect.run_state import Content, filled_in, leave_out_what_runs_made, state_of_runs
 from cpr.prefect.source_code import unwrapped
 from cpr.provenance.made import Input
 from cpr.Target import Target
@@ -86,7 +87,8 @@ class Told:
         self.unseen += describer.code.unseen
         for label, (value, described, one) in describer.used.items():
             self.opaque += one.opaque
-            self.uses.setdefault(label, self._tell(label, value, described, one))
+            counted = describer.stands_for.get(label, described)
+            self.uses.setdefault(label, self._tell(label, value, counted, one))
         for node in describer.code.nodes:
             if node.value is not self.function:
                 told = Input(node.kind, digest=digest(node.own, _label_of)[:16])
@@ -162,9 +164,12 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
         kept = getattr(task, _KEPT, None)
         if isinstance(kept, _Kept) and kept.used is not None and kept.holds(asked):
             return kept.used
+        state = state_of_runs(task.fn)
         told = Told(task, exclude)
         describer = told.describer_of_function(versions)
         described = describer.describe_with_code(task.fn, "the task's function")
+        if state is not None:
+            leave_out_what_runs_made(describer, state, lambda: _after_a_run(task, exclude, versions))
         told.tell_code(describer)
         used = Used(
             digest(described),
@@ -177,3 +182,14 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
         describer.code.guards.close()
         task.__dict__[_KEPT] = _Kept(asked, used, describer)
     return used
+
+
+def _after_a_run(task: Any, exclude: Collection[str], versions: bool) -> dict[str, Content]:
+    """What there is of the data that the task's code may change; nothing if all is as when a key was made."""
+    with _lock:
+        kept = getattr(task, _KEPT, None)
+        if isinstance(kept, _Kept) and kept.holds((task.fn, tuple(exclude), versions)):
+            return {}
+        describer = Told(task, exclude).describer_of_function(versions)
+        describer.describe_with_code(task.fn, "the task's function")
+        return filled_in(describer)

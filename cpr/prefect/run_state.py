@@ -1,0 +1,151 @@
+"""What runs of a task leave behind in the data that its code uses: memos, counters, objects made on demand.
+
+A key made before a run and one made after it have to be the same, so what the task's own runs have put there
+does not count; what anybody else puts there does. Both are told apart by looking when a run ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from cpr.prefect.code_references import facts_of
+from cpr.prefect.description_graph import Part, Unordered, digest
+from cpr.prefect.own_code import is_own_class
+from cpr.prefect.source_code import unwrapped
+
+if TYPE_CHECKING:
+    from cpr.prefect.canonical_form import Describer
+    from cpr.prefect.code_nodes import Node
+
+__all__ = ["Content", "RunState", "filled_in", "leave_out_what_runs_made", "state_of_runs", "watched"]
+
+Content = tuple[str, frozenset[str]]  # a digest, and labels of the code in it
+_STATE = "_cpr_runs"  # an attribute of functions
+
+
+class RunState:
+    """What the data that a task fills counts as, by label; of no use to another process.
+
+    Attributes:
+        look: describes the data as it is now.
+    """
+
+    def __init__(self) -> None:
+        self.look: Callable[[], Mapping[str, Content]] | None = None
+        self._running: set[tuple[int, object]] = set()  # with the process, which may be forked in between
+        self._first: dict[str, Content | None] = {}  # None of what was not there
+        self._last: dict[str, Content] = {}
+
+    def __reduce__(self) -> Any:
+        return RunState, ()
+
+    def counts_as(self, label: str, now: Content) -> Content | None:
+        """What data counts as; None if it was not there."""
+        is_running = any(process == os.getpid() for process, _ in self._running)
+        if label not in self._first or not (is_running or self._last.get(label) == now):
+            self._first[label] = self._last[label] = now
+        return self._first[label]
+
+    @contextlib.contextmanager
+    def run(self) -> Iterator[None]:
+        """Around a run."""
+        one = (os.getpid(), object())
+        self._running.add(one)
+        try:
+            yield
+        finally:
+            # If it cannot be described what was left counts as new; the run itself is none the worse.
+            with contextlib.suppress(Exception):
+                for label, now in self.look().items() if self.look is not None else ():
+                    self._first.setdefault(label)
+                    self._last[label] = now
+            self._running.discard(one)
+
+
+def state_of_runs(function: Any) -> RunState | None:
+    """That of a task's function; None of what can keep none."""
+    with contextlib.suppress(AttributeError):
+        return vars(unwrapped(function)).setdefault(_STATE, RunState())
+    return None
+
+
+def watched(function: Any) -> contextlib.AbstractContextManager[None]:
+    """Around a run of a task's function."""
+    state = getattr(unwrapped(function), _STATE, None)
+    return state.run() if isinstance(state, RunState) else contextlib.nullcontext()
+
+
+def filled_in(describer: Describer) -> dict[str, Content]:
+    """What there is of data that code may change itself, to judge by names, in a description of the code."""
+    functions = [one for one in describer.code.nodes if one.kind == "function"]
+    changes = {one: facts_of(one.value.__code__).changed for one in functions}
+    changed = frozenset().union(*changes.values())
+    of_defaults = {
+        f"{one.label}.{name}"
+        for one in functions
+        if not changes[one].isdisjoint(one.value.__code__.co_varnames)
+        for name in ("__defaults__", "__kwdefaults__")
+    }
+    methods = {
+        one.value.__qualname__.rpartition(".")[0] for one in functions if changes[one] and not _makes(one)
+    }
+    return {
+        label: (digest(described, _label_of), frozenset(one.label for one, _ in _code_in(described)))
+        for label, (value, described, _) in describer.used.items()
+        if label.rpartition(".")[2] in changed
+        or label in of_defaults
+        or any(cls.__qualname__ in methods for cls in type(value).__mro__ if is_own_class(cls))
+    }
+
+
+def _makes(node: Node) -> bool:
+    """Whether a function is one that fills objects when they are made."""
+    return node.value.__name__ in ("__init__", "__new__", "__post_init__", "__setstate__")
+
+
+def leave_out_what_runs_made(
+    describer: Describer, state: RunState, look: Callable[[], Mapping[str, Content]]
+) -> None:
+    """Let data count as it was before the task's own runs changed it.
+
+    Args:
+        describer: has described the task's function.
+        state: of its runs.
+        look: describes the data after a run.
+    """
+    filled = filled_in(describer)
+    state.look = look
+    for label, now in filled.items():
+        first = state.counts_as(label, now)
+        if first is None:
+            name = label.rpartition(".")[2]
+            for names in describer.code.named_in.get(label, ()):
+                names.remove(name) if isinstance(names, list) else names.pop(name)
+        else:
+            code = [part for one, part in _code_in(describer.used[label][1]) if one.label in first[1]]
+            describer.stands_for[label].description = ["filled", first[0], code]
+
+
+def _label_of(node: Node) -> list[str]:
+    return [node.kind, node.label]
+
+
+def _code_in(description: Any) -> list[tuple[Node, Part]]:
+    """The code that data holds, each piece once, in the order of labels."""
+    found: dict[str, tuple[Node, Part]] = {}
+    waiting, known = [description], set()
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Part) and one.code is not None:
+            found[one.code.label] = (one.code, one)
+        elif isinstance(one, Part) and one not in known:
+            known.add(one)
+            waiting.append(one.description)
+        elif isinstance(one, Unordered):
+            waiting += one.items
+        elif isinstance(one, (list, tuple, dict)):
+            waiting += one.values() if isinstance(one, dict) else one
+    return [found[label] for label in sorted(found)]
