@@ -67,8 +67,9 @@ class RunState:
 
 def state_of_runs(function: Any) -> RunState | None:
     """That of a task's function; None of what can keep none."""
-    with contextlib.suppress(AttributeError):
-        return vars(unwrapped(function)).setdefault(_STATE, RunState())
+    with contextlib.suppress(AttributeError, TypeError):
+        state: RunState = vars(unwrapped(function)).setdefault(_STATE, RunState())
+        return state
     return None
 
 
