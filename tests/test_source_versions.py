@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import os
 import pickle
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +20,10 @@ import tifffile
 import cpr
 from cpr import io
 from cpr.errors import CprError, SourceChangedError, TransferError
+from cpr.io.clients.thread_lock import exclusive_use
+from cpr.io.filesystems import filesystem
 from cpr.io.objects import open_store
+from tests.faults.proxy import FaultProxy
 from tests.text_format import TextSource
 
 PLANES, SIDE = 6, 200
@@ -28,6 +33,7 @@ STORES = [
     pytest.param("s3", marks=pytest.mark.s3),
     pytest.param("s3fs", marks=pytest.mark.s3),
     pytest.param("gs", marks=pytest.mark.gcs),
+    "sftp",
 ]
 
 
@@ -38,6 +44,8 @@ def base(request, tmp_path, monkeypatch) -> str:
             return str(tmp_path)
         case "memory":
             return f"memory://{uuid.uuid4().hex}"
+        case "sftp":
+            return f"{request.getfixturevalue('sftp_url')}/{uuid.uuid4().hex}"
         case "gs":
             return f"{request.getfixturevalue('gs_url')}/{uuid.uuid4().hex}"
     url = request.getfixturevalue("s3_url")
@@ -46,10 +54,17 @@ def base(request, tmp_path, monkeypatch) -> str:
     return f"{url}/{uuid.uuid4().hex}"
 
 
-def put(url: str, data: bytes) -> None:
-    """As another program does: a local file is renamed to its place, or written over, as it may be."""
+def put(url: str, data: bytes, long_ago: bool = False) -> None:
+    """As another program does: a local file is renamed to its place, or written over, as it may be.
+
+    One that was written long ago need not be looked at twice.
+    """
     with io.writing(url) as file:
         file.write(data)
+    if long_ago and url.startswith("sftp://"):
+        fs, path = filesystem(url)
+        with exclusive_use(fs):
+            fs.ftp.utime(path, (1_000_000_000, 1_000_000_000))
 
 
 def image_of(value: int) -> bytes:
@@ -128,7 +143,7 @@ def test_replaced_at_each_request_it_is_one_version_or_an_error(base, read):
         assert read(cpr.ImageSource.from_path(url)).tolist() == np.full((PLANES, SIDE, SIDE), 1).tolist()
     outcomes = set()
     for at in range(1, len(asked) + 1):
-        put(url, ONE)
+        put(url, ONE, long_ago=True)
         replaced: list[int] = []
 
         def replace(number: int, at: int = at, replaced: list[int] = replaced) -> None:
@@ -163,7 +178,7 @@ def test_a_whole_large_object_is_one_version(base):
     """Fetched in blocks ahead, several at a time."""
     url = f"{base}/a.txt"
     for at in range(1, 6):
-        put(url, text_of(1))
+        put(url, text_of(1), long_ago=True)
 
         def replace(number: int, at: int = at) -> None:
             if number == at:
@@ -201,14 +216,30 @@ def test_another_size(base):
     assert TextSource.from_path(url).get_data() == "short"
 
 
+@pytest.mark.slow
 def test_clean_reads_are_never_refused(base):
-    put(f"{base}/a.txt", b"text")
-    put(f"{base}/b.txt", b"text")
-    for _ in range(20):
-        for source in TextSource.glob(f"{base}/*.txt"):
-            assert source.get_data() == "text"
-            assert pickle.loads(pickle.dumps(source)).get_data() == "text"
-            assert TextSource.from_path(source.get_path()).get_data() == "text"
+    read_clean(base, 100)
+
+
+@pytest.mark.long
+def test_a_thousand_clean_reads_are_never_refused(base):
+    read_clean(base, 1000)
+
+
+def read_clean(base: str, count: int) -> None:
+    """Read what nobody changes, in each way in turn; a source new, of a glob, or sent, in turn."""
+    url = f"{base}/a.tif"
+    put(url, ONE, long_ago=True)
+    kept = cpr.ImageSource.from_path(url)
+    ways = [
+        lambda: kept,
+        lambda: cpr.ImageSource.from_path(url),
+        lambda: pickle.loads(pickle.dumps(kept)),
+        lambda: cpr.ImageSource.glob(f"{base}/*.tif")[0],
+    ]
+    pairs = itertools.cycle(itertools.product(READS, ways))
+    for read, source in itertools.islice(pairs, count):
+        assert np.array_equal(read(source()), np.full((PLANES, SIDE, SIDE), 1))
 
 
 def test_a_clean_read_asks_no_more_than_it_did(base):
@@ -218,7 +249,9 @@ def test_a_clean_read_asks_no_more_than_it_did(base):
         os.utime(url, (0, 0))  # of one that was just written the version is asked for twice
     with each_request(url, lambda _: None) as asked:
         TextSource.from_path(url).get_data()
-    if base.startswith("memory"):
+    if base.startswith("sftp"):
+        assert asked == ["stat", "stat", "fetch", "stat"]  # one of this very second is looked at twice
+    elif base.startswith("memory"):
         assert asked == ["stat", "fetch", "stat"]  # there is no asking for a version
     else:
         assert asked == ["stat", "fetch_version"]
@@ -276,6 +309,50 @@ def test_two_writes_within_a_tick_of_the_file_system_s_clock(tmp_path):
         path.write_bytes(b"2" * 100)
         with pytest.raises(SourceChangedError):
             source.get_data()
+
+
+def test_two_writes_within_a_second_of_a_server_that_dates_by_seconds(sftp_url):
+    url = f"{sftp_url}/a.txt"
+    for versions in (lambda: TextSource.from_path(url), lambda: TextSource.glob(f"{sftp_url}/*.txt")[0]):
+        time.sleep(1.02 - time.time() % 1)  # a second begins
+        put(url, b"1" * 100)
+        source = versions()
+        source.version()
+        put(url, b"2" * 100)
+        with pytest.raises(SourceChangedError):
+            source.get_data()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("read", READS)
+def test_replaced_before_each_request_on_the_wire(s3_server, s3_url, monkeypatch, read, fast):
+    """Every request that any client sends, not only those that cpr counts."""
+    if not fast:
+        monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda *_: None)
+    url = f"{s3_url}/a.tif"
+    bucket, key = url.removeprefix("s3://").split("/", 1)
+    client = s3_server.client()
+    with FaultProxy(s3_server.endpoint) as proxy:
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, proxy.endpoint)
+        client.put_object(Bucket=bucket, Key=key, Body=ONE)
+        read(cpr.ImageSource.from_path(url))
+        outcomes = set()
+        for at in range(len(proxy.kinds)):
+            client.put_object(Bucket=bucket, Key=key, Body=ONE)
+
+            def replace(number: int, kind: str, at: int = at) -> None:
+                if number == at:
+                    client.put_object(Bucket=bucket, Key=key, Body=TWO)
+
+            proxy.plan(replace)
+            try:
+                outcomes.add(tuple(np.unique(read(cpr.ImageSource.from_path(url)))))
+            except SourceChangedError:
+                outcomes.add("error")
+        assert outcomes <= {(1,), (2,), "error"}
+        assert (2,) in outcomes
 
 
 @pytest.mark.parametrize("read", READS)

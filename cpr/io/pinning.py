@@ -5,7 +5,9 @@
     with pinned.held(): ...         what a reader made of them is of that version, or SourceChangedError
 
 Stores that take conditions are asked for the version with each request (If-Match, generation; local files are
-looked at before and after each read). Of all others the version is compared before and after.
+looked at before and after each read). Of all others the version is compared before and after. Where that is a
+date in whole seconds, a file of this very second is looked at again when the second is over: what is written
+from then on has another date.
 """
 
 from __future__ import annotations
@@ -25,8 +27,9 @@ __all__ = ["Pinned", "Version", "find_versions", "pin", "same_version", "version
 Version = Mapping[str, str | int]
 
 _TRIES = 3
-# File systems date files by a clock that ticks every few milliseconds: two writes within a tick look alike.
+# Two writes within a tick of the clock that dates files look alike: local ones tick every few milliseconds.
 _TICK_SECONDS = 0.02
+_WHOLE_SECOND = 1.0
 
 
 class Pinned:
@@ -122,8 +125,8 @@ def version_now(url: str) -> Version:
 def find_versions(pattern: str) -> dict[str, Version]:
     """The objects that match a glob pattern with their versions, as `version_now`, sorted by URL."""
     found = find(pattern)
-    if any(_is_fresh(url, stat) for url, stat in found.items()):
-        time.sleep(_TICK_SECONDS)
+    if wait := max((_fresh_seconds(url, stat) for url, stat in found.items()), default=0.0):
+        time.sleep(wait)
         found = find(pattern)
     return {url: stat.version for url, stat in found.items()}
 
@@ -146,16 +149,26 @@ def require_version(url: str, expected: Version, actual: Version) -> None:
 
 
 def _settled(url: str, store: Store, path: str, stat: Stat) -> Stat:
-    if _is_fresh(url, stat):
-        time.sleep(_TICK_SECONDS)
+    if wait := _fresh_seconds(url, stat):
+        time.sleep(wait)
         with translate_errors(url, "look at"):
             return store.stat(path) or stat
     return stat
 
 
-def _is_fresh(url: str, stat: Stat) -> bool:
-    """Whether a file was written so lately that another write might leave its date as it is."""
-    return protocol_of(url) == "file" and abs(time.time() - stat.modified.timestamp()) < _TICK_SECONDS
+def _fresh_seconds(url: str, stat: Stat) -> float:
+    """How long until another write could not leave a file's date as it is; 0 if that is so already.
+
+    SFTP, and others that tell no more than size and date, date files by whole seconds.
+    """
+    if protocol_of(url) == "file":
+        tick = _TICK_SECONDS
+    elif stat.version.keys() == {"size", "mtime"} and float(stat.version["mtime"]).is_integer():
+        tick = _WHOLE_SECOND
+    else:
+        return 0.0
+    # Of a server whose clock is up to a tick behind.
+    return tick if abs(time.time() - stat.modified.timestamp()) < 2 * tick else 0.0
 
 
 def _brief(version: Version) -> str:
