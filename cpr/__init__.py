@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cpr.errors import *  # noqa: F403
     from cpr.image import ImageSource, ImageTarget
     from cpr.numpy import NumpySource, NumpyTarget
+    from cpr.operations.results import results
     from cpr.parquet import ParquetSource, ParquetTarget
     from cpr.prefect.artifacts import report_results
     from cpr.prefect.cache_keys import hash_objects, task_input_hash
@@ -46,6 +47,7 @@ _NAMES = {
     "cpr_serializer": "cpr.prefect.serializer",
     "hash_objects": "cpr.prefect.cache_keys",
     "report_results": "cpr.prefect.artifacts",
+    "results": "cpr.operations.results",
     "target_decoder": "cpr.prefect.serializer",
     "target_encoder": "cpr.prefect.serializer",
     "task": "cpr.prefect.task",
@@ -76,6 +78,7 @@ __all__ = [
     "load",
     "register",
     "report_results",
+    "results",
     "target_decoder",
     "target_encoder",
     "task",

@@ -2,147 +2,124 @@
 
 from __future__ import annotations
 
-import functools
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable
+from typing import Protocol
 
-from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
-from cpr.operations.records import Record, Reference
+from cpr.operations.catalogue import is_worth_it
+from cpr.operations.records import Record
+from cpr.operations.result import Result, exact, in_order, is_called, problems_of
 from cpr.operations.scan import find_records
 from cpr.provenance.made import Made
-from cpr.provenance.storage import read_whole
 
-__all__ = ["Result", "find_results", "latest", "matching"]
+__all__ = [
+    "RecordResults",
+    "Result",
+    "Results",
+    "called",
+    "find_results",
+    "latest",
+]
 
 
-@dataclass(frozen=True)
-class Result:
-    """A target, and the record that names it.
+class Results(Protocol):
+    """The targets that the records under a URL name.
+
+    What it gives is in the order in which it was made. A target that was made several times is there once for
+    each task run; of several records that name the same one, those that tell how it was made come first, then
+    cache entries, then the newest.
 
     Attributes:
-        reference: the target as the record names it.
-        record: URL of the record.
-        recorded: when that was written.
-        is_cached: whether Prefect may take the record for the result of a task that is to run.
+        count: how many targets records name, each time one is named.
+        problems: what is wrong with records that cannot be read.
     """
 
-    reference: Reference
-    record: str
-    recorded: datetime
-    is_cached: bool
+    count: int
+    problems: list[CprError]
 
-    @classmethod
-    def all_in(cls, record: Record) -> list[Result]:
-        """The targets that a record names."""
-        about = (record.url, record.modified, record.is_cache_entry)
-        return [cls(one, *about) for one in record.targets]
+    def all(self) -> list[Result]:
+        """All of them."""
 
-    @property
-    def url(self) -> str:
-        """Of the target."""
-        return self.reference.url
+    def called(self, wanted: str) -> list[Result]:
+        """Those that are called so: by their URL, else all whose file names begin so."""
 
-    @property
-    def at(self) -> int:
-        """When it was made, in seconds since 1970 UTC; 0 where its record does not tell."""
-        made = self.reference.made
-        return (made.at if made is not None else None) or 0
+    def named(self, names: Collection[str]) -> list[Result]:
+        """Those with these file names, whatever their folders."""
 
-    def whole_made(self) -> Made | None:
-        """How it came to be, with all arguments if they can be read; None if the record does not tell."""
-        made = self.reference.made
-        try:
-            return None if made is None else read_whole(made, self.url)
-        except CprError:
-            return made  # task, run and source are known all the same
+    def near(self, made: Made) -> list[Result]:
+        """At least those of the same task, made from resources at the same places."""
 
 
-def find_results(
-    url: str,
-    on_progress: Callable[[], None] = lambda: None,
-    wanted: str | None = None,
-    problems: list[CprError] | None = None,
-) -> list[Result]:
-    """The targets that the records under a URL name, the latest made last.
+class RecordResults:
+    """`Results`, all of them in memory; see there."""
 
-    A target that was made several times is there once for each task run. Of several records that name the
-    same one, those that tell how it was made come first, then cache entries, then the newest.
+    def __init__(self, records: Iterable[Record], on_progress: Callable[[], None]) -> None:
+        self._all: list[Result] = []
+        self.problems: list[CprError] = []
+        for record in records:
+            on_progress()
+            self.problems += problems_of(record)
+            self._all += Result.all_in(record)
+        self.count = len(self._all)
+
+    def all(self) -> list[Result]:
+        """All of them."""
+        return in_order(self._all)
+
+    def called(self, wanted: str) -> list[Result]:
+        """Those that are called so."""
+        return exact(in_order(one for one in self._all if is_called(one, wanted)), wanted)
+
+    def named(self, names: Collection[str]) -> list[Result]:
+        """Those with these file names."""
+        return in_order(one for one in self._all if one.reference.file_name in names)
+
+    def near(self, made: Made) -> list[Result]:  # noqa: ARG002
+        """Those that may be near."""
+        return self.all()
+
+
+def find_results(url: str, on_progress: Callable[[], None] = lambda: None) -> Results:
+    """The targets that the records under a URL name.
 
     Args:
         url: a results URL.
-        on_progress: is called for each record.
-        wanted: only results that are called so; see `matching`.
-        problems: takes what is wrong with records that cannot be read.
+        on_progress: is called for each record that is read.
 
     Raises:
-        ResourceNotFoundError: the bucket does not exist, or nothing is called as `wanted`.
+        ResourceNotFoundError: the bucket does not exist.
         TransferError: the store refused or failed.
+
+    >>> find_results("memory://no-such-folder").all()
+    []
     """
-    known: dict[tuple[str, str | None], Result] = {}
-    count = 0
-    for record in find_records(url):
-        on_progress()
-        for problem in record.problems if problems is not None else ():
-            problem.url = record.url
-            problems.append(problem)  # type: ignore[union-attr]
-        for one in Result.all_in(record):
-            count += 1
-            if wanted is not None and not _is_called(one, wanted):
-                continue
-            made = one.reference.made
-            place = (one.url, made.task_run if made is not None else None)
-            if place not in known or _tells(known[place]) < _tells(one):
-                known[place] = one
-    found = sorted(known.values(), key=lambda one: (one.at, one.recorded))
-    return found if wanted is None else _exact(found, wanted, url, count)
+    if is_worth_it(url):
+        from cpr.operations.catalogue.found import CatalogueResults
+
+        return CatalogueResults(url, on_progress)
+    return RecordResults(find_records(url), on_progress)
 
 
-def matching(results: Sequence[Result], wanted: str, url: str) -> list[Result]:
-    """Those results that are called so: by their URL, else all whose file names begin so.
+def called(results: Results, wanted: str, url: str) -> list[Result]:
+    """`Results.called`. Raises ResourceNotFoundError for a name that nothing has.
 
     Args:
         results: to choose from.
         wanted: URL or file name, or how that begins.
         url: where the results were looked for, for the error.
-
-    Raises ResourceNotFoundError for a name that nothing has.
     """
-    return _exact([one for one in results if _is_called(one, wanted)], wanted, url, len(results))
-
-
-def latest(results: Iterable[Result]) -> dict[str, Result]:
-    """By URL, the last of what was made there."""
-    return {one.url: one for one in results}
-
-
-def _tells(one: Result) -> tuple[bool, bool, datetime]:
-    return one.reference.made is not None, one.is_cached, one.recorded
-
-
-def _is_called(one: Result, wanted: str) -> bool:
-    name = re.split(r"[/\\]", wanted)[-1]
-    return one.url == _normal(wanted) or (name != "" and one.reference.file_name.startswith(name))
-
-
-def _exact(found: list[Result], wanted: str, url: str, count: int) -> list[Result]:
+    found = results.called(wanted)
     if not found:
         raise ResourceNotFoundError(
             "no record here names such a result",
             url=url,
             expected=wanted,
-            actual=f"{count} other results",
+            actual=f"{results.count} other results",
             remedy="cpr ls lists the results; name the place where Prefect's result storage writes",
         )
-    return [one for one in found if one.url == _normal(wanted)] or found
+    return found
 
 
-@functools.lru_cache(8)
-def _normal(wanted: str) -> str | None:
-    """A URL as records spell it; None for a plain name."""
-    try:
-        return io.normalise(wanted) if re.search(r"[/\\]", wanted) else None
-    except CprError:
-        return None
+def latest(results: Iterable[Result]) -> dict[str, Result]:
+    """By URL, the last of what was made there."""
+    return {one.url: one for one in results}

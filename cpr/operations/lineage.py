@@ -6,6 +6,7 @@ results; what is missing in it is a resource whose record is elsewhere, or was m
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,11 +14,14 @@ from typing import Any
 
 from cpr import io
 from cpr.errors import CprError
-from cpr.operations.find import Result, find_results, latest, matching
+from cpr.operations.find import Result, Results, called, find_results, latest
 from cpr.provenance.made import Input, Made
 from cpr.provenance.storage import read_whole
 
 __all__ = ["Lineage", "Node", "trace"]
+
+_MOST_GENERATIONS = 16  # that are looked for one by one
+_MOST_READ = 100_000  # results, rather than to look for more of them
 
 
 @dataclass(frozen=True)
@@ -79,15 +83,18 @@ def trace(url: str, result: str | None = None, on_progress: Callable[[], None] =
     >>> trace("memory://no-such-folder").nodes
     {}
     """
-    lineage = Lineage()
-    results = find_results(url, on_progress, problems=lineage.problems)
-    known = latest(results)
-    graph = _Graph(known)
+    results = find_results(url, on_progress)
+    lineage = Lineage(problems=results.problems)
+    graph = _Graph()
     if result is None:
+        known = latest(results.all())
+        graph.add(known)
         used = {parent for url in known for parent in graph.node(url).parents}
         lineage.roots = [url for url in known if url not in used]
     else:
-        lineage.roots = list(latest(matching(results, result, url)))
+        known = latest(called(results, result, url))
+        lineage.roots = list(known)
+        graph.add_ancestors(known, results)
     waiting = list(lineage.roots)
     while waiting:
         one = waiting.pop()
@@ -98,11 +105,32 @@ def trace(url: str, result: str | None = None, on_progress: Callable[[], None] =
 
 
 class _Graph:
-    def __init__(self, known: Mapping[str, Result]) -> None:
-        self._known = known
+    def __init__(self) -> None:
+        self._known: dict[str, Result] = {}
         self._nodes: dict[str, Node] = {}
         # Copied results say where their inputs were: their names, which have a key, find them.
-        self._by_name = {io.split(url)[1]: url for url in known}
+        self._by_name: dict[str, str] = {}
+
+    def add(self, known: Mapping[str, Result]) -> None:
+        """Take results; those of the same name at once."""
+        self._known.update(known)
+        self._by_name.update((io.split(url)[1], url) for url in known)
+
+    def add_ancestors(self, known: Mapping[str, Result], results: Results) -> None:
+        """Take what results were made from, and those from, a generation at a time."""
+        looked_for: set[str] = set()
+        names = {io.split(url)[1] for url in known}
+        for depth in itertools.count():
+            looked_for |= names
+            if depth == _MOST_GENERATIONS and results.count <= _MOST_READ:
+                self.add(latest(results.all()))
+                return
+            found = latest(results.named(names))
+            self.add(found)
+            inputs = (one for result in found.values() for one in _inputs(result))
+            names = {re.split(r"[/\\]", one.url or "")[-1] for one in inputs} - looked_for
+            if not names:
+                return
 
     def node(self, url: str, type: str = "?") -> Node:
         if url not in self._nodes:
@@ -138,6 +166,16 @@ class _Graph:
         if url not in self._known:
             self._nodes.setdefault(url, Node(url, one.type))
         return url
+
+
+def _inputs(result: Result) -> Iterator[Input]:
+    try:
+        made = result.reference.made
+        made = None if made is None else read_whole(made, result.url)
+    except CprError:
+        made = result.reference.made  # told when its node is made
+    for one in made.inputs.values() if made is not None else ():
+        yield from _resources(one)
 
 
 def _resources(one: Input) -> Iterator[Input]:

@@ -4,98 +4,16 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 
-from cpr.errors import CprError
-from cpr.operations.object_names import number_of, owner_of
+from cpr.operations.catalogue import is_worth_it
+from cpr.operations.listed import Listed, Listing, Run, add_object
+from cpr.operations.object_names import number_of
 from cpr.operations.records import Record
 from cpr.operations.scan import scan
 from cpr.provenance.made import Made
 
-__all__ = ["Listed", "Listing", "Run", "list_results"]
-
-
-@dataclass(frozen=True)
-class Listed:
-    """One target.
-
-    Attributes:
-        url: where it is.
-        type: its record type, or None for an object that no record here names.
-        nbytes: its size.
-        when: it was made, as its record tells; else when its record, or itself, was written.
-        task: name of the task that made it, where the record tells.
-        flow: name of the flow.
-        flow_run: id of the flow's run.
-        record: URL of the record that names it.
-    """
-
-    url: str
-    type: str | None
-    nbytes: int
-    when: datetime
-    task: str | None = None
-    flow: str | None = None
-    flow_run: str | None = None
-    record: str | None = None
-
-
-@dataclass
-class Run:
-    """One run of a flow, as far as records tell.
-
-    Attributes:
-        flow_run: its id.
-        flow: the flow's name.
-        first, last: when the first and the last of its targets were made.
-        tasks: names of the tasks.
-        targets: how many targets it made.
-        nbytes: of all of them.
-    """
-
-    flow_run: str | None
-    flow: str | None
-    first: datetime
-    last: datetime
-    tasks: set[str] = field(default_factory=set)
-    targets: int = 0
-    nbytes: int = 0
-
-    def add(self, one: Listed) -> None:
-        """Count a target in."""
-        self.first, self.last = min(self.first, one.when), max(self.last, one.when)
-        self.targets += 1
-        self.nbytes += one.nbytes
-        if one.task is not None:
-            self.tasks.add(one.task)
-
-
-@dataclass
-class Listing:
-    """What was found.
-
-    Attributes:
-        newest: the targets made last, as many as were asked for, newest first.
-        runs: of flows, newest first.
-        records: how many records there are, those of other serializers among them.
-        foreign: how many of these were written by other serializers.
-        targets: how many targets records name, each counted once.
-        nbytes: of all of these.
-        unrecorded: how many targets lie here that no record here names.
-        unrecorded_nbytes: of all of these.
-        problems: what is wrong with records that cannot be read, or not wholly.
-    """
-
-    newest: list[Listed] = field(default_factory=list)
-    runs: list[Run] = field(default_factory=list)
-    records: int = 0
-    foreign: int = 0
-    targets: int = 0
-    nbytes: int = 0
-    unrecorded: int = 0
-    unrecorded_nbytes: int = 0
-    problems: list[CprError] = field(default_factory=list)
+__all__ = ["Listed", "Listing", "Run", "list_records", "list_results"]
 
 
 def list_results(
@@ -115,6 +33,15 @@ def list_results(
     >>> list_results("memory://no-such-folder").targets
     0
     """
+    if is_worth_it(url):
+        from cpr.operations.catalogue.listed import list_columns
+
+        return list_columns(url, limit, on_progress)
+    return list_records(url, limit, on_progress)
+
+
+def list_records(url: str, limit: int | None, on_progress: Callable[[], None]) -> Listing:
+    """As `list_results`, from each record."""
     listing = Listing()
     newest = _Newest(limit)
     runs: dict[str | None, Run] = {}
@@ -122,7 +49,7 @@ def list_results(
     others: dict[int, Listed] = {}
     for found in scan(url):
         if not isinstance(found, Record):
-            _add_object(others, found.url, found.nbytes, found.modified)
+            add_object(others, found.url, found.nbytes, found.modified)
             continue
         on_progress()
         listing.records += 1
@@ -155,19 +82,6 @@ def _named_by(record: Record) -> Iterator[Listed]:
         when = made.when or record.modified
         nbytes = target.nbytes or 0
         yield Listed(target.url, target.type, nbytes, when, made.task, made.flow, made.flow_run, record.url)
-
-
-def _add_object(others: dict[int, Listed], url: str, nbytes: int, modified: datetime) -> None:
-    """Count an object in: a target, or a part of one."""
-    found = owner_of(url)
-    if found is None:
-        return
-    number = number_of(found.target)
-    known = others.get(number)
-    if known is None:
-        others[number] = Listed(found.target, None, nbytes, modified)
-    else:
-        others[number] = Listed(found.target, None, known.nbytes + nbytes, max(known.when, modified))
 
 
 class _Newest:

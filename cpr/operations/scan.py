@@ -5,7 +5,8 @@ A results URL is where Prefect's result storage writes, a prefix of targets, or 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
@@ -13,12 +14,12 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
 from cpr.io.seekable_files import fetch_block
-from cpr.io.stores.base import Entry
+from cpr.io.stores.base import ChangedError, Entry, Line, LineListingStore, PinningStore
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record
 
-__all__ = ["find_records", "read_record", "scan", "walk"]
+__all__ = ["find_records", "lines", "read_all", "read_record", "scan", "walk"]
 
 _AT_ONCE = 32  # objects
 _FIRST_BYTES = 64 << 10  # most records are whole with these
@@ -30,6 +31,20 @@ def walk(url: str) -> Iterator[Entry]:
     store, path = open_store(url)
     with translate_errors(url, "list"):
         yield from store.walk(path)
+
+
+def lines(url: str) -> Iterator[Line]:
+    """As `walk`, in its order, with the versions that `read_all` can be held to. Raises as `scan`."""
+    store, path = open_store(url)
+    with translate_errors(url, "list"):
+        if isinstance(store, LineListingStore):
+            yield from store.lines(path)
+            return
+        pins = isinstance(store, PinningStore)
+        for entry in store.walk(path):
+            named = next((name for name in ("etag", "generation") if pins and entry.version.get(name)), None)
+            version = f"{named}={entry.version[named]}" if named else ""
+            yield entry.url, entry.nbytes, entry.modified.timestamp(), version
 
 
 def scan(url: str) -> Iterator[Record | Entry]:
@@ -44,9 +59,25 @@ def scan(url: str) -> Iterator[Record | Entry]:
         TransferError: the store refused or failed to list, or to give any of the objects.
     """
     url = io.normalise(url)
-    failures, answered = 0, False
-    for found in parallel_map(lambda entry: _begin(url, entry), walk(url), _AT_ONCE):
-        one = found if isinstance(found, (Record, Entry)) else _finish(*found)
+    return read_all(url, walk(url))
+
+
+def read_all(
+    url: str, entries: Iterable[Entry], answered: bool = False, changed: set[str] | None = None
+) -> Iterator[Record | Entry]:
+    """What objects under a normalised URL say, in their order; see `scan`.
+
+    Args:
+        url: that they are under.
+        entries: the objects.
+        answered: whether the store has answered already: then it need not give any of these.
+        changed: takes the URLs of those that were not read in the version that their entries have.
+
+    Raises TransferError as `scan`.
+    """
+    failures = 0
+    for found in parallel_map(lambda entry: _begin(url, entry, changed), entries, _AT_ONCE):
+        one = found if isinstance(found, (Record, Entry)) else _finish(*found, changed)
         problem = one.problem if isinstance(one, Record) else None
         failures = failures + 1 if isinstance(problem, TransferError) else 0
         answered = answered or (isinstance(one, Record) and not failures)
@@ -76,33 +107,33 @@ def read_record(url: str) -> Record | None:
     url = io.normalise(url)
     stat = io.stat(url)
     entry = Entry(url, stat.modified, stat.nbytes)
-    found = _finish(entry, _fetch(entry, _FIRST_BYTES))
+    found = _finish(entry, _fetch(entry, _FIRST_BYTES, None), None)
     if isinstance(found, Record) and isinstance(found.problem, TransferError):
         raise found.problem
     return found if isinstance(found, Record) else None
 
 
-def _begin(url: str, entry: Entry) -> Record | Entry | tuple[Entry, bytes]:
+def _begin(url: str, entry: Entry, changed: set[str] | None) -> Record | Entry | tuple[Entry, bytes]:
     """The first bytes of an object that may be a record."""
     if problem := leads_out(entry.url, url):
         return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
     if is_data(entry.url):
         return entry
     try:
-        return entry, _fetch(entry, _FIRST_BYTES)
+        return entry, _fetch(entry, _FIRST_BYTES, changed)
     except ResourceNotFoundError:
         return entry  # deleted since it was listed
     except TransferError as error:
         return Record(entry.url, entry.modified, entry.nbytes, problem=error)
 
 
-def _finish(entry: Entry, blob: bytes) -> Record | Entry:
+def _finish(entry: Entry, blob: bytes, changed: set[str] | None) -> Record | Entry:
     """The record that begins with these bytes; the entry of an object that is none."""
     if not begins_as_record(blob):
         return entry
     try:
         if len(blob) < entry.nbytes <= LARGEST_BYTES:
-            blob = _fetch(entry, entry.nbytes)
+            blob = _fetch(entry, entry.nbytes, changed)
     except ResourceNotFoundError:
         return entry
     except TransferError as error:
@@ -110,10 +141,18 @@ def _finish(entry: Entry, blob: bytes) -> Record | Entry:
     return parse_record(entry.url, entry.modified, entry.nbytes, blob) or entry
 
 
-def _fetch(entry: Entry, nbytes: int) -> bytes:
+def _fetch(entry: Entry, nbytes: int, changed: set[str] | None) -> bytes:
     """The first bytes of an object."""
     if not entry.nbytes:
         return b""
     store, path = open_store(entry.url)
+    stop = min(entry.nbytes, nbytes)
     with translate_errors(entry.url, "read"):
-        return bytes(fetch_block(store, path, 0, min(entry.nbytes, nbytes)))
+        if changed is not None and isinstance(store, PinningStore) and store.can_pin(entry.version):
+            with suppress(ChangedError):
+                block = bytes(store.fetch_version(path, 0, stop, entry.version))
+                if len(block) == stop:
+                    return block
+        if changed is not None:
+            changed.add(entry.url)
+        return bytes(fetch_block(store, path, 0, stop))

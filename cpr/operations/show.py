@@ -10,7 +10,7 @@ import numpy as np
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
-from cpr.operations.find import find_results, latest
+from cpr.operations.find import called, find_results, latest
 from cpr.operations.records import Reference
 from cpr.operations.scan import read_record
 from cpr.previews.models import Picture, Preview
@@ -61,7 +61,7 @@ def show(url: str, result: str | None = None) -> list[Shown]:
         TransferError: the store refused or failed.
     """
     if result is not None:
-        found = latest(find_results(url, wanted=result)).values()
+        found = latest(called(find_results(url), result, url)).values()
         return [_shown(one.reference, one.record, one.recorded) for one in found]
     record = read_record(url)
     if record is None:

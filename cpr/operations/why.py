@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from cpr import io
 from cpr.errors import RecordError
 from cpr.io.parallel import parallel_map
-from cpr.operations.find import Result, find_results, latest, matching
+from cpr.operations.find import Result, Results, called, find_results, latest
 from cpr.provenance.diff import Difference, NearestResults, differences
 from cpr.provenance.journal import Entries, read_journal
 from cpr.provenance.made import Made
@@ -56,7 +56,7 @@ def explain(url: str, result: str, on_progress: Callable[[], None] = lambda: Non
     """
     known = find_results(url, on_progress)
     texts, journal = _journal(url)
-    asked = [(one, one.whole_made()) for one in latest(matching(known, result, url)).values()]
+    asked = [(one, one.whole_made()) for one in latest(called(known, result, url)).values()]
     explanations = [_explained(one, made, known, journal, texts) for one, made in asked if made is not None]
     if not explanations:
         raise _untold(url)
@@ -75,7 +75,7 @@ def compare(url: str, result: str, other: str) -> Explanation:
     """
     known = find_results(url)
     texts, _ = _journal(url)
-    new, old = (matching(known, one, url)[-1] for one in (result, other))
+    new, old = (called(known, one, url)[-1] for one in (result, other))
     made, before = new.whole_made(), old.whole_made()
     if made is None or before is None:
         raise _untold(new.url if made is None else old.url)
@@ -105,7 +105,7 @@ def _journal(url: str) -> tuple[Entries, dict[str, list[Made]]]:
 def _explained(
     one: Result,
     made: Made,
-    known: Sequence[Result],
+    known: Results,
     journal: Mapping[str, Sequence[Made]],
     texts: Entries,
 ) -> Explanation:
@@ -116,7 +116,7 @@ def _explained(
             candidates.add(kept)
     earlier = [
         other
-        for other in known
+        for other in known.near(made)
         if (how := other.reference.made) is not None and how.task == made.task and _is_before(how, made)
     ]
     for other, whole in zip(earlier, parallel_map(Result.whole_made, earlier, _AT_ONCE), strict=True):

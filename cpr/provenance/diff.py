@@ -18,7 +18,16 @@ from typing import Any, Literal
 from cpr.io.hashing import hex16
 from cpr.provenance.made import Input, Made
 
-__all__ = ["Difference", "Kind", "NearestResults", "differences", "line_digests", "render", "render_all"]
+__all__ = [
+    "Difference",
+    "Kind",
+    "NearestResults",
+    "differences",
+    "line_digests",
+    "places_of",
+    "render",
+    "render_all",
+]
 
 Kind = Literal[
     "value", "version", "place", "content", "count", "new", "gone", "used", "source", "missing", "unknown"
@@ -250,7 +259,7 @@ class NearestResults:
 
     def add(self, made: Made) -> None:
         """Take one more; the latest comes last."""
-        places, tokens = _places(made), _tokens(made)
+        places, tokens = places_of(made), _tokens(made)
         self._same[places, tokens] = made
         for token in tokens:
             self._but_one[places, token[0], tokens - {token}] = made
@@ -258,7 +267,7 @@ class NearestResults:
 
     def nearest(self, made: Made) -> Made | None:
         """What a run should be compared with; None where there is nothing near."""
-        places, tokens = _places(made), _tokens(made)
+        places, tokens = places_of(made), _tokens(made)
         if (places, tokens) in self._same:
             return self._same[places, tokens]
         for token in sorted(tokens, key=lambda one: str(one[0])):
@@ -273,7 +282,11 @@ class NearestResults:
         return [one for one in near if len(_tokens(one) & tokens) == best][-1]
 
 
-def _places(made: Made) -> frozenset[Any]:
+def places_of(made: Made) -> frozenset[tuple[str, str]]:
+    """The resources that something was made of, wherever their names do not come from their content.
+
+    Only results of equal ones are ever near each other, see `NearestResults`.
+    """
     return frozenset((name, _place(one)) for name, one in made.inputs.items() if one.url is not None)
 
 

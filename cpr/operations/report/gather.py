@@ -109,7 +109,7 @@ def gather(
 
     Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
     """
-    named = find.latest(find.find_results(url)).values()
+    named = find.latest(find.find_results(url).all()).values()
     ordered = sorted(named, key=lambda one: (-one.recorded.timestamp(), one.url))
     jobs = [(one, at < preview_limit) for at, one in enumerate(ordered)]
     results = []

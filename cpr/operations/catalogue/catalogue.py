@@ -1,0 +1,235 @@
+"""What the records under a URL say, as columns: from files of earlier commands, and from records since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cpr import io
+from cpr.io.config import current_table
+from cpr.io.stores.base import Entry
+from cpr.operations.catalogue import segments
+from cpr.operations.catalogue.listing import Listing
+from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, SCHEMA, Rows, kind_of, sound
+from cpr.operations.object_names import is_data
+from cpr.operations.places import leads_out
+from cpr.operations.records import Record
+from cpr.operations.scan import read_all
+
+__all__ = ["Catalogue", "read_catalogue"]
+
+_LEAST_NEW = 64  # objects that are worth a file
+_MOST_SEGMENTS = 40
+_UNREAD = 255
+
+
+@dataclass
+class Catalogue:
+    """What is under a URL.
+
+    Attributes:
+        listing: all objects.
+        kinds: by object, whether it is a record, and of what sort; NONE for data.
+        rows: of all resources that records name, in the listing's order.
+        index: by row, the object.
+        records: records that were read because something is wrong with them, by object.
+    """
+
+    listing: Listing
+    kinds: npt.NDArray[np.uint8]
+    rows: pa.Table
+    index: npt.NDArray[np.int64]
+    records: dict[int, Record] = field(default_factory=dict)
+
+    def read(self, mask: npt.NDArray[np.bool_]) -> Iterator[Record]:
+        """The records that have some of the rows, read now, in the listing's order."""
+        chosen = np.unique(self.index[mask])
+        entries = (self.listing.entry(index) for index in chosen if int(index) not in self.records)
+        found = read_all(self.listing.url, entries, answered=bool(len(self.kinds)))
+        for index in chosen:
+            one = self.records.get(int(index)) or next(found)
+            if isinstance(one, Record):
+                yield one
+
+
+@dataclass(eq=False)
+class _Segment:
+    """A file of rows.
+
+    Attributes:
+        url: of the file.
+        nbytes: its size.
+        holds: by row, whether it is of an object that is there in this version.
+        table: those that are of resources.
+        index: by row of these, the object.
+    """
+
+    url: str
+    nbytes: int
+    holds: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    table: pa.Table | None = None
+    index: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def rows(self) -> int:
+        return len(self.holds)
+
+    @property
+    def useful(self) -> int:
+        return int(np.count_nonzero(self.holds))
+
+
+def read_catalogue(
+    url: str, columns: Sequence[str], on_progress: Callable[[], None] = lambda: None
+) -> Catalogue:
+    """List what is under a URL, and read the records that no earlier command has read in this version.
+
+    What was read is kept for later commands where that is worth a file, and this process may write there.
+
+    Args:
+        url: a results URL.
+        columns: of `RESOURCE` that are wanted.
+        on_progress: is called for each record that is read.
+
+    Raises ResourceNotFoundError and TransferError as `scan`.
+    """
+    url = io.normalise(url)
+    listing = Listing.of(url)
+    kinds = _candidates(listing)
+    found = _read_segments(listing, kinds, columns)
+    new, kept = _read_records(listing, kinds, columns, on_progress)
+    tables = [(one.table, one.index) for one in found if one.table is not None] + [new[:2]]
+    catalogue = Catalogue(listing, kinds, *_merged(tables), new[2])
+    _keep(listing, found, kept)
+    return catalogue
+
+
+def _candidates(listing: Listing) -> npt.NDArray[np.uint8]:
+    """By object, `_UNREAD` where it may be a record; else NONE, or AWKWARD for a name that leads out."""
+    kinds = np.full(len(listing), _UNREAD, np.uint8)
+    odd = np.flatnonzero(~listing.plain())
+    kinds[odd[listing.where(is_data, odd)]] = NONE
+    kinds[odd[listing.where(lambda place: leads_out(place, listing.url) is not None, odd)]] = AWKWARD
+    return kinds
+
+
+def _read_segments(listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequence[str]) -> list[_Segment]:
+    """The rows of earlier commands that still hold; their objects' kinds are set."""
+    # Which records may be believed is a matter of this machine's own table: all of them are asked.
+    if current_table().records is not None:
+        return []
+    names = [*OBJECT.names, *dict.fromkeys(["type", "location", "file", "size", *columns])]
+    data = np.flatnonzero(kinds == NONE)
+    there = [index for index in data if segments.is_segment(listing.url, listing.names[int(index)].as_py())]
+    there.sort(key=lambda index: (listing.modified[index], listing.nbytes[index]), reverse=True)
+    found = []
+    for index in there[:_MOST_SEGMENTS]:
+        segment = _Segment(listing.url_of(index), int(listing.nbytes[index]))
+        table = segments.read(segment.url, segment.nbytes, names)
+        if table is not None and table.num_rows:
+            _take(segment, table, listing, kinds, columns)
+        found.append(segment)
+    return found
+
+
+def _take(
+    segment: _Segment, table: pa.Table, listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequence[str]
+) -> None:
+    """Take the rows of objects that are there in this version, and not known from another file."""
+    segment.holds = np.zeros(table.num_rows, np.bool_)
+    first = pc.is_valid(table["name"]).to_numpy()
+    owner = np.cumsum(first) - 1
+    if owner[0] < 0:
+        return
+    heads = table.select(OBJECT.names).filter(pa.array(first))
+    if any(heads[name].null_count for name in OBJECT.names):
+        return
+    at = pc.index_in(heads["name"], listing.names).fill_null(-1).to_numpy().astype(np.int64)
+    kind = heads["kind"].to_numpy()
+    usable = (at >= 0) & (kind < AWKWARD)
+    where = np.where(usable, at, 0)
+    usable &= kinds[where] == _UNREAD
+    usable &= listing.nbytes[where] == heads["nbytes"].to_numpy()
+    same = pc.equal(heads["version"], pc.take(listing.versions, pa.array(where)))
+    usable &= same.to_numpy() & pc.not_equal(heads["version"], "").to_numpy()
+    resources = pc.is_valid(table["type"]).to_numpy()
+    # A row that no record could have, or resources of what is no record: the object itself is asked.
+    wrong = resources & (~sound(table) | (kind != 1)[owner])
+    usable &= np.bincount(owner[wrong], minlength=len(at)) == 0
+    once = np.zeros(len(at), np.bool_)
+    once[np.unique(at, return_index=True)[1]] = True
+    usable &= once
+    kinds[at[usable]] = kind[usable]
+    segment.holds = usable[owner]
+    chosen = segment.holds & resources
+    segment.table = table.select(columns).filter(pa.array(chosen))
+    segment.index = at[owner[chosen]]
+
+
+def _read_records(
+    listing: Listing,
+    kinds: npt.NDArray[np.uint8],
+    columns: Sequence[str],
+    on_progress: Callable[[], None],
+) -> tuple[tuple[pa.Table, npt.NDArray[np.int64], dict[int, Record]], pa.Table]:
+    """Read what is not known: rows of all resources, records that are awkward, and rows to be kept."""
+    unread = np.flatnonzero((kinds == _UNREAD) | (kinds == AWKWARD))
+    rows, changed, records = Rows(), set[str](), {}
+    lasting = np.zeros(len(listing), np.bool_)
+    entries: Iterator[Entry] = (listing.entry(index) for index in unread)
+    answered = bool(len(listing) - len(unread))
+    for index, one in zip(unread, read_all(listing.url, entries, answered, changed), strict=True):
+        kinds[index] = kind_of(one)
+        version = listing.versions[int(index)].as_py()
+        lasting[index] = version != "" and one.url not in changed and kinds[index] != AWKWARD
+        if isinstance(one, Record):
+            on_progress()
+            if one.problems:
+                records[int(index)] = one
+        name = listing.names[int(index)].as_py()
+        rows.add(int(index), name, int(listing.nbytes[index]), version, one)
+    table, at = rows.table()
+    resources = pc.is_valid(table["type"]).to_numpy()
+    found = table.select(columns).filter(pa.array(resources)), at[resources], records
+    return found, table.filter(pa.array(lasting[at]))
+
+
+def _merged(
+    tables: Sequence[tuple[pa.Table, npt.NDArray[np.int64]]],
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """All rows in the listing's order."""
+    table = pa.concat_tables([_encoded(one) for one, _ in tables]).unify_dictionaries()
+    index = np.concatenate([at for _, at in tables])
+    if (np.diff(index) < 0).any():
+        order = np.argsort(index, kind="stable")
+        table, index = table.take(pa.array(order)), index[order]
+    return table, index
+
+
+def _encoded(table: pa.Table) -> pa.Table:
+    """Texts that occur again and again as numbers, as they are read from files."""
+    for number, one in enumerate(table.schema):
+        if one.name in segments.ENCODED and not pa.types.is_dictionary(one.type):
+            table = table.set_column(number, one.name, table[one.name].dictionary_encode())
+    return table
+
+
+def _keep(listing: Listing, found: Sequence[_Segment], new: pa.Table) -> None:
+    """Write what was read, with the rows of files that are not much larger, or of which little holds."""
+    stale = [one for one in found if one.useful * 2 <= one.rows]
+    if new.num_rows < _LEAST_NEW and not stale:
+        return
+    tables, absorbed, count = [new], [], new.num_rows
+    for one in sorted(found, key=lambda one: one.useful):
+        if one in stale or one.useful <= 2 * count:
+            absorbed.append(one.url)
+            count += one.useful
+            table = segments.read(one.url, one.nbytes, SCHEMA.names) if one.useful else None
+            if table is not None:
+                tables.append(table.cast(SCHEMA).filter(pa.array(one.holds)))
+    segments.publish(listing.url, pa.concat_tables(tables), absorbed)

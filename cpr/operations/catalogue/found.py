@@ -1,0 +1,66 @@
+"""Results by their names, from columns: only the records that name them are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cpr.operations.catalogue.catalogue import read_catalogue
+from cpr.operations.catalogue.rows import number_of_places
+from cpr.operations.result import Result, exact, in_order, is_called, problems_of
+from cpr.provenance.made import Made
+
+__all__ = ["CatalogueResults"]
+
+
+class CatalogueResults:
+    """`cpr.operations.find.Results`; see there."""
+
+    def __init__(self, url: str, on_progress: Callable[[], None]) -> None:
+        self._catalogue = read_catalogue(url, ["file", "size", "task", "places"], on_progress)
+        rows = self._catalogue.rows
+        self._is_target = pc.is_valid(rows["size"]).to_numpy()
+        self.count = int(np.count_nonzero(self._is_target))
+        known = sorted(self._catalogue.records.items())
+        self.problems = [problem for _, record in known for problem in problems_of(record)]
+
+    def all(self) -> list[Result]:
+        """All of them."""
+        return in_order(self._read(self._is_target))
+
+    def called(self, wanted: str) -> list[Result]:
+        """Those that are called so."""
+        name = re.split(r"[/\\]", wanted)[-1]
+        # A URL that ends in a slash is that of no file.
+        if not name:
+            return []
+        mask = pc.starts_with(self._catalogue.rows["file"], name).to_numpy()
+        return exact(in_order(one for one in self._read(mask) if is_called(one, wanted)), wanted)
+
+    def named(self, names: Collection[str]) -> list[Result]:
+        """Those with these file names."""
+        mask = self._named(pa.array(names, pa.string()))
+        return in_order(one for one in self._read(mask) if one.reference.file_name in names)
+
+    def near(self, made: Made) -> list[Result]:
+        """Those that may be near."""
+        rows = self._catalogue.rows
+        places = pc.or_kleene(pc.equal(rows["places"], number_of_places(made)), pc.is_null(rows["places"]))
+        task = rows["task"]
+        same = pc.is_null(task) if made.task is None else pc.equal(task, made.task)
+        chosen = pc.and_kleene(same, places)
+        # All records that name the same, for the best of them counts.
+        return in_order(self._read(self._named(rows["file"].filter(chosen))))
+
+    def _named(self, names: pa.Array) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = pc.is_in(self._catalogue.rows["file"], names).to_numpy()
+        return found
+
+    def _read(self, mask: npt.NDArray[np.bool_]) -> Iterable[Result]:
+        records = self._catalogue.read(mask & self._is_target)
+        return (one for record in records for one in Result.all_in(record))

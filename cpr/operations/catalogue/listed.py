@@ -1,0 +1,169 @@
+"""What `cpr ls` tells, from columns: the same as from records one by one (`cpr.operations.ls`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cpr import io
+from cpr.operations.catalogue.catalogue import Catalogue, read_catalogue
+from cpr.operations.catalogue.rows import FOREIGN, NONE
+from cpr.operations.listed import Listed, Listing, Run, add_object
+
+__all__ = ["Targets", "list_columns"]
+
+_COLUMNS = ("type", "location", "file", "size", "at", "task", "flow", "flow_run")
+
+
+def list_columns(url: str, limit: int | None, on_progress: Callable[[], None]) -> Listing:
+    """As `cpr.operations.ls.list_results`."""
+    catalogue = read_catalogue(url, _COLUMNS, on_progress)
+    lines = catalogue.listing
+    listing = Listing()
+    listing.records = int(np.count_nonzero(catalogue.kinds != NONE))
+    listing.foreign = int(np.count_nonzero(catalogue.kinds == FOREIGN))
+    for index, record in sorted(catalogue.records.items()):
+        listing.foreign += record.is_foreign
+        for problem in record.problems:
+            problem.url = lines.url_of(index)
+            listing.problems.append(problem)
+    targets = Targets(catalogue)
+    listing.targets, listing.nbytes = len(targets.rows), int(targets.size.sum())
+    listing.runs = targets.runs()
+    others = _unrecorded(catalogue)
+    listing.unrecorded = len(others)
+    listing.unrecorded_nbytes = sum(one.nbytes for one in others)
+    whens = np.concatenate(
+        [targets.when, np.array([_micros(one.when.timestamp()) for one in others], np.int64)]
+    )
+    newest = np.lexsort((np.arange(len(whens)), -whens))[:limit]
+    count = len(targets.rows)
+    listing.newest = [targets.listed(n) if n < count else others[n - count] for n in newest]
+    return listing
+
+
+def _distinct_rows(catalogue: Catalogue) -> npt.NDArray[np.int64]:
+    """The first row of each target that records name."""
+    rows = np.flatnonzero(pc.is_valid(catalogue.rows["size"]).to_numpy())
+    chosen = catalogue.rows.select(["location", "file"]).take(pa.array(rows))
+    location = _codes(chosen["location"])
+    place = location.astype(np.int64) << 32 | _codes(chosen["file"].dictionary_encode())
+    found: npt.NDArray[np.int64] = rows[np.sort(np.unique(place, return_index=True)[1])]
+    return found
+
+
+class Targets:
+    """Each target that records name, once.
+
+    Attributes:
+        rows: by target, the first row of the catalogue that names it.
+        index: the object that this is of.
+        size: in bytes.
+        when: it was made, in millionths of a second since 1970; else when the record was written.
+    """
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self.rows = _distinct_rows(catalogue)
+        self.size = self._numbers("size")
+        self.index = catalogue.index[self.rows]
+        modified = _micros(catalogue.listing.modified[self.index])
+        at = self._numbers("at")
+        self.when = np.where(at < 0, modified, at * 1_000_000)
+
+    def _numbers(self, name: str) -> npt.NDArray[np.int64]:
+        """A column, with -1 for nulls."""
+        column = self._catalogue.rows[name].fill_null(-1).to_numpy()
+        found: npt.NDArray[np.int64] = column[self.rows]
+        return found
+
+    def _time(self, number: int) -> datetime:
+        at = self._catalogue.rows["at"][int(self.rows[number])].as_py()
+        lines = self._catalogue.listing
+        return lines.time_of(self.index[number]) if at is None else _time(at)
+
+    def listed(self, number: int) -> Listed:
+        """One of them."""
+        row = {name: column[int(self.rows[number])].as_py() for name, column in self._columns()}
+        return Listed(
+            io.join(row["location"], row["file"]),
+            row["type"],
+            row["size"],
+            self._time(number),
+            row["task"],
+            row["flow"],
+            row["flow_run"],
+            self._catalogue.listing.url_of(self.index[number]),
+        )
+
+    def _columns(self) -> list[tuple[str, Any]]:
+        table = self._catalogue.rows
+        return [(name, table[name]) for name in _COLUMNS]
+
+    def runs(self) -> list[Run]:
+        """Runs of flows, the latest first."""
+        table = self._catalogue.rows
+        code = _codes(table["flow_run"])[self.rows]
+        chosen = np.flatnonzero(code >= 0)
+        if not len(chosen):
+            return []
+        task = _codes(table["task"])
+        order = chosen[np.argsort(code[chosen], kind="stable")]
+        starts = np.flatnonzero(np.r_[True, np.diff(code[order]) != 0])
+        runs = []
+        for members in np.split(order, starts[1:]):
+            when = self.when[members]
+            first, last = members[int(np.argmin(when))], members[int(np.argmax(when))]
+            row = int(self.rows[members[0]])
+            run = Run(
+                table["flow_run"][row].as_py(),
+                table["flow"][row].as_py(),
+                self._time(first),
+                self._time(last),
+            )
+            named = np.unique(task[self.rows[members]], return_index=True)[1]
+            names = {table["task"][int(self.rows[members[one]])].as_py() for one in named}
+            run.tasks = names - {None}
+            run.targets, run.nbytes = len(members), int(self.size[members].sum())
+            runs.append((int(members[0]), run))
+        # As they come in the listing, where they ended at the same time.
+        runs.sort(key=lambda one: one[0])
+        return sorted((run for _, run in runs), key=lambda run: run.last, reverse=True)
+
+
+def _unrecorded(catalogue: Catalogue) -> list[Listed]:
+    """Targets, by their names, that no record names."""
+    lines = catalogue.listing
+    others: dict[int, Listed] = {}
+    for index in np.flatnonzero(catalogue.kinds == NONE):
+        add_object(others, lines.url_of(index), int(lines.nbytes[index]), lines.time_of(index))
+    names = pa.array([io.split(one.url)[1] for one in others.values()], pa.string())
+    table = catalogue.rows
+    mask = pc.and_(pc.is_in(table["file"], names), pc.is_valid(table["size"]))
+    named = table.select(["location", "file"]).filter(mask).to_pydict()
+    recorded = {io.join(*place) for place in zip(named["location"], named["file"], strict=True)}
+    return [one for one in others.values() if one.url not in recorded]
+
+
+def _codes(column: Any) -> npt.NDArray[np.int32]:
+    """The numbers of a column whose texts are encoded; -1 for nulls."""
+    found: npt.NDArray[np.int32] = (
+        column.unify_dictionaries().combine_chunks().indices.fill_null(-1).to_numpy()
+    )
+    return found
+
+
+def _micros(seconds: Any) -> Any:
+    """As Python's times count seconds: to the nearest millionth."""
+    whole = np.floor(np.clip(seconds, -62_135_510_400, 253_370_764_800))
+    return (whole * 1e6).astype(np.int64) + np.rint((np.asarray(seconds) - whole) * 1e6).astype(np.int64)
+
+
+def _time(at: int) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

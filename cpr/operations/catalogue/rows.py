@@ -1,0 +1,215 @@
+"""What records say, as rows: one for each resource that a record names, one for an object that names none."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Hashable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cpr.errors import RecordError
+from cpr.io.hashing import hex16
+from cpr.io.stores.base import Entry
+from cpr.io.url_policy import require_safe
+from cpr.operations.records import Record, Reference
+from cpr.provenance.diff import places_of
+from cpr.provenance.made import Made, is_acceptable
+
+__all__ = [
+    "AWKWARD",
+    "FOREIGN",
+    "NONE",
+    "OBJECT",
+    "RECORD",
+    "RESOURCE",
+    "SCHEMA",
+    "Rows",
+    "kind_of",
+    "number_of_places",
+    "sound",
+]
+
+NONE, RECORD, FOREIGN, AWKWARD = range(4)
+"""An object: no record; a good one; one of another serializer; one of which something cannot be read."""
+
+OBJECT = pa.schema(
+    [
+        ("name", pa.binary()),  # null in all rows of an object but the first
+        ("nbytes", pa.int64()),
+        ("version", pa.string()),
+        ("kind", pa.uint8()),
+        ("cached", pa.bool_()),
+    ]
+)
+RESOURCE = pa.schema(
+    [
+        ("type", pa.string()),  # null for an object that names no resource
+        ("location", pa.string()),
+        ("file", pa.string()),
+        ("size", pa.int64()),  # null for a source
+        ("data_hash", pa.string()),
+        ("at", pa.int64()),
+        ("task", pa.string()),
+        ("flow", pa.string()),
+        ("flow_run", pa.string()),
+        ("task_run", pa.string()),
+        ("places", pa.int64()),
+    ]
+)
+SCHEMA = pa.schema([*OBJECT, *RESOURCE])
+
+_PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_+-]*(\.[A-Za-z0-9_+-]+){0,4}$"
+_TARGET_NAME = r"-[0-9a-f]{16}(\.[A-Za-z0-9._+-]{1,63})?$"
+_NO_OBJECT = (None,) * len(OBJECT)
+_NO_RESOURCE = (None,) * len(RESOURCE)
+_CHUNK = 1 << 14
+
+
+class Rows:
+    """Rows of objects, as they are read."""
+
+    def __init__(self) -> None:
+        self._columns: list[list[Any]] = [[] for _ in SCHEMA]
+        self._index: list[int] = []
+        self._chunks: list[Any] = []
+        self._indices: list[npt.NDArray[np.int64]] = []
+
+    def add(self, index: int, name: bytes, nbytes: int, version: str, found: Record | Entry) -> None:
+        """Add what an object says."""
+        kind = kind_of(found)
+        resources = found.resources if isinstance(found, Record) else ()
+        about: tuple[Any, ...] = (name, nbytes, version, kind, kind != NONE and found.is_cache_entry)  # type: ignore[union-attr]
+        for one in resources or (None,):
+            row = (*about, *(_NO_RESOURCE if one is None else _fields(one)))
+            for column, value in zip(self._columns, row, strict=True):
+                column.append(value)
+            self._index.append(index)
+            about = _NO_OBJECT
+        if len(self._index) >= _CHUNK:
+            self._turn()
+
+    def _turn(self) -> None:
+        arrays = [pa.array(column, field.type) for column, field in zip(self._columns, SCHEMA, strict=True)]
+        self._chunks.append(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        self._indices.append(np.array(self._index, np.int64))
+        self._columns = [[] for _ in SCHEMA]
+        self._index = []
+
+    def table(self) -> tuple[Any, npt.NDArray[np.int64]]:
+        """All of them, and the index that each was added with."""
+        self._turn()
+        return pa.concat_tables(self._chunks), np.concatenate(self._indices)
+
+
+def kind_of(found: Record | Entry) -> int:
+    """What sort of object it is."""
+    if not isinstance(found, Record):
+        return NONE
+    return AWKWARD if found.problems else FOREIGN if found.is_foreign else RECORD
+
+
+def _fields(one: Reference) -> tuple[Any, ...]:
+    made = one.made
+    about = made or Made()
+    return (
+        one.type,
+        one.fields["location"],
+        one.file_name,
+        one.nbytes if one.is_target else None,
+        one.fields.get("data_hash") if one.is_target else None,
+        about.at,
+        about.task,
+        about.flow,
+        about.flow_run,
+        about.task_run,
+        None if made is None else _places(made),
+    )
+
+
+def _places(made: Made) -> int | None:
+    """A number for the resources that a result was made of; None where its record does not tell them all."""
+    return None if made.more is not None else number_of_places(made)
+
+
+def number_of_places(made: Made) -> int:
+    """A number for the resources that a result was made of, as far as is known here."""
+    return int(hex16(json.dumps(sorted(places_of(made))).encode()), 16) - (1 << 63)
+
+
+def sound(table: Any) -> npt.NDArray[np.bool_]:
+    """Which rows of a file that anybody may have written say what a record could say.
+
+    Records are validated for each of their fields; of the columns that are there the same is asked here.
+    """
+    good: npt.NDArray[np.bool_] = np.ones(table.num_rows, np.bool_)
+    for name, test in _TESTS.items():
+        if name in table.schema.names:
+            good &= _tested(table[name], test)
+    for name in ("size", "at"):
+        if name in table.schema.names:
+            limit = 253_370_764_800 if name == "at" else 1 << 62
+            good &= _true(
+                pc.and_(pc.greater_equal(table[name], 0), pc.less(table[name], limit)), when_null=True
+            )
+    if {"location", "file", "size"} <= set(table.schema.names):
+        files = table["file"]
+        plain = _true(pc.match_substring_regex(files, _PLAIN_NAME)) & _true(
+            pc.less(pc.utf8_length(files), 200)
+        )
+        if os.name == "nt":
+            plain[:] = False
+        named = _true(pc.match_substring_regex(files, _TARGET_NAME)) | _true(pc.is_null(table["size"]))
+        good &= named
+        for row in np.flatnonzero(good & ~plain):
+            location, file = (table[name][int(row)].as_py() for name in ("location", "file"))
+            good[row] = _is_safe(location, file)
+    return good
+
+
+def _true(mask: Any, when_null: bool = False) -> npt.NDArray[np.bool_]:
+    # A copy: arrays of Arrow's are not to be written to.
+    return np.array(mask.fill_null(when_null).to_numpy(), np.bool_)
+
+
+def _tested(column: Any, test: Callable[[Hashable], bool]) -> npt.NDArray[np.bool_]:
+    encoded = column.combine_chunks() if pa.types.is_dictionary(column.type) else column
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.dictionary_encode().combine_chunks()
+    good = np.array([*map(test, encoded.dictionary.to_pylist()), True])  # the last for nulls
+    found: npt.NDArray[np.bool_] = good[encoded.indices.fill_null(len(good) - 1).to_numpy()]
+    return found
+
+
+def _is_safe(location: Any, name: Any) -> bool:
+    try:
+        require_safe(location, name)
+    except RecordError:
+        return False
+    return True
+
+
+def _matching(pattern: str) -> Callable[[Hashable], bool]:
+    spelled = re.compile(pattern)
+    return lambda value: isinstance(value, str) and spelled.fullmatch(value) is not None
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and is_acceptable(value, 200)
+
+
+_TESTS: dict[str, Callable[[Any], bool]] = {
+    "type": _matching(r"[A-Za-z_]\w{0,99}"),
+    "location": cache(lambda value: _is_safe(value, "a")),
+    "data_hash": _matching("[0-9a-f]{16}"),
+    "task": _is_name,
+    "flow": _is_name,
+    "flow_run": _matching("[0-9a-f]{32}"),
+    "task_run": _matching("[0-9a-f]{32}"),
+}

@@ -1,0 +1,181 @@
+"""The catalogue changes how long an answer takes, never the answer."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+
+import pytest
+
+from cpr.errors import CprError
+from cpr.operations import catalogue
+from cpr.operations.find import RecordResults
+from cpr.operations.ls import list_records, list_results
+from cpr.operations.scan import find_records
+from cpr.provenance.diff import NearestResults
+from tests.operations.catalogue_stores import DAMAGES, change, files, fill, target
+from tests.stored_flow import prefect_record, put
+
+pytest.importorskip("pyarrow")
+
+from cpr.operations.catalogue import listing, segments
+from cpr.operations.catalogue.found import CatalogueResults
+
+
+@pytest.fixture(autouse=True)
+def _files_are_many_and_settled(monkeypatch):
+    """Those of a test are few, and written just now, which is too young for a catalogue."""
+    monkeypatch.setattr(catalogue, "_FEW", 1)
+    monkeypatch.setattr(listing, "_SETTLED_SECONDS", -3600.0)
+
+
+def _plain(listed):
+    found = asdict(listed)
+    found["problems"] = [(str(one), one.url) for one in listed.problems]
+    return found
+
+
+def _require_same(url, limit=None):
+    assert _plain(list_results(url, limit)) == _plain(list_records(url, limit, lambda: None))
+    found, expected = CatalogueResults(url, lambda: None), RecordResults(find_records(url), lambda: None)
+    assert found.count == expected.count
+    assert list(map(str, found.problems)) == list(map(str, expected.problems))
+    assert found.all() == expected.all()
+    results = expected.all()
+    for one in results[:: max(1, len(results) // 3)]:
+        for wanted in (one.url, one.reference.file_name, one.reference.file_name[:6]):
+            assert found.called(wanted) == expected.called(wanted)
+        if (made := one.reference.made) is not None:
+            nearest = [NearestResults(), NearestResults()]
+            for either, kept in zip((found, expected), nearest, strict=True):
+                for other in either.near(made):
+                    if other.reference.made is not None and other.reference.made.task == made.task:
+                        kept.add(other.reference.made)
+            assert nearest[0].nearest(made) == nearest[1].nearest(made)
+    names = {one.reference.file_name for one in results[::3]}
+    assert found.named(names) == expected.named(names)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("seed", range(2))
+def test_answers_are_those_of_the_records(tmp_path, damage, seed):
+    dice = random.Random(f"{damage} {seed}")
+    folder = tmp_path / "results"
+    fill(folder, dice, 100)
+    url = str(folder)
+    _require_same(url)
+    assert files(folder)
+    for limit in (None, 5):
+        DAMAGES[damage](folder, dice)
+        _require_same(url, limit)
+        change(folder, dice)
+        _require_same(url, limit)
+        fill(folder, dice, 80)
+        _require_same(url, limit)
+
+
+def test_what_is_known_is_not_read_again(tmp_path, monkeypatch):
+    from cpr.io.stores.local import LocalStore
+
+    dice = random.Random(1)
+    fill(tmp_path, dice, 200)
+    list_results(str(tmp_path))
+    read = []
+    fetch = LocalStore.fetch_version
+    monkeypatch.setattr(
+        LocalStore, "fetch_version", lambda self, path, *rest: read.append(path) or fetch(self, path, *rest)
+    )
+    again = list_results(str(tmp_path))
+    assert again.targets
+    # Only those that something is wrong with, for what is wrong is told in full.
+    assert len(set(read)) == len([one for one in again.problems if os.path.getsize(one.url)]) < 50
+
+
+def test_a_record_that_was_written_just_now_is_read_again(tmp_path, monkeypatch):
+    # Within a tick of the file system's clock two contents have the same time.
+    monkeypatch.undo()
+    fill(tmp_path, random.Random(2), 150)
+    list_results(str(tmp_path))
+    assert not files(tmp_path)
+
+
+def test_racing_commands_agree_and_leave_little(tmp_path):
+    fill(tmp_path, random.Random(3), 300)
+    expected = _plain(list_records(str(tmp_path), None, lambda: None))
+    with ThreadPoolExecutor(16) as pool:
+        for _ in range(2):
+            found = list(pool.map(lambda _: _plain(list_results(str(tmp_path))), range(16)))
+            assert all(one == expected for one in found)
+    _require_same(str(tmp_path))
+    assert len(files(tmp_path)) <= 1
+
+
+def test_the_number_of_files_grows_with_the_logarithm(tmp_path):
+    dice = random.Random(4)
+    for _ in range(30):
+        fill(tmp_path, dice, 70)
+        list_results(str(tmp_path))
+    assert len(files(tmp_path)) <= 6
+    _require_same(str(tmp_path))
+
+
+def test_who_may_not_write_gets_the_same_answer_and_no_warning(tmp_path, monkeypatch, caplog):
+    fill(tmp_path, random.Random(5), 150)
+
+    def refused(*_, **__):
+        raise CprError("no permission to write here")
+
+    monkeypatch.setattr(segments.io, "writing", refused)
+    with caplog.at_level(logging.WARNING):
+        _require_same(str(tmp_path))
+    assert not files(tmp_path)
+    assert not caplog.records
+
+
+def test_a_link_to_a_record_is_read_each_time(tmp_path):
+    # The link stays as it is when what it leads to changes.
+    fill(tmp_path / "results", random.Random(6), 150)
+    put(f"{tmp_path}/elsewhere", prefect_record(target(random.Random(7))))
+    os.symlink(f"{tmp_path}/elsewhere", f"{tmp_path}/results/{'0' * 32}")
+    _require_same(f"{tmp_path}/results")
+    put(f"{tmp_path}/elsewhere", prefect_record(target(random.Random(8))))
+    _require_same(f"{tmp_path}/results")
+
+
+def test_without_pyarrow_all_records_are_read(tmp_path, monkeypatch):
+    from cpr.operations import ls
+
+    fill(tmp_path, random.Random(9), 150)
+    expected = _plain(list_results(str(tmp_path)))
+    monkeypatch.setattr(ls, "is_worth_it", lambda _: False)
+    assert _plain(list_results(str(tmp_path))) == expected
+
+
+def test_records_may_name_less_here_than_where_the_catalogue_was_written(tmp_path, monkeypatch):
+    fill(tmp_path / "results", random.Random(10), 150)
+    url = f"{tmp_path}/results"
+    assert list_results(url).targets
+    config = tmp_path / "cpr.toml"
+    config.write_text(f'records = ["{tmp_path}"]\n')
+    monkeypatch.setenv("CPR_STORAGE", str(config))
+    _require_same(url)
+    assert not list_results(url).targets
+
+
+def test_results_as_a_table(tmp_path):
+    import cpr
+
+    fill(tmp_path, random.Random(11), 120)
+    expected = list_results(str(tmp_path))
+    for _ in range(2):
+        frame = cpr.results(str(tmp_path))
+        assert len(frame) == expected.targets
+        assert frame["nbytes"].sum() == expected.nbytes
+        assert frame["made"].is_monotonic_increasing
+        (listed,) = [one for one in expected.newest if one.url == frame["url"].iloc[-1]]
+        row = frame.iloc[-1]
+        assert (row["type"], row["record"], row["made"]) == (listed.type, listed.record, listed.when)
+    assert dict(frame.dtypes.astype(str)) == dict(cpr.results("memory://no-such-folder").dtypes.astype(str))
