@@ -31,6 +31,7 @@ AXES = "TCZYX"
 
 _TYPES = {"T": "time", "C": "channel", "Z": "space", "Y": "space", "X": "space"}
 _NAMES = {
+    "fm": "femtometer",
     "pm": "picometer",
     "Å": "angstrom",
     "nm": "nanometer",
@@ -40,7 +41,9 @@ _NAMES = {
     "dm": "decimeter",
     "m": "meter",
     "km": "kilometer",
+    "Mm": "megameter",
     "in": "inch",
+    "ft": "foot",
 }
 _SYMBOLS = {name: symbol for symbol, name in _NAMES.items()}
 _PREFIXES = {
