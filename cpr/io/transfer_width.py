@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from cpr.errors import ConfigurationError
 from cpr.io.fork_safe import PerProcess
@@ -194,7 +195,7 @@ _DIRECTIONS = {
 }
 
 
-def width_of(url: str, direction: str) -> TransferWidth:
+def width_of(url: str, direction: Literal["read", "write"]) -> TransferWidth:
     """What is known of the place of a URL, its bucket or host, for "read" or "write"."""
     key = f"{protocol_of(url)}://{url.partition('://')[2].partition('/')[0]}", direction
     with _widths.lock:

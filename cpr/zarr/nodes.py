@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,8 @@ import zarr
 
 from cpr.data.array_memory import read_only
 from cpr.errors import CprError, DecodeError
-from cpr.zarr.zarr_internals import async_group_of, wrap_codecs
+from cpr.zarr.concurrency import WideCodecs, widen
+from cpr.zarr.zarr_internals import async_group_of
 
 __all__ = ["Node", "decoding", "own_copy", "with_typed_errors"]
 
@@ -45,30 +45,12 @@ def decoding(url: str) -> Iterator[None]:
         ) from error
 
 
-class _Codecs:
+class _Codecs(WideCodecs):
     """The codecs of an array; what they raise while they read is a DecodeError."""
-
-    def __init__(self, url: str, codecs: Any) -> None:
-        self._url = url
-        self._codecs = codecs
 
     async def read(self, *args: Any, **kwargs: Any) -> Any:
         with decoding(self._url):
-            return await self._codecs.read(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return getattr(self._codecs, name)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._codecs)
-
-    def __eq__(self, other: object) -> bool:
-        return bool(self._codecs == (other._codecs if isinstance(other, _Codecs) else other))
-
-    def __hash__(self) -> int:
-        return hash(self._codecs)
+            return await super().read(*args, **kwargs)
 
 
 class _Group(zarr.Group):
@@ -102,7 +84,7 @@ def with_typed_errors(node: Any) -> Any:
     """The array or group, for reading: broken chunks, and broken metadata below it, raise DecodeError."""
     if isinstance(node, zarr.Group):
         return _Group(async_group_of(node))
-    wrap_codecs(node, partial(_Codecs, str(node.store_path)))
+    widen(node, _Codecs)
     return node
 
 

@@ -10,15 +10,24 @@ which are then asked for in their order. Dask's workers write the blocks that th
 from __future__ import annotations
 
 import math
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import zarr
 
 from cpr.data.arrays import Planes
 from cpr.data.lazy_arrays import require_block
+from cpr.io.request_threads import in_thread
+from cpr.io.waiting import wait_for
+from cpr.zarr.concurrency import widen
 from cpr.zarr.dask import fill_from_dask, is_dask
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
@@ -32,6 +41,8 @@ Shape = tuple[int, ...]
 Slices = tuple[slice, ...]
 
 _CELL_BYTES = 16 << 20  # of a cell, where its shape is ours to choose
+_BEHIND_BYTES = 48 << 20  # of cells that are on their way while the next is made
+_FAILED_SECONDS = 10.0  # for each of them, when one has failed
 _PIECE_BYTES = 64 << 20  # of one that nothing is made of but its objects
 
 
@@ -61,9 +72,12 @@ def fill(
     if isinstance(data, np.ndarray):
         for array in arrays:
             copy_before_encoding(array)
+    for array in arrays:
+        widen(array)
     planes = iter(data) if isinstance(data, Planes) else None
-    tree = _Tree(arrays, axes, method, extremes, _cell(arrays, data, axes))
-    tree.fill(_reader(data, planes))
+    with _WritingBehind() as behind:
+        tree = _Tree(arrays, axes, method, extremes, _cell(arrays, data, axes), behind)
+        tree.fill(_reader(data, planes))
     for _ in planes or ():  # its end checks the number of planes
         pass
 
@@ -106,7 +120,10 @@ def _reader(data: Any, planes: Any) -> Callable[[Slices], Array]:
     def read(region: Slices) -> Array:
         shape = tuple(part.stop - part.start for part in region)
         if planes is None:
-            return require_block(data[region], shape, data.dtype, f"part {region}")
+            block = require_block(data[region], shape, data.dtype, f"part {region}")
+            # What gives parts may give the same memory again, while the part before is on its way.
+            behind = block.nbytes <= _CELL_BYTES and not isinstance(data, np.ndarray)
+            return block.copy() if behind else block
         count = math.prod(shape[: len(shape) - len(data.plane_shape)])
         slab = np.empty((count, *data.plane_shape), data.dtype)
         for index, plane in zip(range(count), planes, strict=False):
@@ -114,6 +131,39 @@ def _reader(data: Any, planes: Any) -> Callable[[Slices], Array]:
         return slab.reshape(shape)
 
     return read
+
+
+class _WritingBehind:
+    """Cells on their way while the next are made; none is when the block is left, however it is."""
+
+    def __init__(self) -> None:
+        self._under_way: deque[tuple[Future[None], int]] = deque()
+
+    def write(self, array: zarr.Array[Any], region: Slices, block: Array) -> None:
+        """Begin to write a cell, which must not be changed any more; raises what became of those before."""
+        if block.nbytes > _CELL_BYTES:
+            array[region] = block
+            return
+        while self._under_way and sum(n for _, n in self._under_way) + block.nbytes > _BEHIND_BYTES:
+            self._wait()
+        work = partial(copy_context().run, array.__setitem__, region, block)
+        self._under_way.append((in_thread(work), block.nbytes))
+
+    def _wait(self) -> None:
+        # The requests have limits of their own.
+        wait_for(self._under_way.popleft()[0], alive=time.monotonic)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            while self._under_way and kind is None:
+                self._wait()
+        finally:
+            while self._under_way:
+                with suppress(Exception):
+                    self._under_way.popleft()[0].result(_FAILED_SECONDS)
 
 
 class _Tree:
@@ -126,8 +176,10 @@ class _Tree:
         method: Method,
         extremes: Extremes | None,
         cell: Shape,
+        behind: _WritingBehind,
     ) -> None:
         self._arrays = arrays
+        self._behind = behind
         self._axes = axes
         self._method = method
         self._extremes = extremes
@@ -152,7 +204,8 @@ class _Tree:
         region = self._region(level, index)
         array = self._arrays[level]
         block = self._joined(level, index, region, read) if level else read(region)
-        array[region] = block = block.astype(array.dtype, copy=False)
+        block = block.astype(array.dtype, copy=False)
+        self._behind.write(array, region, block)
         if self._extremes is not None and level == len(self._arrays) - 1:
             self._extremes.take(self._extremes.of(block), self._extremes.along(region))
         return block

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +21,7 @@ from cpr.io.answers import BadAnswerError
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.request_threads import in_thread, is_request_thread
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
+from cpr.io.transfer_width import width_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
 
 __all__ = ["CircuitBreaker", "FastBucket", "fast_bucket"]
@@ -33,6 +37,10 @@ _TIMEOUTS: Any = {"timeout": "120s", "connect_timeout": "10s"}
 _CREDENTIALS_LAST = timedelta(minutes=2)
 # After so many failures in a row it is not asked any more: it may sign for another region, say.
 _PATIENCE = 5
+# How long obstore asks again that was told to slow down, and how long it waits between.
+_SLOWED_SECONDS = 20.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
+_SLOW_DOWN = re.compile(r"status code: (429|503)\b")
 _LISTED_AT_ONCE = 1000  # what a store puts into a page
 
 # Where a filesystem keeps its own, which go when it goes.
@@ -57,8 +65,8 @@ class CircuitBreaker:
         self._failures = 0
 
     def failed(self, error: Exception) -> None:
-        """It has not; s3fs is asked the same."""
-        self._failures += 1
+        """It has not; s3fs is asked the same. A store that is asked too much is no reason against obstore."""
+        self._failures += not _says_slow_down(error)
         log.debug("s3fs is asked again, after %s", type(error).__name__)
 
 
@@ -68,8 +76,11 @@ class FastBucket:
     They raise FileNotFoundError where there is no such object, or no such bucket.
     """
 
-    def __init__(self, store: Any, has_answered: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, store: Any, has_answered: Callable[[], None] = lambda: None, url: str = "s3://"
+    ) -> None:
         self._store = store
+        self._width = width_of(url, "read")
         self._has_answered = has_answered
         self._breaker = CircuitBreaker()
 
@@ -161,7 +172,8 @@ class FastBucket:
         if self._breaker.is_open:
             return None
         try:
-            answer = question() if is_request_thread() else wait_for(in_thread(question), nbytes)
+            patient = partial(self._patiently, question)
+            answer = patient() if is_request_thread() else wait_for(in_thread(patient), nbytes)
         except (FileNotFoundError, OccupiedError, ChangedError):
             self._breaker.succeeded()
             raise
@@ -175,6 +187,25 @@ class FastBucket:
         self._breaker.succeeded()
         self._has_answered()
         return answer
+
+    def _patiently(self, question: Callable[[], T]) -> T:
+        """Ask a store again that says that it is asked too much, after a while, and less from now on."""
+        end, pause = time.monotonic() + _SLOWED_SECONDS, _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return question()
+            except Exception as error:
+                if not _says_slow_down(error) or time.monotonic() + pause > end:
+                    raise
+            self._width.throttled()
+            # Not all of those that were refused at once shall come back at once.
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _says_slow_down(error: Exception) -> bool:
+    """Whether obstore's error is a store's refusal of so many requests, after its own attempts."""
+    return _SLOW_DOWN.search(str(error)) is not None
 
 
 def _can_spell(key: str) -> bool:
@@ -227,7 +258,7 @@ def _make(fs: Any, bucket: str) -> FastBucket | None:
         options["skip_signature"] = True
     else:
         options["credential_provider"] = partial(_credentials, access.credentials)
-    return FastBucket(S3Store(bucket, **options), client.has_answered)
+    return FastBucket(S3Store(bucket, **options), client.has_answered, f"s3://{bucket}")
 
 
 def _credentials(provide: Callable[[], dict[str, Any]]) -> Any:

@@ -1,0 +1,82 @@
+"""As many chunks at once as the place deserves: zarr's own 10 are few where answers take long."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Literal
+
+import zarr
+
+from cpr.io.transfer_width import connections, width_of
+from cpr.zarr.zarr_internals import wrap_codecs
+
+__all__ = ["WideCodecs", "widen"]
+
+_ZARRS_OWN = 10
+_AT_ONCE = 64
+# Of chunks under way, before they are compressed or after; those that are written are copied.
+_MEMORY_BYTES = {"read": 96 << 20, "write": 64 << 20}
+
+
+class WideCodecs:
+    """The codecs of an array, which ask for more chunks at once where answers take long.
+
+    Whoever has set zarr's `async.concurrency` gets what was set.
+
+    Args:
+        url: of the array.
+        chunk_bytes: of a chunk, or shard.
+        codecs: zarr's.
+    """
+
+    def __init__(self, url: str, chunk_bytes: int, codecs: Any) -> None:
+        self._url = url
+        self._chunk_bytes = chunk_bytes
+        self._codecs = codecs
+
+    async def read(self, batch_info: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+        """As zarr's."""
+        await self._in_groups("read", self._codecs.read, list(batch_info), *args, **kwargs)
+
+    async def write(self, batch_info: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
+        """As zarr's."""
+        await self._in_groups("write", self._codecs.write, list(batch_info), *args, **kwargs)
+
+    async def _in_groups(
+        self,
+        direction: Literal["read", "write"],
+        transfer: Callable[..., Awaitable[Any]],
+        batch: list[Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        # Each call has so many under way.
+        own = int(zarr.config.get("async.concurrency"))
+        groups = 1
+        if own == _ZARRS_OWN and len(batch) > own and width_of(self._url, direction).is_far:
+            in_memory = _MEMORY_BYTES[direction] // max(1, self._chunk_bytes)
+            groups = max(1, min(_AT_ONCE, in_memory, connections()) // own)
+        await asyncio.gather(*(transfer(batch[n::groups], *args, **kwargs) for n in range(groups)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._codecs, name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._codecs)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._codecs == (other._codecs if isinstance(other, WideCodecs) else other))
+
+    def __hash__(self) -> int:
+        return hash(self._codecs)
+
+
+def widen(array: zarr.Array[Any], codecs: type[WideCodecs] = WideCodecs) -> None:
+    """Let an array ask for as many chunks at once as its place deserves."""
+    chunk_bytes = math.prod(array.shards or array.chunks) * array.dtype.itemsize
+    wrap_codecs(array, partial(codecs, str(array.store_path), chunk_bytes))
