@@ -36,6 +36,7 @@ _SMOOTHED = 4  # requests
 # than what passes in the second, for memory shall hold many.
 _LONG_SECONDS = 0.25
 _SHORT_SECONDS = 0.15
+_WAITS = 4  # of them, besides
 _SMALL_BYTES = 1 << 20
 # A network changes: after this time the fastest request counts for half.
 _HALF_LIFE_SECONDS = 20.0
@@ -164,9 +165,10 @@ class TransferWidth:
         size, most = self._block_bytes
         if not self._fastest and self._answer_seconds <= _NEAR_SECONDS:
             return min(most, max(size, _NEAR_BLOCK_BYTES))
-        while size < most and size < self._fastest * (
-            _LONG_SECONDS if size < _SMALL_BYTES else _SHORT_SECONDS
-        ):
+        # What a request waits for says nothing of how much passes.
+        waits = 0.0 if self._answer_seconds == float("inf") else self._answer_seconds
+        seconds = _LONG_SECONDS + _WAITS * waits
+        while size < most and size < self._fastest * (seconds if size < _SMALL_BYTES else _SHORT_SECONDS):
             size = min(most, 2 * size)
         return size
 

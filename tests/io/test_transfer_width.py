@@ -64,6 +64,16 @@ def test_a_far_place_gets_as_many_as_may_be(delay, rate):
 
 
 @pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("delay", [0.1, 0.25, 1.0])
+def test_a_place_that_answers_late_and_gives_much_is_not_asked_for_little(delay):
+    width = new()
+    width.answered(delay)
+    settle([width], Network(delay, 1e9, 1e12))
+    assert width.requests > 60
+    assert width.block_bytes >= MiB
+
+
+@pytest.mark.usefixtures("clock")
 def test_a_near_place_gets_few():
     width = new()
     assert settle([width], Network(0.001, 700e6, 1e9)) <= 16
