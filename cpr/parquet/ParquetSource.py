@@ -13,6 +13,9 @@ __all__ = ["ParquetSource"]
 class ParquetSource(Source):
     """A Parquet file that somebody else wrote, as a DataFrame.
 
+    A folder of parts is a source for each: `pd.concat(part.get_data() for part in
+    ParquetSource.glob(f"{folder}/*"))`.
+
     >>> cpr.ParquetSource.from_path("s3://bucket/raw/cells.parquet").get_name()
     'cells'
     """

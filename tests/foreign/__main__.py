@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.foreign import install
+from tests.foreign import foreign_files, install
 from tests.foreign.cases import Case, written
 from tests.foreign.compare import differences
 from tests.foreign.install import NotInstalledError
@@ -126,6 +126,8 @@ def main() -> int:
                 wrong += _judged(reader, case, answers[case.name], cell)
             taken = time.monotonic() - started
             print(f"{reader}: {len(mine)} files, {len(wrong) - before} wrong, {taken:.0f} s", flush=True)
+        read, misread = (0, []) if options.readers else _read_in_turn(folder / "theirs")
+        wrong += misread
     for line in wrong:
         print(f"WRONG {line}")
     used = {limit.reason for cell in table.values() for limit in cell.limits}
@@ -137,10 +139,24 @@ def main() -> int:
         ):
             print(f"no longer a limit of {limit.reader}: {limit.reason}")
     if options.write and not options.readers:
-        PAGE.write_text(page(table, skipped))
+        PAGE.write_text(page(table, skipped, read))
     right = sum(cell.right for cell in table.values())
     print(f"files right in all: {right}; wrong: {len(wrong)}; programs skipped: {len(skipped)}")
     return 1 if wrong else 0
+
+
+def _read_in_turn(folder: Path) -> tuple[int, list[str]]:
+    """How many files of other programs were read, and what is wrong with which."""
+    folder.mkdir()
+    try:
+        python = install.python("readers")
+        install.run(python, "-W", "ignore", READERS / "python_writers.py", folder)
+    except NotInstalledError as reason:
+        print(f"files of others: SKIPPED, for their writers cannot be had here: {reason}", flush=True)
+        return 0, []
+    count, wrong = foreign_files.differences(folder)
+    print(f"files of others: {count}, {len(wrong)} read wrong", flush=True)
+    return count, wrong
 
 
 def _judged(reader: str, case: Case, answer: dict[str, Any], cell: Cell) -> list[str]:

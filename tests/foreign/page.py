@@ -19,6 +19,15 @@ unit; frame interval; channel names; values of tables), of how many. The notes s
 """
 
 
+_IN_TURN = """## Files of other programs
+
+In turn, cpr reads {} TIFFs that tifffile, Pillow, GDAL, libvips and OpenCV write: combinations of data types,
+codecs, tiles, planar colours, byte orders, series and pyramids. Pixels, axes and sizes are those of the
+writer or of its own reader, several images are told, and where a file is refused, the remedy that the error
+names reads it.
+"""
+
+
 @dataclass
 class Cell:
     """What a program finds in files of a kind."""
@@ -33,7 +42,7 @@ class Cell:
 _ORDER = ["pixels", "axes", "size", "interval", "names", "values", "valid"]
 
 
-def page(table: Mapping[tuple[str, str], Cell], skipped: Mapping[str, str]) -> str:
+def page(table: Mapping[tuple[str, str], Cell], skipped: Mapping[str, str], read: int) -> str:
     """The page."""
     lines = [_HEAD]
     lines += [
@@ -49,4 +58,5 @@ def page(table: Mapping[tuple[str, str], Cell], skipped: Mapping[str, str]) -> s
         )
     if skipped:
         lines += ["", "Skipped in this run: " + ", ".join(skipped) + "."]
-    return "\n".join(lines) + "\n"
+    lines += ["", _IN_TURN.format(read)]
+    return "\n".join(lines)

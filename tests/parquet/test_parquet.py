@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -159,3 +160,43 @@ class TestForeignFiles:
             cpr.ParquetSource.from_path(tmp_path / "a.parquet").get_data()
         assert caught.value.remedy
         assert caught.value.url
+
+
+def test_a_folder_of_parts_is_refused_and_the_remedy_reads_it(tmp_path):
+    folder = tmp_path / "cells.parquet"
+    folder.mkdir()
+    for number in range(3):
+        pd.DataFrame({"label": [2 * number, 2 * number + 1]}).to_parquet(folder / f"part-{number}.parquet")
+    with pytest.raises(cpr.ResourceNotFoundError, match="folder") as caught:
+        cpr.ParquetSource.from_path(folder).get_data()
+    pattern = re.search(r"glob\('(.*)'\)", caught.value.remedy)[1]
+    found = pd.concat(part.get_data() for part in cpr.ParquetSource.glob(pattern))
+    assert found["label"].tolist() == list(range(6))
+
+
+ARROW = {
+    "int64[pyarrow]": [1, None, 2**60 + 1],
+    "uint8[pyarrow]": [1, None, 255],
+    "double[pyarrow]": [0.1, None, 1e300],
+    "bool[pyarrow]": [True, None, False],
+    "uint64[pyarrow]": [1, None, 2**64 - 1],
+    "float[pyarrow]": [0.5, None, 3.0],
+    "duration[ns][pyarrow]": [pd.Timedelta("1 day"), None, pd.Timedelta("3 ns")],
+    "timestamp[us, UTC][pyarrow]": [pd.Timestamp("2026-01-02 03:04:05", tz="UTC"), None],
+    pd.ArrowDtype(pa.string()): ["a", None, "b"],
+    pd.ArrowDtype(pa.large_string()): ["a", None, "b"],
+    "timestamp[ns][pyarrow]": [pd.Timestamp("2026-01-02 03:04:05"), None, pd.Timestamp("1999-12-31")],
+}
+
+
+@pytest.mark.parametrize("name", ARROW, ids=str)
+@pytest.mark.parametrize("target_class", [cpr.ParquetTarget, cpr.CSVTarget])
+def test_columns_of_arrows_are_refused_and_the_remedy_keeps_their_values(target_class, name, tmp_path):
+    frame = pd.DataFrame({"a": pd.array(ARROW[name], dtype=name)})
+    target = target_class.from_path(tmp_path / f"a{target_class.format_class.extensions[0]}")
+    with pytest.raises(cpr.EncodeError) as caught:
+        target.set_data(frame)
+    column = eval(caught.value.remedy.partition(": ")[2], {"frame": frame, "column": "a"})
+    target.set_data(pd.DataFrame({"a": column}))
+    found = cpr.load(target.serialize()).get_data()["a"]
+    assert [None if pd.isna(one) else one for one in found] == ARROW[name]

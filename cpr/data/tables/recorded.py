@@ -137,9 +137,7 @@ def _cannot_hold(dtype: Any, field: str) -> EncodeError:
     if isinstance(dtype, pd.DatetimeTZDtype):
         remedy = "convert it to UTC or a zone with a name: frame[column].dt.tz_convert('UTC')"
     elif isinstance(dtype, pd.ArrowDtype):
-        remedy = (
-            "convert it to pandas' own types: frame[column].convert_dtypes(dtype_backend='numpy_nullable')"
-        )
+        remedy = f"convert it to a type of pandas' own: frame[column].{_of_pandas(dtype.pyarrow_dtype)}"
     elif isinstance(dtype, pd.SparseDtype):
         remedy = "make it dense: frame[column].sparse.to_dense()"
     elif name.startswith("complex"):
@@ -153,3 +151,16 @@ def _cannot_hold(dtype: Any, field: str) -> EncodeError:
         actual=name[:200],
         remedy=remedy,
     )
+
+
+def _of_pandas(arrow: Any) -> str:
+    """What makes pandas' own column of an Arrow type, so far as there is one."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(arrow):
+        return f"astype('datetime64[{arrow.unit}{f', {arrow.tz}' if arrow.tz else ''}]')"
+    if pa.types.is_duration(arrow):
+        return f"astype('timedelta64[{arrow.unit}]')"
+    if pa.types.is_integer(arrow) or pa.types.is_boolean(arrow) or str(arrow) in {"float", "double"}:
+        return "convert_dtypes(dtype_backend='numpy_nullable')"
+    return "astype('string')"
