@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["BadAnswerError", "SetupError", "require_range"]
+__all__ = ["BadAnswerError", "SetupError", "require_other", "require_range"]
 
 
 class BadAnswerError(OSError):
@@ -34,3 +34,10 @@ class SetupError(OSError):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+def require_other(before: object, *page: object) -> object:
+    """This page of a listing, unless it is the one before again, whatever its token: then BadAnswerError."""
+    if any(page) and page == before:
+        raise BadAnswerError("ListingRepeats")
+    return page

@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import time
 import warnings
+import zoneinfo
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,8 @@ def count_outcomes(kind: str, folder: Path, seed: int, count: int, slow: float) 
     files = make(folder)
     for path, _ in files:
         read(path)
+    with suppress(zoneinfo.ZoneInfoNotFoundError):
+        zoneinfo.ZoneInfo("No/Such")  # which loads what looks for those that a machine has not itself
     chance = random.Random(seed)
     counts = {"read": 0, "refused": 0, "slow": 0}
     for number in range(count):

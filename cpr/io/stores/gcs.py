@@ -12,7 +12,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, require_range
+from cpr.io.answers import BadAnswerError, require_other, require_range
 from cpr.io.clients.gcsfs import Answer, Requests, named, refusal
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.base import (
@@ -145,6 +145,7 @@ class GCSStore:
     def _pages(self, bucket: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
         query = {name: value for name, value in query.items() if value}
         query["fields"] = f"items({_FIELDS}),prefixes,nextPageToken"
+        before: object = None
         while True:
             try:
                 answer = self._ask("GET", named(_API, bucket, "/o"), query)
@@ -153,6 +154,7 @@ class GCSStore:
             page = answer.json()
             if not {"kind", "items", "prefixes", "nextPageToken"} & page.keys() and page:
                 raise BadAnswerError("NotAListing")
+            before = require_other(before, page.get("items"), page.get("prefixes"))
             yield page
             if not (token := page.get("nextPageToken")):
                 return

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, require_range
+from cpr.io.answers import BadAnswerError, require_other, require_range
 from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.error_translation import code_of
 from cpr.io.filesystems import filesystem
@@ -172,11 +172,13 @@ class S3Store:
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         bucket, key = bucket_and_key(path)
         page: dict[str, Any] = {}
+        before: object = None
         while True:
             # Without a prefix: asked for one, MinIO lists only uploads whose key it is.
             answer = self._client.call("list_multipart_uploads", Bucket=bucket, **page)
             if "IsTruncated" not in answer:
                 raise BadAnswerError("NotAListing")
+            before = require_other(before, answer.get("Uploads"))
             for found in answer.get("Uploads", []):
                 if key and not found["Key"].startswith(f"{key}/"):
                     continue
@@ -222,10 +224,12 @@ class S3Store:
     def _pages(self, bucket: str, prefix: str, delimiter: str, after: str = "") -> Iterator[dict[str, Any]]:
         query = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
         page: dict[str, Any] = {"StartAfter": after} if after else {}
+        before: object = None
         while True:
             answer = self._client.call("list_objects_v2", **query, **page)
             if "IsTruncated" not in answer:
                 raise BadAnswerError("NotAListing")
+            before = require_other(before, answer.get("Contents"), answer.get("CommonPrefixes"))
             yield answer
             if not answer["IsTruncated"]:
                 return
