@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import fsspec
@@ -12,7 +15,7 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-__all__ = ["configured", "holds_back", "local_path", "new_filesystem", "path_on"]
+__all__ = ["close_on", "configured", "holds_back", "local_path", "new_filesystem", "path_on"]
 
 
 def configured(protocol: str) -> Mapping[str, Any]:
@@ -41,7 +44,32 @@ def new_filesystem(protocol: str, url: str, options: Mapping[str, Any]) -> fsspe
         options = {"use_listings_cache": False, **options}
     fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
     fs.dircache.use_listings_cache = False
+    if isinstance(fs, AsyncFileSystem):
+        close_on(fs.loop, fs)
     return fs
+
+
+def close_on(loop: asyncio.AbstractEventLoop, fs: AsyncFileSystem) -> None:
+    """Let a filesystem close its connections on the loop that made them, whichever thread collects it.
+
+    s3fs and gcsfs would do so on the loop of that thread, where it fails.
+    """
+    if hasattr(fs, "close_session"):
+        fs.close_session = partial(_close, loop)
+
+
+def _close(loop: asyncio.AbstractEventLoop, _: Any, session: Any, *__: Any) -> None:
+    if session is None or not loop.is_running():
+        return
+
+    async def close() -> None:
+        with suppress(Exception):
+            await session.__aexit__(None, None, None)
+
+    closing = asyncio.run_coroutine_threadsafe(close(), loop)
+    if asyncio._get_running_loop() is not loop:
+        with suppress(Exception):  # at the end of the process there may be no other moment
+            closing.result(0.1)
 
 
 def holds_back(file: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
@@ -127,7 +128,7 @@ class S3Client:
             raise
         if not hasattr(self.fs, _ANSWERED):
             setattr(self.fs, _ANSWERED, False)
-            retries = partial(_give_up_soon, self.fs)
+            retries = partial(_give_up_soon, weakref.ref(self.fs))
             client.meta.events.register_first("needs-retry.s3", retries, unique_id="cpr-retries")
         return client
 
@@ -235,15 +236,24 @@ class S3Client:
 
 
 def _give_up_soon(
-    fs: Any, attempts: int, response: Any = None, caught_exception: Exception | None = None, **_: Any
+    of: weakref.ref[Any],
+    attempts: int,
+    response: Any = None,
+    caught_exception: Exception | None = None,
+    **_: Any,
 ) -> None:
     """Let botocore repeat a connection no more than once at an endpoint that has never answered.
 
     It would for a quarter of a minute, though what is wrong is the endpoint and not the moment.
     """
-    if response is not None:
+    fs = of()  # whose connections are closed when it goes: nothing of them may have it
+    if response is not None and fs is not None:
         setattr(fs, _ANSWERED, True)
-    elif type(caught_exception).__name__ in _NO_CONNECTION and attempts > 1 and not getattr(fs, _ANSWERED):
+    elif (
+        type(caught_exception).__name__ in _NO_CONNECTION
+        and attempts > 1
+        and not getattr(fs, _ANSWERED, True)
+    ):
         assert caught_exception is not None
         raise caught_exception
 

@@ -19,6 +19,7 @@ from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.answers import BadAnswerError
+from cpr.io.clients.fsspec import close_on
 from cpr.io.error_translation import translate_errors
 from cpr.io.filesystems import filesystem
 from cpr.io.objects import open_store, remove_folder
@@ -54,6 +55,7 @@ def bare_store(url: str, read_only: bool = False) -> Store:
     if twin is None:
         options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
         twin = twins[asyncio.get_running_loop()] = type(fs)(*fs.storage_args, **options)
+        close_on(asyncio.get_running_loop(), twin)
     bucket, _, prefix = path.partition("/")
     fast = fast_bucket(fs, bucket) if kind_of(protocol_of(url)).name == "s3" else None
     if fast is None:
