@@ -128,6 +128,13 @@ class Used:
     unseen: tuple[str, ...]
 
 
+def _is_fixed(value: Any) -> bool:
+    """Whether nothing in it can change."""
+    if type(value) in (tuple, frozenset):
+        return all(map(_is_fixed, value))
+    return type(value) in _PLAIN
+
+
 class _Kept:
     """What was found the last time, as long as it stays true; of no use to another process."""
 
@@ -141,7 +148,7 @@ class _Kept:
         self._data = {
             label: (value, digest(described, _number_of), one)
             for label, (value, described, one) in known
-            if not isinstance(value, _PLAIN)
+            if not _is_fixed(value)
         }
 
     def __reduce__(self) -> Any:
