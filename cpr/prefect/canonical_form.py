@@ -27,11 +27,10 @@ from cpr.prefect.canonical_arrays import (
 from cpr.prefect.canonical_tables import describe_table, is_table
 from cpr.prefect.class_members import derived_attributes, state_of
 from cpr.prefect.code_graph import CodeGraph
-from cpr.prefect.code_references import facts_of
 from cpr.prefect.description_graph import Part, Unordered
 from cpr.prefect.names import name_of, type_name
 from cpr.prefect.own_code import is_own_class
-from cpr.prefect.plain_values import LEAVES, are_texts, refused, sha
+from cpr.prefect.plain_values import LEAVES, VIEWS, are_texts, refused, sha
 from cpr.prefect.redaction import is_secret, is_secret_name
 from cpr.prefect.stored_data import (
     ask_versions,
@@ -193,8 +192,8 @@ class Describer:
             return [*described, self.describe(version_of_open_file(value), path) if self._versions else None]
         if isinstance(value, io.IOBase) and cls not in (io.BytesIO, io.StringIO):
             raise TypeError("what an open file gives depends on when it is read")
-        if isinstance(value, types.CodeType):
-            return ["bytecode", facts_of(value).digest]
+        if cls in VIEWS:
+            return [cls.__name__, self.describe(VIEWS[cls](value), path)]
         if dataclasses.is_dataclass(cls):
             names = [field.name for field in dataclasses.fields(value)]
             fields = {name: getattr(value, name) for name in names}

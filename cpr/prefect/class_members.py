@@ -17,6 +17,7 @@ __all__ = [
     "OF_NO_MATTER",
     "SLOTS",
     "Kind",
+    "asks_for_subclasses",
     "derived_attributes",
     "fields_of",
     "is_container",
@@ -86,6 +87,12 @@ def is_own_code(value: Any) -> bool:
     """Whether it is a function of the user's own, as it stands in a class."""
     function = getattr(value, "__func__", value)
     return isinstance(function, types.FunctionType) and is_own_function(function)
+
+
+def asks_for_subclasses(value: Any) -> bool:
+    """Whether a member of a class looks for the classes that come from it."""
+    function = getattr(value, "__func__", value)
+    return isinstance(function, types.FunctionType) and "__subclasses__" in function.__code__.co_names
 
 
 def is_generated(value: Any) -> bool:

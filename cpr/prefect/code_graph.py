@@ -22,6 +22,7 @@ from cpr.prefect.class_members import (
     OF_DISPATCH,
     OF_NO_MATTER,
     SLOTS,
+    asks_for_subclasses,
     fields_of,
     is_container,
     is_found,
@@ -33,7 +34,7 @@ from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.code_values import Import, Reference
-from cpr.prefect.description_graph import Part
+from cpr.prefect.description_graph import Part, Unordered
 from cpr.prefect.indirections import Unbound, behind, brings_code, through_modules
 from cpr.prefect.lazy_imports import describe_import, is_bound, submodules_of
 from cpr.prefect.names import name_of, text_of_annotation
@@ -253,8 +254,13 @@ class CodeGraph:
             return None
         if isinstance(value, Unbound):
             return self._unbound(value)
+        if "__subclasses__" in one.attributes and isinstance(value, type):
+            return ["with subclasses", self._any(value, label), self._subclasses(value)]
         named = name_in_package(value)
         return self._any(value, label) if named is None else ["named", named]
+
+    def _subclasses(self, cls: type) -> Unordered:
+        return Unordered(self._add(one) for one in self.guards.subclasses(cls) if is_own_class(one))
 
     def _unbound(self, value: Unbound) -> Any:
         """What a module does not have, or has because it was asked for it: the same before and after."""
@@ -303,6 +309,8 @@ class CodeGraph:
         node.own = ["class", cls.__qualname__, sorted(members), fields, annotations]
         self.named_in.update((f"{node.label}.{name}", (members, node.own[2])) for name in members)
         node.part.description = [*node.own, members, bases]
+        if any(asks_for_subclasses(value) for value in names.values()):
+            node.part.description.append(self._subclasses(cls))
 
     def _member(self, value: Any, label: str) -> Any:
         if isinstance(value, (staticmethod, classmethod)):

@@ -30,6 +30,7 @@ class Guards:
     _lookups: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
     _attributes: list[tuple[Any, str, Any]] = field(default_factory=list)
     _sizes: list[tuple[Collection[Any], int]] = field(default_factory=list)
+    _subclasses: list[tuple[type, list[type]]] = field(default_factory=list)
     _closed: bool = False
 
     def close(self) -> None:
@@ -56,12 +57,20 @@ class Guards:
             self._sizes.append((names, len(names)))
         return {name: self.lookup(names, name) for name in sorted(names)}
 
+    def subclasses(self, cls: type) -> list[type]:
+        """The classes that come from a class, in any number of steps."""
+        found = type.__subclasses__(cls)
+        if not self._closed:
+            self._subclasses.append((cls, found))
+        return [*found, *(below for one in found for below in self.subclasses(one))]
+
     def hold(self) -> bool:
         """Whether all is as it was."""
         return (
             all(names.get(name, MISSING) is value for names, name, value in self._lookups)
             and all(_attribute(owner, name) is value for owner, name, value in self._attributes)
             and all(len(names) == size for names, size in self._sizes)
+            and all(type.__subclasses__(cls) == found for cls, found in self._subclasses)
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from cpr.errors import FormatError
+from cpr.prefect.code_references import facts_of
 
-__all__ = ["LEAVES", "are_texts", "refused", "sha"]
+__all__ = ["LEAVES", "VIEWS", "are_texts", "refused", "sha"]
 
 
 def sha(data: bytes | bytearray) -> str:
@@ -26,6 +28,16 @@ LEAVES: dict[type, Callable[[Any], Any]] = {
     range: repr,
     dt.date: repr,
     dt.timedelta: repr,
+    types.CodeType: lambda code: facts_of(code).digest,
+}
+
+# Views of other things, which cannot be pickled, as what they show.
+VIEWS: dict[type, Callable[[Any], Any]] = {
+    types.MappingProxyType: dict,
+    memoryview: lambda view: (view.format, view.shape, view.tobytes()),
+    type({}.keys()): list,
+    type({}.values()): list,
+    type({}.items()): list,
 }
 
 
