@@ -59,7 +59,7 @@ class Guards:
 
     def subclasses(self, cls: type) -> list[type]:
         """The classes that come from a class, in any number of steps."""
-        found = type.__subclasses__(cls)
+        found: list[type] = type.__subclasses__(cls)
         if not self._closed:
             self._subclasses.append((cls, found))
         return [*found, *(below for one in found for below in self.subclasses(one))]

@@ -36,9 +36,9 @@ class Feature:
     imports: str
 
 
-def _features() -> Iterator[Feature]:
-    """Those of features.txt: `=== name`, then parts under `--- head`, `--- use` and `--- file`."""
-    text = (Path(__file__).parent / "features.txt").read_text()
+def _features(file: str) -> Iterator[Feature]:
+    """Those of a file: `=== name`, then parts under `--- head`, `--- use` and `--- file`."""
+    text = (Path(__file__).parent / file).read_text()
     for block in text.split("=== ")[1:]:
         name, *parts = re.split("^--- ", block, flags=re.MULTILINE)
         texts = dict(part.partition("\n")[::2] for part in parts)
@@ -46,7 +46,9 @@ def _features() -> Iterator[Feature]:
         yield Feature(name.strip(), use=use, imports=texts.pop("head", "").rstrip(), files=texts)
 
 
-FEATURES = list(_features())
+FEATURES = list(_features("features.txt"))
+# Most of these name modules, whose files count whole: in projects they are rarer than they would be drawn.
+BY_NAME = list(_features("features_by_name.txt"))
 
 # Edits without effect: text of a module, what is put in, and whether it stands at the end.
 IDLE = [

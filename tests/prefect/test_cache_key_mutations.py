@@ -8,7 +8,7 @@ import pytest
 from prefect.cache_policies import TASK_SOURCE
 
 import cpr
-from tests.prefect.projects import FEATURES, Project, edits, imported, project
+from tests.prefect.projects import BY_NAME, FEATURES, Project, edits, imported, project
 
 
 def looked_at(folder, made: Project) -> tuple[tuple[str, str], list[float]]:
@@ -46,7 +46,7 @@ def test_300_edits(tmp_path):
     assert len(needless) <= 0.05 * idle, needless  # modules that a body imports count whole
 
 
-@pytest.mark.parametrize("feature", FEATURES, ids=lambda one: one.name)
+@pytest.mark.parametrize("feature", [*FEATURES, *BY_NAME], ids=lambda one: one.name)
 def test_every_feature(tmp_path, feature):
     numbers = {(feature.name, name): 3 for name in "nm"}
     keys, results = looked_at(tmp_path / "base", Project([feature], numbers))
