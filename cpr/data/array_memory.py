@@ -92,10 +92,22 @@ def _content(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return used
 
 
+class _Lent:
+    """Memory of an array as numpy sees a foreign program's, which cannot be made writeable again."""
+
+    def __init__(self, array: np.ndarray[Any, Any]) -> None:
+        self._array = array
+        self.__array_interface__ = {**array.__array_interface__, "typestr": f"|V{array.itemsize}"}
+        del self.__array_interface__["descr"]
+
+
 def read_only(data: Any) -> Any:
-    """A view of an array that cannot be written to; what is no array is handed on as it is."""
+    """A view of an array that cannot be written to, nor be made writeable; what is no array is handed on."""
     if not isinstance(data, np.ndarray):
         return data
     view = data.view()
     view.flags.writeable = False
-    return view
+    if type(data) is not np.ndarray or data.dtype.hasobject or not data.itemsize:
+        return view
+    # Of a plain view numpy lets anybody take the flag away again.
+    return np.asarray(_Lent(view)).view(data.dtype)

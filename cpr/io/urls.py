@@ -61,12 +61,14 @@ def normalise(path: str | os.PathLike[str]) -> str:
     if "::" in url:
         return url
     if not _is_protocol(protocol):
+        likely = protocol.strip().lower()
+        remedy = "correct the URL, or install the package that implements the protocol"
         raise TransferError(
             "no such protocol",
             url=url,
             expected="one of fsspec's: a local path, file, memory, s3, gs, az, sftp ...",
             actual=protocol,
-            remedy="correct the URL, or install the package that implements the protocol",
+            remedy=f"write '{likely}://{url.partition('://')[2]}'" if _is_protocol(likely) else remedy,
         )
     scheme, _, rest = url.partition("://")
     if kind_of(protocol).authority in ("host", "none"):
@@ -110,17 +112,20 @@ def _local(url: str) -> str:
 def _require_both_slashes(url: str, path: str) -> None:
     """Refuse what `pathlib` makes of a URL: what is left would be a folder called "s3:"."""
     name, colon, rest = url.partition(":")
+    name = name.lower()
     if not (colon and (is_known(name) or (rest.startswith("/") and _is_protocol(name)))):
-        names = (step[:-1] for step in path.split("/") if step.endswith(":"))
+        names = (step[:-1] for step in path.lower().split("/") if step.endswith(":"))
         name = next(filter(_is_protocol, names), "")
-        rest = path.partition(f"/{name}:/")[2]
+        rest = path[path.lower().find(f"/{name}:/") + len(name) + 3 :]
     if name:
+        is_path = kind_of(name).name == "file" and not rest.startswith("/")
         root = "/" if kind_of(name).name == "file" else ""
+        place = rest if is_path else f"{name}://{root}{rest.replace(chr(92), '/').lstrip('/')}"
         raise _not_usable(
             url,
             "a URL that has lost a slash, as pathlib.Path makes it",
             "a path, or a URL with '://'",
-            f"write '{name}://{root}{rest.lstrip('/')}', as a string or a UPath",
+            f"write '{place}', as a string or a UPath",
         )
 
 

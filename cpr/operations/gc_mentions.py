@@ -4,9 +4,9 @@ A target's name ends in its key, 16 hex digits. Wherever such digits occur they 
 to it: in a URL, a path, a relative name, a record, JSON inside JSON, percent-encoded, or in the bytes of a
 pickle. So everything is searched for digits alone, and nothing is ever loaded or imported to do that.
 
-Content may be wrapped: in base64 (which is how Prefect keeps pickles), in gzip, zlib, bzip2, xz or lzma, in
-zstd or lz4 where pyarrow is installed, and in several of these. Of anything else that Prefect may have
-written it is unknown what it names: UnsearchableError.
+Content may be wrapped: in base64 (which is how Prefect keeps pickles), in zip (as spreadsheets), gzip, zlib,
+bzip2, xz or lzma, in zstd or lz4 where pyarrow is installed, and in several of these. Of anything else that
+Prefect may have written it is unknown what it names: UnsearchableError.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import itertools
 import lzma
 import re
 import string
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -52,6 +53,7 @@ _NO_BASE64 = bytes(code for code in range(256) if _BASE64[code] == b"0"[0] and c
 _PICKLE = re.compile(rb"\x80[\x02-\x09]")
 _PRINTED = bytes(set(range(256)) - {*range(7), 14, 15, *range(17, 27), *range(28, 32), 0x7F})
 _WRAPPED_SERIALIZERS = frozenset({"pickle", "compressed", "compressed/json", "compressed/pickle"})
+_OF_ZIP = (zipfile.BadZipFile, NotImplementedError, RuntimeError)  # damaged, or encrypted
 # What a record says of its own object, and of what that was made from.
 _OWN_FIELDS = frozenset("type ext key data_hash checksum blocks manifest made".split())
 
@@ -71,7 +73,9 @@ def keys_in_object(url: str, nbytes: int) -> set[int]:
     """
     file = _opened(_blocks_of(url, nbytes))
     head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
-    is_known = _is_text(head) or _PICKLE.match(head) or _unwrapping(head, is_text=False)
+    is_known = (
+        _is_text(head) or _PICKLE.match(head) or _unwrapping(head, is_text=False) not in (None, _members)
+    )
     keys: set[int] = set()
     if nbytes <= _DATA_BYTES or is_known:
         _search(file, keys, 0, must_be_known=False)
@@ -200,8 +204,9 @@ def _search(file: io.BufferedReader, keys: set[int], layer: int, must_be_known: 
     if layer == _MOST_LAYERS:
         raise UnsearchableError("wrapped too many times")
     try:
-        _search(_opened(unwrap(file)), keys, layer + 1, must_be_known=True)
-    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
+        # What is in an archive may be anything, arrays say.
+        _search(_opened(unwrap(file)), keys, layer + 1, must_be_known=unwrap is not _members)
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, *_OF_ZIP) as error:
         raise UnsearchableError(f"it cannot be unwrapped: {type(error).__name__}") from None
 
 
@@ -211,6 +216,8 @@ def _unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Ite
         return None
     if head.startswith(b"\x1f\x8b") or re.match(rb"\x78[\x01\x5e\x9c\xda]", head):
         return _inflated
+    if head.startswith(b"PK\x03\x04"):
+        return _members
     if head.startswith(b"BZh"):
         return lambda file: _chunks(bz2.BZ2File(file))
     if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
@@ -225,6 +232,15 @@ def _unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Ite
 def _chunks(file: Any) -> Iterator[bytes]:
     while chunk := file.read(_CHUNK_BYTES):
         yield bytes(chunk)
+
+
+def _members(file: io.BufferedReader) -> Iterator[bytes]:
+    """Names and contents in a zip file, of which spreadsheets are some."""
+    with zipfile.ZipFile(io.BytesIO(file.read())) as archive:
+        for member in archive.infolist():
+            yield f" {member.filename} ".encode()
+            with archive.open(member) as one:
+                yield from _chunks(one)
 
 
 def _inflated(file: io.BufferedReader) -> Iterator[bytes]:

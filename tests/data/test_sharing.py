@@ -89,6 +89,8 @@ def test_arrays_that_are_kept_cannot_be_changed(kind):
                 data = keeper.get_data(cache=what != "held", region=region)
                 with pytest.raises(ValueError, match="read-only"):
                     data += 1
+                with pytest.raises(ValueError, match="WRITEABLE"):
+                    data.flags.writeable = True
                 spoil(data)
             expected = array if region is None else array[region]
             np.testing.assert_array_equal(keeper.get_data(cache=what != "held", region=region), expected)

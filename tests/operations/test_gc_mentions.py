@@ -10,8 +10,10 @@ import lzma
 import os
 import pickle
 import time
+import zipfile
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -92,10 +94,19 @@ HOLDERS["base64 lines in JSON in JSON"] = lambda value: json.dumps(
     json.dumps({"blob": base64.encodebytes(pickle.dumps([value, "-" * 99])).decode()})
 ).encode()
 
+
+def zipped(blob: bytes) -> bytes:
+    file = BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/sharedStrings.xml", blob)
+    return file.getvalue()
+
+
 WRAPPINGS: dict[str, Callable[[bytes], bytes]] = {
     "plain": lambda blob: blob,
     "base64": lambda blob: base64.encodebytes(blob),
     "gzip": gzip.compress,
+    "zip": zipped,
     "gzip of two": lambda blob: gzip.compress(blob[:7]) + gzip.compress(blob[7:]),
     "zlib": zlib.compress,
     "zlib, fast": lambda blob: zlib.compress(blob, 1),
