@@ -28,6 +28,10 @@ A *results URL* is where Prefect's result storage writes (the `basepath` of its 
 that targets are in, or one that holds both. Where endpoints and credentials come from is the same as for
 flows, see the [README](../README.md).
 
+What records say is kept as columns in `.cpr/catalogue` under the results URL, by whoever runs a command and
+may write there, so that the next reads only new records ([how](decisions/catalogue.md)). The same is a table
+in Python: `cpr.results("s3://my-bucket/records")`.
+
 Every command takes `--json` and then prints one JSON document on stdout, errors included. Progress is shown
 on stderr, where that is a terminal. `python -m cpr` is the same as `cpr`. This page is made from the
 commands' own help (`python -m tools.cli_pages`).

@@ -10,6 +10,7 @@ from dataclasses import asdict
 
 import pytest
 
+from bench.synthetic import records
 from cpr.errors import CprError
 from cpr.operations import catalogue
 from cpr.operations.find import RecordResults
@@ -179,3 +180,25 @@ def test_results_as_a_table(tmp_path):
         row = frame.iloc[-1]
         assert (row["type"], row["record"], row["made"]) == (listed.type, listed.record, listed.when)
     assert dict(frame.dtypes.astype(str)) == dict(cpr.results("memory://no-such-folder").dtypes.astype(str))
+
+
+def test_on_s3_only_what_is_new_is_asked_for(s3_url, monkeypatch):
+    from cpr.io.stores.s3 import S3Store
+
+    monkeypatch.undo()
+    monkeypatch.setattr(catalogue, "_FEW", 1)
+    for name, blob in records(100, "s3://bucket/data"):
+        put(f"{s3_url}/records/{name}", blob)
+    url = f"{s3_url}/records"
+    expected = _plain(list_records(url, None, lambda: None))
+    assert _plain(list_results(url)) == expected
+    read = []
+    fetch = S3Store.fetch_version
+    monkeypatch.setattr(
+        S3Store, "fetch_version", lambda self, path, *rest: read.append(path) or fetch(self, path, *rest)
+    )
+    assert _plain(list_results(url)) == expected
+    assert not read
+    put(f"{url}/{'0' * 32}", prefect_record(target(random.Random(12))))
+    _require_same(url)
+    assert {path.rpartition("/")[2] for path in read[:1]} == {"0" * 32}
