@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import sys
 import time
 import warnings
 import zoneinfo
@@ -99,7 +101,10 @@ def count_outcomes(kind: str, folder: Path, seed: int, count: int, slow: float) 
 
 def is_ours(event: str, arguments: tuple, folder: Path) -> bool:
     """Whether this is the file itself, or what its decoders load from the packages that they are in."""
-    if "tzdata" in str(arguments):  # the time zones of a machine that has none itself
+    if event == "import" and arguments[0].split(".")[0] in (*sys.stdlib_module_names, "tzdata"):
+        return True
+    own = (os.path.dirname(os.__file__), "tzdata", "pytz/zoneinfo")  # the time zones of a machine that has none itself
+    if event != "import" and any(place in str(arguments) for place in own):
         return True
     if event in ("open", "os.listdir", "glob.glob"):
         return str(arguments[0]).startswith((str(folder), "/proc/", "/sys/"))  # how much memory is free
