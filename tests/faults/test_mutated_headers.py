@@ -103,7 +103,11 @@ def is_ours(event: str, arguments: tuple, folder: Path) -> bool:
     """Whether this is the file itself, or what its decoders load from the packages that they are in."""
     if event == "import" and arguments[0].split(".")[0] in (*sys.stdlib_module_names, "tzdata"):
         return True
-    own = (os.path.dirname(os.__file__), "tzdata", "pytz/zoneinfo")  # the time zones of a machine that has none itself
+    own = (
+        os.path.dirname(os.__file__),
+        "tzdata",
+        "pytz/zoneinfo",
+    )  # the time zones of a machine that has none itself
     if event != "import" and any(place in str(arguments) for place in own):
         return True
     if event in ("open", "os.listdir", "glob.glob"):
