@@ -63,7 +63,8 @@ def python(name: str) -> Path:
     def make() -> None:
         run(sys.executable, "-m", "venv", folder)
         pip = (folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        run(*pip, "--prefer-binary", "-r", requirements)
+        # Some hundred megabytes.
+        run(*pip, "--prefer-binary", "-r", requirements, seconds=800)
 
     return _made(folder, requirements.read_text(), make) / "bin/python"
 

@@ -111,6 +111,16 @@ LIMITS: list[Limit] = [
     Limit("ngio", "size", _opt(unit=None), "takes pixels of unknown size for 1 micrometer"),
 ]
 
+LIMITS += [
+    Limit(
+        reader,
+        "pixels",
+        lambda case: case.name == "ij-one-directory",
+        "sees one page of ImageJ's form for 4 GiB",
+    )
+    for reader in ("GDAL", "libvips", "OpenCV", "Pillow")
+]
+
 
 def limit_of(reader: str, what: str, case: Case) -> Limit | None:
     """Why the reader need not get this right."""
