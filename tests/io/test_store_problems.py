@@ -39,7 +39,7 @@ from tests.text_format import TextSource
 ENDPOINT = "AWS_ENDPOINT_URL_S3"
 REGION = "eu-west-3"
 CASES: dict[str, tuple[str, Callable[..., Any]]] = {}
-SECONDS = 5.0
+SECONDS = 15.0  # a machine that has nothing else to do takes at most 3
 
 Call = Callable[[], object]
 Steps = Iterator[list[Call]]
@@ -250,6 +250,7 @@ def nothing_listens(place: Place) -> Steps:
 @case("no-connection")
 def nothing_listens_gcs(place: Place) -> Steps:
     url, right = place.gs_url, place.gcs_server.endpoint
+    put(f"{url}/b.txt")  # importing gcsfs takes its time
     place.set(STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{free_ports(1)[0]}")
     error = yield each(f"{url}/a.txt")
     place.set(**{found(r"host and port in (\w+)", error): right})
@@ -743,8 +744,7 @@ def test_the_remedy_works(name, request, monkeypatch, tmp_path):
             started = time.monotonic()
             with pytest.raises(CprError) as caught:
                 call()
-            # Of what is measured to take at most half of it on a machine that has other work.
-            assert time.monotonic() - started < 2 * SECONDS
+            assert time.monotonic() - started < SECONDS
             error = caught.value
             assert error.topic == topic, error
             assert error.url or error.field
