@@ -15,6 +15,7 @@ from cpr.errors import CprError
 from cpr.operations import catalogue
 from cpr.operations.find import RecordResults
 from cpr.operations.ls import list_records, list_results
+from cpr.operations.object_names import is_data, owner_of
 from cpr.operations.scan import find_records
 from cpr.provenance.diff import NearestResults
 from tests.operations.catalogue_stores import DAMAGES, change, files, fill, target
@@ -202,3 +203,12 @@ def test_on_s3_only_what_is_new_is_asked_for(s3_url, monkeypatch):
     put(f"{url}/{'0' * 32}", prefect_record(target(random.Random(12))))
     _require_same(url)
     assert {path.rpartition("/")[2] for path in read[:1]} == {"0" * 32}
+
+
+def test_a_catalogue_names_nothing_that_gc_would_keep(tmp_path):
+    # Its rows outlive the records: searched for names, it would keep what nothing else refers to.
+    fill(tmp_path, random.Random(13), 120)
+    list_results(str(tmp_path))
+    (kept,) = files(tmp_path)
+    assert is_data(str(kept))
+    assert owner_of(str(kept)) is None
