@@ -11,9 +11,9 @@ from typing import Any
 from cpr import io
 from cpr.errors import CorruptDataError, FormatError, ResourceNotFoundError, TransferError
 from cpr.format import PreviewMaker, Stream, Streams, naming, supports
+from cpr.io.gc_marks import is_marked
 from cpr.io.hashing import DEFAULT_ALGORITHM, default_algorithm, hex16
 from cpr.io.stores.base import OccupiedError
-from cpr.io.tombstones import is_marked
 from cpr.io.writing import HashingSink, Stored, put_blocks
 from cpr.previews.storage import attach_preview, store_preview
 from cpr.retrieving import decode_file

@@ -1,6 +1,6 @@
 """Garbage: results that no record refers to, and results of old records, in two phases.
 
-    mark     what nothing refers to is written down where writers see it (`cpr.io.tombstones`)
+    mark     what nothing refers to is written down where writers see it (`cpr.io.gc_marks`)
     sweep    a grace period later: what was marked then, and nothing refers to now either, is deleted
 
 Each call does both, as far as they are due. One assumption makes this safe: nobody takes longer than half the
@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 
 from cpr import io
 from cpr.errors import CprError
+from cpr.io.gc_marks import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.io.objects import remove_many
-from cpr.io.tombstones import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.operations.gc_survey import Candidate, Mark, Survey, survey
 from cpr.operations.places import is_below, require_inside
 

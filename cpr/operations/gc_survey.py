@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
+from cpr.io.gc_marks import decode
 from cpr.io.parallel import parallel_map
 from cpr.io.stores.base import Entry
-from cpr.io.tombstones import decode
 from cpr.operations.gc_mentions import (
     UnsearchableError,
     keys_in_object,

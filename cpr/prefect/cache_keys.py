@@ -62,7 +62,7 @@ def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str |
 
     The key changes with the content of an argument (see `hash_objects`), a version of a source in the
     store, and the task's function: its code with every constant in it, the values of its closure, and the
-    constants and functions of its module that it uses (see `cpr.prefect.function_globals`). Comments,
+    constants and functions of its module that it uses (see `cpr.prefect.used_code`). Comments,
     formatting, docstring and decorators may change freely. Computing it writes nothing and reads no data.
 
     Args:

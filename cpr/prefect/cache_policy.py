@@ -32,7 +32,7 @@ class TargetInputs(CachePolicy):
     Equal for equal content whether it is in memory or stored, on any worker (see `hash_objects`). The name
     of the task's function takes part, so that two tasks with the same arguments do not share results, and
     what it uses besides its arguments: values of its closure, constants and functions of its module (see
-    `cpr.prefect.function_globals`). Its own code does not: add Prefect's TASK_SOURCE for that. Computing a
+    `cpr.prefect.used_code`). Its own code does not: add Prefect's TASK_SOURCE for that. Computing a
     key writes nothing and reads no data; sources are asked for their versions once.
 
     An argument that has no content to be named (a lock, an open file) makes the task run uncached, with a

@@ -16,7 +16,7 @@ from prefect.serializers import Serializer
 from pydantic import Field
 
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
-from cpr.io.tombstones import is_marked
+from cpr.io.gc_marks import is_marked
 from cpr.prefect.cache_policy import warn_of_unseen_sources
 from cpr.prefect.run_log import log, warn_of_local_records
 from cpr.prefect.run_provenance import end, sign

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from cpr import io
-from cpr.io import tombstones as marks
+from cpr.io import gc_marks as marks
 
 KEPT = 3  # records of a writer
 

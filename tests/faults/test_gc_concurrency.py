@@ -17,7 +17,7 @@ import pytest
 
 import cpr
 from cpr.errors import CprError
-from cpr.io import tombstones as marks
+from cpr.io import gc_marks as marks
 from cpr.operations.gc import collect
 from cpr.operations.scan import find_records
 

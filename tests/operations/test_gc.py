@@ -17,8 +17,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CprError
-from cpr.io import tombstones as marks
-from cpr.io.tombstones import is_marked
+from cpr.io import gc_marks as marks
+from cpr.io.gc_marks import is_marked
 from cpr.operations.gc import collect
 from cpr.operations.gc_survey import survey
 from cpr.operations.scan import find_records
