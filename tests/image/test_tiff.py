@@ -151,7 +151,8 @@ def test_a_plane_of_many_costs_little_more_than_the_plane(compression):
     assert sum(fetched) < len(data) / 60 * 1.1 + 5000
     fetched.clear()
     assert same(format.decode_region(Counting(data), np.s_[31, 100:110]), array[31, 100:110])
-    assert sum(fetched) < len(data) / 60 * (0.03 if compression is None else 0.8) + 5000
+    # What lies around a plane is read through a buffer of 8 KiB.
+    assert sum(fetched) < len(data) / 60 * (0.03 if compression is None else 0.8) + 5000 + 8192
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
