@@ -125,10 +125,10 @@ def count_moments(moments: Callable[[str], None]) -> None:
 
     s3_upload._PART_BYTES = PART_BYTES
     opened, write = local.LocalUpload.__init__, local.LocalUpload.write
-    fsync, replace = os.fsync, os.replace
+    fsync, replace, link = os.fsync, os.replace, os.link
 
-    def counted_open(self: Any, path: str) -> None:
-        opened(self, path)
+    def counted_open(self: Any, *arguments: Any, **options: Any) -> None:
+        opened(self, *arguments, **options)
         moments("open")
 
     def counted_write(self: Any, block: memoryview) -> None:
@@ -137,15 +137,16 @@ def count_moments(moments: Callable[[str], None]) -> None:
         write(self, block[len(block) // 2 :])
 
     def around(name: str, call: Callable[..., None]) -> Callable[..., None]:
-        def counted(*arguments: Any) -> None:
+        def counted(*arguments: Any, **options: Any) -> None:
             moments(f"commit: before {name}")
-            call(*arguments)
+            call(*arguments, **options)
             moments(f"commit: after {name}")
 
         return counted
 
     local.LocalUpload.__init__, local.LocalUpload.write = counted_open, counted_write  # type: ignore[method-assign]
     os.fsync, os.replace = around("fsync", fsync), around("replace", replace)  # type: ignore[assignment]
+    os.link = around("link", link)  # type: ignore[assignment]
 
     from s3fs import S3FileSystem
 
