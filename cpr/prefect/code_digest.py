@@ -54,6 +54,9 @@ def _each_instruction(code: types.CodeType) -> Iterator[dis.Instruction]:
         if one.opname == "RETURN_CONST":
             yield _as(one, "LOAD_CONST", one.argval)
             yield _as(one, "RETURN_VALUE", None)
+        elif one.opcode in dis.hasconst and one.arg is not None:
+            # dis knows the names of keyword arguments (KW_NAMES, before Python 3.13) as "<unknown>".
+            yield one._replace(argval=code.co_consts[one.arg])
         elif one.opcode in dis.haslocal and isinstance(one.argval, tuple):  # LOAD_FAST_LOAD_FAST, say
             first, second = one.opname.replace("_LOAD", " LOAD").replace("_STORE", " STORE").split()
             yield _as(one, first, one.argval[0])

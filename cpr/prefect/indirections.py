@@ -80,6 +80,9 @@ def behind(value: Any, guards: Guards) -> Any:
         return (value.func, value.dispatcher)
     if function_of(value) is not None:
         return guards.attribute(value, "fn")
+    if isinstance(value, functools.partial) and "__wrapped__" in value.__dict__:
+        # functools.update_wrapper names a function, and says nothing of what is bound.
+        return (value.func, value.args, value.keywords)
     return getattr(value, "__dict__", {}).get("__wrapped__")
 
 
