@@ -123,7 +123,7 @@ def count_moments(moments: Callable[[str], None]) -> None:
     """Call `moments` before, in the middle of and after whatever a store does."""
     from cpr.io.stores import local, s3_upload
 
-    s3_upload._PART_BYTES = PART_BYTES
+    s3_upload._PART_BYTES = s3_upload._FAR_PART_BYTES = PART_BYTES
     opened, write = local.LocalUpload.__init__, local.LocalUpload.write
     fsync, replace, link = os.fsync, os.replace, os.link
 
@@ -166,12 +166,12 @@ def count_moments(moments: Callable[[str], None]) -> None:
 
     put = FastBucket.put
 
-    def counted_put(self: Any, *arguments: Any) -> Any:
+    def counted_put(self: Any, *arguments: Any, **options: Any) -> Any:
         moments("commit: before put")
         timer = threading.Timer(0.002, moments, ("commit: during put",))
         timer.daemon = True
         timer.start()
-        answer = put(self, *arguments)
+        answer = put(self, *arguments, **options)
         moments("commit: after put")
         return answer
 
