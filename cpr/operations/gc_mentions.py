@@ -204,13 +204,14 @@ def _search(file: io.BufferedReader, keys: set[int], layer: int, must_be_known: 
     if layer == _MOST_LAYERS:
         raise UnsearchableError("wrapped too many times")
     try:
-        # What is in an archive may be anything, arrays say.
-        _search(_opened(unwrap(file)), keys, layer + 1, must_be_known=unwrap is not _members)
+        for part in unwrap(file) if unwrap is _members else [unwrap(file)]:
+            # What is in an archive may be anything, arrays say.
+            _search(_opened(part), keys, layer + 1, must_be_known=unwrap is not _members)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, *_OF_ZIP) as error:
         raise UnsearchableError(f"it cannot be unwrapped: {type(error).__name__}") from None
 
 
-def _unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Iterator[bytes]] | None:
+def _unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Iterator[Any]] | None:
     """What undoes one layer of compression, told from the first bytes; None for what is not compressed."""
     if is_text:
         return None
@@ -234,13 +235,15 @@ def _chunks(file: Any) -> Iterator[bytes]:
         yield bytes(chunk)
 
 
-def _members(file: io.BufferedReader) -> Iterator[bytes]:
-    """Names and contents in a zip file, of which spreadsheets are some."""
+def _members(file: io.BufferedReader) -> Iterator[Iterator[bytes]]:
+    """The names in a zip file, of which spreadsheets are some, and the content of each of its files."""
     with zipfile.ZipFile(io.BytesIO(file.read())) as archive:
+        if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+            raise UnsearchableError(f"larger than {_MOST_BYTES} bytes")
+        yield iter([" ".join(archive.namelist()).encode("utf-8", "surrogatepass")])
         for member in archive.infolist():
-            yield f" {member.filename} ".encode()
             with archive.open(member) as one:
-                yield from _chunks(one)
+                yield _chunks(one)
 
 
 def _inflated(file: io.BufferedReader) -> Iterator[bytes]:
