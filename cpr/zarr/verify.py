@@ -50,7 +50,7 @@ async def _verify_all(store: VerifyingStore) -> int:
 
 async def _require_no_others(store: VerifyingStore) -> None:
     """Raise for an object that nobody vouches for; other readers would take it for data."""
-    async for key in UrlStore.list(store):
+    async for key in UrlStore.list_prefix(store, ""):
         if key.rpartition("/")[2] == CONSOLIDATED:
             store.tell_consolidated()
         elif not await store.exists(key) and not LEFT_BEHIND.search(key):

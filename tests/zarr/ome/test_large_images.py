@@ -65,7 +65,8 @@ print(json.dumps({"growth": growth, "nbytes": large.nbytes, "levels": levels, "s
 def test_memory_does_not_grow_with_the_image(downscale, s3_url):
     found = run(_PLANES, s3_url, "96", downscale)
     assert found["nbytes"] > 192 << 20
-    assert found["growth"] < 100
+    # 48 MiB of cells go up while the next are made.
+    assert found["growth"] < 150
 
 
 @pytest.mark.long
@@ -76,7 +77,7 @@ def test_two_gigabytes_pass_plane_by_plane(downscale, s3_url):
     found = run(_PLANES, s3_url, "1024", downscale)
     print(found)
     assert found["nbytes"] > 1 << 31
-    assert found["growth"] < 100
+    assert found["growth"] < 150
 
 
 def pixels(block_info=None):

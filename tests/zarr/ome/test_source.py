@@ -168,7 +168,7 @@ def test_transformations_of_all_levels_follow_those_of_each():
     ("unit", "scale", "expected"),
     [
         ("nanometer", 100, (0.01, "nm")),
-        ("foot", 0.3048**-1, (1, "m")),
+        ("foot", 0.3048**-1, (0.3048, "ft")),
         ("zeptometer", 1e21, (1, "m")),
         ("angstrom", 10, (0.1, "angstrom")),
         ("furlong", 1, None),
