@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
@@ -63,12 +63,15 @@ def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa
 
 
 @contextmanager
-def _refusals_as_occupied() -> Iterator[None]:
-    """Raise OccupiedError where the store refuses to write over an object, be it ours of a lost answer."""
+def _refusals_as_occupied(condition: Mapping[str, str]) -> Iterator[None]:
+    """Raise OccupiedError where the store refuses to write over an object, be it ours of a lost answer.
+
+    A refusal of what was asked without a condition is another failure.
+    """
     try:
         yield
     except OSError as error:
-        if isinstance(error, FileExistsError) or code_of(error) in REFUSALS:
+        if condition and (isinstance(error, FileExistsError) or code_of(error) in REFUSALS):
             raise OccupiedError from None
         raise
 
@@ -182,7 +185,7 @@ class S3Upload:
         self._send()
         parts = [self._wait(part) for part in self._parts]
         named = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
-        with _refusals_as_occupied():
+        with _refusals_as_occupied(self._condition):
             required(self._call("complete_multipart_upload", **named, **self._condition), "ETag")
         self._sharing.close()
         if self._creations > 1:
@@ -201,7 +204,7 @@ class S3Upload:
         put = self._client.submit(
             self._client.request("put_object", Body=body, **self._where, **self._condition)
         )
-        with _refusals_as_occupied():
+        with _refusals_as_occupied(self._condition):
             required(wait_for(put, alive=lambda: body.sent), "ETag")
 
     def abort(self, timeout: float | None = None) -> None:
