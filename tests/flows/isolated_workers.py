@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
@@ -147,7 +148,7 @@ def _running(count: int, folder: Path, variables: dict[str, str], threads: int) 
             process = subprocess.Popen(
                 command, cwd=cwd, env=environment, stdout=logs, stderr=logs, start_new_session=True
             )
-            stack.callback(_end, process)
+            stack.callback(end_with_session, process)
             return process
 
         scheduler_file = folder / "scheduler.json"
@@ -197,7 +198,7 @@ def _address(path: Path) -> str:
     raise TimeoutError(f"no Dask scheduler: {path.with_name('dask.log').read_text()[-2000:]}")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_with_session(process: subprocess.Popen[Any]) -> None:
     """A process and all that it has started; nannies would start others, so they go first.
 
     Children of a worker that was killed have no parent any more, but are still of its session.

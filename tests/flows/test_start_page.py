@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.flows.isolated_workers import end_with_session
 from tests.minio.process import free_ports
 from tests.test_examples import blocks
 
@@ -55,22 +55,10 @@ def test_all_of_it_works(s3_server, s3_url, tmp_path):
     try:
         printed, _ = shell.communicate(timeout=540)
     finally:
-        _end_session(shell.pid)
+        end_with_session(shell)
     log = (tmp_path / "errors.log").read_text()
     assert shell.returncode == 0, printed + log
     assert printed.count(" nuclei\n") == 8
     assert "12 targets intact of 12 read" in printed
     assert "12 targets, " in printed, "the second run has made something again"
     assert (tmp_path / "report.html").stat().st_size > 10_000
-
-
-def _end_session(session: int) -> None:
-    """End what is left: jobs of a shell have groups of their own, and one session."""
-    import psutil
-
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == session:
-                process.send_signal(signal.SIGKILL)
-        except (psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-            continue

@@ -23,7 +23,7 @@ from cpr.io.stores.base import (
     version_of,
 )
 from cpr.io.stores.glob import matching_in_bucket, names_in_bucket
-from cpr.io.stores.s3_upload import REFUSALS, S3Upload, stat_object
+from cpr.io.stores.s3_upload import S3Upload, is_refused_condition, stat_object
 from cpr.io.waiting import is_interruption
 
 __all__ = ["S3Store"]
@@ -98,7 +98,7 @@ class S3Store:
             part = f"bytes={start}-{stop - 1}"
             block, answer = self._client.get(bucket, key, stop - start, Range=part, IfMatch=f'"{etag}"')
         except OSError as error:
-            if code_of(error) in REFUSALS:
+            if is_refused_condition(error):
                 raise ChangedError from None
             raise
         if str(answer["ETag"]).strip('"') != etag:
@@ -275,7 +275,7 @@ class _ConditionalObject:
                 raise
             return None
         except OSError as error:
-            if isinstance(error, FileExistsError) or code_of(error) in REFUSALS:
+            if is_refused_condition(error):
                 return None
             raise
         return str(required(answer, "ETag"))

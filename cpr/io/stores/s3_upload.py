@@ -22,12 +22,11 @@ from cpr.io.stores.base import OccupiedError, Stat
 from cpr.io.transfer_width import width_of
 from cpr.io.waiting import at_most, wait_for
 
-__all__ = ["REFUSALS", "S3Upload", "stat_object"]
+__all__ = ["S3Upload", "is_refused_condition", "stat_object"]
 
 log = logging.getLogger("cpr")
 
-REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
-"""What S3 says where the condition of a request does not hold."""
+_REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 
 # Parts double in size every 1000 parts: 10,000 of them (the most S3 takes) hold over 5 TiB, the
 # most an object can have, and the first thousands stay small in memory.
@@ -62,6 +61,11 @@ def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa
     return Stat(nbytes, {"etag": str(required(head, "ETag")).strip('"')}, modified)
 
 
+def is_refused_condition(error: OSError) -> bool:
+    """Whether S3 says so that the condition of a request does not hold."""
+    return isinstance(error, FileExistsError) or code_of(error) in _REFUSALS
+
+
 @contextmanager
 def _refusals_as_occupied(condition: Mapping[str, str]) -> Iterator[None]:
     """Raise OccupiedError where the store refuses to write over an object, be it ours of a lost answer.
@@ -71,7 +75,7 @@ def _refusals_as_occupied(condition: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if condition and (isinstance(error, FileExistsError) or code_of(error) in REFUSALS):
+        if condition and is_refused_condition(error):
             raise OccupiedError from None
         raise
 
