@@ -31,6 +31,7 @@ _BEGINNINGS = re.compile(
 )
 _TOKEN = re.compile(r"[A-Za-z0-9+/_=.~-]+")
 _LEAST = 16  # characters of a token that nobody guesses
+_WORDS_AND_NUMBERS = re.compile(r"[A-Z]?[a-z]{3,}|[0-9]{3,}")
 # Without one of these behind its protocol a URL has no user, password, parameters and no second link.
 _MAY_HIDE = re.compile(r"[@?:;#]")
 
@@ -82,9 +83,12 @@ def _is_token(text: str) -> bool:
         return False
     if re.fullmatch(r"[0-9a-fA-F-]{32,}", text):
         return True
+    # Codes between words (`plateV2wellA1`) change their kind often, but out of few characters.
+    if len(set(_WORDS_AND_NUMBERS.sub("", text))) < 6:
+        return False
     kinds = ["a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else "" for c in text]
-    changes = sum(a != b for a, b in pairwise(kinds) if a and b)
-    return changes >= 0.3 * len(text)
+    neighbours = [(a, b) for a, b in pairwise(kinds) if a and b]
+    return sum(a != b for a, b in neighbours) >= 0.25 * len(neighbours)
 
 
 def redact_url(url: str) -> str:

@@ -24,7 +24,7 @@ from cpr.io.protocols import kind_of
 from cpr.io.url_policy import require_safe, windows_objection
 from cpr.io.url_secrets import redact_url, secret_in
 from cpr.io.urls import join, normalise, protocol_of
-from cpr.records.registry import RECORD_KEY, load_record, lookup
+from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.strict_json import parse
 from cpr.records.unpack import unpack
 from tests.faults import untrusted_records
@@ -126,8 +126,7 @@ def test_the_watch_sees_what_it_is_for(tmp_path):
 
 def test_sixty_places_are_refused():
     assert len(LOCATIONS) >= 60
-    for record in RESOURCES:
-        lookup(record[RECORD_KEY]["type"])  # imports what is in the table
+    untrusted_records.everything_loaded(loaded)
     with untrusted_records.watched() as events:
         for location in LOCATIONS:
             for record in (RESOURCES[0], RESOURCES[8], RESOURCES[-1]):
