@@ -39,9 +39,9 @@ ERROR = 78
 
 
 def seconds_to_end() -> float:
-    """How long a process may take to end: 5 s, and more only where several wait for each core."""
+    """How long a process may take to end: 10 s, and more only where several wait for each core."""
     waiting = os.getloadavg()[0] / (os.cpu_count() or 1)
-    return 5.0 * max(1.0, waiting / 4)
+    return 10.0 * max(1.0, waiting / 2)
 
 
 def noise(index: int) -> np.ndarray:

@@ -21,6 +21,7 @@ from tests.servers.broken import BrokenServer, answer
 LIMIT = 4.0
 # What a test may take beyond its limit on a busy machine: cleaning up takes up to the limit again.
 SLACK = 3 * LIMIT + 10
+SOON = 15.0
 
 KEY = "folder/a.npy"
 DATA = b"\x93NUMPY\x01\x00v\x00{'descr': '|u1', 'fortran_order': False, 'shape': (100,), }".ljust(127) + b"\n"
@@ -230,8 +231,8 @@ def test_ctrl_c_acts_on_a_stalled_transfer(broken, what):
     begun = time.monotonic()
     child.send_signal(signal.SIGINT)
     assert child.stdout.readline() == "interrupted\n"
-    # 2 s on a quiet machine; the process itself ends with its interpreter.
-    assert time.monotonic() - begun < 4
+    # 2 s on a quiet machine, and a minute where nothing acts; the process itself ends with its interpreter.
+    assert time.monotonic() - begun < SOON
     child.wait(20)
 
 
@@ -259,6 +260,6 @@ def test_a_timeout_raised_in_a_thread_acts(broken, monkeypatch, operation):
         ctypes.c_ulong(thread.ident), ctypes.py_object(TaskTimeoutError)
     )
     thread.join(30)
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - begun < SOON
     assert len(ended) == 1
     assert type(ended[0]) is TaskTimeoutError
