@@ -34,6 +34,7 @@ def copy(source: str, destination: str, stored: Stored) -> bool:
     if equal and read_through(destination, algorithm, stored.nbytes) == expected:
         return False
     with reading(source, algorithm) as file, writing(destination, algorithm) as out:
+        out.expected = stored.nbytes
         while block := file.read(_BLOCK_BYTES):
             out.write(block)
             file.release(file.tell())

@@ -18,7 +18,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.objects import open_store, remove, stat
 from cpr.io.reading import reading
-from cpr.io.stores.base import OccupiedError, Upload
+from cpr.io.stores.base import AnnouncedUpload, OccupiedError, Upload
 from cpr.io.waiting import at_most, is_interruption
 
 __all__ = [
@@ -126,13 +126,7 @@ class HashingSink:
 
 
 class WritingFile(HashingSink):
-    """A forward-only file on its way to a store.
-
-    Attributes:
-        expected: the most bytes that will be written, if somebody knows; for who watches.
-    """
-
-    expected: int | None = None
+    """A forward-only file on its way to a store."""
 
     def __init__(self, url: str, upload: Upload, algorithm: str | None = None) -> None:
         super().__init__(algorithm)
@@ -141,6 +135,18 @@ class WritingFile(HashingSink):
         self._small = bytearray()
         self._began = time.monotonic()
         self._seconds: float | None = None
+        self._expected: int | None = None
+
+    @property
+    def expected(self) -> int | None:
+        """About the most bytes that will be written, if somebody knows; set before the first of them."""
+        return self._expected
+
+    @expected.setter
+    def expected(self, nbytes: int | None) -> None:
+        self._expected = nbytes
+        if nbytes is not None and isinstance(self._upload, AnnouncedUpload):
+            self._upload.announce(nbytes)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """Send bytes on; raises TransferError when the store has failed meanwhile."""

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
 __all__ = [
+    "AnnouncedUpload",
     "ChangedError",
     "Conditional",
     "ConditionalStore",
@@ -113,6 +114,14 @@ class Upload(Protocol):
 
         Where requests are needed they may take `timeout` seconds.
         """
+
+
+@runtime_checkable
+class AnnouncedUpload(Protocol):
+    """An upload that does better where it is known how much is to come."""
+
+    def announce(self, nbytes: int) -> None:
+        """Expect about so many bytes, before the first is written; fewer or more may come all the same."""
 
 
 class Store(Protocol):

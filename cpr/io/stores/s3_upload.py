@@ -19,6 +19,7 @@ from cpr.io.clients.s3fs import Body, S3Client, required
 from cpr.io.error_translation import code_of
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
+from cpr.io.stores.part_sizes import part_bytes
 from cpr.io.transfer_width import width_of
 from cpr.io.waiting import at_most, wait_for
 
@@ -28,10 +29,7 @@ log = logging.getLogger("cpr")
 
 _REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 
-# Parts double in size every 1000 parts: 10,000 of them (the most S3 takes) hold over 5 TiB, the
-# most an object can have, and the first thousands stay small in memory.
 _PART_BYTES = 8 << 20
-_PARTS_PER_SIZE = 1000
 # Far away a connection is slow: the smallest parts that S3 takes, so that as many as can be are under way.
 _FAR_PART_BYTES = 5 << 20
 # To send so little takes no longer than to ask whether it is there.
@@ -40,11 +38,6 @@ _TINY_BYTES = 64 << 10
 _ABORT_SECONDS = 10.0
 # Clocks in HTTP headers have seconds.
 _CLOCK = timedelta(seconds=2)
-
-
-def part_bytes(number: int, first: int) -> int:
-    """Size of the part with this number (from 1): that of the first, doubling every 1000 parts."""
-    return first << ((number - 1) // _PARTS_PER_SIZE)
 
 
 def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa: N803 - S3's own names
@@ -109,8 +102,12 @@ class S3Upload:
         self._width = width_of(f"s3://{bucket}", "write")
         self._sharing = ExitStack()
         self._first_bytes: int | None = None
+        self._expected: int | None = None
         self._creations = 0
         self._creating = (0.0, 0.0)
+
+    def announce(self, nbytes: int) -> None:
+        self._expected = nbytes
 
     def write(self, block: memoryview) -> None:
         if self._only_new and self._buffer.tell() + block.nbytes > _TINY_BYTES:
@@ -126,7 +123,7 @@ class S3Upload:
 
     def _part_bytes(self) -> int:
         """Size of the next part; parts of one size are what some servers insist on."""
-        return part_bytes(len(self._parts) + 1, self._first_bytes or _PART_BYTES)
+        return part_bytes(len(self._parts) + 1, self._first_bytes or _PART_BYTES, self._expected)
 
     def _require_free(self) -> None:
         self._only_new = False

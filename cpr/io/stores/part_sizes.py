@@ -1,0 +1,44 @@
+"""Into what parts an object goes to S3: 10,000 of them hold it, and several are under way in little memory.
+
+Where the size is said beforehand all parts are as large, and only as large as they must be: 21 MiB for
+200 GB. Where it is not, and where more comes than was said, they grow towards the most there can be.
+
+Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html.
+"""
+
+from __future__ import annotations
+
+__all__ = ["MOST_PARTS", "part_bytes"]
+
+MOST_PARTS = 10_000
+_MIB = 1 << 20
+_LARGEST_BYTES = 5 << 30
+# What was said must fit into these; the others are for what exceeds it.
+_PLANNED_PARTS = 9_500
+# Where nothing was said: three of these fit into the memory of an upload, and make 140 GB.
+_SMALL_PARTS = 1_000
+_USUAL_PARTS = 6_500
+_USUAL_BYTES = 24 * _MIB
+# From then on, so that what is left reaches the most there can be.
+_DOUBLINGS = 9
+
+
+def part_bytes(number: int, first: int, expected: int | None = None) -> int:
+    """Size of the part with this number (from 1).
+
+    Args:
+        number: of the part.
+        first: the least that a part shall have.
+        expected: about how many bytes the object will have, where that is known.
+    """
+    if expected is None:
+        if number <= _SMALL_PARTS:
+            return first
+        size, planned = max(first, _USUAL_BYTES), _USUAL_PARTS
+    else:
+        size = max(first, -(-expected // _PLANNED_PARTS // _MIB) * _MIB)
+        planned = max(1, -(-expected // size))
+    if number <= planned:
+        return size
+    step = -(-(MOST_PARTS - planned) // _DOUBLINGS)
+    return min(_LARGEST_BYTES, size << ((number - planned - 1) // step + 1))
