@@ -17,8 +17,9 @@ __all__ = ["CSVSource"]
 class CSVSource(Source):
     """A CSV file (`.csv`, `.tsv`, also with `.gz`) that somebody else wrote, read as `pandas.read_csv` does.
 
-    Options, in pandas' words: `sep` (None guesses), `decimal`, `encoding`, `index_col`, `dtype`, `usecols`,
-    `parse_dates`; `separator` and `index` are the same as `sep` and `index_col`.
+    Options, in pandas' words: `sep` (None guesses), `decimal`, `thousands`, `encoding`, `index_col`, `dtype`,
+    `usecols`, `parse_dates`, `header`, `names`, `skiprows`, `comment`, `na_values`, `keep_default_na`,
+    `quotechar`; `separator` and `index` are the same as `sep` and `index_col`.
 
     >>> source = cpr.CSVSource.from_path("s3://bucket/raw/plate.csv.gz", sep=";", decimal=",")
     >>> source.get_name(), source.format.separator

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import encodings.aliases
 import functools
+import inspect
 import io
 import pkgutil
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from encodings import normalize_encoding
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
 from cpr.csv.compression import blocks_of
 from cpr.csv.rows import Body, with_row_ends
-from cpr.csv.table import Compression, exact_floats, parsing, read_csv, require_separator
+from cpr.csv.separators import first_rows, guessed, require_foreign_separator
+from cpr.csv.table import Compression, exact_floats, parsing, read_csv
 from cpr.data.tables import ColumnType, own_copy
 from cpr.errors import FormatError
 from cpr.format import ReadableFile, unusable
@@ -28,9 +29,8 @@ __all__ = ["ForeignCSV", "in_words_of_pandas"]
 Label = int | str
 
 _OPTION = "not an option of a CSV source"
-_GUESSED = ",;\t|"
-# Excel's first line, which says what separates cells.
-_EXCEL = re.compile(rb'(?:\xef\xbb\xbf)?"?sep=([,;\t|:])"?\r?\n')
+# As many lines as the separator is guessed from.
+_START_LINES, _START_BYTES = 60, 1 << 16
 _TYPES: dict[Any, str] = {int: "int64", float: "float64", bool: "bool", str: "str", object: "object"}
 
 
@@ -54,6 +54,12 @@ def in_words_of_pandas(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises FormatError where one thing is said twice, and for what is no dtype of a column.
     """
     found = dict(options)
+    known = set(inspect.signature(pd.read_csv).parameters)
+    own = {field.name for field in fields(ForeignCSV)} | {"sep", "index_col"}
+    for word in sorted(known.intersection(options) - own):
+        said = f"{word}={options[word]!r}"[:80]
+        remedy = f"with cpr.io.reading(source.url) as file: pandas.read_csv(file, {said})"
+        raise unusable(_OPTION, word, f"one of {', '.join(sorted(own))}", options[word], remedy)
     for theirs, ours in (("sep", "separator"), ("index_col", "index")):
         if theirs in found:
             if ours in options:
@@ -63,9 +69,13 @@ def in_words_of_pandas(options: Mapping[str, Any]) -> dict[str, Any]:
         found["dtype"] = {label: _dtype_name(one) for label, one in dtype.items()}
     elif dtype is not None:
         found["dtype"] = _dtype_name(dtype)
-    for name in ("index", "usecols", "parse_dates"):
-        if isinstance(found.get(name), (tuple, set, frozenset, np.ndarray, pd.Index)):
-            found[name] = list(found[name])
+    for name in ("index", "usecols", "parse_dates", "names", "na_values"):
+        value = found.get(name)
+        if isinstance(value, (tuple, np.ndarray, pd.Index)):
+            found[name] = list(value)
+        elif isinstance(value, (set, frozenset)) and name != "names":
+            # In one order, whatever the process: it counts in cache keys.
+            found[name] = sorted(value, key=str)
     return found
 
 
@@ -82,11 +92,12 @@ def _dtype_name(dtype: Any) -> str:
 
 @dataclass(frozen=True)
 class ForeignCSV:
-    """CSV files that somebody else wrote, as `pandas.read_csv` reads them, floats to the last bit.
+    r"""CSV files that somebody else wrote, as `pandas.read_csv` reads them, floats to the last bit.
 
     Attributes:
-        separator: between cells (pandas' `sep`); None takes the most frequent of comma, semicolon, tab
-            and bar in the first row. A first line `sep=;`, as Excel writes it, wins over None and comma.
+        separator: between cells (pandas' `sep`); `" "` and `r"\s+"` for blanks; None takes the one of comma,
+            semicolon, tab and bar that the first rows agree on. A first line `sep=;`, as Excel writes it, is
+            no row, and wins over None and comma.
         encoding: of the text.
         index: the column or columns of row labels, by number or name (pandas' `index_col`).
         decimal: what separates whole and parts: "." or ",".
@@ -94,6 +105,14 @@ class ForeignCSV:
         usecols: the columns to read, by number or name.
         parse_dates: columns of dates, by number or name; True for the row labels.
         compression: `gzip` or None; the extension says which.
+        header: the number of the row that names the columns; None where there is none.
+        names: of the columns; the first row is one of cells then, unless `header=0` replaces it.
+        skiprows: so many lines before the header are none.
+        comment: the character from which on a line is none.
+        thousands: what separates thousands.
+        na_values: further spellings of a missing value.
+        keep_default_na: whether "NA", "null" and the like are missing values too.
+        quotechar: what is around cells with separators in them.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
@@ -106,16 +125,19 @@ class ForeignCSV:
     dtype: str | dict[str, str] | None = None
     usecols: list[Label] | None = None
     parse_dates: bool | list[Label] | None = None
+    header: int | Literal["infer"] | None = "infer"
+    names: list[str] | None = None
+    skiprows: int = 0
+    comment: str | None = None
+    thousands: str | None = None
+    na_values: str | list[str] | None = None
+    keep_default_na: bool = True
+    quotechar: str = '"'
 
     def __post_init__(self) -> None:
         if self.separator is not None:
-            require_separator(self.separator)
-        if self.decimal not in {".", ","}:
-            raise unusable(_OPTION, "decimal", "'.' or ','", self.decimal)
-        if self.decimal == self.separator:
-            raise unusable(
-                _OPTION, "decimal", "another sign than between cells", self.decimal, "sep=';', decimal=','"
-            )
+            require_foreign_separator(self.separator)
+        self._require_signs()
         for name in [self.dtype] if isinstance(self.dtype, str) else (self.dtype or {}).values():
             _require_dtype(name)
         for field in ("index", "usecols", "parse_dates"):
@@ -123,6 +145,15 @@ class ForeignCSV:
             items = value if isinstance(value, list) else [value]
             if any(not isinstance(item, (bool, int, str, type(None))) for item in items):
                 raise unusable(_OPTION, field, "numbers or names of columns", value)
+        for field in ("names", "na_values"):
+            value = getattr(self, field)
+            items = value if isinstance(value, list) else [] if value is None else [value]
+            if any(not isinstance(item, str) for item in items) or (field == "names" and value == []):
+                raise unusable(_OPTION, field, "texts", value, f"{field}=['a', 'b']")
+        for field, known in (("skiprows", ()), ("header", ("infer", None))):
+            value = getattr(self, field)
+            if value not in known and not (type(value) is int and value >= 0):
+                raise unusable(_OPTION, field, "a number of lines", value, f"{field}=1")
         try:
             # Of an unknown one Python would look for a module.
             if normalize_encoding(self.encoding).lower() not in _encodings():
@@ -134,6 +165,27 @@ class ForeignCSV:
                 "no such encoding", "encoding", expected, self.encoding, "correct its spelling"
             ) from error
 
+    def _require_signs(self) -> None:
+        """Raise FormatError for characters that cannot mean what they are said to, or two things at once."""
+        if self.decimal not in {".", ","}:
+            raise unusable(_OPTION, "decimal", "'.' or ','", self.decimal)
+        if self.decimal == self.separator:
+            raise unusable(
+                _OPTION, "decimal", "another sign than between cells", self.decimal, "sep=';', decimal=','"
+            )
+        meant = {self.separator: "separator", self.decimal: "decimal"}
+        for field in ("thousands", "comment", "quotechar"):
+            sign = getattr(self, field)
+            if sign is None and field != "quotechar":
+                continue
+            if not isinstance(sign, str) or len(sign) != 1 or not sign.isascii() or sign in "\r\n\0":
+                raise unusable(_OPTION, field, "one ASCII character", sign)
+            # Numbers with thousands between the separators are in quotes.
+            if sign in meant and (field, meant[sign]) != ("thousands", "separator"):
+                remedy = f"leave out {field}= or {meant[sign]}="
+                raise unusable(_OPTION, field, f"another sign than {meant[sign]}", sign, remedy)
+            meant.setdefault(sign, field)
+
     def share(self, data: pd.DataFrame) -> pd.DataFrame:
         """A copy of a frame that is kept."""
         return own_copy(data)
@@ -141,37 +193,45 @@ class ForeignCSV:
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not CSV in this encoding and these words."""
         blocks = with_row_ends(blocks_of(file, self.compression is not None))
-        separator = self.separator
-        if separator in {None, ","}:
-            separator, blocks = self._separator(blocks)
+        separator, skipped, blocks = self._separator(blocks)
         body = Body(blocks)
-        options = {"index_col": self.index, "usecols": self.usecols, "dtype": self.dtype}
-        if self.parse_dates is not None:
-            options["parse_dates"] = self.parse_dates
+        # Only what was said: pandas tells some defaults from the same words said aloud.
+        said = {name: value for name in _PASSED if (value := getattr(self, name)) != _DEFAULTS[name]}
         with parsing(body):
             frame: pd.DataFrame = read_csv(
                 io.BufferedReader(body, 1 << 18),
                 sep=separator,
-                encoding=self.encoding,
-                decimal=self.decimal,
+                skiprows=skipped,
+                index_col=self.index,
                 engine="c",
-                **options,
+                **said,
                 **exact_floats(),
             )
             return frame
 
-    def _separator(self, blocks: Iterator[bytes]) -> tuple[str, Iterator[bytes]]:
-        """What separates cells, and the text after a line that says so."""
+    def _separator(self, blocks: Iterator[bytes]) -> tuple[str, int, Iterator[bytes]]:
+        """What separates cells, how many lines are no rows, and the text."""
         start = next(blocks, b"")
-        while start and start.count(b"\n") < 2 and len(start) < 1 << 16 and (more := next(blocks, b"")):
+        while start.count(b"\n") < _START_LINES + self.skiprows and len(start) < _START_BYTES:
+            if not (more := next(blocks, b"")):
+                break
             start += more
-        if (said := _EXCEL.match(start)) is not None:
-            return said[1].decode(), chain([start[said.end() :]], blocks)
-        if self.separator is not None:
-            return self.separator, chain([start], blocks)
         with parsing():
-            row = start.decode(self.encoding, "ignore").partition("\n")[0]
-        return max(_GUESSED, key=re.sub(r'"[^"]*"', "", row).count), chain([start], blocks)
+            first = first_rows(start[: _START_BYTES << 1], self.encoding)
+        blocks = chain([start], blocks)
+        # Who counts the lines before the header counts that one as well.
+        counted = self.skiprows > 0 or self.header not in {"infer", 0, None}
+        skipped = self.skiprows + (first.said is not None and not counted)
+        if first.said is not None and self.separator in {None, ","}:
+            return first.said, skipped, blocks
+        if self.separator is not None:
+            return self.separator, skipped, blocks
+        found = guessed(first.rows, self.quotechar, self.comment, self.skiprows, self.decimal)
+        return found, skipped, blocks
+
+
+_DEFAULTS = {field.name: field.default for field in fields(ForeignCSV)}
+_PASSED = set(_DEFAULTS) - {"separator", "index", "compression", "skiprows"}
 
 
 def _require_dtype(name: str) -> None:

@@ -318,7 +318,8 @@ def test_pandas_reads_floats_exactly_and_without_warning():
 
 @pytest.mark.parametrize("separator", ["", ",,", "é", "a", "1", '"', "\n", ".", "-", " ", "\0"])
 def test_separators_that_cannot_be_are_refused(separator):
-    for cls in (cpr.CSVTarget, cpr.CSVSource):
+    # Others separate cells by blanks.
+    for cls in (cpr.CSVTarget, cpr.CSVSource)[: 1 if separator == " " else 2]:
         with pytest.raises(FormatError, match="separator"):
             cls.from_path("memory://csv/a.csv", separator=separator)
 
