@@ -7,6 +7,7 @@ from typing import Protocol
 
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.operations.catalogue import is_worth_it
+from cpr.operations.choice import Choice
 from cpr.operations.records import Record
 from cpr.operations.result import Result, exact, in_order, is_called, problems_of
 from cpr.operations.scan import find_records
@@ -46,6 +47,9 @@ class Results(Protocol):
     def named(self, names: Collection[str]) -> list[Result]:
         """Those with these file names, whatever their folders."""
 
+    def beside(self, choice: Choice) -> list[Result]:
+        """All results of the records that name a chosen one, record by record, as often as they are named."""
+
     def near(self, made: Made) -> list[Result]:
         """At least those of the same task, made from resources at the same places."""
 
@@ -73,6 +77,11 @@ class RecordResults:
     def named(self, names: Collection[str]) -> list[Result]:
         """Those with these file names."""
         return in_order(one for one in self._all if one.reference.file_name in names)
+
+    def beside(self, choice: Choice) -> list[Result]:
+        """All results of the records that name a chosen one."""
+        records = {one.record for one in self._all if choice.takes(one)}
+        return [one for one in self._all if one.record in records]
 
     def near(self, made: Made) -> list[Result]:  # noqa: ARG002
         """Those that may be near."""

@@ -13,6 +13,7 @@ import pytest
 from bench.synthetic import records
 from cpr.errors import CprError
 from cpr.operations import catalogue
+from cpr.operations.choice import Choice
 from cpr.operations.find import RecordResults
 from cpr.operations.ls import list_records, list_results
 from cpr.operations.object_names import is_data, owner_of
@@ -51,6 +52,12 @@ def _require_same(url, limit=None):
         for wanted in (one.url, one.reference.file_name, one.reference.file_name[:6]):
             assert found.called(wanted) == expected.called(wanted)
         if (made := one.reference.made) is not None:
+            for choice in (
+                Choice(task=made.task),
+                Choice(flow_run=(made.flow_run or "")[:9]),
+                Choice(name="cell"),
+            ):
+                assert found.beside(choice) == expected.beside(choice)
             nearest = [NearestResults(), NearestResults()]
             for either, kept in zip((found, expected), nearest, strict=True):
                 for other in either.near(made):

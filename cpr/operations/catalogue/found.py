@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Collection, Iterable
 
@@ -12,17 +13,21 @@ import pyarrow.compute as pc
 
 from cpr.operations.catalogue.catalogue import read_catalogue
 from cpr.operations.catalogue.rows import number_of_places
+from cpr.operations.choice import Choice
 from cpr.operations.result import Result, exact, in_order, is_called, problems_of
 from cpr.provenance.made import Made
 
 __all__ = ["CatalogueResults"]
 
 
+_COLUMNS = ("file", "size", "task", "places", "flow", "flow_run")
+
+
 class CatalogueResults:
     """`cpr.operations.find.Results`; see there."""
 
     def __init__(self, url: str, on_progress: Callable[[], None]) -> None:
-        self._catalogue = read_catalogue(url, ["file", "size", "task", "places"], on_progress)
+        self._catalogue = read_catalogue(url, _COLUMNS, on_progress)
         rows = self._catalogue.rows
         self._is_target = pc.is_valid(rows["size"]).to_numpy()
         self.count = int(np.count_nonzero(self._is_target))
@@ -35,17 +40,29 @@ class CatalogueResults:
 
     def called(self, wanted: str) -> list[Result]:
         """Those that are called so."""
-        name = re.split(r"[/\\]", wanted)[-1]
-        # A URL that ends in a slash is that of no file.
-        if not name:
-            return []
-        mask = pc.starts_with(self._catalogue.rows["file"], name).to_numpy()
+        mask = self._called(wanted)
         return exact(in_order(one for one in self._read(mask) if is_called(one, wanted)), wanted)
 
     def named(self, names: Collection[str]) -> list[Result]:
         """Those with these file names."""
         mask = self._named(pa.array(names, pa.string()))
         return in_order(one for one in self._read(mask) if one.reference.file_name in names)
+
+    def beside(self, choice: Choice) -> list[Result]:
+        """All results of the records that name a chosen one."""
+        rows, mask = self._catalogue.rows, np.ones(len(self._is_target), np.bool_)
+        for name, value in (("task", choice.task), ("flow", choice.flow)):
+            if value is not None:
+                mask &= pc.equal(rows[name], value).fill_null(False).to_numpy()
+        if choice.run_digits is not None:
+            run = pc.starts_with(rows["flow_run"].cast(pa.string()), choice.run_digits)
+            mask &= run.fill_null(False).to_numpy()
+        if choice.name is not None:
+            mask &= self._called(choice.name)
+        results = self._read(mask)
+        by_record = itertools.groupby(results, lambda one: one.record)
+        groups = (list(group) for _, group in by_record)
+        return [one for group in groups if any(map(choice.takes, group)) for one in group]
 
     def near(self, made: Made) -> list[Result]:
         """Those that may be near."""
@@ -56,6 +73,12 @@ class CatalogueResults:
         chosen = pc.and_kleene(same, places)
         # All records that name the same, for the best of them counts.
         return in_order(self._read(self._named(rows["file"].filter(chosen))))
+
+    def _called(self, wanted: str) -> npt.NDArray[np.bool_]:
+        name = re.split(r"[/\\]", wanted)[-1]
+        # A URL that ends in a slash is that of no file.
+        found = pc.and_(pc.starts_with(self._catalogue.rows["file"], name), name != "")
+        return np.array(found.to_numpy())
 
     def _named(self, names: pa.Array) -> npt.NDArray[np.bool_]:
         found: npt.NDArray[np.bool_] = pc.is_in(self._catalogue.rows["file"], names).to_numpy()
