@@ -9,12 +9,13 @@ import numpy as np
 
 from cpr.data.arrays import hash_array
 from cpr.prefect.class_members import state_of
+from cpr.prefect.names import name_of
 
-__all__ = ["array_options", "attributes_of_array", "describe_dtype", "describe_masked", "exact"]
+__all__ = ["describe_array", "dtype_options", "exact"]
 
 Describe = Callable[[Any, str], Any]
 _OF_MASKED = frozenset(
-    "_mask _data _fill_value _hardmask _sharedmask _isfield _baseclass _optinfo _basedict".split()
+    "_mask _data _fill_value _hardmask _sharedmask _isfield _baseclass _optinfo _basedict __weakref__".split()
 )
 
 
@@ -27,27 +28,48 @@ def exact(array: np.ndarray[Any, Any]) -> list[Any]:
     return [hash_array(array)]
 
 
-def describe_dtype(dtype: np.dtype[Any]) -> str:
-    """A dtype with objects in it: "object", or its fields."""
-    return "object" if dtype.names is None else str(dtype)
+def describe_array(value: np.ndarray[Any, Any], path: str, describe: Describe) -> list[Any]:
+    """The description of an array, of numpy's class or another one.
+
+    Args:
+        value: the array.
+        path: how errors call it.
+        describe: describes objects, masks and what else it keeps.
+    """
+    plain = np.asarray(np.ma.getdata(value) if isinstance(value, np.ma.MaskedArray) else value)
+    described: list[Any] = ["array", *_elements(plain, path, describe)]
+    if isinstance(value, np.ma.MaskedArray):
+        # Elements under the mask count too, for code may look at them.
+        mask = np.ma.getmaskarray(value)
+        marks = exact(mask if mask.dtype.names is None else np.frombuffer(mask.tobytes(), "u1"))
+        described = ["masked", *described[1:], *marks, describe(value.fill_value, path)]
+        if value.hardmask:
+            described.append("hard mask")
+    more = dtype_options(value.dtype)
+    if more:
+        described.append(describe(more, path))
+    cls = type(value)
+    if cls in (np.ndarray, np.memmap):
+        return described
+    # Of a quantity with a unit, say, the unit.
+    kept = {name: one for name, one in state_of(value).items() if name not in _OF_MASKED}
+    return [*described, name_of(cls), {name: describe(one, f"{path}.{name}") for name, one in kept.items()}]
 
 
-def describe_masked(value: np.ma.MaskedArray[Any, Any], path: str, describe: Describe) -> list[Any]:
-    """Elements, those under the mask too, for code may look at them; mask and fill value."""
-    fill = describe(value.fill_value, path)
-    mask = hash_array(np.ma.getmaskarray(value))
-    described = [*exact(np.asarray(value.data)), mask, fill]
-    return [*described, "hard mask"] if value.hardmask else described
+def _elements(value: np.ndarray[Any, Any], path: str, describe: Describe) -> list[Any]:
+    if not value.dtype.hasobject:
+        return exact(value)
+    dtype = "object" if value.dtype.names is None else str(value.dtype)
+    return [dtype, list(value.shape), describe(value.ravel().tolist(), path)]
 
 
-def array_options(value: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """What a dtype says besides its name, where it says anything."""
-    found = {"metadata": None if value.dtype.metadata is None else dict(value.dtype.metadata)}
-    if value.dtype.kind == "T":
-        found |= {name: getattr(value.dtype, name, None) for name in ("na_object", "coerce")}
-    return {name: one for name, one in found.items() if one is not None}
-
-
-def attributes_of_array(value: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """What an array of a class of its own keeps beside the elements."""
-    return {name: one for name, one in state_of(value).items() if name not in _OF_MASKED}
+def dtype_options(dtype: np.dtype[Any]) -> dict[str, Any]:
+    """What a dtype says besides its name, where it says anything, and what those of its fields say."""
+    found: dict[str, Any] = {} if dtype.metadata is None else {"metadata": dict(dtype.metadata)}
+    if dtype.kind == "T":
+        options = {name: getattr(dtype, name, None) for name in ("na_object", "coerce")}
+        found |= {name: one for name, one in options.items() if one is not None}
+    inner = {name: dtype_options(dtype[name]) for name in dtype.names or ()}
+    inner |= {"items": dtype_options(dtype.base)} if dtype.base is not dtype else {}
+    inner = {name: one for name, one in inner.items() if one}
+    return {**found, "fields": inner} if inner else found

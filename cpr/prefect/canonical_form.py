@@ -17,15 +17,14 @@ from typing import Any
 import numpy as np
 
 from cpr.errors import CprError, NoDataError
-from cpr.prefect.canonical_arrays import (
-    array_options,
-    attributes_of_array,
-    describe_dtype,
-    describe_masked,
-    exact,
-)
+from cpr.prefect.canonical_arrays import describe_array, dtype_options, exact
 from cpr.prefect.canonical_tables import describe_table, is_table
-from cpr.prefect.class_members import derived_attributes, state_of
+from cpr.prefect.class_members import (
+    chooses_its_state,
+    derived_attributes,
+    holds_more_than_attributes,
+    state_of,
+)
 from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.description_graph import Part, Unordered
 from cpr.prefect.names import name_of, type_name
@@ -35,7 +34,7 @@ from cpr.prefect.redaction import is_secret, is_secret_name
 from cpr.prefect.stored_data import (
     ask_versions,
     is_of,
-    points_elsewhere,
+    lazy_content,
     version_of_open_file,
     version_of_path,
     version_of_zarr,
@@ -46,6 +45,7 @@ from cpr.Source import Source
 __all__ = ["Describer"]
 
 _LONG = 256
+_UNSAID = "unsaid "  # begins the path of what needs no warning if it counts by its type alone
 _BUILT_IN = frozenset({list, tuple, dict, set, frozenset})
 
 
@@ -180,10 +180,11 @@ class Describer:
             version = version_of_path(value) if self._versions else None
             place = value.as_posix() if isinstance(value, pathlib.PurePath) else str(value)
             return ["path", place] if version is None else ["path", place, self.describe(version, path)]
-        if isinstance(value, np.generic):
-            return ["scalar", *exact(np.asarray(value))]
-        if isinstance(value, np.ndarray):
-            return self._array(value, path)
+        if isinstance(value, np.generic) and not value.dtype.hasobject:
+            more = dtype_options(value.dtype)
+            return ["scalar", *exact(np.asarray(value)), *([self.describe(more, path)] if more else [])]
+        if isinstance(value, np.ndarray) and value is not np.ma.masked:
+            return describe_array(value, path, self.describe)
         if is_of(value, "zarr", "Array", "AsyncArray", "Group", "AsyncGroup"):
             place = str(value.store_path)
             return ["zarr", cls.__name__, version_of_zarr(value) if self._versions else place]
@@ -199,7 +200,8 @@ class Describer:
             fields = {name: getattr(value, name) for name in names}
             more = {name: one for name, one in state_of(value).items() if name not in fields}
             described = ["dataclass", name_of(cls), self._attributes(fields, path)]
-            return [*described, self._attributes(more, path)] if more else described
+            described += [self._attributes(more, path)] if more else []
+            return [*described, self._reduced(value, path)] if holds_more_than_attributes(cls) else described
         code = self.code.code(value, path)
         if code is not None:
             return code
@@ -230,23 +232,6 @@ class Describer:
         self.resources.append((value, described))
         return described
 
-    def _array(self, value: np.ndarray[Any, Any], path: str) -> Any:
-        if value.dtype.hasobject:
-            items = self._items(value.ravel().tolist(), path)
-            described: list[Any] = ["array", describe_dtype(value.dtype), list(value.shape), items]
-        elif isinstance(value, np.ma.MaskedArray):
-            described = ["masked", *describe_masked(value, path, self.describe)]
-        else:
-            described = ["array", *exact(np.asarray(value))]
-        more = array_options(value)
-        if more:
-            described.append(self._attributes(more, path))
-        cls = type(value)
-        if cls in (np.ndarray, np.memmap):
-            return described
-        # Of a quantity with a unit, say, the unit.
-        return [*described, name_of(cls), self._attributes(attributes_of_array(value), path)]
-
     def _foreign(self, value: Any, path: str) -> Any:
         """An object of some package, by the way it describes itself best."""
         cls = type(value)
@@ -257,11 +242,10 @@ class Describer:
             return ["model", type_name(cls), self._attributes(fields, path)]
         if is_table(value):
             return [*describe_table(value, path, self.describe)]
-        if hasattr(cls, "__dask_graph__") and hasattr(cls, "__dask_tokenize__"):
-            return ["dask", name_of(cls), self._dask_token(value), *self._elsewhere(value, path)]
         if hasattr(cls, "__dask_tokenize__"):
-            token = self.describe(value.__dask_tokenize__(), path)
-            return ["token", name_of(cls), token, *self._elsewhere(value, path)]
+            token, found = lazy_content(value)
+            described = ["lazy", name_of(cls), self.describe(token, path)]
+            return [*described, Unordered(self.describe(one, path) for one in found)] if found else described
         if is_own_class(cls):
             self._objects.add(cls)
         return self._reduced(value, path)
@@ -279,7 +263,7 @@ class Describer:
         parts: tuple[Any, ...] = (*reduced, None, None, None)
         function, args, state, items, pairs = parts[:5]
         is_set = isinstance(value, (set, frozenset)) and args == (list(value),)
-        described = [
+        described: list[Any] = [
             self._set(value, path) if is_set else self._items(args, path),
             self._state(state, cls, path),
             None if items is None else self._items(list(items), path),
@@ -287,7 +271,11 @@ class Describer:
             # Dicts of other classes are compared without regard to their order.
             self._items(list(value), path) if isinstance(value, OrderedDict) else None,
         ]
-        return ["object", name_of(function), described]
+        if self._lenient and chooses_its_state(cls):  # type: ignore[arg-type]
+            # What code reads of its own objects is there, whatever of it would go to another process.
+            described.append(self._attributes(state_of(value), _UNSAID + path))
+        made_by = self.code.code(function) if isinstance(function, types.FunctionType) else None
+        return ["object", made_by or name_of(function), described]
 
     def _state(self, state: Any, cls: type, path: str) -> Any:
         derived = derived_attributes(cls)
@@ -298,23 +286,6 @@ class Describer:
         kept = {name: one for name, one in state.items() if name not in derived}
         # An object without attributes has no state, also once it has computed some.
         return None if derived and not kept else self._pairs(kept, path)
-
-    def _elsewhere(self, value: Any, path: str) -> list[Any]:
-        """What a lazy object reads from and calls; nothing of one that cannot be looked into."""
-        try:
-            found = points_elsewhere(value)
-        except Exception:
-            if hasattr(type(value), "__dask_graph__"):
-                raise
-            return []
-        return [Unordered(self.describe(one, path) for one in found)] if found else []
-
-    def _dask_token(self, value: Any) -> str:
-        import dask
-        from dask.base import tokenize
-
-        with dask.config.set({"tokenize.ensure-deterministic": True}):
-            return str(tokenize(value))
 
     def _items(self, values: Sequence[Any], path: str) -> list[Any]:
         if self._versions:
@@ -344,6 +315,7 @@ class Describer:
 
     def _cannot(self, value: Any, path: str, why: str, cause: Exception | None = None) -> Any:
         if self._lenient:
-            self.opaque.append(f"{path} ({name_of(type(value))})")
+            if not path.startswith(_UNSAID):
+                self.opaque.append(f"{path} ({name_of(type(value))})")
             return ["opaque", name_of(type(value))]
         raise refused(value, path, why) from cause

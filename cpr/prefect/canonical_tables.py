@@ -36,7 +36,9 @@ def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
         # A level that is called 0 would be found before the one that is the first.
         nameless = value.set_names([None] * value.nlevels)
         levels = [describe_table(nameless.get_level_values(i), path, describe) for i in range(value.nlevels)]
-        return ["levels", levels, describe(list(value.names), path)]
+        # `unstack`, for one, gives columns in the order in which levels are kept.
+        order = [describe_table(one, path, describe) for one in nameless.remove_unused_levels().levels]
+        return ["levels", levels, order, describe(list(value.names), path)]
     if isinstance(value, pd.Index):
         freq = getattr(value, "freqstr", None)
         described = ["index", describe(value.name, path), str(value.dtype), _column(value, path, describe)]

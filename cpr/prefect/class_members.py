@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from cpr.prefect.own_code import is_own_class, is_own_function
+from cpr.prefect.own_code import is_own_class, is_own_function, is_python_class
 
 __all__ = [
     "BUILT_IN",
@@ -18,8 +18,10 @@ __all__ = [
     "SLOTS",
     "Kind",
     "asks_for_subclasses",
+    "chooses_its_state",
     "derived_attributes",
     "fields_of",
+    "holds_more_than_attributes",
     "is_container",
     "is_found",
     "is_generated",
@@ -47,6 +49,7 @@ OF_NO_MATTER = frozenset(
 
 OF_DISPATCH = frozenset({"dispatch_cache", "cache_token"})  # what singledispatch has looked up already
 
+_OF_PICKLE = frozenset({"__getstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__"})
 _OF_FIELDS = (
     "alias",
     "validation_alias",
@@ -142,7 +145,37 @@ def derived_attributes(cls: Any) -> frozenset[str]:
     return frozenset(found)
 
 
+@lru_cache(maxsize=1024)
+def holds_more_than_attributes(cls: Any) -> bool:
+    """Whether objects of a class hold items, a text or a number besides attributes, as lists do."""
+    return next(one for one in cls.__mro__ if not is_python_class(one)) is not object
+
+
+@lru_cache(maxsize=1024)
+def chooses_its_state(cls: Any) -> bool:
+    """Whether a class of the user's own says itself what of its objects goes to another process."""
+    return any(not _OF_PICKLE.isdisjoint(vars(one)) for one in cls.__mro__ if is_own_class(one))
+
+
 def state_of(value: Any) -> dict[str, Any]:
-    """The attributes of an object, without what it computes from them and keeps."""
-    derived = derived_attributes(type(value))  # type: ignore[arg-type]
-    return {name: one for name, one in getattr(value, "__dict__", {}).items() if name not in derived}
+    """The attributes of an object, in slots too, without what it computes from them and keeps."""
+    cls: Any = type(value)
+    derived = derived_attributes(cls)
+    slots = {name: getattr(value, name, _MISSING) for name in _slots_of(cls)}
+    found = {**getattr(value, "__dict__", {}), **slots}
+    return {name: one for name, one in found.items() if name not in derived and one is not _MISSING}
+
+
+_MISSING = object()
+
+
+@lru_cache(maxsize=1024)
+def _slots_of(cls: Any) -> tuple[str, ...]:
+    """Names of attributes that are in slots of the user's own classes."""
+    found = []
+    for one in cls.__mro__:
+        slots = vars(one).get("__slots__", ()) if is_own_class(one) else ()
+        for name in [slots] if isinstance(slots, str) else slots:
+            is_private = name.startswith("__") and not name.endswith("__")
+            found.append(f"_{one.__name__.lstrip('_')}{name}" if is_private else name)
+    return tuple(name for name in found if name not in ("__dict__", "__weakref__"))

@@ -83,6 +83,8 @@ def behind(value: Any, guards: Guards) -> Any:
     if isinstance(value, functools.partial) and "__wrapped__" in value.__dict__:
         # functools.update_wrapper names a function, and says nothing of what is bound.
         return (value.func, value.args, value.keywords)
+    if type(value).__qualname__ == "vectorize" and type(value).__module__ == "numpy":
+        return [value.pyfunc, value.otypes, value.excluded, value.signature]
     return getattr(value, "__dict__", {}).get("__wrapped__")
 
 

@@ -24,6 +24,7 @@ __all__ = [
     "is_own_file",
     "is_own_function",
     "is_own_module",
+    "is_python_class",
     "name_in_package",
     "version_of_file",
 ]
@@ -107,10 +108,11 @@ def is_own_class(cls: type) -> bool:
     if _is_own(name, None if name in _MAIN else _file_by_name(name)):
         return True
     # What make_dataclass and new_class make of the user's code says that it comes from there.
-    return name == "types" and getattr(types, cls.__name__, None) is not cls and _is_python(cls)
+    return name == "types" and getattr(types, cls.__name__, None) is not cls and is_python_class(cls)
 
 
-def _is_python(cls: type) -> bool:
+def is_python_class(cls: type) -> bool:
+    """Whether a class was made by a statement, not in C."""
     return bool(cls.__flags__ & (1 << 9))  # Py_TPFLAGS_HEAPTYPE
 
 

@@ -25,7 +25,7 @@ from cpr.Source import Source
 __all__ = [
     "ask_versions",
     "is_of",
-    "points_elsewhere",
+    "lazy_content",
     "version_of_open_file",
     "version_of_path",
     "version_of_zarr",
@@ -165,7 +165,7 @@ class _Nowhere:
         return len(data)
 
 
-def points_elsewhere(value: Any) -> list[Any]:
+def _points_elsewhere(value: Any) -> list[Any]:
     """What a lazy object reads from or calls: Zarr hierarchies, sources, files, functions of the user's own.
 
     Raises what pickle raises for an object that holds something which cannot go to another process.
@@ -190,6 +190,27 @@ def points_elsewhere(value: Any) -> list[Any]:
 
     Finder(_Nowhere()).dump(value)
     return found
+
+
+def lazy_content(value: Any) -> tuple[Any, list[Any]]:
+    """What names an object that dask can name, and what it reads from or calls.
+
+    Raises what dask or pickle raise for one that cannot be named, or cannot go to another process.
+    """
+    is_lazy = hasattr(type(value), "__dask_graph__")
+    try:
+        found = _points_elsewhere(value)
+    except Exception:
+        if is_lazy:
+            raise
+        found = []
+    if not is_lazy:
+        return value.__dask_tokenize__(), found
+    import dask
+    from dask.base import tokenize
+
+    with dask.config.set({"tokenize.ensure-deterministic": True}):
+        return str(tokenize(value)), found
 
 
 def ask_versions(values: Sequence[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
 import io
 import os
 import pathlib
@@ -59,7 +60,95 @@ def member(n):
     return enum.Enum("Mode", {"FAST": n}).FAST
 
 
+@dataclasses.dataclass
+class Frames(list):
+    unit: str = "um"
+
+
+@dataclasses.dataclass
+class Tab(dict):
+    unit: str = "um"
+
+
+@dataclasses.dataclass(frozen=True)
+class Length(float):
+    value: float
+
+    def __new__(cls, value):
+        return float.__new__(cls, value)
+
+
+@dataclasses.dataclass
+class Failure(Exception):
+    code: int = 1
+
+
+def with_args(n):
+    made = Failure(3)
+    made.args = (n,)
+    return made
+
+
+class Slotted:
+    __slots__ = ("__own", "k")
+
+    def __init__(self, k, own=0):
+        self.k, self.__own = k, own
+
+
+@dataclasses.dataclass(slots=True)
+class SlottedToo(Slotted):
+    x: int = 1
+
+
+class SlottedArray(np.ndarray):
+    __slots__ = ("unit",)
+
+
+def with_attribute(made, name, value):
+    object.__setattr__(made, name, value)
+    return made
+
+
+def of_fields(unit):
+    return np.dtype([("a", np.dtype("f4", metadata={"unit": unit})), ("b", "f4", (2,))])
+
+
+def levels(*names):
+    codes = [[names.index("a"), names.index("b")], [0, 0]]
+    return pd.MultiIndex(levels=[list(names), [1]], codes=codes)
+
+
+def filled_with(made, n):
+    made.append(n) if isinstance(made, list) else made.update(k=n)
+    return made
+
+
+def of_objects(n, fill="x"):
+    return np.ma.array(np.array(["a", n], object), mask=[n == 2, True], fill_value=fill)
+
+
 IN_MEMORY = {
+    "mask of objects": of_objects,
+    "fill value of objects": lambda n: of_objects(3, f"fill {n}"),
+    "record with a mask": lambda n: np.ma.array([(1, n)], mask=[(0, 1)], dtype="i4,i4")[0],
+    "mask of a record": lambda n: np.ma.array([(1, 5)], mask=[(0, n - 1)], dtype="i4,i4")[0],
+    "metadata of a field": lambda n: np.zeros(1, of_fields(n)),
+    "metadata of a field of a record": lambda n: np.zeros(1, of_fields(n))[0],
+    "metadata of a scalar's dtype": lambda n: np.zeros(2, np.dtype("f4", metadata={"unit": n})),
+    "order of levels": lambda n: pd.DataFrame({"v": [1, 2]}, index=levels(*["ab", "ba"][n - 1])),
+    "order of levels of columns": lambda n: pd.DataFrame([[1, 2]], columns=levels(*["ab", "ba"][n - 1])),
+    "items of a dataclass": lambda n: filled_with(Frames(), n),
+    "entries of a dataclass": lambda n: filled_with(Tab(), n),
+    "number that is a dataclass": lambda n: with_attribute(Length(float(n)), "value", 0),
+    "arguments of an error that is a dataclass": with_args,
+    "slot": Slotted,
+    "private slot": lambda n: Slotted(1, n),
+    "slot besides the fields": lambda n: with_attribute(SlottedToo(), "k", n),
+    "slot of an array": lambda n: with_attribute(np.ones(2).view(SlottedArray), "unit", n),
+    "vectorized with a wrapper": lambda n: functools.update_wrapper(
+        np.vectorize(with_args, otypes=["f" if n == 1 else "d"]), with_args
+    ),
     "unit": lambda n: quantity(f"unit {n}"),
     "attrs of a frame": lambda n: with_attrs(pd.DataFrame({"a": [1]}), n),
     "attrs of a series": lambda n: with_attrs(pd.Series([1]), n),
