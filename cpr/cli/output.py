@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -117,9 +118,10 @@ def as_json(value: Any) -> Any:
         return sorted(as_json(item) for item in value)
     if isinstance(value, (list, tuple)):
         return [as_json(item) for item in value]
-    if value is None or isinstance(value, (str, bool, int, float)):
+    if value is None or isinstance(value, (str, bool, int)):
         return value
-    return str(value)
+    # JSON has no word for infinity.
+    return value if isinstance(value, float) and math.isfinite(value) else str(value)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> None:

@@ -18,7 +18,7 @@ from cpr.operations.find import Result, Results, called, find_results, latest
 from cpr.provenance.made import Input, Made
 from cpr.provenance.storage import read_whole
 
-__all__ = ["Lineage", "Node", "trace"]
+__all__ = ["Lineage", "Node", "generations", "parents_of", "trace"]
 
 _MOST_GENERATIONS = 16  # that are looked for one by one
 _MOST_READ = 100_000  # results, rather than to look for more of them
@@ -94,7 +94,8 @@ def trace(url: str, result: str | None = None, on_progress: Callable[[], None] =
     else:
         known = latest(called(results, result, url))
         lineage.roots = list(known)
-        graph.add_ancestors(known, results)
+        for generation in generations(known, results):
+            graph.add(generation)
     waiting = list(lineage.roots)
     while waiting:
         one = waiting.pop()
@@ -102,6 +103,33 @@ def trace(url: str, result: str | None = None, on_progress: Callable[[], None] =
             lineage.nodes[one] = graph.node(one)
             waiting += lineage.nodes[one].parents
     return lineage
+
+
+def generations(known: Mapping[str, Result], results: Results) -> Iterator[dict[str, Result]]:
+    """Results, what they were made from, and what that was made from: by URL, a generation at a time.
+
+    The last may be all results there are, where many generations are small ones.
+    """
+    looked_for: set[str] = set()
+    names = {io.split(url)[1] for url in known}
+    for depth in itertools.count():
+        looked_for |= names
+        if depth == _MOST_GENERATIONS and results.count <= _MOST_READ:
+            yield latest(results.all())
+            return
+        found = latest(results.named(names))
+        yield found
+        names = {name for result in found.values() for name in parents_of(result)} - looked_for
+        if not names:
+            return
+
+
+def parents_of(result: Result) -> list[str]:
+    """File names of the resources that a result was made from.
+
+    They have a key: they find copied results as well, of which records say where their inputs were.
+    """
+    return [re.split(r"[/\\]", one.url or "")[-1] for one in _inputs(result)]
 
 
 class _Graph:
@@ -115,22 +143,6 @@ class _Graph:
         """Take results; those of the same name at once."""
         self._known.update(known)
         self._by_name.update((io.split(url)[1], url) for url in known)
-
-    def add_ancestors(self, known: Mapping[str, Result], results: Results) -> None:
-        """Take what results were made from, and those from, a generation at a time."""
-        looked_for: set[str] = set()
-        names = {io.split(url)[1] for url in known}
-        for depth in itertools.count():
-            looked_for |= names
-            if depth == _MOST_GENERATIONS and results.count <= _MOST_READ:
-                self.add(latest(results.all()))
-                return
-            found = latest(results.named(names))
-            self.add(found)
-            inputs = (one for result in found.values() for one in _inputs(result))
-            names = {re.split(r"[/\\]", one.url or "")[-1] for one in inputs} - looked_for
-            if not names:
-                return
 
     def node(self, url: str, type: str = "?") -> Node:
         if url not in self._nodes:

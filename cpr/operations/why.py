@@ -17,7 +17,7 @@ from cpr.provenance.diff import Difference, NearestResults, differences
 from cpr.provenance.journal import Entries, read_journal
 from cpr.provenance.made import Made
 
-__all__ = ["Explanation", "compare", "explain"]
+__all__ = ["Explanation", "between", "compare", "explain", "read_texts"]
 
 _AT_ONCE = 16
 
@@ -55,7 +55,7 @@ def explain(url: str, result: str, on_progress: Callable[[], None] = lambda: Non
         TransferError: the store refused or failed.
     """
     known = find_results(url, on_progress)
-    texts, journal = _journal(url)
+    texts, journal = read_texts(url)
     asked = [(one, one.whole_made()) for one in latest(called(known, result, url)).values()]
     explanations = [_explained(one, made, known, journal, texts) for one, made in asked if made is not None]
     if not explanations:
@@ -74,12 +74,12 @@ def compare(url: str, result: str, other: str) -> Explanation:
     Raises as `explain`.
     """
     known = find_results(url)
-    texts, _ = _journal(url)
+    texts, _ = read_texts(url)
     new, old = (called(known, one, url)[-1] for one in (result, other))
     made, before = new.whole_made(), old.whole_made()
     if made is None or before is None:
         raise _untold(new.url if made is None else old.url)
-    return Explanation(new.url, made, before, old.url, _differences(before, made, texts))
+    return Explanation(new.url, made, before, old.url, between(before, made, texts))
 
 
 def _untold(url: str) -> RecordError:
@@ -92,7 +92,7 @@ def _untold(url: str) -> RecordError:
     )
 
 
-def _journal(url: str) -> tuple[Entries, dict[str, list[Made]]]:
+def read_texts(url: str) -> tuple[Entries, dict[str, list[Made]]]:
     """What is known of texts and code, and results whose records may be gone, by task."""
     texts = Entries()
     made: dict[str, list[Made]] = {}
@@ -126,7 +126,7 @@ def _explained(
     before = candidates.nearest(made)
     if before is None:
         return Explanation(one.url, made)
-    return Explanation(one.url, made, before, urls.get(id(before)), _differences(before, made, texts))
+    return Explanation(one.url, made, before, urls.get(id(before)), between(before, made, texts))
 
 
 def _is_before(one: Made, made: Made) -> bool:
@@ -135,5 +135,6 @@ def _is_before(one: Made, made: Made) -> bool:
     return not same_run and (one.at or 0) <= (made.at or 0)
 
 
-def _differences(old: Made, new: Made, texts: Entries) -> list[Difference]:
+def between(old: Made, new: Made, texts: Entries) -> list[Difference]:
+    """What differs between how two results were made, with the lines of code that are known."""
     return differences(texts.whole(old), texts.whole(new), texts.lines, texts.first)

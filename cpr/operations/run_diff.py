@@ -1,0 +1,189 @@
+"""Two runs of a flow compared: which of their results differ, why, and by how much.
+
+The results of a run are what it has made, and what that was made from: results of earlier runs that were
+found in the cache are the run's as well, as far as records tell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from cpr import io
+from cpr.errors import CprError, ResourceNotFoundError
+from cpr.operations.choice import Choice
+from cpr.operations.data_change import Change, change_between
+from cpr.operations.find import Result, Results, find_results, latest
+from cpr.operations.lineage import generations, parents_of
+from cpr.operations.result import in_order
+from cpr.operations.why import between, read_texts
+from cpr.provenance.diff import Difference
+from cpr.provenance.journal import Entries
+from cpr.records.record_fields import RESERVED
+
+__all__ = ["ChangedResult", "RunDiff", "diff_runs"]
+
+
+@dataclass(frozen=True)
+class ChangedResult:
+    """A result of one run, and its counterpart of the other.
+
+    Attributes:
+        name: its file name, without the key.
+        task: that made it.
+        old, new: URLs.
+        causes: what differs between how they were made.
+        options: names of options that differ: resolution, compression ...
+        change: by how much the data differs; None where its type does not tell, or it was not looked at.
+        problem: why the data could not be looked at.
+    """
+
+    name: str
+    task: str | None
+    old: str
+    new: str
+    causes: list[Difference] = field(default_factory=list)
+    options: tuple[str, ...] = ()
+    change: Change | None = None
+    problem: CprError | None = None
+
+
+@dataclass
+class RunDiff:
+    """What differs.
+
+    Attributes:
+        old_run, new_run: ids of the runs.
+        same: how many results are the same.
+        changed: results that both have, and that differ.
+        only_old, only_new: URLs of results that only one of the runs has.
+    """
+
+    old_run: str
+    new_run: str
+    same: int = 0
+    changed: list[ChangedResult] = field(default_factory=list)
+    only_old: list[str] = field(default_factory=list)
+    only_new: list[str] = field(default_factory=list)
+
+
+def diff_runs(
+    url: str,
+    old_run: str,
+    new_run: str,
+    data: bool = True,
+    on_progress: Callable[[], None] = lambda: None,
+) -> RunDiff:
+    """Compare the results of two runs.
+
+    Results are counterparts if the same task has made them under the same name; of several in the order in
+    which they were made, equal ones first.
+
+    Args:
+        url: where records are.
+        old_run: id of a flow run, or how that begins.
+        new_run: id of the other.
+        data: read the data of results that differ, to tell by how much: two of them at a time.
+        on_progress: is called for each record, and for each result whose data was compared.
+
+    Raises:
+        ResourceNotFoundError: no record here tells of such a run, or several do.
+        TransferError: the store refused or failed.
+    """
+    results = find_results(url, on_progress)
+    (old_id, old), (new_id, new) = (_results_of(results, run, url) for run in (old_run, new_run))
+    texts, _ = read_texts(url)
+    found = RunDiff(old_id, new_id)
+    groups: dict[tuple[str | None, str], tuple[list[Result], list[Result]]] = defaultdict(lambda: ([], []))
+    for side, several in enumerate((old, new)):
+        for one in several:
+            groups[_place(one)][side].append(one)
+    for (task, name), (before, now) in groups.items():
+        _take_same(found, before, now)
+        for one, other in zip(before, now, strict=False):
+            found.changed.append(_compared(name, task, one, other, texts, data))
+            on_progress()
+        found.only_old += [one.url for one in before[len(now) :]]
+        found.only_new += [one.url for one in now[len(before) :]]
+    return found
+
+
+def _results_of(results: Results, run: str, url: str) -> tuple[str, list[Result]]:
+    """The id of a run, and its results in the order in which they were made."""
+    choice = Choice(flow_run=run)
+    own = [one for one in results.beside(choice) if choice.takes(one)] if choice.run_digits else []
+    ids = {one.reference.made.flow_run for one in own if one.reference.made is not None}
+    if len(ids) != 1:
+        raise ResourceNotFoundError(
+            "several runs begin so" if ids else "no record here tells of such a run",
+            url=url,
+            expected=f"one flow run {run}",
+            actual=", ".join(sorted(map(str, ids))[:5]) or f"{results.count} results of others",
+            remedy="cpr ls --runs lists the runs; a run that found all in the cache has made nothing",
+        )
+    made = latest(in_order(own))
+    known: dict[str, Result] = {}
+    for generation in generations(made, results):
+        known.update(generation)
+    by_name: dict[str, Result] = {io.split(one.url)[1]: one for one in known.values()}
+    chosen, waiting = dict(made), list(made.values())
+    while waiting:
+        for name in parents_of(waiting.pop()):
+            parent = by_name.get(name)
+            if parent is not None and parent.url not in chosen:
+                chosen[parent.url] = parent
+                waiting.append(parent)
+    return str(ids.pop()), in_order(chosen.values())
+
+
+def _place(one: Result) -> tuple[str | None, str]:
+    made = one.reference.made
+    fields = one.reference.fields
+    return made.task if made is not None else None, f"{fields['name']}{fields['ext']}"
+
+
+def _take_same(found: RunDiff, before: list[Result], now: list[Result]) -> None:
+    """Count the results that are in both lists, and take them out."""
+    there = Counter(map(_content, now))
+    shared = Counter(map(_content, before)) & there
+    found.same += shared.total()
+    for several in (before, now):
+        left = shared.copy()
+        kept = []
+        for one in several:
+            content = _content(one)
+            if left[content]:
+                left[content] -= 1
+            else:
+                kept.append(one)
+        several[:] = kept
+
+
+def _content(one: Result) -> str:
+    """What two results that are the same have in common, wherever they are."""
+    fields = one.reference.fields
+    options = {name: value for name, value in fields.items() if name not in RESERVED}
+    return json.dumps([fields.get("data_hash") or one.url, options], sort_keys=True)
+
+
+def _options(one: Result, other: Result) -> Iterable[str]:
+    a, b = (each.reference.fields for each in (one, other))
+    names = sorted({*a, *b} - RESERVED)
+    return [name for name in names if a.get(name) != b.get(name)]
+
+
+def _compared(
+    name: str, task: str | None, old: Result, new: Result, texts: Entries, data: bool
+) -> ChangedResult:
+    before, now = old.whole_made(), new.whole_made()
+    causes = between(before, now, texts) if before is not None and now is not None else []
+    change, problem = None, None
+    if data and old.reference.fields.get("data_hash") != new.reference.fields.get("data_hash"):
+        try:
+            change = change_between(old.reference.load().get_data(), new.reference.load().get_data())
+        except CprError as error:
+            problem = error
+    options = tuple(_options(old, new))
+    return ChangedResult(name, task, old.url, new.url, causes, options, change, problem)
