@@ -87,7 +87,7 @@ class Resource(NamesWhatIsMeant, ABC):
 
     @classmethod
     def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:
-        extensions: tuple[str, ...] = cls.format_class.extensions
+        extensions: tuple[str, ...] = tuple(filter(None, cls.format_class.extensions))
         for ext in sorted(extensions, key=len, reverse=True):
             if file_name.lower().endswith(ext) and len(file_name) > len(ext):
                 return file_name[: -len(ext)], file_name[-len(ext) :]

@@ -236,12 +236,11 @@ _PASSED = set(_DEFAULTS) - {"separator", "index", "compression", "skiprows"}
 
 def _require_dtype(name: str) -> None:
     """Raise FormatError for what is no dtype that a parser of text makes columns of."""
+    if name in {"category", "int", "float"}:
+        return
     try:
-        known = name in {"category", "int", "float"} or ColumnType.named(name).kind in {
-            "number",
-            "masked",
-            "text",
-        }
+        column = ColumnType.named(name)
+        known = column.kind in {"number", "masked", "text"} and column.own is None
     except FormatError:
         known = False
     if not known:

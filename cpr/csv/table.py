@@ -205,7 +205,7 @@ def _values(cells: pd.Series[Any], column: ColumnType) -> Values:
 
 def _column(cells: pd.Series[Any], column: ColumnType, escaped: bool) -> Any:
     """A column as pandas has it, from its cells; `escaped`: some of them may say ␛."""
-    if column.kind == "text" and column.dtype != object and not escaped:
+    if column.kind == "text" and column.own is None and column.dtype != object and not escaped:
         return pd.array(cells.to_numpy(), dtype=column.dtype)
     return to_pandas(_values(cells, column), column)
 

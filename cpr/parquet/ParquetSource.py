@@ -2,22 +2,87 @@
 
 from __future__ import annotations
 
+import os
+from typing import Any, Self
+
+from cpr.errors import ResourceNotFoundError, SourceChangedError
+from cpr.format import Region
+from cpr.io.pinning import Version
+from cpr.parquet.folder import Folder, is_of_folder
 from cpr.parquet.table import ForeignParquet
 from cpr.records.registry import register
-from cpr.Source import Source
+from cpr.Source import Source, WhenEmpty
 
 __all__ = ["ParquetSource"]
 
 
 @register
 class ParquetSource(Source):
-    """A Parquet file that somebody else wrote, as a DataFrame.
+    """A Parquet file that somebody else wrote, or a folder of them, as a DataFrame.
 
-    A folder of parts is a source for each: `pd.concat(part.get_data() for part in
-    ParquetSource.glob(f"{folder}/*"))`.
+    A folder is one table, as for `pandas.read_parquet`: of all its files, and the columns that folders called
+    `column=value` are. Its version is that of all of them: a file that is new, gone or another one is a
+    changed source.
 
     >>> cpr.ParquetSource.from_path("s3://bucket/raw/cells.parquet").get_name()
     'cells'
+    >>> cpr.ParquetSource.from_path("s3://bucket/raw/plates").get_path()
+    's3://bucket/raw/plates'
     """
 
     format_class = ForeignParquet
+
+    @classmethod
+    def glob(
+        cls, pattern: str | os.PathLike[str], *, empty: WhenEmpty = "error", **options: Any
+    ) -> list[Self]:
+        """The files that match a pattern, sorted by URL; all else as `Source.glob`."""
+        found = super().glob(pattern, empty=empty, **options)
+        for source in found:
+            if not source.ext:
+                super()._split_extension(source.name, source.location)
+        return found
+
+    @classmethod
+    def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:
+        # Folders have no extension, but for those of Spark and dask.
+        if "." not in file_name or "=" in file_name:
+            return file_name, ""
+        return super()._split_extension(file_name, location)
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """The table, decoded from the stored file, or from all the files of the folder.
+
+        Args:
+            cache: hold the table until this object goes away.
+            region: None.
+
+        Raises as `Source.get_data`.
+        """
+        if self._cached is not None or region is not None:
+            return super().get_data(cache, region)
+        if is_of_folder(self.known_version()):
+            folder = Folder(self.url)
+        else:
+            try:
+                return super().get_data(cache)
+            except ResourceNotFoundError:
+                folder = Folder(self.url)
+                if not folder.parts:
+                    raise
+        try:
+            folder.require(self._version)
+            self._version = folder.version()
+            data = folder.read()
+        except SourceChangedError:
+            self._is_in_doubt = True
+            raise
+        return self._keep(data) if cache else data
+
+    def _ask(self) -> Version:
+        try:
+            return super()._ask()
+        except ResourceNotFoundError:
+            if found := Folder(self.url).version():
+                return found
+            raise

@@ -73,7 +73,7 @@ def column_of(array: Any, column: ColumnType) -> Any:
         codes = array.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
         found = _values(array.dictionary, column.of)
         return to_pandas(recoded(found, codes, column), column)
-    if column.kind == "text" and column.dtype != object:
+    if column.kind == "text" and column.own is None and column.dtype != object:
         return column.dtype.__from_arrow__(array.cast(pa.large_string()))
     return to_pandas(_values(array, column), column)
 

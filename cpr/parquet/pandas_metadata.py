@@ -75,4 +75,6 @@ def _type(column: ColumnType) -> dict[str, Any]:
         name, more = "int32", {"num_categories": len(column.categories), "ordered": column.ordered}
     elif column.kind == "text":
         name = name.partition("[")[0]
+    if column.own is not None:
+        name = str(column.dtype)
     return {"pandas_type": kind, "numpy_type": name, "metadata": more}

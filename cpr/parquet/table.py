@@ -22,7 +22,7 @@ from cpr.format import ReadableFile, WritableFile
 from cpr.parquet.columns import array_of, arrow_type, column_of
 from cpr.parquet.pandas_metadata import file_names, pandas_metadata
 
-__all__ = ["ForeignParquet", "Parquet"]
+__all__ = ["ForeignParquet", "Parquet", "Reading", "claimed_bytes", "opened", "pyarrow", "rows_at_once"]
 
 # Large enough that a reader's requests are few, small enough to be held beside everything else.
 _ROW_GROUP_BYTES = 64 << 20
@@ -49,12 +49,12 @@ class Parquet(TableFormat):
 
         Raises EncodeError for what a table on disk cannot hold, MissingDependencyError without pyarrow.
         """
-        _pyarrow()
+        pyarrow()
         return super().describe(data)
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write row group after row group."""
-        pa, pq = _pyarrow()
+        pa, pq = pyarrow()
         frames = Frames.of(data)
         layout = frames.layout
         types = layout.stored_types
@@ -103,7 +103,7 @@ class Parquet(TableFormat):
 class ForeignParquet:
     """Parquet files that somebody else wrote, as pyarrow makes a DataFrame of them."""
 
-    extensions: ClassVar[tuple[str, ...]] = (".parquet",)
+    extensions: ClassVar[tuple[str, ...]] = (".parquet", "")
 
     def share(self, data: pd.DataFrame) -> pd.DataFrame:
         """A copy of a frame that is kept."""
@@ -111,11 +111,11 @@ class ForeignParquet:
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table. Raises DecodeError for what is not Parquet, MissingDependencyError without pyarrow."""
-        with _Reading():
-            pa, _ = _pyarrow()
-            parquet = _open(file)
+        with Reading():
+            pa, _ = pyarrow()
+            parquet = opened(file)
             table, batches = Expansion("the table"), []
-            for batch in parquet.iter_batches(_rows_at_once(parquet, _READ_CELLS), use_pandas_metadata=True):
+            for batch in parquet.iter_batches(rows_at_once(parquet, _READ_CELLS), use_pandas_metadata=True):
                 table.grown(batch.nbytes)
                 batches.append(batch)
             frame: pd.DataFrame = pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
@@ -154,8 +154,8 @@ class _Sink:
         """Whoever opened the file closes it."""
 
 
-class _Reading:
-    """Turns what pyarrow raises for damaged files into DecodeErrors."""
+class Reading:
+    """Reading: turns what pyarrow raises for damaged files into DecodeErrors."""
 
     def __enter__(self) -> None:
         return None
@@ -171,26 +171,32 @@ class _Reading:
             ) from error
 
 
-def _open(file: ReadableFile) -> Any:
-    """The file, whose footer claims no more than there is memory for."""
-    pa, pq = _pyarrow()
+def opened(file: ReadableFile, whole: bool = True) -> Any:
+    """The file, whose footer claims no more than there is memory for; `whole`: it is held as it arrives."""
+    pa, pq = pyarrow()
     size = file.seek(0, os.SEEK_END)
-    # The footer is at the end: until it is known, all of the file is held.
-    require_memory(size, "the encoded table")
+    if whole:
+        # The footer is at the end: until it is known, all of the file is held.
+        require_memory(size, "the encoded table")
     file.seek(max(0, size - 8))
     (footer_bytes,) = struct.unpack("<I", file.read(4).rjust(4, b"\0"))
     require_memory(footer_bytes, "the footer")
     parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False)
-    footer = parquet.metadata
-    encoded = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
-    # A run of equal values takes a few bytes, whatever their number: in memory each takes its own.
-    row_bytes = sum(_WIDTHS.get(parquet.schema.column(i).physical_type, 8) for i in range(footer.num_columns))
-    require_memory(max(encoded, footer.num_rows * row_bytes), "the table")
+    require_memory(claimed_bytes(parquet), "the table")
     return parquet
 
 
+def claimed_bytes(parquet: Any) -> int:
+    """How much memory the table takes, by its footer."""
+    footer = parquet.metadata
+    encoded: int = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+    # A run of equal values takes a few bytes, whatever their number: in memory each takes its own.
+    row_bytes = sum(_WIDTHS.get(parquet.schema.column(i).physical_type, 8) for i in range(footer.num_columns))
+    return max(encoded, int(footer.num_rows) * row_bytes)
+
+
 def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
-    parquet = _open(file)
+    parquet = opened(file)
     if parquet.metadata.num_rows != layout.rows:
         # Asked first: a few bytes can claim any number of equal rows.
         raise other_rows(layout.rows, parquet.metadata.num_rows)
@@ -204,10 +210,10 @@ def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
             actual=ascii(names)[:200],
             remedy="restore the file: its columns were changed",
         )
-    yield from parquet.iter_batches(_rows_at_once(parquet, rows))
+    yield from parquet.iter_batches(rows_at_once(parquet, rows))
 
 
-def _rows_at_once(parquet: Any, rows: int) -> int:
+def rows_at_once(parquet: Any, rows: int) -> int:
     """How many rows to decode at once: fewer where a long text may be repeated for a few bits."""
     columns = map(parquet.schema.column, range(parquet.metadata.num_columns))
     return min(rows, _ROWS_OF_TEXT) if any(c.physical_type == "BYTE_ARRAY" for c in columns) else rows
@@ -218,7 +224,7 @@ def _write(writer: Any, table: Any) -> None:
 
 
 def _pieces(file: ReadableFile, layout: Layout) -> Iterator[tuple[int, Iterator[Any]]]:
-    with _Reading():
+    with Reading():
         table = Expansion("the table")
         for batch in _batches(file, layout, max(1, _READ_CELLS // len(layout.stored_types))):
             table.grown(batch.nbytes)
@@ -226,12 +232,13 @@ def _pieces(file: ReadableFile, layout: Layout) -> Iterator[tuple[int, Iterator[
 
 
 def _columns(batch: Any, layout: Layout) -> Iterator[Any]:
-    with _Reading():
+    with Reading():
         for i, column in enumerate(layout.stored_types):
             yield column_of(batch.column(i), column)
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow() -> tuple[Any, Any]:
+    """Pyarrow and its part for Parquet. Raises MissingDependencyError."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import datetime as dt
+import decimal
+import json
 import sys
 
 import numpy as np
@@ -49,6 +51,7 @@ OTHERWISE = {
     "every dtype", "every dtype, no rows", "levels of many dtypes",  # whole seconds
     "one column of objects", "index of objects", "index of nullable integers", "one level", "big-endian",
     "labels of times", "labels of categories", "labels of many kinds",
+    "Arrow's columns", "index of Arrow's integers",  # two dtypes share the name string[pyarrow]
 }  # fmt: skip
 
 
@@ -162,41 +165,55 @@ class TestForeignFiles:
         assert caught.value.url
 
 
-def test_a_folder_of_parts_is_refused_and_the_remedy_reads_it(tmp_path):
-    folder = tmp_path / "cells.parquet"
-    folder.mkdir()
-    for number in range(3):
-        pd.DataFrame({"label": [2 * number, 2 * number + 1]}).to_parquet(folder / f"part-{number}.parquet")
-    with pytest.raises(cpr.ResourceNotFoundError, match="folder") as caught:
-        cpr.ParquetSource.from_path(folder).get_data()
-    pattern = re.search(r"glob\('(.*)'\)", caught.value.remedy)[1]
-    found = pd.concat(part.get_data() for part in cpr.ParquetSource.glob(pattern))
-    assert found["label"].tolist() == list(range(6))
-
-
-ARROW = {
-    "int64[pyarrow]": [1, None, 2**60 + 1],
-    "uint8[pyarrow]": [1, None, 255],
-    "double[pyarrow]": [0.1, None, 1e300],
-    "bool[pyarrow]": [True, None, False],
-    "uint64[pyarrow]": [1, None, 2**64 - 1],
-    "float[pyarrow]": [0.5, None, 3.0],
-    "duration[ns][pyarrow]": [pd.Timedelta("1 day"), None, pd.Timedelta("3 ns")],
-    "timestamp[us, UTC][pyarrow]": [pd.Timestamp("2026-01-02 03:04:05", tz="UTC"), None],
-    pd.ArrowDtype(pa.string()): ["a", None, "b"],
-    pd.ArrowDtype(pa.large_string()): ["a", None, "b"],
-    "timestamp[ns][pyarrow]": [pd.Timestamp("2026-01-02 03:04:05"), None, pd.Timestamp("1999-12-31")],
+REFUSED = {
+    pa.date32(): ([dt.date(2026, 1, 2), None], [pd.Timestamp("2026-01-02"), None]),
+    pa.float16(): ([np.float16(0.5), None], [0.5, None]),
+    pa.decimal128(10, 2): ([decimal.Decimal("1.50"), None], [1.5, None]),
+    pa.time64("us"): ([dt.time(1, 2), None], ["01:02:00", None]),
+    pa.dictionary(pa.int32(), pa.string()): (["a", None], ["a", None]),
+    pa.list_(pa.int64()): ([[1], None], ["[1]", None]),
+    pa.timestamp("us", "+01:00"): ([pd.Timestamp("2026-01-01", tz="UTC"), None],) * 2,
+    pa.null(): ([None, None], [None, None]),
 }
 
 
-@pytest.mark.parametrize("name", ARROW, ids=str)
+@pytest.mark.parametrize("kind", REFUSED, ids=str)
 @pytest.mark.parametrize("target_class", [cpr.ParquetTarget, cpr.CSVTarget])
-def test_columns_of_arrows_are_refused_and_the_remedy_keeps_their_values(target_class, name, tmp_path):
-    frame = pd.DataFrame({"a": pd.array(ARROW[name], dtype=name)})
+def test_arrow_types_that_are_refused_have_a_remedy_that_keeps_the_values(target_class, kind, tmp_path):
+    given, kept = REFUSED[kind]
+    array = pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array(given, kind)]))
+    frame = pd.DataFrame({"a": array})
     target = target_class.from_path(tmp_path / f"a{target_class.format_class.extensions[0]}")
     with pytest.raises(cpr.EncodeError) as caught:
         target.set_data(frame)
     column = eval(caught.value.remedy.partition(": ")[2], {"frame": frame, "column": "a"})
     target.set_data(pd.DataFrame({"a": column}))
     found = cpr.load(target.serialize()).get_data()["a"]
-    assert [None if pd.isna(one) else one for one in found] == ARROW[name]
+    assert [None if pd.isna(one) else one for one in found] == kept
+
+
+@pytest.mark.parametrize("target_class", [cpr.ParquetTarget, cpr.CSVTarget])
+def test_what_pandas_reads_into_arrows_memory_comes_back_there(target_class, tmp_path):
+    numbers = pd.array([2**53 + 1, None, -1], dtype="Int64")
+    frame = pd.DataFrame({"n": numbers, "x": [0.5, None, np.inf], "s": ["a", None, ""], "b": True})
+    frame["t"] = pd.date_range("2026-01-01", periods=3, tz="Europe/Berlin")
+    frame.to_parquet(tmp_path / "theirs.parquet")
+    theirs = pd.read_parquet(tmp_path / "theirs.parquet", dtype_backend="pyarrow")
+    assert all(isinstance(dtype, pd.ArrowDtype) for dtype in theirs.dtypes)
+    target = target_class.from_path(tmp_path / f"a{target_class.format_class.extensions[0]}")
+    target.set_data(theirs)
+    record = json.loads(json.dumps(target.serialize()))
+    pd.testing.assert_frame_equal(cpr.load(record).get_data(), theirs)
+    # Chunks of it are the same table.
+    again = target_class.from_path(tmp_path / f"b{target_class.format_class.extensions[0]}")
+    again.set_data(theirs.iloc[i : i + 1] for i in range(3))
+    assert again.data_hash == target.data_hash
+
+
+def test_a_record_of_arrows_columns_names_the_package(tmp_path, monkeypatch):
+    target = cpr.CSVTarget.from_path(tmp_path / "a.csv")
+    target.set_data(pd.DataFrame({"a": pd.array([1, None], dtype="int64[pyarrow]")}))
+    record = target.serialize()
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "prefect-cpr\[parquet\]"'):
+        cpr.load(record).get_data()

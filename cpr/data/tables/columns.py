@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from cpr.data.tables.arrow import arrow_name, own_name, pandas_dtype
 from cpr.errors import FormatError
 
 __all__ = ["Array", "ColumnType", "dtype_name", "native"]
@@ -46,6 +47,7 @@ class ColumnType:
         categories: of a category, in their order.
         of: the type of the categories.
         ordered: whether the categories are.
+        own: what pandas calls the dtype of the same values in its own memory, where they are in Arrow's.
     """
 
     name: str
@@ -53,6 +55,7 @@ class ColumnType:
     categories: pd.Index[Any] | None = None
     of: ColumnType | None = None
     ordered: bool = False
+    own: str | None = None
 
     @classmethod
     def named(cls, name: object) -> ColumnType:
@@ -71,6 +74,8 @@ class ColumnType:
                 if times["zone"]:
                     _zone(times["zone"])
                 return cls(name, "datetime")
+            if (own := own_name(name)) is not None:
+                return cls(name, cls.named(own).kind, own=own)
         raise FormatError(
             "no dtype of a table",
             field="table",
@@ -91,26 +96,29 @@ class ColumnType:
     @cached_property
     def unit(self) -> str:
         """The unit of a time: s, ms, us or ns."""
-        match = _TIMES.fullmatch(self.name)
+        match = _TIMES.fullmatch(self.own or self.name)
         assert match is not None
         return match["unit"]
 
     @cached_property
     def zone(self) -> str | None:
         """The zone of a datetime."""
-        match = _TIMES.fullmatch(self.name)
+        match = _TIMES.fullmatch(self.own or self.name)
         return None if match is None else match["zone"]
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
         """What the `data` of `Values` has for its dtype."""
         if self.kind in {"number", "masked"}:
-            return np.dtype(_MASKED.get(self.name, self.name))
+            name = self.own or self.name
+            return np.dtype(_MASKED.get(name, name))
         return np.dtype(object if self.kind == "text" else "int64")
 
     @cached_property
     def dtype(self) -> Any:
-        """The pandas (or numpy) dtype itself."""
+        """The pandas (or numpy) dtype itself. Raises MissingDependencyError for Arrow's without pyarrow."""
+        if self.own is not None:
+            return pandas_dtype(self.name)
         if self.kind == "category":
             return pd.CategoricalDtype(self.categories, self.ordered)
         if self.kind == "number":
@@ -141,6 +149,8 @@ def dtype_name(dtype: Any) -> str:
         return name if dtype == _string_dtype(name, None) else f"{name}[{dtype.storage}]"
     if isinstance(dtype, pd.DatetimeTZDtype):
         return f"datetime64[{dtype.unit}, {dtype.tz}]"
+    if isinstance(dtype, pd.ArrowDtype):
+        return arrow_name(dtype)
     return str(native(dtype))
 
 

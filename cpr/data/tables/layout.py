@@ -15,7 +15,7 @@ from cpr.data.tables.columns import ColumnType
 from cpr.data.tables.levels import Levels, is_finite, level_arrays
 from cpr.data.tables.recorded import Table, column_type, recorded_type, type_meaning, type_to_json
 from cpr.data.tables.values import from_pandas, plain_array, to_pandas, values_from_json, values_to_json
-from cpr.errors import EncodeError, FormatError
+from cpr.errors import EncodeError, FormatError, MissingDependencyError
 from cpr.format import damaged
 
 __all__ = ["Layout", "require_unicode"]
@@ -117,7 +117,7 @@ class Layout:
             )
             layout.columns()
             [t.dtype for t in layout.stored_types]
-        except FormatError:
+        except (FormatError, MissingDependencyError):
             raise
         except Exception as error:
             # Values that pandas makes no index of: it has many ways to say so.

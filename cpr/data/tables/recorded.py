@@ -71,6 +71,8 @@ def recorded_type(dtype: str | Category) -> ColumnType:
         return ColumnType.named(dtype)
     of = ColumnType.named(dtype.of)
     of.require_index()
+    if of.own is not None:
+        raise FormatError("no dtype of categories", field="table", actual=ascii(dtype.of))
     categories: pd.Index[Any] = pd.Index(
         to_pandas(values_from_json(dtype.categories, of), of), dtype=of.dtype
     )
@@ -113,7 +115,7 @@ def column_type(array: Any, field: str) -> ColumnType:
 def _category(dtype: pd.CategoricalDtype, field: str) -> ColumnType:
     categories = dtype.categories
     of = column_type(plain_array(categories.array), field)
-    if of.kind == "category":
+    if of.kind == "category" or of.own is not None:
         raise _cannot_hold(dtype, field)
     found = ColumnType("category", "category", categories, of, bool(dtype.ordered))
     try:
@@ -159,8 +161,8 @@ def _of_pandas(arrow: Any) -> str:
 
     if pa.types.is_timestamp(arrow):
         return f"astype('datetime64[{arrow.unit}{f', {arrow.tz}' if arrow.tz else ''}]')"
-    if pa.types.is_duration(arrow):
-        return f"astype('timedelta64[{arrow.unit}]')"
-    if pa.types.is_integer(arrow) or pa.types.is_boolean(arrow) or str(arrow) in {"float", "double"}:
-        return "convert_dtypes(dtype_backend='numpy_nullable')"
+    if pa.types.is_date(arrow):
+        return "astype('datetime64[s]')"
+    if pa.types.is_floating(arrow) or pa.types.is_decimal(arrow):
+        return "astype('float64')"
     return "astype('string')"

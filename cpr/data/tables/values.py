@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from cpr.data.tables.arrow import arrow_array, plain_values
 from cpr.data.tables.columns import Array, ColumnType
 from cpr.errors import EncodeError, FormatError
 
@@ -56,6 +57,9 @@ def from_pandas(array: Any, column: ColumnType, field: str) -> Values:
     Raises EncodeError for objects that are not strings.
     """
     array = array.copy()
+    if column.own is not None:
+        data, missing = plain_values(array, column.numpy)
+        return Values(_canonical(data), _any(missing))
     if column.kind == "text":
         return _texts(array, column, field)
     if column.kind == "category":
@@ -77,6 +81,8 @@ def to_pandas(values: Values, column: ColumnType) -> Any:
     data, missing = values
     if column.kind == "number":
         return data
+    if column.own is not None:
+        return arrow_array(data, missing, column.name)
     if column.kind == "category":
         return pd.Categorical.from_codes(data, dtype=column.dtype)
     if column.kind == "masked":

@@ -6,6 +6,7 @@ import datetime as dt
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from hypothesis import strategies as st
 
 STRINGS = [
@@ -56,6 +57,25 @@ STRINGS = [
 ]
 ZONES = ["UTC", "Europe/Berlin", "America/St_Johns", "UTC+05:30", "UTC-11:00"]
 UNITS = ["s", "ms", "us", "ns"]
+_ONE, _OTHER = pd.Timestamp("1969-12-31 23:59:59"), pd.Timestamp("2026-01-02 03:04:05")
+# What pandas keeps in Arrow's memory.
+ARROW = {
+    pa.int8(): [-128, None, 127],
+    pa.int64(): [2**53 + 1, None, -(2**63)],
+    pa.uint8(): [0, None, 255],
+    pa.uint64(): [2**64 - 1, None, 0],
+    pa.bool_(): [True, None, False],
+    pa.float32(): [0.5, None, 3.0],
+    pa.float64(): [0.1, None, 1e300],
+    pa.string(): ["", None, "NA"],
+    pa.large_string(): ["a", None, "ü"],
+    pa.timestamp("s"): [_ONE, None, _OTHER],
+    pa.timestamp("ns"): [_ONE, None, _OTHER],
+    pa.timestamp("us", "UTC"): [_ONE.tz_localize("UTC"), None, _OTHER.tz_localize("UTC")],
+    pa.timestamp("ms", "Europe/Berlin"): [_ONE.tz_localize("UTC"), None, _OTHER.tz_localize("UTC")],
+    pa.duration("us"): [pd.Timedelta("1 day"), None, pd.Timedelta("-3 us")],
+    pa.duration("ns"): [pd.Timedelta("1 day"), None, pd.Timedelta("3 ns")],
+}
 INTS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 
 
@@ -82,6 +102,8 @@ def _every_dtype() -> pd.DataFrame:
         columns[f"delta-{unit}"] = np.array([-1, "NaT", 93784000001], f"m8[{unit}]")
     for name in ("str", "string", "string[python]", "string[pyarrow]"):
         columns[name] = pd.Series(["", None, "NA"], dtype=name)
+    for kind, values in ARROW.items():
+        columns[f"arrow-{kind}"] = pd.array(values, dtype=pd.ArrowDtype(kind))
     columns["object-None"] = pd.Series(["", None, "x"], dtype=object)
     columns["object-nan"] = pd.Series(["", np.nan, "x"], dtype=object)
     columns["object-NA"] = pd.Series(["", pd.NA, "x"], dtype=object)
@@ -126,6 +148,10 @@ FRAMES = {
     "index of floats": _PLAIN.set_index("c"),
     "index of times": _PLAIN.set_axis(_TIMES),
     "index of categories": _PLAIN.set_axis(pd.CategoricalIndex(["x", None, "y"], name="kind")),
+    "index of Arrow's integers": _PLAIN.set_axis(pd.Index([1, None, 3], dtype="int64[pyarrow]")),
+    "Arrow's columns": pd.DataFrame(
+        {str(name): pd.array(values, dtype=pd.ArrowDtype(name)) for name, values in ARROW.items()}
+    ),
     "index of nullable integers": _PLAIN.set_axis(pd.Index([1, None, 3], dtype="Int64")),
     "index, unnamed": _PLAIN.set_axis(["x", "y", "z"]),
     "index with a number for a name": _PLAIN.set_index("a").rename_axis(3),

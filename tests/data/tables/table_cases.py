@@ -10,6 +10,7 @@ import uuid
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,7 +38,9 @@ REFUSED = {
     "period": pd.DataFrame({"bad": pd.period_range("2026", periods=2, freq="D")}),
     "interval": pd.DataFrame({"bad": pd.interval_range(0, 2)}),
     "sparse": pd.DataFrame({"bad": pd.arrays.SparseArray([0, 1])}),
-    "arrow": pd.DataFrame({"bad": pd.Series([1], dtype="int64[pyarrow]")}),
+    "lists of Arrow's": pd.DataFrame({"bad": pd.Series([[1]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))}),
+    "dates of Arrow's": pd.DataFrame({"bad": pd.Series([None], dtype=pd.ArrowDtype(pa.date32()))}),
+    "category of Arrow's": pd.DataFrame({"bad": pd.Categorical(pd.array([1], dtype="int64[pyarrow]"))}),
     "category of intervals": pd.DataFrame({"bad": pd.cut([1, 2], 2)}),
     "category of mixed": pd.DataFrame({"bad": pd.Categorical([1, "x"])}),
     "category of NaN-like infinities": pd.DataFrame({"bad": pd.Categorical([np.inf])}),
@@ -67,7 +70,18 @@ HOSTILE = [
     10**30,
     ["a", "b"],
     {"name": None, "range": [0, 0]},
-    *["object", "float16", "category", "complex128", "V8", "period[D]", "int64[pyarrow]", "datetime64[ns]"],
+    *[
+        "object",
+        "float16",
+        "category",
+        "complex128",
+        "V8",
+        "period[D]",
+        "int64[pyarrow]",
+        "arrow[list<int64>]",
+        "arrow[timestamp[us, tz=x]]",
+        "arrow[timestamp[ns]]",
+    ],
     *["datetime64[ns, tzlocal()]", "datetime64[us, dateutil//etc/passwd]", "datetime64[us, ../../etc]"],
 ]
 

@@ -1,0 +1,230 @@
+"""Folders of Parquet files as one table: what Spark, dask, polars, DuckDB and pandas write.
+
+As `pandas.read_parquet` has it: every file is part of it, in the order of the paths, except where a name in
+its path begins with `_` or `.`; folders called `column=value` are columns, unless the files have them too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+from urllib.parse import unquote
+
+import pandas as pd
+
+from cpr import io
+from cpr.data.memory import Expansion, require_memory
+from cpr.errors import DecodeError, SourceChangedError
+from cpr.format import naming
+from cpr.io.error_translation import translate_errors
+from cpr.io.hashing import hex16
+from cpr.io.objects import open_store
+from cpr.io.parallel import parallel_map
+from cpr.io.pinning import Pinned, Version
+from cpr.io.seekable_files import RangedFile
+from cpr.parquet.table import Reading, claimed_bytes, opened, pyarrow, rows_at_once
+
+__all__ = ["Folder", "is_of_folder"]
+
+_AT_ONCE = 16
+_FOOTER_BLOCK, _BLOCK, _BLOCKS = 64 << 10, 8 << 20, 4
+_ROWS = 131_072
+_HIDDEN = ("_", ".")
+
+
+class Folder:
+    """One version of a folder: of every file of the table.
+
+    Attributes:
+        url: of the folder.
+        parts: the files, by their path in it, in order.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        start = len(io.join(url, ""))
+        with translate_errors(url, "list"):
+            store, path = open_store(url)
+            found = [entry.url[start:].replace("\\", "/") for entry in store.walk(path)]
+        names = sorted(name for name in found if not _is_hidden(name))
+        pins = parallel_map(lambda name: io.pin(io.join(url, name)), names, _AT_ONCE)
+        self.parts: dict[str, Pinned] = dict(zip(names, pins, strict=True))
+
+    def version(self) -> Version:
+        """What the store says of all the files together; nothing where there are none."""
+        if not self.parts:
+            return {}
+        lines = [[name, sorted(pinned.version.items())] for name, pinned in self.parts.items()]
+        return {"files": len(lines), "listing": hex16(json.dumps(lines).encode("utf-8", "surrogatepass"))}
+
+    def require(self, version: Version | None) -> None:
+        """Raise SourceChangedError where another version is asked for."""
+        if version and dict(version) != self.version():
+            raise SourceChangedError(
+                "the folder is not the version any more that took part in the cache key",
+                url=self.url,
+                expected=_brief(version),
+                actual=_brief(self.version()),
+                remedy="run again: a new source, from from_path(), takes the folder as it is now",
+            )
+
+    def read(self) -> pd.DataFrame:
+        """The table.
+
+        Raises DecodeError for a file that is not Parquet or has a column that the first has not (pandas
+        leaves such a column out), SourceChangedError for one that was replaced meanwhile.
+        """
+        pa, _ = pyarrow()
+        with ExitStack() as held:
+            for pinned in self.parts.values():
+                held.enter_context(pinned.held())
+            columns, rows = self._looked_through()
+            # Of a column that is in the files as well, as polars writes it, pyarrow would find two types.
+            files = _Files({_without(columns, name): pinned for name, pinned in self.parts.items()})
+            try:
+                with naming(self.url), Reading():
+                    dataset = _dataset(files)
+                    table, batches = Expansion("the table"), []
+                    for batch in dataset.to_batches(batch_size=rows, batch_readahead=2, fragment_readahead=2):
+                        table.grown(batch.nbytes)
+                        batches.append(batch)
+                    frame: pd.DataFrame = pa.Table.from_batches(batches, dataset.schema).to_pandas()
+            except DecodeError:
+                files.raise_failure()
+                raise
+            return frame
+
+    def _looked_through(self) -> tuple[frozenset[str], int]:
+        """The columns, and how many rows to decode at once, as the footers say.
+
+        Raises DecodeError for files that make no one table.
+        """
+        looks = parallel_map(_look, self.parts.values(), _AT_ONCE)
+        first: frozenset[str] | None = None
+        claimed, rows = 0, _ROWS
+        for (name, pinned), (columns, nbytes, at_once) in zip(self.parts.items(), looks, strict=True):
+            first = columns if first is None else first
+            if more := sorted(columns - first):
+                folder = io.join(self.url, "**/*.parquet")
+                raise DecodeError(
+                    "a file has columns that the first file of the folder does not have",
+                    url=pinned.url,
+                    expected=ascii(sorted(first))[:200],
+                    actual=ascii(more)[:200],
+                    remedy=f"pandas.concat(part.get_data() for part in ParquetSource.glob({folder!r}))",
+                )
+            claimed += nbytes
+            require_memory(claimed, f"the table, up to {name}")
+            rows = min(rows, at_once)
+        return first or frozenset(), rows
+
+
+def is_of_folder(version: Version) -> bool:
+    """Whether a version is that of a folder."""
+    return "files" in version
+
+
+def _look(pinned: Pinned) -> tuple[frozenset[str], int, int]:
+    """Columns, size in memory, and rows to decode at once of a file."""
+    file = RangedFile(pinned.url, pinned.fetch, pinned.nbytes, _FOOTER_BLOCK, _BLOCKS)
+    try:
+        with naming(pinned.url), Reading(), file:
+            parquet = opened(file, whole=False)
+            return (
+                frozenset(parquet.schema_arrow.names),
+                claimed_bytes(parquet),
+                rows_at_once(parquet, _ROWS),
+            )
+    except DecodeError:
+        if file.failure is not None:
+            raise file.failure from None
+        raise
+
+
+def _dataset(files: _Files) -> Any:
+    import pyarrow.dataset as ds
+    import pyarrow.fs
+
+    options = ds.FileSystemFactoryOptions(
+        partition_base_dir="", partitioning=ds.HivePartitioning.discover(infer_dictionary=True)
+    )
+    filesystem = pyarrow.fs.PyFileSystem(files.handler())
+    format_ = ds.ParquetFileFormat()
+    return ds.FileSystemDatasetFactory(filesystem, list(files.parts), format_, options).finish()
+
+
+class _Files:
+    """The files as pyarrow opens them.
+
+    Args:
+        parts: by their path.
+    """
+
+    def __init__(self, parts: Mapping[str, Pinned]) -> None:
+        self.parts = parts
+        self._opened: list[RangedFile] = []
+
+    def raise_failure(self) -> None:
+        """Raise what the first read raised that failed: pyarrow complains of something else then."""
+        for file in self._opened:
+            if file.failure is not None:
+                raise file.failure from None
+
+    def open(self, path: str) -> RangedFile:
+        """A file."""
+        pinned = self.parts[path]
+        file = RangedFile(pinned.url, pinned.fetch, pinned.nbytes, _BLOCK, _BLOCKS)
+        self._opened.append(file)
+        return file
+
+    def handler(self) -> Any:
+        """What pyarrow asks for files."""
+        import pyarrow as pa
+        import pyarrow.fs
+
+        files = self
+
+        class Handler(pyarrow.fs.FileSystemHandler):  # type: ignore[misc]
+            def get_type_name(self) -> str:
+                return "cpr"
+
+            def normalize_path(self, path: str) -> str:
+                return path
+
+            def get_file_info(self, paths: list[str]) -> list[Any]:
+                kind = pyarrow.fs.FileType.File
+                return [pyarrow.fs.FileInfo(path, kind, size=files.parts[path].nbytes) for path in paths]
+
+            def open_input_file(self, path: str) -> Any:
+                return pa.PythonFile(files.open(path), mode="r")
+
+            open_input_stream = open_input_file
+
+            def _refused(self, *_: Any, **__: Any) -> Any:
+                raise NotImplementedError("files are read, no more")
+
+            get_file_info_selector = create_dir = delete_dir = delete_dir_contents = _refused
+            delete_root_dir_contents = delete_file = move = copy_file = _refused
+            open_output_stream = open_append_stream = _refused
+
+        return Handler()
+
+
+def _without(columns: frozenset[str], path: str) -> str:
+    """The path, in which no folder is one of the columns."""
+    *folders, name = path.split("/")
+    shown = [
+        folder.replace("=", "\x1f", 1) if unquote(folder.partition("=")[0]) in columns else folder
+        for folder in folders
+    ]
+    return "/".join([*shown, name])
+
+
+def _is_hidden(path: str) -> bool:
+    return any(name.startswith(_HIDDEN) for name in path.split("/"))
+
+
+def _brief(version: Version) -> str:
+    return ", ".join(f"{name} {value}" for name, value in version.items())
