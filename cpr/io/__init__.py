@@ -7,7 +7,7 @@
     pin(url, version)  one version of an object that is not ours; reading_pinned and ranged_pinned read it
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     copy(url, url, stored)  from place to place, past its digests
-    stat(url)      size and version of an object (lookup: None where there is none)
+    stat(url)      size and version of an object (lookup: None where there is none; listed(urls): of many)
     sidecar_url(url, ending)  where something that belongs to an object is kept,
     object_of_sidecar(url)    and the way back
     find(pattern)  the objects that match
@@ -21,6 +21,7 @@ the requests. Where storage options come from is `cpr.io.urls`'s business alone.
 from __future__ import annotations
 
 from cpr.io.block_digests import SMALL_BYTES, verified
+from cpr.io.bulk_lookup import listed
 from cpr.io.copying import copy
 from cpr.io.objects import find, lookup, remove, require_folder_of, stat
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
@@ -43,6 +44,7 @@ __all__ = [
     "find_orphans",
     "find_versions",
     "join",
+    "listed",
     "lookup",
     "normalise",
     "object_of_sidecar",

@@ -11,6 +11,7 @@ Processes remember what they have read for a minute, which counts towards the gr
 from __future__ import annotations
 
 import json
+import threading
 import time
 from array import array
 from bisect import bisect_left
@@ -54,6 +55,7 @@ class _Folder:
 
 
 _folders: PerProcess[str, _Folder] = PerProcess()
+_turns: PerProcess[str, threading.Lock] = PerProcess()
 _MOST_FOLDERS = 1024
 
 
@@ -72,15 +74,33 @@ def is_marked(url: str) -> bool:
     False
     """
     location, name = split(url)
+    known = _fresh(location)
+    if known is None:
+        with _turns.lock:
+            turn = _turns.known.setdefault(location, threading.Lock())
+            while len(_turns.known) > _MOST_FOLDERS:
+                _turns.known.popitem(last=False)
+        # Who comes while one asks gets the same answer.
+        with turn:
+            known = _fresh(location) or _ask(location)
+    return known.has(name)
+
+
+def _fresh(location: str) -> _Folder | None:
     with _folders.lock:
         known = _folders.known.get(location)
-    if known is None or not known.is_fresh():
-        known = _read(location, known)
-        with _folders.lock:
-            _folders.known[location] = known
-            while len(_folders.known) > _MOST_FOLDERS:
-                _folders.known.popitem(last=False)
-    return known.has(name)
+    return known if known is not None and known.is_fresh() else None
+
+
+def _ask(location: str) -> _Folder:
+    with _folders.lock:
+        before = _folders.known.get(location)
+    known = _read(location, before)
+    with _folders.lock:
+        _folders.known[location] = known
+        while len(_folders.known) > _MOST_FOLDERS:
+            _folders.known.popitem(last=False)
+    return known
 
 
 def _read(location: str, before: _Folder | None) -> _Folder:

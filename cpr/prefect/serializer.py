@@ -15,6 +15,7 @@ from prefect.context import TaskRunContext
 from prefect.serializers import Serializer
 from pydantic import Field
 
+from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.gc_marks import is_marked
 from cpr.prefect.cache_policy import warn_of_unseen_sources
@@ -198,30 +199,53 @@ def _require_unmarked(target: Target) -> None:
         )
 
 
+def _is_listed(target: Target, listed: Mapping[str, io.Stat]) -> bool:
+    """Whether a listing has told all that `check` would ask, and it is as it should be."""
+    found = listed.get(target.url)
+    asks_no_more = type(target).check is Target.check and target.checksum is not None
+    return found is not None and asks_no_more and found.nbytes == target.nbytes
+
+
+def _in_groups(targets: list[Target], listed: Mapping[str, io.Stat]) -> list[tuple[list[Target], bool]]:
+    """Those that listings have told of by their folders, each other alone; whether they are to be checked."""
+    folders: dict[str, list[Target]] = {}
+    alone: list[tuple[list[Target], bool]] = []
+    for target in targets:
+        if _is_listed(target, listed):
+            folders.setdefault(target.location, []).append(target)
+        else:
+            alone.append(([target], True))
+    return [*((group, False) for group in folders.values()), *alone]
+
+
 def _check_all(targets: Iterable[Target], verify: Verify) -> None:
     """Check many targets side by side; the first that is not as it should be ends it."""
     waiting = list(targets)
     full = verify == "full"
+    groups = _in_groups(waiting, {} if full else io.listed(target.url for target in waiting))
     outages: list[TransferError] = []
 
-    def check(target: Target) -> bool:
+    def check(group: tuple[list[Target], bool]) -> int:
         # The rest would wait for the same store in vain.
         if outages:
-            return False
+            return 0
+        targets, is_unknown = group
         try:
-            target.check(full)
-            _require_unmarked(target)
+            for target in targets:
+                if is_unknown:
+                    target.check(full)
+                _require_unmarked(target)
         except TransferError as error:
             outages.append(error)
-            return False
-        return True
+            return 0
+        return len(targets)
 
-    if len(waiting) < 2:
-        asked = sum(map(check, waiting))
+    if len(groups) < 2:
+        asked = sum(map(check, groups))
     else:
-        with ThreadPoolExecutor(min(_READS if full else _LOOKUPS, len(waiting)), "cpr-check") as pool:
+        with ThreadPoolExecutor(min(_READS if full else _LOOKUPS, len(groups)), "cpr-check") as pool:
             try:
-                asked = sum(pool.map(check, waiting))
+                asked = sum(pool.map(check, groups))
             except CprError:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

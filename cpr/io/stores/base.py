@@ -22,6 +22,7 @@ __all__ = [
     "Line",
     "LineListingStore",
     "OccupiedError",
+    "PagingStore",
     "PinningStore",
     "Stat",
     "Store",
@@ -181,6 +182,17 @@ class LineListingStore(Protocol):
 
     def lines(self, path: str) -> Iterator[Line]:
         """As `Store.walk`, in the same order."""
+
+
+@runtime_checkable
+class PagingStore(Protocol):
+    """A store that lists a folder in the order of its names, from any of them on."""
+
+    def page_after(self, path: str, name: str) -> tuple[dict[str, Stat], str | None]:
+        """Some of the objects in a folder, not below it, whose names come after one, which need not exist.
+
+        Returns them by name, and the last name that the page reaches; None where it reaches the end.
+        """
 
 
 @runtime_checkable

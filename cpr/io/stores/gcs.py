@@ -125,6 +125,16 @@ class GCSStore:
             folders += page.get("prefixes", [])
         return objects, folders
 
+    def page_after(self, path: str, name: str) -> tuple[dict[str, Stat], str | None]:
+        bucket, key = bucket_and_key(path)
+        prefix = folder_prefix(key)
+        page = next(self._pages(bucket, {"prefix": prefix, "delimiter": "/", "startOffset": prefix + name}))
+        objects = {item["name"][len(prefix) :]: _stat(item) for item in page.get("items", [])}
+        if "nextPageToken" not in page:
+            return objects, None
+        folders = [folder[len(prefix) :] for folder in page.get("prefixes", [])]
+        return objects, max([*objects, *folders], default="")
+
     def names_in(self, path: str) -> set[str]:
         return names_in_bucket(path, self._listed)
 

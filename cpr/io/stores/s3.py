@@ -214,12 +214,24 @@ class S3Store:
         objects: list[tuple[str, Stat]] = []
         folders: list[str] = []
         for answer in self._pages(bucket, prefix, "" if deep else "/"):
-            objects += [
-                (one["Key"], Stat(int(one["Size"]), version_of(one), one["LastModified"]))
-                for one in answer.get("Contents", [])
-            ]
+            objects += [(one["Key"], _stat(one)) for one in answer.get("Contents", [])]
             folders += [item["Prefix"] for item in answer.get("CommonPrefixes", [])]
         return objects, folders
+
+    def page_after(self, path: str, name: str) -> tuple[dict[str, Stat], str | None]:
+        bucket, key = bucket_and_key(path)
+        prefix = folder_prefix(key)
+        fast = s3_obstore.fast_bucket(self._client.fs, bucket)
+        with suppress(FileNotFoundError):
+            found = None if fast is None else fast.page_after(key, name)
+            if found is not None:
+                return found
+        answer = next(self._pages(bucket, prefix, "/", after=prefix + name))
+        objects = {one["Key"][len(prefix) :]: _stat(one) for one in answer.get("Contents", [])}
+        if not answer["IsTruncated"]:
+            return objects, None
+        folders = [one["Prefix"][len(prefix) :] for one in answer.get("CommonPrefixes", [])]
+        return objects, max([*objects, *folders], default="")
 
     def _pages(self, bucket: str, prefix: str, delimiter: str, after: str = "") -> Iterator[dict[str, Any]]:
         query = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
@@ -238,6 +250,10 @@ class S3Store:
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""
         return _ConditionalObject(self._client, *bucket_and_key(path))
+
+
+def _stat(item: dict[str, Any]) -> Stat:
+    return Stat(int(item["Size"]), version_of(item), item["LastModified"])
 
 
 def _next(page: dict[str, Any], **markers: Any) -> dict[str, Any]:

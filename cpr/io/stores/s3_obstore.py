@@ -168,6 +168,25 @@ class FastBucket:
                 version = version_of({"ETag": one["e_tag"]})
                 yield one["path"], Stat(int(one["size"]), version, one["last_modified"])
 
+    def page_after(self, folder: str, name: str) -> tuple[dict[str, Stat], str | None] | None:
+        """As `PagingStore.page_after`; what lies below the folder takes its place in a page."""
+        import obstore
+
+        prefix = f"{folder}/"
+
+        def ask() -> tuple[dict[str, Stat], str | None]:
+            pages = obstore.list(self._store, folder, offset=prefix + name, chunk_size=_LISTED_AT_ONCE)
+            page = next(pages, [])
+            names = [one["path"][len(prefix) :] for one in page]
+            stats = {
+                name: Stat(int(one["size"]), version_of({"ETag": one["e_tag"]}), one["last_modified"])
+                for name, one in zip(names, page, strict=True)
+                if "/" not in name
+            }
+            return stats, names[-1] if len(page) == _LISTED_AT_ONCE else None
+
+        return self._ask(ask) if folder and _can_spell(folder) else None
+
     def _ask(self, question: Callable[[], T], nbytes: int = 0) -> T | None:
         if self._breaker.is_open:
             return None

@@ -1,0 +1,78 @@
+"""Size and version of many objects, by pages of listings where those are fewer requests than a HEAD each.
+
+The names that are asked for are sorted and cut into runs, side by side; each run is listed from its first
+name on, and goes on at the next name that no page has told of. A folder in which next to nothing is asked
+for costs one page for each run.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from cpr.errors import CprError
+from cpr.io.error_translation import translate_errors
+from cpr.io.objects import open_store
+from cpr.io.stores.base import PagingStore, Stat
+
+__all__ = ["listed"]
+
+log = logging.getLogger("cpr")
+
+_RUN = 1000  # names: what a page holds
+_AT_ONCE = 16
+# A page takes a store and its client as long as some HEADs.
+_LEAST_A_PAGE = 8
+
+
+def listed(urls: Iterable[str]) -> dict[str, Stat]:
+    """What listings tell of objects, of as many as that takes fewer requests for than asking for each.
+
+    What is missing here was not found, or not looked for: ask for it by `lookup`. Raises nothing of the
+    store's: whoever asks for the rest will hear of it.
+    """
+    folders = defaultdict(set)
+    for url in urls:
+        folder, _, name = url.rpartition("/")
+        folders[folder].add(name)
+    runs = [(folder, run) for folder, names in folders.items() for run in _runs(sorted(names))]
+    found: dict[str, Stat] = {}
+    if runs:
+        with ThreadPoolExecutor(min(_AT_ONCE, len(runs)), "cpr-list") as pool:
+            for some in pool.map(lambda one: _listed_run(*one), runs):
+                found.update(some)
+    return found
+
+
+def _runs(names: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(names), _RUN):
+        run = names[start : start + _RUN]
+        if len(run) >= _LEAST_A_PAGE:
+            yield run
+
+
+def _listed_run(folder: str, names: list[str]) -> dict[str, Stat]:
+    found: dict[str, Stat] = {}
+    try:
+        store, path = open_store(folder)
+        if not isinstance(store, PagingStore):
+            return found
+        while len(names) >= _LEAST_A_PAGE:
+            with translate_errors(folder, "list"):
+                objects, last = store.page_after(path, _before(names[0]))
+            told = [name for name in names if last is None or name <= last]
+            found |= {f"{folder}/{name}": objects[name] for name in told if name in objects}
+            if last is None or len(told) < _LEAST_A_PAGE:
+                break
+            names = names[len(told) :]
+    except CprError as error:
+        log.debug("%s: not listed, after %s", folder, type(error).__name__)
+    return found
+
+
+def _before(name: str) -> str:
+    """A text that comes before a name, with next to nothing between them."""
+    last = name[-1:]
+    return name[:-1] + (f"{chr(ord(last) - 1)}~" if "!" < last <= "~" else "")
