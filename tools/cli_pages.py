@@ -22,7 +22,7 @@ INTRODUCTION = """\
 # The command `cpr`
 
 Looks at results, checks them and cleans up, from their URL alone: no server is asked, nothing has to be
-running, and the flow may have run elsewhere.
+running, and the flow may have run elsewhere. (Only `cpr savings` asks Prefect's server, for the runs.)
 
 A *results URL* is where Prefect's result storage writes (the `basepath` of its block), a folder or prefix
 that targets are in, or one that holds both. Where endpoints and credentials come from is the same as for

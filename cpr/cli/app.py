@@ -17,7 +17,20 @@ from cpr.errors import CprError
 
 __all__ = ["COMMANDS", "app", "examples", "run"]
 
-COMMANDS = ("ls", "show", "why", "lineage", "diff", "report", "verify", "cp", "forget", "gc", "doctor")
+COMMANDS = (
+    "ls",
+    "show",
+    "why",
+    "lineage",
+    "diff",
+    "savings",
+    "report",
+    "verify",
+    "cp",
+    "forget",
+    "gc",
+    "doctor",
+)
 """In the order of the help; each is a module of this package."""
 
 app = typer.Typer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
+from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.operations.catalogue import is_worth_it
 from cpr.operations.choice import Choice
@@ -50,6 +51,9 @@ class Results(Protocol):
     def beside(self, choice: Choice) -> list[Result]:
         """All results of the records that name a chosen one, record by record, as often as they are named."""
 
+    def in_records(self, names: Collection[str]) -> list[Result]:
+        """All results of the records that have these names, whatever their folders; as `beside`."""
+
     def near(self, made: Made) -> list[Result]:
         """At least those of the same task, made from resources at the same places."""
 
@@ -82,6 +86,10 @@ class RecordResults:
         """All results of the records that name a chosen one."""
         records = {one.record for one in self._all if choice.takes(one)}
         return [one for one in self._all if one.record in records]
+
+    def in_records(self, names: Collection[str]) -> list[Result]:
+        """All results of the records that have these names."""
+        return [one for one in self._all if io.split(one.record)[1] in names]
 
     def near(self, made: Made) -> list[Result]:  # noqa: ARG002
         """Those that may be near."""

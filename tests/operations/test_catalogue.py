@@ -52,6 +52,8 @@ def _require_same(url, limit=None):
         for wanted in (one.url, one.reference.file_name, one.reference.file_name[:6]):
             assert found.called(wanted) == expected.called(wanted)
         if (made := one.reference.made) is not None:
+            record = {one.record.rpartition("/")[2]}
+            assert found.in_records(record) == expected.in_records(record) != []
             for choice in (
                 Choice(task=made.task),
                 Choice(flow_run=(made.flow_run or "")[:9]),

@@ -56,13 +56,18 @@ class CatalogueResults:
                 mask &= pc.equal(rows[name], value).fill_null(False).to_numpy()
         if choice.run_digits is not None:
             run = pc.starts_with(rows["flow_run"].cast(pa.string()), choice.run_digits)
-            mask &= run.fill_null(False).to_numpy()
+            mask &= run.fill_null(choice.run_digits == "").to_numpy()
         if choice.name is not None:
             mask &= self._called(choice.name)
         results = self._read(mask)
         by_record = itertools.groupby(results, lambda one: one.record)
         groups = (list(group) for _, group in by_record)
         return [one for group in groups if any(map(choice.takes, group)) for one in group]
+
+    def in_records(self, names: Collection[str]) -> list[Result]:
+        """All results of the records that have these names."""
+        chosen = self._catalogue.listing.called(names)
+        return list(self._read(chosen[self._catalogue.index]))
 
     def near(self, made: Made) -> list[Result]:
         """Those that may be near."""

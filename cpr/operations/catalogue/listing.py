@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, SupportsInt
@@ -120,6 +121,14 @@ class Listing:
     def where(self, test: Callable[[str], bool], of: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Which of some objects pass a test of their URLs."""
         return np.fromiter((test(self.url_of(index)) for index in of), np.bool_, len(of))
+
+    def called(self, names: Collection[str]) -> npt.NDArray[np.bool_]:
+        """Which objects have one of these names, whatever their folders."""
+        known = pa.array([name.encode("utf-8", "surrogatepass") for name in names], pa.binary())
+        before = re.escape(self.prefix[-1]).encode()
+        last = pc.replace_substring_regex(self.names, rb"(?s)^.*" + before, b"")
+        found: npt.NDArray[np.bool_] = np.array(pc.is_in(last, known).to_numpy(zero_copy_only=False))
+        return found
 
     def plain(self) -> npt.NDArray[np.bool_]:
         """Names of which the characters alone tell that they are of no data and lead nowhere else."""
