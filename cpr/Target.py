@@ -250,13 +250,14 @@ class Target(FindsNoFiles, Resource):
         else:
             result.require_size()
 
-    def copy_to(self, location: str) -> Self:
+    def copy_to(self, location: str, is_new: bool = False) -> Self:
         """A copy at another location, under the same name and key, compared with its digests on the way.
 
         An equal object that is there already is not written again.
 
         Args:
             location: folder or bucket prefix.
+            is_new: nothing is there, as a listing has told: it is not asked for once more.
 
         Raises:
             CorruptDataError: the stored object is not the one that was written; nothing was copied.
@@ -270,15 +271,15 @@ class Target(FindsNoFiles, Resource):
         fields = {**record[RECORD_KEY], **made, "location": io.normalise(location)}
         twin = type(self).deserialize({RECORD_KEY: fields})
         require_unmarked(twin.url)
-        self._copy_objects(twin)
+        self._copy_objects(twin, is_new)
         if self.made is not None and self.made.more is not None:
             copy_whole(self.made, self.url, twin.url)
         return twin
 
-    def _copy_objects(self, twin: Self) -> None:
+    def _copy_objects(self, twin: Self, is_new: bool) -> None:
         """Copy what is stored of this target to the place of another."""
         assert self.checksum is not None and self.nbytes is not None
-        io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes))
+        io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes), is_new)
 
     def identity(self) -> dict[str, Any]:
         """Name, content and options: equal whether the data is in memory or stored; no I/O."""

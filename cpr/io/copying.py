@@ -12,7 +12,7 @@ __all__ = ["copy"]
 _BLOCK_BYTES = 8 << 20
 
 
-def copy(source: str, destination: str, stored: Stored) -> bool:
+def copy(source: str, destination: str, stored: Stored, is_new: bool = False) -> bool:
     """Copy an object that is known by its digest; whether it had to be, or was there already.
 
     What is there already is read, and believed only if it is equal. Nothing becomes visible of an object that
@@ -22,6 +22,7 @@ def copy(source: str, destination: str, stored: Stored) -> bool:
         source: URL of the object.
         destination: URL where it is to be.
         stored: checksum and size that it must have.
+        is_new: nothing is at the destination, as a listing has told: it is not asked for.
 
     Raises:
         CorruptDataError: the object is another one.
@@ -29,11 +30,11 @@ def copy(source: str, destination: str, stored: Stored) -> bool:
     """
     algorithm = stored.checksum.partition(":")[0]
     expected = (stored.checksum, stored.nbytes)
-    there = lookup(destination)
+    there = None if is_new else lookup(destination)
     equal = there is not None and there.nbytes == stored.nbytes
     if equal and read_through(destination, algorithm, stored.nbytes) == expected:
         return False
-    with reading(source, algorithm) as file, writing(destination, algorithm) as out:
+    with reading(source, algorithm, stored.nbytes) as file, writing(destination, algorithm) as out:
         out.expected = stored.nbytes
         while block := file.read(_BLOCK_BYTES):
             out.write(block)

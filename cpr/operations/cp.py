@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from cpr import io
 from cpr.errors import CprError, TransferError
 from cpr.io.parallel import parallel_map
+from cpr.operations.object_names import number_of
 from cpr.operations.places import is_below, moved, require_inside
+from cpr.operations.record_spool import RecordSpool
 from cpr.operations.records import Record, Reference, distinct_targets
-from cpr.operations.scan import find_records
+from cpr.operations.scan import find_records, walk
 from cpr.records.registry import RECORD_KEY
 from cpr.Target import Target
 
@@ -107,28 +110,27 @@ def copy_results(
         )
     result = result if result is not None else Copy()
 
-    def chosen() -> Iterator[Record]:
-        return (one for one in find_records(source) if _is_of_run(one, flow_run))
-
     def count(copied: Copied) -> bool:
         if copied.error is not None:
             result.failed.append(copied)
         on_progress(copied)
         return copied.error is None
 
-    elsewhere = _common(
-        {t.fields["location"] for one in chosen() for t in one.targets if not is_below(t.url, source)}
-    )
-    places = _Places(source, destination, elsewhere, io.normalise(data or io.join(destination, "data")))
-    targets = (target for target, _ in distinct_targets(chosen()))
-    for copied in parallel_map(lambda one: _copy_target(one, places), targets, _AT_ONCE):
-        if count(copied):
-            result.targets += 1
-            result.nbytes += copied.nbytes
-    failed = {one.source for one in result.failed}
-    own = _own(chosen(), result)
-    for copied in parallel_map(lambda one: _copy_record(one, places, failed), own, _AT_ONCE):
-        result.records += count(copied)
+    spool = RecordSpool(one for one in find_records(source) if _is_of_run(one, flow_run))
+    with closing(spool):
+        outside = (t for one in spool for t in one.targets if not is_below(t.url, source))
+        elsewhere = _common({one.fields["location"] for one in outside})
+        places = _Places(source, destination, elsewhere, io.normalise(data or io.join(destination, "data")))
+        there = _there(places)
+        targets = (target for target, _ in distinct_targets(spool))
+        for copied in parallel_map(lambda one: _copy_target(one, places, there), targets, _AT_ONCE):
+            if count(copied):
+                result.targets += 1
+                result.nbytes += copied.nbytes
+        failed = {one.source for one in result.failed}
+        own = _own(spool, result)
+        for copied in parallel_map(lambda one: _copy_record(one, places, failed), own, _AT_ONCE):
+            result.records += count(copied)
     result.seconds = time.monotonic() - started
     return result
 
@@ -159,6 +161,14 @@ class _Places:
         return place
 
 
+def _there(places: _Places) -> set[int]:
+    """Numbers of the URLs of all that is at the new places: what is not among them need not be asked for."""
+    folders = {places.destination, places.data}
+    if is_below(places.data, places.destination):
+        folders.discard(places.data)
+    return {number_of(entry.url) for folder in folders for entry in walk(folder)}
+
+
 def _common(locations: set[str]) -> str:
     """The folder that all of some locations are in, or are."""
     if not locations:
@@ -180,20 +190,20 @@ def _is_of_run(record: Record, flow_run: str | None) -> bool:
     return any(one is not None and (one.flow_run or "").startswith(wanted) for one in made)
 
 
-def _own(records: Iterator[Record], result: Copy) -> Iterator[Record]:
+def _own(records: Iterable[Record], result: Copy) -> Iterator[Record]:
     for record in records:
         result.foreign += record.is_foreign
         if not record.is_foreign:
             yield record
 
 
-def _copy_target(reference: Reference, places: _Places) -> Copied:
+def _copy_target(reference: Reference, places: _Places, there: set[int]) -> Copied:
     url, nbytes = reference.url, reference.nbytes or 0
     try:
         place = places.of(url)
         target = reference.load()
         assert isinstance(target, Target)
-        target.copy_to(io.split(place)[0])
+        target.copy_to(io.split(place)[0], is_new=number_of(place) not in there)
     except CprError as error:
         return Copied("target", url, None, 0, error)
     return Copied("target", url, place, nbytes)

@@ -265,7 +265,7 @@ class ZarrTarget(Target):
                 remedy="a deleted result is made again when its task runs again",
             )
 
-    def _copy_objects(self, twin: Self) -> None:
+    def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
         assert self.checksum is not None and self.manifest is not None
         copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url)
 
