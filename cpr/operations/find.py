@@ -7,7 +7,7 @@ from typing import Protocol
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
-from cpr.operations.catalogue import is_worth_it
+from cpr.operations.catalogue import look_at
 from cpr.operations.choice import Choice
 from cpr.operations.records import Record
 from cpr.operations.result import Result, exact, in_order, is_called, problems_of
@@ -110,11 +110,12 @@ def find_results(url: str, on_progress: Callable[[], None] = lambda: None) -> Re
     >>> find_results("memory://no-such-folder").all()
     []
     """
-    if is_worth_it(url):
+    place = look_at(url)
+    if place.is_large:
         from cpr.operations.catalogue.found import CatalogueResults
 
-        return CatalogueResults(url, on_progress)
-    return RecordResults(find_records(url), on_progress)
+        return CatalogueResults(url, on_progress, place.lines)
+    return RecordResults(find_records(url, place.lines), on_progress)
 
 
 def called(results: Results, wanted: str, url: str) -> list[Result]:

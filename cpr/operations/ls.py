@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from cpr.operations.catalogue import is_worth_it
+from cpr.io.stores.base import Line
+from cpr.operations.catalogue import look_at
 from cpr.operations.listed import Listed, Listing, Run, add_object
 from cpr.operations.object_names import number_of
 from cpr.operations.records import Record
@@ -33,21 +34,27 @@ def list_results(
     >>> list_results("memory://no-such-folder").targets
     0
     """
-    if is_worth_it(url):
+    place = look_at(url)
+    if place.is_large:
         from cpr.operations.catalogue.listed import list_columns
 
-        return list_columns(url, limit, on_progress)
-    return list_records(url, limit, on_progress)
+        return list_columns(url, limit, on_progress, place.lines)
+    return list_records(url, limit, on_progress, place.lines)
 
 
-def list_records(url: str, limit: int | None, on_progress: Callable[[], None]) -> Listing:
+def list_records(
+    url: str,
+    limit: int | None,
+    on_progress: Callable[[], None],
+    listed: Iterable[Line] | None = None,
+) -> Listing:
     """As `list_results`, from each record."""
     listing = Listing()
     newest = _Newest(limit)
     runs: dict[str | None, Run] = {}
     recorded: set[int] = set()
     others: dict[int, Listed] = {}
-    for found in scan(url):
+    for found in scan(url, listed):
         if not isinstance(found, Record):
             add_object(others, found.url, found.nbytes, found.modified)
             continue

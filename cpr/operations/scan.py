@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
@@ -19,11 +20,12 @@ from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record
 
-__all__ = ["find_records", "lines", "read_all", "read_record", "scan", "walk"]
+__all__ = ["find_records", "lines", "read_all", "read_record", "scan", "time_from", "walk"]
 
 _AT_ONCE = 32  # objects
 _FIRST_BYTES = 64 << 10  # most records are whole with these
 _FAILURES_IN_A_ROW = 16
+_FIRST, _LAST = -62_135_510_400, 253_370_764_800  # seconds of the times that Python knows
 
 
 def walk(url: str) -> Iterator[Entry]:
@@ -47,19 +49,30 @@ def lines(url: str) -> Iterator[Line]:
             yield entry.url, entry.nbytes, entry.modified.timestamp(), version
 
 
-def scan(url: str) -> Iterator[Record | Entry]:
+def time_from(seconds: float) -> datetime:
+    """A time of a line, as entries have it."""
+    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)
+
+
+def scan(url: str, listed: Iterable[Line] | None = None) -> Iterator[Record | Entry]:
     """Everything under a URL: records, read; all else as the listing has it, in the listing's order.
 
     The first bytes of many objects are fetched at a time; larger records are fetched and parsed one by one,
     so that no more than one of them is in memory. An object that cannot be read, or whose name leads out of
     the URL, comes as a record with that problem.
 
+    Args:
+        url: a results URL.
+        listed: what `lines` gives for it, where that is known.
+
     Raises:
         ResourceNotFoundError: the bucket does not exist.
         TransferError: the store refused or failed to list, or to give any of the objects.
     """
     url = io.normalise(url)
-    return read_all(url, walk(url))
+    if listed is None:
+        return read_all(url, walk(url))
+    return read_all(url, (Entry(place, time_from(when), nbytes) for place, nbytes, when, _ in listed))
 
 
 def read_all(
@@ -90,13 +103,13 @@ def read_all(
         raise problem
 
 
-def find_records(url: str) -> Iterator[Record]:
+def find_records(url: str, listed: Iterable[Line] | None = None) -> Iterator[Record]:
     """The records under a URL; see `scan`.
 
     >>> list(find_records("memory://no-such-folder"))
     []
     """
-    return (one for one in scan(url) if isinstance(one, Record))
+    return (one for one in scan(url, listed) if isinstance(one, Record))
 
 
 def read_record(url: str) -> Record | None:

@@ -14,7 +14,7 @@ from bench.synthetic import records
 from cpr.errors import CprError
 from cpr.operations import catalogue
 from cpr.operations.choice import Choice
-from cpr.operations.find import RecordResults
+from cpr.operations.find import RecordResults, find_results
 from cpr.operations.ls import list_records, list_results
 from cpr.operations.object_names import is_data, owner_of
 from cpr.operations.scan import find_records
@@ -24,7 +24,7 @@ from tests.stored_flow import prefect_record, put
 
 pytest.importorskip("pyarrow")
 
-from cpr.operations.catalogue import listing, segments
+from cpr.operations.catalogue import listing, pages, segments
 from cpr.operations.catalogue.found import CatalogueResults
 
 
@@ -156,12 +156,79 @@ def test_a_link_to_a_record_is_read_each_time(tmp_path):
     _require_same(f"{tmp_path}/results")
 
 
-def test_without_pyarrow_all_records_are_read(tmp_path, monkeypatch):
-    from cpr.operations import ls
+def test_page_headers_that_claim_more_than_the_footer_are_not_read(tmp_path):
+    # Whoever decodes a page makes room for what its header claims, before anything else is looked at.
+    import pyarrow.parquet as pq
 
+    fill(tmp_path, random.Random(16), 120)
+    assert list_results(str(tmp_path)).targets
+    (kept,) = files(tmp_path)
+    blob = kept.read_bytes()
+    footer = pq.ParquetFile(kept).metadata
+    starts = set()
+    for number in range(footer.num_columns):
+        column = footer.row_group(0).column(number)
+        places = [column.dictionary_page_offset, column.data_page_offset]
+        starts |= {place for place in places if place is not None}
+    assert pages.are_honest(blob, footer)
+    for start in starts:
+        claims = pages.read_header(blob, start)
+        # Type, then the size when unpacked, each after its field's own byte.
+        assert blob[start] == blob[start + 2] == 0x15
+        lie = pages.varint(2 * (claims.unpacked + (1 << 30)))
+        honest = pages.varint(2 * claims.unpacked)
+        assert blob[start + 3 : start + 3 + len(honest)] == honest
+        # As long as it was, so that all else stays in its place: of the packed size some bytes are lost.
+        forged = blob[: start + 3] + lie + blob[start + 3 + len(lie) :]
+        assert not pages.are_honest(forged, footer)
+    for cut in range(4, len(blob) - footer.serialized_size - 8, 97):
+        assert not pages.are_honest(blob[:cut], footer)
+
+
+@pytest.mark.parametrize("few", [1, 30, 10_000])
+def test_what_is_there_is_listed_once(tmp_path, monkeypatch, few):
+    from cpr.io.stores.local import LocalStore
+
+    fill(tmp_path, random.Random(14), 60)
+    expected = _plain(list_records(str(tmp_path), None, lambda: None))
+    listed = []
+    lines = LocalStore.lines
+    monkeypatch.setattr(LocalStore, "lines", lambda self, path: listed.append(path) or lines(self, path))
+    monkeypatch.setattr(LocalStore, "walk", None)
+    monkeypatch.setattr(catalogue, "_FEW", few)
+    assert _plain(list_results(str(tmp_path))) == expected
+    assert find_results(str(tmp_path)).count
+    assert listed == [str(tmp_path)] * 2
+
+
+def test_a_file_of_another_content_than_its_name_says_is_not_believed(tmp_path):
+    # Sound, of the right schema, and wrong: only the digest tells.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fill(tmp_path, random.Random(15), 120)
+    assert list_results(str(tmp_path)).targets
+    (kept,) = files(tmp_path)
+    table = pq.read_table(kept)
+    other = table.set_column(
+        table.schema.names.index("file"),
+        "file",
+        pa.array([None if name is None else f"x{name}" for name in table["file"].to_pylist()], pa.string()),
+    )
+    pq.write_table(other, kept, use_dictionary=segments.ENCODED)
+    # It would be believed under its own name.
+    assert segments.read(str(kept), kept.stat().st_size, ["file"]) is None
+    renamed = kept.with_name(f"{kept.name[:17]}{segments._digest(kept.read_bytes())}.parquet")
+    renamed.write_bytes(kept.read_bytes())
+    assert segments.read(str(renamed), renamed.stat().st_size, ["file"]) is not None
+    renamed.unlink()
+    _require_same(str(tmp_path))
+
+
+def test_without_pyarrow_all_records_are_read(tmp_path, monkeypatch):
     fill(tmp_path, random.Random(9), 150)
     expected = _plain(list_results(str(tmp_path)))
-    monkeypatch.setattr(ls, "is_worth_it", lambda _: False)
+    monkeypatch.setattr(catalogue, "find_spec", lambda _: None)
     assert _plain(list_results(str(tmp_path))) == expected
 
 

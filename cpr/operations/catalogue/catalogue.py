@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from cpr import io
 from cpr.io.config import current_table
-from cpr.io.stores.base import Entry
+from cpr.io.stores.base import Entry, Line
 from cpr.operations.catalogue import segments
 from cpr.operations.catalogue.listing import Listing
 from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, SCHEMA, Rows, kind_of, sound
@@ -85,7 +85,10 @@ class _Segment:
 
 
 def read_catalogue(
-    url: str, columns: Sequence[str], on_progress: Callable[[], None] = lambda: None
+    url: str,
+    columns: Sequence[str],
+    on_progress: Callable[[], None] = lambda: None,
+    listed: Iterable[Line] | None = None,
 ) -> Catalogue:
     """List what is under a URL, and read the records that no earlier command has read in this version.
 
@@ -95,11 +98,12 @@ def read_catalogue(
         url: a results URL.
         columns: of `RESOURCE` that are wanted.
         on_progress: is called for each record that is read.
+        listed: the lines of the listing, where somebody has begun it.
 
     Raises ResourceNotFoundError and TransferError as `scan`.
     """
     url = io.normalise(url)
-    listing = Listing.of(url)
+    listing = Listing.of(url, listed)
     kinds = _candidates(listing)
     found = _read_segments(listing, kinds, columns)
     new, kept = _read_records(listing, kinds, columns, on_progress)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cpr.io.stores.base import Line
 from cpr.operations.catalogue.catalogue import read_catalogue
 from cpr.operations.catalogue.rows import number_of_places
 from cpr.operations.choice import Choice
@@ -26,8 +27,10 @@ _COLUMNS = ("file", "size", "task", "places", "flow", "flow_run")
 class CatalogueResults:
     """`cpr.operations.find.Results`; see there."""
 
-    def __init__(self, url: str, on_progress: Callable[[], None]) -> None:
-        self._catalogue = read_catalogue(url, _COLUMNS, on_progress)
+    def __init__(
+        self, url: str, on_progress: Callable[[], None], listed: Iterable[Line] | None = None
+    ) -> None:
+        self._catalogue = read_catalogue(url, _COLUMNS, on_progress, listed)
         rows = self._catalogue.rows
         self._is_target = pc.is_valid(rows["size"]).to_numpy()
         self.count = int(np.count_nonzero(self._is_target))

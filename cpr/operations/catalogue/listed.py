@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpr import io
+from cpr.io.stores.base import Line
 from cpr.operations.catalogue.catalogue import Catalogue, read_catalogue
 from cpr.operations.catalogue.rows import FOREIGN, NONE
 from cpr.operations.listed import Listed, Listing, Run, add_object
@@ -21,9 +22,11 @@ __all__ = ["Targets", "list_columns"]
 _COLUMNS = ("type", "location", "file", "size", "at", "task", "flow", "flow_run")
 
 
-def list_columns(url: str, limit: int | None, on_progress: Callable[[], None]) -> Listing:
-    """As `cpr.operations.ls.list_results`."""
-    catalogue = read_catalogue(url, _COLUMNS, on_progress)
+def list_columns(
+    url: str, limit: int | None, on_progress: Callable[[], None], listed: Iterable[Line]
+) -> Listing:
+    """As `cpr.operations.ls.list_results`, of a listing that was begun."""
+    catalogue = read_catalogue(url, _COLUMNS, on_progress, listed)
     lines = catalogue.listing
     listing = Listing()
     listing.records = int(np.count_nonzero(catalogue.kinds != NONE))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, SupportsInt
 
 import numpy as np
@@ -14,20 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cpr.io.stores.base import Entry
-from cpr.operations.scan import lines
+from cpr.io.stores.base import Entry, Line
+from cpr.operations.scan import lines, time_from
 
-__all__ = ["Listing", "time_from"]
+__all__ = ["Listing"]
 
 _PAGE = 1 << 16  # lines
-_FIRST, _LAST = -62_135_510_400, 253_370_764_800  # seconds of the times that Python knows
 # File systems date files by a clock that ticks: what was written just now may be written again in its tick.
 _SETTLED_SECONDS = 3.0
-
-
-def time_from(seconds: float) -> datetime:
-    """A time of a listing, as its entries have it."""
-    return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)
 
 
 @dataclass(frozen=True)
@@ -53,8 +47,13 @@ class Listing:
     strays: dict[int, str]
 
     @classmethod
-    def of(cls, url: str) -> Listing:
-        """List what is under a normalised URL. Raises ResourceNotFoundError and TransferError."""
+    def of(cls, url: str, listed: Iterable[Line] | None = None) -> Listing:
+        """List what is under a normalised URL. Raises ResourceNotFoundError and TransferError.
+
+        Args:
+            url: to list.
+            listed: the lines, where somebody has begun to list them.
+        """
         base = url.rstrip("/\\")
         prefix = base + ("\\" if "\\" in url and "/" not in url else "/")
         pages: list[tuple[Any, ...]] = []
@@ -72,7 +71,7 @@ class Listing:
 
         settled = f"{int((time.time() - _SETTLED_SECONDS) * 1e9):x}"
         cut = len(prefix)
-        for number, (place, nbytes, seconds, version) in enumerate(lines(url)):
+        for number, (place, nbytes, seconds, version) in enumerate(lines(url) if listed is None else listed):
             if not place.startswith(prefix):
                 strays[number] = place
             names.append(place[cut:].encode("utf-8", "surrogatepass"))

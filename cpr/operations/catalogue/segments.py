@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.hashing import digest_of, hex16
+from cpr.operations.catalogue.pages import are_honest
 from cpr.operations.catalogue.rows import SCHEMA
 from cpr.operations.places import require_inside
 
@@ -59,7 +60,7 @@ def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
             thrift_string_size_limit=_MOST_FOOTER_BYTES,
             thrift_container_size_limit=_MOST_FOOTER_BYTES,
         )
-        if not _is_modest(parquet.metadata, nbytes):
+        if not _is_modest(parquet.metadata, nbytes) or not are_honest(content, parquet.metadata):
             return None
         schema = parquet.schema_arrow
         if schema.names != SCHEMA.names or any(
