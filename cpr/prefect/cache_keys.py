@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
+from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.description_graph import digest
+from cpr.prefect.loaded_modules import is_as_its_file_made_it
 from cpr.prefect.packages import is_own_package, version_of_package
 from cpr.prefect.prefect_internals import cache_key_fn_of, source_of
 from cpr.prefect.run_log import uncached, warn_of_opaque, warn_of_unseen_code
@@ -50,7 +52,7 @@ def hash_objects(*args: Any, **kwargs: Any) -> str:
     >>> hash_objects({"a": 1, "b": 2}) == hash_objects({"b": 2, "a": 1})
     True
     """
-    describer = Describer()
+    describer = Describer(code=CodeGraph(is_unchanged=is_as_its_file_made_it))
     positional = [describer.describe(value, f"argument {index}") for index, value in enumerate(args)]
     named = {name: describer.describe(value, name) for name, value in kwargs.items()}
     describer.code.complete()
@@ -120,7 +122,7 @@ def describe_run(
     """
     task = context.task
     used = uses_of(task, exclude, versions)
-    told = Told(task, exclude)
+    told = Told(task, exclude, used.asked)
     described = {
         name: told.describe(name, value, versions) for name, value in arguments.items() if name not in exclude
     }

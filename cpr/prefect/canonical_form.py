@@ -59,6 +59,8 @@ class Describer:
         code: where functions and classes of the user's own are numbered; its table is part of a description.
         lenient: whether what has no content to be named counts by its type.
         strict: labels of data that code uses and that is not described leniently.
+        ordered: whether the order of dicts counts.
+        by_key: a dict whose own order does not count then.
 
     Attributes:
         resources: those that were met, each with its description.
@@ -76,10 +78,14 @@ class Describer:
         code: CodeGraph | None = None,
         lenient: bool = False,
         strict: frozenset[str] = frozenset(),
+        ordered: bool = False,
+        by_key: Any = None,
     ) -> None:
         self._versions = versions
         self._lenient = lenient
         self._strict = strict
+        self._ordered = ordered
+        self._by_key = by_key
         self.code = code or CodeGraph()
         if self.code.describe is None:
             self.code.describe = self._describe_used
@@ -93,17 +99,31 @@ class Describer:
         self._at_work = False
         self._objects: set[type] = set()  # classes of the user's own whose objects nothing else describes
 
-    def _describe_used(self, value: Any, label: str) -> Any:
-        """The description of data that code uses, once for each label."""
-        if label not in self.used or self.used[label][0] is not value:
-            describer = Describer(self._versions, self.code, lenient=label not in self._strict)
-            self.used[label] = (value, described := describer.describe(value, label), describer)
-            self.stands_for[label] = Part(described)
+    def _describe_used(self, value: Any, label: str, by_key: bool) -> Any:
+        """The description of data that code uses, once for each label; in the order of its entries, too."""
+        known = self.used.get(label)
+        if known is None or known[0] is not value or (known[2].is_by_key and not by_key):
+            lenient = label not in self._strict
+            root = value if by_key else None
+            describer = Describer(self._versions, self.code, lenient, ordered=True, by_key=root)
+            described = describer.describe(value, label)
+            self.used[label] = (value, described, describer)
+            is_same = known is not None and known[0] is value
+            self.stands_for[label] = self.stands_for[label] if is_same else Part()
+            self.stands_for[label].description = described
         return self.stands_for[label]
 
+    @property
+    def is_by_key(self) -> bool:
+        """Whether the order of the entries of what it has described does not count."""
+        return self._by_key is not None
+
     def again(self, value: Any, label: str) -> Any:
-        """The description of data that code uses, as it is now."""
-        return Describer(self._versions, self.code, self._lenient).describe(value, label)
+        """The description of what it has described, as it is now."""
+        describer = Describer(
+            self._versions, self.code, self._lenient, ordered=self._ordered, by_key=self._by_key
+        )
+        return describer.describe(value, label)
 
     def describe_with_code(self, value: Any, path: str) -> Any:
         """The description of a value and of the user's own code in it. Raises as `describe`."""
@@ -171,7 +191,7 @@ class Describer:
         if cls is list or cls is tuple:
             return [cls.__name__, self._items(value, path)]
         if cls is dict:
-            return ["dict", self._pairs(value, path)]
+            return ["dict", self._pairs(value, path, self._ordered and value is not self._by_key)]
         if cls is set or cls is frozenset:
             return [cls.__name__, self._set(value, path)]
         if isinstance(value, enum.Enum):
@@ -267,7 +287,7 @@ class Describer:
             self._set(value, path) if is_set else self._items(args, path),
             self._state(state, cls, path),
             None if items is None else self._items(list(items), path),
-            None if pairs is None else self._pairs(dict(pairs), path),
+            None if pairs is None else self._pairs(dict(pairs), path, self._ordered),
             # Dicts of other classes are compared without regard to their order.
             self._items(list(value), path) if isinstance(value, OrderedDict) else None,
         ]
@@ -285,7 +305,8 @@ class Describer:
             return self.describe(state, path)
         kept = {name: one for name, one in state.items() if name not in derived}
         # An object without attributes has no state, also once it has computed some.
-        return None if derived and not kept else self._pairs(kept, path)
+        ordered = self._ordered and cls is types.SimpleNamespace
+        return None if derived and not kept else self._pairs(kept, path, ordered)
 
     def _items(self, values: Sequence[Any], path: str) -> list[Any]:
         if self._versions:
@@ -297,14 +318,14 @@ class Describer:
             return [self.describe(one, path) for one in sorted(values)]
         return Unordered(self.describe(one, f"{path}{{...}}") for one in values)
 
-    def _pairs(self, value: Mapping[Any, Any], path: str) -> Any:
+    def _pairs(self, value: Mapping[Any, Any], path: str, ordered: bool = False) -> Any:
         self._look_at_names(value)
-        names = sorted(value) if are_texts(value) else value
+        names = sorted(value) if are_texts(value) and not ordered else value
         pairs = [
             [self.describe(key, f"{path} key"), self.describe(value[key], f"{path}[{str(key)[:60]!r}]")]
             for key in names
         ]
-        return pairs if names is not value else Unordered(pairs)
+        return pairs if ordered or names is not value else Unordered(pairs)
 
     def _attributes(self, fields: Mapping[str, Any], path: str) -> dict[str, Any]:
         self._look_at_names(fields)

@@ -5,27 +5,31 @@ from __future__ import annotations
 import dataclasses
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
-from cpr.prefect.own_code import is_own_class, is_own_function, is_python_class
+from cpr.prefect.own_code import is_own_class, is_python_class
 
 __all__ = [
     "BUILT_IN",
     "OF_DISPATCH",
+    "OF_ENUM",
+    "OF_MEMBER",
+    "OF_MODULES",
     "OF_NO_MATTER",
     "SLOTS",
     "Kind",
+    "annotations_of_fields",
     "asks_for_subclasses",
     "chooses_its_state",
     "derived_attributes",
     "fields_of",
     "holds_more_than_attributes",
-    "is_container",
     "is_found",
     "is_generated",
-    "is_own_code",
+    "is_no_code",
     "kind_of",
     "state_of",
 ]
@@ -47,9 +51,22 @@ OF_NO_MATTER = frozenset(
     " __signature__ __class_vars__ _cpr_runs".split()
 )
 
+# What enum keeps of its members, which count themselves, and writes into a class.
+OF_ENUM = frozenset(
+    "_member_names_ _member_map_ _value2member_map_ _member_type_ _value_repr_ _use_args_ _unhashable_values_"
+    " _hashable_values_ _unhashable_values_map_ _new_member_ _flag_mask_ _all_bits_ _singles_mask_ _inverted_"
+    " _ignore_ __new_member__ __members__".split()
+)
+OF_MEMBER = frozenset({"_value_", "_name_", "__objclass__", "_sort_order_", "_inverted_"})
+# What imports write into a module.
+OF_MODULES = frozenset(
+    "__name__ __doc__ __package__ __loader__ __spec__ __file__ __cached__ __path__ __builtins__"
+    " __annotations__ __annotate__ __conditional_annotations__ __warningregistry__".split()
+)
 OF_DISPATCH = frozenset({"dispatch_cache", "cache_token"})  # what singledispatch has looked up already
 
 _OF_PICKLE = frozenset({"__getstate__", "__reduce__", "__reduce_ex__", "__getnewargs__", "__getnewargs_ex__"})
+_OF_DATACLASS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen", "match_args")
 _OF_FIELDS = (
     "alias",
     "validation_alias",
@@ -80,16 +97,40 @@ def kind_of(code: Any) -> Kind:
     return "module" if isinstance(code, types.ModuleType) else "function"
 
 
-def is_container(value: Any) -> bool:
-    """Whether a change of it is no more than that: its methods and attributes are no code of the user's."""
-    is_code = isinstance(value, (types.FunctionType, types.MethodType, types.ModuleType, type, *BUILT_IN))
-    return not is_code and not is_own_class(type(value))
+def is_no_code(value: Any, depth: int, called: bool) -> bool:
+    """Whether a change of what lies some steps inside of a value runs no code of the user's own.
+
+    Args:
+        value: where the steps begin.
+        depth: how many items or attributes lie between.
+        called: whether it is changed by calling a method of its own.
+    """
+    level = [value]
+    for _ in range(depth):
+        level = [inner for one in level for inner in _inside(one)]
+    return not any(
+        isinstance(one, _CODE) or is_own_class(type(one)) or (called and _holds_code(one)) for one in level
+    )
 
 
-def is_own_code(value: Any) -> bool:
-    """Whether it is a function of the user's own, as it stands in a class."""
-    function = getattr(value, "__func__", value)
-    return isinstance(function, types.FunctionType) and is_own_function(function)
+_CODE = (types.FunctionType, types.MethodType, types.ModuleType, type, *BUILT_IN)
+_CONTAINERS = (list, tuple, set, frozenset, deque)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    if isinstance(value, _CONTAINERS):
+        return list(value)
+    return [] if isinstance(value, _CODE) else [*getattr(value, "__dict__", {}).values()]
+
+
+def _holds_code(value: Any) -> bool:
+    """Whether a method that is called may be code of the user's own that was put there as an attribute."""
+    held = () if isinstance(value, (dict, *_CONTAINERS)) else getattr(value, "__dict__", {}).values()
+    return any(
+        isinstance(one, (types.FunctionType, types.MethodType)) or is_own_class(type(one)) for one in held
+    )
 
 
 def asks_for_subclasses(value: Any) -> bool:
@@ -105,6 +146,9 @@ def is_generated(value: Any) -> bool:
 
 def fields_of(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
     """The fields of a dataclass or a pydantic model, with their defaults."""
+    flags = vars(cls).get("__dataclass_params__")
+    if flags is not None:
+        yield [getattr(flags, name, None) for name in _OF_DATACLASS]
     if any("__dataclass_fields__" in vars(one) for one in cls.__mro__):
         for one in dataclasses.fields(cls):
             defaults = [
@@ -117,6 +161,8 @@ def fields_of(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
                 one.init,
                 one.kw_only,
                 one.compare,
+                one.repr,
+                one.hash,
                 describe(dict(one.metadata), one.name),
             ]
     for name, one in (vars(cls).get("__pydantic_fields__") or {}).items():
@@ -134,6 +180,11 @@ def fields_of(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
             kind.name,
             {name: describe(one.info, name) for name, one in found.items() if hasattr(one, "info")},
         ]
+
+
+def annotations_of_fields(cls: type) -> list[Any]:
+    """Those of a pydantic model, which has looked up what they name."""
+    return [one.annotation for one in (vars(cls).get("__pydantic_fields__") or {}).values()]
 
 
 @lru_cache(maxsize=1024)

@@ -8,8 +8,6 @@ packages and Python's own library count by name.
 
 from __future__ import annotations
 
-import enum
-import functools
 import sys
 import types
 from collections.abc import Callable, Collection, Mapping
@@ -17,27 +15,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpr.errors import CprError
+from cpr.prefect.annotations import led_to_by
+from cpr.prefect.class_description import describe_class
 from cpr.prefect.class_members import (
     BUILT_IN,
     OF_DISPATCH,
+    OF_MODULES,
     OF_NO_MATTER,
-    SLOTS,
-    asks_for_subclasses,
-    fields_of,
-    is_container,
     is_found,
-    is_generated,
-    is_own_code,
+    is_no_code,
     kind_of,
 )
+from cpr.prefect.code_answers import answers
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.code_references import facts_of
-from cpr.prefect.code_values import Import, Reference
+from cpr.prefect.code_values import Change, Import, Reference
 from cpr.prefect.description_graph import Part, Unordered
 from cpr.prefect.indirections import Unbound, behind, brings_code, through_modules
 from cpr.prefect.lazy_imports import describe_import, is_bound, submodules_of
-from cpr.prefect.names import name_of, text_of_annotation
+from cpr.prefect.names import name_of
 from cpr.prefect.own_code import (
     file_of_module,
     is_extension,
@@ -59,6 +56,7 @@ class CodeGraph:
 
     Attributes:
         describe: describes data, under a label.
+        is_unchanged: whether a module that was imported is what its file has made it.
         home: name of the module whose things are called without it.
         exclude: names and labels of what is passed over.
         without_code: a function whose code does not count, only what it uses.
@@ -67,9 +65,11 @@ class CodeGraph:
         opaque: code that cannot be looked into.
         unseen: places where code is brought in by a name that is not written there.
         named_in: lists and dicts of attributes, by label of each.
+        asked: names by which code, what counts elsewhere too, asks for what code is called, say.
     """
 
-    describe: Callable[[Any, str], Any] | None = None
+    describe: Callable[[Any, str, bool], Any] | None = None
+    is_unchanged: Callable[[types.ModuleType], bool] | None = None
     home: str | None = None
     exclude: Collection[str] = ()
     without_code: Any = None
@@ -79,6 +79,7 @@ class CodeGraph:
     opaque: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
     named_in: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    asked: frozenset[str] = frozenset()
     _known: dict[int, Node] = field(default_factory=dict)
     _made: dict[int, Part] = field(default_factory=dict)
     _described: int = 0
@@ -88,19 +89,31 @@ class CodeGraph:
         while self._described < len(self.nodes):
             node = self.nodes[self._described]
             self._described += 1
-            describe = {
-                "function": self._describe_function,
-                "class": self._describe_class,
-                "module": self._describe_module,
-            }
             try:
-                describe[node.kind](node)
+                if node.kind == "class":
+                    describe_class(node, self)
+                elif node.kind == "function":
+                    self._describe_function(node)
+                else:
+                    self._describe_module(node)
             except CprError:
                 raise
             except Exception as error:
                 # Metaclasses and descriptors may fail in any way when they are looked at.
                 self.opaque.append(f"{node.label} ({type(error).__name__})")
                 node.own = node.part.description = ["opaque", node.kind, node.label]
+        self._answer()
+
+    def _answer(self) -> None:
+        """Add what any of the code asks of code."""
+        functions = [one.value for one in self.nodes if one.kind == "function"]
+        asked = self.asked.union(*(facts_of(one.__code__).asks for one in functions))
+        for node in self.nodes if asked else ():
+            if node.asked != asked:
+                node.asked = asked
+                node.own = ["asked", node.own, given := answers(node.value, asked, self.guards)]
+                node.part.description = ["asked", node.part.description, given]
+        self.asked = asked
 
     def code(self, value: Any, label: str = "") -> Any:
         """The description of code; None for what is data.
@@ -113,14 +126,14 @@ class CodeGraph:
         if issubclass(cls, type):
             return self._add(value) if is_own_class(value) else None
         if issubclass(cls, types.ModuleType):
-            return self._module(value)
+            return self.module(value)
         if issubclass(cls, BUILT_IN) or type(value).__name__ == "cython_function_or_method":
             module = sys.modules.get(getattr(value, "__module__", None) or "")
             if module is not None and is_own_module(module):
-                return ["named", name_of(value), self._module(module)]
+                return ["named", name_of(value), self.module(module)]
             return None
         inner = behind(value, self.guards)
-        return None if inner is None else ["wrapper", name_of(type(value)), self._any(inner, label)]
+        return None if inner is None else ["wrapper", name_of(type(value)), self.any(inner, label)]
 
     def _add(self, value: Any) -> Part:
         node = self._known.get(id(value))
@@ -142,14 +155,11 @@ class CodeGraph:
     def _named_in(self, module: Any, name: str) -> str:
         return name if module == self.home or not isinstance(module, str) else f"{module}.{name}"
 
-    def _data(self, value: Any, label: str) -> Any:
+    def any(self, value: Any, label: str, by_key: bool = False) -> Any:
+        """The description of code or data; of a dict that is used by its keys, whatever their order is."""
         assert self.describe is not None
-        return self.describe(value, label)
-
-    def _any(self, value: Any, label: str) -> Any:
-        """The description of code or data."""
         code = self.code(value, label)
-        return self._data(value, label) if code is None else code
+        return self.describe(value, label, by_key) if code is None else code
 
     def _foreign_function(self, function: types.FunctionType) -> Any:
         """One of an installed package: by name, or by what a decorator, say, has made it of."""
@@ -165,17 +175,17 @@ class CodeGraph:
             return known
         made = self._made[id(function)] = Part()
         held = {
-            cell_name: self._any(value, name)
+            cell_name: self.any(value, name)
             for cell_name, value in self._cells(function).items()
             if value is not wrapped and (module != "functools" or cell_name not in OF_DISPATCH)
         }
         registry = function.__dict__.get("registry")
         if isinstance(registry, Mapping):  # functools.singledispatch
-            held["registry"] = {name_of(cls): self._any(one, name) for cls, one in registry.items()}
+            held["registry"] = {name_of(cls): self.any(one, name) for cls, one in registry.items()}
         made.description = [
             "made",
             facts_of(function.__code__).digest,
-            None if wrapped is None else self._any(wrapped, name),
+            None if wrapped is None else self.any(wrapped, name),
             held,
         ]
         return made
@@ -186,25 +196,30 @@ class CodeGraph:
         counts = function is not self.without_code
         self.guards.attribute(function, "__code__")
         defaults = [
-            self._data(value, f"{node.label}.{name}") if value else None
+            self.any(value, f"{node.label}.{name}") if value else None
             for name in ("__defaults__", "__kwdefaults__")
             for value in [self.guards.attribute(function, name)]
         ]
         node.own = ["function", facts.digest if counts else None, defaults if counts else None]
         uses = []
         cells = self._cells(function)
-        for one in (*facts.reads, *facts.writes):
-            found = self._use(function, cells, one, node.label, written=one in facts.writes)
+        used: tuple[Reference | Change, ...] = (*facts.reads, *facts.writes)
+        for use in used:
+            one = use.reference if isinstance(use, Change) else use
+            found = self._use(function, cells, use, node.label, by_key=one not in facts.whole)
             if found is not None:
                 uses.append([one.scope, one.name, *one.attributes, found])
         attributes = {
-            name: self._any(value, f"{node.label}.{name}")
+            name: self.any(value, f"{node.label}.{name}")
             for name, value in self.guards.items(function.__dict__).items()
             if name not in OF_NO_MATTER
         }
         self.named_in.update((f"{node.label}.{name}", (attributes,)) for name in attributes)
         imports = [self._import(one, function.__globals__) for one in facts.imports]
-        node.part.description = [*node.own, uses, attributes, [one for one in imports if one]]
+        annotations = self.guards.attribute(function, "__annotations__")
+        found = led_to_by(annotations.values(), function.__globals__, self.guards) if annotations else ()
+        led_to = [self.any(one, f"{node.label}.__annotations__") for one in found]
+        node.part.description = [*node.own, uses, attributes, [one for one in imports if one], led_to]
 
     def _cells(self, function: types.FunctionType) -> dict[str, Any]:
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -212,24 +227,28 @@ class CodeGraph:
         return {name: value for name, value in found.items() if value is not MISSING}
 
     def _import(self, one: Import, names: Mapping[str, Any]) -> Any:
-        found = describe_import(one, names, self._add)
+        found = self._imported(one, names)
         self.imports.append((one, names, found))
         return found
+
+    def _imported(self, one: Import, names: Mapping[str, Any]) -> Any:
+        return describe_import(one, names, self._add, self.is_unchanged or (lambda _: True))
 
     def holds(self) -> bool:
         """Whether nothing of the code has changed since it was described; of data nothing is said."""
         return self.guards.hold() and all(
-            describe_import(one, names, self._add) == found for one, names, found in self.imports
+            self._imported(one, names) == found for one, names, found in self.imports
         )
 
     def _use(
         self,
         function: types.FunctionType,
         cells: Mapping[str, Any],
-        one: Reference,
+        use: Reference | Change,
         label: str,
-        written: bool,
+        by_key: bool,
     ) -> Any:
+        one = use.reference if isinstance(use, Change) else use
         names = {"closure": cells, "global": function.__globals__, "import": sys.modules}[one.scope]
         if one.name in self.exclude:
             return None
@@ -243,23 +262,27 @@ class CodeGraph:
             label = self._named_in(function.__globals__.get("__name__"), one.name)
         else:
             label = one.name if function is self.without_code else f"{label}.{one.name}"
-        value, label, home = through_modules(value, one.attributes, label, self.guards)
+        value, label, home, steps = through_modules(value, one.attributes, label, self.guards)
         if home is not None:
             label = self._named_in(home, label)
         if (
             value is function
             or not {label, self._label_of_code(value)}.isdisjoint(self.exclude)
-            or (written and is_container(value))
+            or (
+                isinstance(use, Change)
+                and self.guards.outcome(is_no_code, value, max(use.depth - steps, 0), use.called)
+            )
         ):
             return None
         if isinstance(value, Unbound):
             return self._unbound(value)
         if "__subclasses__" in one.attributes and isinstance(value, type):
-            return ["with subclasses", self._any(value, label), self._subclasses(value)]
+            return ["with subclasses", self.any(value, label), self.subclasses(value)]
         named = name_in_package(value)
-        return self._any(value, label) if named is None else ["named", named]
+        return self.any(value, label, by_key) if named is None else ["named", named]
 
-    def _subclasses(self, cls: type) -> Unordered:
+    def subclasses(self, cls: type) -> Unordered:
+        """The description of the user's own classes that come from a class."""
         return Unordered(self._add(one) for one in self.guards.subclasses(cls) if is_own_class(one))
 
     def _unbound(self, value: Unbound) -> Any:
@@ -269,63 +292,14 @@ class CodeGraph:
         if answer is MISSING:
             submodule = Import(0, f"{value.module.__name__}.{value.name}", ())
             return ["missing", value.name, self._import(submodule, names) if "__path__" in names else None]
-        return ["lazy", value.name, self._any(answer, "__getattr__"), self._submodules(value.module)]
+        return ["lazy", value.name, self.any(answer, "__getattr__"), self._submodules(value.module)]
 
     def _submodules(self, package: types.ModuleType) -> Any:
         found = submodules_of(package)
         return None if found is None else self._import(found, vars(package))
 
-    def _describe_class(self, node: Node) -> None:
-        cls: type = node.value
-        names = self.guards.items(vars(cls))
-        self.guards.attribute(cls, "__bases__")
-        generated = "__dataclass_fields__" in names
-        members: dict[str, Any] = {}
-        for name, value in names.items():
-            if (
-                name in OF_NO_MATTER
-                or name.startswith("__pydantic_")
-                or isinstance(value, (*SLOTS, *BUILT_IN))
-                or (generated and is_generated(value))
-                or (
-                    issubclass(cls, enum.Enum)
-                    and (name in cls.__members__ or (name.startswith("_") and not is_own_code(value)))
-                )
-            ):
-                continue
-            members[name] = self._member(value, f"{node.label}.{name}")
-        if issubclass(cls, enum.Enum):
-            members["members"] = [
-                [name, self._data(one.value, f"{node.label}.{name}")] for name, one in cls.__members__.items()
-            ]
-        bases = [self._any(one, node.label) for one in (*cls.__bases__, type(cls))]
-        module = sys.modules.get(cls.__module__)
-        if module is not None and is_extension(module):
-            bases.append(self._module(module))
-        fields = list(fields_of(cls, lambda value, name: self._any(value, f"{node.label}.{name}")))
-        annotations = {
-            name: text_of_annotation(one) for name, one in names.get("__annotations__", {}).items()
-        }
-        node.own = ["class", cls.__qualname__, sorted(members), fields, annotations]
-        self.named_in.update((f"{node.label}.{name}", (members, node.own[2])) for name in members)
-        node.part.description = [*node.own, members, bases]
-        if any(asks_for_subclasses(value) for value in names.values()):
-            node.part.description.append(self._subclasses(cls))
-
-    def _member(self, value: Any, label: str) -> Any:
-        if isinstance(value, (staticmethod, classmethod)):
-            return [type(value).__name__, self._member(value.__func__, label)]
-        if isinstance(value, property):
-            parts = [value.fget, value.fset, value.fdel]
-            return ["property", [part if part is None else self._member(part, label) for part in parts]]
-        if isinstance(value, functools.partialmethod):
-            return [
-                "partialmethod",
-                *(self._any(one, label) for one in (value.func, value.args, value.keywords)),
-            ]
-        return self._any(value, label)
-
-    def _module(self, module: types.ModuleType) -> Any:
+    def module(self, module: types.ModuleType) -> Any:
+        """The description of a module."""
         if not is_own_module(module):
             return ["named", module.__name__]
         if is_extension(module):
@@ -338,12 +312,12 @@ class CodeGraph:
         found = {}
         for name, value in self.guards.items(vars(module)).items():
             label = self._named_in(module.__name__, name)
-            if (name.startswith("__") and not isinstance(value, types.FunctionType)) or label in self.exclude:
+            if name in OF_MODULES or label in self.exclude:
                 continue
             is_submodule = isinstance(value, types.ModuleType) and value.__name__ == label
             if (is_submodule or "__getattr__" in vars(module)) and not is_bound(module, name):
                 continue  # it is there because it was imported or asked for elsewhere
             named = name_in_package(value)
-            found[name] = self._any(value, label) if named is None else ["named", named]
+            found[name] = self.any(value, label) if named is None else ["named", named]
         node.own = ["module", sorted(found)]
         node.part.description = ["module", found]

@@ -6,7 +6,7 @@ of that. Only identity is compared here: what can change in place, data, is desc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ class Guards:
     _attributes: list[tuple[Any, str, Any]] = field(default_factory=list)
     _sizes: list[tuple[Collection[Any], int]] = field(default_factory=list)
     _subclasses: list[tuple[type, list[type]]] = field(default_factory=list)
+    _outcomes: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = field(default_factory=list)
     _closed: bool = False
 
     def close(self) -> None:
@@ -64,6 +65,13 @@ class Guards:
             self._subclasses.append((cls, found))
         return [*found, *(below for one in found for below in self.subclasses(one))]
 
+    def outcome(self, test: Callable[..., bool], *args: Any) -> bool:
+        """What a test says of values that may change."""
+        found = test(*args)
+        if not self._closed:
+            self._outcomes.append((test, args, found))
+        return found
+
     def hold(self) -> bool:
         """Whether all is as it was."""
         return (
@@ -71,6 +79,7 @@ class Guards:
             and all(_attribute(owner, name) is value for owner, name, value in self._attributes)
             and all(len(names) == size for names, size in self._sizes)
             and all(type.__subclasses__(cls) == found for cls, found in self._subclasses)
+            and all(test(*args) == found for test, args, found in self._outcomes)
         )
 
 

@@ -22,6 +22,7 @@ class Node:
         number: in the order in which they are met.
         part: the description of what it does, and what it uses.
         own: the part of the description that is its own, without what it uses.
+        asked: names by which its description answers what code asks of it.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Node:
     number: int
     part: Part = field(default_factory=Part)
     own: Any = None
+    asked: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         self.part.code = self

@@ -20,14 +20,21 @@ from weakref import WeakKeyDictionary
 
 from cpr.prefect.code_by_name import ByName, is_modules
 from cpr.prefect.code_digest import digest_of_code, instructions_of
-from cpr.prefect.code_values import NOTHING, Import, Reference, Value, attribute_of, named, roots
+from cpr.prefect.code_values import NOTHING, Change, Import, Reference, Value, attribute_of, named, roots
 
-__all__ = ["CodeFacts", "facts_of", "line_of"]
+__all__ = ["MAKERS", "CodeFacts", "facts_of"]
 
 _CHANGING = frozenset(
     "add append appendleft clear discard extend insert pop popleft popitem put put_nowait remove reverse"
     " setdefault sort update write".split()
 )
+# How code asks for what is not in what code does: what it is called, says of itself, and where it stands.
+ASKED = frozenset(
+    "__name__ __qualname__ __module__ __doc__ getdoc __annotations__ get_annotations get_type_hints signature"
+    " getfullargspec __dict__ vars __text_signature__ getmembers get_overloads".split()
+)
+# Methods that fill an object which nobody has yet.
+MAKERS = frozenset({"__init__", "__new__", "__post_init__", "__setstate__"})
 _NULL_FIRST = sys.version_info < (3, 13)
 
 
@@ -38,19 +45,23 @@ class CodeFacts:
     Attributes:
         digest: 32 hex digits of what it does; equal wherever it stands in a file.
         reads: names whose values count.
-        writes: names that it changes in place and does not read, with the method that does so, if any.
+        whole: those of them of which it takes more than what is under some key.
+        writes: what it changes in place and does not read.
         imports: the import statements, and what is imported by a literal name.
         by_name: what it calls with nothing but literals to get at code by name, as `eval("gain(x)")`; what
             these lead to is among the others. Where the name is computed the function is among `reads`.
         changed: names, of variables and attributes, that lead to what it changes or binds anew.
+        asks: names in it, of attributes and texts too, by which code asks what other code is called, say.
     """
 
     digest: str
     reads: tuple[Reference, ...]
-    writes: tuple[Reference, ...]
+    whole: frozenset[Reference]
+    writes: tuple[Change, ...]
     imports: tuple[Import, ...]
     by_name: frozenset[Reference]
     changed: frozenset[str]
+    asks: frozenset[str]
 
 
 _known: WeakKeyDictionary[types.CodeType, CodeFacts] = WeakKeyDictionary()
@@ -68,23 +79,16 @@ def facts_of(code: types.CodeType) -> CodeFacts:
     return facts
 
 
-def line_of(code: types.CodeType, name: str) -> int:
-    """The line where code, functions inside of it included, uses a name first."""
-    for one in dis.get_instructions(code):
-        if one.argval == name and one.positions is not None and one.positions.lineno:
-            return one.positions.lineno
-    inside = [line_of(one, name) for one in code.co_consts if isinstance(one, types.CodeType)]
-    return next(filter(None, inside), 0)
-
-
 def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
     instructions = instructions_of(code)
-    scan = _Scan(closure, _bound_once(code, instructions))
+    new = code.co_varnames[0] if code.co_name in MAKERS - {"__new__"} and code.co_argcount else None
+    scan = _Scan(closure, _bound_once(code, instructions), new)
     for instruction in instructions:
         scan.step(instruction)
     scan.flush()
     reads, writes, imports = scan.reads, scan.writes, scan.imports | scan.by_name.imports
-    by_name, changed = scan.by_name.used, scan.changed
+    by_name, changed, whole = scan.by_name.used, scan.changed, scan.whole
+    asks = ASKED.intersection((*code.co_names, *(one for one in code.co_consts if isinstance(one, str))))
     nested = {}
     for constant in [*code.co_consts, *scan.by_name.texts]:
         if isinstance(constant, types.CodeType):
@@ -95,13 +99,17 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
             imports.update(inner.imports)
             by_name.update(inner.by_name)
             changed.update(inner.changed)
+            whole.update(inner.whole)
+            asks |= inner.asks
     return CodeFacts(
         digest_of_code(code, instructions, nested),
         tuple(sorted(reads)),
-        tuple(sorted(one for one in writes if one not in reads)),
+        frozenset(whole),
+        tuple(sorted(one for one in writes if one.reference not in reads)),
         tuple(sorted(imports)),
         frozenset(by_name),
         frozenset(changed),
+        frozenset(asks),
     )
 
 
@@ -110,7 +118,13 @@ def _bound_once(code: types.CodeType, instructions: list[dis.Instruction]) -> fr
     arguments = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()
     bound = [one.argval for one in instructions if "STORE_FAST" in one.opname or one.opname == "DELETE_FAST"]
     given = code.co_varnames[:arguments]
-    return frozenset(name for name in bound if bound.count(name) == 1 and name not in given)
+    met: set[str] = set()
+    early = set()  # in a loop, read where they may have been bound the last time
+    for one in instructions:
+        if one.opcode in dis.haslocal and "STORE_FAST" not in one.opname and one.argval not in met:
+            early.add(one.argval)
+        met.add(one.argval) if one.opname == "STORE_FAST" else None
+    return frozenset(name for name in bound if bound.count(name) == 1 and name not in {*given, *early})
 
 
 _LOADS = {
@@ -139,8 +153,10 @@ class _Scan:
 
     closure: frozenset[str]
     bound_once: frozenset[str]
+    new: str | None  # the variable of an object that it makes
     reads: set[Reference] = field(default_factory=set)
-    writes: set[Reference] = field(default_factory=set)
+    whole: set[Reference] = field(default_factory=set)
+    writes: set[Change] = field(default_factory=set)
     imports: set[Import] = field(default_factory=set)
     by_name: ByName = field(default_factory=ByName)
     changed: set[str] = field(default_factory=set)
@@ -171,6 +187,10 @@ class _Scan:
             self._stack.append(NOTHING)
         elif name == "CONTAINS_OP" and self._stack and is_modules(self._stack[-1]):
             self._stack.pop()  # whether a module was imported brings in no code
+        elif name == "CONTAINS_OP" and self._stack:
+            container = self._pop()
+            self._stack.append(replace(container, keyed=True))
+            self._compute(2)
         elif name in _COMPUTES:
             self._compute(1 - dis.stack_effect(one.opcode, one.arg, jump=False))
         elif name == "BINARY_SUBSCR":
@@ -208,7 +228,10 @@ class _Scan:
 
     def _read(self, values: Iterable[Value], but: frozenset[tuple[str, str]] = frozenset()) -> None:
         for value in values:
-            self.reads.update(one for one in value.names if (one.scope, one.name) not in but)
+            names = {one for one in value.names if (one.scope, one.name) not in but}
+            self.reads |= names
+            if not value.keyed:
+                self.whole |= names
 
     def _load(self, one: dis.Instruction) -> None:
         scope = _LOADS[one.opname]
@@ -233,13 +256,12 @@ class _Scan:
         if value.own and not value.space:
             value = named(Reference("global", one.argval))
             names = value.names
-        elif value.extends:
+        elif value.extends and not value.space:  # a method of a module's names is none of its attributes
             names = attribute_of(value, one.argval).names
         more = value.own and value.space
         trail = (*value.trail, one.argval)
-        self._stack.append(
-            Value(names, value.inside, value.extends, one.argval, own=more, space=more, trail=trail)
-        )
+        found = Value(names, value.inside, value.extends, one.argval, own=more, space=more, trail=trail)
+        self._stack.append(replace(found, keyed=value.keyed, depth=value.depth + 1))
         is_method = one.opname == "LOAD_METHOD" or (
             sys.version_info >= (3, 12) and one.arg is not None and one.arg & 1
         )
@@ -253,11 +275,13 @@ class _Scan:
             self._stack.append(found)
             return
         self._read([key])
-        self._stack.append(Value(value.names, value.inside, trail=value.trail))
+        depth = value.depth + 1
+        self._stack.append(Value(value.names, value.inside, keyed=True, depth=depth, trail=value.trail))
 
     def _compute(self, count: int) -> None:
         values = [self._pop() for _ in range(count)]
-        self._stack.append(Value(frozenset().union(*(one.names for one in values))))
+        names: frozenset[Reference] = frozenset().union(*(one.names for one in values))
+        self._stack.append(Value(names, keyed=all(one.keyed for one in values if one.names)))
 
     def _move(self, name: str, depth: int) -> None:
         if depth > len(self._stack):
@@ -280,17 +304,18 @@ class _Scan:
         own = roots(callee)
         if len(methods) == 1 and methods <= _CHANGING:
             self._read(arguments, but=own)
-            self._stack.append(Value(callee[0].names | callee[1].names, changed=True))
+            changed = callee[0] if callee[0].names else callee[1]
+            self._stack.append(Value(changed.names, changed=True, depth=changed.depth - 1))
         elif methods == {"get"}:
             self._read(arguments)
-            self._stack.append(Value(callee[0].names | callee[1].names))
+            self._stack.append(Value(callee[0].names | callee[1].names, keyed=True))
         else:
             self._read([*arguments, *callee])
             self._stack.append(NOTHING)
 
     def _drop(self, value: Value) -> None:
         if value.changed:
-            self.writes.update(value.names)
+            self.writes.update(Change(one, value.depth, called=True) for one in value.names)
         else:
             self._read([value])
 
@@ -303,9 +328,10 @@ class _Scan:
         keys = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}.get(name, 0)
         self._read([self._pop() for _ in range(keys)])
         container = self._pop()
-        self.changed.update(container.trail if keys else (*container.trail, argval))
+        if keys or container.trail != (self.new,):
+            self.changed.update(container.trail if keys else (*container.trail, argval))
         if container.inside:
-            self.writes.update(container.names)
+            self.writes.update(Change(one, container.depth, called=False) for one in container.names)
         elif not container.own:
             self._read([container])
         if not name.startswith("DELETE"):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-__all__ = ["NOTHING", "Import", "Reference", "Value", "attribute_of", "named", "roots"]
+__all__ = ["NOTHING", "Change", "Import", "Reference", "Value", "attribute_of", "named", "roots"]
 
 
 @dataclass(frozen=True, order=True)
@@ -39,6 +39,21 @@ class Import:
     names: tuple[str, ...]
 
 
+@dataclass(frozen=True, order=True)
+class Change:
+    """That code changes something in place, and reads nothing of it.
+
+    Attributes:
+        reference: a name that leads to it.
+        depth: how many steps, by attributes and items, it lies below the variable.
+        called: whether a method of its own changes it.
+    """
+
+    reference: Reference
+    depth: int
+    called: bool
+
+
 @dataclass(frozen=True)
 class Value:
     """What may stand behind an entry of the stack.
@@ -52,6 +67,8 @@ class Value:
         text: the literal that it is.
         space: whether its items are the attributes of what it is.
         own: whether it is the module where the code stands.
+        keyed: whether it was got by a key from what is named, or says whether the key is there.
+        depth: how many steps, by attributes and items, it lies below what is named.
         trail: names that lead to it, of variables and attributes.
     """
 
@@ -63,6 +80,8 @@ class Value:
     text: str | None = None
     space: bool = False
     own: bool = False
+    keyed: bool = False
+    depth: int = 0
     trail: tuple[str, ...] = ()
 
 
@@ -79,7 +98,10 @@ def attribute_of(value: Value, name: str) -> Value:
     if value.own:
         return named(Reference("global", name))
     names = frozenset(replace(one, attributes=(*one.attributes, name)) for one in value.names)
-    return Value(names, value.inside, value.extends, name, trail=(*value.trail, name))
+    trail = (*value.trail, name)
+    return Value(
+        names, value.inside, value.extends, name, keyed=value.keyed, depth=value.depth + 1, trail=trail
+    )
 
 
 def roots(values: Iterable[Value]) -> frozenset[tuple[str, str]]:

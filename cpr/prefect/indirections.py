@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import dis
 import functools
 import itertools
 import sys
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpr.prefect.code_guards import MISSING, Guards
-from cpr.prefect.code_references import facts_of, line_of
+from cpr.prefect.code_references import facts_of
 from cpr.prefect.code_values import Reference
 from cpr.prefect.lazy_imports import is_lazy
 from cpr.prefect.own_code import is_own_class, is_own_module
@@ -55,7 +56,16 @@ def brings_code(function: types.FunctionType, names: Mapping[str, Any], one: Ref
         return None
     if one not in facts_of(function.__code__).reads:
         return None
-    return f"line {line_of(function.__code__, [one.name, *one.attributes][-1])}: {called}"
+    return f"line {_line_of(function.__code__, [one.name, *one.attributes][-1])}: {called}"
+
+
+def _line_of(code: types.CodeType, name: str) -> int:
+    """The line where code, functions inside of it included, uses a name first."""
+    for one in dis.get_instructions(code):
+        if one.argval == name and one.positions is not None and one.positions.lineno:
+            return one.positions.lineno
+    inside = [_line_of(one, name) for one in code.co_consts if isinstance(one, types.CodeType)]
+    return next(filter(None, inside), 0)
 
 
 @functools.lru_cache(maxsize=16)
@@ -90,15 +100,19 @@ def behind(value: Any, guards: Guards) -> Any:
 
 def through_modules(
     value: Any, attributes: tuple[str, ...], label: str, guards: Guards
-) -> tuple[Any, str, str | None]:
-    """What attributes of modules lead to, its label and module; `Unbound` for what a module has not got."""
+) -> tuple[Any, str, str | None, int]:
+    """What attributes of modules lead to, its label and module, and how many attributes that takes.
+
+    What a module has not got is `Unbound`.
+    """
     home = None
+    steps = 0
     for name in attributes:
         if not isinstance(value, types.ModuleType) or not is_own_module(value):
             break
-        home, label = value.__name__, name
+        home, label, steps = value.__name__, name, steps + 1
         found = guards.lookup(vars(value), name)
         if is_lazy(value, name, found is not MISSING):
-            return Unbound(value, name), label, home
+            return Unbound(value, name), label, home, steps
         value = sys.modules.get(f"{home}.{name}", Unbound(value, name)) if found is MISSING else found
-    return value, label, home
+    return value, label, home, steps

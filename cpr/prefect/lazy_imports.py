@@ -25,12 +25,19 @@ from cpr.prefect.own_code import is_own_file, version_of_file
 
 __all__ = ["describe_import", "is_bound", "is_lazy", "submodules_of"]
 
+# Names by which code looks for modules beside it; those that it finds count with it.
+_LOOK_FOR_MODULES = frozenset(
+    {"iter_modules", "walk_packages", "import_module", "__import__", "listdir", "glob"}
+)
 _SINCE = time.time_ns()
 _versions: dict[tuple[str, str], str | None] = {}  # of files that modules were, or will be, imported from
 
 
 def describe_import(
-    one: Import, names: Mapping[str, Any], describe: Callable[[types.ModuleType], Any]
+    one: Import,
+    names: Mapping[str, Any],
+    describe: Callable[[types.ModuleType], Any],
+    is_unchanged: Callable[[types.ModuleType], bool],
 ) -> Any:
     """What an import statement brings in of the user's own code; None if there is no such code.
 
@@ -38,6 +45,7 @@ def describe_import(
         one: the statement.
         names: global names of the module where it stands.
         describe: describes a module that was imported.
+        is_unchanged: whether nobody has put anything into one that its file does not.
     """
     found: dict[str, Any] = {}
     waiting = list(_modules_of(one, str(names.get("__package__") or _package(names))))
@@ -55,7 +63,9 @@ def describe_import(
         loaded = sys.modules.get(module)
         if loaded is None:
             _versions[module, file] = version_of_file(file)
-        if code is None or (loaded is not None and not _is_as_loaded(code, loaded, file)):
+        if code is None or (
+            loaded is not None and not (_is_as_loaded(code, loaded, file) and is_unchanged(loaded))
+        ):
             found[module] = None if loaded is None else describe(loaded)
             continue
         facts = facts_of(code)
@@ -63,6 +73,8 @@ def describe_import(
         package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
         for inner in facts.imports:
             waiting += _modules_of(inner, package)
+        if package and not _LOOK_FOR_MODULES.isdisjoint(_names_in(code)):
+            waiting += _modules_in(os.path.dirname(file), package)
     return ["imported", sorted(found.items())] if found else None
 
 
@@ -93,15 +105,31 @@ def _bound_names(code: types.CodeType) -> frozenset[str] | None:
 
 def submodules_of(package: types.ModuleType) -> Import | None:
     """A statement that would import everything in a package; None for other modules."""
-    names = [
+    folders = vars(package).get("__path__") or ()
+    names = sorted({name for folder in folders for name in _names_below(folder)})
+    return Import(0, package.__name__, tuple(names)) if names else None
+
+
+def _names_below(folder: str) -> set[str]:
+    """Names of the modules in a package's folder, and in folders below it."""
+    names = {
         os.path.relpath(os.path.join(place, file[:-3]), folder).replace(os.sep, ".")
-        for folder in vars(package).get("__path__") or ()
         for place, folders, files in os.walk(folder)
         for file in files
         if file.endswith(".py") and "__pycache__" not in place
-    ]
-    names = sorted({name.removesuffix(".__init__") for name in names} - {"__init__", "__main__"})
-    return Import(0, package.__name__, tuple(names)) if names else None
+    }
+    return {name.removesuffix(".__init__") for name in names} - {"__init__", "__main__"}
+
+
+def _modules_in(folder: str, package: str) -> list[str]:
+    return [f"{package}.{name}" for name in sorted(_names_below(folder))]
+
+
+@functools.lru_cache(maxsize=1024)
+def _names_in(code: types.CodeType) -> frozenset[str]:
+    """Names that a module's code uses, in functions too."""
+    inner = (_names_in(one) for one in code.co_consts if isinstance(one, types.CodeType))
+    return frozenset(code.co_names).union(*inner)
 
 
 def _package(names: Mapping[str, Any]) -> str:
@@ -128,7 +156,7 @@ def _file_of(module: str) -> str | None:
     if isinstance(loaded, types.ModuleType):
         return getattr(loaded, "__file__", None)
     top, *rest = module.split(".")
-    if top in sys.stdlib_module_names:
+    if top in sys.builtin_module_names:
         return None
     spec = None
     with contextlib.suppress(ImportError, ValueError, AttributeError):

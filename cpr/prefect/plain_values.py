@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import datetime as dt
 import hashlib
 import re
+import struct
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,9 +34,18 @@ LEAVES: dict[type, Callable[[Any], Any]] = {
     types.CodeType: lambda code: facts_of(code).digest,
 }
 
+
+def _value_of(variable: contextvars.ContextVar[Any]) -> list[Any]:
+    with contextlib.suppress(LookupError):
+        return [variable.get()]
+    return []
+
+
 # Views of other things, which cannot be pickled, as what they show.
 VIEWS: dict[type, Callable[[Any], Any]] = {
     types.MappingProxyType: dict,
+    contextvars.ContextVar: lambda variable: (variable.name, *_value_of(variable)),
+    struct.Struct: lambda layout: layout.format,
     memoryview: lambda view: (view.format, view.shape, view.tobytes()),
     type({}.keys()): list,
     type({}.values()): list,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from cpr.prefect.code_references import facts_of
+from cpr.prefect.code_references import MAKERS, facts_of
 from cpr.prefect.description_graph import Part, Unordered, digest
 from cpr.prefect.own_code import is_own_class
 from cpr.prefect.source_code import unwrapped
@@ -104,7 +104,7 @@ def filled_in(describer: Describer) -> dict[str, Content]:
 
 def _makes(node: Node) -> bool:
     """Whether a function is one that fills objects when they are made."""
-    return node.value.__name__ in ("__init__", "__new__", "__post_init__", "__setstate__")
+    return node.value.__name__ in MAKERS
 
 
 def leave_out_what_runs_made(

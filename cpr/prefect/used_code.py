@@ -12,6 +12,7 @@ from cpr.prefect.canonical_form import Describer
 from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.description_graph import digest
+from cpr.prefect.loaded_modules import is_as_its_file_made_it
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_state import Content, filled_in, leave_out_what_runs_made, state_of_runs
 from cpr.prefect.source_code import unwrapped
@@ -54,10 +55,11 @@ class Told:
         unseen: places where code is brought in by a name that is not written there.
     """
 
-    def __init__(self, task: Any, exclude: Collection[str]) -> None:
+    def __init__(self, task: Any, exclude: Collection[str], asked: frozenset[str] = frozenset()) -> None:
         self.function = unwrapped(task.fn)
         self._texts = program_texts(self.function)
         self._exclude = exclude
+        self._asked = asked
         self._home = getattr(self.function, "__globals__", {}).get("__name__")
         self.inputs: dict[str, Input] = {}
         self.uses: dict[str, Input] = {}
@@ -68,16 +70,21 @@ class Told:
 
     def describe(self, name: str, value: Any, versions: bool) -> Any:
         """The description of an argument, with the user's own code in it. Raises as `Describer.describe`."""
-        describer = Describer(versions, CodeGraph(home=self._home, exclude=self._exclude))
+        describer = Describer(versions, self._graph(asked=self._asked))
         described = describer.describe_with_code(value, name)
         self.inputs[name] = self._tell(name, value, described, describer)
         self.tell_code(describer)
         return described
 
+    def _graph(self, **options: Any) -> CodeGraph:
+        return CodeGraph(
+            is_unchanged=is_as_its_file_made_it, home=self._home, exclude=self._exclude, **options
+        )
+
     def describer_of_function(self, versions: bool) -> Describer:
         """Describes the task's function, whose own code does not count here."""
         code = getattr(self.function, "__code__", None)
-        graph = CodeGraph(home=self._home, exclude=self._exclude, without_code=self.function)
+        graph = self._graph(without_code=self.function)
         strict = frozenset(code.co_freevars if code is not None else ())
         return Describer(versions, graph, lenient=True, strict=strict)
 
@@ -118,6 +125,7 @@ class Used:
         given: URLs of targets in it.
         opaque: places of what counts by its type alone.
         unseen: places where code is brought in by a name that is not written there.
+        asked: names by which it asks what code is called, say (see `CodeFacts.asks`).
     """
 
     digest: str
@@ -126,6 +134,7 @@ class Used:
     given: frozenset[str]
     opaque: tuple[str, ...]
     unseen: tuple[str, ...]
+    asked: frozenset[str]
 
 
 def _is_fixed(value: Any) -> bool:
@@ -185,6 +194,7 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
             frozenset(told.given),
             tuple(told.opaque),
             tuple(told.unseen),
+            describer.code.asked,
         )
         describer.code.guards.close()
         task.__dict__[_KEPT] = _Kept(asked, used, describer)

@@ -36,14 +36,19 @@ class Feature:
     imports: str
 
 
-def _features(file: str) -> Iterator[Feature]:
-    """Those of a file: `=== name`, then parts under `--- head`, `--- use` and `--- file`."""
-    text = (Path(__file__).parent / file).read_text()
+def parts_of(text: str) -> dict[str, dict[str, str]]:
+    """By name, what follows `=== name`: parts under `--- head`, `--- use` and `--- file`."""
+    found = {}
     for block in text.split("=== ")[1:]:
         name, *parts = re.split("^--- ", block, flags=re.MULTILINE)
-        texts = dict(part.partition("\n")[::2] for part in parts)
+        found[name.strip()] = dict(part.partition("\n")[::2] for part in parts)
+    return found
+
+
+def _features(file: str) -> Iterator[Feature]:
+    for name, texts in parts_of((Path(__file__).parent / file).read_text()).items():
         use = textwrap.indent(texts.pop("use"), "    ").rstrip()
-        yield Feature(name.strip(), use=use, imports=texts.pop("head", "").rstrip(), files=texts)
+        yield Feature(name, use=use, imports=texts.pop("head", "").rstrip(), files=texts)
 
 
 FEATURES = list(_features("features.txt"))
