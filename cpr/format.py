@@ -16,7 +16,7 @@ method of one of the small protocols below; nobody asks for them otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeGuard, TypeVar, runtime_checkable
 
 from cpr.errors import CprError, DecodeError, FormatError
@@ -65,6 +65,15 @@ class ReadableFile(Protocol):
     def seek(self, offset: int, whence: int = 0, /) -> int: ...
     def tell(self) -> int: ...
     def release(self, position: int, /) -> None: ...
+
+
+def expect_reads(file: ReadableFile, ranges: Iterable[tuple[int, int]]) -> None:
+    """Say which ranges of bytes are read next, in their order: a file far away fetches them side by side.
+
+    A hint and no more; files that can do nothing with it have no `expect`.
+    """
+    if (expect := getattr(file, "expect", None)) is not None:
+        expect(ranges)
 
 
 class Format(Protocol):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import tifffile
 
 from cpr.data.regions import Selection, ends
-from cpr.format import ReadableFile, Region, damaged
+from cpr.format import ReadableFile, Region, damaged, expect_reads
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, indexed
 from cpr.image.reading import page_at, read_series, refuse_bombs, series_of
@@ -23,6 +24,9 @@ Array = np.ndarray[Any, Any]
 # Strips and tiles of a region are fetched in runs of up to this size, over gaps of up to this one.
 _RUN_BYTES = 32 << 20
 _GAP_BYTES = 64 << 10
+# So many pages' directories are fetched before their pixels are.
+_PAGES_AT_ONCE = 32
+_DIRECTORY_BYTES = 4 << 10
 
 
 def read_region(
@@ -76,16 +80,43 @@ def read_region(
         return result.reshape(chosen.shape)
     within = chosen.ranges[leading:]
     rows = ((range(1),) * (len(page_shape) - page_ndim) + within) if layout is not None else within
-    for at, position in zip(np.ndindex(*result.shape[:leading]), chosen.positions(leading), strict=True):
+    numbers = _numbers(shape, chosen.positions(leading))
+    at = np.ndindex(*result.shape[:leading])
+    waiting = list(islice(numbers, _PAGES_AT_ONCE))
+    if layout is not None and not layout.one_directory:
+        expect_reads(file, _directories(file, waiting))
+    while waiting:
+        pages = []
+        for number in waiting:
+            page = page_of(number)
+            if page is None or page.shape != page_shape:
+                raise damaged("a page is missing", f"page {number} of {page_shape}", "none")
+            refuse_bombs(page, page.nbytes, file)
+            pages.append(page)
+        waiting = list(islice(numbers, _PAGES_AT_ONCE))
+        ranges = [part for page in pages for part in _ranges(page, rows)]
+        if layout is not None and not layout.one_directory:
+            # Those of the next pages come along.
+            ranges += _directories(file, waiting)
+        expect_reads(file, ranges)
+        for page in pages:
+            result[next(at)] = _part(file, page, rows).reshape(result.shape[leading:])
+    return result.reshape(chosen.shape)
+
+
+def _numbers(shape: tuple[int, ...], positions: Iterator[tuple[int, ...]]) -> Iterator[int]:
+    """Of the pages at positions along the first axes."""
+    for position in positions:
         number = 0
         for extent, p in zip(shape, position, strict=False):
             number = number * extent + p
-        page = page_of(number)
-        if page is None or page.shape != page_shape:
-            raise damaged("a page is missing", f"page {number} of {page_shape}", "none")
-        refuse_bombs(page, page.nbytes, file)
-        result[at] = _part(file, page, rows).reshape(result.shape[leading:])
-    return result.reshape(chosen.shape)
+        yield number
+
+
+def _directories(file: ReadableFile, numbers: list[int]) -> list[tuple[int, int]]:
+    """Where the directories of pages are, in a file whose index tells."""
+    known = [indexed(file, number) for number in numbers]
+    return [(at, at + _DIRECTORY_BYTES) for at in known if at is not None]
 
 
 def _is_paged(series: tifffile.TiffPageSeries) -> bool:
@@ -126,28 +157,59 @@ def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int,
 def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
     """Some rows and columns of a page, from the strips or tiles that hold them."""
     keyframe = page.keyframe
-    if keyframe.planarconfig == 2 or keyframe.imagedepth > 1 or len(page.shape) not in {2, 3}:
+    if _is_read_whole(page):
         whole: Array = page.asarray()
         return whole[np.ix_(*ranges)]
-    height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
-    across = math.ceil(page.shape[1] / width)
     low, high = ends(ranges[0])
     left, right = ends(ranges[1])
-    if keyframe.compression == 1 and keyframe.is_contiguous:
+    if _is_plain(page):
         # Not compressed: any rows can be fetched alone.
-        size = math.prod(page.shape[1:]) * page.dtype.itemsize
         raw = np.dtype(keyframe.parent.byteorder + keyframe.dtype.char)
-        area = _rows(file, page.dataoffsets[0] + low * size, raw, (high - low + 1, *page.shape[1:]))
+        ((start, _),) = _ranges(page, ranges)
+        area = _rows(file, start, raw, (high - low + 1, *page.shape[1:]))
         return _picked(area[:, left : right + 1].astype(page.dtype, copy=False), ranges)
     area = np.zeros((high - low + 1, right - left + 1, *page.shape[2:]), page.dtype)
-    bands, columns = range(low // height, high // height + 1), range(left // width, right // width + 1)
-    for number, piece in _segments(file, page, [b * across + c for b in bands for c in columns]):
+    (height, width), across, numbers = _wanted(page, ranges)
+    for number, piece in _segments(file, page, numbers):
         top, start = number // across * height, number % across * width
         y0, y1 = max(low, top), min(high + 1, top + piece.shape[0])
         x0, x1 = max(left, start), min(right + 1, start + piece.shape[1])
         cut = piece[y0 - top : y1 - top, x0 - start : x1 - start]
         area[y0 - low : y1 - low, x0 - left : x1 - left] = cut.reshape(*cut.shape[:2], *page.shape[2:])
     return _picked(area, ranges)
+
+
+def _is_read_whole(page: Any) -> bool:
+    keyframe = page.keyframe
+    return keyframe.planarconfig == 2 or keyframe.imagedepth > 1 or len(page.shape) not in {2, 3}
+
+
+def _is_plain(page: Any) -> bool:
+    return bool(page.keyframe.compression == 1 and page.keyframe.is_contiguous)
+
+
+def _wanted(page: Any, ranges: tuple[range, ...]) -> tuple[tuple[int, int], int, list[int]]:
+    """Height and width of strips or tiles, how many are side by side, and which hold rows and columns."""
+    keyframe = page.keyframe
+    height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
+    across = math.ceil(page.shape[1] / width)
+    low, high = ends(ranges[0])
+    left, right = ends(ranges[1])
+    bands, columns = range(low // height, high // height + 1), range(left // width, right // width + 1)
+    return (height, width), across, [b * across + c for b in bands for c in columns]
+
+
+def _ranges(page: Any, ranges: tuple[range, ...]) -> list[tuple[int, int]]:
+    """The bytes that hold some rows and columns of a page."""
+    if _is_read_whole(page):
+        numbers: Sequence[int] = range(len(page.dataoffsets))
+    elif _is_plain(page):
+        low, high = ends(ranges[0])
+        size = math.prod(page.shape[1:]) * page.dtype.itemsize
+        return [(page.dataoffsets[0] + low * size, page.dataoffsets[0] + (high + 1) * size)]
+    else:
+        _, _, numbers = _wanted(page, ranges)
+    return [(page.dataoffsets[n], page.dataoffsets[n] + page.databytecounts[n]) for n in numbers]
 
 
 def _picked(area: Array, ranges: tuple[range, ...]) -> Array:

@@ -11,16 +11,23 @@ Objects of up to 1 MiB have no digests beside them: they are read whole.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 
 from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, new_digest
 from cpr.io.objects import open_store
+from cpr.io.read_ahead import ReadAhead
+from cpr.io.request_threads import in_thread
 from cpr.io.seekable_files import SeekableFile, fetch_block
 from cpr.io.sidecars import sidecar_url
 from cpr.io.stores.base import Store
+from cpr.io.stores.local import LocalStore
+from cpr.io.transfer_width import TransferWidth, width_of
+from cpr.io.waiting import wait_for
 
 __all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
 
@@ -29,6 +36,10 @@ SMALL_BYTES = 1 << 20
 _PAGE = 4096  # digests
 _SPAN = 32  # blocks fetched in one request
 _KEEP = 64  # blocks in memory
+# What is fetched when a file is opened. At the end lies the index of pages, or of row groups.
+_HEAD_BYTES = 4 << 10
+_TAIL_BYTES = 32 << 10
+_PAGES_AHEAD = 16
 
 
 def blocks_url(url: str) -> str:
@@ -92,7 +103,9 @@ class VerifiedFile(SeekableFile):
     Raises CorruptDataError for a block that is not the one that was written.
     """
 
-    def __init__(self, url: str, store: Store, path: str, nbytes: int, blocks: str) -> None:
+    def __init__(
+        self, url: str, store: Store, path: str, nbytes: int, blocks: str, width: TransferWidth | None
+    ) -> None:
         super().__init__(nbytes)
         self._url = url
         self._store = store
@@ -103,21 +116,46 @@ class VerifiedFile(SeekableFile):
         self._pages: dict[int, bytes] = {}
         self._page_digests = b""
         self._cache: OrderedDict[int, bytes] = OrderedDict()
+        fetch = partial(fetch_block, store, path)
+        self._ahead = None if width is None else ReadAhead(fetch, nbytes, BLOCK_BYTES, width)
+        self._pages_ahead: dict[int, Future[bytes]] = {}
 
     def open_digests(self) -> None:
         """Fetch what the record vouches for. Raises ResourceNotFoundError or CorruptDataError."""
         url = blocks_url(self._url)
         self._digest_store, self._digest_path = open_store(url)
         pages = -(-self._count // _PAGE)
+        # Begin and end tell most readers where the rest is: they are fetched beside the digests.
+        self.expect([(0, _HEAD_BYTES), (max(0, self._size - _TAIL_BYTES), self._size)])
         start, stop = self._count * self._width, (self._count + pages) * self._width
         # One page more or less costs the same request: fetch the only page at once.
         begin = 0 if pages == 1 else start
         with translate_errors(url, "read"):
-            data = bytes(fetch_block(self._digest_store, self._digest_path, begin, stop))
+            data = self._fetch_digests(begin, stop)
         self._page_digests = data[start - begin :]
         self._expect(url, self._root, digest_of(self._page_digests, self._algorithm).hex())
         if pages == 1:
             self._take_page(0, data[:start])
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """As of every file; the digests of what is expected are fetched beside it."""
+        if self._ahead is None:
+            return
+        ranges = list(ranges)
+        self._ahead.expect(ranges, self._cache)
+        if self._count <= _PAGE:
+            return
+        for place in (place for part in ranges for place in part):
+            page = min(place // BLOCK_BYTES, self._count - 1) // _PAGE
+            if page not in self._pages and len(self._pages_ahead) < _PAGES_AHEAD:
+                self._pages_ahead.setdefault(page, in_thread(partial(self._fetch_page, page)))
+
+    def _fetch_page(self, index: int) -> bytes:
+        start = index * _PAGE * self._width
+        return self._fetch_digests(start, min(self._count, (index + 1) * _PAGE) * self._width)
+
+    def _fetch_digests(self, start: int, stop: int) -> bytes:
+        return bytes(fetch_block(self._digest_store, self._digest_path, start, stop))
 
     def _take_page(self, index: int, page: bytes) -> None:
         expected = self._page_digests[index * self._width : (index + 1) * self._width]
@@ -127,10 +165,9 @@ class VerifiedFile(SeekableFile):
     def _expected(self, block: int) -> bytes:
         index, offset = divmod(block, _PAGE)
         if index not in self._pages:
-            start = index * _PAGE * self._width
-            stop = min(self._count, (index + 1) * _PAGE) * self._width
             with translate_errors(blocks_url(self._url), "read"):
-                page = bytes(fetch_block(self._digest_store, self._digest_path, start, stop))
+                ahead = self._pages_ahead.pop(index, None)
+                page = self._fetch_page(index) if ahead is None else wait_for(ahead, _PAGE * self._width)
             self._take_page(index, page)
         return self._pages[index][offset * self._width : (offset + 1) * self._width]
 
@@ -152,6 +189,8 @@ class VerifiedFile(SeekableFile):
     def _read_at(self, position: int, view: memoryview) -> int:
         done = 0
         last = (position + view.nbytes - 1) // BLOCK_BYTES
+        if self._ahead is not None and last > position // BLOCK_BYTES:
+            self._ahead.add(position, position + view.nbytes, self._cache)
         while done < view.nbytes:
             index, offset = divmod(position + done, BLOCK_BYTES)
             if index not in self._cache:
@@ -165,15 +204,24 @@ class VerifiedFile(SeekableFile):
 
     def close(self) -> None:
         """Let go of the blocks: readers like tifffile's keep the file in circles of references."""
+        if self._ahead is not None:
+            self._ahead.close()
+        for page in self._pages_ahead.values():
+            page.cancel()
+        self._pages_ahead.clear()
         self._cache.clear()
         super().close()
 
     def _fetch(self, first: int, last: int) -> None:
-        """Take blocks in, in one request, up to the first that is here already."""
-        stop = next((i for i in range(first, last + 1) if i in self._cache), last + 1)
-        start_byte, stop_byte = first * BLOCK_BYTES, min(stop * BLOCK_BYTES, self._size)
+        """Take blocks in: those fetched ahead with the first, else all up to one that is here."""
         with translate_errors(self._url, "read"):
-            data = memoryview(fetch_block(self._store, self._path, start_byte, stop_byte))
+            ahead = None if self._ahead is None else self._ahead.take(first)
+            if ahead is None:
+                stop = next((i for i in range(first, last + 1) if i in self._cache), last + 1)
+                start_byte, stop_byte = first * BLOCK_BYTES, min(stop * BLOCK_BYTES, self._size)
+                data = memoryview(fetch_block(self._store, self._path, start_byte, stop_byte))
+            else:
+                first, stop, data = ahead[0], ahead[1], memoryview(ahead[2])
         for index in range(first, stop):
             block = data[(index - first) * BLOCK_BYTES : (index - first + 1) * BLOCK_BYTES]
             self._expect(self._url, self._expected(index).hex(), digest_of(block, self._algorithm).hex())
@@ -194,7 +242,9 @@ def verified(url: str, nbytes: int, blocks: str) -> Iterator[VerifiedFile | None
         ResourceNotFoundError, TransferError: as `reading`.
     """
     store, path = open_store(url)
-    with VerifiedFile(url, store, path, nbytes, blocks) as file:
+    # The operating system reads local files ahead by itself.
+    width = None if isinstance(store, LocalStore) else width_of(url, "read")
+    with VerifiedFile(url, store, path, nbytes, blocks, width) as file:
         try:
             file.open_digests()
         except (ResourceNotFoundError, CorruptDataError):

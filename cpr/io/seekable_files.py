@@ -8,8 +8,8 @@ import threading
 import time
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from concurrent.futures import Future, wait
+from collections.abc import Iterable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from cpr.errors import CprError
 from cpr.io.answers import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
+from cpr.io.read_ahead import STALLED_BYTES, Fetch, wait_wider
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Store
 from cpr.io.transfer_width import TransferWidth
@@ -25,14 +26,7 @@ from cpr.io.waiting import abandonable, wait_for
 
 __all__ = ["BLOCK_BYTES", "ArrivingFile", "RangedFile", "SeekableFile", "fetch_block"]
 
-Fetch = Callable[[int, int], bytes | memoryview]
-
 BLOCK_BYTES = 8 << 20
-# How long a first answer is waited for before more is asked of an unknown place, and how much.
-_PATIENCE_SECONDS = 0.015
-_PATIENT_REQUESTS = 64
-# So much is allowed the time of, however much is under way, before it is called a stall.
-_STALLED_BYTES = 32 << 20
 # A fetch that answers short is asked again this often before it counts as the end of the object.
 _TRIES = 3
 
@@ -85,6 +79,9 @@ class SeekableFile(io.RawIOBase):
 
     def release(self, position: int) -> None:
         """Promise that nothing before `position` is read again."""
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Say which ranges of bytes are read next, in their order, so that they are fetched side by side."""
 
 
 class ArrivingFile(SeekableFile):
@@ -185,14 +182,10 @@ class ArrivingFile(SeekableFile):
         if not self._ahead:
             return None
         nbytes, future = self._ahead.popleft()
-        while self._width.is_unknown and wait([future], _PATIENCE_SECONDS).not_done:
-            self._width.waited()
-            self._fetch_ahead(self._width)
-            if self._width.requests >= _PATIENT_REQUESTS:
-                break
+        wait_wider(future, self._width, partial(self._fetch_ahead, self._width))
         # Others share what passes: the limit counts from the last that has arrived.
         self._ahead_bytes -= nbytes
-        return wait_for(future, min(nbytes + self._ahead_bytes, _STALLED_BYTES), lambda: self._alive)
+        return wait_for(future, min(nbytes + self._ahead_bytes, STALLED_BYTES), lambda: self._alive)
 
     def _fetch_ahead(self, width: TransferWidth) -> None:
         """Have as many requests under way as the place deserves, the one that is waited for among them."""

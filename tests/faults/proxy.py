@@ -36,6 +36,7 @@ FAULTS = (
 )
 
 DELAY_SECONDS = 0.3
+WAVE_SECONDS = 20.0
 
 # Status: the reason in the first line, S3's code in the body.
 _ANSWERS = {
@@ -104,6 +105,9 @@ class FaultProxy:
         self._plan: Plan = lambda _number, _kind: None
         self.kinds: list[str] = []
         self.broken: list[str] = []
+        self.late: list[str] = []
+        self._waves: list[int] = []
+        self._arrived: list[asyncio.Event] = []
         #: Of bodies, past the faults.
         self.request_bytes = 0
         self.response_bytes = 0
@@ -124,10 +128,33 @@ class FaultProxy:
         """
         with self._lock:
             self._plan = plan
+            self._waves, self._arrived, self.late = [], [], []
             self.kinds = []
             self.broken = []
             self.request_bytes = 0
             self.response_bytes = 0
+
+    def waves(self, *sizes: int) -> None:
+        """Answer the requests that come in waves: none of a wave before all of it have come.
+
+        A request that waits for another's answer cannot be of its wave: `late` then names what was answered
+        after a long time all the same.
+        """
+        self.plan(lambda _number, _kind: None)
+        with self._lock:
+            self._waves = list(itertools.accumulate(sizes))
+            self._arrived = [asyncio.Event() for _ in sizes]
+
+    async def _wait_for_wave(self, number: int, kind: str) -> None:
+        for stop, arrived in zip(self._waves, self._arrived, strict=True):
+            if number + 1 == stop:
+                self._loop.call_soon(arrived.set)
+            if number < stop:
+                try:
+                    await asyncio.wait_for(arrived.wait(), WAVE_SECONDS)
+                except TimeoutError:
+                    self.late.append(kind)
+                return
 
     def break_request(self, number: int, fault: str, kind: str | None = None) -> None:
         """Break one request, counted from now: of all requests, or of those of a kind."""
@@ -196,11 +223,13 @@ class FaultProxy:
         """Answer one request; False when the connection is to be closed."""
         kind = kind_of(request)
         with self._lock:
-            fault = self._plan(len(self.kinds), kind)
+            number = len(self.kinds)
+            fault = self._plan(number, kind)
             self.kinds.append(kind)
             if fault:
                 self.broken.append(f"{kind}: {fault if isinstance(fault, str) else 'damage'}")
             self.request_bytes += len(request.body)
+        await self._wait_for_wave(number, kind)
         if fault == "cut before":
             return False
         if isinstance(fault, str) and fault in _ANSWERS:

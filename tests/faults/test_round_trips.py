@@ -1,0 +1,72 @@
+"""Requests that wait for one another, of every basic operation: what a far store costs, whatever passes.
+
+The proxy answers in waves: none of a wave before all of it have come. So many waves are so many round trips.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cpr
+
+pytestmark = pytest.mark.s3
+
+PLANES = np.random.default_rng(0).integers(0, 1 << 12, (8, 1024, 1024), "uint16")  # 16 MiB
+SMALL = PLANES[0, :32, :64].copy()  # 4 KiB
+
+
+def stored(target, data):
+    target.set_data(data)
+    return target.serialize()
+
+
+@pytest.fixture
+def folder(proxy, s3_url):
+    """A folder in which nothing is about to be deleted, as is known: it is asked once a minute."""
+    stored(cpr.NumpyTarget.from_path(f"{s3_url}/first.npy"), SMALL + 1)
+    return s3_url
+
+
+def trips(proxy, *waves):
+    """What the requests since `proxy.waves` were, when it is sure that they came in so many round trips."""
+    assert proxy.late == []
+    assert len(proxy.kinds) == sum(waves), proxy.kinds
+    return proxy.kinds
+
+
+def test_a_small_write_a_check_and_a_read(proxy, folder):
+    proxy.waves(1)
+    record = stored(cpr.NumpyTarget.from_path(f"{folder}/a.npy"), SMALL)
+    assert trips(proxy, 1) == ["put"]
+    proxy.waves(1)
+    assert np.array_equal(cpr.load(record).get_data(), SMALL)
+    assert trips(proxy, 1) == ["get"]
+    proxy.waves(1)
+    serializer = cpr.cpr_serializer()
+    serializer.loads(serializer.dumps(cpr.load(record)))
+    assert trips(proxy, 1) == ["head"]
+
+
+REGIONS = {
+    # Digests, begin and end at once; then the page's directory, and its pixels.
+    "tiff-zlib": (lambda f: cpr.ImageTarget.from_path(f"{f}/a.tif"), (3, 1, 1)),
+    "tiff-none": (lambda f: cpr.ImageTarget.from_path(f"{f}/a.tif", compression=None), (3, 1)),
+    "npy": (lambda f: cpr.NumpyTarget.from_path(f"{f}/a.npy"), (3, 1)),
+}
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_a_region(proxy, folder, name):
+    make, waves = REGIONS[name]
+    record = stored(make(folder), PLANES)
+    proxy.waves(*waves)
+    assert np.array_equal(cpr.load(record).get_data(region=np.s_[5, 100:900]), PLANES[5, 100:900])
+    assert set(trips(proxy, *waves)) == {"get"}
+
+
+def test_regions_of_many_planes_are_read_side_by_side(proxy, folder):
+    record = stored(cpr.ImageTarget.from_path(f"{folder}/a.tif"), PLANES)
+    proxy.waves(3, 3, 3)
+    assert np.array_equal(cpr.load(record).get_data(region=np.s_[1:7:2]), PLANES[1:7:2])
+    trips(proxy, 3, 3, 3)
