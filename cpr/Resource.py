@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -19,12 +19,15 @@ from cpr.errors import (
     shown,
 )
 from cpr.format import Format, Region, RegionReader, Shares, naming, supports
+from cpr.predecessor.arguments import Arguments, resource_of_record
+from cpr.predecessor.own_classes import OwnFiles, adopt, is_own_style
 from cpr.previews.html import html_of, png_of
 from cpr.previews.models import Preview
+from cpr.records.flow_parameters import FlowParameter
 from cpr.records.format_fields import read_format, require_own_names, to_json
-from cpr.records.misuse import NamesWhatIsMeant, not_from_a_path
+from cpr.records.misuse import NamesWhatIsMeant
 from cpr.records.record_fields import ResourceFields, names_of, read_fields
-from cpr.records.registry import RECORD_KEY, is_record, load_record
+from cpr.records.registry import RECORD_KEY
 from cpr.retrieving import decode_file
 
 __all__ = ["Resource"]
@@ -32,7 +35,7 @@ __all__ = ["Resource"]
 T = TypeVar("T")
 
 
-class Resource(NamesWhatIsMeant, ABC):
+class Resource(NamesWhatIsMeant, FlowParameter, ABC):
     """One object at a URL, and the format that gives its bytes meaning.
 
     Two kinds exist: a `Source` is somebody else's object, a `Target` is one that cpr writes. A
@@ -52,22 +55,62 @@ class Resource(NamesWhatIsMeant, ABC):
 
     format_class: ClassVar[type[Any]]
     fields_class: ClassVar[type[ResourceFields]] = ResourceFields
+    record_type: ClassVar[str]  # the class's name, unless it is in the predecessor's style
+    old_defaults: ClassVar[dict[str, Any]] = {}  # options that the predecessor's constructor stood for
+    known_by_content: ClassVar[bool] = False  # whether its results are found by their data_hash alone
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.record_type = cls.__name__
+        if is_own_style(cls):
+            adopt(cls)
         if dataclasses.is_dataclass(getattr(cls, "format_class", None)):
             require_own_names(cls.format_class)
 
     def __init__(
-        self, location: str, name: str | None = None, ext: str | None = None, format: Format | None = None
+        self,
+        location: str | os.PathLike[str] | None = None,
+        name: str | None = None,
+        ext: str | None = None,
+        format: Format | None = None,
+        **options: Any,
     ) -> None:
-        if name is None or ext is None:
-            raise not_from_a_path(type(self).__name__, location)
-        self.location = location
-        self.name = name
-        self.ext = ext
-        self.format: Any = self.format_class() if format is None else format
+        """A resource from the parts of its path, or from a record: `cls(**resource.serialize())`.
+
+        Options are those of `from_path`; of targets also the `data_hash` of what the predecessor wrote.
+
+        Raises UsageError, RecordError, and as `from_path`.
+        """
         self._cached: Any = None
+        if RECORD_KEY in options:
+            self.__dict__.update(resource_of_record(type(self), options).__dict__)
+            return
+        if format is None:
+            found = Arguments.of(type(self), location, name, ext, options)
+        else:
+            found = Arguments(str(location), str(name), str(ext), format)
+        self._take_arguments(found)
+
+    def _take_arguments(self, found: Arguments) -> None:
+        self.location, self.name, self.ext = found.location, found.name, found.ext
+        self.format: Any = found.format
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        """A resource from the arguments in a record of the predecessor. Raises RecordError."""
+        return cls._of(Arguments.of_record(cls, arguments))
+
+    @classmethod
+    def _of(cls, found: Arguments) -> Self:
+        """A resource of arguments that are known to be right."""
+        resource: Self
+        if issubclass(cls.format_class, OwnFiles):
+            resource = found.format.build(found.location, found.name, found.ext)
+            found = found._replace(format=resource.format)
+        else:
+            resource = cls(*found[:4])
+        resource._take_arguments(found)
+        return resource
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -83,18 +126,28 @@ class Resource(NamesWhatIsMeant, ABC):
         """
         location, file_name = io.split(io.normalise(path))
         name, ext = cls._split_extension(file_name, location)
-        return cls(location, name, ext, cls._make_format(ext, options))
+        return cls._of(Arguments(location, name, ext, cls._make_format(ext, options)))
+
+    @classmethod
+    def takes(cls, ext: str) -> bool:
+        """Whether files of this class may have such an extension."""
+        extensions: tuple[str, ...] = cls.format_class.extensions
+        return not extensions or ext.lower() in extensions
 
     @classmethod
     def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:
-        extensions: tuple[str, ...] = tuple(filter(None, cls.format_class.extensions))
+        extensions: tuple[str, ...] = cls.format_class.extensions
+        if not extensions:
+            return os.path.splitext(file_name)
+        if "" in extensions and "." not in file_name:
+            return file_name, ""
         for ext in sorted(extensions, key=len, reverse=True):
-            if file_name.lower().endswith(ext) and len(file_name) > len(ext):
+            if ext and file_name.lower().endswith(ext) and len(file_name) > len(ext):
                 return file_name[: -len(ext)], file_name[-len(ext) :]
         raise UnsupportedExtensionError(
             f"{cls.__name__} does not handle this extension",
             url=io.join(location, file_name),
-            expected=f"a name ending in {' or '.join(extensions)}",
+            expected=f"a name ending in {' or '.join(filter(None, extensions))}",
             actual=os.path.splitext(file_name)[1] or "no extension",
             remedy="change the name, or use the class for this kind of file",
         )
@@ -102,6 +155,8 @@ class Resource(NamesWhatIsMeant, ABC):
     @classmethod
     def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:  # noqa: ARG003
         """The format for an extension; subclasses may let the extension choose options."""
+        if issubclass(cls.format_class, OwnFiles):
+            return cls.format_class.of_options(options)
         known = {field.name for field in dataclasses.fields(cls.format_class)}
         if unknown := sorted(set(options) - known):
             raise FormatError(
@@ -204,7 +259,7 @@ class Resource(NamesWhatIsMeant, ABC):
     @classmethod
     def _from_fields(cls, record: Mapping[str, Any]) -> Self:
         fields = read_fields(record, cls.fields_class)
-        if fields.ext.lower() not in cls.format_class.extensions:
+        if not cls.takes(fields.ext):
             raise RecordError(
                 "the record has an extension of another class",
                 field="ext",
@@ -214,8 +269,8 @@ class Resource(NamesWhatIsMeant, ABC):
             )
         own = names_of(cls.fields_class)
         format = read_format(cls.format_class, {k: v for k, v in record.items() if k not in own})
-        resource = cls(fields.location, fields.name, fields.ext, format)
-        resource._take_fields(fields)
+        resource = cls._of(Arguments(fields.location, fields.name, fields.ext, format))
+        resource._take_fields(fields)  # noqa: SLF001
         return resource
 
     def _take_fields(self, fields: Any) -> None:
@@ -226,19 +281,22 @@ class Resource(NamesWhatIsMeant, ABC):
         self.format = dataclasses.replace(self.format, **changes)
 
     def _place(self) -> dict[str, Any]:
-        return {"type": type(self).__name__, "location": self.location, "name": self.name, "ext": self.ext}
+        return {"type": self.record_type, "location": self.location, "name": self.name, "ext": self.ext}
 
     def _own_fields(self) -> dict[str, Any]:
         """What the record says besides the fields of the format."""
         values = {name: getattr(self, name) for name in names_of(self.fields_class) if name != "type"}
         return {
-            "type": type(self).__name__,
+            "type": self.record_type,
             **{name: value for name, value in values.items() if value is not None},
         }
 
     def _format_fields(self) -> dict[str, Any]:
         """The format's fields that differ from their defaults, as JSON values."""
-        return to_json(self.format)
+        return to_json(self._told_format())
+
+    def _told_format(self) -> Any:
+        return self.format.told(self) if isinstance(self.format, OwnFiles) else self.format
 
     def preview(self) -> Preview | None:
         """A small picture, or the first rows of a table: for the eye, nothing vouches for it.
@@ -265,37 +323,6 @@ class Resource(NamesWhatIsMeant, ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"
-
-    def keys(self) -> Iterable[str]:
-        """`dict(resource)` is its type and URL: what Prefect shows of a flow's parameter.
-
-        Without it the encoder Prefect uses walks all attributes, and every element of the data.
-        """
-        return ("type", "url")
-
-    def __getitem__(self, key: str) -> str:
-        return {"type": type(self).__name__, "url": self.url}[key]
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Fields of this type take a resource or its record, and become the record in JSON."""
-        from pydantic_core import core_schema
-
-        taken = core_schema.no_info_plain_validator_function(cls._from_field)
-        return core_schema.json_or_python_schema(
-            json_schema=core_schema.chain_schema([core_schema.dict_schema(), taken]),
-            python_schema=taken,
-            serialization=core_schema.plain_serializer_function_ser_schema(
-                lambda resource: resource.serialize(), when_used="json"
-            ),
-        )
-
-    @classmethod
-    def _from_field(cls, value: Any) -> Self:
-        resource = load_record(value) if is_record(value) else value
-        if not isinstance(resource, cls):
-            raise ValueError(f"a {cls.__name__} or its record is expected, not {type(resource).__name__}")  # noqa: TRY004 - pydantic collects ValueErrors
-        return resource
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickle, (type(self), self.serialize())

@@ -180,7 +180,13 @@ class Source(Resource):
 
     def identity_by_path(self) -> dict[str, Any]:
         """URL and options alone: for objects that never change, or whose changes do not matter; no I/O."""
-        return {"type": type(self).__name__, "url": self.url, **self._format_fields()}
+        return {"type": self.record_type, "url": self.url, **self._format_fields()}
+
+    @classmethod
+    def _from_field(cls, value: Any) -> Self:
+        # What is typed where Prefect's UI asks for a parameter.
+        is_path = isinstance(value, (str, os.PathLike)) and hasattr(cls, "format_class")
+        return cls.from_path(value) if is_path else super()._from_field(value)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._version is None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
-import threading
 import uuid
 from typing import Any, ClassVar, Self
 
 from cpr import io
 from cpr.errors import NoDataError, RecordError
-from cpr.format import Describes, Format, Previews, Region, Stream, supports
-from cpr.io.url_policy import require_safe
+from cpr.format import Describes, Previews, Region, Stream, supports
 from cpr.io.writing import Stored
+from cpr.predecessor.arguments import Arguments
+from cpr.predecessor.known_by_content import KnownByContent
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.made import Made
@@ -28,7 +27,7 @@ from cpr.retrieving import StoredResult
 __all__ = ["Target"]
 
 
-class Target(FindsNoFiles, Resource):
+class Target(FindsNoFiles, KnownByContent, Resource):
     """A result: filled once with data, persisted once, read back verified by anyone with its record.
 
     Subclasses name their format: `class MyTarget(Target): format_class = MyFormat`.
@@ -44,36 +43,15 @@ class Target(FindsNoFiles, Resource):
     """
 
     fields_class: ClassVar[type[TargetFields]] = FileFields
-
-    def __init__(
-        self, location: str, name: str | None = None, ext: str | None = None, format: Format | None = None
-    ) -> None:
-        super().__init__(location, name, ext, format)
-        self.data_hash: str | None = None
-        self.checksum: str | None = None
-        self.nbytes: int | None = None
-        self.blocks: str | None = None
-        self.seconds: float | None = None
-        self.made: Made | None = None
-        self._made_field: dict[str, Any] | None = None
-        self._key: str | None = None
-        self._data: Any = None
-        self._lock = threading.RLock()
-
-    @classmethod
-    def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
-        """A target at a path or URL; nothing is read, written or connected to.
-
-        Raises as `Resource.from_path`, and RecordError for a place that no record may name.
-        """
-        target = super().from_path(path, **options)
-        try:
-            require_safe(target.location, target.name)
-        except RecordError as error:
-            error.url = io.join(target.location, target.name + target.ext)
-            error.remedy = "choose another name or place"
-            raise
-        return target
+    data_hash: str | None = None
+    checksum: str | None = None
+    nbytes: int | None = None
+    blocks: str | None = None
+    seconds: float | None = None
+    made: Made | None = None
+    _made_field: dict[str, Any] | None = None
+    _key: str | None = None
+    _data: Any = None
 
     def set_data(self, data: Any) -> None:
         """Fill the target.
@@ -90,7 +68,8 @@ class Target(FindsNoFiles, Resource):
                 self._set_stream(data)
                 return
             with self._decoding():
-                format = self.format.describe(data) if supports(self.format, Describes) else self.format
+                format = self._told_format()
+                format = format.describe(data) if supports(format, Describes) else format
                 fingerprint = format.fingerprint(data)
             self._forget()
             self.format, self.data_hash, self._data = format, fingerprint, data
@@ -169,6 +148,9 @@ class Target(FindsNoFiles, Resource):
                 return self
             if self.data_hash is None:
                 raise NoDataError.of_empty(self.url, "be persisted")
+            if self._data is None:
+                self._take(self._stored("be persisted").verify())
+                return self
             key = self.key
             if may_be_deleted(self._url(key)):
                 key = uuid.uuid4().hex[:16]
@@ -201,16 +183,20 @@ class Target(FindsNoFiles, Resource):
         if held is not None:
             return self._shared(held, region)
         result = self._stored("be read")
-        if region is not None:
+        if region is not None and result.stored is not None:
             return result.read_region(self._region_reader(region), region)
         data = result.read()
+        if region is not None:
+            return self._shared(data, region)
         return self._keep(data) if cache else data
 
     def _stored(self, action: str) -> StoredResult:
         """What is stored, to read or check it. Raises NoDataError before it is persisted."""
-        if self.checksum is None or self.nbytes is None or self.data_hash is None:
+        if self.data_hash is None or (self.checksum is None and self._data is not None):
             raise NoDataError.of_empty(self.url, action)
-        stored = Stored(self.checksum, self.nbytes, self.blocks)
+        stored = None
+        if self.checksum is not None and self.nbytes is not None:
+            stored = Stored(self.checksum, self.nbytes, self.blocks)
         return StoredResult(self.url, self.format, self.data_hash, stored)
 
     def preview(self) -> Preview | None:
@@ -303,7 +289,10 @@ class Target(FindsNoFiles, Resource):
         return None if self.made is None else read_whole(self.made, self.url)
 
     def serialize(self) -> dict[str, Any]:
-        """The record; persists first when that has not happened yet."""
+        """The record; persists first when that has not happened yet.
+
+        `"data_hash" in record` tells those of targets from those of sources, as it did in the predecessor.
+        """
         self.persist()
         record = super().serialize()
         with self._lock:
@@ -311,7 +300,7 @@ class Target(FindsNoFiles, Resource):
                 self._made_field = fit(self.made, self.url, record)
             if self._made_field is not None:
                 record[RECORD_KEY]["made"] = self._made_field
-        return record
+        return {**record, "data_hash": self.data_hash}
 
     def _own_fields(self) -> dict[str, Any]:
         fields = super()._own_fields()
@@ -327,5 +316,11 @@ class Target(FindsNoFiles, Resource):
     def __reduce__(self) -> tuple[Any, ...]:
         if self.data_hash is None:
             # An empty target may be handed to the task that fills it.
-            return type(self), (self.location, self.name, self.ext, self.format)
+            return _rebuilt, (type(self), (self.location, self.name, self.ext, self._told_format()))
+        if self.checksum is None and self._data is None:
+            return _rebuilt, (type(self), (self.location, self.name, self.ext, self.format, self.data_hash))
         return super().__reduce__()
+
+
+def _rebuilt(cls: type[Target], arguments: tuple[Any, ...]) -> Target:
+    return cls._of(Arguments(*arguments))

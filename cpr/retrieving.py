@@ -47,21 +47,13 @@ class StoredResult:
         url: of the object.
         format: what decodes it.
         data_hash: of the content.
-        stored: checksum, size, and digest of its blocks.
+        stored: checksum, size, and digest of its blocks; None where the content alone vouches for it.
     """
 
     url: str
     format: Any
     data_hash: str
-    stored: Stored
-
-    @property
-    def _expected(self) -> tuple[str, int]:
-        return self.stored.checksum, self.stored.nbytes
-
-    @property
-    def _algorithm(self) -> str:
-        return self.stored.checksum.partition(":")[0]
+    stored: Stored | None
 
     def read(self, decode: Callable[[Any], Any] | None = None) -> Any:
         """The object as the format, or another function, decodes it, from the very bytes that were hashed.
@@ -72,27 +64,50 @@ class StoredResult:
 
         Raises CorruptDataError where neither is as it was, ResourceNotFoundError and TransferError.
         """
-        with io.reading(self.url, self._algorithm, self.stored.nbytes) as file:
+        if self.stored is None:
+            return self._verified()[0]
+        expected = self.stored.checksum, self.stored.nbytes
+        algorithm = _algorithm(self.stored)
+        with io.reading(self.url, algorithm, self.stored.nbytes) as file:
             try:
                 data = decode_file(self.url, file, decode or self.format.decode)
             except DecodeError as error:
                 actual = file.finish()
-                if actual == self._expected:
+                if actual == expected:
                     raise
                 problem = f"the stored object is damaged ({error.problem})"
-                raise corrupt(self.url, problem, _brief(self._expected), _brief(actual)) from error
+                raise corrupt(self.url, problem, _brief(expected), _brief(actual)) from error
             actual = file.finish()
-        if actual != self._expected:
-            if self._algorithm in FORGERY_PROOF:
-                raise self._replaced(actual)
+        if actual != expected:
+            if algorithm in FORGERY_PROOF:
+                raise _replaced(self.url, expected, actual)
             whole = data if decode is None else self.read()
             if self.format.fingerprint(whole) != self.data_hash:
-                raise self._replaced(actual)
+                raise _replaced(self.url, expected, actual)
         return data
+
+    def _verified(self) -> tuple[Any, Stored]:
+        """The decoded object, found to hold the content, and its checksum and size."""
+        with io.reading(self.url) as file:
+            try:
+                data = decode_file(self.url, file, self.format.decode)
+            except DecodeError as error:
+                problem = f"the stored object is damaged ({error.problem})"
+                raise corrupt(self.url, problem, f"data_hash {self.data_hash}", "no such file") from error
+            actual = file.finish()
+        found = self.format.fingerprint(data)
+        if found != self.data_hash:
+            problem = "the stored object holds other content than was written"
+            raise corrupt(self.url, problem, f"data_hash {self.data_hash}", found)
+        return data, Stored(*actual, None)
+
+    def verify(self) -> Stored:
+        """Checksum and size of what is stored, once its content was found to be right. Raises as `read`."""
+        return self._verified()[1]
 
     def read_region(self, reader: RegionReader, region: Region) -> Any:
         """Part of the data; of an object with digests of its blocks, little more is read and verified."""
-        if self.stored.blocks is not None:
+        if self.stored is not None and self.stored.blocks is not None:
             with io.verified(self.url, self.stored.nbytes, self.stored.blocks) as part:
                 if part is not None:
                     return decode_file(self.url, part, lambda file: reader.decode_region(file, region))
@@ -101,7 +116,7 @@ class StoredResult:
     def require_size(self) -> None:
         """Raise unless an object of this size is there."""
         nbytes = io.stat(self.url).nbytes
-        if nbytes != self.stored.nbytes:
+        if self.stored is not None and nbytes != self.stored.nbytes:
             raise corrupt(
                 self.url,
                 "the stored object has another size",
@@ -111,15 +126,24 @@ class StoredResult:
 
     def require_checksum(self) -> None:
         """Raise for any byte that is not the one written; `read` accepts other bytes of equal content."""
+        if self.stored is None:
+            self.verify()
+            return
+        expected = self.stored.checksum, self.stored.nbytes
         for _ in range(2):  # what the wire did to one answer, another has not
-            actual = io.read_through(self.url, self._algorithm, self.stored.nbytes)
-            if actual == self._expected:
+            actual = io.read_through(self.url, _algorithm(self.stored), self.stored.nbytes)
+            if actual == expected:
                 return
-        raise self._replaced(actual)
+        raise _replaced(self.url, expected, actual)
 
-    def _replaced(self, actual: tuple[str, int]) -> CorruptDataError:
-        problem = "the stored object is not the one that was written"
-        return corrupt(self.url, problem, _brief(self._expected), _brief(actual))
+
+def _algorithm(stored: Stored) -> str:
+    return stored.checksum.partition(":")[0]
+
+
+def _replaced(url: str, expected: tuple[str, int], actual: tuple[str, int]) -> CorruptDataError:
+    problem = "the stored object is not the one that was written"
+    return corrupt(url, problem, _brief(expected), _brief(actual))
 
 
 def _brief(stored: tuple[str, int]) -> str:

@@ -41,6 +41,7 @@ class TestText(FormatTests):
 
 def test_the_record_is_as_designed(target):
     record = target.serialize()
+    assert record.pop("data_hash") == record["__cpr__"]["data_hash"]
     assert record == {
         "__cpr__": {
             "type": "TextTarget",

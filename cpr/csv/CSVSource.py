@@ -27,6 +27,7 @@ class CSVSource(Source):
     """
 
     format_class = ForeignCSV
+    old_defaults = {"index": 0}  # noqa: RUF012
 
     @classmethod
     def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:

@@ -7,19 +7,21 @@ record, and so is the number of rows: a file cut at a row boundary is noticed.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 
 from cpr.csv.cells import EMPTY, ESCAPE, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
+from cpr.csv.predecessor import predecessor_hash, read_as_predecessor
 from cpr.csv.rows import BOM, Body, Marked, take_header, whole_rows
 from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
 from cpr.data.tables.values import to_pandas
@@ -88,16 +90,26 @@ class CSV(TableFormat):
         separator: between cells.
         compression: `gzip` or None; the extension says which.
         table: labels, dtypes, index and number of rows; taken from the data.
+        origin: what has written a stored file, if it was not cpr; it is read, and hashed, as that did.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz")
 
     separator: str = ","
     compression: Compression | None = None
+    origin: Literal["predecessor"] | None = None
 
     def __post_init__(self) -> None:
         require_separator(self.separator)
         super().__post_init__()
+
+    def describe(self, data: Any) -> Self:
+        """This format, told the layout of the table. Raises EncodeError for what cannot be held."""
+        return dataclasses.replace(super().describe(data), origin=None)
+
+    def fingerprint(self, data: Any) -> str:
+        """The content hash of the table (see `cpr.data.tables`)."""
+        return super().fingerprint(data) if self.origin is None else predecessor_hash(data)
 
     def encode(self, data: Any, file: WritableFile) -> None:
         """Write header and rows, piece by piece."""
@@ -129,6 +141,8 @@ class CSV(TableFormat):
 
         Raises DecodeError for a file that does not hold such a table, whole.
         """
+        if self.origin is not None:
+            return read_as_predecessor(file, exact_floats())
         layout = self._recorded()
         with parsing():
             return self._restored(

@@ -65,6 +65,26 @@ class CalibratedImage(Resource):
             return Metadata.of(self.format.metadata, resolution).resolution_per(symbol)
         return Resolution.per(symbol)(*resolution)
 
+    @property
+    def metadata(self) -> dict[str, Any] | None:
+        """What was given, or set; None where nothing was (`get_metadata` asks a source's file then)."""
+        metadata: dict[str, Any] | None = self.format.metadata
+        return metadata
+
+    @metadata.setter
+    def metadata(self, metadata: Mapping[str, Any] | None) -> None:
+        self.set_metadata(metadata)
+
+    @property
+    def resolution(self) -> tuple[float, float] | None:
+        """What was given, or set; None where nothing was (`get_resolution` asks a source's file then)."""
+        resolution: tuple[float, float] | None = self.format.resolution
+        return resolution
+
+    @resolution.setter
+    def resolution(self, resolution: tuple[float, float] | None) -> None:
+        self.set_resolution(resolution)
+
     def set_metadata(self, metadata: Mapping[str, Any] | None) -> None:
         """Replace the metadata; of a source, what is carried on, the file stays as it is.
 

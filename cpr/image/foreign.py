@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cpr.format import ReadableFile, unusable
 from cpr.image.reading import opened, series_of
@@ -10,6 +11,10 @@ from cpr.image.series import Choice, names_of
 from cpr.image.tiff import Tiff
 
 __all__ = ["ForeignTiff"]
+
+
+# Of files that are TIFFs, whatever they are called: microscopes and slide scanners have names of their own.
+_RELATIVES = (*".tf2 .tf8 .btf .stk .lsm .flex .svs .qptiff .ndpi .scn .bif".split(), "")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,8 @@ class ForeignTiff(Tiff):
         description: whether what the file says of its axes counts (ImageJ's lines, OME-XML); False reads
             its pages one after the other.
     """
+
+    extensions: ClassVar[tuple[str, ...]] = (*Tiff.extensions, *_RELATIVES)
 
     image: int | str | None = None
     description: bool = True

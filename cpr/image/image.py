@@ -29,6 +29,15 @@ class Image(CalibratedImage):
             options = {"ome": True, **options}
         return super()._make_format(ext, options)
 
+    @property
+    def imagej(self) -> bool:
+        """Whether ImageJ TIFF is what is written, where ImageJ can hold the array."""
+        return self.format.imagej is not False and not self.format.ome
+
+    @imagej.setter
+    def imagej(self, imagej: bool | None) -> None:
+        self._set_format(imagej=imagej)
+
     def _layout(self) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
         """Shape, dtype and metadata: what is known of a target, what the file says of a source."""
         format = self.format

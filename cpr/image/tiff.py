@@ -53,6 +53,7 @@ class Tiff:
         resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
         shape: of the array; set by its data.
         dtype: of the array; set by its data.
+        origin: what has written a stored file, if it was not cpr; it is read as files of others are.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".ome.tif", ".ome.tiff")
@@ -67,6 +68,7 @@ class Tiff:
     resolution: tuple[float, float] | None = None
     shape: tuple[int, ...] | None = None
     dtype: str | None = None
+    origin: Literal["predecessor"] | None = None
 
     def __post_init__(self) -> None:
         if self.compression not in _GROWTH:
@@ -91,7 +93,7 @@ class Tiff:
         """This format with the data's shape and dtype. Raises EncodeError for what it cannot hold."""
         dtype = np.dtype(data.dtype).newbyteorder("=")
         require_dtype(dtype)
-        described = dataclasses.replace(self, shape=tuple(data.shape), dtype=str(dtype))
+        described = dataclasses.replace(self, shape=tuple(data.shape), dtype=str(dtype), origin=None)
         unread = "Zstandard" if self.compression == "zstd" else "floats with a predictor"
         if self.imagej and (self.compression == "zstd" or described._predictor(dtype) == 3):  # noqa: SLF001
             warn_user(f"ImageJ itself does not read {unread}: leave that out, or imagej=True")
@@ -210,6 +212,8 @@ class Tiff:
 
         `complete`: they have to be there.
         """
+        if self.origin is not None:
+            complete = False
         if (self.shape is None) != (self.dtype is None) or (complete and self.shape is None):
             raise unusable(_OPTION, "shape, dtype", "both", "one of them, or none")
         if self.shape is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cpr.numpy.npy import NPY
+from cpr.numpy.npz import ForeignNPY
 from cpr.records.registry import register
 from cpr.Source import Source
 
@@ -11,10 +11,10 @@ __all__ = ["NumpySource"]
 
 @register
 class NumpySource(Source):
-    """An NPY file that somebody else wrote.
+    """An NPY file that somebody else wrote, or an NPZ file: a dict of arrays.
 
     >>> cpr.NumpySource.from_path("s3://bucket/raw/kernel.npy").get_name()
     'kernel'
     """
 
-    format_class = NPY
+    format_class = ForeignNPY

@@ -40,7 +40,7 @@ class Parquet(TableFormat):
         table: labels, dtypes, index and number of rows; taken from the data.
     """
 
-    extensions: ClassVar[tuple[str, ...]] = (".parquet",)
+    extensions: ClassVar[tuple[str, ...]] = (".parquet", ".parq")
 
     compression: Literal["zstd", "snappy", "gzip"] | None = "zstd"
 
@@ -103,7 +103,7 @@ class Parquet(TableFormat):
 class ForeignParquet:
     """Parquet files that somebody else wrote, as pyarrow makes a DataFrame of them."""
 
-    extensions: ClassVar[tuple[str, ...]] = (".parquet", "")
+    extensions: ClassVar[tuple[str, ...]] = (".parquet", ".parq", "")
 
     def share(self, data: pd.DataFrame) -> pd.DataFrame:
         """A copy of a frame that is kept."""

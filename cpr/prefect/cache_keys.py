@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cpr.errors import CprError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["describe_run", "digest", "hash_objects", "task_input_hash"]
 
 
-def hash_objects(*args: Any, **kwargs: Any) -> str:
+def hash_objects(*args: Any, hash_algo: Callable[[bytes], Any] | None = None, **kwargs: Any) -> str:
     """32 hex digits that name the content of the arguments.
 
     Equal for equal content in every process, on every machine: the order of keyword arguments, dicts
@@ -42,6 +42,7 @@ def hash_objects(*args: Any, **kwargs: Any) -> str:
 
     Args:
         *args: what to hash.
+        hash_algo: a digest of hashlib (`hashlib.sha512`) to name them with, in as many digits as it has.
         **kwargs: what to hash, under names.
 
     Raises:
@@ -56,7 +57,8 @@ def hash_objects(*args: Any, **kwargs: Any) -> str:
     positional = [describer.describe(value, f"argument {index}") for index, value in enumerate(args)]
     named = {name: describer.describe(value, name) for name, value in kwargs.items()}
     describer.code.complete()
-    return digest([positional, named])
+    found = digest([positional, named])
+    return found if hash_algo is None else str(hash_algo(found.encode()).hexdigest())
 
 
 def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str | None:

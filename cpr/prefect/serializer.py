@@ -13,16 +13,17 @@ from typing import Any, Literal
 
 from prefect.context import TaskRunContext
 from prefect.serializers import Serializer
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cpr import io
-from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
+from cpr.errors import CprError, EncodeError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.gc_marks import is_marked
 from cpr.prefect.cache_policy import warn_of_unseen_sources
 from cpr.prefect.run_log import log, warn_of_local_records
 from cpr.prefect.run_provenance import end, sign
 from cpr.records.pack import pack
-from cpr.records.registry import RECORD_KEY, is_record, load_record
+from cpr.records.predecessor import is_old_record
+from cpr.records.registry import RECORD_KEY, envelope, load_record
 from cpr.records.strict_json import parse_result
 from cpr.records.unpack import unpack
 from cpr.Resource import Resource
@@ -35,6 +36,7 @@ Verify = Literal["size", "full"]
 _LOOKUPS = 32  # requests at once; each is one round trip
 _ERROR_CHARACTERS = 10_000
 _READS = 4  # whole objects at once
+_LAYOUT = frozenset({"ensure_ascii", "indent", "separators", "sort_keys"})
 
 
 class CprSerializer(Serializer):
@@ -47,6 +49,7 @@ class CprSerializer(Serializer):
 
     Attributes:
         verify: "size" compares the size of every object, "full" reads it and compares its checksum.
+        dumps_kwargs: how the JSON is laid out, in the words of `json.dumps`: indent, sort_keys, ensure_ascii.
 
     >>> serializer = CprSerializer(verify="full")
     >>> found = serializer.loads(serializer.dumps({"threshold": 0.5, "masks": [target]}))
@@ -57,6 +60,16 @@ class CprSerializer(Serializer):
     # Stored in every record: never to be renamed.
     type: str = Field(default="cpr", frozen=True)
     verify: Verify = "size"
+    dumps_kwargs: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+    @field_validator("dumps_kwargs")
+    @classmethod
+    def _of_layout(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if unknown := sorted(set(given) - _LAYOUT):
+            raise ValueError(
+                f"{', '.join(unknown)}: only {', '.join(sorted(_LAYOUT))} change nothing that is read back"
+            )
+        return given
 
     def dumps(self, obj: Any) -> bytes:
         """The result as JSON, its targets persisted; of an error, its type and what it says.
@@ -67,7 +80,7 @@ class CprSerializer(Serializer):
         """
         if isinstance(obj, BaseException):
             # Prefect keeps why a task failed as its result, and takes a text for it.
-            obj = f"{type(obj).__name__}: {obj}"[:_ERROR_CHARACTERS]
+            obj = _told(obj)
         warn_of_unseen_sources()
         try:
             packed = pack(obj, sign=sign)
@@ -79,7 +92,8 @@ class CprSerializer(Serializer):
         # One top-level key: Prefect takes some others for those of old records of its own.
         if not (isinstance(packed, dict) and RECORD_KEY in packed):
             packed = {RECORD_KEY: ["value", packed]}
-        text = json.dumps(packed, separators=(",", ":"), allow_nan=False).encode()
+        layout = {"separators": (",", ":"), **self.dumps_kwargs}
+        text = json.dumps(packed, allow_nan=False, **layout).encode()
         end()
         return text
 
@@ -101,43 +115,64 @@ class CprSerializer(Serializer):
         return value
 
 
-def cpr_serializer(verify: Verify = "size") -> CprSerializer:
+def cpr_serializer(verify: Verify = "size", dumps_kwargs: Mapping[str, Any] | None = None) -> CprSerializer:
     """The serializer for flows and tasks that return resources.
 
     Args:
         verify: how a stored result is checked before it is used: "size" asks the store once for each
             target, "full" reads every object and compares checksums, which also finds bytes that were
             changed in place.
+        dumps_kwargs: how the JSON is laid out: `indent`, `sort_keys`, `ensure_ascii` of `json.dumps`.
 
     >>> cpr_serializer().dumps((1, 2))
     b'{"__cpr__":["tuple",[1,2]]}'
     """
-    return CprSerializer(verify=verify)
+    return CprSerializer(verify=verify, dumps_kwargs=dict(dumps_kwargs or {}))
 
 
-def target_encoder(obj: Any) -> dict[str, Any]:
-    """A resource as its record: `default` for `json.dumps`; a target is persisted first.
+def target_encoder(obj: Any) -> Any:
+    """A resource as its record, persisted first; any other value that can be stored, with its type.
 
-    Raises TypeError for anything else, as `json` expects.
+    `default` for `json.dumps`, `object_encoder` for Prefect's JSONSerializer.
+
+    Raises TypeError for a value that cannot be stored, as `json` expects.
 
     >>> text = json.dumps([target], default=target_encoder)
     """
     if isinstance(obj, Resource):
-        return obj.serialize()
-    raise TypeError(f"Object of type {type(obj).__name__} is not JSON serializable")
+        return envelope(obj)
+    if isinstance(obj, BaseException):
+        return _told(obj)
+    try:
+        # As a text, since `object_hook` sees what is inside of an object first.
+        return {RECORD_KEY: ["json", json.dumps(pack(obj))]}
+    except EncodeError as error:
+        raise TypeError(f"Object of type {type(obj).__name__} is not JSON serializable: {error}") from None
 
 
 def target_decoder(record: dict[str, Any]) -> Any:
-    """A record as its resource, any other dict as it is: `object_hook` for `json.loads`; no I/O.
+    """What `target_encoder` made as it was, records as their resources, any other dict as it is.
+
+    Records of the predecessor are understood as well.
+    `object_hook` for `json.loads`, `object_decoder` for Prefect's JSONSerializer. No I/O; nothing is imported
+    because a record names it.
 
     Raises RecordError for a record that is not acceptable.
 
     >>> json.loads(json.dumps(target.serialize()), object_hook=target_decoder).get_name()
     'note'
     """
-    if is_record(record) and isinstance(record[RECORD_KEY], Mapping):
+    inner = record.get(RECORD_KEY)
+    if isinstance(inner, list) and len(inner) == 2 and inner[0] == "json" and isinstance(inner[1], str):
+        return unpack(parse_result(inner[1].encode()), _scope())[0]
+    if is_old_record(record) or isinstance(inner, Mapping):
         return load_record(record)
     return record
+
+
+def _told(error: BaseException) -> str:
+    """Why a task failed, as Prefect keeps it: a text."""
+    return f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
 
 
 def _scope() -> Mapping[str, Any]:

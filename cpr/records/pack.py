@@ -23,7 +23,7 @@ import numpy as np
 
 from cpr.errors import CprError, EncodeError, RecordError
 from cpr.records.class_names import is_plain, name_of, name_of_type
-from cpr.records.registry import RECORD_KEY, Storable
+from cpr.records.registry import RECORD_KEY, Storable, envelope
 from cpr.records.registry import lookup as lookup_type
 from cpr.records.scalars import SCALARS, tag_of
 
@@ -93,7 +93,7 @@ class _Packer:
         if sign is not None:
             sign([resource for _, resource in self.slots])
         for slot, resource in self.slots:
-            slot.update(resource.serialize())
+            slot.update(envelope(resource))
 
     def pack(self, value: Any, path: str) -> Any:
         cls = type(value)
@@ -116,7 +116,7 @@ class _Packer:
         cls = type(value)
         if not self.lenient:
             with _at(path):
-                if lookup_type(cls.__name__) is not cls:
+                if lookup_type(getattr(cls, "record_type", cls.__name__)) is not cls:
                     raise RecordError(
                         "another class is registered under this name",
                         expected=cls.__qualname__,

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from cpr.errors import DuplicateTypeError, RecordError
+from cpr.records.predecessor import is_old_record, read_old_record
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -23,6 +24,7 @@ __all__ = [
     "BUILT_IN",
     "RECORD_KEY",
     "Storable",
+    "envelope",
     "is_record",
     "known_extensions",
     "load_record",
@@ -32,7 +34,9 @@ __all__ = [
 ]
 
 RECORD_KEY = "__cpr__"
-"""The one top-level key of a record."""
+"""What everything that a record says stands under."""
+
+_LABELS = frozenset({RECORD_KEY, "data_hash"})
 
 ENTRY_POINT_GROUP = "cpr.resources"
 
@@ -40,7 +44,7 @@ ENTRY_POINT_GROUP = "cpr.resources"
 _FORMATS = (
     ("image", "ImageSource ImageTarget", ".tif .tiff .ome.tif .ome.tiff"),
     ("csv", "CSVSource CSVTarget", ".csv .csv.gz"),
-    ("parquet", "ParquetSource ParquetTarget", ".parquet"),
+    ("parquet", "ParquetSource ParquetTarget", ".parquet .parq"),
     ("numpy", "NumpySource NumpyTarget", ".npy"),
     ("zarr", "OMEZarrSource OMEZarrTarget", ".ome.zarr"),
     ("zarr", "ZarrSource ZarrTarget", ".zarr"),
@@ -48,6 +52,9 @@ _FORMATS = (
 
 BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, _ in _FORMATS for name in names.split()}
 """cpr's own classes, by record type -> the module each is in."""
+
+# What sources read besides.
+_READ = ((".tsv .tsv.gz", "CSVSource"), (".npz", "NumpySource"), (".stk .lsm .svs .qptiff", "ImageSource"))
 
 _BUILT_IN_EXTENSIONS = frozenset(ext for _, _, extensions in _FORMATS for ext in extensions.split())
 
@@ -77,6 +84,10 @@ class Registered(Storable, Protocol):
     def deserialize(cls, record: Mapping[str, Any], /) -> Storable:
         """The resource that a record describes."""
 
+    @classmethod
+    def from_arguments(cls, arguments: dict[str, Any], /) -> Storable:
+        """The resource that a record of the predecessor describes, by the arguments in it."""
+
 
 _registered: dict[str, type[Registered]] = {}
 
@@ -97,7 +108,7 @@ def register(cls: R) -> R:
     >>> type(cpr.load(spectrum.serialize())).__name__
     'SpectrumTarget'
     """
-    name = cls.__name__
+    name = getattr(cls, "record_type", cls.__name__)
     other = _registered.get(name)
     place = f"{cls.__module__}.{cls.__qualname__}"
     # The same class again is a module that was reloaded, or pickled by value to a worker.
@@ -173,20 +184,33 @@ def source_of(url: str) -> str | None:
     for _, names, extensions in _FORMATS:
         if name.endswith(tuple(extensions.split())):
             return next(one for one in names.split() if one.endswith("Source"))
-    return None
+    return next((source for endings, source in _READ if name.endswith(tuple(endings.split()))), None)
 
 
 def is_record(value: object) -> bool:
-    """Whether a JSON value is a resource's record."""
-    return isinstance(value, Mapping) and RECORD_KEY in value
+    """Whether a JSON value is a resource's record, of this library or of its predecessor."""
+    return isinstance(value, Mapping) and (RECORD_KEY in value or is_old_record(value))
+
+
+def envelope(resource: Storable) -> dict[str, Any]:
+    """The record under its one key alone, as it stands in Prefect's results; persists a target first."""
+    return {RECORD_KEY: resource.serialize()[RECORD_KEY]}
 
 
 def load_record(record: Any) -> Storable:
     """The resource that a record describes; no I/O.
 
-    Raises RecordError for anything but a well-formed record of a registered type.
+    Raises RecordError for anything but a well-formed record of a registered type, or of the predecessor's.
     """
-    if not is_record(record) or len(record) != 1 or not isinstance(record[RECORD_KEY], Mapping):
+    if is_old_record(record):
+        name, arguments = read_old_record(record)
+        return lookup(name).from_arguments(arguments)
+    if (
+        not isinstance(record, Mapping)
+        or RECORD_KEY not in record
+        or not _LABELS.issuperset(record)
+        or not isinstance(record[RECORD_KEY], Mapping)
+    ):
         raise RecordError(
             "not a record",
             expected=f'{{"{RECORD_KEY}": {{...}}}}',

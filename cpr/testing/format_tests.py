@@ -157,7 +157,7 @@ class FormatTests:
             target = self.target_class.from_path(f"memory://cpr-testing/{uuid.uuid4().hex}/a{ext}", **options)
             target.set_data(data)
             record = json.loads(json.dumps(target.serialize()))
-            assert set(record) == {RECORD_KEY}
+            assert set(record) == {RECORD_KEY, "data_hash"}
             again: Resource = self.target_class.deserialize(record)
             assert self.equal(again.get_data(), data)
             assert again.identity() == target.identity()

@@ -6,11 +6,13 @@ import json
 import logging
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
+import zarr
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
@@ -24,7 +26,7 @@ from cpr.zarr.options import option_error
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
-from cpr.zarr.stores.url_store import ReadOnlyStore
+from cpr.zarr.stores.url_store import ReadOnlyStore, UrlStore
 from cpr.zarr.stores.versioned import MOST_LISTED, Version, VersionedStore, listing_version, object_version
 
 __all__ = ["METADATA", "ZarrPart", "ZarrSource"]
@@ -45,6 +47,7 @@ log = logging.getLogger("cpr")
 _told: set[str] = set()
 
 Bounds = tuple[int | None, ...]
+Mode = Literal["r", "r+", "a", "w"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,12 @@ class ZarrPart:
     """What of a hierarchy is meant.
 
     Attributes:
-        group: path of an array or group inside; None for the root.
+        group: path of an array or group inside, "" for the root; None for the root, or, where that is an
+            image of OME-Zarr, its array in full resolution, "0".
         slices_start: first position along each axis; None for all, or for the first.
         slices_stop: end along each axis, not included; None for all, or for the last.
-        mode: "r": sources are read.
+        mode: "r" reads; "r+", "a" and "w" also give a Zarr that exists to be written to in place. Nothing of
+            such a one is verified, and it counts in cache keys by its place alone.
         version: what counts in cache keys, and is held to while reading: "listing", every object, by one
             listing of them, and a question to the store after each that is read; "metadata", the metadata
             objects alone, so that chunks that are changed in place are not noticed. None for a listing of
@@ -67,24 +72,27 @@ class ZarrPart:
     group: str | None = None
     slices_start: Bounds | None = None
     slices_stop: Bounds | None = None
-    mode: Literal["r"] = "r"
+    mode: Mode = "r"
     version: Literal["listing", "metadata"] | None = None
 
     def __post_init__(self) -> None:
-        if self.mode != "r":
-            raise _bad("mode", '"r": sources are never written; use a ZarrTarget', self.mode)
+        if self.mode not in get_args(Mode):
+            raise _bad("mode", '"r", or "r+", "a" or "w" to write in place', self.mode)
         if self.version not in (None, "listing", "metadata"):
             raise _bad("version", '"listing", "metadata" or None', self.version)
         if self.group is not None:
             group = self.group.strip("/")
             if group and ({"", ".", ".."} & set(group.split("/")) or _NOT_IN_KEYS.search(group)):
                 raise _bad("group", "a path inside the Zarr", self.group)
-            object.__setattr__(self, "group", group or None)
+            object.__setattr__(self, "group", group)
         for name in ("slices_start", "slices_stop"):
             value = getattr(self, name)
             if value is None:
                 continue
-            bounds = tuple(value)
+            bounds = tuple(value) or None
+            if bounds is None:  # the predecessor's way to say all
+                object.__setattr__(self, name, None)
+                continue
             if any(n is not None and not isinstance(n, (int, np.integer)) for n in bounds):
                 raise _bad(name, "integers or None, one for each axis", value)
             object.__setattr__(self, name, tuple(None if n is None else int(n) for n in bounds))
@@ -153,16 +161,34 @@ class ZarrSource(Source):
     @property
     def _place_inside(self) -> str:
         group = self.format.group
-        return self.url if group is None else io.join(self.url, group)
+        return io.join(self.url, group) if group else self.url
+
+    @property
+    def _group(self) -> str:
+        """As the predecessor called it."""
+        return self.format.group or ("0" if self.format.group is None else "")
+
+    @property
+    def _is_written(self) -> bool:
+        mode: Mode = self.format.mode
+        return mode != "r"
 
     def _node(self) -> Node:
-        group = self.format.group or ""
+        group = self.format.group
+        node = self._open(group or "")
+        if group is None and isinstance(node, zarr.Group) and _is_image(node.attrs):
+            return self._open("0")
+        return node
+
+    def _open(self, path: str) -> Node:
+        if self._is_written:
+            return open_node(UrlStore(self.url), path, mode="r+")
         if self._version is None:
-            return open_node(ReadOnlyStore(self.url), group)
-        return open_node(VersionedStore(self.url, group, self._version), group)
+            return open_node(ReadOnlyStore(self.url), path)
+        return open_node(VersionedStore(self.url, self.format.group or "", self._version), path)
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
-        """A lazy, read-only `zarr.Array` or `zarr.Group`; with a region, that part as numpy.
+        """A lazy `zarr.Array` or `zarr.Group`, read-only with mode "r"; with a region, that part as numpy.
 
         Args:
             cache: hold what comes back until this object goes away; numpy arrays that are held are read-only.
@@ -182,7 +208,7 @@ class ZarrSource(Source):
             data = part_of(data, slices, self.url)
         if cache:
             self._cached = data
-        return own_copy(data) if data is self._cached else data
+        return own_copy(data) if data is self._cached and not self._is_written else data
 
     def get_dask(self) -> Any:
         """The array, or its region, as a dask array with a block for each object; nothing is read now.
@@ -213,6 +239,11 @@ class ZarrSource(Source):
         return self._version
 
     def _ask(self) -> Version:
+        if self._is_written:
+            self._tell(
+                "it is opened to be written to: it counts in cache keys by its place alone, whatever is in it"
+            )
+            return {}
         place, wanted = self._place_inside, self.format.version
         version: Version | None = None
         if wanted != "metadata":
@@ -244,14 +275,16 @@ class ZarrSource(Source):
                 actual="none",
                 remedy='version="metadata" lets the metadata alone count in cache keys',
             )
+        self._tell(
+            f"more than {MOST_LISTED} objects, or a store that does not list them: metadata alone count in "
+            "keys, changed chunks are not noticed. version='listing' lists any number of objects"
+        )
+
+    def _tell(self, what: str) -> None:
+        place = self._place_inside
         if place not in _told:
             _told.add(place)
-            log.warning(
-                "%s: more than %d objects, or a store that does not list them: metadata alone count in keys, "
-                "changed chunks are not noticed. version='listing' lists any number of objects",
-                place,
-                MOST_LISTED,
-            )
+            log.warning("%s: %s", place, what)
 
     def _metadata_version(self) -> Version:
         """What the store says of the metadata objects; nothing where there are none."""
@@ -262,3 +295,10 @@ class ZarrSource(Source):
             if version and name == "zarr.json":
                 break
         return version
+
+
+def _is_image(attributes: Any) -> bool:
+    """Whether a group is an image of OME-Zarr, in any of its versions."""
+    found = dict(attributes)
+    ome = found.get("ome", found)
+    return isinstance(ome, Mapping) and "multiscales" in ome

@@ -60,14 +60,12 @@ class ZarrTarget(Target):
     format_class = ZarrOptions
     fields_class = FolderFields
 
-    def __init__(
-        self, location: str, name: str | None = None, ext: str | None = None, format: Any = None
-    ) -> None:
-        super().__init__(location, name, ext, format)
-        self._began = 0.0
-        self.manifest: int | None = None
-        self._manifest: Manifest | None = None  # of data that is written and not published yet
-        self._written: RecordingStore | None = None  # its objects
+    known_by_content = False
+
+    manifest: int | None = None
+    _began = 0.0
+    _manifest: Manifest | None = None  # of data that is written and not published yet
+    _written: RecordingStore | None = None  # its objects
 
     def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
         """Write an array; it becomes a result when the target is persisted.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import zarr
@@ -23,8 +23,10 @@ _MOST_BLOCKS = 10_000_000
 _MOST_CHUNKS = 1_000_000
 
 
-def open_node(store: UrlStore, path: str = "", zarr_format: Any = None) -> Node:
-    """The array or group at a path in a store, read-only; only its metadata is read.
+def open_node(
+    store: UrlStore, path: str = "", zarr_format: Any = None, mode: Literal["r", "r+"] = "r"
+) -> Node:
+    """The array or group at a path in a store, to read or also to write; only its metadata is read.
 
     Raises:
         ResourceNotFoundError: there is neither.
@@ -33,7 +35,7 @@ def open_node(store: UrlStore, path: str = "", zarr_format: Any = None) -> Node:
     url = f"{store.url}/{path}" if path else store.url
     with decoding(url):
         try:
-            node = zarr.open(store, path=path or None, mode="r", zarr_format=zarr_format)
+            node = zarr.open(store, path=path or None, mode=mode, zarr_format=zarr_format)
         except (ArrayNotFoundError, GroupNotFoundError, NodeNotFoundError, FileNotFoundError) as error:
             raise ResourceNotFoundError(
                 "there is no Zarr array or group here",

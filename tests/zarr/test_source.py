@@ -141,7 +141,7 @@ def test_what_is_not_there_is_named(base):
 
 
 @pytest.mark.parametrize(
-    "options", [{"mode": "a"}, {"group": "../x"}, {"slices_start": ("a",)}, {"slice": (1,)}], ids=str
+    "options", [{"mode": "x"}, {"group": "../x"}, {"slices_start": ("a",)}, {"slice": (1,)}], ids=str
 )
 def test_options_that_make_no_sense_are_refused(options):
     with pytest.raises(FormatError):

@@ -33,7 +33,7 @@ class OMEZarr(CalibratedImage):
     def _token(self) -> str:
         """What names the content, in dask's graphs."""
 
-    def _group(self) -> zarr.Group:
+    def _root(self) -> zarr.Group:
         node = own_copy(self._cached) if self._cached is not None else self._opened()
         if isinstance(node, zarr.Group):
             return node
@@ -57,7 +57,7 @@ class OMEZarr(CalibratedImage):
         Raises as the class below, FormatError for a level that the image does not have, and DecodeError for
         broken metadata.
         """
-        group = self._group()
+        group = self._root()
         if cache:
             self._cached = group
         if level is None and region is None:
@@ -70,7 +70,7 @@ class OMEZarr(CalibratedImage):
 
         Raises MissingDependencyError without dask, and as `get_data`.
         """
-        return self._level(self._group(), level).get_dask()
+        return self._level(self._root(), level).get_dask()
 
     def _level(self, group: zarr.Group, level: int) -> Level:
         with self._decoding():
@@ -96,7 +96,7 @@ class OMEZarr(CalibratedImage):
 
     def image(self) -> Multiscale:
         """All that the image says of itself: axes, levels, channels. Raises as `get_data`."""
-        group = self._group()
+        group = self._root()
         with self._decoding():
             return Multiscale.of(group, self.url, self._token)
 
@@ -106,7 +106,7 @@ class OMEZarr(CalibratedImage):
 
     def labels(self) -> dict[str, Multiscale]:
         """The images of labels beside the image, by name. Raises as `get_data`."""
-        group = self._group()
+        group = self._root()
         with self._decoding():
             return labels_of(group, self.url, self._token)
 

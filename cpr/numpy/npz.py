@@ -1,0 +1,76 @@
+"""NPZ files: a zip of NPY files, as `numpy.savez` writes them. Read only.
+
+Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html (npz archives).
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cpr.data.array_memory import read_only
+from cpr.format import ReadableFile, Region, damaged
+from cpr.numpy.npy import NPY
+
+__all__ = ["ForeignNPY"]
+
+_MAGIC = b"PK"
+
+
+@dataclass(frozen=True)
+class ForeignNPY(NPY):
+    """NPY and NPZ files of any origin: an array, or a dict of arrays by their names."""
+
+    extensions: ClassVar[tuple[str, ...]] = (".npy", ".npz")
+
+    def share(self, data: Any) -> Any:
+        """A view of what is kept, which cannot be written to."""
+        if isinstance(data, dict):
+            return {name: read_only(array) for name, array in data.items()}
+        return read_only(data)
+
+    def decode(self, file: ReadableFile) -> Any:
+        """The array, or of an NPZ file a dict of arrays. Raises DecodeError as for NPY."""
+        start = file.read(2)
+        file.seek(0)
+        return _arrays(file) if start == _MAGIC else super().decode(file)
+
+    def decode_region(self, file: ReadableFile, region: Region) -> np.ndarray[Any, Any]:
+        """Part of an array. Raises DecodeError for an NPZ file."""
+        start = file.read(2)
+        file.seek(0)
+        if start == _MAGIC:
+            remedy = 'get_data()["name"][...] reads it whole'
+            raise damaged("an NPZ file cannot be read in parts", "an NPY file", "a zip", remedy)
+        return super().decode_region(file, region)
+
+
+class _Member:
+    """One file of a zip, for a decoder of NPY."""
+
+    def __init__(self, file: Any, nbytes: int) -> None:
+        self._file, self._nbytes = file, nbytes
+        self.read, self.readinto, self.tell = file.read, file.readinto, file.tell
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        # The end is known: no need to decompress all that lies before it.
+        return self._nbytes if whence == 2 and not offset else self._file.seek(offset, whence)
+
+    def release(self, position: int) -> None:
+        """Nothing is held."""
+
+
+def _arrays(file: Any) -> dict[str, np.ndarray[Any, Any]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            found = {}
+            for info in archive.infolist():
+                with archive.open(info) as member:
+                    found[info.filename.removesuffix(".npy")] = NPY().decode(_Member(member, info.file_size))
+            return found
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        raise damaged("not an NPZ file", "a zip of NPY files", ascii(str(error))[:200]) from error

@@ -1,0 +1,116 @@
+"""Resources from location, name and extension, as the predecessor's constructors took them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from cpr import io
+from cpr.errors import FormatError, RecordError, UnsupportedExtensionError, UsageError, shown
+from cpr.records.misuse import not_from_a_path
+from cpr.records.registry import load_record
+
+__all__ = ["Arguments", "require_extension", "resource_of_record"]
+
+_HASH = re.compile("[0-9a-f]{16}")
+
+
+class Arguments(NamedTuple):
+    """Of a resource's constructor, in one spelling.
+
+    Attributes:
+        data_hash: of a result that is stored already, known by its content alone.
+    """
+
+    location: str
+    name: str
+    ext: str
+    format: Any
+    data_hash: str | None = None
+
+    @classmethod
+    def of(cls, resource_class: Any, location: Any, name: Any, ext: Any, options: Mapping[str, Any]) -> Any:
+        """Of what a constructor was called with. Raises UsageError, FormatError, and RecordError."""
+        own = dict(options)
+        data_hash = own.pop("data_hash", None) if resource_class.known_by_content else None
+        if location is None or name is None:
+            raise not_from_a_path(resource_class.__name__, location)
+        found = cls._placed(resource_class, location, name, ext)
+        if data_hash is not None:
+            return cls.of_record(resource_class, found | own | {"data_hash": data_hash})
+        own = {**resource_class.old_defaults, **own}
+        return cls(**found, format=resource_class._make_format(found["ext"], own))
+
+    @staticmethod
+    def _placed(resource_class: Any, location: Any, name: Any, ext: Any) -> dict[str, str]:
+        for field, value in (("name", name), ("ext", ext)):
+            if value is not None and not isinstance(value, str):
+                raise UsageError(
+                    f"{field} is no text", field=field, expected="a text", actual=repr(value)[:80]
+                )
+        ext = resource_class.format_class.extensions[0] if ext is None else ext
+        require_extension(resource_class, ext, io.join(str(location), f"{name}{ext}"))
+        return {"location": io.normalise(location), "name": name, "ext": ext}
+
+    @classmethod
+    def of_record(cls, resource_class: Any, fields: Mapping[str, Any]) -> Arguments:
+        """Of what a record of the predecessor says; its metadata may be any. Raises RecordError."""
+        own = dict(fields)
+        location, name, ext = own.pop("location"), own.pop("name"), own.pop("ext", None)
+        data_hash = own.pop("data_hash", None)
+        try:
+            require_extension(resource_class, ext, f"{location}/{name}{ext}")
+            if data_hash is not None and not (isinstance(data_hash, str) and _HASH.fullmatch(data_hash)):
+                raise FormatError(
+                    "no hash of content", field="data_hash", expected="16 hex digits", actual=shown(data_hash)
+                )
+            own = {**resource_class.old_defaults, **own}
+            if data_hash is not None and _accepts(resource_class.format_class, "origin"):
+                own["origin"] = "predecessor"
+            format = resource_class.format_class(**own)
+        except (FormatError, TypeError) as error:
+            raise RecordError(
+                "the record describes no resource of this class",
+                field=getattr(error, "field", None),
+                expected=f"what custom-prefect-result wrote of its {resource_class.__name__}",
+                actual=str(error)[:300],
+                remedy=RecordError.NOT_OURS,
+            ) from None
+        return cls(location, name, ext, format, data_hash)
+
+
+def _accepts(format_class: Any, field: str) -> bool:
+    """Whether a format has a field."""
+    return field in {one.name for one in dataclasses.fields(format_class)}
+
+
+def require_extension(resource_class: Any, ext: object, url: str) -> None:
+    """Raise UnsupportedExtensionError unless files of a class may end in this."""
+    if isinstance(ext, str) and resource_class.takes(ext):
+        return
+    known = resource_class.format_class.extensions
+    meant = f".{ext}" if f".{ext}" in known else known[0]
+    raise UnsupportedExtensionError(
+        f"{resource_class.__name__} does not handle this extension",
+        url=url,
+        field="ext",
+        expected=" or ".join(repr(one) for one in known),
+        actual=repr(ext),
+        remedy=f"ext={meant!r}",
+    )
+
+
+def resource_of_record(resource_class: Any, arguments: Mapping[str, Any]) -> Any:
+    """What `cls(**record)` means, where the record is one of ours. Raises RecordError and UsageError."""
+    resource = load_record(dict(arguments))
+    if not isinstance(resource, resource_class):
+        raise UsageError(
+            "the record is of another class",
+            field="type",
+            expected=resource_class.__name__,
+            actual=type(resource).__name__,
+            remedy="cpr.load(record) gives what a record is of",
+        )
+    return resource

@@ -1,0 +1,46 @@
+"""What targets have of the predecessor's: results that their `data_hash` alone names and vouches for."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, ClassVar
+
+from cpr import io
+from cpr.errors import RecordError
+from cpr.io.url_policy import require_safe
+from cpr.predecessor.arguments import Arguments
+
+__all__ = ["KnownByContent"]
+
+
+class KnownByContent:
+    """A target that may stand for a file of the predecessor: `name-<data_hash>.ext`, without a checksum."""
+
+    known_by_content: ClassVar[bool] = True
+
+    location: str
+    name: str
+    ext: str
+    data_hash: str | None
+    _key: str | None
+    _data: Any
+
+    def _take_arguments(self, found: Arguments) -> None:
+        super()._take_arguments(found)  # type: ignore[misc] # of Resource
+        try:
+            require_safe(self.location, self.name)
+        except RecordError as error:
+            error.url = io.join(self.location, self.name + self.ext)
+            error.remedy = "choose another name or place"
+            raise
+        self._lock = threading.RLock()
+        self.data_hash = self._key = found.data_hash
+
+    def set_data(self, data: Any) -> None:
+        """Fill the target."""
+        raise NotImplementedError
+
+    def compute_data_hash(self) -> None:
+        """Hash the data that is held once more: for who has changed it in place since `set_data`."""
+        if self._data is not None:
+            self.set_data(self._data)

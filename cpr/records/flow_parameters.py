@@ -1,0 +1,54 @@
+"""Resources as parameters of Prefect's flows, and as fields of pydantic models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+from cpr.records.registry import is_record, load_record
+
+__all__ = ["FlowParameter"]
+
+
+class FlowParameter:
+    """What is given for a parameter that is annotated with a class of resources, and shown of it."""
+
+    def get_path(self) -> str:
+        """Where it is."""
+        raise NotImplementedError
+
+    def serialize(self) -> dict[str, Any]:
+        """Its record."""
+        raise NotImplementedError
+
+    def keys(self) -> Iterable[str]:
+        """`dict(resource)` is its type and URL: what Prefect shows of a flow's parameter.
+
+        Without it the encoder Prefect uses walks all attributes, and every element of the data.
+        """
+        return ("type", "url")
+
+    def __getitem__(self, key: str) -> str:
+        return {"type": type(self).__name__, "url": self.get_path()}[key]
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Fields of this type take a resource, its record, or a source's URL; in JSON they are the record."""
+        from pydantic_core import core_schema
+
+        taken = core_schema.no_info_plain_validator_function(cls._from_field)
+        given = core_schema.union_schema([core_schema.dict_schema(), core_schema.str_schema()])
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.chain_schema([given, taken]),
+            python_schema=taken,
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda resource: resource.serialize(), when_used="json"
+            ),
+        )
+
+    @classmethod
+    def _from_field(cls, value: Any) -> Self:
+        resource = load_record(value) if is_record(value) else value
+        if not isinstance(resource, cls):
+            raise ValueError(f"a {cls.__name__} or its record is expected, not {type(resource).__name__}")  # noqa: TRY004 - pydantic collects ValueErrors
+        return resource

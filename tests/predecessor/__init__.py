@@ -1,0 +1,1 @@
+"""Flows of custom-prefect-result run here."""
