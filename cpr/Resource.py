@@ -139,10 +139,8 @@ class Resource(NamesWhatIsMeant, FlowParameter, ABC):
         extensions: tuple[str, ...] = cls.format_class.extensions
         if not extensions:
             return os.path.splitext(file_name)
-        if "" in extensions and "." not in file_name:
-            return file_name, ""
-        for ext in sorted(extensions, key=len, reverse=True):
-            if ext and file_name.lower().endswith(ext) and len(file_name) > len(ext):
+        for ext in sorted(filter(None, extensions), key=len, reverse=True):
+            if file_name.lower().endswith(ext) and len(file_name) > len(ext):
                 return file_name[: -len(ext)], file_name[-len(ext) :]
         raise UnsupportedExtensionError(
             f"{cls.__name__} does not handle this extension",

@@ -45,5 +45,12 @@ class ImageSource(Image, Source):
             image._version = source.version()  # noqa: SLF001
         return images
 
+    @classmethod
+    def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:
+        # Instruments also write TIFFs without any extension.
+        if "." not in file_name:
+            return file_name, ""
+        return super()._split_extension(file_name, location)
+
     def _known(self) -> bool:
         return False
