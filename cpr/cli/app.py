@@ -27,6 +27,7 @@ COMMANDS = (
     "report",
     "verify",
     "cp",
+    "export",
     "forget",
     "gc",
     "doctor",

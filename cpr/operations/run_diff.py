@@ -1,8 +1,4 @@
-"""Two runs of a flow compared: which of their results differ, why, and by how much.
-
-The results of a run are what it has made, and what that was made from: results of earlier runs that were
-found in the cache are the run's as well, as far as records tell.
-"""
+"""Two runs of a flow compared: which of their results differ, why, and by how much."""
 
 from __future__ import annotations
 
@@ -11,13 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from cpr import io
-from cpr.errors import CprError, ResourceNotFoundError
-from cpr.operations.choice import Choice
+from cpr.errors import CprError
 from cpr.operations.data_change import Change, change_between
-from cpr.operations.find import Result, Results, find_results, latest
-from cpr.operations.lineage import generations, parents_of
-from cpr.operations.result import in_order
+from cpr.operations.find import Result, find_results
+from cpr.operations.run_results import results_of_run
 from cpr.operations.why import between, read_texts
 from cpr.provenance.diff import Difference
 from cpr.provenance.journal import Entries
@@ -93,7 +86,7 @@ def diff_runs(
         TransferError: the store refused or failed.
     """
     results = find_results(url, on_progress)
-    (old_id, old), (new_id, new) = (_results_of(results, run, url) for run in (old_run, new_run))
+    (old_id, old), (new_id, new) = (results_of_run(results, run, url) for run in (old_run, new_run))
     texts, _ = read_texts(url)
     found = RunDiff(old_id, new_id)
     groups: dict[tuple[str | None, str], tuple[list[Result], list[Result]]] = defaultdict(lambda: ([], []))
@@ -108,34 +101,6 @@ def diff_runs(
         found.only_old += [one.url for one in before[len(now) :]]
         found.only_new += [one.url for one in now[len(before) :]]
     return found
-
-
-def _results_of(results: Results, run: str, url: str) -> tuple[str, list[Result]]:
-    """The id of a run, and its results in the order in which they were made."""
-    choice = Choice(flow_run=run)
-    own = [one for one in results.beside(choice) if choice.takes(one)] if choice.run_digits else []
-    ids = {one.reference.made.flow_run for one in own if one.reference.made is not None}
-    if len(ids) != 1:
-        raise ResourceNotFoundError(
-            "several runs begin so" if ids else "no record here tells of such a run",
-            url=url,
-            expected=f"one flow run {run}",
-            actual=", ".join(sorted(map(str, ids))[:5]) or f"{results.count} results of others",
-            remedy="cpr ls --runs lists the runs; a run that found all in the cache has made nothing",
-        )
-    made = latest(in_order(own))
-    known: dict[str, Result] = {}
-    for generation in generations(made, results):
-        known.update(generation)
-    by_name: dict[str, Result] = {io.split(one.url)[1]: one for one in known.values()}
-    chosen, waiting = dict(made), list(made.values())
-    while waiting:
-        for name in parents_of(waiting.pop()):
-            parent = by_name.get(name)
-            if parent is not None and parent.url not in chosen:
-                chosen[parent.url] = parent
-                waiting.append(parent)
-    return str(ids.pop()), in_order(chosen.values())
 
 
 def _place(one: Result) -> tuple[str | None, str]:

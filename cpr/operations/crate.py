@@ -1,0 +1,355 @@
+"""A run as a Workflow Run RO-Crate: how its results came to be, for archives and programs without cpr.
+
+The crate keeps to RO-Crate 1.1 (https://w3id.org/ro/crate/1.1), Workflow RO-Crate 1.0 and Workflow Run Crate
+0.5 (https://w3id.org/ro/wfrun/workflow/0.5). Each task run is a `CreateAction`: its `instrument` is the task,
+its `object`s are the resources and settings it was given, its `result`s what it has made.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from cpr import io
+from cpr._version import __version__
+from cpr.io.urls import protocol_of
+from cpr.operations.find import Result, find_results
+from cpr.operations.run_results import results_of_run
+from cpr.provenance.made import Input, Made
+from cpr.Target import Target
+
+__all__ = ["Crate", "export_crate"]
+
+METADATA = "ro-crate-metadata.json"
+_WORKFLOW = "workflow.json"
+_PROFILES = (
+    ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate", "0.5"),
+    ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
+    ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
+)
+_MEDIA = {
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".csv": "text/csv",
+    ".parquet": "application/vnd.apache.parquet",
+    ".zarr": "application/vnd+zarr",
+}
+
+_COMPLETED = "http://schema.org/CompletedActionStatus"
+
+Entity = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Crate:
+    """What was exported.
+
+    Attributes:
+        url: of the folder.
+        flow_run: id of the run.
+        actions: how many task runs are told of.
+        results: how many results.
+        sources: how many resources that others have made.
+        nbytes: of the results that were copied into the folder.
+    """
+
+    url: str
+    flow_run: str
+    actions: int
+    results: int
+    sources: int
+    nbytes: int
+
+
+def export_crate(url: str, run: str, folder: str, data: bool = False, licence: str | None = None) -> Crate:
+    """Write what is known of a run as a Workflow Run RO-Crate.
+
+    Args:
+        url: where records are.
+        run: id of a flow run, or how that begins.
+        folder: path or URL of the crate.
+        data: copy the results into the crate, compared with their digests; else it names their URLs.
+        licence: URL of the licence under which the results are published.
+
+    Raises:
+        ResourceNotFoundError: no record here tells of such a run; a result is gone.
+        CorruptDataError: a result is not what was written.
+        TransferError: the store refused or failed.
+    """
+    folder = io.normalise(folder)
+    run_id, results = results_of_run(find_results(url), run, url)
+    graph = _Graph(run_id, results)
+    nbytes = 0
+    if data:
+        for one in results:
+            target = one.reference.load()
+            assert isinstance(target, Target)
+            twin = target.copy_to(io.join(folder, "data"))
+            graph.places[one.url] = f"data/{quote(io.split(twin.url)[1])}"
+            nbytes += target.nbytes or 0
+    entities = graph.entities(licence)
+    _write(io.join(folder, _WORKFLOW), graph.workflow())
+    _write(
+        io.join(folder, METADATA), {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": entities}
+    )
+    return Crate(folder, run_id, len(graph.actions), len(results), len(graph.sources), nbytes)
+
+
+def _write(url: str, document: Any) -> None:
+    with io.writing(url) as file:
+        file.write(json.dumps(document, indent=2, allow_nan=False).encode())
+
+
+class _Graph:
+    """The entities of a crate.
+
+    Attributes:
+        places: of results that are in the crate, by their URLs.
+        actions: by task run, its entity.
+        sources: by URL, the entities of what others have made.
+    """
+
+    def __init__(self, run: str, results: list[Result]) -> None:
+        self._run = run
+        self._results = {one.url: one for one in results}
+        self._by_name = {io.split(one.url)[1]: one.url for one in results}
+        self._made = {one.url: one.whole_made() or Made() for one in results}
+        self._tasks: dict[str, Entity] = {}
+        self._values: dict[str, Entity] = {}
+        self.places: dict[str, str] = {}
+        self.actions: dict[str, Entity] = {}
+        self.sources: dict[str, Entity] = {}
+
+    def workflow(self) -> Entity:
+        """What records tell of the flow: its tasks and which texts they had; the code is in no record."""
+        tasks = [{"name": one["name"], "source": one["softwareVersion"]} for one in self._tasks.values()]
+        return {"flow": self._flow(), "flow_run": self._run, "tasks": tasks}
+
+    def entities(self, licence: str | None) -> list[Entity]:
+        """All entities, that of the crate first."""
+        results = [self._result(one) for one in self._results.values()]
+        for one in self._results.values():
+            self._act(one)
+        whole = self._whole_run()
+        files = [*results, *self.sources.values()]
+        parts = [_ref(_WORKFLOW), *({"@id": one["@id"]} for one in files)]
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        flow = self._flow()
+        root: Entity = {
+            "@id": "./",
+            "@type": "Dataset",
+            "name": f"Results of {flow}, run {self._run}",
+            "description": f"What a run of the Prefect flow {flow} has made, and from what.",
+            "datePublished": now,
+            "conformsTo": [_ref(profile) for profile, _, _ in _PROFILES],
+            "hasPart": parts,
+            "mainEntity": _ref(_WORKFLOW),
+            "mentions": [_ref(whole["@id"]), *(_ref(one["@id"]) for one in self.actions.values())],
+        }
+        more: list[Entity] = []
+        if licence is not None:
+            root["license"] = _ref(licence)
+            more.append({"@id": licence, "@type": "CreativeWork", "name": licence})
+        return [
+            {
+                "@id": METADATA,
+                "@type": "CreativeWork",
+                "conformsTo": [
+                    _ref("https://w3id.org/ro/crate/1.1"),
+                    _ref("https://w3id.org/workflowhub/workflow-ro-crate/1.0"),
+                ],
+                "about": _ref("./"),
+            },
+            root,
+            *more,
+            *(
+                {"@id": profile, "@type": "CreativeWork", "name": name, "version": version}
+                for profile, name, version in _PROFILES
+            ),
+            {
+                "@id": _WORKFLOW,
+                "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
+                "name": flow,
+                "description": "The flow's tasks, with digests of their texts, as records tell of them",
+                "version": self._run,
+                "programmingLanguage": _ref("https://www.prefect.io"),
+                "encodingFormat": "application/json",
+                "hasPart": [_ref(one["@id"]) for one in self._tasks.values()],
+            },
+            {
+                "@id": "https://www.prefect.io",
+                "@type": "ComputerLanguage",
+                "name": "Prefect",
+                "url": _ref("https://www.prefect.io"),
+            },
+            whole,
+            *self._tasks.values(),
+            *self.actions.values(),
+            *files,
+            *self._values.values(),
+        ]
+
+    def _flow(self) -> str:
+        own = (made.flow for made in self._made.values() if made.flow_run == self._run)
+        return next((flow for flow in own if flow is not None), "flow")
+
+    def _result(self, one: Result) -> Entity:
+        reference = one.reference
+        entity = self._file(self._id(one.url), reference.type, reference.file_name, reference.fields["ext"])
+        nbytes = getattr(reference, "nbytes", None)
+        if nbytes is not None and entity["@type"] == "File":
+            entity["contentSize"] = str(nbytes)
+        made = self._made[one.url]
+        if made.when is not None:
+            entity["dateCreated"] = made.when.isoformat(timespec="seconds")
+        known = {"checksum": reference.checksum, "data_hash": reference.fields.get("data_hash")}
+        self._add_properties(entity, known)
+        return entity
+
+    def _file(self, place: str, type: str, name: str, ext: str) -> Entity:
+        is_folder = ext.lower().endswith(".zarr")
+        entity: Entity = {
+            "@id": place + ("/" if is_folder and not place.endswith("/") else ""),
+            "@type": "Dataset" if is_folder else "File",
+            "name": name,
+            "description": f"{type} of cpr {__version__}",
+        }
+        if (media := _MEDIA.get(os.path.splitext(ext.lower())[1] or ext.lower())) is not None:
+            entity["encodingFormat"] = media
+        return entity
+
+    def _add_properties(self, entity: Entity, known: dict[str, Any]) -> None:
+        found = [
+            self._value(f"{entity['@id']}#{name}", name, value) for name, value in known.items() if value
+        ]
+        if found:
+            entity["additionalProperty"] = found
+
+    def _value(self, place: str, name: str, value: Any) -> Entity:
+        place = place if "#" in place and not place.startswith("#") else f"#{place.lstrip('#')}"
+        self._values[place] = {"@id": place, "@type": "PropertyValue", "name": name, "value": value}
+        return _ref(place)
+
+    def _id(self, url: str) -> str:
+        return self.places.get(url) or _uri(url)
+
+    def _act(self, one: Result) -> None:
+        """The action that has made a result."""
+        made = self._made[one.url]
+        result = _ref(self._result_id(one))
+        place = f"#task-run-{made.task_run or quote(io.split(one.url)[1])}"
+        if place in self.actions:
+            self.actions[place]["result"].append(result)
+            return
+        entity: Entity = {
+            "@id": place,
+            "@type": "CreateAction",
+            "name": f"Run of {made.task or 'the flow itself'}",
+            "description": f"Task run {made.task_run or 'that is not known'} of flow run {made.flow_run}",
+            "instrument": self._task(made),
+            "object": [],
+            "result": [result],
+            "actionStatus": _COMPLETED,
+        }
+        if made.when is not None:
+            entity["endTime"] = made.when.isoformat(timespec="seconds")
+        for name, given in made.inputs.items():
+            held = [_ref(self._resource(held)) for held in _resources(given)]
+            value = held or _shown(given)
+            entity["object"] += held
+            entity["object"].append(self._value(f"{place}-{quote(name)}", name, value))
+        self.actions[place] = entity
+
+    def _task(self, made: Made) -> Entity:
+        if made.task is None:
+            return _ref(_WORKFLOW)
+        place = f"#task-{quote(made.task)}-{made.source or 'unknown'}"
+        self._tasks.setdefault(
+            place,
+            {
+                "@id": place,
+                "@type": "SoftwareApplication",
+                "name": made.task,
+                "description": "A task of Prefect; its version is a digest of its text",
+                "softwareVersion": made.source or "unknown",
+            },
+        )
+        return _ref(place)
+
+    def _result_id(self, one: Result) -> str:
+        place = self._id(one.url)
+        is_folder = one.reference.fields["ext"].lower().endswith(".zarr")
+        return place + ("/" if is_folder and not place.endswith("/") else "")
+
+    def _resource(self, one: Input) -> str:
+        """The id of a resource that a task was given: a result, by its name which has a key, or a source."""
+        assert one.url is not None
+        url = one.url if one.url in self._results else self._by_name.get(_last(one.url), one.url)
+        if url in self._results:
+            return self._result_id(self._results[url])
+        if url not in self.sources:
+            name = _last(url)
+            ext = os.path.splitext(name)[1]
+            self.sources[url] = self._file(_uri(url), one.type, name, ext)
+            self._add_properties(self.sources[url], {**one.version, "digest": one.digest})
+        return str(self.sources[url]["@id"])
+
+    def _whole_run(self) -> Entity:
+        used = {one["@id"] for action in self.actions.values() for one in action["object"]}
+        last = [_ref(place) for one in self._results.values() if (place := self._result_id(one)) not in used]
+        times = sorted(action["endTime"] for action in self.actions.values() if "endTime" in action)
+        entity: Entity = {
+            "@id": f"#flow-run-{self._run}",
+            "@type": "CreateAction",
+            "name": f"Run {self._run} of {self._flow()}",
+            "description": "What the flow was given, and what nothing else in it was made from",
+            "instrument": _ref(_WORKFLOW),
+            "object": [_ref(one["@id"]) for one in self.sources.values()],
+            "result": last,
+            "actionStatus": _COMPLETED,
+        }
+        return {**entity, "endTime": times[-1]} if times else entity
+
+
+def _plain(entity: Entity) -> Entity:
+    """Lists of one value as that value, which is how RO-Crate spells them; none of an empty one."""
+    single = {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in entity.items()
+        if value != []
+    }
+    return {**single, "@type": entity["@type"]}
+
+
+def _ref(place: str) -> Entity:
+    return {"@id": place}
+
+
+def _last(url: str) -> str:
+    return url.replace("\\", "/").rstrip("/").rpartition("/")[2]
+
+
+def _uri(url: str) -> str:
+    """A URL as RFC 3986 spells it; of a local path, that of its file."""
+    if protocol_of(url) == "file":
+        path = url.replace(os.sep, "/")
+        return "file://" + quote(path if path.startswith("/") else f"/{path}")
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{quote(rest)}"
+
+
+def _resources(one: Input) -> Iterable[Input]:
+    if one.url is not None:
+        yield one
+    for held in one.holds:
+        yield from _resources(held)
+
+
+def _shown(one: Input) -> Any:
+    shown = one.to_json()
+    return shown if isinstance(shown, (str, int, float, bool)) else json.dumps(shown)

@@ -1,0 +1,51 @@
+"""The results of a run: what it has made, and what that was made from.
+
+Results of earlier runs that a run has found in the cache are its own as well, as far as records tell.
+"""
+
+from __future__ import annotations
+
+from cpr import io
+from cpr.errors import ResourceNotFoundError
+from cpr.operations.choice import Choice
+from cpr.operations.find import Result, Results, latest
+from cpr.operations.lineage import generations, parents_of
+from cpr.operations.result import in_order
+
+__all__ = ["results_of_run"]
+
+
+def results_of_run(results: Results, run: str, url: str) -> tuple[str, list[Result]]:
+    """The id of a run, and its results in the order in which they were made.
+
+    Args:
+        results: all there are.
+        run: id of a flow run, or how that begins.
+        url: where the results were looked for, for the error.
+
+    Raises ResourceNotFoundError where no record tells of such a run, or several do.
+    """
+    choice = Choice(flow_run=run)
+    own = [one for one in results.beside(choice) if choice.takes(one)] if choice.run_digits else []
+    ids = {one.reference.made.flow_run for one in own if one.reference.made is not None}
+    if len(ids) != 1:
+        raise ResourceNotFoundError(
+            "several runs begin so" if ids else "no record here tells of such a run",
+            url=url,
+            expected=f"one flow run {run}",
+            actual=", ".join(sorted(map(str, ids))[:5]) or f"{results.count} results of others",
+            remedy="cpr ls --runs lists the runs; a run that found all in the cache has made nothing",
+        )
+    made = latest(in_order(own))
+    known: dict[str, Result] = {}
+    for generation in generations(made, results):
+        known.update(generation)
+    by_name: dict[str, Result] = {io.split(one.url)[1]: one for one in known.values()}
+    chosen, waiting = dict(made), list(made.values())
+    while waiting:
+        for name in parents_of(waiting.pop()):
+            parent = by_name.get(name)
+            if parent is not None and parent.url not in chosen:
+                chosen[parent.url] = parent
+                waiting.append(parent)
+    return str(ids.pop()), in_order(chosen.values())
