@@ -23,6 +23,9 @@ __all__ = ["join", "normalise", "pattern_folder", "protocol_of", "split"]
 
 _DRIVE = re.compile(r"[A-Za-z]:([/\\]|$)")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+# `s3;//bucket`, `s3//bucket`: a slip of the finger, as long as it is a protocol that stands there.
+_MISSPELT = re.compile(r"([A-Za-z][A-Za-z0-9]*)[^\w/\\:]?//+(?=[^/])")
+_VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -33,8 +36,8 @@ def normalise(path: str | os.PathLike[str]) -> str:
 
     Takes strings, os.PathLike and UPath objects. Raises CprError, with the remedy, for what would mean
     another place than it says: an empty path, control characters, a URL with a secret in it, one that has
-    lost a slash (`pathlib.Path("s3://…")` is `s3:/…`), a host in a `file://` URL, a drive of Windows
-    elsewhere, `..` in a key, an unknown user's `~`.
+    lost a slash (`pathlib.Path("s3://…")` is `s3:/…`), a path that begins with a blank or a variable of a
+    shell, a host in a `file://` URL, a drive of Windows elsewhere, `..` in a key, an unknown user's `~`.
 
     >>> normalise("file:///data/a.tif"), normalise("s3://bucket/a//b.tif")
     ('/data/a.tif', 's3://bucket/a//b.tif')
@@ -102,11 +105,31 @@ def _local(url: str) -> str:
     if url.startswith("~") and expanded == url:
         home = "the home of a user of this machine"
         raise _not_usable(url, "there is no such user", home, "write the path out, or './~...'")
+    _require_no_slip(url)
     path = os.path.abspath(local_path(expanded))
     if not rest:
         _require_both_slashes(url, path.replace(os.sep, "/"))
     # POSIX leaves two slashes at the begin as they are; there is one spelling for each place.
     return f"/{path.lstrip('/')}" if os.name == "posix" else path
+
+
+def _require_no_slip(url: str) -> None:
+    """Refuse what would be a folder that nobody means: `$HOME`, one that begins with a blank, `s3;`."""
+    misspelt = _MISSPELT.match(url)
+    first = re.split(r"[/\\]", url, maxsplit=1)[0]
+    if url != url.lstrip():
+        problem, place, kept = "the path begins with a blank", url.lstrip(), url
+    elif _VARIABLE.fullmatch(first) and first != url:
+        value = os.environ.get(first.strip("${}%"))
+        problem = "nobody fills in the variables of a shell here"
+        place, kept = f"{value or '/...'}{url[len(first) :]}", url
+    elif misspelt and is_known(misspelt[1].lower()):
+        place = f"{misspelt[1].lower()}://{url[misspelt.end() :]}"
+        problem, kept = "a URL that is misspelt", posixpath.normpath(url)
+    else:
+        return
+    remedy = f"write '{place}', or './{kept}' for a folder that is called so"
+    raise _not_usable(url, problem, "a path, or a URL with '://'", remedy)
 
 
 def _require_both_slashes(url: str, path: str) -> None:

@@ -100,6 +100,15 @@ def test_unusable_paths(bad):
         ("s3:///bugs/x.npy", "s3://bugs/x.npy"),
         ("s3://bugs/a/../x.npy", "s3://bugs/x.npy"),
         ("gs://bugs/./x.npy", "gs://bugs/x.npy"),
+        (" /data/x.npy", "/data/x.npy"),
+        ("\u00a0data/x.npy", "data/x.npy"),
+        ("$HOME/x.npy", os.path.expanduser("~/x.npy")),
+        ("${HOME}/x.npy", os.path.expanduser("~/x.npy")),
+        ("%HOME%/x.npy", os.path.expanduser("~/x.npy")),
+        ("$NOT_SET_ANYWHERE/x.npy", "/.../x.npy"),
+        ("s3;//bugs/x.npy", "s3://bugs/x.npy"),
+        ("s3//bugs/x.npy", "s3://bugs/x.npy"),
+        ("GS.//bugs/x.npy", "gs://bugs/x.npy"),
     ],
 )
 def test_what_would_mean_another_place_is_refused_and_the_remedy_is_a_place(path, remedy):
@@ -110,6 +119,14 @@ def test_what_would_mean_another_place_is_refused_and_the_remedy_is_a_place(path
         written = re.search("'([^']*)'", caught.value.remedy)[1]
         assert written == remedy
         assert io.normalise(written)
+
+
+@pytest.mark.parametrize(
+    "odd", ["$HOME/x.npy", " data/x.npy", "s3;/bugs/x.npy", "$x", "a$b/x.npy", "a//x.npy"]
+)
+def test_odd_names_of_folders_are_taken_where_it_is_said_that_they_are_meant(odd, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    assert io.normalise(f"./{odd}") == os.path.abspath(odd)
 
 
 @pytest.mark.parametrize("bad", ["s3://b.tif", "s3://"])
