@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cpr.Resource import Resource
     from cpr.Source import Source
     from cpr.Target import Target
-    from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrSource, ZarrTarget
+    from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrPart, ZarrSource, ZarrTarget
 
 _NAMES = {
     **dict.fromkeys(errors.__all__, "cpr.errors"),
@@ -71,6 +71,7 @@ __all__ = [
     "Source",
     "Target",
     "TargetInputs",
+    "ZarrPart",
     "ZarrSource",
     "ZarrTarget",
     "cpr_serializer",

@@ -8,6 +8,7 @@ what was found, and the remedy.
     │   ├── ResourceNotFoundError  (FileNotFoundError)   no such object, or no such bucket
     │   ├── CorruptDataError       (ValueError)  .expected .actual   the bytes are not those written
     │   ├── NoDataError            (ValueError)  a target that was never filled
+    │   ├── PartError              (ValueError)  parts of an array that do not make a whole
     │   ├── SourceChangedError                       a source is not the version that its cache key names
     │   ├── TransferError          (OSError)     the store refused or failed: permission, disk, network
     │   └── UnsupportedStoreError  (NotImplementedError)  a lock in a store that cannot have one
@@ -38,6 +39,7 @@ __all__ = [
     "FormatError",
     "MissingDependencyError",
     "NoDataError",
+    "PartError",
     "RecordError",
     "ResourceError",
     "ResourceNotFoundError",
@@ -148,6 +150,13 @@ class NoDataError(ResourceError, ValueError):
             actual="an empty target",
             remedy="call set_data first; a file that exists is read by a source: ImageSource.from_path(url)",
         )
+
+
+class PartError(ResourceError, ValueError):
+    """Parts overlap, leave a gap, cut a chunk or are of another whole; nothing was published.
+
+    `field` names the part, `expected` and `actual` the other one, or the region, that it does not go with.
+    """
 
 
 class TransferError(ResourceError, OSError):

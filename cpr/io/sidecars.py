@@ -4,6 +4,7 @@
     results/.cpr/cell-64320e5f606d65a8.tif.blocks         digests of its blocks (see `cpr.io.block_digests`)
     results/.cpr/cell-64320e5f606d65a8.tif.preview.png    what a person sees of it, or .preview.json
     results/.cpr/cell-64320e5f606d65a8.zarr.unfinished    it is being written (see `cpr.io.write_markers`)
+    results/.cpr/cell-64320e5f606d65a8.zarr.<16 hex digits>.digests     digests of one of its parts
     results/.cpr/cell-64320e5f606d65a8.tif.<16 hex digits>.made.json    the rest of its provenance
 
 Patterns that find results do not find these, and without the object they are of no use.
@@ -18,7 +19,9 @@ from cpr.io.urls import join, split
 __all__ = ["object_of_sidecar", "sidecar_url"]
 
 _FOLDER = re.compile(r"(.*)[/\\]\.cpr", re.DOTALL)
-_KEPT = re.compile(r"(.+?)\.(?:blocks|unfinished|preview\.(?:png|json)|[0-9a-f]{16}\.made\.json)", re.DOTALL)
+_KEPT = re.compile(
+    r"(.+?)\.(?:blocks|unfinished|preview\.(?:png|json)|[0-9a-f]{16}\.(?:made\.json|digests))", re.DOTALL
+)
 
 
 def sidecar_url(url: str, ending: str) -> str:

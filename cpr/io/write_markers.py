@@ -21,9 +21,19 @@ from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
 from cpr.io.objects import lookup, remove
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
+from cpr.io.stores.base import Stat
 from cpr.io.writing import writing
 
-__all__ = ["confirm", "folder_of", "mark", "marker_url", "take_over", "unmark"]
+__all__ = [
+    "confirm",
+    "folder_of",
+    "mark",
+    "mark_once",
+    "marker_url",
+    "require_marked",
+    "take_over",
+    "unmark",
+]
 
 log = logging.getLogger("cpr")
 
@@ -46,25 +56,54 @@ def mark(url: str) -> None:
     _write(url, _CONTENT)
 
 
-def confirm(url: str) -> None:
+def mark_once(url: str) -> None:
+    """Say that a folder is being written, unless another of its writers has said so.
+
+    Raises ResourceNotFoundError if it was taken for an orphan meanwhile, and TransferError.
+    """
+    if lookup(marker_url(url)) is None:
+        mark(url)
+    else:
+        require_marked(url)
+
+
+def require_marked(url: str) -> None:
+    """Raise ResourceNotFoundError if a folder is marked no more, as it was taken for an orphan."""
+    marker = lookup(marker_url(url))
+    if marker is None or marker.nbytes != len(_CONTENT):
+        raise _taken_for_an_orphan(url, marker)
+
+
+def _taken_for_an_orphan(url: str, marker: Stat | None) -> ResourceNotFoundError:
+    return ResourceNotFoundError(
+        "what was written was removed as an orphan before it was published",
+        url=url,
+        expected=f"a marker of {len(_CONTENT)} bytes beside it",
+        actual="no marker" if marker is None else f"one of {marker.nbytes} bytes",
+        remedy="write it again; older_than= of remove_orphans is to exceed any pause of a writer",
+    )
+
+
+def confirm(url: str, witness: str | None = None) -> None:
     """Make sure, when a folder was published, that nobody took it for an orphan, and remove its marker.
+
+    Args:
+        url: of the folder.
+        witness: an object in it, of a folder that several may publish, all the same: a marker that is gone
+            while this is there was removed by another of them, for who removes orphans removes it last.
 
     Raises:
         ResourceNotFoundError: somebody has; the publication is taken back.
         TransferError: the store cannot be asked; the folder is to be published again.
     """
     marker = lookup(marker_url(url))
+    if marker is None and witness is not None and lookup(witness) is not None:
+        return
     if marker is None or marker.nbytes != len(_CONTENT):
         remove(blocks_url(url))
         # Whatever is left is an orphan again, and no second try may publish it.
         _write(url, b"")
-        raise ResourceNotFoundError(
-            "what was written was removed as an orphan before it was published",
-            url=url,
-            expected=f"a marker of {len(_CONTENT)} bytes beside it",
-            actual="no marker" if marker is None else f"one of {marker.nbytes} bytes",
-            remedy="write it again; older_than= of remove_orphans is to exceed any pause of a writer",
-        )
+        raise _taken_for_an_orphan(url, marker)
     unmark(url)
 
 

@@ -251,11 +251,11 @@ def _restore_blocks(url: str, digests: bytes | None) -> None:
     put_blocks(url, there.block_digests)
 
 
-def put_blocks(url: str, digests: bytes | None) -> None:
-    """Put the digests of an object's blocks beside it; before the object, which is what counts."""
+def put_blocks(url: str, digests: bytes | None, beside: str | None = None) -> None:
+    """Put the digests of an object's blocks beside it, or elsewhere; before the object, which counts."""
     if digests is None:
         return
-    beside = blocks_url(url)
+    beside = beside or blocks_url(url)
     counted = HashingSink()
     counted.write(digests)
     try:

@@ -47,7 +47,7 @@ _FORMATS = (
     ("parquet", "ParquetSource ParquetTarget", ".parquet .parq"),
     ("numpy", "NumpySource NumpyTarget", ".npy"),
     ("zarr", "OMEZarrSource OMEZarrTarget", ".ome.zarr"),
-    ("zarr", "ZarrSource ZarrTarget", ".zarr"),
+    ("zarr", "ZarrSource ZarrTarget ZarrPart", ".zarr"),
 )
 
 BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, _ in _FORMATS for name in names.split()}

@@ -13,24 +13,22 @@ import zarr
 from cpr.errors import FormatError, NoDataError, RecordError
 from cpr.previews.models import Preview
 from cpr.records.registry import register
-from cpr.zarr.chunking import as_encode_errors, source_of
+from cpr.zarr.chunking import as_declared, declared_source, source_of
 from cpr.zarr.nodes import Node
-from cpr.zarr.ome.axes import checked_axes, scales_and_units, stored_axes
-from cpr.zarr.ome.chunking import halved_shapes, kept_axes, level_chunks
+from cpr.zarr.ome.axes import checked_axes, stored_axes
+from cpr.zarr.ome.chunking import kept_axes
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.image import OMEZarr
 from cpr.zarr.ome.metadata import (
     VERSION,
     Description,
-    channel_count,
     image_label,
     label_dtype,
-    omero,
-    require_one_each,
 )
 from cpr.zarr.ome.options import OMEZarrOptions
 from cpr.zarr.ome.order import transposed
-from cpr.zarr.options import array_arguments, option_error
+from cpr.zarr.ome.plan import create_levels, describe, extremes_of, halved_axes, image_metadata
+from cpr.zarr.options import option_error
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.writing import fill
 from cpr.zarr.zarr_internals import sync
@@ -38,7 +36,6 @@ from cpr.zarr.ZarrTarget import ZarrTarget
 
 __all__ = ["OMEZarrTarget"]
 
-_SMALL = 256  # Y and X of the last level, as bioformats2raw has it
 _ADD = 'add_labels("nuclei", mask)'
 _NAME = re.compile(r"(?!__)(?!\.+$)[A-Za-z0-9._-]+")
 
@@ -101,31 +98,18 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed.
         """
         with self._lock, self._decoding():
-            source = source_of(data, shape, dtype)
             options: OMEZarrOptions = self.format
+            source = declared_source(options, data, shape, dtype)
             native = np.dtype(source.dtype).newbyteorder("=")
             known = options.known()
             given = checked_axes(axes or self._axes_given or known.axes, source.shape, native)
             source, axes = _as_stored(source, given)
-            halved = [axes.index(letter) for letter in options.downscale if letter in axes]
-            description = Description(
-                options.name or self.get_name(),
-                axes,
-                *scales_and_units(known, axes),
-                halved_shapes(tuple(source.shape), halved, options.levels, _SMALL),
-                options.downsample,
-            )
-            count = channel_count(axes, description.shapes[0])
-            require_one_each("metadata['Channel']['Name']", known.channels, count)
-            require_one_each("colors", options.colors, count)
-            require_one_each("windows", options.windows, count)
-            extremes = Extremes(axes.index("C") if "C" in axes else None, count)
+            description = describe(options, options.name or self.get_name(), axes, tuple(source.shape))
+            extremes = extremes_of(description)
             with self._attempt() as store:
                 group = zarr.create_group(store, attributes=dict(options.attributes or {}))
-                self._write(group, description, source, native, extremes)
-                shown = omero(description, native, known.channels, options.colors, options.windows, extremes)
-                ome = {"version": VERSION, "multiscales": description.multiscales(), "omero": shown}
-                group.update_attributes({"ome": ome})
+                self._write(group, description, source, native, extremes, of=as_declared(options, source))
+                group.update_attributes({"ome": image_metadata(options, description, native, extremes)})
             self._description = description
             if known.axes is not None and known.axes != axes:
                 # What the target says of itself is what is stored; the same data may come once more.
@@ -205,21 +189,16 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         source: Any,
         dtype: np.dtype[Any],
         extremes: Extremes | None,
+        of: Any = None,
         **changes: Any,
     ) -> None:
-        """All levels of an image, as arrays of a group; `changes` are other options than the image's."""
-        axes = description.axes
+        """All levels of an image, as arrays of a group.
+
+        `of` is what chunks are taken from, if not the source; `changes` are other options than the image's.
+        """
         options = self.format.zarr(**changes)
-        cuts = level_chunks(options, source, dtype, axes, description.shapes)
-        arrays = []
-        with as_encode_errors():
-            for level, (shape, (chunks, shards)) in enumerate(zip(description.shapes, cuts, strict=True)):
-                named = dataclasses.replace(options, dimension_names=tuple(axes.lower()))
-                arguments = array_arguments(named, shape, dtype, chunks, shards)
-                name = f"{group.path}/{level}".strip("/")
-                arrays.append(zarr.create_array(group.store, name=name, **arguments))
-        halved = [axes.index(letter) for letter in self.format.downscale if letter in axes]
-        fill(arrays, source, halved, description.method, extremes)
+        arrays = create_levels(group, options, description, source if of is None else of, dtype)
+        fill(arrays, source, halved_axes(self.format, description.axes), description.method, extremes)
 
     def _forget(self) -> None:
         super()._forget()

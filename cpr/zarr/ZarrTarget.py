@@ -19,11 +19,11 @@ from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
 from cpr.records.record_fields import FolderFields
 from cpr.records.registry import register
-from cpr.Target import Target
-from cpr.zarr.chunking import as_encode_errors, chunks_for, source_of
+from cpr.zarr.chunking import as_declared, as_encode_errors, chunks_for, declared_source
 from cpr.zarr.copy import copy_all
 from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.options import ZarrOptions, array_arguments
+from cpr.zarr.parts.whole import Whole
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest, manifest_url
@@ -37,7 +37,7 @@ __all__ = ["ZarrTarget"]
 
 
 @register
-class ZarrTarget(Target):
+class ZarrTarget(Whole):
     """An array, or a hierarchy of them, stored as Zarr in chunks that are verified one by one.
 
     Data is written at once, by the workers of a dask array where it is one, and a manifest of all objects
@@ -62,7 +62,6 @@ class ZarrTarget(Target):
 
     known_by_content = False
 
-    manifest: int | None = None
     _began = 0.0
     _manifest: Manifest | None = None  # of data that is written and not published yet
     _written: RecordingStore | None = None  # its objects
@@ -82,10 +81,10 @@ class ZarrTarget(Target):
             TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed.
         """
         with self._lock, self._decoding():
-            source = source_of(data, shape, dtype)
             options: ZarrOptions = self.format
+            source = declared_source(options, data, shape, dtype)
             native = np.dtype(source.dtype).newbyteorder("=")
-            chunks, shards = chunks_for(options, source, native)
+            chunks, shards = chunks_for(options, as_declared(options, source), native)
             arguments = array_arguments(options, tuple(source.shape), native, chunks, shards)
             with self._attempt() as store:
                 with as_encode_errors():
@@ -280,4 +279,8 @@ class ZarrTarget(Target):
     def __reduce__(self) -> tuple[Any, ...]:
         if self._written is not None:
             self.persist()
+        if self.data_hash is None:
+            # Whoever fills a part of it elsewhere writes to the same place.
+            empty = (self.location, self.name, self.ext, self.format)
+            return type(self), empty, {"_parts_key": self._parts_key}
         return super().__reduce__()

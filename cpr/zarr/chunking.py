@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
@@ -15,7 +15,7 @@ from cpr.errors import CprError, EncodeError
 from cpr.zarr.dask import is_dask, require_known
 from cpr.zarr.options import ZarrOptions, default_chunks, dividing_chunks, fitting_chunks
 
-__all__ = ["as_encode_errors", "chunks_for", "source_of"]
+__all__ = ["Declared", "as_declared", "as_encode_errors", "chunks_for", "declared_source", "source_of"]
 
 
 def source_of(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
@@ -35,6 +35,45 @@ def source_of(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
             remedy="leave shape= and dtype= out: an array tells them",
         )
     return data
+
+
+class Declared(NamedTuple):
+    """An array of which only this is known.
+
+    Attributes:
+        shape: of the array.
+        dtype: of its elements.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def as_declared(options: Any, source: Any) -> Any:
+    """What the chunks are taken from: the shape in the options, where it is there, else the data."""
+    return source if options.shape is None else Declared(tuple(source.shape), np.dtype(source.dtype))
+
+
+def declared_source(options: Any, data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
+    """As `source_of`, of the shape and dtype that the options say, where they do.
+
+    Raises EncodeError for data of others.
+    """
+    expected = options.shape, None if options.dtype is None else np.dtype(options.dtype)
+    if not hasattr(data, "shape"):
+        shape = expected[0] if shape is None else shape
+        dtype = expected[1] if dtype is None else dtype
+    source = source_of(data, shape, dtype)
+    found = tuple(source.shape), np.dtype(source.dtype).newbyteorder("=")
+    if any(want is not None and want != got for want, got in zip(expected, found, strict=True)):
+        raise EncodeError(
+            "the data are others than the array was declared for",
+            field="data",
+            expected=" ".join(str(want) for want in expected if want is not None),
+            actual=" ".join(map(str, found)),
+            remedy="give from_path the shape and dtype of the data, or convert it: data.astype(dtype)",
+        )
+    return source
 
 
 def chunks_for(

@@ -16,28 +16,38 @@ from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.verifying import VerifyingStore
 from cpr.zarr.zarr_internals import sync
 
-__all__ = ["copy_all"]
+__all__ = ["copy_all", "copy_objects"]
 
 _AT_ONCE = 4  # objects
 _SPAN = 8 << 20  # of a shard that is larger
 
 
-def copy_all(manifest: Manifest, destination: str) -> None:
+def copy_all(manifest: Manifest, destination: str, place: str | None = None) -> None:
     """Copy a hierarchy; its manifest comes last, so that there is no result before it is whole.
+
+    Args:
+        manifest: of the hierarchy.
+        destination: URL of the copy.
+        place: of the copy's manifest; by default beside it.
 
     Raises CorruptDataError for an object that is not the one that was written, ResourceNotFoundError and
     TransferError.
     """
-    sync(_copy_all(VerifyingStore.of(manifest), destination))
+    copy_objects(manifest, destination)
     # Read and checked in parts, as far as it was needed: every page was.
-    source, target = manifest_url(manifest.url), manifest_url(destination)
+    source, target = manifest.place, place or manifest_url(destination)
     with io.reading(source) as file:
         blob = file.read()
     if len(blob) != manifest.nbytes:
         raise corrupt(source, f"{manifest.nbytes} bytes", f"{len(blob)} bytes")
     # What was read now must be what has been checked.
-    Manifest(manifest.url, manifest.nbytes, manifest.checksum, blob)
+    Manifest(manifest.url, manifest.nbytes, manifest.checksum, blob, source)
     _put(target, [blob])
+
+
+def copy_objects(manifest: Manifest, destination: str) -> None:
+    """Copy the objects of a hierarchy, or of a part of one. Raises as `copy_all`."""
+    sync(_copy_all(VerifyingStore.of(manifest), destination))
 
 
 async def _copy_all(store: VerifyingStore, destination: str) -> None:

@@ -176,7 +176,7 @@ class _WriteBlock:
     def __init__(self, array: zarr.Array[Any], starts: list[list[int]]) -> None:
         store = array.store
         assert isinstance(store, RecordingStore)
-        self._place = (store.url, store.algorithm, array.path)
+        self._store, self._path = store.fresh(), array.path
         self._metadata = array.metadata.to_dict()
         self._sharded = array.shards is not None
         self._starts = starts
@@ -184,18 +184,17 @@ class _WriteBlock:
     def __call__(self, block: Any, block_id: Shape = ()) -> Any:
         entries: Entries = {}
         if np.size(block):
-            url, algorithm, path = self._place
-            store = RecordingStore(url, algorithm=algorithm)
+            store = self._store.fresh()
             if self._sharded:
-                store.shards_below(path)
-            array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, path), self._metadata))
+                store.shards_below(self._path)
+            array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, self._path), self._metadata))
             where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, block_id, strict=True))
             array[where] = np.asarray(block, array.dtype)
             entries = store.entries
         return _boxed(entries, len(block_id))
 
     def __dask_tokenize__(self) -> Any:
-        return self._place
+        return self._store.token, self._path
 
 
 def _boxed(value: Any, ndim: int) -> Any:

@@ -16,6 +16,7 @@ from cpr.format import unusable
 __all__ = [
     "ZarrOptions",
     "array_arguments",
+    "declared",
     "default_chunks",
     "dividing_chunks",
     "fitting_chunks",
@@ -49,6 +50,8 @@ class ZarrOptions:
         attributes: of the array, JSON values.
         dimension_names: one for each axis; format 3 only.
         zarr_format: 3, or 2 for older readers.
+        shape: of the array, where it is known beforehand, as for one that is written in parts.
+        dtype: of its elements, likewise.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr")
@@ -62,6 +65,8 @@ class ZarrOptions:
     attributes: Mapping[str, Any] | None = None
     dimension_names: tuple[str | None, ...] | None = None
     zarr_format: Literal[2, 3] = 3
+    shape: Shape | None = None
+    dtype: Any = None
 
     def __post_init__(self) -> None:
         for name in ("chunks", "shards"):
@@ -72,6 +77,8 @@ class ZarrOptions:
             if not shape or any(type(n) is not int or n < 1 for n in shape):
                 raise option_error(name, "positive integers, one for each axis", value)
             object.__setattr__(self, name, shape)
+        for name, value in zip(("shape", "dtype"), declared(self.shape, self.dtype), strict=True):
+            object.__setattr__(self, name, value)
         if self.zarr_format not in (2, 3):
             raise option_error("zarr_format", "2 or 3", self.zarr_format)
         if isinstance(self.compressors, str) and self.compressors not in ("zstd", "blosc", "gzip"):
@@ -81,6 +88,23 @@ class ZarrOptions:
                 raise option_error("shards", _NONE_IN_2, self.shards)
             if self.dimension_names is not None:
                 raise option_error("dimension_names", _NONE_IN_2, self.dimension_names)
+
+
+def declared(shape: Any, dtype: Any) -> tuple[Shape | None, str | None]:
+    """Shape and dtype as they are given beforehand. Raises FormatError for what is none."""
+    if shape is not None:
+        whole = isinstance(shape, (tuple, list)) and all(
+            isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in shape
+        )
+        if not whole:
+            raise option_error("shape", "integers, one for each axis", shape)
+        shape = tuple(int(n) for n in shape)
+    if dtype is not None:
+        try:
+            dtype = np.dtype(dtype).newbyteorder("=").name
+        except TypeError:
+            raise option_error("dtype", "a dtype of numpy", dtype) from None
+    return shape, dtype
 
 
 def array_arguments(

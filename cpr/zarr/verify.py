@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 
 from zarr.abc.store import RangeByteRequest
 from zarr.buffer import default_buffer_prototype
@@ -12,7 +13,7 @@ from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.stores.verifying import CONSOLIDATED, VerifyingStore
 from cpr.zarr.zarr_internals import sync
 
-__all__ = ["LEFT_BEHIND", "verify_all"]
+__all__ = ["LEFT_BEHIND", "verify_all", "verify_listed", "verify_some"]
 
 _AT_ONCE = 8  # objects
 _LARGE = 32 << 20  # shards beyond are checked part by part
@@ -30,7 +31,23 @@ def verify_all(store: VerifyingStore) -> int:
     return int(sync(_verify_all(store)))
 
 
+def verify_listed(store: VerifyingStore) -> int:
+    """Check every object that is listed, whatever else is there; how many there are; see `verify_all`."""
+    return int(sync(_verify_listed(store)))
+
+
+def verify_some(store: VerifyingStore, keys: Sequence[str]) -> None:
+    """Check these of the objects that are listed. Raises as `verify_all`."""
+    if keys:
+        sync(_verify_listed(store, iter(keys)))
+
+
 async def _verify_all(store: VerifyingStore) -> int:
+    await _require_no_others(store)
+    return await _verify_listed(store)
+
+
+async def _verify_listed(store: VerifyingStore, keys: Iterator[str] | None = None) -> int:
     prototype = default_buffer_prototype()
 
     async def check(key: str) -> None:
@@ -44,8 +61,7 @@ async def _verify_all(store: VerifyingStore) -> int:
         if (actual := await UrlStore.getsize(store, key)) != size:
             raise corrupt(f"{store.url}/{key}", f"{size} bytes", f"{actual} bytes")
 
-    await _require_no_others(store)
-    return await store.for_all_objects(check, _AT_ONCE)
+    return await store.for_all_objects(check, _AT_ONCE, keys)
 
 
 async def _require_no_others(store: VerifyingStore) -> None:

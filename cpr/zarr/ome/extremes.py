@@ -42,6 +42,17 @@ class Extremes:
         self.lowest[channels] = np.minimum(self.lowest[channels], found[0])
         self.highest[channels] = np.maximum(self.highest[channels], found[1])
 
+    @property
+    def ranges(self) -> tuple[tuple[float, float] | None, ...]:
+        """(lowest, highest) of each channel; None for one without finite values."""
+        ends = zip(self.lowest.tolist(), self.highest.tolist(), strict=True)
+        return tuple((low, high) if low <= high else None for low, high in ends)
+
+    def take_ranges(self, ranges: tuple[tuple[float, float] | None, ...], channels: slice) -> None:
+        """Take in what `ranges` of these channels is."""
+        found = np.array([(np.inf, -np.inf) if one is None else one for one in ranges]).T
+        self.take(found, channels)
+
     def along(self, region: Slices) -> slice:
         """The channels of a region."""
         return region[self._axis] if self._axis is not None else slice(None)

@@ -14,7 +14,7 @@ import numpy as np
 from cpr.data.image_metadata import Metadata, calibration, json_values
 from cpr.zarr.ome.axes import scales_and_units, stored_axes
 from cpr.zarr.ome.downsample import Method
-from cpr.zarr.options import Shape, ZarrOptions, option_error
+from cpr.zarr.options import Shape, ZarrOptions, declared, option_error
 
 __all__ = ["OMEZarrOptions", "hex_color"]
 
@@ -52,6 +52,9 @@ class OMEZarrOptions:
         windows: of the channels, (start, end) of the values that viewers show; by default the extremes of
             the smallest level.
         attributes: more of them, of the image's group, JSON values.
+        shape: of the image, where it is known beforehand, as for one that is written in parts; in the order
+            of the metadata's axes.
+        dtype: of its pixels, likewise.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".ome.zarr", ".zarr")
@@ -70,6 +73,8 @@ class OMEZarrOptions:
     colors: tuple[str, ...] | None = None
     windows: tuple[tuple[float, float], ...] | None = None
     attributes: Mapping[str, Any] | None = None
+    shape: Shape | None = None
+    dtype: Any = None
 
     def __post_init__(self) -> None:
         metadata, resolution = calibration(self.metadata, self.resolution)
@@ -79,6 +84,8 @@ class OMEZarrOptions:
         plain = self.zarr()
         object.__setattr__(self, "chunks", plain.chunks)
         object.__setattr__(self, "shards", plain.shards)
+        for field, value in zip(("shape", "dtype"), declared(self.shape, self.dtype), strict=True):
+            object.__setattr__(self, field, value)
         if self.levels is not None and (type(self.levels) is not int or self.levels < 1):
             raise _bad("levels", "a positive number, or None", self.levels)
         if self.downscale not in {"YX", "ZYX"}:

@@ -29,11 +29,12 @@ from typing import Any
 import numpy as np
 
 from cpr.data.memory import require_memory
-from cpr.errors import CorruptDataError, TransferError
+from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
 from cpr.io.block_digests import blocks_url
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, hex16
 from cpr.io.objects import open_store
+from cpr.io.reading import reading
 from cpr.io.seekable_files import fetch_block
 from cpr.zarr.stores.entries import Entries, Entry, corrupt
 
@@ -126,10 +127,14 @@ class Manifest:
         nbytes: size of the manifest.
         checksum: its root, `algorithm:hexdigest`.
         data: all of it, if it is in memory.
+        place: where it is stored; by default beside the hierarchy.
     """
 
-    def __init__(self, url: str, nbytes: int, checksum: str, data: bytes | None = None) -> None:
+    def __init__(
+        self, url: str, nbytes: int, checksum: str, data: bytes | None = None, place: str | None = None
+    ) -> None:
         self.url = url
+        self.place = place or manifest_url(url)
         self.nbytes = nbytes
         self.checksum = checksum
         self.algorithm, _, root = checksum.partition(":")
@@ -162,6 +167,26 @@ class Manifest:
         data = encode(entries, algorithm)
         (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
         root = digest_of(data[-_LENGTH.size - length : -_LENGTH.size], algorithm).hex()
+        return cls(url, len(data), f"{algorithm}:{root}", data)
+
+    @classmethod
+    def stored(cls, url: str) -> Manifest | None:
+        """The manifest that is beside a hierarchy, whichever that is; None where there is none.
+
+        Raises CorruptDataError for what is no manifest, and TransferError.
+        """
+        try:
+            with reading(manifest_url(url)) as file:
+                data = file.read()
+        except ResourceNotFoundError:
+            return None
+        try:
+            (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
+            index = data[-_LENGTH.size - length : -_LENGTH.size]
+            algorithm = json.loads(index)["algorithm"]
+            root = digest_of(index, algorithm).hex()
+        except (ValueError, LookupError, TypeError, RecursionError, struct.error) as error:
+            raise corrupt(url, "a manifest as cpr writes it", type(error).__name__) from None
         return cls(url, len(data), f"{algorithm}:{root}", data)
 
     @property
@@ -215,6 +240,19 @@ class Manifest:
         at = bisect_left(page.keys, key)
         return (page, at) if at < len(page.keys) and page.keys[at] == key else None
 
+    def entries(self) -> Entries:
+        """All entries, with the digests of their blocks; the manifest is to be in memory."""
+        found: Entries = {}
+        assert self._data is not None
+        for number in range(len(self._rows)):
+            page, width = self._page(number), self._width
+            stops = ((page.block_starts + page.counts) * width).tolist()
+            starts = (page.block_starts * width).tolist()
+            for at, (key, size) in enumerate(zip(page.keys, page.sizes.tolist(), strict=True)):
+                digest = page.digests[at * width : (at + 1) * width]
+                found[key] = Entry(size, digest, self._data[starts[at] : stops[at]])
+        return found
+
     def keys(self, start: str = "") -> Iterator[str]:
         """All keys from `start` on, in order."""
         for number in range(max(0, bisect_right(self._first_keys, start) - 1), len(self._rows)):
@@ -264,7 +302,7 @@ class Manifest:
     def _fetch(self, start: int, stop: int) -> bytes:
         require_memory(stop - start, "the manifest")
         # Errors name the Zarr: its reader does not know what lies beside it.
-        store, path = open_store(manifest_url(self.url))
+        store, path = open_store(self.place)
         try:
             with translate_errors(self.url, "read"):
                 return bytes(fetch_block(store, path, start, stop))
@@ -281,7 +319,7 @@ class Manifest:
             raise self._damaged(f"{self.algorithm}:{expected}", f"{self.algorithm}:{actual}")
 
     def _damaged(self, expected: str, actual: str) -> CorruptDataError:
-        error = corrupt(self.url, expected, f"{actual} in {manifest_url(self.url)}")
+        error = corrupt(self.url, expected, f"{actual} in {self.place}")
         error.problem = "the manifest of this Zarr is not what was written"
         return error
 

@@ -55,9 +55,19 @@ class RecordingStore(UrlStore):
         return self.url, self.read_only, self.algorithm
 
     def with_read_only(self, read_only: bool = False) -> Self:
-        twin = type(self)(self.url, read_only, self.algorithm)
+        url, _, *others = self._state()
+        twin = type(self)(url, read_only, *others)
         twin._journal = self._journal  # noqa: SLF001
         return twin
+
+    def fresh(self) -> Self:
+        """A store of the same place that records for itself, as a pickled copy does."""
+        return type(self)(*self._state())
+
+    @property
+    def token(self) -> tuple[Any, ...]:
+        """What tells it from other stores, in dask's graphs."""
+        return self._state()
 
     @property
     def entries(self) -> Entries:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, Self
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -39,13 +39,17 @@ class VerifyingStore(ReadOnlyStore):
         nbytes: size of its manifest.
         checksum: root of its manifest.
         data: the manifest, if it is not stored yet.
+        place: where the manifest is stored; by default beside the hierarchy.
 
     Raises CorruptDataError for an object that is listed and missing, or not the one that was written, or
     there and not listed. A chunk that is neither listed nor there holds fill values.
     """
 
-    def __init__(self, url: str, nbytes: int, checksum: str, data: bytes | None = None) -> None:
+    def __init__(
+        self, url: str, nbytes: int, checksum: str, data: bytes | None = None, place: str | None = None
+    ) -> None:
         super().__init__(url)
+        self._manifest_place = place
         self._nbytes = nbytes
         self._checksum = checksum
         self._data = data
@@ -55,7 +59,7 @@ class VerifyingStore(ReadOnlyStore):
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """The store of a manifest that is open already."""
-        store = cls(manifest.url, manifest.nbytes, manifest.checksum, manifest.data)
+        store = cls(manifest.url, manifest.nbytes, manifest.checksum, manifest.data, manifest.place)
         store._found = manifest
         return store
 
@@ -65,13 +69,14 @@ class VerifyingStore(ReadOnlyStore):
         return self._checksum
 
     def _state(self) -> tuple[Any, ...]:
-        return self.url, self._nbytes, self._checksum, self._data
+        return self.url, self._nbytes, self._checksum, self._data, self._manifest_place
 
     @property
     def manifest(self) -> Manifest:
         """What vouches for the objects. Raises ResourceNotFoundError or CorruptDataError."""
         if self._found is None:
-            self._found = _open_manifest(*self._state())
+            known = (self.url, self._nbytes, self._checksum, self._data, self._manifest_place)
+            self._found = _open_manifest(*known)
         return self._found
 
     async def _manifest(self) -> Manifest:
@@ -187,13 +192,15 @@ class VerifyingStore(ReadOnlyStore):
             return
         raise corrupt(self._place(key), "no object", "an object that is not listed in the manifest")
 
-    async def for_all_objects(self, work: Callable[[str], Awaitable[None]], at_once: int) -> int:
-        """Await `work` for the key of every listed object, some at once; how many there are.
+    async def for_all_objects(
+        self, work: Callable[[str], Awaitable[None]], at_once: int, some: Iterator[str] | None = None
+    ) -> int:
+        """Await `work` for the key of every listed object, or of some, several at once; how many there are.
 
         The first error ends it and is raised.
         """
         # One iterator for all workers: a page is parsed when the first of them comes to it.
-        keys = (await self._manifest()).keys()
+        keys = (await self._manifest()).keys() if some is None else some
         count = 0
 
         async def run() -> None:
@@ -252,14 +259,14 @@ class VerifyingStore(ReadOnlyStore):
 _manifests: PerProcess[tuple[Any, ...], Manifest] = PerProcess()
 
 
-def _open_manifest(url: str, nbytes: int, checksum: str, data: bytes | None) -> Manifest:
+def _open_manifest(url: str, nbytes: int, checksum: str, data: bytes | None, place: str | None) -> Manifest:
     """The manifest, shared by all stores of this process that ask for the same."""
-    key = (url, nbytes, checksum)
+    key = (url, nbytes, checksum, place)
     with _manifests.lock:
         if key in _manifests.known:
             _manifests.known.move_to_end(key)
             return _manifests.known[key]
-    manifest = Manifest(url, nbytes, checksum, data)
+    manifest = Manifest(url, nbytes, checksum, data, place)
     with _manifests.lock:
         _manifests.known[key] = manifest
         while len(_manifests.known) > _MANIFESTS_KEPT:

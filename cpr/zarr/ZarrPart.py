@@ -1,0 +1,337 @@
+"""A region of an array or image that many tasks write together."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn, Self
+
+import zarr
+from zarr.buffer import default_buffer_prototype
+from zarr.storage import StorePath
+
+from cpr import io
+from cpr.errors import CorruptDataError, NoDataError, RecordError, ResourceNotFoundError, UsageError
+from cpr.format import Region
+from cpr.io.hashing import hex16
+from cpr.io.write_markers import mark_once, require_marked
+from cpr.io.writing import put_blocks
+from cpr.previews.models import Preview
+from cpr.records.record_fields import FolderFields
+from cpr.records.registry import register
+from cpr.Target import Target
+from cpr.zarr.chunking import Declared, declared_source
+from cpr.zarr.copy import copy_all
+from cpr.zarr.nodes import own_copy, with_typed_errors
+from cpr.zarr.ome.order import transposed
+from cpr.zarr.options import unit_of
+from cpr.zarr.parts.layout import Layout, array_on
+from cpr.zarr.parts.options import PartOptions
+from cpr.zarr.parts.regions import Bounds, shown
+from cpr.zarr.parts.source import with_all_axes
+from cpr.zarr.reading import open_node, part_of, to_dask
+from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.part import PartStore, VerifyingPartStore
+from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.verify import verify_listed
+from cpr.zarr.writing import fill
+from cpr.zarr.zarr_internals import sync
+
+__all__ = ["ZarrPart"]
+
+_ROOTS = ("zarr.json", ".zarray", "0/zarr.json")
+
+
+@register
+class ZarrPart(Target):
+    """A region of a Zarr that other parts complete: filled, hashed and published by itself.
+
+    `whole.part(region)` gives it, of a `ZarrTarget` or `OMEZarrTarget` with a declared shape and dtype. Its
+    chunks are written where the whole has them; its digests, which make it a result, in one small object
+    beside the whole. So a task returns and caches it as any target, and `whole.assemble(parts)` makes the
+    whole of them, for which no pixel is read or moved. Until then other programs see an array with chunks
+    missing.
+
+    Attributes:
+        data_hash: of the part's objects.
+        checksum: of the part's manifest, which vouches for them.
+        nbytes: of all that is stored of the part, its manifest included.
+        region: (start, stop) along each axis, in the order in which the whole stores them.
+
+    >>> whole = cpr.ZarrTarget.from_path(
+    ...     "memory://doc/volume.zarr", shape=(4, 64, 64), dtype="uint16", chunks=(1, 64, 64)
+    ... )
+    >>> part = whole.part(np.s_[2:4])
+    >>> part.set_data(np.full((2, 64, 64), 7, "uint16"))
+    >>> cpr.load(part.serialize()).get_data(region=np.s_[0, :2, 0])
+    array([7, 7], dtype=uint16)
+    """
+
+    format_class = PartOptions
+    fields_class = FolderFields
+
+    known_by_content = False
+
+    manifest: int | None = None
+    _parts_key: str | None = None  # the whole's
+    _began = 0.0
+    _manifest: Manifest | None = None  # of what is written and not published yet
+    _written: PartStore | None = None
+
+    @classmethod
+    def from_path(cls, path: Any, **options: Any) -> NoReturn:  # noqa: ARG003
+        """Not for parts, which are of a whole: raises UsageError."""
+        raise UsageError(
+            "a part is of a whole",
+            url=io.normalise(path),
+            expected="whole.part(region)",
+            actual="ZarrPart.from_path(...)",
+            remedy="ZarrTarget.from_path(url, shape=..., dtype=..., chunks=...).part(np.s_[0:64])",
+        )
+
+    @classmethod
+    def of(cls, whole: Target, options: PartOptions, attempt: str) -> Self:
+        """An empty part.
+
+        Args:
+            whole: that it is of.
+            options: of the part.
+            attempt: the whole's key.
+        """
+        part = cls(whole.location, whole.name, whole.ext, options)
+        part._parts_key = attempt
+        return part
+
+    @property
+    def region(self) -> Bounds:
+        """Where the part begins and ends along each axis, in the order in which the whole stores them."""
+        bounds: Bounds = self.format.region
+        return bounds
+
+    def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
+        """Write the region, and its share of the smaller levels of an image; `persist` publishes it.
+
+        A part may be written again until the whole is assembled, by a task that is retried for one; what
+        was written before is no result then.
+
+        Args:
+            data: as for `ZarrTarget.set_data`, of the region's shape; axes that the region has by an integer
+                may be left out.
+            shape: of an iterable's planes together; that of the region by default.
+            dtype: of an iterable's elements; that of the whole by default.
+
+        Raises:
+            EncodeError: shape or dtype are others than the region's.
+            RecordError: the whole was assembled already.
+            TransferError, ResourceNotFoundError: it could not be written.
+        """
+        with self._lock, self._decoding():
+            layout: Layout = self.format.layout(self.name, self.url)
+            source = self._source(layout, data, shape, dtype)
+            shares = list(layout.shares(self.region))
+            plans = layout.plans[: len(shares)]
+            corners = {
+                plan.path: tuple(objects.start for objects in plan.objects(share))
+                for plan, share in zip(plans, shares, strict=True)
+            }
+            extremes = layout.extremes(self.region) if len(shares) == len(layout.plans) else None
+            with self._writing(layout, corners) as store:
+                arrays = [
+                    array_on(store, plan, tuple(stop - start for start, stop in share))
+                    for plan, share in zip(plans, shares, strict=True)
+                ]
+                fill(arrays, source, layout.halved, layout.method, extremes)
+            ranges = () if extremes is None else extremes.ranges
+            self.format = dataclasses.replace(self.format, ranges=ranges)
+
+    def _source(self, layout: Layout, data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
+        """The data with all axes, as they are stored."""
+        dropped, order = self.format.dropped, layout.order
+        extents = [0] * len(order)
+        for axis, (start, stop) in zip(order, self.region, strict=True):
+            extents[axis] = stop - start
+        kept = tuple(n for n, drop in zip(extents, dropped, strict=True) if not drop)
+        given = tuple(getattr(data, "shape", kept if shape is None else shape))
+        lacking = dropped if len(given) != len(extents) else (False,) * len(extents)
+        expected = kept if any(lacking) else tuple(extents)
+        source = declared_source(Declared(expected, layout.dtype), data, shape, dtype)
+        return transposed(with_all_axes(source, lacking), order)
+
+    @contextmanager
+    def _writing(self, layout: Layout, corners: dict[str, tuple[int, ...]]) -> Iterator[PartStore]:
+        assert self._parts_key is not None
+        url = self._url(self._parts_key)
+        began = time.monotonic()
+        if io.lookup(manifest_url(url)) is not None:
+            raise RecordError(
+                "the whole was assembled already, and a stored result is never changed",
+                url=url,
+                field=f"part {shown(self.region)}",
+                expected="parts before assemble()",
+                actual="a part after it",
+                remedy="make a new whole with from_path, and its part",
+            )
+        mark_once(url)
+        store = PartStore(url, corners=corners)
+        try:
+            for key, document in layout.documents.items():
+                sync(store.set(key, default_buffer_prototype().buffer.from_bytes(document)))
+            yield store
+            manifest = Manifest.of(url, store.entries, store.algorithm)
+        except BaseException:
+            store.seal()
+            self._take_back(store, set(layout.documents))
+            raise
+        before = self._written
+        self._forget()
+        if before is not None:
+            self._take_back(before, set(store.entries))
+        self._written, self._manifest, self._key = store, manifest, self._parts_key
+        self._began, self.data_hash = began, manifest.data_hash
+
+    @staticmethod
+    def _take_back(store: PartStore, kept: set[str]) -> None:
+        sync(store.take_back({key: entry for key, entry in store.entries.items() if key not in kept}))
+
+    def _forget(self) -> None:
+        super()._forget()
+        self.manifest = self._manifest = self._written = None
+
+    def persist(self) -> Self:
+        """Publish the part, by one small object; does nothing when that has happened.
+
+        Raises:
+            NoDataError: nothing was written.
+            ResourceNotFoundError: what was written was removed as an orphan meanwhile.
+            TransferError: the manifest could not be stored.
+        """
+        with self._lock:
+            if self.checksum is not None:
+                return self
+            if self._manifest is None or self._written is None:
+                raise NoDataError.of_empty(self.url, "be persisted")
+            manifest = self._manifest
+            put_blocks(self.url, manifest.data, self._place_of(manifest.checksum))
+            require_marked(self.url)
+            self._written.seal()
+            self.checksum, self.manifest = manifest.checksum, manifest.nbytes
+            self.nbytes = manifest.total + manifest.nbytes
+            self.seconds = time.monotonic() - self._began
+            self._manifest = self._written = None
+        return self
+
+    def _place_of(self, checksum: str) -> str:
+        """Where the part's manifest is."""
+        return io.sidecar_url(self.url, f".{hex16(f'{self.region} {checksum}'.encode())}.digests")
+
+    @property
+    def place(self) -> str:
+        """Where the part's manifest is stored. Raises NoDataError before that."""
+        if self.checksum is None:
+            raise NoDataError.of_empty(self.url, "have a manifest")
+        return self._place_of(self.checksum)
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """The part as a lazy `zarr.Array` of its own, in full resolution, that checks every object it reads.
+
+        Args:
+            cache: keep what was opened.
+            region: read this part of the part, as numpy.
+
+        Raises as `ZarrTarget.get_data`.
+        """
+        node = self._cached if self._cached is not None else self._open()
+        if cache:
+            self._cached = node
+        if region is not None:
+            return part_of(node, region, self.url)
+        return own_copy(node) if node is self._cached else node
+
+    def get_dask(self) -> Any:
+        """The part as a dask array, a block for each object (chunk or shard); nothing is read now.
+
+        Raises MissingDependencyError without dask, and as `get_data`.
+        """
+        return to_dask(self.get_data(), f"cpr-{self.data_hash}-{self.key}", self.url)
+
+    def _open(self) -> zarr.Array[Any]:
+        manifest = self._read_manifest()
+        path = "0" if manifest.find("0/zarr.json") is not None else ""
+        is_old = manifest.find(f"{path}/zarr.json".strip("/")) is None
+        array = open_node(VerifyingStore.of(manifest), path, zarr_format=2 if is_old else 3)
+        assert isinstance(array, zarr.Array)
+        corner = tuple(start // max(1, u) for (start, _), u in zip(self.region, unit_of(array), strict=True))
+        store = VerifyingPartStore(
+            manifest.url, manifest.nbytes, manifest.checksum, manifest.data, manifest.place, {path: corner}
+        )
+        metadata = {**array.metadata.to_dict(), "shape": tuple(stop - start for start, stop in self.region)}
+        own: zarr.Array[Any] = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, path), metadata))
+        return with_typed_errors(own)  # type: ignore[no-any-return]
+
+    def _read_manifest(self) -> Manifest:
+        if self._manifest is not None:
+            return self._manifest
+        if self.checksum is None or self.manifest is None:
+            raise NoDataError.of_empty(self.url, "be read")
+        return Manifest(self.url, self.manifest, self.checksum, place=self.place)
+
+    def preview(self) -> Preview | None:
+        """None: what is to be seen is the whole."""
+        return None
+
+    def verify(self) -> int:
+        """Fetch and check every object of the part, several at a time; how many there are.
+
+        Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
+        """
+        return verify_listed(VerifyingStore.of(self._read_manifest()))
+
+    def check(self, full: bool = False) -> None:
+        """Make sure that the part is there: its manifest and the array's metadata; in full as `verify`."""
+        if self.checksum is None or self.manifest is None:
+            raise NoDataError.of_empty(self.url, "be checked")
+        if full:
+            self.verify()
+            return
+        nbytes = io.stat(self.place).nbytes
+        if nbytes != self.manifest:
+            raise CorruptDataError(
+                "the manifest of this part has another size",
+                url=self.url,
+                expected=f"{self.manifest} bytes",
+                actual=f"{nbytes} bytes in {self.place}",
+                remedy="delete it, so that its task runs again",
+            )
+        if all(io.lookup(io.join(self.url, key)) is None for key in _ROOTS):
+            raise ResourceNotFoundError(
+                "the Zarr of this part is gone",
+                url=self.url,
+                field=f"part {shown(self.region)}",
+                expected=" or ".join(_ROOTS),
+                actual="nothing",
+                remedy="a deleted result is made again when its task runs again",
+            )
+
+    def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
+        copy_all(self._read_manifest(), twin.url, twin.place)
+
+    def _take_fields(self, fields: FolderFields) -> None:
+        super()._take_fields(fields)
+        self.manifest = fields.manifest
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people."""
+        return {**super().facts(), "region": shown(self.region)}
+
+    def __repr__(self) -> str:
+        return f"ZarrPart({self.url!r}, {shown(self.region)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._written is not None:
+            self.persist()
+        if self.data_hash is None:
+            empty = (self.location, self.name, self.ext, self.format)
+            return type(self), empty, {"_parts_key": self._parts_key}
+        return super().__reduce__()

@@ -1,0 +1,1 @@
+"""Arrays and images that many tasks write, a region each, and one assembles."""

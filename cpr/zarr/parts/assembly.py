@@ -1,0 +1,204 @@
+"""The whole out of its parts: their digests are merged, their objects stay where they are.
+
+Requests: two for each part, one for each 1000 objects (a listing), and a few for the whole. Pixels are read
+only where a smaller level's chunk spans parts, from the level before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from cpr import io
+from cpr.errors import CorruptDataError, CprError, PartError, ResourceNotFoundError
+from cpr.io.error_translation import translate_errors
+from cpr.io.objects import open_store, remove_many
+from cpr.io.parallel import parallel_map
+from cpr.io.stores.base import Entry as Listed
+from cpr.zarr.parts.layout import Layout
+from cpr.zarr.parts.regions import shown
+from cpr.zarr.stores.entries import Entries, corrupt, make_entry, missing
+from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.verify import LEFT_BEHIND, verify_some
+
+if TYPE_CHECKING:
+    from cpr.zarr.ZarrPart import ZarrPart
+
+__all__ = ["Piece", "merged", "read_pieces", "remove_leftovers", "require_stored"]
+
+_AT_ONCE = 16
+
+
+@dataclass
+class Piece:
+    """A part, with what its manifest lists.
+
+    Attributes:
+        part: the part.
+        manifest: of the part.
+        entries: of its objects, without the metadata that all parts have.
+        sealed: when its manifest was written.
+    """
+
+    part: ZarrPart
+    manifest: Manifest
+    entries: Entries
+    sealed: datetime
+
+    @property
+    def name(self) -> str:
+        """As errors have it."""
+        return f"part {shown(self.part.region)}"
+
+
+def read_pieces(parts: Sequence[ZarrPart], layout: Layout, url: str) -> list[Piece]:
+    """The manifests of parts, and their entries.
+
+    Raises:
+        PartError: one is of another whole, or digested with another algorithm.
+        ResourceNotFoundError: one was deleted.
+        CorruptDataError: one is damaged.
+    """
+    pieces = list(parallel_map(_read_piece, parts, _AT_ONCE))
+    for piece in pieces:
+        first = pieces[0]
+        algorithm = piece.manifest.algorithm
+        if algorithm != first.manifest.algorithm:
+            raise PartError(
+                "two parts have digests of different kinds",
+                url=url,
+                field=piece.name,
+                expected=f"{first.manifest.algorithm}, as {first.name} has",
+                actual=algorithm,
+                remedy="set CPR_CHECKSUM alike for all workers, and write one of them again",
+            )
+        for key, document in layout.documents.items():
+            own = piece.entries.pop(key, None)
+            if own is None or own.digest != make_entry(memoryview(document), algorithm, False).digest:
+                raise PartError(
+                    "this part is of another whole",
+                    url=url,
+                    field=piece.name,
+                    expected=f"shape, dtype, chunks and codecs of {url}",
+                    actual=f"other metadata in {key} of {piece.part.url}",
+                    remedy="write the part again: whole.part(region).set_data(...)",
+                )
+    return pieces
+
+
+def _read_piece(part: ZarrPart) -> Piece:
+    assert part.manifest is not None and part.checksum is not None
+    place = part.place
+    try:
+        found = io.stat(place)
+        with io.reading(place, part.checksum.partition(":")[0], part.manifest) as file:
+            blob = file.read()
+    except ResourceNotFoundError as error:
+        raise ResourceNotFoundError(
+            "this part was deleted",
+            url=part.url,
+            field=f"part {shown(part.region)}",
+            expected=f"its digests in {place}",
+            actual="no such object",
+            remedy="run its task again, or write it again: whole.part(region).set_data(...)",
+        ) from error
+    try:
+        if len(blob) != part.manifest:
+            raise corrupt(part.url, f"{part.manifest} bytes", f"{len(blob)} bytes in {place}")
+        manifest = Manifest(part.url, part.manifest, part.checksum, blob, place)
+        return Piece(part, manifest, manifest.entries(), found.modified)
+    except CprError as error:
+        error.field = f"part {shown(part.region)}"
+        raise
+
+
+def require_stored(url: str, pieces: Sequence[Piece], layout: Layout, full: bool) -> list[str]:
+    """Make sure that the objects of parts in one folder are there, as they were written; what else is there.
+
+    A listing tells what is there, of which size, and what was written to since its part was published; only
+    that is read. `full` reads everything.
+
+    Raises CorruptDataError for an object that is missing or another one.
+    """
+    listed = _listed(url)
+    for key, document in layout.documents.items():
+        if listed.pop(key, None) is None:
+            raise missing(
+                f"{url}/{key}", make_entry(memoryview(document), pieces[0].manifest.algorithm, False)
+            )
+    for piece in pieces:
+        doubtful = [*layout.documents] if piece is pieces[0] else []
+        for key, entry in piece.entries.items():
+            found = listed.pop(key, None)
+            if found is None:
+                raise _of_part(missing(f"{url}/{key}", entry), piece)
+            if found.nbytes != entry.size:
+                error = corrupt(f"{url}/{key}", f"{entry.size} bytes", f"{found.nbytes} bytes")
+                raise _of_part(error, piece)
+            if full or found.modified > piece.sealed:
+                doubtful.append(key)
+        try:
+            verify_some(VerifyingStore.of(piece.manifest), doubtful)
+        except CorruptDataError as error:
+            raise _of_part(error, piece) from None
+    return [key for key in listed if not LEFT_BEHIND.search(key)]
+
+
+def _of_part(error: CorruptDataError, piece: Piece) -> CorruptDataError:
+    error.field = piece.name
+    error.remedy = "delete the part's record, so that its task runs again, or write the part again"
+    return error
+
+
+def _listed(url: str) -> dict[str, Listed]:
+    store, path = open_store(url)
+    with translate_errors(url, "list"):
+        return {entry.url[len(url) + 1 :].replace("\\", "/"): entry for entry in store.walk(path)}
+
+
+def remove_leftovers(url: str, pieces: Sequence[Piece], layout: Layout, others: Sequence[str]) -> None:
+    """Remove objects that no part has: of a writer, or of an assembly, that was killed and came again.
+
+    Args:
+        url: of the folder.
+        pieces: all parts.
+        layout: of the whole.
+        others: the keys of these objects.
+
+    Raises PartError for one that is in no part's region: it may be of a part that was not given.
+    """
+    boxes = [layout.full.objects(piece.part.region) for piece in pieces]
+    for key in others:
+        numbers = layout.full.numbers(key)
+        if numbers is None:
+            ours = key == "zarr.json" or key.partition("/")[0] in [plan.path for plan in layout.plans[1:]]
+        else:
+            ours = any(
+                all(part.start <= n < part.stop for part, n in zip(box, numbers, strict=True))
+                for box in boxes
+            )
+        if not ours:
+            raise PartError(
+                "there is an object that none of these parts has",
+                url=f"{url}/{key}",
+                field=f"{len(pieces)} parts",
+                expected="the objects of these parts alone",
+                actual="one that other programs would read as data of the whole",
+                remedy="give assemble() its part as well, or write the parts of a new whole",
+            )
+    remove_many(f"{url}/{key}" for key in others)
+
+
+def merged(pieces: Sequence[Piece], url: str) -> Entries:
+    """All entries together. Raises CorruptDataError for an object that two parts list."""
+    entries: Entries = {}
+    count = 0
+    for piece in pieces:
+        entries |= piece.entries
+        count += len(piece.entries)
+    if len(entries) != count:
+        raise corrupt(url, f"{count} objects in {len(pieces)} parts", f"{len(entries)} different ones")
+    return entries

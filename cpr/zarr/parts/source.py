@@ -1,0 +1,66 @@
+"""The data of a part, with all axes of the array, in the order in which they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from cpr.data.arrays import Planes
+from cpr.zarr.dask import is_dask
+from cpr.zarr.options import Shape
+
+__all__ = ["with_all_axes"]
+
+Array = np.ndarray[Any, Any]
+
+
+def with_all_axes(source: Any, dropped: Sequence[bool]) -> Any:
+    """Data that lacks the axes of which a part has one position; each becomes an axis of one."""
+    if not any(dropped):
+        return source
+    index = tuple(None if drop else slice(None) for drop in dropped)
+    if isinstance(source, Planes):
+        return _planes(source, dropped)
+    if isinstance(source, np.ndarray) or is_dask(source):
+        return source[index]
+    return _Expanded(source, dropped)
+
+
+def _expanded(values: Sequence[Any], dropped: Sequence[bool], new: Any) -> tuple[Any, ...]:
+    rest = iter(values)
+    return tuple(new if drop else next(rest) for drop in dropped)
+
+
+def _planes(planes: Planes, dropped: Sequence[bool]) -> Planes:
+    shape: Shape = _expanded(planes.shape, dropped, 1)
+    # Of these axes a plane has all elements, whichever axes of one are among them.
+    plane_ndim, axes = len(planes.plane_shape), 1
+    while sum(not drop for drop in dropped[len(shape) - axes :]) < plane_ndim:
+        axes += 1
+    whole = shape[len(shape) - axes :]
+
+    def slabs() -> Iterator[Array]:
+        for plane in planes:
+            yield plane.reshape(whole)
+
+    return Planes(slabs(), shape, planes.dtype, plane_ndim=axes)
+
+
+class _Expanded:
+    """A lazy array with more axes, of one."""
+
+    def __init__(self, source: Any, dropped: Sequence[bool]) -> None:
+        self._source = source
+        self._dropped = tuple(dropped)
+        self.shape: Shape = _expanded(source.shape, dropped, 1)
+        self.dtype = np.dtype(source.dtype)
+        objects: Any = getattr(source, "shards", None) or getattr(source, "chunks", None)
+        regular = isinstance(objects, tuple) and all(isinstance(n, int) for n in objects)
+        self.chunks = _expanded(objects, dropped, 1) if regular else None
+
+    def __getitem__(self, region: tuple[slice, ...]) -> Array:
+        rest = tuple(part for part, drop in zip(region, self._dropped, strict=True) if not drop)
+        found: Array = np.asanyarray(self._source[rest])
+        return found[tuple(None if drop else slice(None) for drop in self._dropped)]
