@@ -15,6 +15,7 @@ TREE = {
     "ResourceNotFoundError": ("ResourceError", FileNotFoundError),
     "CorruptDataError": ("ResourceError", ValueError),
     "NoDataError": ("ResourceError", ValueError),
+    "PartError": ("ResourceError", ValueError),
     "SourceChangedError": ("ResourceError",),
     "TransferError": ("ResourceError", OSError),
     "UnsupportedStoreError": ("ResourceError", NotImplementedError),

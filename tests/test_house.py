@@ -29,7 +29,7 @@ def test_a_module_in_camel_case_holds_the_class_of_that_name(path):
     if not path.stem[0].isupper() or path.stem == "Serializer":  # a name of cpr.prefect.serializer
         return
     # The formats of sources of Zarr are beside their only users.
-    formats = {"ZarrPart", "OMEZarrPart"}
+    formats = {"ZarrSourceOptions", "OMEZarrSourceOptions"}
     public = [
         node.name
         for node in ast.parse(path.read_text()).body

@@ -11,13 +11,13 @@ from cpr.records.registry import register
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
 from cpr.zarr.stores.versioned import Version, object_version
-from cpr.zarr.ZarrSource import METADATA, ZarrPart, ZarrSource
+from cpr.zarr.ZarrSource import METADATA, ZarrSource, ZarrSourceOptions
 
-__all__ = ["OMEZarrPart", "OMEZarrSource"]
+__all__ = ["OMEZarrSource", "OMEZarrSourceOptions"]
 
 
 @dataclass(frozen=True)
-class OMEZarrPart(ZarrPart):
+class OMEZarrSourceOptions(ZarrSourceOptions):
     """Which image of a hierarchy is meant.
 
     Attributes:
@@ -57,7 +57,7 @@ class OMEZarrSource(OMEZarr, ZarrSource):
     'A/1/0'
     """
 
-    format_class = OMEZarrPart
+    format_class = OMEZarrSourceOptions
 
     def _known(self) -> bool:
         return False

@@ -29,7 +29,7 @@ from cpr.zarr.stores.manifest import manifest_url
 from cpr.zarr.stores.url_store import ReadOnlyStore, UrlStore
 from cpr.zarr.stores.versioned import MOST_LISTED, Version, VersionedStore, listing_version, object_version
 
-__all__ = ["METADATA", "ZarrPart", "ZarrSource"]
+__all__ = ["METADATA", "ZarrSource", "ZarrSourceOptions"]
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
@@ -51,7 +51,7 @@ Mode = Literal["r", "r+", "a", "w"]
 
 
 @dataclass(frozen=True)
-class ZarrPart:
+class ZarrSourceOptions:
     """What of a hierarchy is meant.
 
     Attributes:
@@ -113,14 +113,14 @@ class ZarrSource(Source):
     """A Zarr array or group of format 2 or 3 that somebody else wrote, or a region of an array.
 
     It is one version from its cache key to its last byte: once `version` has been asked, as cache keys do,
-    an object that is another one, new or gone raises SourceChangedError when it is read. See `ZarrPart` for
-    what counts.
+    an object that is another one, new or gone raises SourceChangedError when it is read. What counts:
+    see `ZarrSourceOptions`.
 
     >>> cpr.ZarrSource.from_path("s3://bucket/raw/plate.zarr/A/1/0", slices_stop=(1,)).format.group
     'A/1/0'
     """
 
-    format_class = ZarrPart
+    format_class = ZarrSourceOptions
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
@@ -128,7 +128,7 @@ class ZarrSource(Source):
 
         Args:
             path: str, os.PathLike or UPath; any fsspec URL. What follows `.zarr/` in it is the group.
-            **options: group, slices_start, slices_stop, mode: see `ZarrPart`.
+            **options: group, slices_start, slices_stop, mode: see `ZarrSourceOptions`.
 
         Raises FormatError for options that make no sense.
         """
@@ -230,7 +230,7 @@ class ZarrSource(Source):
         return picture_of(self._node())
 
     def version(self) -> Version:
-        """What the store says of the objects that count (see `ZarrPart`), asked once.
+        """What the store says of the objects that count (see `ZarrSourceOptions`), asked once.
 
         Raises ResourceNotFoundError where there is no Zarr, TransferError.
         """
