@@ -214,7 +214,9 @@ class _Visit:
                 if self._key in self._seen:
                     del self._seen[self._key]
                     return
-        _check_all({r.url: r for r in resources if isinstance(r, Target)}.values(), self._verify)
+        _check_all(
+            {(r.url, r.checksum): r for r in resources if isinstance(r, Target)}.values(), self._verify
+        )
         if self._key is not None:
             with self._lock:
                 self._seen[self._key] = None
