@@ -100,7 +100,8 @@ class ZarrPart(Target):
             options: of the part.
             attempt: the whole's key.
         """
-        part = cls(whole.location, whole.name, whole.ext, options)
+        format: Any = options  # encodes nothing by itself
+        part = cls(whole.location, whole.name, whole.ext, format)
         part._parts_key = attempt
         return part
 
