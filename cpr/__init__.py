@@ -8,7 +8,7 @@ Importing cpr imports neither prefect, pandas, zarr nor dask: names are imported
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cpr import errors
 from cpr._lazy import make_lazy
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cpr.errors import *  # noqa: F403
     from cpr.image import ImageSource, ImageTarget
     from cpr.numpy import NumpySource, NumpyTarget
+    from cpr.operations.load import load
     from cpr.operations.results import results
     from cpr.parquet import ParquetSource, ParquetTarget
     from cpr.prefect.artifacts import report_results
@@ -46,6 +47,7 @@ _NAMES = {
     "TargetInputs": "cpr.prefect.cache_policy",
     "cpr_serializer": "cpr.prefect.serializer",
     "hash_objects": "cpr.prefect.cache_keys",
+    "load": "cpr.operations.load",
     "report_results": "cpr.prefect.artifacts",
     "results": "cpr.operations.results",
     "target_decoder": "cpr.prefect.serializer",
@@ -88,54 +90,3 @@ __all__ = [
 __all__ += errors.__all__
 
 make_lazy(__name__, _NAMES)
-
-_MAX_RECORD_BYTES = 16 << 20
-
-
-def load(record_or_url: Any) -> Resource:
-    """Load a resource from its stored record, without Prefect.
-
-    Args:
-        record_or_url: a record as `serialize()` gave it, its JSON text, or the URL of a JSON object
-            that holds one.
-
-    Raises:
-        RecordError: not an acceptable record.
-        UsageError: the URL of an image or a table.
-        ResourceNotFoundError, TransferError: the URL cannot be read.
-
-    >>> target = cpr.NumpyTarget.from_path("memory://docs/numbers.npy")
-    >>> target.set_data(np.arange(3))
-    >>> load(target.serialize()).get_data()
-    array([0, 1, 2])
-    """
-    import os
-
-    from cpr import io
-    from cpr.records.registry import load_record, source_of
-    from cpr.records.strict_json import parse
-    from cpr.Resource import Resource
-
-    record = record_or_url
-    if isinstance(record, os.PathLike) or (isinstance(record, str) and not record.lstrip().startswith("{")):
-        url = io.normalise(record)
-        if (source := source_of(url)) is not None:
-            raise errors.UsageError(
-                "a file of data, not a record",
-                url=url,
-                expected="a record as serialize() gives it, its JSON text, or the URL of one",
-                remedy=f"cpr.{source}.from_path({str(record_or_url)!r}) reads the file",
-            )
-        with io.reading(url) as file:
-            record = file.read(_MAX_RECORD_BYTES + 1)
-        if len(record) > _MAX_RECORD_BYTES:
-            raise errors.RecordError(
-                "too large for a record",
-                url=url,
-                expected=f"at most {_MAX_RECORD_BYTES} bytes",
-                actual="more",
-                remedy="pass a record, its JSON text, or the URL of one",
-            )
-    resource = load_record(parse(record) if isinstance(record, (str, bytes)) else record)
-    assert isinstance(resource, Resource)
-    return resource

@@ -1,6 +1,7 @@
 """What mkdocs does besides (see mkdocs.yml): pages that are made from what is elsewhere in the repository.
 
-README is the page Overview, CONTRIBUTING a page of its own; every public name has an entry in the reference.
+README is the page Overview, CONTRIBUTING a page of its own; every public name has an entry in the reference. Notebooks
+are pages with the outputs that they have; `python -m tools.notebooks` makes these.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import griffe
 from mkdocs.structure.files import File, Files
+from nbconvert import MarkdownExporter
 
 import cpr
 
@@ -26,6 +28,11 @@ def on_files(files: Files, config: Any) -> Files:
     for page, source in PAGES.items():
         files.append(File.generated(config, page, content=(ROOT / source).read_text()))
     files.append(File.generated(config, "reference.md", content=reference()))
+    for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        text, pictures = MarkdownExporter().from_filename(str(notebook))
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=text))
+        for name, content in pictures["outputs"].items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
 
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -186,7 +187,8 @@ def told_if_interrupted(tell: Callable[[], None]) -> Iterator[None]:
 @contextlib.contextmanager
 def progress(action: str, total: int | None = None) -> Iterator[Callable[..., None]]:
     """A progress bar on stderr, where that is a terminal: gives `advance(count=1, nbytes=0)`."""
-    if not sys.stderr.isatty():
+    # On a dumb terminal (a notebook's, Emacs') each change of the bar would be a line more.
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda *_, **__: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn

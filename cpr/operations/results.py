@@ -21,7 +21,7 @@ def results(url: str) -> pd.DataFrame:
 
     | column | dtype | |
     | --- | --- | --- |
-    | `url` | str | of the target; `cpr.load` takes what `record` names |
+    | `url` | str | of the target; `cpr.load(record, name=url)` gives it |
     | `name` | str | its file name |
     | `type` | category | its record type, `ImageTarget` for one |
     | `nbytes` | int64 | its size |

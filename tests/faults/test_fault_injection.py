@@ -305,9 +305,9 @@ def test_parts_are_sent_whole_however_often(fault, proxy, s3_url, monkeypatch):
     """botocore gives up before s3fs does, which begins anew: with all of a part, not what is left of it."""
     monkeypatch.setitem(fsspec.config.conf, "s3", {"config_kwargs": {"retries": {"max_attempts": 0}}})
     attempts = itertools.count()
-    proxy.plan(lambda _, kind: fault if kind == "part" and next(attempts) < 5 else None)
+    proxy.plan(lambda _, kind: fault if kind == "part" and next(attempts) < 3 else None)
     record = MULTIPART.target(s3_url).serialize()
-    assert proxy.broken == [f"part: {fault}"] * 5
+    assert proxy.broken == [f"part: {fault}"] * 3
     assert np.array_equal(cpr.load(record).get_data(), MULTIPART.data())
 
 
