@@ -305,6 +305,10 @@ class Resource(NamesWhatIsMeant, FlowParameter, ABC):
         """
         return None
 
+    def _sampled(self) -> Preview | None:
+        """A preview from parts of a large object that has none beside it; None where that cannot be."""
+        return None
+
     def facts(self) -> dict[str, Any]:
         """What is known without asking the store, for people: kind, name, place, shape, size."""
         fields = {name: getattr(self.format, name, None) for name in ("shape", "dtype")}
@@ -312,6 +316,13 @@ class Resource(NamesWhatIsMeant, FlowParameter, ABC):
         if "shape" in known:
             known["shape"] = " x ".join(map(str, known["shape"]))
         return {"kind": type(self).__name__, "name": self.name, "url": self.url, **known}
+
+    def details(self) -> dict[str, Any]:
+        """`facts`, and what the object says of itself: of an image axes, pixel size and channels, for people.
+
+        A few kilobytes of a file that is not known yet are read. Raises as `get_data`.
+        """
+        return self.facts()
 
     def _repr_html_(self) -> str:
         return html_of(self)

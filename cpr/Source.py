@@ -147,10 +147,6 @@ class Source(Resource):
                 return self._sampled()
         return make_preview(self.format, self.get_data())
 
-    def _sampled(self) -> Preview | None:
-        """A preview from parts of a large object; None where that cannot be."""
-        return None
-
     def version(self) -> Version:
         """What the store says of the object (ETag, generation, or size and time), asked once."""
         if self._version is None:

@@ -215,10 +215,6 @@ class Target(FindsNoFiles, KnownByContent, Resource):
             return make_preview(self.format, self.get_data())
         return read_preview(self.url, self.format.preview_class) or self._sampled()
 
-    def _sampled(self) -> Preview | None:
-        """A preview from parts of a large object that has none beside it; None where that cannot be."""
-        return None
-
     def facts(self) -> dict[str, Any]:
         """What is known without asking the store, for people."""
         known = {"bytes": self.nbytes, "data_hash": self.data_hash, "checksum": self.checksum}

@@ -10,6 +10,7 @@ from cpr.data.image_metadata import Metadata, require_known
 from cpr.data.pixel_size import calibrated, in_one_unit
 from cpr.data.resolution import Resolution
 from cpr.data.units import CENTIMETRE, length_symbol
+from cpr.previews.humanize import pixel_size
 from cpr.Resource import Resource
 from cpr.Target import Target
 
@@ -41,6 +42,18 @@ class CalibratedImage(Resource):
     @abstractmethod
     def _found_metadata(self) -> Metadata:
         """What the file says; it is asked once."""
+
+    def details(self) -> dict[str, Any]:
+        """`facts`, with axes, pixel size and channels; a source asks its file for the first bytes."""
+        metadata = self.get_metadata()
+        channels = metadata.get("Channel")
+        names = channels.get("Name", []) if isinstance(channels, Mapping) else []
+        said = {
+            "axes": metadata.get("axes"),
+            "pixel size": pixel_size(self.get_resolution(), metadata),
+            "channels": ", ".join(map(str, [names] if isinstance(names, str) else names)),
+        }
+        return {**self.facts(), **{name: value for name, value in said.items() if value}}
 
     def get_metadata(self) -> dict[str, Any]:
         """Axes, unit, spacing (the step in Z, in that unit), frame interval in seconds, channel names.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any, Self
 
+from cpr import io
 from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
+from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source
 
@@ -51,6 +53,16 @@ class ImageSource(Image, Source):
         if "." not in file_name:
             return file_name, ""
         return super()._split_extension(file_name, location)
+
+    def preview(self) -> Preview | None:
+        """A small picture: a small file is read, of a large one some planes. Raises as `get_data`."""
+        if self._cached is None:
+            with self._pinned() as pinned:
+                is_small = pinned.nbytes <= io.SMALL_BYTES
+            if not is_small:
+                return self._sampled()
+        data = self.get_data()
+        return self._picture(lambda region: data[region])  # by the axes that the file names
 
     def _known(self) -> bool:
         return False

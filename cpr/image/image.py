@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,15 @@ class Image(CalibratedImage):
                 self._inspected = self._decode(file, format.inspect)
         return self._inspected
 
+    def details(self) -> dict[str, Any]:
+        """`facts`, with shape, dtype, axes, pixel size and channels; a source asks its file."""
+        if self._known():
+            return super().details()
+        shape, dtype, metadata = self._layout()
+        said = {"shape": " x ".join(map(str, shape)), "dtype": str(dtype)}
+        axes = self.get_metadata().get("axes") or metadata.axes or usual_axes(shape, dtype)
+        return {**super().details(), **said, "axes": axes}
+
     def _found_metadata(self) -> Metadata:
         return self._layout()[2]
 
@@ -57,10 +66,13 @@ class Image(CalibratedImage):
 
     def _sampled(self) -> Preview | None:
         """A picture of some planes, spread over the image."""
+        return self._picture(lambda region: self.get_data(region=region))
+
+    def _picture(self, read: Callable[[Any], np.ndarray[Any, Any]]) -> Preview | None:
         shape, dtype, metadata = self._layout()
-        axes = metadata.axes or usual_axes(shape, dtype)
+        axes = self.get_metadata().get("axes") or metadata.axes or usual_axes(shape, dtype)
         plane_ndim = 3 if axes.endswith(("YXS", "YXC")) else 2
-        return sample(shape, dtype, axes, plane_ndim, lambda region: self.get_data(region=region))
+        return sample(shape, dtype, axes, plane_ndim, read)
 
     def get_dask(self) -> Any:
         """The image as a dask array, one chunk per plane; each is read when it is computed.

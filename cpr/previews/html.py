@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from cpr.errors import CprError
+from cpr.previews.humanize import human_size
 from cpr.previews.models import Picture, Preview
 
 __all__ = ["html_of", "png_of"]
@@ -17,6 +19,7 @@ class _Previewed(Protocol):
 
     def preview(self) -> Preview | None: ...
     def facts(self) -> Mapping[str, Any]: ...
+    def details(self) -> Mapping[str, Any]: ...
 
 
 def png_of(resource: _Previewed) -> bytes | None:
@@ -30,13 +33,17 @@ def png_of(resource: _Previewed) -> bytes | None:
 
 def html_of(resource: _Previewed) -> str:
     """The preview beside a table of what is known; in the preview's place, the text of an error."""
+    facts = resource.facts()
     try:
+        facts = resource.details()
         preview = resource.preview()
         shown = preview.to_html() if preview is not None else ""
         caption = preview.caption if isinstance(preview, Picture) else ""
     except CprError as error:
         shown, caption = f"<pre>{html.escape(str(error))}</pre>", ""
-    facts = {**resource.facts(), **({"shown": caption} if caption else {})}
+    facts = {**facts, **({"shown": caption} if caption else {}), **_made_by(resource)}
+    if isinstance(facts.get("bytes"), int):
+        facts["bytes"] = human_size(facts["bytes"])
     lines = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
         f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
@@ -46,3 +53,13 @@ def html_of(resource: _Previewed) -> str:
         "<div style='display:flex;gap:1em;align-items:flex-start'>"
         f"<div>{shown}</div><table>{lines}</table></div>"
     )
+
+
+def _made_by(resource: Any) -> dict[str, str]:
+    """Task, flow and time, of a target that knows them."""
+    made = getattr(resource, "made", None)
+    if made is None or made.task is None:
+        return {}
+    flow = f" in {made.flow}" if made.flow else ""
+    when = f", {datetime.fromtimestamp(made.at, UTC):%Y-%m-%d %H:%M} UTC" if made.at else ""
+    return {"made by": f"{made.task}{flow}{when}"}

@@ -235,3 +235,34 @@ def test_of_an_ome_zarr_a_small_level_is_looked_at(tmp_path):
     assert max(shown.size) <= 256
     assert pixels_of(shown)[10, 10].tolist() == [255, 255, 255]
     assert cpr.OMEZarrSource.from_path(target.url).preview() == shown
+
+
+def test_a_notebook_shows_what_a_file_says_of_itself():
+    """The same of target and source: axes, pixel size, channels; no maximum over what is no Z."""
+    kwargs = {"metadata": {"axes": "CYX", "Channel": {"Name": ["DAPI", "GFP"]}}}
+    base = "memory://previews/said"
+    data = np.arange(2 * 64 * 64, dtype="uint16").reshape(2, 64, 64)
+    for target_class, source_class, ext in [
+        (cpr.ImageTarget, cpr.ImageSource, ".tif"),
+        (cpr.ImageTarget, cpr.ImageSource, ".ome.tif"),
+        (cpr.OMEZarrTarget, cpr.OMEZarrSource, ".ome.zarr"),
+    ]:
+        target = target_class.from_path(base + ext, pixel_size=(0.65, 0.65), unit="micron", **kwargs)
+        target.set_data(data)
+        for resource in (target.persist(), cpr.load(target.serialize()), source_class.from_path(target.url)):
+            shown = resource._repr_html_()
+            for said in (
+                "2 x 64 x 64",
+                "uint16",
+                "CYX",
+                "0.65 x 0.65 micron",
+                "DAPI, GFP",
+                "2 of 2 channels",
+            ):
+                assert f">{said}<" in shown, (type(resource).__name__, said)
+
+
+def test_what_cannot_be_read_is_told_in_place_of_the_picture():
+    shown = cpr.ImageSource.from_path("memory://previews/missing.tif")._repr_html_()
+    assert "there is no such object" in shown
+    assert "ImageSource" in shown

@@ -94,6 +94,18 @@ class OMEZarr(CalibratedImage):
         """
         return picture_of_levels(self.levels())
 
+    def details(self) -> dict[str, Any]:
+        """`facts`, with the shape of each level, dtype, chunks, axes, pixel size and channels."""
+        levels = self.levels()
+        first = levels[0].data
+        said = {
+            "shape": ", ".join(" x ".join(map(str, level.data.shape)) for level in levels),
+            "dtype": str(first.dtype),
+            "chunks": " x ".join(map(str, first.chunks)),
+            "axes": "".join(levels[0].axes).upper(),
+        }
+        return {**super().details(), **said}
+
     def image(self) -> Multiscale:
         """All that the image says of itself: axes, levels, channels. Raises as `get_data`."""
         group = self._root()
