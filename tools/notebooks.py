@@ -17,8 +17,9 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "notebooks"
-# Colours, progress bars, and what these have written over.
-CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n]*\r(?!\n)|[^\n]*━━[^\n]*\n?")
+# Colours, and what a progress bar has written over; then lines of its own.
+CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\n]*\r(?!\n)")
+PROGRESS = re.compile(r"[^\n]*━━[^\n]*\n?")
 
 
 def run(path: Path) -> Any:
@@ -54,7 +55,7 @@ def run(path: Path) -> Any:
 def _plain(value: Any, folder: str) -> Any:
     """An output without what names this machine."""
     if isinstance(value, str):
-        return re.sub(rf"{re.escape(folder)}/tmp\w+", "/data", CONTROLS.sub("", value))
+        return re.sub(rf"{re.escape(folder)}/tmp\w+", "/data", PROGRESS.sub("", CONTROLS.sub("", value)))
     if isinstance(value, list):
         return [_plain(item, folder) for item in value]
     if isinstance(value, dict):

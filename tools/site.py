@@ -20,6 +20,8 @@ import cpr
 ROOT = Path(__file__).parents[1]
 PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md"}
 EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
+# A table of pandas, which may be wider than a telephone.
+TABLE, SCROLLING = "<div>\n<style scoped>", "<div style='overflow-x:auto'>\n<style scoped>"
 LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)#\s]+)((?:#[\w-]+)?\))")
 
 
@@ -30,7 +32,9 @@ def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, "reference.md", content=reference()))
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         text, pictures = MarkdownExporter().from_filename(str(notebook))
-        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=text))
+        files.append(
+            File.generated(config, f"notebooks/{notebook.stem}.md", content=text.replace(TABLE, SCROLLING))
+        )
         for name, content in pictures["outputs"].items():
             files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
