@@ -21,8 +21,7 @@ from cpr.errors import (
 from cpr.format import Format, Region, RegionReader, Shares, naming, supports
 from cpr.predecessor.arguments import Arguments, resource_of_record
 from cpr.predecessor.own_classes import OwnFiles, adopt, is_own_style
-from cpr.previews.html import html_of, png_of
-from cpr.previews.models import Preview
+from cpr.previews.html import Shown
 from cpr.records.flow_parameters import FlowParameter
 from cpr.records.format_fields import read_format, require_own_names, to_json
 from cpr.records.misuse import NamesWhatIsMeant
@@ -35,7 +34,7 @@ __all__ = ["Resource"]
 T = TypeVar("T")
 
 
-class Resource(NamesWhatIsMeant, FlowParameter, ABC):
+class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
     """One object at a URL, and the format that gives its bytes meaning.
 
     Two kinds exist: a `Source` is somebody else's object, a `Target` is one that cpr writes. A
@@ -296,19 +295,6 @@ class Resource(NamesWhatIsMeant, FlowParameter, ABC):
     def _told_format(self) -> Any:
         return self.format.told(self) if isinstance(self.format, OwnFiles) else self.format
 
-    def preview(self) -> Preview | None:
-        """A small picture, or the first rows of a table: for the eye, nothing vouches for it.
-
-        At most a megabyte or a few planes are read. None where there is nothing to be seen.
-
-        Raises as `get_data`.
-        """
-        return None
-
-    def _sampled(self) -> Preview | None:
-        """A preview from parts of a large object that has none beside it; None where that cannot be."""
-        return None
-
     def facts(self) -> dict[str, Any]:
         """What is known without asking the store, for people: kind, name, place, shape, size."""
         fields = {name: getattr(self.format, name, None) for name in ("shape", "dtype")}
@@ -316,19 +302,6 @@ class Resource(NamesWhatIsMeant, FlowParameter, ABC):
         if "shape" in known:
             known["shape"] = " x ".join(map(str, known["shape"]))
         return {"kind": type(self).__name__, "name": self.name, "url": self.url, **known}
-
-    def details(self) -> dict[str, Any]:
-        """`facts`, and what the object says of itself: of an image axes, pixel size and channels, for people.
-
-        A few kilobytes of a file that is not known yet are read. Raises as `get_data`.
-        """
-        return self.facts()
-
-    def _repr_html_(self) -> str:
-        return html_of(self)
-
-    def _repr_png_(self) -> bytes | None:
-        return png_of(self)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url!r})"

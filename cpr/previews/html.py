@@ -3,26 +3,51 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
 from cpr.errors import CprError
 from cpr.previews.humanize import human_size
 from cpr.previews.models import Picture, Preview
 
-__all__ = ["html_of", "png_of"]
+__all__ = ["Shown", "html_of", "png_of"]
 
 
-class _Previewed(Protocol):
-    """What is needed of a resource."""
+class Shown:
+    """What a notebook shows of a resource, and from what."""
 
-    def preview(self) -> Preview | None: ...
-    def facts(self) -> Mapping[str, Any]: ...
-    def details(self) -> Mapping[str, Any]: ...
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people."""
+        return {}
+
+    def preview(self) -> Preview | None:
+        """A small picture, or the first rows of a table: for the eye, nothing vouches for it.
+
+        At most a megabyte or a few planes are read. None where there is nothing to be seen.
+
+        Raises as `get_data`.
+        """
+        return None
+
+    def _sampled(self) -> Preview | None:
+        """A preview from parts of a large object that has none beside it; None where that cannot be."""
+        return None
+
+    def details(self) -> dict[str, Any]:
+        """`facts`, and what the object says of itself: of an image axes, pixel size and channels, for people.
+
+        A few kilobytes of a file that is not known yet are read. Raises as `get_data`.
+        """
+        return self.facts()
+
+    def _repr_html_(self) -> str:
+        return html_of(self)
+
+    def _repr_png_(self) -> bytes | None:
+        return png_of(self)
 
 
-def png_of(resource: _Previewed) -> bytes | None:
+def png_of(resource: Shown) -> bytes | None:
     """The PNG of a resource's preview; None where it is no picture, or cannot be read."""
     try:
         preview = resource.preview()
@@ -31,7 +56,7 @@ def png_of(resource: _Previewed) -> bytes | None:
     return preview.png if isinstance(preview, Picture) else None
 
 
-def html_of(resource: _Previewed) -> str:
+def html_of(resource: Shown) -> str:
     """The preview beside a table of what is known; in the preview's place, the text of an error."""
     facts = resource.facts()
     try:
