@@ -28,6 +28,7 @@ COMMANDS = (
     "verify",
     "cp",
     "export",
+    "migrate",
     "forget",
     "gc",
     "doctor",

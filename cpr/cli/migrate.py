@@ -1,0 +1,59 @@
+"""`cpr migrate`: results of custom-prefect-result become cpr's."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, told_if_interrupted
+from cpr.operations.migrate import Migration
+from cpr.operations.migrate import migrate as migrate_results
+
+__all__ = ["EXAMPLES", "migrate"]
+
+EXAMPLES = (
+    ("cpr migrate /data/prefect-storage", "what custom-prefect-result has stored there, verified"),
+    ("cpr migrate /data/prefect-storage --write", "and give it records that cpr reads"),
+)
+
+
+def migrate(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Where its records or results are.")],
+    write: Annotated[
+        bool, typer.Option("--write", help="Really write records; else it is only said which.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Make results of custom-prefect-result cpr's; without --write only verify them and say what would be.
+
+    Every record of its that Prefect 2 has stored, and every result without one, gets a record of cpr beside
+    it, NAME.cpr.json, for cpr.load, cpr ls and the others. Results are read once and verified; no file is
+    copied or changed. Run it again to go on where it stopped. Exit code 1 says that a result is damaged or
+    gone.
+    """
+    done = Migration()
+    with told_if_interrupted(lambda: _print(done, write)), progress("verifying") as advance:
+        migrate_results(folder, write, advance, done)
+    if json:
+        print_json(done)
+    else:
+        _print(done, write)
+    ended(bool(done.failed))
+
+
+def _print(done: Migration, write: bool) -> None:
+    if done.failed:
+        print_table(
+            ("left as it is", "because"),
+            ((one.url, one.error.problem if one.error else "") for one in done.failed),
+        )
+    results = sum(len(one.targets) for one in done.done)
+    verb = "have" if write else "would get"
+    say(f"{counted(len(done.done), 'record or result')} of custom-prefect-result {verb} a record of cpr's.")
+    say(
+        f"{counted(results, 'file')} in them verified; {done.before} had one before; "
+        f"{counted(done.others, 'other object')}."
+    )
+    if done.done and not write:
+        say("Add --write to write the records.")
