@@ -32,6 +32,7 @@ from cpr.prefect.own_code import is_own_class
 from cpr.prefect.plain_values import LEAVES, VIEWS, are_texts, refused, sha
 from cpr.prefect.redaction import is_secret, is_secret_name
 from cpr.prefect.stored_data import (
+    MappedFiles,
     ask_versions,
     is_of,
     lazy_content,
@@ -94,6 +95,7 @@ class Describer:
         self.opaque: list[str] = []
         self.used: dict[str, tuple[Any, Any, Describer]] = {}
         self.stands_for: dict[str, Part] = {}  # data that code uses, as it counts
+        self._mapped = MappedFiles()
         self._known: dict[int, tuple[Part, Any]] = {}  # with the value, so that it keeps its id
         self._waiting: deque[tuple[Part, Any, str]] = deque()
         self._at_work = False
@@ -199,7 +201,9 @@ class Describer:
         if isinstance(value, pathlib.PurePath) or is_of(value, "upath", "UPath"):
             version = version_of_path(value) if self._versions else None
             place = value.as_posix() if isinstance(value, pathlib.PurePath) else str(value)
-            return ["path", place] if version is None else ["path", place, self.describe(version, path)]
+            if version is None:
+                return ["path", place]
+            return ["path", place, self.describe(version, path), *self._mapped.content_of(str(value))]
         if isinstance(value, np.generic) and not value.dtype.hasobject:
             more = dtype_options(value.dtype)
             return ["scalar", *exact(np.asarray(value)), *([self.describe(more, path)] if more else [])]
@@ -242,6 +246,8 @@ class Describer:
                     value.confirm_version()
                 identity = value.identity()
             described = ["resource", self.describe(identity, path)]
+            if isinstance(value, Source) and self._versions:
+                described += self._mapped.content_of(value.get_path())
         except NoDataError:
             # Given to a task to be filled, it is only a place.
             options = self._attributes(

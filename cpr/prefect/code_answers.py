@@ -5,6 +5,8 @@ Most of it matters to nobody, so that it counts only where something that counts
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 import types
 from collections.abc import Collection
 from typing import Any
@@ -23,6 +25,7 @@ _ASKED = {
     "place": frozenset({"__module__"}),
     "doc": frozenset({"__doc__", "getdoc"}),
     "annotations": _OF_CALLING,
+    "source": frozenset({"getsource", "getsourcelines"}),
     "order": frozenset({"__dict__", "vars"}),
 }
 
@@ -48,6 +51,9 @@ def answers(value: Any, asked: Collection[str], guards: Guards) -> dict[str, Any
     if "annotations" in kinds:
         written = guards.attribute(value, "__annotations__")
         found["annotations"] = list(texts_of(written).items()) if isinstance(written, dict) else None
+    if "source" in kinds:
+        with contextlib.suppress(OSError, TypeError):
+            found["source"] = inspect.getsource(value)
     if "order" in kinds:
         inside = dict(getattr(value, "__dict__", {}))
         found["order"] = [

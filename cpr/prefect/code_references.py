@@ -31,7 +31,7 @@ _CHANGING = frozenset(
 # How code asks for what is not in what code does: what it is called, says of itself, and where it stands.
 ASKED = frozenset(
     "__name__ __qualname__ __module__ __doc__ getdoc __annotations__ get_annotations get_type_hints signature"
-    " getfullargspec __dict__ vars __text_signature__ getmembers get_overloads".split()
+    " getfullargspec getsource getsourcelines __dict__ vars".split()
 )
 # Methods that fill an object which nobody has yet.
 MAKERS = frozenset({"__init__", "__new__", "__post_init__", "__setstate__"})

@@ -9,6 +9,7 @@ import hashlib
 import re
 import struct
 import types
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -45,6 +46,8 @@ def _value_of(variable: contextvars.ContextVar[Any]) -> list[Any]:
 VIEWS: dict[type, Callable[[Any], Any]] = {
     types.MappingProxyType: dict,
     contextvars.ContextVar: lambda variable: (variable.name, *_value_of(variable)),
+    weakref.ReferenceType: lambda reference: [reference()],
+    weakref.KeyedRef: lambda reference: [reference()],
     struct.Struct: lambda layout: layout.format,
     memoryview: lambda view: (view.format, view.shape, view.tobytes()),
     type({}.keys()): list,

@@ -352,3 +352,17 @@ class TestPoliciesOfPrefect:
         (line,) = lines
         assert "'total' does not see when" in line
         assert source.url in line
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="the system does not tell what is mapped")
+@pytest.mark.parametrize("kind", [pathlib.Path, cpr.NumpySource.from_path])
+def test_a_file_that_is_written_to_through_memory(tmp_path, kind):
+    path = str(tmp_path / "a.npy")
+    mapped = np.lib.format.open_memmap(path, mode="w+", dtype="f8", shape=(1000,))
+    keys = []
+    for number in range(3):
+        mapped[:] = number
+        keys.append(hash_objects(kind(path)))
+        assert hash_objects(kind(path)) == keys[-1]
+    assert len(set(keys)) == 3
+    assert float(cpr.NumpySource.from_path(path).get_data()[0]) == 2
