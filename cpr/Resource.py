@@ -27,6 +27,7 @@ from cpr.records.format_fields import read_format, require_own_names, to_json
 from cpr.records.misuse import NamesWhatIsMeant
 from cpr.records.record_fields import ResourceFields, names_of, read_fields
 from cpr.records.registry import RECORD_KEY
+from cpr.records.seal import UNLISTED, require_seal, sealed
 from cpr.retrieving import decode_file
 
 __all__ = ["Resource"]
@@ -57,6 +58,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
     record_type: ClassVar[str]  # the class's name, unless it is in the predecessor's style
     old_defaults: ClassVar[dict[str, Any]] = {}  # options that the predecessor's constructor stood for
     known_by_content: ClassVar[bool] = False  # whether its results are found by their data_hash alone
+    _is_sealed = True  # records of earlier versions do not vouch for themselves
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -235,7 +237,8 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     def serialize(self) -> dict[str, Any]:
         """The record: a small JSON object from which any process makes this resource again."""
-        return {RECORD_KEY: {**self._own_fields(), **self._format_fields()}}
+        own, options = self._own_fields(), self._format_fields()
+        return {RECORD_KEY: sealed(own, options) if self._is_sealed else {**own, **options}}
 
     @classmethod
     def deserialize(cls, record: Mapping[str, Any]) -> Self:
@@ -268,6 +271,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         format = read_format(cls.format_class, {k: v for k, v in record.items() if k not in own})
         resource = cls._of(Arguments(fields.location, fields.name, fields.ext, format))
         resource._take_fields(fields)  # noqa: SLF001
+        require_seal(record)
         return resource
 
     def _take_fields(self, fields: Any) -> None:
@@ -282,7 +286,8 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     def _own_fields(self) -> dict[str, Any]:
         """What the record says besides the fields of the format."""
-        values = {name: getattr(self, name) for name in names_of(self.fields_class) if name != "type"}
+        names = [name for name in names_of(self.fields_class) if name not in UNLISTED]
+        values = {name: getattr(self, name) for name in names}
         return {
             "type": self.record_type,
             **{name: value for name, value in values.items() if value is not None},

@@ -197,7 +197,7 @@ class Target(FindsNoFiles, KnownByContent, Resource):
         stored = None
         if self.checksum is not None and self.nbytes is not None:
             stored = Stored(self.checksum, self.nbytes, self.blocks)
-        return StoredResult(self.url, self.format, self.data_hash, stored)
+        return StoredResult(self.url, self.format, self.data_hash, stored, self._is_sealed)
 
     def preview(self) -> Preview | None:
         """A small picture, or the first rows of a table: made when the target was written.
@@ -298,12 +298,8 @@ class Target(FindsNoFiles, KnownByContent, Resource):
                 record[RECORD_KEY]["made"] = self._made_field
         return {**record, "data_hash": self.data_hash}
 
-    def _own_fields(self) -> dict[str, Any]:
-        fields = super()._own_fields()
-        fields.pop("made", None)  # has the room that the rest of the record leaves
-        return fields
-
     def _take_fields(self, fields: Any) -> None:
+        self._is_sealed = fields.seal is not None or not self._format_fields()
         self._key, self.data_hash = fields.key, fields.data_hash
         self.checksum, self.nbytes = fields.checksum, fields.nbytes
         self.blocks = getattr(fields, "blocks", None)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, FormatError
 from cpr.format import Region, RegionReader, naming
@@ -48,12 +50,14 @@ class StoredResult:
         format: what decodes it.
         data_hash: of the content.
         stored: checksum, size, and digest of its blocks; None where the content alone vouches for it.
+        is_sealed: whether the record vouches for what it says of the content.
     """
 
     url: str
     format: Any
     data_hash: str
     stored: Stored | None
+    is_sealed: bool = True
 
     def read(self, decode: Callable[[Any], Any] | None = None) -> Any:
         """The object as the format, or another function, decodes it, from the very bytes that were hashed.
@@ -84,6 +88,9 @@ class StoredResult:
             whole = data if decode is None else self.read()
             if self.format.fingerprint(whole) != self.data_hash:
                 raise _replaced(self.url, expected, actual)
+        elif not self.is_sealed and decode is None and isinstance(data, np.ndarray):
+            # The bytes do not say of which shape an array was; its hash does.
+            self._require_content(data, "the record and the stored object contradict each other")
         return data
 
     def _verified(self) -> tuple[Any, Stored]:
@@ -95,11 +102,12 @@ class StoredResult:
                 problem = f"the stored object is damaged ({error.problem})"
                 raise corrupt(self.url, problem, f"data_hash {self.data_hash}", "no such file") from error
             actual = file.finish()
-        found = self.format.fingerprint(data)
-        if found != self.data_hash:
-            problem = "the stored object holds other content than was written"
-            raise corrupt(self.url, problem, f"data_hash {self.data_hash}", found)
+        self._require_content(data, "the stored object holds other content than was written")
         return data, Stored(*actual, None)
+
+    def _require_content(self, data: Any, problem: str) -> None:
+        if (found := self.format.fingerprint(data)) != self.data_hash:
+            raise corrupt(self.url, problem, f"data_hash {self.data_hash}", found)
 
     def verify(self) -> Stored:
         """Checksum and size of what is stored, once its content was found to be right. Raises as `read`."""

@@ -53,6 +53,7 @@ def test_the_record_is_as_designed(target):
             "checksum": target.checksum,
             "nbytes": 10,
             "encoding": "utf-16",
+            "seal": record["__cpr__"]["seal"],
         }
     }
     assert target.url == f"{target.location}/a-{target.key}.txt"

@@ -43,6 +43,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 # blocks of 128 KiB may take 4 bytes; the others are asked for generously.
 _EXPANSION = {1: 1, 5: 2800, 8: 1040, 32946: 1040, 32773: 64, 50000: 33_000, 34926: 33_000}
 _EXPANSION_OTHER = 33_000
+_JPEG_2000 = {33003, 33004, 33005, 34712}
 _SMALL = 1 << 20
 _SMALL_PAGE = 1 << 15
 
@@ -188,14 +189,41 @@ def series_of(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OWN)
     if 0 in series.shape:
         raise damaged("it has no pixels", "a width and a height", f"{series.shape}")
     size = file.seek(0, os.SEEK_END)
-    for page in series.pages:
-        if page is None:
-            continue
-        for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
-            if offset + count > size:
-                raise damaged("the file is cut", f"pixels up to byte {offset + count}", f"{size} bytes")
+    for offset, count in _stored_pieces(series):
+        if offset + count > size:
+            raise damaged("the file is cut", f"pixels up to byte {offset + count}", f"{size} bytes")
     require_whole(tiff, series)
+    _refuse_swapped(tiff, series)
     return series
+
+
+def _refuse_swapped(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+    """Raise DecodeError for samples that tifffile has given to its codec with their bytes swapped.
+
+    JPEG 2000 knows no order of bytes: what tifffile writes into big-endian files has other values, for
+    whoever reads them. (As of tifffile 2026.3.3, imagecodecs 2026.3.6; other programs store them right.)
+    """
+    page = series.keyframe
+    if tiff.byteorder == ">" and int(page.compression) in _JPEG_2000 and series.dtype.itemsize > 1:
+        writer = tiff.pages.first.tags.get(305)
+        if writer is not None and str(writer.value).startswith("tifffile"):
+            raise damaged(
+                "tifffile has stored its samples with their bytes swapped",
+                "little-endian, or another compression than JPEG 2000",
+                f"big-endian {series.dtype} by {writer.value}",
+                "write it again: tifffile.imwrite(path, tifffile.imread(path).byteswap(), byteorder='<')",
+            )
+
+
+def _stored_pieces(series: tifffile.TiffPageSeries) -> Iterator[tuple[int, int]]:
+    """Where the pixels of an image are: offsets and numbers of bytes."""
+    if series.dataoffset is not None:
+        # All together. The directories of its pages need not be read: of thousands that takes seconds.
+        yield series.dataoffset, series.nbytes
+        return
+    for page in series.pages:
+        if page is not None:
+            yield from zip(page.dataoffsets, page.databytecounts, strict=False)
 
 
 def page_at(tiff: tifffile.TiffFile, offset: int, number: int) -> tifffile.TiffPage:

@@ -110,7 +110,9 @@ def _listed(names: list[str]) -> str:
 
 def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
     """Raise DecodeError for an image that is not all in the file."""
-    there, claimed = sum(page is not None for page in series.pages), len(series.pages)
+    there = claimed = len(series.pages)
+    if series.dataoffset is None:
+        there = sum(page is not None for page in series.pages)
     if there < claimed:
         if tiff.is_ome and _other_files(tiff):
             raise _not_described(tiff)

@@ -48,12 +48,13 @@ class ResourceFields:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFields(ResourceFields):
-    """Of every target: what names and vouches for the stored object, and how it came to be."""
+    """Of every target: what names and vouches for the stored object and the record, and how it came to be."""
 
     key: Hex16
     data_hash: Hex16
     checksum: Checksum
     nbytes: Size
+    seal: Hex16 | None = None
     made: dict[Any, Any] = field(default_factory=dict)
 
 

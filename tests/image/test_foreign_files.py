@@ -159,3 +159,56 @@ def test_what_is_no_tiff_is_refused(bad):
         with pytest.raises(DecodeError) as caught:
             read(SeekableBytes(bad))
         assert caught.value.remedy
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint8"])
+@pytest.mark.parametrize("tile", [None, (32, 32)])
+@pytest.mark.parametrize("order", "<>")
+def test_samples_that_tifffile_swaps_in_jpeg_2000_are_refused_and_the_remedy_mends_them(
+    order, tile, dtype, tmp_path
+):
+    pytest.importorskip("imagecodecs")
+    array, path = noise((60, 70), dtype), tmp_path / "a.tif"
+    lossless = {"compression": "jpeg2000", "compressionargs": {"reversible": True}}
+    path.write_bytes(written(array, {"byteorder": order, "tile": tile, **lossless}))
+    source = cpr.ImageSource.from_path(path)
+    if order == ">" and dtype == "uint16":
+        for region in (None, np.s_[3, 4:9]):
+            with pytest.raises(DecodeError, match="bytes swapped") as caught:
+                source.get_data(region=region)
+        exec(caught.value.remedy.partition(": ")[2], {"tifffile": tifffile, "path": path})
+        source = cpr.ImageSource.from_path(path)
+    assert np.array_equal(source.get_data(), array)
+
+
+def test_samples_that_others_store_right_in_jpeg_2000_are_read(tmp_path):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    array, path = noise((60, 70)), tmp_path / "a.tif"
+    encoded = imagecodecs.jpeg2k_encode(array, reversible=True)
+    with tifffile.TiffWriter(path, byteorder=">") as writer:
+        options = {"compression": "jpeg2000", "rowsperstrip": 60, "software": "another program"}
+        writer.write(iter([encoded]), shape=array.shape, dtype=array.dtype, **options)
+    assert np.array_equal(cpr.ImageSource.from_path(path).get_data(), array)
+
+
+@pytest.mark.parametrize("flavour", [{"imagej": True}, {"ome": True}, {}])
+def test_the_directories_of_pixels_that_lie_together_are_not_parsed(flavour, monkeypatch, tmp_path):
+    """Of thousands of pages that takes longer than reading them."""
+    array, path = noise((300, 8, 9)), tmp_path / "a.tif"
+    tifffile.imwrite(path, array, metadata={"axes": "ZYX"}, **flavour)
+    parsed = []
+    begin = tifffile.TiffPage.__init__
+
+    def counted(self, *args, **kwargs):
+        parsed.append(self)
+        begin(self, *args, **kwargs)
+
+    monkeypatch.setattr(tifffile.TiffPage, "__init__", counted)
+    source = cpr.ImageSource.from_path(path)
+    assert np.array_equal(source.get_data(), array)
+    assert np.array_equal(source.get_data(region=np.s_[299, 2:4]), array[299, 2:4])
+    assert len(parsed) < 10
+    # A cut one is noticed all the same.
+    path.write_bytes(path.read_bytes()[: -array[0].nbytes])
+    with pytest.raises(DecodeError):
+        cpr.ImageSource.from_path(path).get_data()
