@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 from tests.foreign import foreign_files, install
 from tests.foreign.cases import Case, written
+from tests.foreign.chains import chains
 from tests.foreign.compare import differences
 from tests.foreign.install import NotInstalledError
 from tests.foreign.limits import LIMITS, limit_of
@@ -106,7 +107,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cases = written(folder)
+        cases = written(folder, chains)
         print(f"{len(cases)} files written", flush=True)
         table: dict[tuple[str, str], Cell] = {}
         skipped: dict[str, str] = {}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -254,9 +254,9 @@ def _tables(folder: Path) -> Iterator[Case]:
     yield table(folder, "CSV", "CSV-tab", list(FRAME), separator="\t")
 
 
-def written(folder: Path) -> list[Case]:
-    """All cases, their files in a folder, and a list of them in `cases.json` there."""
+def written(folder: Path, *more: Callable[[Path], Iterator[Case]]) -> list[Case]:
+    """All cases, with those that others make: files in a folder, and a list of them, `cases.json`, there."""
     with warnings.catch_warnings(action="ignore"):  # of pixels of 0.25 m, and of ImageJ and zstd
-        cases = [*_tiffs(folder), *_arrays(folder), *_tables(folder)]
+        cases = [case for kind in (_tiffs, _arrays, _tables, *more) for case in kind(folder)]
     (folder / "cases.json").write_text(json.dumps([asdict(case) for case in cases]))
     return cases
