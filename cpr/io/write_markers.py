@@ -27,6 +27,7 @@ from cpr.io.writing import writing
 __all__ = [
     "confirm",
     "folder_of",
+    "is_abandoned",
     "mark",
     "mark_once",
     "marker_url",
@@ -72,6 +73,12 @@ def require_marked(url: str) -> None:
     marker = lookup(marker_url(url))
     if marker is None or marker.nbytes != len(_CONTENT):
         raise _taken_for_an_orphan(url, marker)
+
+
+def is_abandoned(url: str) -> bool:
+    """Whether a folder is being removed as an orphan."""
+    marker = lookup(marker_url(url))
+    return marker is not None and marker.nbytes != len(_CONTENT)
 
 
 def _taken_for_an_orphan(url: str, marker: Stat | None) -> ResourceNotFoundError:

@@ -24,6 +24,7 @@ from cpr.prefect.run_log import log
 from cpr.prefect.source_code import name_of_function, unwrapped
 from cpr.previews.humanize import human_size
 from cpr.provenance.made import MAX_INPUTS, Input, Made, is_acceptable
+from cpr.provenance.running import tell_running_key
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource
 from cpr.Target import Target
@@ -195,6 +196,17 @@ def made_here(noted: Noted | None) -> Made | None:
         uses=uses,
         code=name_of_uses(uses) if uses else None,
     )
+
+
+def _running_key() -> str | None:
+    """The cache key of the running task; none for one that is told to run anew."""
+    transaction = get_transaction()
+    if _task_run() is None or transaction is None or refreshes(transaction):
+        return None
+    return transaction.key
+
+
+tell_running_key(_running_key)
 
 
 def name_of_uses(uses: Mapping[str, Input]) -> str:

@@ -19,12 +19,14 @@ from cpr.io.hashing import hex16
 from cpr.io.write_markers import mark_once, require_marked
 from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
+from cpr.records.format_fields import read_format, to_json
 from cpr.records.record_fields import FolderFields
 from cpr.records.registry import register
 from cpr.Target import Target
 from cpr.zarr.chunking import Declared, declared_source
 from cpr.zarr.copy import copy_all
 from cpr.zarr.nodes import own_copy, with_typed_errors
+from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.order import transposed
 from cpr.zarr.options import unit_of
 from cpr.zarr.parts.layout import Layout, array_on
@@ -105,6 +107,36 @@ class ZarrPart(Target):
         part._parts_key = attempt
         return part
 
+    @classmethod
+    def stored(cls, whole: Target, options: Any, attempt: str, place: str) -> tuple[Self, Manifest]:
+        """A part that was published, known by its manifest alone.
+
+        Args:
+            whole: that it is of.
+            options: of the whole.
+            attempt: the whole's key.
+            place: where the part's manifest is.
+
+        Raises CorruptDataError and RecordError for what is no manifest of such a part.
+        """
+        part = cls.of(whole, PartOptions(whole=options), attempt)
+        part._key = attempt  # noqa: SLF001 - of this class
+        manifest = Manifest.stored(part.url, place)
+        if manifest is None:
+            raise ResourceNotFoundError("the part was deleted meanwhile", url=place)
+        part.format = dataclasses.replace(read_format(PartOptions, manifest.part or {}), whole=options)
+        part.data_hash, part.checksum = manifest.data_hash, manifest.checksum
+        part.manifest, part.nbytes = manifest.nbytes, manifest.total + manifest.nbytes
+        if part.place != place:
+            raise RecordError(
+                "this is the manifest of another part",
+                url=part.url,
+                expected=place,
+                actual=part.place,
+                remedy=RecordError.NOT_OURS,
+            )
+        return part, manifest
+
     @property
     def region(self) -> Bounds:
         """Where the part begins and ends along each axis, in the order in which the whole stores them."""
@@ -138,14 +170,12 @@ class ZarrPart(Target):
                 for plan, share in zip(plans, shares, strict=True)
             }
             extremes = layout.extremes(self.region) if len(shares) == len(layout.plans) else None
-            with self._writing(layout, corners) as store:
+            with self._writing(layout, corners, extremes) as store:
                 arrays = [
                     array_on(store, plan, tuple(stop - start for start, stop in share))
                     for plan, share in zip(plans, shares, strict=True)
                 ]
                 fill(arrays, source, layout.halved, layout.method, extremes)
-            ranges = () if extremes is None else extremes.ranges
-            self.format = dataclasses.replace(self.format, ranges=ranges)
 
     def _source(self, layout: Layout, data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
         """The data with all axes, as they are stored."""
@@ -161,7 +191,9 @@ class ZarrPart(Target):
         return transposed(with_all_axes(source, lacking), order)
 
     @contextmanager
-    def _writing(self, layout: Layout, corners: dict[str, tuple[int, ...]]) -> Iterator[PartStore]:
+    def _writing(
+        self, layout: Layout, corners: dict[str, tuple[int, ...]], extremes: Extremes | None
+    ) -> Iterator[PartStore]:
         assert self._parts_key is not None
         url = self._url(self._parts_key)
         began = time.monotonic()
@@ -180,7 +212,9 @@ class ZarrPart(Target):
             for key, document in layout.documents.items():
                 sync(store.set(key, default_buffer_prototype().buffer.from_bytes(document)))
             yield store
-            manifest = Manifest.of(url, store.entries, store.algorithm)
+            ranges = () if extremes is None else extremes.ranges
+            format = dataclasses.replace(self.format, ranges=ranges)
+            manifest = Manifest.of(url, store.entries, store.algorithm, to_json(format))
         except BaseException:
             store.seal()
             self._take_back(store, set(layout.documents))
@@ -190,7 +224,7 @@ class ZarrPart(Target):
         if before is not None:
             self._take_back(before, set(store.entries))
         self._written, self._manifest, self._key = store, manifest, self._parts_key
-        self._began, self.data_hash = began, manifest.data_hash
+        self._began, self.data_hash, self.format = began, manifest.data_hash, format
 
     @staticmethod
     def _take_back(store: PartStore, kept: set[str]) -> None:

@@ -155,6 +155,8 @@ class ZarrTarget(Whole):
         with self._lock:
             if self.checksum is not None:
                 return self
+            if self._written is None and self._adopted:
+                return self.assemble(self._adopted)
             if self._written is None:
                 raise NoDataError.of_empty(self.url, "be persisted")
             if self._manifest is None:
@@ -268,7 +270,7 @@ class ZarrTarget(Whole):
 
     def identity(self) -> dict[str, Any]:
         """Name and content; closes a group that is still open. No I/O otherwise."""
-        if self.data_hash is None and self._written is not None:
+        if self.data_hash is None and (self._written is not None or self._adopted):
             self.persist()
         return super().identity()
 

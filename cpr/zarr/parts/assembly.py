@@ -27,7 +27,16 @@ from cpr.zarr.verify import LEFT_BEHIND, verify_some
 if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart
 
-__all__ = ["Piece", "merged", "read_pieces", "remove_leftovers", "require_stored"]
+__all__ = [
+    "Piece",
+    "listing",
+    "merged",
+    "read_pieces",
+    "remove_leftovers",
+    "require_layout",
+    "require_piece",
+    "require_stored",
+]
 
 _AT_ONCE = 16
 
@@ -75,18 +84,24 @@ def read_pieces(parts: Sequence[ZarrPart], layout: Layout, url: str) -> list[Pie
                 actual=algorithm,
                 remedy="set CPR_CHECKSUM alike for all workers, and write one of them again",
             )
-        for key, document in layout.documents.items():
-            own = piece.entries.pop(key, None)
-            if own is None or own.digest != make_entry(memoryview(document), algorithm, False).digest:
-                raise PartError(
-                    "this part is of another whole",
-                    url=url,
-                    field=piece.name,
-                    expected=f"shape, dtype, chunks and codecs of {url}",
-                    actual=f"other metadata in {key} of {piece.part.url}",
-                    remedy="write the part again: whole.part(region).set_data(...)",
-                )
+        require_layout(piece, layout, url)
     return pieces
+
+
+def require_layout(piece: Piece, layout: Layout, url: str) -> None:
+    """Raise PartError unless a part has the metadata of the whole, which are taken out of its entries."""
+    for key, document in layout.documents.items():
+        own = piece.entries.pop(key, None)
+        digest = make_entry(memoryview(document), piece.manifest.algorithm, False).digest
+        if own is None or own.digest != digest:
+            raise PartError(
+                "this part is of another whole",
+                url=url,
+                field=piece.name,
+                expected=f"shape, dtype, chunks and codecs of {url}",
+                actual=f"other metadata in {key} of {piece.part.url}",
+                remedy="write the part again: whole.part(region).set_data(...)",
+            )
 
 
 def _read_piece(part: ZarrPart) -> Piece:
@@ -123,28 +138,38 @@ def require_stored(url: str, pieces: Sequence[Piece], layout: Layout, full: bool
 
     Raises CorruptDataError for an object that is missing or another one.
     """
-    listed = _listed(url)
+    listed = listing(url)
     for key, document in layout.documents.items():
-        if listed.pop(key, None) is None:
+        if key not in listed:
             raise missing(
                 f"{url}/{key}", make_entry(memoryview(document), pieces[0].manifest.algorithm, False)
             )
+    verify_some(VerifyingStore.of(pieces[0].manifest), [*layout.documents])
     for piece in pieces:
-        doubtful = [*layout.documents] if piece is pieces[0] else []
-        for key, entry in piece.entries.items():
-            found = listed.pop(key, None)
-            if found is None:
-                raise _of_part(missing(f"{url}/{key}", entry), piece)
-            if found.nbytes != entry.size:
-                error = corrupt(f"{url}/{key}", f"{entry.size} bytes", f"{found.nbytes} bytes")
-                raise _of_part(error, piece)
-            if full or found.modified > piece.sealed:
-                doubtful.append(key)
-        try:
-            verify_some(VerifyingStore.of(piece.manifest), doubtful)
-        except CorruptDataError as error:
-            raise _of_part(error, piece) from None
+        require_piece(piece, listed, full)
+    for key in layout.documents:
+        del listed[key]
     return [key for key in listed if not LEFT_BEHIND.search(key)]
+
+
+def require_piece(piece: Piece, listed: dict[str, Listed], full: bool = False) -> None:
+    """Make sure that the objects of a part are there; they are taken out of the listing.
+
+    Raises CorruptDataError for one that is missing or another one.
+    """
+    url, doubtful = piece.part.url, []
+    for key, entry in piece.entries.items():
+        found = listed.pop(key, None)
+        if found is None:
+            raise _of_part(missing(f"{url}/{key}", entry), piece)
+        if found.nbytes != entry.size:
+            raise _of_part(corrupt(f"{url}/{key}", f"{entry.size} bytes", f"{found.nbytes} bytes"), piece)
+        if full or found.modified > piece.sealed:
+            doubtful.append(key)
+    try:
+        verify_some(VerifyingStore.of(piece.manifest), doubtful)
+    except CorruptDataError as error:
+        raise _of_part(error, piece) from None
 
 
 def _of_part(error: CorruptDataError, piece: Piece) -> CorruptDataError:
@@ -153,7 +178,8 @@ def _of_part(error: CorruptDataError, piece: Piece) -> CorruptDataError:
     return error
 
 
-def _listed(url: str) -> dict[str, Listed]:
+def listing(url: str) -> dict[str, Listed]:
+    """All objects in a folder, by key."""
     store, path = open_store(url)
     with translate_errors(url, "list"):
         return {entry.url[len(url) + 1 :].replace("\\", "/"): entry for entry in store.walk(path)}

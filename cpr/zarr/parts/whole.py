@@ -15,6 +15,7 @@ from cpr.errors import PartError, UsageError
 from cpr.format import Region
 from cpr.io.write_markers import confirm, mark_once, require_marked
 from cpr.io.writing import put_blocks
+from cpr.provenance.running import running_key
 from cpr.publishing import may_be_deleted
 from cpr.Target import Target
 from cpr.zarr.copy import copy_objects
@@ -24,6 +25,7 @@ from cpr.zarr.parts.coverage import owners_of, require_no_gap, require_regions
 from cpr.zarr.parts.layout import Layout, layout_of
 from cpr.zarr.parts.levels import complete_image
 from cpr.zarr.parts.options import PartOptions
+from cpr.zarr.parts.progress import key_of_run, parts_there, uncovered
 from cpr.zarr.parts.regions import bounds_of, regions_of, require_whole_objects, shown
 from cpr.zarr.stores.entries import make_entry
 from cpr.zarr.stores.manifest import Manifest, manifest_url
@@ -41,6 +43,7 @@ class Whole(Target):
 
     manifest: int | None = None
     _parts_key: str | None = None  # that all parts write under, in whichever process
+    _adopted: list[ZarrPart] | None = None  # parts that were written here, or found
 
     def _take_arguments(self, found: Any) -> None:
         super()._take_arguments(found)
@@ -99,6 +102,52 @@ class Whole(Target):
             unit[axis] = one
         return list(regions_of(self.format.shape, tuple(unit), size))
 
+    def missing(self, size: Sequence[int | None] | None = None) -> list[tuple[slice, ...]]:
+        """The regions that are to be written yet: `regions`, without what an earlier run has written.
+
+        With `target[region] = data` each of them is published by itself; `persist`, or returning the target
+        from its task, assembles them. So a task that was killed goes on where it was: run again with the same
+        cache key (a retry, another worker, a flow that is started again), it finds what it wrote, checks it,
+        and does not compute it anew. What another key has written is never looked at; outside of tasks every
+        target begins anew.
+
+        Args:
+            size: of a region; see `regions`.
+
+        Raises as `part`, and TransferError.
+
+        >>> target = cpr.ZarrTarget.from_path(
+        ...     "memory://doc/long.zarr", shape=(4, 64, 64), dtype="uint16", chunks=(1, 64, 64)
+        ... )
+        >>> for region in target.missing():
+        ...     target[region] = np.full((1, 64, 64), region[0].start, "uint16")
+        >>> target.persist().get_data(region=np.s_[:, 0, 0])
+        array([0, 1, 2, 3], dtype=uint16)
+        """
+        with self._lock:
+            layout = layout_of(self.format, self.name)
+            self._adopt(layout)
+            return list(uncovered(layout, self.regions(size), self._adopted or ()))
+
+    def __setitem__(self, region: Region, data: Any) -> None:
+        """Write and publish a region; see `missing`. Raises as `part`, and as `ZarrPart.set_data`."""
+        with self._lock:
+            self._adopt(layout_of(self.format, self.name))
+            part = self.part(region)
+            part.set_data(data)
+            assert self._adopted is not None
+            self._adopted.append(part.persist())
+
+    def _adopt(self, layout: Layout) -> None:
+        """Find, once, what an earlier run of the running task has written."""
+        if self._adopted is not None:
+            return
+        key = running_key()
+        if key is not None:
+            self._parts_key = key_of_run(self, layout, key)
+        assert self._parts_key is not None
+        self._adopted = [] if key is None else parts_there(self, layout, self._parts_key)
+
     def assemble(self, parts: Iterable[ZarrPart], *, fill: bool = False, full: bool = False) -> Self:
         """Publish the whole that parts make up; no pixel is read or moved.
 
@@ -136,6 +185,7 @@ class Whole(Target):
                 published = Manifest.of(store.url, store.entries, store.algorithm)
                 self._publish(published, layout)
             self._forget()
+            self._adopted = None
             self._key, self.seconds = key, time.monotonic() - began
             self._take_published(published, layout)
         return self

@@ -23,7 +23,7 @@ import struct
 import threading
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,8 +54,8 @@ def manifest_url(url: str) -> str:
     return blocks_url(url)
 
 
-def encode(entries: Entries, algorithm: str) -> bytes:
-    """The manifest of a hierarchy."""
+def encode(entries: Entries, algorithm: str, part: Mapping[str, Any] | None = None) -> bytes:
+    """The manifest of a hierarchy; or of a part of one, with what `part` says of it."""
     keys = sorted(entries)
     width = digest_bytes(algorithm)
     blocks, pages, rows = bytearray(), bytearray(), []
@@ -85,6 +85,7 @@ def encode(entries: Entries, algorithm: str) -> bytes:
             "objects": len(keys),
             "nbytes": sum(entry.size for entry in entries.values()),
             "pages": rows,
+            **({} if part is None else {"part": part}),
         },
         separators=(",", ":"),
     ).encode()
@@ -162,21 +163,23 @@ class Manifest:
         self._lock = threading.RLock()
 
     @classmethod
-    def of(cls, url: str, entries: Entries, algorithm: str) -> Manifest:
-        """The manifest of entries in memory."""
-        data = encode(entries, algorithm)
+    def of(
+        cls, url: str, entries: Entries, algorithm: str, part: Mapping[str, Any] | None = None
+    ) -> Manifest:
+        """The manifest of entries in memory; see `encode`."""
+        data = encode(entries, algorithm, part)
         (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
         root = digest_of(data[-_LENGTH.size - length : -_LENGTH.size], algorithm).hex()
         return cls(url, len(data), f"{algorithm}:{root}", data)
 
     @classmethod
-    def stored(cls, url: str) -> Manifest | None:
-        """The manifest that is beside a hierarchy, whichever that is; None where there is none.
+    def stored(cls, url: str, place: str | None = None) -> Manifest | None:
+        """The manifest that is beside a hierarchy, or at another place, whichever that is.
 
-        Raises CorruptDataError for what is no manifest, and TransferError.
+        None where there is none. Raises CorruptDataError for what is no manifest, and TransferError.
         """
         try:
-            with reading(manifest_url(url)) as file:
+            with reading(place or manifest_url(url)) as file:
                 data = file.read()
         except ResourceNotFoundError:
             return None
@@ -187,7 +190,12 @@ class Manifest:
             root = digest_of(index, algorithm).hex()
         except (ValueError, LookupError, TypeError, RecursionError, struct.error) as error:
             raise corrupt(url, "a manifest as cpr writes it", type(error).__name__) from None
-        return cls(url, len(data), f"{algorithm}:{root}", data)
+        return cls(url, len(data), f"{algorithm}:{root}", data, place)
+
+    @property
+    def part(self) -> Any:
+        """What was said of the part that it is of; None of a whole."""
+        return json.loads(self._index_bytes).get("part")
 
     @property
     def data(self) -> bytes | None:

@@ -1,0 +1,116 @@
+"""What an earlier run of the same task has written of a whole, found again.
+
+Every part's manifest says which region it is of. So a listing of a whole's manifests is all there is to be
+known of what was done, whoever did it, and whenever it was killed.
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cpr import io
+from cpr.errors import CorruptDataError, PartError, RecordError, ResourceNotFoundError
+from cpr.io.hashing import hex16
+from cpr.io.write_markers import is_abandoned
+from cpr.publishing import may_be_deleted
+from cpr.zarr.parts.assembly import Piece, listing, require_layout, require_piece
+from cpr.zarr.parts.coverage import Mask, require_regions
+from cpr.zarr.parts.layout import Layout
+from cpr.zarr.stores.manifest import manifest_url
+
+if TYPE_CHECKING:
+    from cpr.zarr.parts.whole import Whole
+    from cpr.zarr.ZarrPart import ZarrPart
+
+__all__ = ["key_of_run", "parts_there", "uncovered"]
+
+log = logging.getLogger("cpr")
+
+
+def key_of_run(whole: Whole, layout: Layout, key: str) -> str:
+    """The key under which a run writes a whole: that of an earlier run of the same key, if it did not end.
+
+    Args:
+        whole: the target.
+        layout: of the whole.
+        key: of the task run.
+    """
+    place = io.join(whole.location, f"{whole.name}{whole.ext}")
+    found = hex16(f"{key}\0{place}\0{sorted(layout.documents.items())}".encode())
+    # What is published, or is being removed, is written to no more.
+    while True:
+        url = io.join(whole.location, f"{whole.name}-{found}{whole.ext}")
+        if io.lookup(manifest_url(url)) is None and not is_abandoned(url) and not may_be_deleted(url):
+            return found
+        found = hex16(found.encode())
+
+
+def parts_there(whole: Whole, layout: Layout, key: str) -> list[ZarrPart]:
+    """The parts that are there under a key and whole; what is damaged, or not of this layout, is left out.
+
+    Takes a listing of their manifests, a request for each, and a listing of their objects.
+    """
+    from cpr.zarr.ZarrPart import ZarrPart
+
+    url = io.join(whole.location, f"{whole.name}-{key}{whole.ext}")
+    try:
+        places = io.find(io.sidecar_url(glob.escape(url), ".*.digests"), hidden=True)
+    except ResourceNotFoundError:
+        return []
+    listed = listing(url) if places else {}
+    if not listed.keys() >= layout.documents.keys():
+        return []  # somebody has deleted what every part needs
+    there: Mask = np.zeros(layout.full.grid, bool)
+    found: list[ZarrPart] = []
+    for place, stat in places.items():
+        try:
+            part, manifest = ZarrPart.stored(whole, whole.format, key, place)
+            require_regions(layout.full, [part.region], url)
+            piece = Piece(part, manifest, manifest.entries(), stat.modified)
+            require_layout(piece, layout, url)
+            cells = there[layout.full.cells(part.region)]
+            if cells.any():
+                continue  # of the same objects, which another part has
+            require_piece(piece, listed)
+        except (CorruptDataError, PartError, RecordError, ResourceNotFoundError) as error:
+            log.info("%s is not adopted, and made again: %s", place, error)
+            continue
+        cells[...] = True
+        found.append(part)
+    return found
+
+
+def uncovered(
+    layout: Layout, regions: Iterable[tuple[slice, ...]], parts: Iterable[ZarrPart]
+) -> Iterator[tuple[slice, ...]]:
+    """The regions that no part has, or, of those that parts have in part, the objects that none has.
+
+    Args:
+        layout: of the whole.
+        regions: of whole objects, in the order of the data's axes.
+        parts: that are there.
+    """
+    plan = layout.full
+    there: Mask = np.zeros(plan.grid, bool)
+    for part in parts:
+        there[plan.cells(part.region)] = True
+    for region in regions:
+        bounds = tuple((region[axis].start, region[axis].stop) for axis in layout.order)
+        cells = there[plan.cells(bounds)]
+        if not cells.any():
+            yield region
+            continue
+        corner = [objects.start for objects in plan.objects(bounds)]
+        for number in np.argwhere(~cells).tolist():
+            found = [slice(0)] * len(corner)
+            for axis, at, first, unit, extent in zip(
+                layout.order, number, corner, plan.unit, plan.shape, strict=True
+            ):
+                start = (first + at) * unit
+                found[axis] = slice(start, min(start + unit, extent))
+            yield tuple(found)
