@@ -11,6 +11,7 @@ Nothing that a record names is imported or asked for; `Reference.load` is the wa
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,8 +30,8 @@ from cpr.Resource import Resource
 
 __all__ = ["Record", "Reference", "begins_as_record", "distinct_targets", "parse_record", "references"]
 
-LARGEST_BYTES = 64 << 20
-"""Of a record: some 300,000 targets."""
+LARGEST_BYTES = 128 << 20
+"""Of a record: some 180,000 targets that tell how they were made."""
 
 _MOST_LEVELS = 100
 _BEGINS = re.compile(rb'\s*\{\s*"(__cpr__|metadata|result)"')
@@ -49,11 +50,24 @@ class Reference:
     fields: Mapping[str, Any]
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Reference:
-        """Raises RecordError unless type, place and digests are as cpr writes them."""
+    def of(
+        cls, fields: Mapping[str, Any], made: dict[str, tuple[Any, Made | None]] | None = None
+    ) -> Reference:
+        """Raises RecordError unless type, place and digests are as cpr writes them.
+
+        Args:
+            fields: what the record says of it.
+            made: of others in the same record, by its text: what is said alike becomes the same object.
+        """
         read_fields(fields)
         reference = cls(fields)
-        reference.made  # noqa: B018 - parsed here, so that it cannot raise later
+        if made is None or not isinstance(fields, dict) or "made" not in fields:
+            reference.made  # noqa: B018 - parsed here, so that it cannot raise later
+            return reference
+        text = json.dumps(fields["made"])
+        if text not in made:
+            made[text] = fields["made"], reference.made
+        fields["made"], reference.__dict__["made"] = made[text]
         return reference
 
     @property
@@ -152,9 +166,11 @@ class Record:
         """The resources that it names, and what is wrong with those that cannot be used."""
         good: list[Reference] = []
         bad: list[RecordError] = []
+        # The targets of a task are made alike: what is said of that is kept and validated once.
+        made: dict[str, tuple[Any, Made | None]] = {}
         for fields in references(self.value):
             try:
-                good.append(Reference.of(fields))
+                good.append(Reference.of(fields, made))
             except RecordError as error:
                 bad.append(error)
         return tuple(good), tuple(bad)

@@ -12,6 +12,8 @@ from cpr.records.registry import RECORD_KEY
 __all__ = ["parse", "parse_result"]
 
 _MEMORY_BYTES = 256 << 20
+_LONGEST_SHARED = 256  # characters
+_MOST_SHARED = 1 << 14  # texts
 
 
 def parse(text: str | bytes) -> Any:
@@ -23,7 +25,10 @@ def parse(text: str | bytes) -> Any:
     """
     try:
         _require_memory(text)
-        return json.loads(text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_distinct)
+        shared = _Shared()
+        return json.loads(
+            text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=shared.distinct
+        )
     except (ValueError, RecursionError) as error:
         raise RecordError(
             "not JSON that cpr reads",
@@ -55,11 +60,25 @@ def _finite(text: str) -> float:
     return number
 
 
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key that occurs twice")
-    return found
+class _Shared:
+    """Objects without keys that occur twice; equal texts in them are one: in large records most are."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def distinct(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a key that occurs twice")
+        texts = self._texts
+        for key, value in pairs:
+            if type(value) is str and len(value) < _LONGEST_SHARED:
+                known = texts.get(value)
+                if known is not None:
+                    found[key] = known
+                elif len(texts) < _MOST_SHARED:
+                    texts[value] = value
+        return found
 
 
 def parse_result(blob: bytes | str) -> Any:
