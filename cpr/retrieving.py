@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
-
-import numpy as np
 
 from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, FormatError
@@ -88,7 +87,7 @@ class StoredResult:
             whole = data if decode is None else self.read()
             if self.format.fingerprint(whole) != self.data_hash:
                 raise _replaced(self.url, expected, actual)
-        elif not self.is_sealed and decode is None and isinstance(data, np.ndarray):
+        elif not self.is_sealed and decode is None and _is_array(data):
             # The bytes do not say of which shape an array was; its hash does.
             self._require_content(data, "the record and the stored object contradict each other")
         return data
@@ -152,6 +151,12 @@ def _algorithm(stored: Stored) -> str:
 def _replaced(url: str, expected: tuple[str, int], actual: tuple[str, int]) -> CorruptDataError:
     problem = "the stored object is not the one that was written"
     return corrupt(url, problem, _brief(expected), _brief(actual))
+
+
+def _is_array(data: object) -> bool:
+    # Who only reads records need not import numpy for it.
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(data, numpy.ndarray)
 
 
 def _brief(stored: tuple[str, int]) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT_IN",
+    "LABELS",
     "RECORD_KEY",
     "Storable",
     "envelope",
@@ -36,7 +37,8 @@ __all__ = [
 RECORD_KEY = "__cpr__"
 """What everything that a record says stands under."""
 
-_LABELS = frozenset({RECORD_KEY, "data_hash"})
+LABELS = frozenset({RECORD_KEY, "data_hash"})
+"""What may stand at the top of a record that `serialize()` gave."""
 
 ENTRY_POINT_GROUP = "cpr.resources"
 
@@ -208,7 +210,7 @@ def load_record(record: Any) -> Storable:
     if (
         not isinstance(record, Mapping)
         or RECORD_KEY not in record
-        or not _LABELS.issuperset(record)
+        or not LABELS.issuperset(record)
         or not isinstance(record[RECORD_KEY], Mapping)
     ):
         raise RecordError(

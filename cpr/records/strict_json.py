@@ -7,7 +7,7 @@ import math
 from typing import Any, NoReturn
 
 from cpr.errors import RecordError
-from cpr.records.registry import RECORD_KEY
+from cpr.records.registry import LABELS, RECORD_KEY
 
 __all__ = ["parse", "parse_result"]
 
@@ -84,11 +84,13 @@ class _Shared:
 def parse_result(blob: bytes | str) -> Any:
     """The JSON values in what cpr's serializer has written. Raises RecordError."""
     packed = parse(blob)
-    if isinstance(packed, dict) and len(packed) == 1:
+    if isinstance(packed, dict) and LABELS.issuperset(packed):
         match packed.get(RECORD_KEY):
-            case ["value", value]:
+            case dict() as record:
+                return {RECORD_KEY: record}  # as `serialize()` gives it, with what is beside
+            case ["value", value] if len(packed) == 1:
                 return value
-            case list() | dict():
+            case list() if len(packed) == 1:
                 return packed
     raise RecordError(
         "not a result of cpr",
