@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.foreign import foreign_files, install
+from tests.foreign import bioformats_files, foreign_files, install
 from tests.foreign.cases import Case, written
 from tests.foreign.chains import chains
 from tests.foreign.compare import differences
@@ -127,8 +127,10 @@ def main() -> int:
                 wrong += _judged(reader, case, answers[case.name], cell)
             taken = time.monotonic() - started
             print(f"{reader}: {len(mine)} files, {len(wrong) - before} wrong, {taken:.0f} s", flush=True)
-        read, misread = (0, []) if options.readers else _read_in_turn(folder / "theirs")
-        wrong += misread
+        read = 0
+        for of, write in {} if options.readers else WRITERS.items():
+            count, misread = _read_in_turn(folder / f"of {of}", of, write)
+            read, wrong = read + count, wrong + misread
     for line in wrong:
         print(f"WRONG {line}")
     used = {limit.reason for cell in table.values() for limit in cell.limits}
@@ -146,17 +148,26 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def _read_in_turn(folder: Path) -> tuple[int, list[str]]:
-    """How many files of other programs were read, and what is wrong with which."""
+def _by_python(folder: Path) -> None:
+    install.run(install.python("readers"), "-W", "ignore", READERS / "python_writers.py", folder)
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "tifffile, libvips, GDAL and Pillow": _by_python,
+    "Bio-Formats": bioformats_files.written,
+}
+
+
+def _read_in_turn(folder: Path, of: str, write: Callable[[Path], None]) -> tuple[int, list[str]]:
+    """How many files of another program were read, and what is wrong with which."""
     folder.mkdir()
     try:
-        python = install.python("readers")
-        install.run(python, "-W", "ignore", READERS / "python_writers.py", folder)
+        write(folder)
     except NotInstalledError as reason:
-        print(f"files of others: SKIPPED, for their writers cannot be had here: {reason}", flush=True)
+        print(f"files of {of}: SKIPPED, for it cannot be had here: {reason}", flush=True)
         return 0, []
     count, wrong = foreign_files.differences(folder)
-    print(f"files of others: {count}, {len(wrong)} read wrong", flush=True)
+    print(f"files of {of}: {count}, {len(wrong)} read wrong", flush=True)
     return count, wrong
 
 
