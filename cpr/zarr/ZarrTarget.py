@@ -215,7 +215,7 @@ class ZarrTarget(Whole):
         if self.checksum is None:
             raise NoDataError.of_empty(self.url, "be read")
         assert self.manifest is not None
-        return VerifyingStore.of(Manifest(self.url, self.manifest, self.checksum))
+        return VerifyingStore.opened(self.url, self.manifest, self.checksum)
 
     def preview(self) -> Preview | None:
         """A picture of an array, from a few of its planes; none of a group.

@@ -70,3 +70,12 @@ def test_regions_of_many_planes_are_read_side_by_side(proxy, folder):
     proxy.waves(3, 3, 3)
     assert np.array_equal(cpr.load(record).get_data(region=np.s_[1:7:2]), PLANES[1:7:2])
     trips(proxy, 3, 3, 3)
+
+
+def test_a_chunk_of_a_zarr(proxy, folder):
+    data = PLANES[:, :512, :512]
+    record = stored(cpr.ZarrTarget.from_path(f"{folder}/a.zarr", chunks=(1, 512, 512)), data)
+    # Manifest and metadata at once, then the chunk.
+    proxy.waves(2, 1)
+    assert np.array_equal(cpr.load(record).get_data()[3], data[3])
+    trips(proxy, 2, 1)

@@ -6,6 +6,8 @@ import asyncio
 import builtins
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
 from typing import Any, Self
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -14,6 +16,10 @@ from zarr.buffer import default_buffer_prototype
 
 from cpr.errors import CorruptDataError
 from cpr.io.fork_safe import PerProcess
+from cpr.io.objects import open_store
+from cpr.io.request_threads import in_thread
+from cpr.io.urls import protocol_of
+from cpr.io.waiting import request_seconds
 from cpr.zarr.stores.block_reader import BlockReader, bounds_of
 from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, corrupt, make_entry
 from cpr.zarr.stores.manifest import Manifest
@@ -23,6 +29,7 @@ from cpr.zarr.stores.url_store import ReadOnlyStore
 __all__ = ["CONSOLIDATED", "VerifyingStore"]
 
 _MANIFESTS_KEPT = 16
+_ROOT, _ROOT_BYTES = "zarr.json", 64 << 10
 CONSOLIDATED = ".zmetadata"
 """What `zarr.consolidate_metadata` adds to a group of format 2; into one of format 3 it writes."""
 
@@ -54,6 +61,7 @@ class VerifyingStore(ReadOnlyStore):
         self._checksum = checksum
         self._data = data
         self._found: Manifest | None = None
+        self._root: Future[bytes | memoryview] | None = None
         self._blocks = BlockReader(self._fetch, self._place, checksum.partition(":")[0])
 
     @classmethod
@@ -61,6 +69,18 @@ class VerifyingStore(ReadOnlyStore):
         """The store of a manifest that is open already."""
         store = cls(manifest.url, manifest.nbytes, manifest.checksum, manifest.data, manifest.place)
         store._found = manifest
+        return store
+
+    @classmethod
+    def opened(cls, url: str, nbytes: int, checksum: str) -> Self:
+        """The same with its manifest fetched now, and the root's metadata beside it.
+
+        Raises ResourceNotFoundError or CorruptDataError.
+        """
+        store = cls(url, nbytes, checksum)
+        if protocol_of(url) != "file":
+            store._root = in_thread(partial(_begin_of, store._place(_ROOT)))
+        store._found = Manifest(url, nbytes, checksum)
         return store
 
     @property
@@ -147,6 +167,20 @@ class VerifyingStore(ReadOnlyStore):
                 if key.rpartition("/")[2] != "zarr.json":
                     raise
                 return await self._before_consolidation(key, prototype, entry, error)
+
+    async def _get_as_written(
+        self, key: str, prototype: BufferPrototype, entry: Entry, algorithm: str
+    ) -> Buffer:
+        root, self._root = (self._root, None) if key == _ROOT else (None, self._root)
+        if root is not None:
+            asked = asyncio.wrap_future(root)
+            done, _ = await asyncio.wait((asked,), timeout=request_seconds())
+            # Whatever has become of it: it is believed where it is what the manifest vouches for.
+            if done and not asked.cancelled() and asked.exception() is None:
+                data = memoryview(asked.result())
+                if make_entry(data, algorithm, bool(entry.blocks)) == entry:
+                    return prototype.buffer.from_bytes(bytes(data))
+        return await super()._get_as_written(key, prototype, entry, algorithm)
 
     async def _before_consolidation(
         self, key: str, prototype: BufferPrototype, entry: Entry, error: CorruptDataError
@@ -272,3 +306,8 @@ def _open_manifest(url: str, nbytes: int, checksum: str, data: bytes | None, pla
         while len(_manifests.known) > _MANIFESTS_KEPT:
             _manifests.known.popitem(last=False)
     return manifest
+
+
+def _begin_of(url: str) -> bytes | memoryview:
+    store, path = open_store(url)
+    return store.fetch(path, 0, _ROOT_BYTES)
