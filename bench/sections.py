@@ -14,6 +14,7 @@ Row = dict[str, Any]
 SECTIONS = (
     "side_by_side",
     "far",
+    "round_trips",
     "levels",
     "hashing",
     "wire",

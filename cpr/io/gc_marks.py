@@ -108,22 +108,22 @@ def _read(location: str, before: _Folder | None) -> _Folder:
     url = marks_folder(location)
     store, path = open_store(url)
     with translate_errors(location, "list"):
-        found = [entry for entry in store.walk(path) if entry.url.endswith(".json")]
-    for entry in found:
+        found = [join(url, name) for name in store.names_in(path) if name.endswith(".json")]
+    for place in sorted(found):
         # A list is never changed.
-        if before is not None and entry.url in before.lists:
-            folder.lists[entry.url] = before.lists[entry.url]
+        if before is not None and place in before.lists:
+            folder.lists[place] = before.lists[place]
             continue
         try:
-            with reading(entry.url) as file:
+            with reading(place) as file:
                 names = decode(file.read())
         except ResourceNotFoundError:
             continue  # its collection has ended meanwhile
         except ValueError:
             # Better another name than a result that vanishes.
-            folder.lists[entry.url] = None
+            folder.lists[place] = None
         else:
-            folder.lists[entry.url] = array("Q", sorted(map(_number, names)))
+            folder.lists[place] = array("Q", sorted(map(_number, names)))
     return folder
 
 

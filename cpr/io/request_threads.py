@@ -9,6 +9,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -27,6 +29,8 @@ _idle: PerProcess[int, SimpleQueue[tuple[Future[Any], Callable[[], Any]]]] = Per
 def in_thread(function: Callable[[], T]) -> Future[T]:
     """Call a function in a thread, at once: there are as many threads as calls at the same time.
 
+    It sees the caller's context: limits of time, and whether somebody still waits.
+
     Threads of calls that never return do not keep the process from ending.
 
     >>> in_thread(lambda: 1 + 1).result()
@@ -38,7 +42,7 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     if tasks is None:
         tasks = SimpleQueue()
         threading.Thread(target=_serve, args=(tasks,), name="cpr-request", daemon=True).start()
-    tasks.put((future, function))
+    tasks.put((future, partial(copy_context().run, function)))
     return future
 
 

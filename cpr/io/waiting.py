@@ -26,7 +26,9 @@ __all__ = [
     "abandonable",
     "at_most",
     "is_interruption",
+    "pause",
     "request_seconds",
+    "seconds_to_clean_up",
     "wait_for",
     "within_limit",
 ]
@@ -38,6 +40,7 @@ _SECONDS = 60.0
 _BYTES_PER_SECOND = 256 << 10
 # An exception for a thread is raised between two of its waits.
 _SLICE_SECONDS = 0.2
+_INTERRUPTED_SECONDS = 1.0
 
 _INTERRUPTION = "_cpr_interruption"
 
@@ -99,6 +102,15 @@ def abandonable(event: threading.Event) -> Iterator[None]:
         yield
     finally:
         _abandoned.reset(token)
+
+
+def pause(seconds: float) -> None:
+    """Wait before a request is repeated. Raises AbandonedError once it may be given up."""
+    abandoned = _abandoned.get()
+    if abandoned is None:
+        time.sleep(seconds)
+    elif abandoned.wait(seconds):
+        raise AbandonedError
 
 
 def wait_for(future: Future[T], nbytes: int = 0, alive: Callable[[], float] | None = None) -> T:
@@ -168,3 +180,11 @@ def is_interruption(error: BaseException) -> bool:
     Prefect raises its timeouts so, in whichever thread runs the task.
     """
     return _INTERRUPTION in error.__dict__
+
+
+def seconds_to_clean_up(error: BaseException) -> float | None:
+    """How long cleaning up may take: whoever interrupts, or has set a limit, waits no longer."""
+    interrupted = (
+        not isinstance(error, Exception) or isinstance(error, TimeoutError) or is_interruption(error)
+    )
+    return _INTERRUPTED_SECONDS if interrupted else None

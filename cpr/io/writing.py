@@ -18,8 +18,8 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.objects import open_store, remove, stat
 from cpr.io.reading import reading
-from cpr.io.stores.base import AnnouncedUpload, OccupiedError, Upload
-from cpr.io.waiting import at_most, is_interruption
+from cpr.io.stores.base import AnnouncedUpload, OccupiedError, SendingUpload, Upload
+from cpr.io.waiting import at_most, seconds_to_clean_up
 
 __all__ = [
     "HashingSink",
@@ -38,7 +38,6 @@ log = logging.getLogger("cpr")
 _BLOCK_BYTES = CACHED_BYTES
 # Of a process that ends.
 _PATIENCE_SECONDS = 3.0
-_INTERRUPTED_SECONDS = 1.0
 # Whether an object is there whose store has just failed.
 _LOOK_SECONDS = 10.0
 _under_way: dict[Upload, str] = {}
@@ -180,6 +179,13 @@ class WritingFile(HashingSink):
             small, self._small = self._small, bytearray()
             self._send(memoryview(small))
 
+    def finish(self) -> None:
+        """Hand everything to the store; nothing is written any more."""
+        self.flush()
+        if isinstance(self._upload, SendingUpload):
+            with translate_errors(self._url, "write"):
+                self._upload.send_rest()
+
     def _send(self, view: memoryview) -> None:
         with translate_errors(self._url, "write"):
             self._upload.write(view)
@@ -218,11 +224,12 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
         _owned[file] = owner
     try:
         yield file
-        file.flush()
+        file.finish()
+        # Beside the last parts; the object itself appears after them.
         put_blocks(url, file.block_digests)
     except BaseException as error:
         _owned.pop(file, None)
-        _abort(url, upload, _patience_after(error))
+        _abort(url, upload, seconds_to_clean_up(error))
         raise
     try:
         _publish(url, upload, file.stored)
@@ -291,16 +298,8 @@ def _publish(url: str, upload: Upload, stored: Stored) -> None:
         _abort(url, upload)
         raise
     except BaseException as error:
-        _abort(url, upload, _patience_after(error))
+        _abort(url, upload, seconds_to_clean_up(error))
         raise
-
-
-def _patience_after(error: BaseException) -> float | None:
-    """How long cleaning up may take, in seconds: whoever interrupts, or has set a limit, waits no longer."""
-    interrupted = (
-        not isinstance(error, Exception) or isinstance(error, TimeoutError) or is_interruption(error)
-    )
-    return _INTERRUPTED_SECONDS if interrupted else None
 
 
 def _is_there(url: str, stored: Stored) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import cpr
+from cpr.io.transfer_width import TransferWidth
 
 pytestmark = pytest.mark.s3
 
@@ -79,3 +80,28 @@ def test_a_chunk_of_a_zarr(proxy, folder):
     proxy.waves(2, 1)
     assert np.array_equal(cpr.load(record).get_data()[3], data[3])
     trips(proxy, 2, 1)
+
+
+def test_a_large_write(proxy, s3_url, monkeypatch):
+    """Four beside the parts: what is about to be deleted, is the place free and begin, complete, preview."""
+    monkeypatch.setattr(TransferWidth, "is_far", True)
+    target = cpr.NumpyTarget.from_path(f"{s3_url}/a.npy")
+    target.set_data(PLANES)
+    proxy.waves(1, 2, 5, 1, 1)
+    target.persist()
+    kinds = trips(proxy, 1, 2, 5, 1, 1)
+    assert kinds[0] == "list"
+    assert sorted(kinds[1:3]) == ["create", "head"]
+    assert sorted(kinds[3:8]) == ["part"] * 4 + ["put"]  # 5 MiB each, and the digests of blocks
+    assert kinds[8:] == ["complete", "put"]
+
+
+def test_an_object_that_is_there_is_not_sent_again(proxy, folder, monkeypatch, open_uploads):
+    monkeypatch.setattr(TransferWidth, "is_far", True)
+    target = cpr.NumpyTarget.from_path(f"{folder}/a.npy")
+    record = stored(target, PLANES)
+    proxy.clear()
+    twin = cpr.NumpyTarget.from_path(f"{folder}/a.npy")
+    assert stored(twin, PLANES) == record
+    assert "part" not in proxy.kinds
+    assert open_uploads() == []

@@ -29,6 +29,8 @@ _NO_CONNECTION = frozenset({"EndpointConnectionError", "SSLError", "ProxyConnect
 _POOL_CONNECTIONS = 96  # botocore's own limit is 10
 _CREATE = "before-send.s3.CreateMultipartUpload"
 _attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
+_throttled: ContextVar[Callable[[], None] | None] = ContextVar("_throttled", default=None)
+_SLOW_DOWN = frozenset({429, 503})
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,10 +163,16 @@ class S3Client:
                 await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
 
-    async def upload_part(self, body: Body, **arguments: Any) -> dict[str, Any]:
-        """Send a part of a multipart upload, from its beginning at every attempt; the answer."""
+    async def upload_part(
+        self, body: Body, on_throttled: Callable[[], None], **arguments: Any
+    ) -> dict[str, Any]:
+        """Send a part of a multipart upload, from its beginning at every attempt; the answer.
+
+        `on_throttled` is called for each attempt to which the store says that it is asked too much.
+        """
         from s3fs import core
 
+        _throttled.set(on_throttled)
         await self._connect()
         client = await self.fs.get_s3(arguments["Bucket"])
         arguments = self.fs._get_s3_method_kwargs(client.upload_part, Body=body, **arguments)
@@ -247,6 +255,9 @@ def _give_up_soon(
     It would for a quarter of a minute, though what is wrong is the endpoint and not the moment.
     """
     fs = of()  # whose connections are closed when it goes: nothing of them may have it
+    throttled = _throttled.get()
+    if throttled is not None and response is not None and response[0].status_code in _SLOW_DOWN:
+        throttled()
     if response is not None and fs is not None:
         setattr(fs, _ANSWERED, True)
     elif (

@@ -24,6 +24,7 @@ __all__ = [
     "OccupiedError",
     "PagingStore",
     "PinningStore",
+    "SendingUpload",
     "Stat",
     "Store",
     "Upload",
@@ -123,6 +124,14 @@ class AnnouncedUpload(Protocol):
 
     def announce(self, nbytes: int) -> None:
         """Expect about so many bytes, before the first is written; fewer or more may come all the same."""
+
+
+@runtime_checkable
+class SendingUpload(Protocol):
+    """An upload that can have its last bytes under way while something else is done."""
+
+    def send_rest(self) -> None:
+        """Begin to send all that was written and is not sent yet; nothing may be written after that."""
 
 
 class Store(Protocol):

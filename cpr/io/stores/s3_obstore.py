@@ -22,9 +22,9 @@ from cpr.io.clients.s3fs import S3Client
 from cpr.io.request_threads import in_thread, is_request_thread
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.transfer_width import width_of
-from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, wait_for
+from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, pause, wait_for
 
-__all__ = ["CircuitBreaker", "FastBucket", "fast_bucket"]
+__all__ = ["CircuitBreaker", "FastBucket", "fast_bucket", "pauses", "says_slow_down"]
 
 T = TypeVar("T")
 
@@ -41,6 +41,7 @@ _PATIENCE = 5
 _SLOWED_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 _SLOW_DOWN = re.compile(r"status code: (429|503)\b")
+_SMALL_BYTES = 64 << 10  # an answer of so little tells how long the way is
 _LISTED_AT_ONCE = 1000  # what a store puts into a page
 
 # Where a filesystem keeps its own, which go when it goes.
@@ -66,7 +67,7 @@ class CircuitBreaker:
 
     def failed(self, error: Exception) -> None:
         """It has not; s3fs is asked the same. A store that is asked too much is no reason against obstore."""
-        self._failures += not _says_slow_down(error)
+        self._failures += not says_slow_down(error)
         log.debug("s3fs is asked again, after %s", type(error).__name__)
 
 
@@ -80,7 +81,7 @@ class FastBucket:
         self, store: Any, has_answered: Callable[[], None] = lambda: None, url: str = "s3://"
     ) -> None:
         self._store = store
-        self._width = width_of(url, "read")
+        self._widths = [width_of(url, "read"), width_of(url, "write")]
         self._has_answered = has_answered
         self._breaker = CircuitBreaker()
 
@@ -190,6 +191,7 @@ class FastBucket:
     def _ask(self, question: Callable[[], T], nbytes: int = 0) -> T | None:
         if self._breaker.is_open:
             return None
+        started = time.monotonic()
         try:
             patient = partial(self._patiently, question)
             answer = patient() if is_request_thread() else wait_for(in_thread(patient), nbytes)
@@ -205,24 +207,34 @@ class FastBucket:
             return None
         self._breaker.succeeded()
         self._has_answered()
+        if isinstance(answer, Stat) or (isinstance(answer, memoryview) and answer.nbytes <= _SMALL_BYTES):
+            for width in self._widths:
+                width.answered(time.monotonic() - started)
         return answer
 
     def _patiently(self, question: Callable[[], T]) -> T:
         """Ask a store again that says that it is asked too much, after a while, and less from now on."""
-        end, pause = time.monotonic() + _SLOWED_SECONDS, _FIRST_PAUSE_SECONDS
+        waits = pauses()
         while True:
             try:
                 return question()
             except Exception as error:
-                if not _says_slow_down(error) or time.monotonic() + pause > end:
+                if not says_slow_down(error) or (seconds := next(waits, None)) is None:
                     raise
-            self._width.throttled()
-            # Not all of those that were refused at once shall come back at once.
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            self._widths[0].throttled()
+            pause(seconds)
 
 
-def _says_slow_down(error: Exception) -> bool:
+def pauses() -> Iterator[float]:
+    """Seconds to wait between a store's refusals of too many requests, for as long as it is asked again."""
+    end, seconds = time.monotonic() + _SLOWED_SECONDS, _FIRST_PAUSE_SECONDS
+    while time.monotonic() + seconds <= end:
+        # Not all of those that were refused at once shall come back at once.
+        yield seconds * random.uniform(0.5, 1.0)  # noqa: S311
+        seconds = min(2 * seconds, _LONGEST_PAUSE_SECONDS)
+
+
+def says_slow_down(error: Exception) -> bool:
     """Whether obstore's error is a store's refusal of so many requests, after its own attempts."""
     return _SLOW_DOWN.search(str(error)) is not None
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from cpr.io.clients.s3fs import Body, S3Client, required
 from cpr.io.error_translation import code_of
+from cpr.io.request_threads import in_thread
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
 from cpr.io.stores.part_sizes import part_bytes
@@ -103,6 +104,8 @@ class S3Upload:
         self._sharing = ExitStack()
         self._first_bytes: int | None = None
         self._expected: int | None = None
+        self._looking: Future[Stat | None] | None = None
+        self._is_sent = False
         self._creations = 0
         self._creating = (0.0, 0.0)
 
@@ -111,7 +114,7 @@ class S3Upload:
 
     def write(self, block: memoryview) -> None:
         if self._only_new and self._buffer.tell() + block.nbytes > _TINY_BYTES:
-            self._require_free()
+            self._look()
         if self._first_bytes is None and self._buffer.tell() + block.nbytes > _FAR_PART_BYTES:
             self._first_bytes = _FAR_PART_BYTES if self._width.is_far else _PART_BYTES
         while self._buffer.tell() + block.nbytes > (size := self._part_bytes()):
@@ -125,12 +128,22 @@ class S3Upload:
         """Size of the next part; parts of one size are what some servers insist on."""
         return part_bytes(len(self._parts) + 1, self._first_bytes or _PART_BYTES, self._expected)
 
-    def _require_free(self) -> None:
+    def _look(self) -> None:
+        """Begin to ask whether the place is free, while the first part is collected."""
         self._only_new = False
-        started = time.monotonic()
-        if stat_object(self._client, **self._where) is not None:
+
+        def ask() -> Stat | None:
+            started = time.monotonic()
+            found = stat_object(self._client, **self._where)
+            self._width.answered(time.monotonic() - started)
+            return found
+
+        self._looking = in_thread(ask)
+
+    def _require_free(self) -> None:
+        looking, self._looking = self._looking, None
+        if looking is not None and wait_for(looking) is not None:
             raise OccupiedError
-        self._width.answered(time.monotonic() - started)
 
     def _send(self) -> None:
         part = self._buffer
@@ -138,7 +151,11 @@ class S3Upload:
         nbytes = len(part.getbuffer())
         if self._upload_id is None:
             self._sharing.enter_context(self._width.transfer())
+            if not self._width.is_far:
+                self._require_free()
+            # Far away both are asked at once; what is begun in vain is aborted.
             wait_for(self._client.submit(self._create()))
+            self._require_free()
         while self._sending and not self._has_room(nbytes):
             self._wait(self._sending[0][0])
         number = len(self._parts) + 1
@@ -173,17 +190,22 @@ class S3Upload:
     async def _put_part(self, number: int, part: Body) -> dict[str, Any]:
         with self._width.request(len(part.getbuffer())):
             answer = await self._client.upload_part(
-                part, **self._where, UploadId=self._upload_id, PartNumber=number
+                part, self._width.throttled, **self._where, UploadId=self._upload_id, PartNumber=number
             )
         part.seek(0)
         self._emptied.append(part)
         return {"PartNumber": number, "ETag": required(answer, "ETag"), **_checksums(answer)}
 
+    def send_rest(self) -> None:
+        if self._upload_id is not None and not self._is_sent:
+            self._is_sent = True
+            self._send()
+
     def commit(self) -> None:
         if self._upload_id is None:
             self._put()
             return
-        self._send()
+        self.send_rest()
         parts = [self._wait(part) for part in self._parts]
         named = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
         with _refusals_as_occupied(self._condition):
@@ -193,6 +215,7 @@ class S3Upload:
             wait_for(self._client.submit(self._abort_unseen()))
 
     def _put(self) -> None:
+        self._require_free()
         fast = s3_obstore.fast_bucket(self._client.fs, self._where["Bucket"])
         content = self._buffer.getvalue()
         # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
@@ -200,6 +223,7 @@ class S3Upload:
             if fast is not None and fast.put(self._where["Key"], content, create=bool(self._condition)):
                 return
         if self._only_new:
+            self._look()
             self._require_free()
         body = Body(content)
         put = self._client.submit(

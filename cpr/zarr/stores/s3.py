@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 from zarr.storage import FsspecStore, ObjectStore
 
-from cpr.io.stores.s3_obstore import CircuitBreaker
+from cpr.io.stores.s3_obstore import CircuitBreaker, pauses, says_slow_down
 
 __all__ = ["ObstoreFirstStore"]
 
@@ -57,10 +58,15 @@ class ObstoreFirstStore(FsspecStore):
         """What obstore answers, in a tuple; None where s3fs has to be asked."""
         if self._breaker.is_open:
             return None
-        try:
-            answer = await request()
-        except Exception as error:
-            self._breaker.failed(error)
-            return None
-        self._breaker.succeeded()
-        return (answer,)
+        waits = pauses()
+        while True:
+            try:
+                answer = await request()
+            except Exception as error:
+                if says_slow_down(error) and (seconds := next(waits, None)) is not None:
+                    await asyncio.sleep(seconds)
+                    continue
+                self._breaker.failed(error)
+                return None
+            self._breaker.succeeded()
+            return (answer,)
