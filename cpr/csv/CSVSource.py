@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
+
+import pandas as pd
 
 from cpr.csv.foreign import ForeignCSV, in_words_of_pandas
 from cpr.csv.table import by_extension
+from cpr.data.typed import CSVSourceArguments, Path
+from cpr.format import Region
 from cpr.records.registry import register
 from cpr.Source import Source
 
@@ -27,6 +31,14 @@ class CSVSource(Source):
     """
 
     format_class = ForeignCSV
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[CSVSourceArguments]) -> Self: ...  # type: ignore[override]
+
+        def get_data(self, cache: bool = False, region: Region | None = None) -> pd.DataFrame: ...
+
     old_defaults = {"index": 0}  # noqa: RUF012
 
     @classmethod

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from cpr.csv.table import CSV, by_extension
 from cpr.data.tables.TableTarget import TableTarget
+from cpr.data.typed import CSVTargetArguments, Path
 from cpr.records.registry import register
 
 __all__ = ["CSVTarget"]
@@ -25,6 +26,11 @@ class CSVTarget(TableTarget):
     """
 
     format_class = CSV
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[CSVTargetArguments]) -> Self: ...  # type: ignore[override]
 
     @classmethod
     def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:

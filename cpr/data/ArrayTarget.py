@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cpr.data.arrays import held_or_streamed
+from cpr.data.typed import ArrayData
 from cpr.Target import Target
 
 __all__ = ["ArrayTarget"]
@@ -13,7 +14,7 @@ __all__ = ["ArrayTarget"]
 class ArrayTarget(Target):
     """A target that is filled with an array, in memory or elsewhere, or with planes that pass."""
 
-    def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
+    def set_data(self, data: ArrayData, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
         """Fill the target with an array, or stream one to it.
 
         Args:

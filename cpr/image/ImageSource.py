@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from cpr import io
+from cpr.data.typed import Array, ImageSourceArguments, Path
+from cpr.format import Region
 from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
 from cpr.previews.models import Preview
@@ -28,6 +30,13 @@ class ImageSource(Image, Source):
     """
 
     format_class = ForeignTiff
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[ImageSourceArguments]) -> Self: ...  # type: ignore[override]
+
+        def get_data(self, cache: bool = False, region: Region | None = None) -> Array: ...
 
     @classmethod
     def images(cls, path: str | os.PathLike[str], **options: Any) -> list[Self]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self, Unpack
+
 from cpr.data.ArrayTarget import ArrayTarget
+from cpr.data.typed import Array, ImageTargetArguments, Path
+from cpr.format import Region
 from cpr.image.image import Image
 from cpr.records.registry import register
 
@@ -24,3 +28,10 @@ class ImageTarget(Image, ArrayTarget):
 
     def _known(self) -> bool:
         return True
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[ImageTargetArguments]) -> Self: ...  # type: ignore[override]
+
+        def get_data(self, cache: bool = False, region: Region | None = None) -> Array: ...

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self, Unpack
+
 from cpr.data.ArrayTarget import ArrayTarget
+from cpr.data.typed import Array, NoArguments, Path
+from cpr.format import Region
 from cpr.numpy.npy import NPY
 from cpr.records.registry import register
 
@@ -20,3 +24,10 @@ class NumpyTarget(ArrayTarget):
     """
 
     format_class = NPY
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[NoArguments]) -> Self: ...  # type: ignore[override]
+
+        def get_data(self, cache: bool = False, region: Region | None = None) -> Array: ...

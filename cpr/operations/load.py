@@ -17,7 +17,7 @@ from cpr.Resource import Resource
 __all__ = ["load"]
 
 
-def load(record_or_url: Any, name: str | None = None) -> Resource:
+def load(record_or_url: Any, name: str | None = None) -> Any:
     """Load a resource from its stored record, without Prefect.
 
     Args:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self, Unpack
+
 from cpr.data.tables.TableTarget import TableTarget
+from cpr.data.typed import ParquetTargetArguments, Path
 from cpr.parquet.table import Parquet
 from cpr.records.registry import register
 
@@ -22,3 +25,8 @@ class ParquetTarget(TableTarget):
     """
 
     format_class = Parquet
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[ParquetTargetArguments]) -> Self: ...  # type: ignore[override]

@@ -93,7 +93,7 @@ class Registered(Storable, Protocol):
 
 _registered: dict[str, type[Registered]] = {}
 
-R = TypeVar("R", bound="type[Registered]")
+R = TypeVar("R", bound=type[Any])
 
 
 def register(cls: R) -> R:

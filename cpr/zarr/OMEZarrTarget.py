@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import zarr
 
+from cpr.data.typed import OMEZarrTargetArguments, Path
 from cpr.errors import FormatError, NoDataError, RecordError
 from cpr.previews.models import Preview
 from cpr.records.registry import register
@@ -66,12 +67,13 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     # It has the options of arrays, and is none.
     format_class = OMEZarrOptions  # type: ignore[assignment]
 
-    def __init__(
-        self, location: str, name: str | None = None, ext: str | None = None, format: Any = None
-    ) -> None:
-        super().__init__(location, name, ext, format)
-        self._description: Description | None = None  # of an image that is not persisted yet
-        self._axes_given: str | None = None  # of its data, where they are stored in another order
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[OMEZarrTargetArguments]) -> Self: ...  # type: ignore[override]
+
+    _description: Description | None = None  # of an image that is not persisted yet
+    _axes_given: str | None = None  # of its data, where they are stored in another order
 
     def set_data(
         self,

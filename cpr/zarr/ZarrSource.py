@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, Unpack, get_args
 
 import numpy as np
 import zarr
 
 from cpr import io
+from cpr.data.typed import ZarrSourceArguments
 from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.format import Region
 from cpr.io.hashing import hex16
@@ -123,7 +124,9 @@ class ZarrSource(Source):
     format_class = ZarrSourceOptions
 
     @classmethod
-    def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+    def from_path(  # type: ignore[override]
+        cls, path: str | os.PathLike[str], **options: Unpack[ZarrSourceArguments]
+    ) -> Self:
         """A source at a path or URL; nothing is read or connected to.
 
         Args:

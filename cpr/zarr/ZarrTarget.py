@@ -6,12 +6,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import numpy as np
 import zarr
 
 from cpr import io
+from cpr.data.typed import ArrayData, Path, ZarrTargetArguments
 from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.io.write_markers import confirm
@@ -60,13 +61,18 @@ class ZarrTarget(Whole):
     format_class = ZarrOptions
     fields_class = FolderFields
 
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_path(cls, path: Path, **options: Unpack[ZarrTargetArguments]) -> Self: ...  # type: ignore[override]
+
     known_by_content = False
 
     _began = 0.0
     _manifest: Manifest | None = None  # of data that is written and not published yet
     _written: RecordingStore | None = None  # its objects
 
-    def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
+    def set_data(self, data: ArrayData, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
         """Write an array; it becomes a result when the target is persisted.
 
         Args:

@@ -215,3 +215,11 @@ def test_refused_with_the_line_that_changes(place, call):
     with pytest.raises(error) as failure:
         function(place)
     assert line in str(failure.value)
+
+
+@pytest.mark.parametrize("cls", [cpr.ZarrTarget, cpr.OMEZarrTarget])
+def test_results_that_it_did_not_have_come_back_from_their_records_too(cls, tmp_path):
+    target = cls.from_path(tmp_path / "a.ome.zarr")
+    target.set_data(IMAGE)
+    record = json.loads(json.dumps(target.serialize()))
+    assert np.array_equal(cls(**record).get_data(region=slice(None)), IMAGE)

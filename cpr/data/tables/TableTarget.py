@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from cpr.data.tables.frames import frames_of
+from cpr.data.typed import TableData
+from cpr.format import Region
 from cpr.Target import Target
 
 __all__ = ["TableTarget"]
@@ -13,7 +17,7 @@ __all__ = ["TableTarget"]
 class TableTarget(Target):
     """A target that is filled with a DataFrame, or with chunks of one table."""
 
-    def set_data(self, data: Any) -> None:
+    def set_data(self, data: TableData) -> None:
         """Fill the target with a table, or stream one to it.
 
         Args:
@@ -27,3 +31,7 @@ class TableTarget(Target):
             TransferError, ResourceNotFoundError: a stream could not be written; nothing is visible.
         """
         super().set_data(frames_of(data))
+
+    if TYPE_CHECKING:
+
+        def get_data(self, cache: bool = False, region: Region | None = None) -> pd.DataFrame: ...
