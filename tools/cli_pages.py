@@ -33,7 +33,8 @@ may write there, so that the next reads only new records ([how](decisions/catalo
 in Python: `cpr.results("s3://my-bucket/records")`.
 
 Every command takes `--json` and then prints one JSON document on stdout, errors included. Progress is shown
-on stderr, where that is a terminal. `python -m cpr` is the same as `cpr`. This page is made from the
+on stderr, where that is a terminal. `cpr --install-completion` completes commands and options in bash, zsh
+and fish. `python -m cpr` is the same as `cpr`. This page is made from the
 commands' own help (`python -m tools.cli_pages`).
 
 | exit code | meaning |

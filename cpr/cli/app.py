@@ -43,7 +43,6 @@ app = typer.Typer(
         "3 the store could not be asked, or there is nothing at the URL."
     ),
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -28,6 +28,7 @@ __all__ = [
     "console",
     "counted",
     "ended",
+    "is_name",
     "print_error",
     "print_json",
     "print_table",
@@ -84,6 +85,11 @@ def results_url(url: str | None) -> str:
     from cpr.prefect.result_storage import configured_results_url
 
     return configured_results_url()
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is the name of a result, and no URL or path of anything that is there."""
+    return re.search(r"[/\\:]", text) is None and not os.path.lexists(text)
 
 
 def say(*lines: object) -> None:

@@ -12,6 +12,7 @@ from cpr.cli.output import (
     as_json,
     console,
     ended,
+    is_name,
     print_error,
     print_json,
     print_table,
@@ -37,7 +38,10 @@ _COLUMNS, _ROWS = 64, 48
 
 def show(
     url: Annotated[
-        str, typer.Argument(metavar="URL", help="A record, or a target; or where records are, with RESULT.")
+        str,
+        typer.Argument(
+            metavar="URL", help="A record, a target, or a result's name; or where records are, with RESULT."
+        ),
     ],
     result: Annotated[
         str | None,
@@ -51,13 +55,13 @@ def show(
     """Show what is known of a result: its record, whether it is there, how it was made, and how it looks.
 
     Give the URL of a record, or a results URL and the name of a result. The record of a target that is given
-    by its URL alone is looked for where Prefect is configured to keep results. Exit code 1 says that the
-    result is gone or has another size.
+    by its URL or name alone is looked for where Prefect is configured to keep results. Exit code 1 says that
+    the result is gone or has another size.
     """
     from cpr.operations.object_names import owner_of
     from cpr.operations.show import show as find
 
-    if result is None and owner_of(url) is not None:
+    if result is None and (owner_of(url) is not None or is_name(url)):
         url, result = results_url(None), url
     found = find(url, result)
     if json:

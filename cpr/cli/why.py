@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cpr.cli.output import Json, as_json, ended, print_json, progress, say, time_of
+from cpr.cli.output import Json, as_json, ended, print_json, progress, results_url, say, time_of
 from cpr.operations.why import Explanation, compare, explain
 from cpr.provenance.diff import render
 from cpr.provenance.made import Made
@@ -20,10 +20,20 @@ EXAMPLES = (
 
 
 def why(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where records are.")],
-    result: Annotated[
-        str, typer.Argument(metavar="RESULT", help="A result's URL or file name, or how that begins.")
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="[URL]", help="Where records are; else where Prefect is configured to keep results."
+        ),
     ],
+    result: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RESULT",
+            help="A result's URL or file name, or how that begins.",
+            show_default=False,
+        ),
+    ] = None,
     other: Annotated[
         str | None,
         typer.Argument(metavar="OTHER", help="Another result to compare it with; else the nearest before."),
@@ -36,6 +46,8 @@ def why(
     arguments, sources or code is why. Secrets and data are in no record, so that of these it is only said
     that they changed.
     """
+    if result is None:
+        url, result = results_url(None), url
     with progress("reading records") as advance:
         found = [compare(url, result, other)] if other is not None else explain(url, result, advance)
     if json:
