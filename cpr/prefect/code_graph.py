@@ -56,7 +56,7 @@ class CodeGraph:
 
     Attributes:
         describe: describes data, under a label.
-        is_unchanged: whether a module that was imported is what its file has made it.
+        is_unchanged: whether a module that was imported is what its file has made it, but for some names.
         home: name of the module whose things are called without it.
         exclude: names and labels of what is passed over.
         without_code: a function whose code does not count, only what it uses.
@@ -69,12 +69,12 @@ class CodeGraph:
     """
 
     describe: Callable[[Any, str, bool], Any] | None = None
-    is_unchanged: Callable[[types.ModuleType], bool] | None = None
+    is_unchanged: Callable[[types.ModuleType, Collection[str]], bool] | None = None
     home: str | None = None
     exclude: Collection[str] = ()
     without_code: Any = None
     guards: Guards = field(default_factory=Guards)
-    imports: list[tuple[Import, Mapping[str, Any], Any]] = field(default_factory=list)
+    imports: list[tuple[Import, Mapping[str, Any], Collection[str], Any]] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
@@ -215,7 +215,7 @@ class CodeGraph:
             if name not in OF_NO_MATTER
         }
         self.named_in.update((f"{node.label}.{name}", (attributes,)) for name in attributes)
-        imports = [self._import(one, function.__globals__) for one in facts.imports]
+        imports = [self._import(one, function.__globals__, facts.changed) for one in facts.imports]
         annotations = self.guards.attribute(function, "__annotations__")
         found = led_to_by(annotations.values(), function.__globals__, self.guards) if annotations else ()
         led_to = [self.any(one, f"{node.label}.__annotations__") for one in found]
@@ -226,18 +226,21 @@ class CodeGraph:
         found = {name: self.guards.attribute(cell, "cell_contents") for name, cell in cells}
         return {name: value for name, value in found.items() if value is not MISSING}
 
-    def _import(self, one: Import, names: Mapping[str, Any]) -> Any:
-        found = self._imported(one, names)
-        self.imports.append((one, names, found))
+    def _import(self, one: Import, names: Mapping[str, Any], changed: Collection[str] = ()) -> Any:
+        found = self._imported(one, names, changed)
+        self.imports.append((one, names, changed, found))
         return found
 
-    def _imported(self, one: Import, names: Mapping[str, Any]) -> Any:
-        return describe_import(one, names, self._add, self.is_unchanged or (lambda _: True))
+    def _imported(self, one: Import, names: Mapping[str, Any], changed: Collection[str]) -> Any:
+        def is_unchanged(module: types.ModuleType) -> bool:
+            return self.is_unchanged is None or self.is_unchanged(module, changed)
+
+        return describe_import(one, names, self._add, is_unchanged)
 
     def holds(self) -> bool:
         """Whether nothing of the code has changed since it was described; of data nothing is said."""
         return self.guards.hold() and all(
-            self._imported(one, names) == found for one, names, found in self.imports
+            self._imported(one, names, changed) == found for one, names, changed, found in self.imports
         )
 
     def _use(

@@ -11,6 +11,7 @@ branch for instance, names count as read.
 from __future__ import annotations
 
 import dis
+import inspect
 import sys
 import types
 from collections.abc import Iterable
@@ -82,7 +83,8 @@ def facts_of(code: types.CodeType) -> CodeFacts:
 def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
     instructions = instructions_of(code)
     new = code.co_varnames[0] if code.co_name in MAKERS - {"__new__"} and code.co_argcount else None
-    scan = _Scan(closure, _bound_once(code, instructions), new)
+    in_class = not code.co_flags & inspect.CO_OPTIMIZED and code.co_name != "<module>"
+    scan = _Scan(closure, _bound_once(code, instructions), new, in_class)
     for instruction in instructions:
         scan.step(instruction)
     scan.flush()
@@ -154,6 +156,7 @@ class _Scan:
     closure: frozenset[str]
     bound_once: frozenset[str]
     new: str | None  # the variable of an object that it makes
+    in_class: bool
     reads: set[Reference] = field(default_factory=set)
     whole: set[Reference] = field(default_factory=set)
     writes: set[Change] = field(default_factory=set)
@@ -322,7 +325,8 @@ class _Scan:
     def _store(self, name: str, argval: Any) -> None:
         if name in ("STORE_GLOBAL", "STORE_DEREF", "STORE_NAME"):
             scope = "closure" if name == "STORE_DEREF" else "global"
-            self.changed.add(argval)
+            if not (name == "STORE_NAME" and self.in_class):  # a class is made, and nobody has it yet
+                self.changed.add(argval)
             self._read([self._pop()], but=frozenset({(scope, argval)}))
             return
         keys = {"STORE_SUBSCR": 1, "DELETE_SUBSCR": 1, "STORE_SLICE": 2}.get(name, 0)

@@ -95,3 +95,28 @@ def test_changed_in_a_module_that_it_imports(tmp_path):
         assert key_of(flow) == first
         sys.modules["deep"].K = 2
         assert set(key_of(flow)).isdisjoint(first)
+
+
+LEFT_BEHIND = {
+    "by the function that imports it": ("    lab.SEEN.append(x)\n", "SEEN = []\n"),
+    "by its own functions": ("", "SEEN = []\ndef note(x):\n    SEEN.append(x)\n"),
+    "by a method": ("", "class Notes:\n    def note(self, x):\n        self.x = x\nnote = Notes().note\n"),
+    "by an object that is made": (
+        "    lab.Notes()\n",
+        "class Notes:\n    made = []\n    def __init__(self):\n        self.made.append(1)\n",
+    ),
+    "in a generator of numbers": ("    lab.RANDOM.random()\n", "import random\nRANDOM = random.Random(3)\n"),
+    "in a memo": ("", "import functools\n@functools.cache\ndef note(x):\n    return x\n"),
+}
+
+
+@pytest.mark.parametrize("kind", LEFT_BEHIND)
+def test_what_runs_leave_behind_is_no_change(tmp_path, kind):
+    use, text = LEFT_BEHIND[kind]
+    text += "def go(x):\n    return note(x)\n" if "note" in text else "def go(x):\n    return x\n"
+    flow = FLOW.replace("    return", f"{use}    return")
+    with imported(tmp_path, {"flow.py": flow, "lab.py": text}) as made:
+        first = key_of(made)
+        for x in (1, 2, 3):
+            made.task.fn(x)
+            assert key_of(made) == first
