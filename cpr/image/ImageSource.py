@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from cpr import io
 from cpr.data.typed import Array, ImageSourceArguments, Path
+from cpr.errors import UnsupportedExtensionError
 from cpr.format import Region
 from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
@@ -15,6 +16,10 @@ from cpr.records.registry import register
 from cpr.Source import Source
 
 __all__ = ["ImageSource"]
+
+
+# Files that are no TIFFs, and what reads them: https://bioio-devs.github.io/bioio
+_OF_MICROSCOPES = {".czi": "bioio-czi", ".nd2": "bioio-nd2", ".lif": "bioio-lif"}
 
 
 @register
@@ -61,7 +66,15 @@ class ImageSource(Image, Source):
         # Instruments also write TIFFs without any extension.
         if "." not in file_name:
             return file_name, ""
-        return super()._split_extension(file_name, location)
+        try:
+            return super()._split_extension(file_name, location)
+        except UnsupportedExtensionError as error:
+            if plug_in := _OF_MICROSCOPES.get(os.path.splitext(file_name)[1].lower()):
+                error.remedy = (
+                    f"bioio reads it (pip install bioio {plug_in}): "
+                    f"bioio.BioImage({io.join(location, file_name)!r}).get_image_dask_data()"
+                )
+            raise
 
     def preview(self) -> Preview | None:
         """A small picture: a small file is read, of a large one some planes. Raises as `get_data`."""
