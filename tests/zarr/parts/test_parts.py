@@ -91,6 +91,7 @@ def test_an_image_in_parts_is_the_one_at_once(options, size):
         assert np.array_equal(level.data[...], other.data[...])
 
 
+@pytest.mark.slow
 @given(
     data=st.data(),
     shape=st.tuples(st.integers(1, 4), st.integers(1, 13), st.integers(1, 13)),
@@ -101,7 +102,13 @@ def test_an_image_in_parts_is_the_one_at_once(options, size):
 )
 def test_any_image_in_any_parts(data, shape, chunks, size, downscale, dtype):
     pixels = np.random.default_rng(data.draw(st.integers(0, 99))).integers(-3, 4, shape).astype(dtype)
-    options = {"chunks": chunks, "levels": 3, "downscale": downscale, "compressors": None}
+    options = {
+        "chunks": chunks,
+        "levels": 3,
+        "downscale": downscale,
+        "compressors": None,
+        "metadata": {"axes": "ZYX"},
+    }
     whole = whole_of(cpr.OMEZarrTarget, pixels, **options)
     whole.assemble(parts_of(whole, pixels, size))
     assert whole.data_hash == at_once(cpr.OMEZarrTarget, pixels, **options).data_hash
@@ -141,8 +148,9 @@ class Lazy:
         lambda: pytest.importorskip("dask.array").from_array(DATA[3:4], chunks=(1, 50, 9)),
         lambda: iter(DATA[3:4]),
         lambda: Lazy(),
-        lambda: [list(map(int, row)) for row in DATA[3]] and DATA[3].copy(order="F"),
+        lambda: DATA[3].copy(order="F"),
     ],
+    ids=["plane", "all axes", "byte order", "dask", "dask with all axes", "planes", "lazy", "Fortran order"],
 )
 @pytest.mark.parametrize("cls", [cpr.ZarrTarget, cpr.OMEZarrTarget])
 def test_a_part_takes_what_a_whole_takes(cls, given_as):
