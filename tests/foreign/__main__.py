@@ -153,7 +153,7 @@ def _by_python(folder: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "tifffile, libvips, GDAL and Pillow": _by_python,
+    "tifffile, libvips, GDAL, Pillow and OpenCV": _by_python,
     "Bio-Formats": bioformats_files.written,
 }
 

@@ -21,10 +21,10 @@ unit; frame interval; channel names; values of tables), of how many. The notes s
 
 _IN_TURN = """## Files of other programs
 
-In turn, cpr reads {} TIFFs that tifffile, Pillow, GDAL, libvips and OpenCV write: combinations of data types,
-codecs, tiles, planar colours, byte orders, series and pyramids. Pixels, axes and sizes are those of the
-writer or of its own reader, several images are told, and where a file is refused, the remedy that the error
-names reads it.
+In turn, cpr reads {} TIFFs that tifffile, Pillow, GDAL, libvips, OpenCV and Bio-Formats write: combinations
+of data types, codecs, tiles, planar colours, byte orders, series and pyramids. Pixels, axes and sizes are
+those of the writer or of its own reader, several images are told, and where a file is refused, the remedy
+that the error names reads it.
 """
 
 
