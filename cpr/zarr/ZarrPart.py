@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn, Self
 
-import zarr
 from zarr.buffer import default_buffer_prototype
-from zarr.storage import StorePath
 
 from cpr import io
 from cpr.errors import CorruptDataError, NoDataError, RecordError, ResourceNotFoundError, UsageError
@@ -23,19 +21,17 @@ from cpr.records.format_fields import read_format, to_json
 from cpr.records.record_fields import FolderFields
 from cpr.records.registry import register
 from cpr.Target import Target
-from cpr.zarr.chunking import Declared, declared_source
 from cpr.zarr.copy import copy_all
-from cpr.zarr.nodes import own_copy, with_typed_errors
+from cpr.zarr.nodes import own_copy
 from cpr.zarr.ome.extremes import Extremes
-from cpr.zarr.ome.order import transposed
-from cpr.zarr.options import unit_of
 from cpr.zarr.parts.layout import Layout, array_on
+from cpr.zarr.parts.opening import open_part
 from cpr.zarr.parts.options import PartOptions
 from cpr.zarr.parts.regions import Bounds, shown
-from cpr.zarr.parts.source import with_all_axes
-from cpr.zarr.reading import open_node, part_of, to_dask
+from cpr.zarr.parts.source import source_of_part
+from cpr.zarr.reading import part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.part import PartStore, VerifyingPartStore
+from cpr.zarr.stores.part import PartStore
 from cpr.zarr.stores.verifying import VerifyingStore
 from cpr.zarr.verify import verify_listed
 from cpr.zarr.writing import fill
@@ -162,7 +158,7 @@ class ZarrPart(Target):
         """
         with self._lock, self._decoding():
             layout: Layout = self.format.layout(self.name, self.url)
-            source = self._source(layout, data, shape, dtype)
+            source = source_of_part(layout, self.format, data, shape, dtype)
             shares = list(layout.shares(self.region))
             plans = layout.plans[: len(shares)]
             corners = {
@@ -176,19 +172,6 @@ class ZarrPart(Target):
                     for plan, share in zip(plans, shares, strict=True)
                 ]
                 fill(arrays, source, layout.halved, layout.method, extremes)
-
-    def _source(self, layout: Layout, data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
-        """The data with all axes, as they are stored."""
-        dropped, order = self.format.dropped, layout.order
-        extents = [0] * len(order)
-        for axis, (start, stop) in zip(order, self.region, strict=True):
-            extents[axis] = stop - start
-        kept = tuple(n for n, drop in zip(extents, dropped, strict=True) if not drop)
-        given = tuple(getattr(data, "shape", kept if shape is None else shape))
-        lacking = dropped if len(given) != len(extents) else (False,) * len(extents)
-        expected = kept if any(lacking) else tuple(extents)
-        source = declared_source(Declared(expected, layout.dtype), data, shape, dtype)
-        return transposed(with_all_axes(source, lacking), order)
 
     @contextmanager
     def _writing(
@@ -277,7 +260,9 @@ class ZarrPart(Target):
 
         Raises as `ZarrTarget.get_data`.
         """
-        node = self._cached if self._cached is not None else self._open()
+        node = self._cached
+        if node is None:
+            node = open_part(self._read_manifest(), self.region)
         if cache:
             self._cached = node
         if region is not None:
@@ -290,20 +275,6 @@ class ZarrPart(Target):
         Raises MissingDependencyError without dask, and as `get_data`.
         """
         return to_dask(self.get_data(), f"cpr-{self.data_hash}-{self.key}", self.url)
-
-    def _open(self) -> zarr.Array[Any]:
-        manifest = self._read_manifest()
-        path = "0" if manifest.find("0/zarr.json") is not None else ""
-        is_old = manifest.find(f"{path}/zarr.json".strip("/")) is None
-        array = open_node(VerifyingStore.of(manifest), path, zarr_format=2 if is_old else 3)
-        assert isinstance(array, zarr.Array)
-        corner = tuple(start // max(1, u) for (start, _), u in zip(self.region, unit_of(array), strict=True))
-        store = VerifyingPartStore(
-            manifest.url, manifest.nbytes, manifest.checksum, manifest.data, manifest.place, {path: corner}
-        )
-        metadata = {**array.metadata.to_dict(), "shape": tuple(stop - start for start, stop in self.region)}
-        own: zarr.Array[Any] = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, path), metadata))
-        return with_typed_errors(own)  # type: ignore[no-any-return]
 
     def _read_manifest(self) -> Manifest:
         if self._manifest is not None:

@@ -8,12 +8,39 @@ from typing import Any
 import numpy as np
 
 from cpr.data.arrays import Planes
+from cpr.zarr.chunking import Declared, declared_source
 from cpr.zarr.dask import is_dask
+from cpr.zarr.ome.order import transposed
 from cpr.zarr.options import Shape
+from cpr.zarr.parts.layout import Layout
+from cpr.zarr.parts.options import PartOptions
 
-__all__ = ["with_all_axes"]
+__all__ = ["source_of_part", "with_all_axes"]
 
 Array = np.ndarray[Any, Any]
+
+
+def source_of_part(
+    layout: Layout, options: PartOptions, data: Any, shape: tuple[int, ...] | None, dtype: Any
+) -> Any:
+    """The data of a part with all axes, as they are stored. Raises EncodeError for data that do not fit.
+
+    Args:
+        layout: of the whole.
+        options: of the part.
+        data: as `ZarrPart.set_data` takes it.
+        shape: of an iterable.
+        dtype: of an iterable.
+    """
+    extents = [0] * len(layout.order)
+    for axis, (start, stop) in zip(layout.order, options.region, strict=True):
+        extents[axis] = stop - start
+    kept = tuple(n for n, drop in zip(extents, options.dropped, strict=True) if not drop)
+    given = tuple(getattr(data, "shape", kept if shape is None else shape))
+    lacking = options.dropped if len(given) != len(extents) else (False,) * len(extents)
+    expected = kept if any(lacking) else tuple(extents)
+    source = declared_source(Declared(expected, layout.dtype), data, shape, dtype)
+    return transposed(with_all_axes(source, lacking), layout.order)
 
 
 def with_all_axes(source: Any, dropped: Sequence[bool]) -> Any:
