@@ -65,9 +65,6 @@ class OMEZarrSource(OMEZarr, ZarrSource):
     def _opened(self) -> Node:
         return self._node()
 
-    def _node(self) -> Node:
-        return self._open(self.format.group or "")
-
     _token = ZarrSource._token  # noqa: SLF001 - the other base declares it
 
     def _metadata_version(self) -> Version:

@@ -6,13 +6,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self, Unpack, get_args
 
 import numpy as np
-import zarr
 
 from cpr import io
 from cpr.data.typed import ZarrSourceArguments
@@ -56,8 +54,7 @@ class ZarrSourceOptions:
     """What of a hierarchy is meant.
 
     Attributes:
-        group: path of an array or group inside, "" for the root; None for the root, or, where that is an
-            image of OME-Zarr, its array in full resolution, "0".
+        group: path of an array or group inside; None for the root.
         slices_start: first position along each axis; None for all, or for the first.
         slices_stop: end along each axis, not included; None for all, or for the last.
         mode: "r" reads; "r+", "a" and "w" also give a Zarr that exists to be written to in place. Nothing of
@@ -169,7 +166,7 @@ class ZarrSource(Source):
     @property
     def _group(self) -> str:
         """As the predecessor called it."""
-        return self.format.group or ("0" if self.format.group is None else "")
+        return self.format.group or ""
 
     @property
     def _is_written(self) -> bool:
@@ -177,11 +174,7 @@ class ZarrSource(Source):
         return mode != "r"
 
     def _node(self) -> Node:
-        group = self.format.group
-        node = self._open(group or "")
-        if group is None and isinstance(node, zarr.Group) and _is_image(node.attrs):
-            return self._open("0")
-        return node
+        return self._open(self.format.group or "")
 
     def _open(self, path: str) -> Node:
         if self._is_written:
@@ -298,10 +291,3 @@ class ZarrSource(Source):
             if version and name == "zarr.json":
                 break
         return version
-
-
-def _is_image(attributes: Any) -> bool:
-    """Whether a group is an image of OME-Zarr, in any of its versions."""
-    found = dict(attributes)
-    ome = found.get("ome", found)
-    return isinstance(ome, Mapping) and "multiscales" in ome

@@ -62,7 +62,7 @@ def filled(cls, place, data, **options):
 
 
 def zarr_at(place, **options):
-    return ZarrSource.from_path(f"{place}/image.zarr", **options)
+    return ZarrSource.from_path(f"{place}/image.zarr", **{"group": "0", **options})
 
 
 def written_in_place(place, mode):
