@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,9 +17,11 @@ from cpr.cli.output import (
     results_url,
     say,
 )
-from cpr.operations.data_change import Change
-from cpr.operations.run_diff import ChangedResult, RunDiff, diff_runs
 from cpr.provenance.diff import render
+
+if TYPE_CHECKING:
+    from cpr.operations.data_change import Change
+    from cpr.operations.run_diff import ChangedResult, RunDiff
 
 __all__ = ["EXAMPLES", "diff"]
 
@@ -55,6 +57,8 @@ def diff(
     and what that was made from, results of earlier runs that were in the cache among them. Exit code 1 says
     that something differs.
     """
+    from cpr.operations.run_diff import diff_runs
+
     if len(runs) not in (2, 3):
         raise typer.BadParameter("two runs are compared: [URL] RUN_A RUN_B")
     url = results_url(runs[0] if len(runs) == 3 else None)

@@ -16,7 +16,6 @@ from typing import Any
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
-from cpr.records.pack import pack
 from cpr.records.predecessor import is_old_record
 from cpr.records.registry import RECORD_KEY, load_record, source_of
 from cpr.records.strict_json import parse
@@ -124,6 +123,9 @@ def _take(url: str, value: Any, there: bool, write: bool, result: Migration, men
         result.before += 1
     else:
         try:
+            # Here: it imports numpy, which no command does before it works.
+            from cpr.records.pack import pack
+
             packed = pack(value)  # persists, which verifies, and copies nothing
             if write:
                 _write(f"{url}{ENDING}", packed)
