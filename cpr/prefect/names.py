@@ -30,4 +30,8 @@ def text_of_annotation(annotation: Any) -> str:
     """How an annotation is written, without addresses in memory."""
     if isinstance(annotation, str):
         return annotation
+    origin = typing.get_origin(annotation)
+    if origin is not None and origin is not annotation:  # `Generic` is its own
+        inside = repr if origin is typing.Literal else text_of_annotation
+        return f"{text_of_annotation(origin)}[{', '.join(map(inside, typing.get_args(annotation)))}]"
     return getattr(annotation, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(annotation))
