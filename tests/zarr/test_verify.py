@@ -272,7 +272,8 @@ def test_verify_holds_few_objects_at_a_time(monkeypatch):
 
     monkeypatch.setattr(FsspecStore, "get", slow)
     count = target.verify()
-    assert total == count == 1 + 6 * 10 * 15
+    assert count == 1 + 6 * 10 * 15
+    assert total in (count - 1, count)  # the root's metadata may have come beside the manifest
     assert most == _AT_ONCE
     assert _AT_ONCE * max(_LARGE, _SPAN) <= 256 << 20
 
