@@ -119,10 +119,9 @@ def put(name: str, format: str, mib: int, url: str) -> Work:
 def ranges(name: str, record: Any, url: str) -> Work:
     """obstore fetches what cpr has written, by so many threads, and does nothing with it."""
     contenders.warm_up(url, "npy", "upload alone, obstore")
-    ((fields,),) = (tuple(record.values()),)
-    place = cpr.load(record).url
-    store, key = contenders.store_of(place)
-    nbytes = int(fields["nbytes"])
+    target = cpr.load(record)
+    store, key = contenders.store_of(target.url)
+    nbytes = int(target.nbytes)
     part, width = _RANGES[name]
     imported()
 

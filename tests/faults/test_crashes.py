@@ -20,6 +20,7 @@ from cpr import io
 from cpr.io.block_digests import SMALL_BYTES, blocks_url
 from cpr.io.objects import open_store
 from cpr.io.stores.base import UploadListingStore
+from cpr.records.registry import RECORD_KEY
 from tests.faults.crash_process import NOT_ENDED, PART_BYTES, TARGETS, fill, seconds_to_end, whole
 from tests.target_cases import TARGET_CASES, TargetCase
 
@@ -93,13 +94,15 @@ class Expected:
             fill(twin, self.kind, large, stream, self.data(large), lambda: None)
             self._records[large, stream] = twin.serialize()
             io.remove(twin.url)
-        ((outer, fields),) = self._records[large, stream].items()
+        record = self._records[large, stream]
+        fields = record[RECORD_KEY]
         location, name = io.split(url)
         match = KEY.fullmatch(name)
         assert match, f"{url} is no result's name"
         if not stream:
             assert match["key"] == fields["key"], f"{url} is another result's name"
-        return {outer: {**fields, "location": location, "name": match["number"], "key": match["key"]}}
+        here = {**fields, "location": location, "name": match["number"], "key": match["key"]}
+        return {**record, RECORD_KEY: here}
 
 
 def require_whole(base: str, expected: Expected, large: bool, stream: bool) -> int:
