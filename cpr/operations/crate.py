@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +16,7 @@ from urllib.parse import quote
 
 from cpr import io
 from cpr._version import __version__
-from cpr.io.urls import protocol_of
+from cpr.operations.crate_terms import Entity, last_of, ref, resources_in, shown, uri_of
 from cpr.operations.find import Result, find_results
 from cpr.operations.run_results import results_of_run
 from cpr.provenance.made import Input, Made
@@ -41,8 +40,6 @@ _MEDIA = {
 }
 
 _COMPLETED = "http://schema.org/CompletedActionStatus"
-
-Entity = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -137,7 +134,7 @@ class _Graph:
             self._act(one)
         whole = self._whole_run()
         files = [*results, *self.sources.values()]
-        parts = [_ref(_WORKFLOW), *({"@id": one["@id"]} for one in files)]
+        parts = [ref(_WORKFLOW), *({"@id": one["@id"]} for one in files)]
         now = datetime.now(UTC).isoformat(timespec="seconds")
         flow = self._flow()
         root: Entity = {
@@ -146,24 +143,24 @@ class _Graph:
             "name": f"Results of {flow}, run {self._run}",
             "description": f"What a run of the Prefect flow {flow} has made, and from what.",
             "datePublished": now,
-            "conformsTo": [_ref(profile) for profile, _, _ in _PROFILES],
+            "conformsTo": [ref(profile) for profile, _, _ in _PROFILES],
             "hasPart": parts,
-            "mainEntity": _ref(_WORKFLOW),
-            "mentions": [_ref(whole["@id"]), *(_ref(one["@id"]) for one in self.actions.values())],
+            "mainEntity": ref(_WORKFLOW),
+            "mentions": [ref(whole["@id"]), *(ref(one["@id"]) for one in self.actions.values())],
         }
         more: list[Entity] = []
         if licence is not None:
-            root["license"] = _ref(licence)
+            root["license"] = ref(licence)
             more.append({"@id": licence, "@type": "CreativeWork", "name": licence})
         return [
             {
                 "@id": METADATA,
                 "@type": "CreativeWork",
                 "conformsTo": [
-                    _ref("https://w3id.org/ro/crate/1.1"),
-                    _ref("https://w3id.org/workflowhub/workflow-ro-crate/1.0"),
+                    ref("https://w3id.org/ro/crate/1.1"),
+                    ref("https://w3id.org/workflowhub/workflow-ro-crate/1.0"),
                 ],
-                "about": _ref("./"),
+                "about": ref("./"),
             },
             root,
             *more,
@@ -177,15 +174,15 @@ class _Graph:
                 "name": flow,
                 "description": "The flow's tasks, with digests of their texts, as records tell of them",
                 "version": self._run,
-                "programmingLanguage": _ref("https://www.prefect.io"),
+                "programmingLanguage": ref("https://www.prefect.io"),
                 "encodingFormat": "application/json",
-                "hasPart": [_ref(one["@id"]) for one in self._tasks.values()],
+                "hasPart": [ref(one["@id"]) for one in self._tasks.values()],
             },
             {
                 "@id": "https://www.prefect.io",
                 "@type": "ComputerLanguage",
                 "name": "Prefect",
-                "url": _ref("https://www.prefect.io"),
+                "url": ref("https://www.prefect.io"),
             },
             whole,
             *self._tasks.values(),
@@ -233,15 +230,15 @@ class _Graph:
     def _value(self, place: str, name: str, value: Any) -> Entity:
         place = place if "#" in place and not place.startswith("#") else f"#{place.lstrip('#')}"
         self._values[place] = {"@id": place, "@type": "PropertyValue", "name": name, "value": value}
-        return _ref(place)
+        return ref(place)
 
     def _id(self, url: str) -> str:
-        return self.places.get(url) or _uri(url)
+        return self.places.get(url) or uri_of(url)
 
     def _act(self, one: Result) -> None:
         """The action that has made a result."""
         made = self._made[one.url]
-        result = _ref(self._result_id(one))
+        result = ref(self._result_id(one))
         place = f"#task-run-{made.task_run or quote(io.split(one.url)[1])}"
         if place in self.actions:
             self.actions[place]["result"].append(result)
@@ -259,15 +256,15 @@ class _Graph:
         if made.when is not None:
             entity["endTime"] = made.when.isoformat(timespec="seconds")
         for name, given in made.inputs.items():
-            held = [_ref(self._resource(held)) for held in _resources(given)]
-            value = held or _shown(given)
+            held = [ref(self._resource(held)) for held in resources_in(given)]
+            value = held or shown(given)
             entity["object"] += held
             entity["object"].append(self._value(f"{place}-{quote(name)}", name, value))
         self.actions[place] = entity
 
     def _task(self, made: Made) -> Entity:
         if made.task is None:
-            return _ref(_WORKFLOW)
+            return ref(_WORKFLOW)
         place = f"#task-{quote(made.task)}-{made.source or 'unknown'}"
         self._tasks.setdefault(
             place,
@@ -279,7 +276,7 @@ class _Graph:
                 "softwareVersion": made.source or "unknown",
             },
         )
-        return _ref(place)
+        return ref(place)
 
     def _result_id(self, one: Result) -> str:
         place = self._id(one.url)
@@ -289,67 +286,28 @@ class _Graph:
     def _resource(self, one: Input) -> str:
         """The id of a resource that a task was given: a result, by its name which has a key, or a source."""
         assert one.url is not None
-        url = one.url if one.url in self._results else self._by_name.get(_last(one.url), one.url)
+        url = one.url if one.url in self._results else self._by_name.get(last_of(one.url), one.url)
         if url in self._results:
             return self._result_id(self._results[url])
         if url not in self.sources:
-            name = _last(url)
+            name = last_of(url)
             ext = os.path.splitext(name)[1]
-            self.sources[url] = self._file(_uri(url), one.type, name, ext)
+            self.sources[url] = self._file(uri_of(url), one.type, name, ext)
             self._add_properties(self.sources[url], {**one.version, "digest": one.digest})
         return str(self.sources[url]["@id"])
 
     def _whole_run(self) -> Entity:
         used = {one["@id"] for action in self.actions.values() for one in action["object"]}
-        last = [_ref(place) for one in self._results.values() if (place := self._result_id(one)) not in used]
+        last = [ref(place) for one in self._results.values() if (place := self._result_id(one)) not in used]
         times = sorted(action["endTime"] for action in self.actions.values() if "endTime" in action)
         entity: Entity = {
             "@id": f"#flow-run-{self._run}",
             "@type": "CreateAction",
             "name": f"Run {self._run} of {self._flow()}",
             "description": "What the flow was given, and what nothing else in it was made from",
-            "instrument": _ref(_WORKFLOW),
-            "object": [_ref(one["@id"]) for one in self.sources.values()],
+            "instrument": ref(_WORKFLOW),
+            "object": [ref(one["@id"]) for one in self.sources.values()],
             "result": last,
             "actionStatus": _COMPLETED,
         }
         return {**entity, "endTime": times[-1]} if times else entity
-
-
-def _plain(entity: Entity) -> Entity:
-    """Lists of one value as that value, which is how RO-Crate spells them; none of an empty one."""
-    single = {
-        name: value[0] if isinstance(value, list) and len(value) == 1 else value
-        for name, value in entity.items()
-        if value != []
-    }
-    return {**single, "@type": entity["@type"]}
-
-
-def _ref(place: str) -> Entity:
-    return {"@id": place}
-
-
-def _last(url: str) -> str:
-    return url.replace("\\", "/").rstrip("/").rpartition("/")[2]
-
-
-def _uri(url: str) -> str:
-    """A URL as RFC 3986 spells it; of a local path, that of its file."""
-    if protocol_of(url) == "file":
-        path = url.replace(os.sep, "/")
-        return "file://" + quote(path if path.startswith("/") else f"/{path}")
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{quote(rest)}"
-
-
-def _resources(one: Input) -> Iterable[Input]:
-    if one.url is not None:
-        yield one
-    for held in one.holds:
-        yield from _resources(held)
-
-
-def _shown(one: Input) -> Any:
-    shown = one.to_json()
-    return shown if isinstance(shown, (str, int, float, bool)) else json.dumps(shown)
