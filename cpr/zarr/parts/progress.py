@@ -18,13 +18,13 @@ from cpr.errors import CorruptDataError, PartError, RecordError, ResourceNotFoun
 from cpr.io.hashing import hex16
 from cpr.io.write_markers import is_abandoned
 from cpr.publishing import may_be_deleted
+from cpr.Target import Target
 from cpr.zarr.parts.assembly import Piece, listing, require_layout, require_piece
 from cpr.zarr.parts.coverage import Mask, require_regions
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.stores.manifest import manifest_url
 
 if TYPE_CHECKING:
-    from cpr.zarr.parts.whole import Whole
     from cpr.zarr.ZarrPart import ZarrPart
 
 __all__ = ["key_of_run", "parts_there", "uncovered"]
@@ -32,7 +32,7 @@ __all__ = ["key_of_run", "parts_there", "uncovered"]
 log = logging.getLogger("cpr")
 
 
-def key_of_run(whole: Whole, layout: Layout, key: str) -> str:
+def key_of_run(whole: Target, layout: Layout, key: str) -> str:
     """The key under which a run writes a whole: that of an earlier run of the same key, if it did not end.
 
     Args:
@@ -50,7 +50,7 @@ def key_of_run(whole: Whole, layout: Layout, key: str) -> str:
         found = hex16(found.encode())
 
 
-def parts_there(whole: Whole, layout: Layout, key: str) -> list[ZarrPart]:
+def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
     """The parts that are there under a key and whole; what is damaged, or not of this layout, is left out.
 
     Takes a listing of their manifests, a request for each, and a listing of their objects.
