@@ -92,6 +92,7 @@ def test_a_resolution_without_a_unit_is_told():
     with pytest.warns(PixelSizeWarning, match="no unit"):
         target().set_resolution((4, 4))
     record = {"__cpr__": {**image_record(), "resolution": [4.0, 4.0]}}
+    del record["__cpr__"]["seal"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert cpr.load(record).get_resolution() == (4, 4)  # as earlier versions wrote it
