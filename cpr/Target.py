@@ -148,7 +148,7 @@ class Target(FindsNoFiles, KnownByContent, Resource):
                 return self
             if self.data_hash is None:
                 raise NoDataError.of_empty(self.url, "be persisted")
-            if self._data is None:
+            if self._is_known_by_content():
                 self._take(self._stored("be persisted").verify())
                 return self
             key = self.key
@@ -192,7 +192,7 @@ class Target(FindsNoFiles, KnownByContent, Resource):
 
     def _stored(self, action: str) -> StoredResult:
         """What is stored, to read or check it. Raises NoDataError before it is persisted."""
-        if self.data_hash is None or (self.checksum is None and self._data is not None):
+        if self.data_hash is None or (self.checksum is None and not self._is_known_by_content()):
             raise NoDataError.of_empty(self.url, action)
         stored = None
         if self.checksum is not None and self.nbytes is not None:
@@ -309,7 +309,7 @@ class Target(FindsNoFiles, KnownByContent, Resource):
         if self.data_hash is None:
             # An empty target may be handed to the task that fills it.
             return _rebuilt, (type(self), (self.location, self.name, self.ext, self._told_format()))
-        if self.checksum is None and self._data is None:
+        if self._is_known_by_content():
             return _rebuilt, (type(self), (self.location, self.name, self.ext, self.format, self.data_hash))
         return super().__reduce__()
 

@@ -22,6 +22,7 @@ class KnownByContent:
     name: str
     ext: str
     data_hash: str | None
+    checksum: str | None
     _key: str | None
     _data: Any
 
@@ -35,6 +36,10 @@ class KnownByContent:
             raise
         self._lock = threading.RLock()
         self.data_hash = self._key = found.data_hash
+
+    def _is_known_by_content(self) -> bool:
+        """Whether it stands for such a file; data that are held (None may be) have no name yet."""
+        return self.checksum is None and self._key is not None
 
     def set_data(self, data: Any) -> None:
         """Fill the target."""
