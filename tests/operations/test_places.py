@@ -79,7 +79,7 @@ def bucket(tmp_path, monkeypatch):
         "data/../../a/victim-0123456789abcdef.npy",
         "records\\..\\..\\..\\v.json",
     ]  # fmt: skip
-    walk, fetch = LocalStore.walk, LocalStore.fetch
+    walk, lines, fetch = LocalStore.walk, LocalStore.lines, LocalStore.fetch
 
     def with_names(self, path):
         yield from walk(self, path)
@@ -87,6 +87,12 @@ def bucket(tmp_path, monkeypatch):
             for entry in list(walk(self, done.records["small"].rpartition("/")[0]))[:1]:
                 for name in names:
                     yield Entry(f"{done.url}/{name}", entry.modified, len(record))
+
+    def with_lines(self, path):
+        yield from lines(self, path)
+        for entry in list(with_names(self, path)):
+            if any(entry.url.endswith(f"/{name}") for name in names):
+                yield entry.url, entry.nbytes, entry.modified.timestamp(), ""
 
     def anything(self, path, start, stop):
         return (
@@ -96,6 +102,7 @@ def bucket(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(LocalStore, "walk", with_names)
+    monkeypatch.setattr(LocalStore, "lines", with_lines)
     monkeypatch.setattr(LocalStore, "fetch", anything)
     return done
 
