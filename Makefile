@@ -1,6 +1,6 @@
 # `make` or `make help` tells what there is. Needs Python 3.11 to 3.13 and nothing else.
 
-# The Python to make .venv with, and the newest other one here, on which `make test` runs a second time.
+# The Python to make .venv with, and the newest other one here, on which `make test` runs the unit tests again.
 PYTHON ?= $(shell sh tools/pythons.sh main)
 NEWEST ?= $(shell sh tools/pythons.sh newest)
 # What pytest is given besides; `make test ARGS="-k tiff -x"`.
@@ -54,9 +54,9 @@ check: lint  ## lint, format, types, layers and the tests that need no server: 2
 	$(PY) -m tools.architecture --check
 	$(PY) -m pytest -q -n $(WORKERS) $(DIST) $(UNITS) $(ARGS)
 
-test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones; on the newest Python all but the slow ones, too
+test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones; on the newest Python those that need no server, too
 	$(PY) -m pytest -n $(WORKERS) $(DIST) $(ARGS)
-	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(DIST) -m "not slow" $(ARGS))
+	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(DIST) $(UNITS) $(ARGS))
 
 test-long: env  ## the long tests too, and many more examples of each property
 	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)

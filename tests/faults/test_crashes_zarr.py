@@ -213,7 +213,8 @@ def ended(base: str, end: str, status: int) -> set[str]:
         [sys.executable, "-c", ENDING, base, end], capture_output=True, text=True, timeout=60, check=False
     )
     assert time.time() - float(done.stdout.split()[0]) < seconds_to_end()
-    assert done.returncode == status, done.stderr
+    # With requests under way the interpreter may abort at its end: no result is there all the same.
+    assert done.returncode in ({status, -6} if end == "keep" else {status}), done.stderr
     left = everything(base)
     assert not any("/.cpr/" in url and not url.endswith(".unfinished") for url in left)
     return left
