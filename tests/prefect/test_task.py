@@ -130,7 +130,7 @@ class TestOptions:
     def test_without_source_constants_count(self):
         def made(constant):
             scope = {"cpr": cpr}
-            exec(f"@cpr.task\ndef f(x):\n    return x + {constant}", scope)
+            exec(compile(f"@cpr.task\ndef f(x):\n    return x + {constant}", "<no text>", "exec"), scope)
             return scope["f"]
 
         keys = [key_of(made(n).cache_policy, made(n), x=1) for n in (1, 1, 2)]
