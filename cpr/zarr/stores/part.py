@@ -39,7 +39,21 @@ def _moved(key: str, corners: dict[str, Corner]) -> str:
     return key
 
 
-class PartStore(RecordingStore):
+class _Shifted(UrlStore):
+    """What both stores do alike: they find under a key of the part what the whole has."""
+
+    _corners: dict[str, Corner]
+
+    def _state(self) -> tuple[Any, ...]:
+        return *super()._state(), self._corners
+
+    async def get_bytes(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        return await super().get_bytes(_moved(key, self._corners), prototype, byte_range)
+
+
+class PartStore(_Shifted, RecordingStore):
     """Writes a part; records the objects under their keys in the whole.
 
     Args:
@@ -59,14 +73,6 @@ class PartStore(RecordingStore):
         super().__init__(url, read_only, algorithm)
         self._corners = corners or {}
 
-    def _state(self) -> tuple[Any, ...]:
-        return *super()._state(), self._corners
-
-    async def get_bytes(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        return await super().get_bytes(_moved(key, self._corners), prototype, byte_range)
-
     async def set(self, key: str, value: Buffer) -> None:
         await super().set(_moved(key, self._corners), value)
 
@@ -85,7 +91,7 @@ class PartStore(RecordingStore):
             await RecordingStore.delete(self, key)
 
 
-class VerifyingPartStore(VerifyingStore):
+class VerifyingPartStore(_Shifted, VerifyingStore):
     """Reads a part, and nothing that its digests do not vouch for.
 
     Args:
@@ -108,14 +114,6 @@ class VerifyingPartStore(VerifyingStore):
     ) -> None:
         super().__init__(url, nbytes, checksum, data, place)
         self._corners = corners or {}
-
-    def _state(self) -> tuple[Any, ...]:
-        return *super()._state(), self._corners
-
-    async def get_bytes(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        return await super().get_bytes(_moved(key, self._corners), prototype, byte_range)
 
     async def get_ranges(
         self,
