@@ -55,8 +55,8 @@ check: lint  ## lint, format, types, layers and the tests that need no server: 2
 	$(PY) -m pytest -q -n $(WORKERS) $(DIST) $(UNITS) $(ARGS)
 
 test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones; on the newest Python those that need no server, too
-	$(PY) -m pytest -n $(WORKERS) $(DIST) $(ARGS)
-	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(DIST) $(UNITS) $(ARGS))
+	sh tools/run_tests.sh $(PY) -n $(WORKERS) $(DIST) $(ARGS)
+	$(if $(NEWEST),sh tools/run_tests.sh .venv-$(NEWEST)/bin/python -n $(WORKERS) $(DIST) $(UNITS) $(ARGS))
 
 test-long: env  ## the long tests too, and many more examples of each property
 	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)
