@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cpr.errors import CprError
-from cpr.previews.humanize import human_size
+from cpr.io.humanize import human_size
+from cpr.io.progress_bar import alone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -206,7 +207,7 @@ def progress(action: str, total: int | None = None) -> Iterator[Callable[..., No
         TextColumn("{task.fields[amount]}"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar, alone():
         task = bar.add_task(action, total=total, amount="")
         done = 0
 

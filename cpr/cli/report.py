@@ -8,7 +8,7 @@ import typer
 
 from cpr import io
 from cpr.cli.output import Json, ResultsUrl, counted, ended, print_json, progress, results_url, say
-from cpr.previews.humanize import human_size
+from cpr.io.humanize import human_size
 
 __all__ = ["EXAMPLES", "report"]
 

@@ -13,6 +13,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import default_algorithm, digest_of
 from cpr.io.objects import open_store, require_stat
 from cpr.io.pinning import Pinned
+from cpr.io.progress_bar import progress_bar
 from cpr.io.seekable_files import BLOCK_BYTES, ArrivingFile, RangedFile, fetch_block
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
@@ -52,7 +53,8 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
     if block is not None:
         file.begin_with(block)
     try:
-        yield file
+        with progress_bar("reading", url, size) as file.on_bytes:
+            yield file
     finally:
         file.close()
 
@@ -67,7 +69,8 @@ def reading_pinned(pinned: Pinned) -> Iterator[ArrivingFile]:
     file = ArrivingFile(pinned.url, pinned.fetch, pinned.nbytes, default_algorithm(), width)
     with pinned.held():
         try:
-            yield file
+            with progress_bar("reading", pinned.url, pinned.nbytes) as file.on_bytes:
+                yield file
         finally:
             file.close()
 

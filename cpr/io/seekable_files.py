@@ -18,6 +18,7 @@ from cpr.errors import CprError
 from cpr.io.answers import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
+from cpr.io.progress_bar import Advance
 from cpr.io.read_ahead import STALLED_BYTES, Fetch, wait_wider
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Store
@@ -124,6 +125,8 @@ class ArrivingFile(SeekableFile):
         self._hashed = 0
         self._first: bytes | memoryview | None = None
         self._closing = threading.Event()
+        #: Is told of the bytes that have arrived.
+        self.on_bytes: Advance | None = None
 
     def _read_at(self, position: int, view: memoryview) -> int:
         done = 0
@@ -164,6 +167,8 @@ class ArrivingFile(SeekableFile):
         self._blocks[len(self._begins)] = block
         self._begins.append(self._arrived)
         self._arrived += len(block)
+        if self.on_bytes is not None:
+            self.on_bytes(len(block))
         return True
 
     def begin_with(self, block: bytes | memoryview) -> None:

@@ -17,6 +17,7 @@ from cpr.io.block_digests import BlockDigests, blocks_url
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
 from cpr.io.objects import open_store, remove, stat
+from cpr.io.progress_bar import Advance, progress_bar
 from cpr.io.reading import reading
 from cpr.io.stores.base import AnnouncedUpload, OccupiedError, SendingUpload, Upload
 from cpr.io.waiting import at_most, seconds_to_clean_up
@@ -135,6 +136,7 @@ class WritingFile(HashingSink):
         self._began = time.monotonic()
         self._seconds: float | None = None
         self._expected: int | None = None
+        self.on_bytes: Advance | None = None  # is told of the bytes that are sent
 
     @property
     def expected(self) -> int | None:
@@ -189,6 +191,8 @@ class WritingFile(HashingSink):
     def _send(self, view: memoryview) -> None:
         with translate_errors(self._url, "write"):
             self._upload.write(view)
+        if self.on_bytes is not None:
+            self.on_bytes(view.nbytes, self._expected)
 
 
 @contextmanager
@@ -223,8 +227,9 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
     if owner is not None:
         _owned[file] = owner
     try:
-        yield file
-        file.finish()
+        with progress_bar("writing", url) as file.on_bytes:
+            yield file
+            file.finish()
         # Beside the last parts; the object itself appears after them.
         put_blocks(url, file.block_digests)
     except BaseException as error:

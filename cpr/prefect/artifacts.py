@@ -16,9 +16,10 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import resolve_futures_to_results
 
 from cpr.errors import CprError
+from cpr.io.humanize import human_size
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import log
-from cpr.previews.humanize import human_size, pixel_size
+from cpr.previews.humanize import pixel_size
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource
 from cpr.Target import Target

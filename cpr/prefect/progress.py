@@ -13,8 +13,8 @@ from prefect.client.schemas.actions import ArtifactCreate, ArtifactUpdate
 from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
+from cpr.io.humanize import human_size
 from cpr.io.writing import Progress, write_owner, writes_in_progress
-from cpr.previews.humanize import human_size
 
 __all__ = ["shown"]
 

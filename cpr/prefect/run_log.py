@@ -14,6 +14,7 @@ from prefect.filesystems import LocalFileSystem
 from prefect.logging import get_logger, get_run_logger
 
 from cpr.errors import CprError
+from cpr.io.progress_bar import quiet_when
 from cpr.prefect.prefect_internals import is_detached
 from cpr.records.pack import resources_in
 from cpr.Target import Target
@@ -23,6 +24,9 @@ __all__ = ["first_time", "log", "uncached", "warn_of_local_records", "warn_of_op
 _LIMIT = 4096
 _said: OrderedDict[Hashable, None] = OrderedDict()
 _lock = threading.Lock()
+
+# Runs have a log, and progress artifacts.
+quiet_when(lambda: FlowRunContext.get() is not None or TaskRunContext.get() is not None)
 
 
 def first_time(about: Hashable) -> bool:

@@ -17,12 +17,12 @@ from prefect.transactions import get_transaction
 
 from cpr._version import __version__
 from cpr.io.hashing import hex16
+from cpr.io.humanize import human_size
 from cpr.prefect.miss_log import Run, explain, keep
 from cpr.prefect.prefect_internals import refreshes, source_of
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_log import log
 from cpr.prefect.source_code import name_of_function, unwrapped
-from cpr.previews.humanize import human_size
 from cpr.provenance.made import MAX_INPUTS, Input, Made, is_acceptable
 from cpr.provenance.running import tell_running_key
 from cpr.records.pack import resources_in

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.previews.humanize import human_size
+from cpr.io.humanize import human_size
 from cpr.previews.models import Picture, Preview
 
 __all__ = ["Shown", "html_of", "png_of"]

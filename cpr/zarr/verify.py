@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from zarr.abc.store import RangeByteRequest
 from zarr.buffer import default_buffer_prototype
 
+from cpr.io.progress_bar import Advance, progress_bar
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.stores.verifying import CONSOLIDATED, VerifyingStore
@@ -28,7 +29,8 @@ def verify_all(store: VerifyingStore) -> int:
     Raises CorruptDataError for the first that is missing, damaged or not listed, TransferError when the
     store cannot be asked.
     """
-    return int(sync(_verify_all(store)))
+    with progress_bar("verifying", store.url, unit="objects") as advance:
+        return int(sync(_verify_all(store, advance)))
 
 
 def verify_listed(store: VerifyingStore) -> int:
@@ -42,15 +44,19 @@ def verify_some(store: VerifyingStore, keys: Sequence[str]) -> None:
         sync(_verify_listed(store, iter(keys)))
 
 
-async def _verify_all(store: VerifyingStore) -> int:
+async def _verify_all(store: VerifyingStore, advance: Advance | None) -> int:
     await _require_no_others(store)
-    return await _verify_listed(store)
+    return await _verify_listed(store, advance=advance)
 
 
-async def _verify_listed(store: VerifyingStore, keys: Iterator[str] | None = None) -> int:
+async def _verify_listed(
+    store: VerifyingStore, keys: Iterator[str] | None = None, advance: Advance | None = None
+) -> int:
     prototype = default_buffer_prototype()
 
     async def check(key: str) -> None:
+        if advance is not None:
+            advance(1)
         size = await store.getsize(key)
         if size <= _LARGE or not await store.has_blocks(key):
             await store.get_bytes(key, prototype)

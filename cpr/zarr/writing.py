@@ -25,6 +25,7 @@ import zarr
 
 from cpr.data.arrays import Planes
 from cpr.data.lazy_arrays import require_block
+from cpr.io.progress_bar import Advance, progress_bar
 from cpr.io.request_threads import in_thread
 from cpr.io.waiting import wait_for
 from cpr.zarr.concurrency import widen
@@ -75,9 +76,11 @@ def fill(
     for array in arrays:
         widen(array)
     planes = iter(data) if isinstance(data, Planes) else None
-    with _WritingBehind() as behind:
+    total = math.prod(data.shape) * data.dtype.itemsize
+    with _WritingBehind() as behind, progress_bar("writing", str(arrays[0].store_path), total) as advance:
         tree = _Tree(arrays, axes, method, extremes, _cell(arrays, data, axes), behind)
-        tree.fill(_reader(data, planes))
+        read = _reader(data, planes)
+        tree.fill(read if advance is None else _counted(read, advance))
     for _ in planes or ():  # its end checks the number of planes
         pass
 
@@ -131,6 +134,15 @@ def _reader(data: Any, planes: Any) -> Callable[[Slices], Array]:
         return slab.reshape(shape)
 
     return read
+
+
+def _counted(read: Callable[[Slices], Array], advance: Advance) -> Callable[[Slices], Array]:
+    def counting(region: Slices) -> Array:
+        block = read(region)
+        advance(block.nbytes)
+        return block
+
+    return counting
 
 
 class _WritingBehind:

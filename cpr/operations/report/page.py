@@ -16,9 +16,9 @@ from importlib.resources import files
 from typing import Any
 
 from cpr._version import __version__
+from cpr.io.humanize import human_size
 from cpr.operations.report.gather import Result, when
 from cpr.operations.report.graph import draw
-from cpr.previews.humanize import human_size
 from cpr.previews.models import Picture
 from cpr.provenance.made import Input
 

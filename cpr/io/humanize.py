@@ -1,0 +1,20 @@
+"""Sizes as a person says them, the same in logs, tables and pages."""
+
+from __future__ import annotations
+
+__all__ = ["human_size"]
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def human_size(nbytes: float) -> str:
+    """A number of bytes.
+
+    >>> human_size(88), human_size(1.2 * 2**30), human_size(1000 * 2**20)
+    ('88 B', '1.2 GiB', '1000 MiB')
+    """
+    for unit in _UNITS:
+        if nbytes < 1024 or unit == _UNITS[-1]:
+            break
+        nbytes /= 1024
+    return f"{nbytes:.1f} {unit}" if nbytes < 10 and unit != "B" else f"{nbytes:.0f} {unit}"
