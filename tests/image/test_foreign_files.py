@@ -167,10 +167,21 @@ def test_what_is_no_tiff_is_refused(bad):
 def test_samples_that_tifffile_swaps_in_jpeg_2000_are_refused_and_the_remedy_mends_them(
     order, tile, dtype, tmp_path
 ):
-    pytest.importorskip("imagecodecs")
-    array, path = noise((60, 70), dtype), tmp_path / "a.tif"
-    lossless = {"compression": "jpeg2000", "compressionargs": {"reversible": True}}
-    path.write_bytes(written(array, {"byteorder": order, "tile": tile, **lossless}))
+    imagecodecs = pytest.importorskip("imagecodecs")
+    array, path = noise((64, 96), dtype), tmp_path / "a.tif"
+    # As tifffile wrote it before imagecodecs refused samples of the other byte order: swapped.
+    rows, columns = tile or array.shape
+    stored = array.byteswap() if order == ">" else array
+    pieces = [
+        imagecodecs.jpeg2k_encode(
+            np.ascontiguousarray(stored[y : y + rows, x : x + columns]), reversible=True
+        )
+        for y in range(0, 64, rows)
+        for x in range(0, 96, columns)
+    ]
+    layout = {"tile": tile} if tile else {"rowsperstrip": rows}
+    with tifffile.TiffWriter(path, byteorder=order) as writer:
+        writer.write(iter(pieces), shape=array.shape, dtype=dtype, compression="jpeg2000", **layout)
     source = cpr.ImageSource.from_path(path)
     if order == ">" and dtype == "uint16":
         for region in (None, np.s_[3, 4:9]):
