@@ -14,11 +14,14 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["digest_of_code", "instructions_of"]
+__all__ = ["WITH_LOCAL", "digest_of_code", "instructions_of"]
 
 _FLAGS = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # *args, **kwargs; generator, coroutine, asynchronous generator
 _IGNORED = frozenset({"NOP", "CACHE", "RESUME", "EXTENDED_ARG", "PRECALL", "COPY_FREE_VARS", "MAKE_CELL"})
 _WITHOUT_MEANING = frozenset({"__doc__", "__firstlineno__", "__static_attributes__"})
+_JUMPS = frozenset({*dis.hasjrel, *dis.hasjabs})
+WITH_LOCAL = frozenset(dis.haslocal)
+_WITH_CONSTANT = frozenset(dis.hasconst)
 _ENDS = frozenset({"RETURN_VALUE", "RAISE_VARARGS", "RERAISE"})
 _MOST_COPIED = 8  # instructions; the compiler copies up to 4
 
@@ -54,10 +57,10 @@ def _each_instruction(code: types.CodeType) -> Iterator[dis.Instruction]:
         if one.opname == "RETURN_CONST":
             yield _as(one, "LOAD_CONST", one.argval)
             yield _as(one, "RETURN_VALUE", None)
-        elif one.opcode in dis.hasconst and one.arg is not None:
+        elif one.opcode in _WITH_CONSTANT and one.arg is not None:
             # dis knows the names of keyword arguments (KW_NAMES, before Python 3.13) as "<unknown>".
             yield one._replace(argval=code.co_consts[one.arg])
-        elif one.opcode in dis.haslocal and isinstance(one.argval, tuple):  # LOAD_FAST_LOAD_FAST, say
+        elif one.opcode in WITH_LOCAL and isinstance(one.argval, tuple):  # LOAD_FAST_LOAD_FAST, say
             first, second = one.opname.replace("_LOAD", " LOAD").replace("_STORE", " STORE").split()
             yield _as(one, first, one.argval[0])
             yield _as(one, second, one.argval[1])
@@ -135,7 +138,7 @@ class _Walk:
             if self._handlers.get(index) != handler:
                 handler = self._handlers.get(index)
                 yield "except" if handler is None else f"except {self._place(handler[0])} {handler[1:]}"
-            if one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
+            if one.opcode in _JUMPS:
                 target, keeps = self._edge(index)
                 yield f"{_test(one.opname)} {self._place(target)}{' with it' * keeps}"
                 index += 1
@@ -184,7 +187,7 @@ class _Walk:
         for _ in range(_MOST_COPIED):
             index = self._through(index)
             one = self._instructions[index] if index < len(self._instructions) else None
-            if one is None or one.opcode in dis.hasjrel or one.opcode in dis.hasjabs:
+            if one is None or one.opcode in _JUMPS:
                 return False
             if one.opname in _ENDS:
                 return True
@@ -198,7 +201,7 @@ class _Walk:
         return False
 
     def _argument(self, one: dis.Instruction) -> str:
-        return _constant(one.argval, self._nested) if one.opcode in dis.hasconst else repr(one.argval)
+        return _constant(one.argval, self._nested) if one.opcode in _WITH_CONSTANT else repr(one.argval)
 
 
 def _test(name: str) -> str:

@@ -33,7 +33,7 @@ from cpr.prefect.code_references import facts_of
 from cpr.prefect.code_values import Change, Import, Reference
 from cpr.prefect.description_graph import Part, Unordered
 from cpr.prefect.indirections import Unbound, behind, brings_code, through_modules
-from cpr.prefect.lazy_imports import describe_import, is_bound, submodules_of
+from cpr.prefect.lazy_imports import Imports, is_bound, submodules_of
 from cpr.prefect.names import name_of
 from cpr.prefect.own_code import (
     file_of_module,
@@ -61,7 +61,7 @@ class CodeGraph:
         exclude: names and labels of what is passed over.
         without_code: a function whose code does not count, only what it uses.
         guards: what the descriptions rest on, besides data.
-        imports: statements inside functions, where they stand, and how they were described.
+        imports: what statements inside functions import.
         opaque: code that cannot be looked into.
         unseen: places where code is brought in by a name that is not written there.
         named_in: lists and dicts of attributes, by label of each.
@@ -74,7 +74,7 @@ class CodeGraph:
     exclude: Collection[str] = ()
     without_code: Any = None
     guards: Guards = field(default_factory=Guards)
-    imports: list[tuple[Import, Mapping[str, Any], Collection[str], Any]] = field(default_factory=list)
+    imports: Imports = field(init=False)
     nodes: list[Node] = field(default_factory=list)
     opaque: list[str] = field(default_factory=list)
     unseen: list[str] = field(default_factory=list)
@@ -83,6 +83,9 @@ class CodeGraph:
     _known: dict[int, Node] = field(default_factory=dict)
     _made: dict[int, Part] = field(default_factory=dict)
     _described: int = 0
+
+    def __post_init__(self) -> None:
+        self.imports = Imports(self._add, self.is_unchanged)
 
     def complete(self) -> None:
         """Describe all that was met, and what those use in turn."""
@@ -215,7 +218,7 @@ class CodeGraph:
             if name not in OF_NO_MATTER
         }
         self.named_in.update((f"{node.label}.{name}", (attributes,)) for name in attributes)
-        imports = [self._import(one, function.__globals__, facts.changed) for one in facts.imports]
+        imports = [self.imports.describe(one, function.__globals__, facts.changed) for one in facts.imports]
         annotations = self.guards.attribute(function, "__annotations__")
         found = led_to_by(annotations.values(), function.__globals__, self.guards) if annotations else ()
         led_to = [self.any(one, f"{node.label}.__annotations__") for one in found]
@@ -226,22 +229,9 @@ class CodeGraph:
         found = {name: self.guards.attribute(cell, "cell_contents") for name, cell in cells}
         return {name: value for name, value in found.items() if value is not MISSING}
 
-    def _import(self, one: Import, names: Mapping[str, Any], changed: Collection[str] = ()) -> Any:
-        found = self._imported(one, names, changed)
-        self.imports.append((one, names, changed, found))
-        return found
-
-    def _imported(self, one: Import, names: Mapping[str, Any], changed: Collection[str]) -> Any:
-        def is_unchanged(module: types.ModuleType) -> bool:
-            return self.is_unchanged is None or self.is_unchanged(module, changed)
-
-        return describe_import(one, names, self._add, is_unchanged)
-
     def holds(self) -> bool:
         """Whether nothing of the code has changed since it was described; of data nothing is said."""
-        return self.guards.hold() and all(
-            self._imported(one, names, changed) == found for one, names, changed, found in self.imports
-        )
+        return self.guards.hold() and self.imports.hold()
 
     def _use(
         self,
@@ -294,12 +284,16 @@ class CodeGraph:
         answer = self.guards.lookup(names, "__getattr__")
         if answer is MISSING:
             submodule = Import(0, f"{value.module.__name__}.{value.name}", ())
-            return ["missing", value.name, self._import(submodule, names) if "__path__" in names else None]
+            return [
+                "missing",
+                value.name,
+                self.imports.describe(submodule, names) if "__path__" in names else None,
+            ]
         return ["lazy", value.name, self.any(answer, "__getattr__"), self._submodules(value.module)]
 
     def _submodules(self, package: types.ModuleType) -> Any:
         found = submodules_of(package)
-        return None if found is None else self._import(found, vars(package))
+        return None if found is None else self.imports.describe(found, vars(package))
 
     def module(self, module: types.ModuleType) -> Any:
         """The description of a module."""

@@ -29,7 +29,7 @@ class Guards:
 
     _lookups: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
     _attributes: list[tuple[Any, str, Any]] = field(default_factory=list)
-    _sizes: list[tuple[Collection[Any], int]] = field(default_factory=list)
+    _names: list[tuple[Mapping[str, Any], frozenset[str]]] = field(default_factory=list)
     _subclasses: list[tuple[type, list[type]]] = field(default_factory=list)
     _outcomes: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = field(default_factory=list)
     _closed: bool = False
@@ -52,11 +52,12 @@ class Guards:
             self._attributes.append((owner, name, value))
         return value
 
-    def items(self, names: Mapping[str, Any]) -> dict[str, Any]:
-        """Everything that is there now."""
+    def items(self, names: Mapping[str, Any], but: Collection[str] = ()) -> dict[str, Any]:
+        """Everything that is there now, but for what is under some names."""
+        known = frozenset(names)
         if not self._closed:
-            self._sizes.append((names, len(names)))
-        return {name: self.lookup(names, name) for name in sorted(names)}
+            self._names.append((names, known))
+        return {name: self.lookup(names, name) for name in sorted(known.difference(but))}
 
     def subclasses(self, cls: type) -> list[type]:
         """The classes that come from a class, in any number of steps."""
@@ -77,7 +78,7 @@ class Guards:
         return (
             all(names.get(name, MISSING) is value for names, name, value in self._lookups)
             and all(_attribute(owner, name) is value for owner, name, value in self._attributes)
-            and all(len(names) == size for names, size in self._sizes)
+            and all(names.keys() == known for names, known in self._names)
             and all(type.__subclasses__(cls) == found for cls, found in self._subclasses)
             and all(test(*args) == found for test, args, found in self._outcomes)
         )

@@ -20,7 +20,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from cpr.prefect.code_by_name import ByName, is_modules
-from cpr.prefect.code_digest import digest_of_code, instructions_of
+from cpr.prefect.code_digest import WITH_LOCAL, digest_of_code, instructions_of
 from cpr.prefect.code_values import NOTHING, Change, Import, Reference, Value, attribute_of, named, roots
 
 __all__ = ["MAKERS", "CodeFacts", "facts_of"]
@@ -94,7 +94,8 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
     nested = {}
     for constant in [*code.co_consts, *scan.by_name.texts]:
         if isinstance(constant, types.CodeType):
-            inner = _scan(constant, closure & frozenset(constant.co_freevars))
+            free = frozenset(constant.co_freevars)
+            inner = facts_of(constant) if free <= closure else _scan(constant, closure & free)
             nested[constant] = inner.digest
             reads.update(inner.reads)
             writes.update(inner.writes)
@@ -123,7 +124,7 @@ def _bound_once(code: types.CodeType, instructions: list[dis.Instruction]) -> fr
     met: set[str] = set()
     early = set()  # in a loop, read where they may have been bound the last time
     for one in instructions:
-        if one.opcode in dis.haslocal and "STORE_FAST" not in one.opname and one.argval not in met:
+        if one.opcode in WITH_LOCAL and "STORE_FAST" not in one.opname and one.argval not in met:
             early.add(one.argval)
         met.add(one.argval) if one.opname == "STORE_FAST" else None
     return frozenset(name for name in bound if bound.count(name) == 1 and name not in {*given, *early})
@@ -171,7 +172,7 @@ class _Scan:
         if one.is_jump_target:
             self.flush()
         name = one.opname
-        if one.opcode in dis.haslocal and name not in ("LOAD_FAST", "STORE_FAST"):
+        if one.opcode in WITH_LOCAL and name not in ("LOAD_FAST", "STORE_FAST"):
             names = one.argval if isinstance(one.argval, tuple) else (one.argval,)
             self._read(self._aliases.get(local, NOTHING) for local in names)
         if name in _LOADS:

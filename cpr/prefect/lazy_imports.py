@@ -16,14 +16,17 @@ import os
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from importlib.machinery import ModuleSpec
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.code_values import Import
 from cpr.prefect.own_code import is_own_file, version_of_file
 
-__all__ = ["describe_import", "is_bound", "is_lazy", "submodules_of"]
+__all__ = ["Imports", "code_of_file", "is_bound", "is_lazy", "names_bound_by", "submodules_of"]
 
 # Names by which code looks for modules beside it; those that it finds count with it.
 _LOOK_FOR_MODULES = frozenset(
@@ -31,58 +34,116 @@ _LOOK_FOR_MODULES = frozenset(
 )
 _SINCE = time.time_ns()
 _versions: dict[tuple[str, str], str | None] = {}  # of files that modules were, or will be, imported from
+_METHODS = (staticmethod, classmethod, types.MethodType)
+# A module if it was imported, its file if that is the user's own, and the version of that.
+_Seen = tuple[types.ModuleType | None, str | None, str | None]
+# Of modules that were compared with their files: code of the file, that of the functions, and the outcome.
+_compared: WeakKeyDictionary[types.ModuleType, tuple[types.CodeType, list[types.CodeType], bool]] = (
+    WeakKeyDictionary()
+)
 
 
-def describe_import(
-    one: Import,
-    names: Mapping[str, Any],
-    describe: Callable[[types.ModuleType], Any],
-    is_unchanged: Callable[[types.ModuleType], bool],
-) -> Any:
-    """What an import statement brings in of the user's own code; None if there is no such code.
+class Imports:
+    """What import statements were found to bring in; each module is looked at once, however many import it.
 
     Args:
-        one: the statement.
-        names: global names of the module where it stands.
         describe: describes a module that was imported.
-        is_unchanged: whether nobody has put anything into one that its file does not.
+        is_unchanged: whether a module holds nothing but what its file puts there, but for some names.
     """
-    found: dict[str, Any] = {}
-    waiting = list(_modules_of(one, str(names.get("__package__") or _package(names))))
-    while waiting:
-        module = waiting.pop()
-        if module in found:
-            continue
-        file = _file_of(module)
-        if file is None or not is_own_file(file):
-            continue
-        if not file.endswith(".py"):
-            found[module] = version_of_file(file)
-            continue
-        code = _code_of(file)
-        loaded = sys.modules.get(module)
-        if loaded is None:
-            _versions[module, file] = version_of_file(file)
-        if code is None or (
-            loaded is not None and not (_is_as_loaded(code, loaded, file) and is_unchanged(loaded))
-        ):
-            found[module] = None if loaded is None else describe(loaded)
-            continue
-        facts = facts_of(code)
-        found[module] = facts.digest
-        package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
-        for inner in facts.imports:
-            waiting += _modules_of(inner, package)
-        if package and not _LOOK_FOR_MODULES.isdisjoint(_names_in(code)):
-            waiting += _modules_in(os.path.dirname(file), package)
-    return ["imported", sorted(found.items())] if found else None
+
+    def __init__(
+        self,
+        describe: Callable[[types.ModuleType], Any],
+        is_unchanged: Callable[[types.ModuleType, Collection[str]], bool] | None,
+    ) -> None:
+        self._describe = describe
+        self._is_unchanged = is_unchanged
+        self._seen: dict[str, _Seen] = {}
+        self._place_of = functools.cache(_place_of)
+        self._as_files_say: dict[tuple[str, Collection[str]], bool] = {}
+
+    def describe(self, one: Import, names: Mapping[str, Any], changed: Collection[str] = ()) -> Any:
+        """What an import statement brings in of the user's own code; None if there is no such code.
+
+        Args:
+            one: the statement.
+            names: global names of the module where it stands.
+            changed: names of what may be changed in modules and still not count.
+        """
+        found: dict[str, Any] = {}
+        waiting = list(_modules_of(one, str(names.get("__package__") or _package(names))))
+        while waiting:
+            module = waiting.pop()
+            if module in found:
+                continue
+            loaded, file, version = self._look(module)
+            if file is None:
+                continue
+            if not file.endswith(".py"):
+                found[module] = version
+                continue
+            if not self._is_as_its_file_says(module, changed):
+                found[module] = None if loaded is None else self._describe(loaded)
+                continue
+            code = _compiled(file, version)
+            assert code is not None
+            facts = facts_of(code)
+            found[module] = facts.digest
+            package = module if file.endswith("__init__.py") else module.rpartition(".")[0]
+            for inner in facts.imports:
+                waiting += _modules_of(inner, package)
+            if package and not _LOOK_FOR_MODULES.isdisjoint(_names_in(code)):
+                waiting += _modules_in(os.path.dirname(file), package)
+        return ["imported", sorted(found.items())] if found else None
+
+    def _look(self, module: str) -> _Seen:
+        seen = self._seen.get(module)
+        if seen is None:
+            seen = self._seen[module] = _seen(module, self._place_of)
+            loaded, file, version = seen
+            if loaded is None and file is not None:
+                _versions[module, file] = version
+        return seen
+
+    def _is_as_its_file_says(self, module: str, changed: Collection[str]) -> bool:
+        known = self._as_files_say.get((module, changed))
+        if known is None:
+            known = self._as_files_say[module, changed] = self._ask(self._seen[module], changed)
+        return known
+
+    def _ask(self, seen: _Seen, changed: Collection[str]) -> bool:
+        loaded, file, version = seen
+        code = None if file is None else _compiled(file, version)
+        if file is None or code is None or loaded is None:
+            return code is not None
+        is_unchanged = self._is_unchanged
+        return _is_as_loaded(code, loaded, file, version) and (
+            is_unchanged is None or is_unchanged(loaded, changed)
+        )
+
+    def hold(self) -> bool:
+        """Whether all modules are what they were."""
+        place_of = functools.cache(_place_of)
+        return all(_seen(module, place_of) == seen for module, seen in self._seen.items()) and all(
+            self._ask(self._seen[module], changed) == known
+            for (module, changed), known in self._as_files_say.items()
+        )
+
+
+def _seen(module: str, place_of: Callable[[str], ModuleSpec | None]) -> _Seen:
+    loaded = sys.modules.get(module)
+    is_loaded = isinstance(loaded, types.ModuleType)
+    file = getattr(loaded, "__file__", None) if is_loaded else _file_of(module, place_of)
+    if file is None or not is_own_file(file):
+        return None, None, None
+    return loaded if is_loaded else None, file, version_of_file(file)
 
 
 def is_bound(module: types.ModuleType, name: str) -> bool:
     """Whether a module's own statements bind a name, as far as its file tells."""
     file = getattr(module, "__file__", None)
-    code = _code_of(file) if isinstance(file, str) and file.endswith(".py") else None
-    names = None if code is None else _bound_names(code)
+    code = code_of_file(file) if isinstance(file, str) and file.endswith(".py") else None
+    names = None if code is None else names_bound_by(code)
     return names is None or name in names
 
 
@@ -92,15 +153,15 @@ def is_lazy(module: types.ModuleType, name: str, is_there: bool) -> bool:
 
 
 @functools.lru_cache(maxsize=256)
-def _bound_names(code: types.CodeType) -> frozenset[str] | None:
-    """Names that the statements of a module bind; None if that cannot be known."""
-    found = set()
+def names_bound_by(code: types.CodeType) -> Mapping[str, int] | None:
+    """How often the statements of a module bind, or delete, each name; None if that cannot be known."""
+    found: Counter[str] = Counter()
     for one in dis.get_instructions(code):
-        if one.opname == "STORE_NAME":
-            found.add(one.argval)
+        if one.opname in ("STORE_NAME", "DELETE_NAME"):
+            found[one.argval] += 1
         elif one.opname == "IMPORT_STAR" or one.argrepr == "INTRINSIC_IMPORT_STAR":
             return None
-    return frozenset(found)
+    return found
 
 
 def submodules_of(package: types.ModuleType) -> Import | None:
@@ -150,17 +211,13 @@ def _modules_of(one: Import, package: str) -> Iterator[str]:
         yield ".".join([*path, name])
 
 
-def _file_of(module: str) -> str | None:
-    """The file of a module, imported or not; None for packages without one."""
-    loaded = sys.modules.get(module)
-    if isinstance(loaded, types.ModuleType):
-        return getattr(loaded, "__file__", None)
+def _file_of(module: str, place_of: Callable[[str], ModuleSpec | None]) -> str | None:
+    """The file of a module that was not imported; None for packages without one."""
+    package = sys.modules.get(module.rpartition(".")[0])
+    if isinstance(package, types.ModuleType) and "__path__" not in vars(package):
+        return None  # something in a module
     top, *rest = module.split(".")
-    if top in sys.builtin_module_names:
-        return None
-    spec = None
-    with contextlib.suppress(ImportError, ValueError, AttributeError):
-        spec = importlib.util.find_spec(top)  # of a name without dots nothing is imported
+    spec = None if top in sys.builtin_module_names else place_of(top)
     if spec is None:
         return None
     if not rest:
@@ -173,7 +230,14 @@ def _file_of(module: str) -> str | None:
     return None
 
 
-def _code_of(file: str) -> types.CodeType | None:
+def _place_of(top: str) -> ModuleSpec | None:
+    """Where a module would be imported from; of a name without dots nothing is imported to find that."""
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        return importlib.util.find_spec(top)
+    return None
+
+
+def code_of_file(file: str) -> types.CodeType | None:
     """A module's file, compiled; None if it cannot be."""
     return _compiled(file, version_of_file(file))
 
@@ -189,31 +253,34 @@ def _compiled(file: str, version: str | None) -> types.CodeType | None:
         return None
 
 
-def _is_as_loaded(code: types.CodeType, module: types.ModuleType, file: str) -> bool:
-    """Whether a module that was imported is what its file has now.
+def _is_as_loaded(code: types.CodeType, module: types.ModuleType, file: str, version: str | None) -> bool:
+    """Whether the functions of a module that was imported are those that its file has now.
 
     Of a module that was there before anybody asked, a file that was written to since cpr was imported may be
     another one.
     """
-    place, version = (module.__name__, file), version_of_file(file)
+    place = (module.__name__, file)
     if place not in _versions and os.stat(file).st_mtime_ns > _SINCE:
         return False
     if _versions.setdefault(place, version) != version:
         return False
-    inside = _inside(code)
-    return all(
-        facts_of(function.__code__).digest in inside
-        for function in _functions_of(module)
-        if function.__code__.co_filename == code.co_filename
-    )
+    functions = [one for one in _functions_of(module) if one.co_filename == code.co_filename]
+    known = _compared.get(module)
+    if known is None or known[0] is not code or known[1] != functions:
+        inside = _inside(code)
+        known = code, functions, all(facts_of(one).digest in inside for one in functions)
+        _compared[module] = known
+    return known[2]
 
 
-def _functions_of(module: types.ModuleType) -> Iterator[types.FunctionType]:
-    for value in list(vars(module).values()):
+def _functions_of(module: types.ModuleType) -> Iterator[types.CodeType]:
+    """Code of the functions that were made in a module, and of the methods of classes there."""
+    names = vars(module)
+    for value in list(names.values()):
         for one in [value, *(vars(value).values() if isinstance(value, type) else ())]:
-            function = getattr(one, "__func__", one)
-            if isinstance(function, types.FunctionType) and function.__globals__ is vars(module):
-                yield function
+            function = getattr(one, "__func__", one) if type(one) in _METHODS else one
+            if type(function) is types.FunctionType and function.__globals__ is names:
+                yield function.__code__
 
 
 @functools.lru_cache(maxsize=256)

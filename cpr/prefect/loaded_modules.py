@@ -9,10 +9,11 @@ Data that the module's own code changes, and the state of objects of installed p
 from __future__ import annotations
 
 import ast
+import dis
 import functools
+import inspect
 import types
-from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,16 +21,18 @@ import numpy as np
 
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.class_members import OF_MODULES, OF_NO_MATTER
+from cpr.prefect.code_guards import Guards
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.code_references import MAKERS, facts_of
 from cpr.prefect.description_graph import digest
+from cpr.prefect.lazy_imports import code_of_file, names_bound_by
 from cpr.prefect.own_code import file_of_module, is_own_class, version_of_file
 
 __all__ = ["is_as_its_file_made_it"]
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 _CONTENT = (tuple, list, dict, set, frozenset, bytearray, np.ndarray)
-_first: WeakKeyDictionary[types.ModuleType, dict[str, Any]] = WeakKeyDictionary()
+_DEEPEST = 8  # containers in containers that are compared as texts
 
 
 def is_as_its_file_made_it(module: types.ModuleType, changed: Collection[str]) -> bool:
@@ -39,50 +42,105 @@ def is_as_its_file_made_it(module: types.ModuleType, changed: Collection[str]) -
         module: one that was imported.
         changed: names of what others than its own code may have changed in it, and still does not count.
     """
-    now = _contents(module)
-    first = _first.setdefault(module, now)
-    # Objects in them are compared by identity before they are asked.
-    is_same = all(first.get(name) == now.get(name) for name in {*first, *now}.difference(changed))
-    return is_same and _has_its_literals(module, changed)
-
-
-def _contents(module: types.ModuleType) -> dict[str, Any]:
-    """What is under each name, in a form that can be compared in this process."""
     file = file_of_module(module) or ""
-    changed = _changed_by_itself(file, version_of_file(file))
-    return {
-        name: _content(value, module, changed)
-        for name, value in list(vars(module).items())
-        if name not in OF_MODULES and name not in changed and not isinstance(value, types.ModuleType)
-    }
+    version = version_of_file(file)
+    now = _last.get(module)
+    if now is None or not now.holds(version):
+        now = _last[module] = _Contents(module, file, version)
+    return now.is_first(_first.setdefault(module, now.names), frozenset(changed))
 
 
-def _content(value: Any, module: types.ModuleType, changed: Collection[str]) -> Any:
-    cls = type(value)
-    if cls in _PLAIN or (cls in (tuple, list, dict) and _holds_plain_values(value)):
-        return cls, repr(value)
-    if cls is types.FunctionType:
-        given = [value.__defaults__, value.__kwdefaults__]
-        return value, value.__code__, [_content(one, module, changed) for one in given]
-    if cls in (staticmethod, classmethod):
-        return cls, _content(value.__func__, module, changed)
-    if cls is property:
-        return [_content(one, module, changed) for one in (value.fget, value.fset, value.fdel)]
-    if issubclass(cls, type) and value.__module__ == module.__name__:
-        members = {
-            name: _content(one, module, changed)
-            for name, one in list(vars(value).items())
-            if name not in OF_NO_MATTER and name not in changed
+class _Contents:
+    """What is under each name of a module, in a form that can be compared in this process.
+
+    Attributes:
+        names: that form, by name; not of what the module's own code changes.
+    """
+
+    def __init__(self, module: types.ModuleType, file: str, version: str | None) -> None:
+        self._module = module.__name__
+        self._space = vars(module)
+        self._file = file
+        self._version = version
+        self._changed = _changed_by_itself(file, version)
+        self._guards = Guards()
+        self._data: list[tuple[Any, Any]] = []  # what can change in place, and its form
+        self._outcomes: dict[frozenset[str], bool] = {}
+        self.names = {
+            name: self._form(value)
+            for name, value in self._guards.items(self._space, but=OF_MODULES | self._changed).items()
+            if not isinstance(value, types.ModuleType)
         }
-        return value, members
-    if cls in _CONTENT or (is_own_class(cls) and not _changes_itself(cls)):
-        return digest(Describer(lenient=True).describe(value, ""), _label_of)
-    return value if issubclass(cls, type) else cls
+
+    def holds(self, version: str | None) -> bool:
+        """Whether all is as it was, in a file of this version."""
+        return (
+            self._version == version
+            and self._guards.hold()
+            and all(_form_of_data(value) == form for value, form in self._data)
+        )
+
+    def is_first(self, first: Mapping[str, Any], changed: frozenset[str]) -> bool:
+        """Whether all but some names is what it was at first, and what literals of the file make."""
+        found = self._outcomes.get(changed)
+        if found is None:
+            # Objects in them are compared by identity before they are asked.
+            names = {*first, *self.names}.difference(changed)
+            found = self._outcomes[changed] = all(
+                first.get(name) == self.names.get(name) for name in names
+            ) and self._has_its_literals(changed)
+        return found
+
+    def _has_its_literals(self, changed: frozenset[str]) -> bool:
+        return all(
+            type(self._space.get(name)) is type(value) and self._space[name] == value
+            for name, value in _literals(self._file, self._version)
+            if name not in changed
+        )
+
+    def _form(self, value: Any) -> Any:
+        cls = type(value)
+        if cls in _PLAIN:
+            return cls, repr(value)
+        if cls is types.FunctionType:
+            code = self._guards.attribute(value, "__code__")
+            given = [self._guards.attribute(value, name) for name in ("__defaults__", "__kwdefaults__")]
+            return value, code, [self._form(one) for one in given]
+        if cls in (staticmethod, classmethod):
+            return cls, self._form(value.__func__)
+        if cls is property:
+            return [self._form(one) for one in (value.fget, value.fset, value.fdel)]
+        if issubclass(cls, type) and value.__module__ == self._module:
+            members = self._guards.items(vars(value), but=OF_NO_MATTER | self._changed)
+            return value, {name: self._form(one) for name, one in members.items()}
+        if cls in _CONTENT or (is_own_class(cls) and not _changes_itself(cls)):
+            form = _form_of_data(value)
+            self._data.append((value, form))
+            return form
+        return value if issubclass(cls, type) else cls
 
 
-def _holds_plain_values(value: Any) -> bool:
-    values = [*value, *value.values()] if isinstance(value, dict) else value
-    return all(type(one) in _PLAIN for one in values)
+_first: WeakKeyDictionary[types.ModuleType, Mapping[str, Any]] = WeakKeyDictionary()
+_last: WeakKeyDictionary[types.ModuleType, _Contents] = WeakKeyDictionary()
+
+
+def _form_of_data(value: Any) -> Any:
+    if _is_plain(value, _DEEPEST):
+        return type(value), repr(value)
+    return digest(Describer(lenient=True).describe(value, ""), _label_of)
+
+
+def _is_plain(value: Any, deepest: int) -> bool:
+    """Whether the text of a value says all of it."""
+    cls = type(value)
+    if cls is dict:
+        return deepest > 0 and all(
+            type(name) in _PLAIN and (type(one) in _PLAIN or _is_plain(one, deepest - 1))
+            for name, one in value.items()
+        )
+    if cls is list or cls is tuple:
+        return deepest > 0 and all(type(one) in _PLAIN or _is_plain(one, deepest - 1) for one in value)
+    return cls in _PLAIN
 
 
 def _label_of(node: Node) -> list[str]:
@@ -99,55 +157,32 @@ def _changes_itself(cls: type) -> bool:
     )
 
 
-def _has_its_literals(module: types.ModuleType, changed: Collection[str]) -> bool:
-    file = file_of_module(module) or ""
-    names = vars(module)
-    return all(
-        type(names.get(name)) is type(value) and names[name] == value
-        for name, value in _literals(file, version_of_file(file))
-        if name not in changed
-    )
-
-
 @functools.lru_cache(maxsize=256)
-def _parsed(file: str, version: str | None) -> tuple[ast.Module, types.CodeType]:
-    """A file, parsed and compiled; an empty one if that cannot be."""
-    text = b""
-    if version is not None:
-        with open(file, "rb") as opened:
-            text = opened.read()
-    try:
-        return ast.parse(text), compile(text, file, "exec", dont_inherit=True)
-    except (SyntaxError, ValueError, RecursionError):
-        return ast.parse(""), compile("", file, "exec")
-
-
-@functools.lru_cache(maxsize=256)
-def _changed_by_itself(file: str, version: str | None) -> frozenset[str]:
+def _changed_by_itself(file: str, version: str | None) -> frozenset[str]:  # noqa: ARG001 - that of the code
     """Names of variables and attributes that functions of a file change."""
-    _, code = _parsed(file, version)
-    inside = [facts_of(one) for one in code.co_consts if isinstance(one, types.CodeType)]
+    code = code_of_file(file)
+    inside = [] if code is None else [facts_of(one) for one in code.co_consts if type(one) is types.CodeType]
     return frozenset().union(*(one.changed for one in inside))
 
 
 @functools.lru_cache(maxsize=256)
 def _literals(file: str, version: str | None) -> list[tuple[str, Any]]:
     """Names that a file binds once, to a literal, and whose values its own code does not change."""
-    tree, _ = _parsed(file, version)
-    if any(isinstance(one, ast.ImportFrom) and one.names[0].name == "*" for one in ast.walk(tree)):
+    code = code_of_file(file)
+    if code is None or (bound := names_bound_by(code)) is None:
         return []
-    bound = Counter(one.id for one in ast.walk(tree) if isinstance(one, ast.Name) and _binds(one))
-    changed = _changed_by_itself(file, version).union(*map(_used_by, tree.body))
+    changed = _changed_by_itself(file, version) | _used_by(code)
+    try:
+        with open(file, "rb") as opened:
+            tree = ast.parse(opened.read())
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return []
     return [
         (target.id, value)
         for one in tree.body
         for target, value in _assigned(one)
         if bound[target.id] == 1 and target.id not in changed
     ]
-
-
-def _binds(one: ast.Name) -> bool:
-    return isinstance(one.ctx, (ast.Store, ast.Del))
 
 
 def _assigned(one: ast.stmt) -> list[tuple[ast.Name, Any]]:
@@ -161,11 +196,12 @@ def _assigned(one: ast.stmt) -> list[tuple[ast.Name, Any]]:
     return [(target, value) for target in targets if isinstance(target, ast.Name)]
 
 
-def _used_by(one: ast.AST) -> frozenset[str]:
-    """Names that a statement of the module reads when it is imported, so that it may change what they are."""
-    if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        parts: list[ast.AST] = [*one.decorator_list]
-        parts += [one.args] if not isinstance(one, ast.ClassDef) else [*one.bases, *one.keywords]
-        return frozenset().union(*map(_used_by, parts))
-    found = (name for name in ast.walk(one) if isinstance(name, ast.Name) and not _binds(name))
-    return frozenset(name.id for name in found)
+def _used_by(code: types.CodeType) -> frozenset[str]:
+    """Names that a module, or a class in it, reads when it is imported: it may change what they are."""
+    if code.co_name.startswith("<") and code.co_name != "<module>":  # a comprehension, or a lambda
+        return frozenset(code.co_names)
+    if code.co_flags & inspect.CO_OPTIMIZED:
+        return frozenset()
+    names = (one.argval for one in dis.get_instructions(code) if one.opname == "LOAD_NAME")
+    inside = (one for one in code.co_consts if type(one) is types.CodeType)
+    return frozenset(names).union(*map(_used_by, inside))
