@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cpr.Resource import Resource
     from cpr.Source import Source
     from cpr.Target import Target
-    from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrPart, ZarrSource, ZarrTarget
+    from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrPart, ZarrRegion, ZarrSource, ZarrTarget
 
 _NAMES = {
     **dict.fromkeys(errors.__all__, "cpr.errors"),
@@ -74,6 +74,7 @@ __all__ = [
     "Target",
     "TargetInputs",
     "ZarrPart",
+    "ZarrRegion",
     "ZarrSource",
     "ZarrTarget",
     "cpr_serializer",

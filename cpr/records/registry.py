@@ -49,7 +49,7 @@ _FORMATS = (
     ("parquet", "ParquetSource ParquetTarget", ".parquet .parq"),
     ("numpy", "NumpySource NumpyTarget", ".npy"),
     ("zarr", "OMEZarrSource OMEZarrTarget", ".ome.zarr"),
-    ("zarr", "ZarrSource ZarrTarget ZarrPart", ".zarr"),
+    ("zarr", "ZarrSource ZarrTarget ZarrPart ZarrRegion", ".zarr"),
 )
 
 BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, _ in _FORMATS for name in names.split()}

@@ -12,6 +12,7 @@ import zarr
 
 from cpr.data.typed import OMEZarrTargetArguments, Path
 from cpr.errors import FormatError, NoDataError, RecordError
+from cpr.format import Region
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, declared_source, source_of
@@ -34,6 +35,9 @@ from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.writing import fill
 from cpr.zarr.zarr_internals import sync
 from cpr.zarr.ZarrTarget import ZarrTarget
+
+if TYPE_CHECKING:
+    from cpr.zarr.ZarrRegion import ZarrRegion
 
 __all__ = ["OMEZarrTarget"]
 
@@ -221,6 +225,26 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             actual="create()",
             remedy="use a ZarrTarget for a hierarchy of your own",
         )
+
+    def region(  # type: ignore[override]
+        self, region: Region, level: int = 0, labels: str | None = None
+    ) -> ZarrRegion:
+        """Some elements of a level of the image, or of its labels; see `ZarrTarget.region`.
+
+        Args:
+            region: slices without steps, and integers, in the order of the axes as they are stored.
+            level: of the pyramid; 0 is the full resolution, -1 the smallest.
+            labels: the name of labels, of which it is then.
+
+        Raises FormatError for labels or a level that the image does not have, and as `ZarrTarget.region`.
+
+        >>> image = cpr.OMEZarrTarget.from_path("memory://doc/region.ome.zarr", metadata={"axes": "CYX"})
+        >>> image.set_data(np.ones((2, 600, 400), "uint16"))
+        >>> image.region(np.s_[1], level=1).shape
+        (300, 200)
+        """
+        self.persist()
+        return super().region(region, self._level(self._root(), level, labels).data.path)
 
     def preview(self) -> Preview | None:
         """A picture of the image, from the smallest level that is large enough; none of an empty target.

@@ -11,25 +11,24 @@ from typing import Any, NoReturn, Self
 from zarr.buffer import default_buffer_prototype
 
 from cpr import io
-from cpr.errors import CorruptDataError, NoDataError, RecordError, ResourceNotFoundError, UsageError
+from cpr.errors import NoDataError, RecordError, ResourceNotFoundError, UsageError
 from cpr.format import Region
 from cpr.io.hashing import hex16
 from cpr.io.write_markers import mark_once, require_marked
 from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
 from cpr.records.format_fields import read_format, to_json
-from cpr.records.record_fields import FolderFields
 from cpr.records.registry import register
 from cpr.Target import Target
 from cpr.zarr.copy import copy_all
-from cpr.zarr.nodes import own_copy
+from cpr.zarr.folder import Folder
+from cpr.zarr.nodes import Node
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.parts.layout import Layout, array_on
 from cpr.zarr.parts.opening import open_part
 from cpr.zarr.parts.options import PartOptions
 from cpr.zarr.parts.regions import Bounds, shown
 from cpr.zarr.parts.source import source_of_part
-from cpr.zarr.reading import part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.part import PartStore
 from cpr.zarr.stores.verifying import VerifyingStore
@@ -39,11 +38,9 @@ from cpr.zarr.zarr_internals import sync
 
 __all__ = ["ZarrPart"]
 
-_ROOTS = ("zarr.json", ".zarray", "0/zarr.json")
-
 
 @register
-class ZarrPart(Target):
+class ZarrPart(Folder):
     """A region of a Zarr that other parts complete: filled, hashed and published by itself.
 
     `whole.part(region)` gives it, of a `ZarrTarget` or `OMEZarrTarget` with a declared shape and dtype. Its
@@ -68,11 +65,8 @@ class ZarrPart(Target):
     """
 
     format_class = PartOptions
-    fields_class = FolderFields
 
-    known_by_content = False
-
-    manifest: int | None = None
+    _roots = ("zarr.json", ".zarray", "0/zarr.json")
     _parts_key: str | None = None  # the whole's
     _began = 0.0
     _manifest: Manifest | None = None  # of what is written and not published yet
@@ -260,21 +254,10 @@ class ZarrPart(Target):
 
         Raises as `ZarrTarget.get_data`.
         """
-        node = self._cached
-        if node is None:
-            node = open_part(self._read_manifest(), self.region)
-        if cache:
-            self._cached = node
-        if region is not None:
-            return part_of(node, region, self.url)
-        return own_copy(node) if node is self._cached else node
+        return super().get_data(cache, region)
 
-    def get_dask(self) -> Any:
-        """The part as a dask array, a block for each object (chunk or shard); nothing is read now.
-
-        Raises MissingDependencyError without dask, and as `get_data`.
-        """
-        return to_dask(self.get_data(), f"cpr-{self.data_hash}-{self.key}", self.url)
+    def _open(self) -> Node:
+        return open_part(self._read_manifest(), self.region)
 
     def _read_manifest(self) -> Manifest:
         if self._manifest is not None:
@@ -294,38 +277,8 @@ class ZarrPart(Target):
         """
         return verify_listed(VerifyingStore.of(self._read_manifest()))
 
-    def check(self, full: bool = False) -> None:
-        """Make sure that the part is there: its manifest and the array's metadata; in full as `verify`."""
-        if self.checksum is None or self.manifest is None:
-            raise NoDataError.of_empty(self.url, "be checked")
-        if full:
-            self.verify()
-            return
-        nbytes = io.stat(self.place).nbytes
-        if nbytes != self.manifest:
-            raise CorruptDataError(
-                "the manifest of this part has another size",
-                url=self.url,
-                expected=f"{self.manifest} bytes",
-                actual=f"{nbytes} bytes in {self.place}",
-                remedy="delete it, so that its task runs again",
-            )
-        if all(io.lookup(io.join(self.url, key)) is None for key in _ROOTS):
-            raise ResourceNotFoundError(
-                "the Zarr of this part is gone",
-                url=self.url,
-                field=f"part {shown(self.region)}",
-                expected=" or ".join(_ROOTS),
-                actual="nothing",
-                remedy="a deleted result is made again when its task runs again",
-            )
-
     def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
         copy_all(self._read_manifest(), twin.url, twin.place)
-
-    def _take_fields(self, fields: FolderFields) -> None:
-        super()._take_fields(fields)
-        self.manifest = fields.manifest
 
     def facts(self) -> dict[str, Any]:
         """What is known without asking the store, for people."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self, Unpack, get_args
@@ -21,7 +20,7 @@ from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source, WhenEmpty, report_empty
 from cpr.zarr.nodes import Node, own_copy
-from cpr.zarr.options import option_error
+from cpr.zarr.options import option_error, path_inside
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
@@ -34,12 +33,8 @@ METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
 _MORE = (".zattrs", ".zmetadata")
 
-_NOT_IN_KEYS = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|::")
-
-_bad = partial(
-    option_error,
-    remedy='ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))',
-)
+_EXAMPLE = 'ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))'
+_bad = partial(option_error, remedy=_EXAMPLE)
 
 log = logging.getLogger("cpr")
 
@@ -79,10 +74,7 @@ class ZarrSourceOptions:
         if self.version not in (None, "listing", "metadata"):
             raise _bad("version", '"listing", "metadata" or None', self.version)
         if self.group is not None:
-            group = self.group.strip("/")
-            if group and ({"", ".", ".."} & set(group.split("/")) or _NOT_IN_KEYS.search(group)):
-                raise _bad("group", "a path inside the Zarr", self.group)
-            object.__setattr__(self, "group", group)
+            object.__setattr__(self, "group", path_inside("group", self.group, _EXAMPLE))
         for name in ("slices_start", "slices_stop"):
             value = getattr(self, name)
             if value is None:

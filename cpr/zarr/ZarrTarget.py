@@ -11,28 +11,29 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import numpy as np
 import zarr
 
-from cpr import io
 from cpr.data.typed import ArrayData, Path, ZarrTargetArguments
-from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError
+from cpr.errors import NoDataError
 from cpr.format import Region
 from cpr.io.write_markers import confirm
 from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
-from cpr.records.record_fields import FolderFields
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, as_encode_errors, chunks_for, declared_source
 from cpr.zarr.copy import copy_all
-from cpr.zarr.nodes import Node, own_copy
+from cpr.zarr.nodes import Node
 from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.parts.whole import Whole
 from cpr.zarr.preview import picture_of
-from cpr.zarr.reading import open_node, part_of, to_dask
+from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.verifying import VerifyingStore
 from cpr.zarr.transaction import begin, discard, require_all_recorded
 from cpr.zarr.verify import verify_all
 from cpr.zarr.writing import fill
+
+if TYPE_CHECKING:
+    from cpr.zarr.ZarrRegion import ZarrRegion
 
 __all__ = ["ZarrTarget"]
 
@@ -59,14 +60,11 @@ class ZarrTarget(Whole):
     """
 
     format_class = ZarrOptions
-    fields_class = FolderFields
 
     if TYPE_CHECKING:
 
         @classmethod
         def from_path(cls, path: Path, **options: Unpack[ZarrTargetArguments]) -> Self: ...  # type: ignore[override]
-
-    known_by_content = False
 
     _began = 0.0
     _manifest: Manifest | None = None  # of data that is written and not published yet
@@ -196,19 +194,33 @@ class ZarrTarget(Whole):
             CorruptDataError: now, or when a chunk is read that is not the one that was written.
             TransferError: the store refused or failed.
         """
-        node: Node = self._cached if self._cached is not None else self._open()
-        if cache:
-            self._cached = node
-        if region is not None:
-            return part_of(node, region, self.url)
-        return own_copy(node) if node is self._cached else node
+        return super().get_data(cache, region)
 
-    def get_dask(self) -> Any:
-        """The array as a dask array, a block for each object (chunk or shard); nothing is read now.
+    def region(self, region: Region, path: str = "") -> ZarrRegion:
+        """Some elements of an array, to be handed to a task: what changes elsewhere does not run it again.
 
-        Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
+        In cache keys a region counts with the digests of the chunks or shards that it touches, which the
+        manifest has, and with what decides how they are read. It is published first if that has not
+        happened; see `ZarrRegion`.
+
+        Args:
+            region: slices without steps, and integers, as `np.s_[:, 1]`.
+            path: of the array, in a hierarchy.
+
+        Raises:
+            FormatError: no region of the array, an empty one, or a group.
+            ResourceNotFoundError: there is no array at this path; or the result is gone.
+            CorruptDataError: the manifest or the array's metadata are not what was written.
+            TransferError: the store refused or failed.
         """
-        return to_dask(self.get_data(), f"cpr-{self.data_hash}-{self.key}", self.url)
+        from cpr.zarr.ZarrRegion import ZarrRegion
+
+        return ZarrRegion.of(self.persist(), region, path)
+
+    @property
+    def place(self) -> str:
+        """Where the manifest is stored, or will be."""
+        return manifest_url(self.url)
 
     def _open(self) -> Node:
         store = self._store()
@@ -240,36 +252,6 @@ class ZarrTarget(Whole):
         """
         return verify_all(self._store())
 
-    def check(self, full: bool = False) -> None:
-        """Make sure that the result is there: its manifest and root, or in full as `verify` does."""
-        if self.checksum is None or self.manifest is None:
-            raise NoDataError.of_empty(self.url, "be checked")
-        if full:
-            self.verify()
-            return
-        try:
-            nbytes = io.stat(manifest_url(self.url)).nbytes
-        except CprError as error:
-            error.url = self.url
-            raise
-        if nbytes != self.manifest:
-            raise CorruptDataError(
-                "the manifest has another size",
-                url=self.url,
-                expected=f"{self.manifest} bytes",
-                actual=f"{nbytes} bytes in {manifest_url(self.url)}",
-                remedy="delete the Zarr, so that its task runs again, or restore it",
-            )
-        # Who deletes the folder does not know what is beside it.
-        if all(io.lookup(io.join(self.url, name)) is None for name in ("zarr.json", ".zarray", ".zgroup")):
-            raise ResourceNotFoundError(
-                "there is no such Zarr",
-                url=self.url,
-                expected="zarr.json, .zarray or .zgroup",
-                actual="nothing",
-                remedy="a deleted result is made again when its task runs again",
-            )
-
     def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
         assert self.checksum is not None and self.manifest is not None
         copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url)
@@ -279,10 +261,6 @@ class ZarrTarget(Whole):
         if self.data_hash is None and (self._written is not None or self._adopted):
             self.persist()
         return super().identity()
-
-    def _take_fields(self, fields: FolderFields) -> None:
-        super()._take_fields(fields)
-        self.manifest = fields.manifest
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._written is not None:

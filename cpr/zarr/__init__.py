@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from cpr.zarr.OMEZarrSource import OMEZarrSource
     from cpr.zarr.OMEZarrTarget import OMEZarrTarget
     from cpr.zarr.ZarrPart import ZarrPart
+    from cpr.zarr.ZarrRegion import ZarrRegion
     from cpr.zarr.ZarrSource import ZarrSource
     from cpr.zarr.ZarrTarget import ZarrTarget
 
-__all__ = ["OMEZarrSource", "OMEZarrTarget", "ZarrPart", "ZarrSource", "ZarrTarget"]
+__all__ = ["OMEZarrSource", "OMEZarrTarget", "ZarrPart", "ZarrRegion", "ZarrSource", "ZarrTarget"]
 
 make_lazy(__name__, {name: f"cpr.zarr.{name}" for name in __all__})

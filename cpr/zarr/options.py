@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,7 @@ __all__ = [
     "dividing_chunks",
     "fitting_chunks",
     "option_error",
+    "path_inside",
     "unit_of",
 ]
 
@@ -28,6 +30,7 @@ Shape = tuple[int, ...]
 
 option_error = partial(unusable, "not acceptable as an option of a Zarr")
 
+_NOT_IN_KEYS = re.compile(r"[\x00-\x1f\x7f-\x9f\\\ud800-\udfff]|::")
 _BUDGET = 2 << 20  # bytes of elements in a chunk of several planes, before compression
 _TILE = 4 << 20  # in one of part of a plane
 _EDGE = 1024  # of a tile
@@ -105,6 +108,14 @@ def declared(shape: Any, dtype: Any) -> tuple[Shape | None, str | None]:
         except TypeError:
             raise option_error("dtype", "a dtype of numpy", dtype) from None
     return shape, dtype
+
+
+def path_inside(name: str, path: str, remedy: str) -> str:
+    """The path of a node of a hierarchy, without slashes around it. Raises FormatError for one outside."""
+    inside = path.strip("/")
+    if inside and ({"", ".", ".."} & set(inside.split("/")) or _NOT_IN_KEYS.search(inside)):
+        raise option_error(name, "a path inside the Zarr", path, remedy)
+    return inside
 
 
 def array_arguments(

@@ -72,9 +72,22 @@ class OMEZarr(CalibratedImage):
         """
         return self._level(self._root(), level).get_dask()
 
-    def _level(self, group: zarr.Group, level: int) -> Level:
+    def _level(self, group: zarr.Group, level: int, labels: str | None = None) -> Level:
         with self._decoding():
-            levels = Multiscale.of(group, self.url, self._token).levels
+            if labels is None:
+                levels = Multiscale.of(group, self.url, self._token).levels
+            else:
+                found = labels_of(group, self.url, self._token)
+                if labels not in found:
+                    raise FormatError(
+                        "this image has no such labels",
+                        url=self.url,
+                        field="labels",
+                        expected=", ".join(found) or "None, for it has no labels",
+                        actual=repr(labels)[:80],
+                        remedy="labels() tells which there are",
+                    )
+                levels = found[labels].levels
         try:
             return levels[level]
         except (IndexError, TypeError):

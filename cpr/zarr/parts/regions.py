@@ -16,15 +16,22 @@ Bounds = tuple[tuple[int, int], ...]
 """(start, stop) along each axis."""
 
 
-def bounds_of(region: Region, shape: Shape) -> tuple[Bounds, tuple[bool, ...]]:
+def bounds_of(
+    region: Region, shape: Shape, example: str = "whole.part(np.s_[0:64])"
+) -> tuple[Bounds, tuple[bool, ...]]:
     """Where a region begins and ends, and the axes that integers drop.
+
+    Args:
+        region: slices without steps, and integers.
+        shape: of the array.
+        example: how to write it, for errors.
 
     Raises FormatError for what is no region of an array of this shape, or an empty one, or one with steps.
     """
     chosen = Selection.of(region, shape)
     if any(along.step != 1 or not along for along in chosen.ranges):
-        remedy = "write it without steps: whole.part(np.s_[0:64])"
-        raise unusable("no region of a part", "region", "some elements side by side", region, remedy)
+        remedy = f"write it without steps: {example}"
+        raise unusable("no such region", "region", "some elements side by side", region, remedy)
     return tuple((along.start, along.stop) for along in chosen.ranges), chosen.dropped
 
 

@@ -17,8 +17,8 @@ from cpr.io.write_markers import confirm, mark_once, require_marked
 from cpr.io.writing import put_blocks
 from cpr.provenance.running import running_key
 from cpr.publishing import may_be_deleted
-from cpr.Target import Target
 from cpr.zarr.copy import copy_objects
+from cpr.zarr.folder import Folder
 from cpr.zarr.ome.options import OMEZarrOptions
 from cpr.zarr.parts.assembly import Piece, merged, read_pieces, remove_leftovers, require_stored
 from cpr.zarr.parts.coverage import owners_of, require_no_gap, require_regions
@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["Whole"]
 
 
-class Whole(Target):
+class Whole(Folder):
     """A target that can be written in parts, if its shape and dtype are declared."""
 
-    manifest: int | None = None
     _parts_key: str | None = None  # that all parts write under, in whichever process
     _adopted: list[ZarrPart] | None = None  # parts that were written here, or found
 

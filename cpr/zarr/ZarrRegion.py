@@ -1,0 +1,255 @@
+"""A region of a stored Zarr, as a value that tasks take: it counts with what it touches alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NoReturn, Self
+
+import numpy as np
+import zarr
+
+from cpr import io
+from cpr.data.regions import Selection
+from cpr.errors import CorruptDataError, FormatError, UsageError
+from cpr.format import Region
+from cpr.io.hashing import hex16
+from cpr.previews.models import Preview
+from cpr.records.registry import register
+from cpr.zarr.copy import copy_all
+from cpr.zarr.folder import Folder
+from cpr.zarr.nodes import own_copy
+from cpr.zarr.options import Shape
+from cpr.zarr.parts.regions import Bounds, bounds_of, shown, slices_of
+from cpr.zarr.reading import open_node, part_of, to_dask
+from cpr.zarr.regions.content import content_of, keys_of
+from cpr.zarr.regions.options import EXAMPLE, RegionOptions
+from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.verify import verify_some
+
+__all__ = ["ZarrRegion"]
+
+
+@register
+class ZarrRegion(Folder):
+    """Some elements of a stored array or image, which nothing else of it counts with in cache keys.
+
+    `target.region(np.s_[:, 1])` gives it, of a `ZarrTarget` or `OMEZarrTarget`. A task that is handed it runs
+    again if one of the chunks (of a sharded array, shards) changes that the region touches, or what decides
+    how they are read: dtype, codecs, fill value, chunks. Nothing else counts: other chunks, the array's shape
+    beyond the region, attributes, names of axes, an image's display ranges and pixel size. What of these a
+    task needs is handed to it beside the region. The same elements under another name or at another location
+    are another region, as with all results.
+
+    It is a value of a few hundred bytes, which travels to workers and is returned by tasks as any result is.
+    While a record of it is kept, `cpr gc` keeps the whole.
+
+    Attributes:
+        data_hash: of the objects that the region touches, and how they are read.
+        checksum: of the manifest of the whole, which vouches for every object.
+        nbytes: of all that is stored of the whole.
+        region: (start, stop) along each axis of the array.
+
+    >>> image = cpr.ZarrTarget.from_path("memory://doc/two.zarr", chunks=(1, 64, 64))
+    >>> image.set_data(np.stack([np.full((64, 64), n, "uint16") for n in (3, 7)]))
+    >>> second = image.region(np.s_[1, :2])
+    >>> second.shape, second.dtype
+    ((2, 64), dtype('uint16'))
+    >>> cpr.load(second.serialize()).get_data()[:, 0]
+    array([7, 7], dtype=uint16)
+    """
+
+    format_class = RegionOptions
+
+    @classmethod
+    def from_path(cls, path: Any, **options: Any) -> NoReturn:  # noqa: ARG003
+        """Not for regions, which are of a stored Zarr: raises UsageError."""
+        raise UsageError(
+            "a region is of a stored Zarr",
+            url=io.normalise(path),
+            expected="target.region(np.s_[:, 1])",
+            actual="ZarrRegion.from_path(...)",
+            remedy="take it of a ZarrTarget or OMEZarrTarget; a ZarrSource has slices_start and slices_stop",
+        )
+
+    @classmethod
+    def of(cls, whole: Folder, region: Region, path: str = "") -> Self:
+        """A region of an array of a result that is stored. Raises as `ZarrTarget.region`."""
+        found = cls._of_record(whole, RegionOptions(path=path))
+        array = found._array()  # noqa: SLF001 - of this class
+        bounds, dropped = bounds_of(region, array.shape, EXAMPLE)
+        dtype = array.dtype.str if array.dtype.kind in "biufcSU" else None
+        format: Any = RegionOptions(path, bounds, dropped, dtype)  # encodes nothing by itself
+        found.format = format
+        found.data_hash = content_of(array, bounds, found._store())  # noqa: SLF001
+        return found
+
+    @classmethod
+    def _of_record(cls, whole: Folder, options: Any) -> Self:
+        found = cls(whole.location, whole.name, whole.ext, options)
+        found._key, found.checksum = whole.key, whole.checksum
+        found.nbytes, found.manifest, found.made = whole.nbytes, whole.manifest, whole.made
+        return found
+
+    @property
+    def region(self) -> Bounds:
+        """Where the region begins and ends along each axis of the array."""
+        bounds: Bounds = self.format.region
+        return bounds
+
+    @property
+    def path(self) -> str:
+        """Of the array, in the hierarchy."""
+        path: str = self.format.path
+        return path
+
+    @property
+    def shape(self) -> Shape:
+        """Of the data."""
+        return tuple(
+            stop - start
+            for (start, stop), drop in zip(self.region, self.format.dropped, strict=True)
+            if not drop
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the elements; no I/O for numbers, booleans and texts of fixed length."""
+        return self._array().dtype if self.format.dtype is None else np.dtype(self.format.dtype)
+
+    @property
+    def place(self) -> str:
+        """Where the manifest of the whole is."""
+        return manifest_url(self.url)
+
+    def set_data(self, data: Any) -> NoReturn:  # noqa: ARG002
+        """Not for regions, which are read: raises UsageError."""
+        raise UsageError(
+            "a region is read, never written",
+            url=self.url,
+            expected="get_data()",
+            actual="set_data(...)",
+            remedy="write a new target; parts of one that is not published yet are whole.part(region)",
+        )
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """The elements, as numpy; every object that is read is checked.
+
+        Args:
+            cache: hold them until this object goes away; they are read-only then.
+            region: this part of the region.
+
+        Raises:
+            FormatError: no part of the region.
+            ResourceNotFoundError: the result is gone.
+            CorruptDataError: an object is not the one that was written.
+            TransferError: the store refused or failed.
+        """
+        chosen = Selection.of(() if region is None else region, self.shape)
+        if self._cached is not None:
+            return own_copy(self._cached)[tuple(_index(chosen))]
+        data = part_of(self._array(), tuple(self._all_axes(chosen)), self.url, slices_of(self.region))
+        if not cache or region is not None:
+            return data
+        self._cached = data
+        return own_copy(data)
+
+    def get_dask(self) -> Any:
+        """The elements as a dask array, a block for each object (chunk or shard); nothing is read now.
+
+        Raises MissingDependencyError without dask, and as `get_data`.
+        """
+        lazy = to_dask(
+            self._array(), f"cpr-{hex16(f'{self.url} {self.checksum} {self.path}'.encode())}", self.url
+        )
+        where = zip(self.region, self.format.dropped, strict=True)
+        return lazy[tuple(start if drop else slice(start, stop) for (start, stop), drop in where)]
+
+    def _all_axes(self, chosen: Selection) -> Iterator[int | slice]:
+        kept = _index(chosen)
+        yield from (0 if drop else next(kept) for drop in self.format.dropped)
+
+    def _store(self) -> VerifyingStore:
+        assert self.checksum is not None and self.manifest is not None
+        return VerifyingStore(self.url, self.manifest, self.checksum)
+
+    def _open(self) -> Any:
+        store = self._store()
+        is_old = store.manifest.find(f"{self.path}/zarr.json".strip("/")) is None
+        return open_node(store, self.path, zarr_format=2 if is_old else 3)
+
+    def _array(self) -> zarr.Array[Any]:
+        array = self._open()
+        if not isinstance(array, zarr.Array):
+            raise FormatError(
+                "a group has no regions",
+                url=self.url,
+                field="path",
+                expected="the path of an array",
+                actual=repr(self.path),
+                remedy="name an array: target.region(np.s_[:, 1], path='measured/raw')",
+            )
+        if self.region and (
+            len(self.region) != array.ndim
+            or any(stop > extent for (_, stop), extent in zip(self.region, array.shape, strict=True))
+        ):
+            raise CorruptDataError(
+                "the array does not have this region",
+                url=self.url,
+                expected=shown(self.region),
+                actual=f"shape {array.shape}",
+                remedy="delete the record, so that its task runs again",
+            )
+        return array
+
+    def preview(self) -> Preview | None:
+        """None: what is to be seen is the whole."""
+        return None
+
+    def verify(self) -> int:
+        """Fetch and check every object that the region touches, several at a time; how many there are.
+
+        Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
+        """
+        store = self._store()
+        array = self._array()
+        if (actual := content_of(array, self.region, store)) != self.data_hash:
+            raise CorruptDataError(
+                "the objects of this region are others than its record says",
+                url=self.url,
+                expected=str(self.data_hash),
+                actual=actual,
+                remedy="delete the record, so that its task runs again",
+            )
+        keys = list(keys_of(array, self.region, store.manifest))
+        verify_some(store, keys)
+        return len(keys)
+
+    def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
+        assert self.checksum is not None and self.manifest is not None
+        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people."""
+        known = {"shape": " x ".join(map(str, self.shape)), "path": self.path or None}
+        known = {name: value for name, value in known.items() if value}
+        return {**super().facts(), **known, "region": shown(self.region)}
+
+    def __repr__(self) -> str:
+        inside = f", path={self.path!r}" if self.path else ""
+        return f"ZarrRegion({self.url!r}, {shown(self.region)}{inside})"
+
+
+def _index(chosen: Selection) -> Iterator[int | slice]:
+    """A selection as an index."""
+    for along, drop in zip(chosen.ranges, chosen.dropped, strict=True):
+        if drop:
+            yield along[0]
+        elif along.step < 0:
+            yield (
+                slice(along.start, along.stop if along.stop >= 0 else None, along.step)
+                if along
+                else slice(0, 0)
+            )
+        else:
+            yield slice(along.start, along.stop, along.step)

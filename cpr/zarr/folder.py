@@ -1,0 +1,101 @@
+"""What results that are a folder of objects have in common: a manifest that vouches for all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from cpr import io
+from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError
+from cpr.format import Region
+from cpr.records.record_fields import FolderFields
+from cpr.Target import Target
+from cpr.zarr.nodes import Node, own_copy
+from cpr.zarr.reading import part_of, to_dask
+
+__all__ = ["Folder"]
+
+
+class Folder(Target):
+    """A result in a folder, or a part of one: whoever has its record reads objects that its manifest lists.
+
+    Attributes:
+        manifest: size of the manifest in bytes, known once persisted.
+    """
+
+    fields_class = FolderFields
+
+    known_by_content = False
+
+    manifest: int | None = None
+    _roots: ClassVar[tuple[str, ...]] = ("zarr.json", ".zarray", ".zgroup")
+    """Objects of which one is there as long as the folder is."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the manifest is stored, or will be. Raises NoDataError for an empty part."""
+
+    @abstractmethod
+    def _open(self) -> Node:
+        """What is stored, lazily; its metadata are read."""
+
+    @abstractmethod
+    def verify(self) -> int:
+        """Fetch and check every object, several at a time, decoding none; how many there are.
+
+        Raises:
+            ResourceNotFoundError: the result is gone.
+            CorruptDataError: an object is missing, or is not the one that was written.
+            TransferError: the store refused or failed.
+        """
+
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
+        """What is stored, lazily; or a part of it, as numpy. Raises as `ZarrTarget.get_data`."""
+        node: Node = self._cached if self._cached is not None else self._open()
+        if cache:
+            self._cached = node
+        if region is not None:
+            return part_of(node, region, self.url)
+        return own_copy(node) if node is self._cached else node
+
+    def get_dask(self) -> Any:
+        """The array as a dask array, a block for each object (chunk or shard); nothing is read now.
+
+        Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
+        """
+        return to_dask(self.get_data(), f"cpr-{self.data_hash}-{self.key}", self.url)
+
+    def check(self, full: bool = False) -> None:
+        """Make sure that the result is there: its manifest and metadata, or in full as `verify` does."""
+        if self.checksum is None or self.manifest is None:
+            raise NoDataError.of_empty(self.url, "be checked")
+        if full:
+            self.verify()
+            return
+        try:
+            nbytes = io.stat(self.place).nbytes
+        except CprError as error:
+            error.url = self.url
+            raise
+        if nbytes != self.manifest:
+            raise CorruptDataError(
+                "the manifest has another size",
+                url=self.url,
+                expected=f"{self.manifest} bytes",
+                actual=f"{nbytes} bytes in {self.place}",
+                remedy="delete the result, so that its task runs again, or restore it",
+            )
+        # Who deletes the folder does not know what is beside it.
+        if all(io.lookup(io.join(self.url, name)) is None for name in self._roots):
+            raise ResourceNotFoundError(
+                "there is no such Zarr",
+                url=self.url,
+                expected=" or ".join(self._roots),
+                actual="nothing",
+                remedy="a deleted result is made again when its task runs again",
+            )
+
+    def _take_fields(self, fields: FolderFields) -> None:
+        super()._take_fields(fields)
+        self.manifest = fields.manifest

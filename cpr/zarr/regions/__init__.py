@@ -1,0 +1,1 @@
+"""Regions of stored Zarrs, which count in cache keys with what they touch alone."""
