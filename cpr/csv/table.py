@@ -251,5 +251,5 @@ def parsing(body: Body | None = None) -> Iterator[None]:
             "not a CSV file of this kind",
             "rows of cells",
             f"{type(error).__name__}: {str(error)!a}",
-            "check separator and encoding, or restore the file",
+            "say what it is: sep=None guesses, encoding='latin-1', decimal=','; or restore the file",
         ) from error

@@ -91,7 +91,7 @@ def _bytes_of(text: str) -> int:
             field="CPR_MEMORY",
             expected="a number of bytes, or such as 64GiB",
             actual=ascii(text)[:50],
-            remedy="correct the variable, or leave it unset",
+            remedy="set it to such as 64GiB, or a number of bytes, or leave it unset",
         )
     return int(found[1]) << _UNITS[found[2].lower()]
 

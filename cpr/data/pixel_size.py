@@ -168,9 +168,10 @@ def _warn_of_slips(known: Metadata) -> None:
         if size is None or not size.is_physical or _SMALLEST <= size.to("m") <= _LARGEST:
             continue
         hints = [slip for factor, slip in _SLIPS if _SMALLEST * 10 <= size.to("m") / factor <= _LARGEST / 10]
-        warn_user(
-            f"a pixel of {_told(size)} is none that a microscope has. {'Likely: ' if hints else ''}"
-            f"{hints[0] if hints else 'check resolution= and its unit, or give pixel_size= and unit='}",
-            PixelSizeWarning,
+        advice = (
+            f"Likely: {hints[0]}"
+            if hints
+            else "Check resolution= and its unit, or say pixel_size=0.25, unit='micron'"
         )
+        warn_user(f"a pixel of {_told(size)} is none that a microscope has. {advice}", PixelSizeWarning)
         return

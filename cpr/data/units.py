@@ -109,7 +109,7 @@ def seconds(value: float, unit: str, field: str = "metadata['TimeIncrementUnit']
             field=field,
             expected="one of s, ms, µs, ns, min, h, d",
             actual=repr(unit)[:50],
-            remedy="convert the interval to seconds",
+            remedy="convert it to seconds: finterval=0.5, without tunit or TimeIncrementUnit",
         )
     return value * factor
 
@@ -130,7 +130,7 @@ class Length(NamedTuple):
                 field="metadata",
                 expected=f"all sizes in {unit}" if self.unit == _PIXEL else f"all sizes in {self.unit}",
                 actual=f"{self.unit} beside {unit}",
-                remedy="give all pixel sizes in one unit",
+                remedy="give all in one unit: pixel_size=(0.25, 0.25, 1), unit='micron'",
             )
         # As a whole number or its inverse, most are, one operation gives the nearest result.
         factor = Fraction(str(_METRES[self.unit])) / Fraction(str(_METRES[unit]))

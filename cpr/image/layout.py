@@ -85,13 +85,7 @@ class Layout:
         reason = self._not_imagej(growth, asked=bool(imagej))
         if imagej and not ome:
             if reason is not None:
-                raise EncodeError(
-                    "ImageJ TIFF cannot hold this array",
-                    field=reason[0],
-                    expected=reason[1],
-                    actual=reason[2],
-                    remedy=reason[3],
-                )
+                raise reason
             return "imagej"
         if imagej is None and not ome and reason is None:
             return "imagej"
@@ -107,24 +101,26 @@ class Layout:
             )
         return "plain"
 
-    def _not_imagej(self, growth: float, asked: bool) -> tuple[str, str, str, str] | None:
-        """Why ImageJ cannot hold the array: field, expected, actual, remedy."""
-        leave = "leave out imagej=True: OME-TIFF holds it"
+    def _not_imagej(self, growth: float, asked: bool) -> EncodeError | None:
+        """Why ImageJ cannot hold the array."""
         name = self.stored_dtype.name
         # ImageJ shifts signed integers to show them, so they are not its own choice.
         dtypes = ("uint8", "uint16", "float32", *(("int16",) if asked else ()))
         if name not in dtypes:
             expected = f"bool, {', '.join(dtypes)}"
-            return "dtype", expected, str(self.dtype), f"array.astype('float32'), or {leave}"
+            return _not_for_imagej("dtype", expected, self.dtype, "array.astype('float32')")
         order = [IMAGEJ_AXES.find(letter) for letter in self.file_axes]
         if order != sorted(order) or order[0] < 0:
-            return "axes", f"axes in the order {IMAGEJ_AXES}", self.file_axes, f"transpose it, or {leave}"
+            expected = f"axes in the order {IMAGEJ_AXES}"
+            return _not_for_imagej(
+                "axes", expected, self.file_axes, "transpose it: numpy.moveaxis(array, ...)"
+            )
         if self.samples > 1 and (name, self.samples) != ("uint8", 3):
             actual = f"{self.samples} samples of {name}"
-            return "axes", "RGB colours of uint8", actual, f"make C an axis before Y, or {leave}"
+            remedy = "make C an axis before Y: numpy.moveaxis(array, -1, 0)"
+            return _not_for_imagej("axes", "RGB colours of uint8", actual, remedy)
         if self.needs_bigtiff(growth) and not (asked and growth == 1.0):
-            remedy = f"compression=None, or {leave}" if asked else leave
-            return "shape", "less than 4 GiB", f"{self.nbytes} bytes", remedy
+            return _not_for_imagej("shape", "less than 4 GiB", f"{self.nbytes} bytes", "compression=None")
         return None
 
     def needs_bigtiff(self, growth: float) -> bool:
@@ -170,6 +166,16 @@ class Layout:
     def nbytes(self) -> int:
         """Of the pixels, not compressed."""
         return math.prod(self.file_shape) * self.stored_dtype.itemsize
+
+
+def _not_for_imagej(field: str, expected: str, actual: object, remedy: str) -> EncodeError:
+    return EncodeError(
+        "ImageJ TIFF cannot hold this array",
+        field=field,
+        expected=expected,
+        actual=str(actual),
+        remedy=f"{remedy}, or leave out imagej=True: OME-TIFF holds it",
+    )
 
 
 def require_dtype(dtype: np.dtype[Any]) -> None:

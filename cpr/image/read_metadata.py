@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import math
 from typing import Any
@@ -15,9 +14,8 @@ import tifffile
 from cpr.data.image_metadata import Metadata
 from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
 from cpr.errors import FormatError
-from cpr.format import damaged
 from cpr.image.description import OWN_UNIT
-from cpr.image.series import elements
+from cpr.image.series import elements, pixels_of
 
 __all__ = ["is_signed", "metadata_of"]
 
@@ -33,7 +31,7 @@ def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Met
     if axes is not None and set(axes) & set("QI"):
         axes = None  # tifffile's letters for axes that the file does not name
     if series.kind == "ome" and tiff.ome_metadata:
-        return _ome(tiff.ome_metadata, axes, tiff.series.index(series))
+        return _ome(pixels_of(tiff, series), axes)
     if tiff.is_imagej and tiff.imagej_metadata is not None:
         return _imagej(series.keyframe, dict(tiff.imagej_metadata), axes)
     x, y = _pixel_size(series.keyframe, None, None)
@@ -104,11 +102,7 @@ def _shaped(page: tifffile.TiffPage, plain: Metadata) -> Metadata:
     return dataclasses.replace(found, axes=plain.axes, x=found.x or plain.x, y=found.y or plain.y)
 
 
-def _ome(text: str, axes: str | None, number: int) -> Metadata:
-    try:
-        pixels = next(itertools.islice(elements(ET.fromstring(text), "Pixels"), number, None))  # noqa: S314 - expat bounds entities
-    except (ET.ParseError, StopIteration) as error:
-        raise damaged("OME-XML that cannot be read", "an element Pixels", ascii(str(error))) from None
+def _ome(pixels: ET.Element, axes: str | None) -> Metadata:
     sizes = {axis: _ome_size(pixels, axis) for axis in "XYZ"}
     interval = _positive(pixels.get("TimeIncrement"))
     names = [channel.get("Name", "") for channel in elements(pixels, "Channel")]

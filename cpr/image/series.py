@@ -13,13 +13,22 @@ from cpr.data.warning import warn_user
 from cpr.errors import DecodeError
 from cpr.format import damaged, unusable
 
-__all__ = ["OWN", "Choice", "SeveralImagesWarning", "elements", "names_of", "pick", "require_whole"]
+__all__ = [
+    "OWN",
+    "Choice",
+    "SeveralImagesWarning",
+    "elements",
+    "names_of",
+    "pick",
+    "pixels_of",
+    "require_whole",
+]
 
+_PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 _IN_ORDER = (
     "its OME-XML does not say which page is which plane: they are taken in its DimensionOrder, "
-    "as Bio-Formats does"
+    f"as Bio-Formats does; {_PAGES_ALONE}"
 )
-_PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 
 
 class SeveralImagesWarning(UserWarning):
@@ -90,12 +99,38 @@ def _tell_of_pages(tiff: tifffile.TiffFile) -> None:
     """Warn where OME-XML does not say which page is which plane, or says nothing of some pages."""
     if "TiffData" not in tiff.pages.first.description:
         warn_user(_IN_ORDER)
+    images = len(list(elements(_xml(tiff), "Pixels")))
+    if images > len(tiff.series):
+        warn_user(
+            f"its OME-XML describes {images} images, of which {len(tiff.series)} are in this file: "
+            f"{_listed(names_of(tiff))}; {_PAGES_ALONE}"
+        )
     described = {page.index for one in tiff.series for page in one.pages if page is not None}
     if len(described) < len(tiff.pages):
         warn_user(
             f"the file has {len(tiff.pages)} pages, of which its OME-XML names {len(described)}: only these "
             f"are taken; {_PAGES_ALONE}"
         )
+
+
+def pixels_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ET.Element:
+    """An image's element Pixels in the OME-XML. Raises DecodeError where it is not known which that is."""
+    found: list[ET.Element] = list(elements(_xml(tiff), "Pixels"))
+    if len(found) == len(tiff.series):
+        return found[tiff.series.index(series)]
+    # tifffile leaves out those whose pages are not there, or of another size.
+    first = next(page.index for page in series.pages if page is not None)
+    found = [
+        one for one in found if any(int(data.get("IFD", 0)) == first for data in elements(one, "TiffData"))
+    ]
+    if len(found) != 1:
+        raise damaged(
+            "its OME-XML does not say which of its images this is",
+            f"one image with page {first}",
+            f"{len(found)}",
+            f"correct it; or, {_PAGES_ALONE}",
+        )
+    return found[0]
 
 
 def names_of(tiff: tifffile.TiffFile) -> list[str]:

@@ -153,8 +153,8 @@ def test_keys_of_ones_own():
     ("options", "hint"),
     [
         ({"metadata": {"unit": "micron"}, "resolution": (1e4 / 0.25, 1e4 / 0.25)}, "not 1e4 / size"),
-        ({"metadata": {"unit": "cm"}, "resolution": (4, 1 / 40)}, "check|Likely"),
-        ({"metadata": {"unit": "cm"}, "resolution": (1 / 40, 1 / 40)}, "check|Likely"),
+        ({"metadata": {"unit": "cm"}, "resolution": (4, 1 / 40)}, "Check|Likely"),
+        ({"metadata": {"unit": "cm"}, "resolution": (1 / 40, 1 / 40)}, "Check|Likely"),
         ({"pixel_size": 0.5, "unit": "pm"}, "0.5 pm"),
         ({"pixel_size": 2, "unit": "m"}, "2 m"),
     ],

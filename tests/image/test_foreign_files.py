@@ -161,27 +161,35 @@ def test_what_is_no_tiff_is_refused(bad):
         assert caught.value.remedy
 
 
+def jpeg_2000(array, order, tile=None, swapped=True) -> bytes:
+    """A file in which samples were swapped before they were encoded, as tifffile does with older codecs."""
+    imagecodecs = pytest.importorskip("imagecodecs")
+    height, width = tile or array.shape
+    stored = array.byteswap() if swapped and order == ">" else array
+    grown = np.pad(
+        stored, [(0, -extent % size) for extent, size in zip(array.shape, (height, width), strict=True)]
+    )
+    pieces = [
+        imagecodecs.jpeg2k_encode(np.ascontiguousarray(grown[y : y + height, x : x + width]), reversible=True)
+        for y in range(0, grown.shape[0], height)
+        for x in range(0, grown.shape[1], width)
+    ]
+    file = io.BytesIO()
+    options = {"tile": tile} if tile else {"rowsperstrip": height}
+    with tifffile.TiffWriter(file, byteorder=order) as writer:
+        options |= {"compression": "jpeg2000", "software": "tifffile.py" if swapped else "another program"}
+        writer.write(iter(pieces), shape=array.shape, dtype=array.dtype, **options)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "uint8"])
 @pytest.mark.parametrize("tile", [None, (32, 32)])
 @pytest.mark.parametrize("order", "<>")
 def test_samples_that_tifffile_swaps_in_jpeg_2000_are_refused_and_the_remedy_mends_them(
     order, tile, dtype, tmp_path
 ):
-    imagecodecs = pytest.importorskip("imagecodecs")
-    array, path = noise((64, 96), dtype), tmp_path / "a.tif"
-    # As tifffile wrote it before imagecodecs refused samples of the other byte order: swapped.
-    rows, columns = tile or array.shape
-    stored = array.byteswap() if order == ">" else array
-    pieces = [
-        imagecodecs.jpeg2k_encode(
-            np.ascontiguousarray(stored[y : y + rows, x : x + columns]), reversible=True
-        )
-        for y in range(0, 64, rows)
-        for x in range(0, 96, columns)
-    ]
-    layout = {"tile": tile} if tile else {"rowsperstrip": rows}
-    with tifffile.TiffWriter(path, byteorder=order) as writer:
-        writer.write(iter(pieces), shape=array.shape, dtype=dtype, compression="jpeg2000", **layout)
+    array, path = noise((60, 70), dtype), tmp_path / "a.tif"
+    path.write_bytes(jpeg_2000(array, order, tile))
     source = cpr.ImageSource.from_path(path)
     if order == ">" and dtype == "uint16":
         for region in (None, np.s_[3, 4:9]):
@@ -193,12 +201,8 @@ def test_samples_that_tifffile_swaps_in_jpeg_2000_are_refused_and_the_remedy_men
 
 
 def test_samples_that_others_store_right_in_jpeg_2000_are_read(tmp_path):
-    imagecodecs = pytest.importorskip("imagecodecs")
     array, path = noise((60, 70)), tmp_path / "a.tif"
-    encoded = imagecodecs.jpeg2k_encode(array, reversible=True)
-    with tifffile.TiffWriter(path, byteorder=">") as writer:
-        options = {"compression": "jpeg2000", "rowsperstrip": 60, "software": "another program"}
-        writer.write(iter([encoded]), shape=array.shape, dtype=array.dtype, **options)
+    path.write_bytes(jpeg_2000(array, ">", swapped=False))
     assert np.array_equal(cpr.ImageSource.from_path(path).get_data(), array)
 
 

@@ -252,3 +252,27 @@ def test_thousands_of_small_pages_are_no_more_than_some_requests(tmp_path, monke
     found = cpr.ImageSource.from_path(path).get_data()
     np.testing.assert_array_equal(found[:, 3, 3], np.arange(2000))
     assert len(reads) < 2000 * 1.5, "tifffile's reads of a few bytes come out of a buffer"
+
+
+@pytest.mark.parametrize("missing", ["empty", "of another size"])
+@pytest.mark.parametrize("there", [0, 1])
+def test_an_image_of_the_xml_that_is_not_in_the_file_lends_no_size(tmp_path, missing, there):
+    """The metadata are those of the image whose pixels are read, whichever of them the file lacks."""
+    images = []
+    for number, size in enumerate((0.1, 0.2)):
+        width, tiff_data = (30, '<TiffData IFD="0"/>') if number == there else (31, '<TiffData IFD="1"/>')
+        if number != there and missing == "empty":
+            tiff_data = ""
+        images.append(
+            f'<Image ID="Image:{number}" Name="image {number}"><Pixels ID="Pixels:{number}" Type="uint8" '
+            f'DimensionOrder="XYZCT" SizeX="{width}" SizeY="20" SizeZ="1" SizeC="1" SizeT="1" '
+            f'PhysicalSizeX="{size}" PhysicalSizeY="{size}">{tiff_data}</Pixels></Image>'
+        )
+    path = tmp_path / "a.ome.tif"
+    xml = f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">{"".join(images)}</OME>'
+    tifffile.imwrite(path, STACK[0], description=f'<?xml version="1.0"?>{xml}', metadata=None)
+    with pytest.warns(UserWarning, match="describes 2 images, of which 1") as told:  # noqa: PT031
+        source = cpr.ImageSource.from_path(path)
+        np.testing.assert_array_equal(source.get_data(), STACK[0])
+        assert source.get_resolution()[0] == pytest.approx(1 / (0.1, 0.2)[there])
+    assert "description=False" in str(told[0].message)

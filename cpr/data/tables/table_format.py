@@ -67,7 +67,7 @@ class TableFormat:
                 field="table",
                 expected="a format that was told about a table, as a record does",
                 actual="None",
-                remedy="read a file of unknown columns with a source",
+                remedy="read a file of unknown columns with a source: CSVSource.from_path(url).get_data()",
             )
         return self._layout
 

@@ -144,7 +144,7 @@ def values_to_json(values: Values, field: str) -> list[Any]:
             field=field,
             expected="finite numbers",
             actual=ascii(values.data.tolist())[:100],
-            remedy="rename them, for example to text",
+            remedy="make them text: frame[column].cat.rename_categories(str), frame.rename(columns=str)",
         )
     items: list[Any] = values.data.tolist()
     if values.missing is None:
