@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from cpr import io
 from cpr.errors import NoDataError, RecordError
 from cpr.format import Describes, Previews, Region, Stream, supports
-from cpr.io.writing import Stored
+from cpr.io.hashing_sink import Stored
 from cpr.predecessor.arguments import Arguments
 from cpr.predecessor.known_by_content import KnownByContent
 from cpr.previews.models import Preview

@@ -114,7 +114,11 @@ class Streams(Format, Protocol):
 
 @runtime_checkable
 class RegionReader(Format, Protocol):
-    """A format that can read part of an object without reading the rest."""
+    """A format that can read part of an object without reading the rest.
+
+    One that finds everything from the beginning of its files says so by an attribute of the class,
+    `read_first = "head"`: their ends are then not fetched with it.
+    """
 
     def decode_region(self, file: ReadableFile, region: Region) -> Any:
         """The part of the data that `region` selects, as numpy's basic indexing would."""

@@ -13,8 +13,9 @@ from cpr.errors import CorruptDataError, FormatError, ResourceNotFoundError, Tra
 from cpr.format import PreviewMaker, Stream, Streams, naming, supports
 from cpr.io.gc_marks import is_marked
 from cpr.io.hashing import DEFAULT_ALGORITHM, default_algorithm, hex16
+from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.stores.base import OccupiedError
-from cpr.io.writing import HashingSink, Stored, put_blocks
+from cpr.io.writing import keep_blocks
 from cpr.previews.storage import attach_preview, store_preview
 from cpr.retrieving import decode_file
 
@@ -55,7 +56,7 @@ class Publication:
             except OccupiedError:
                 ours = self._digested(url)
             if self.find_equal(url, ours.stored):
-                put_blocks(url, ours.block_digests)
+                keep_blocks(url, ours.stored, ours.block_digests)
                 return key, ours.stored
             if not self._is_intact(url):
                 return key, self.write(url)

@@ -11,7 +11,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, DecodeError, FormatError
 from cpr.format import Region, RegionReader, naming
 from cpr.io.hashing import FORGERY_PROOF
-from cpr.io.writing import Stored
+from cpr.io.hashing_sink import Stored
 
 __all__ = ["StoredResult", "corrupt", "decode_file"]
 
@@ -115,7 +115,8 @@ class StoredResult:
     def read_region(self, reader: RegionReader, region: Region) -> Any:
         """Part of the data; of an object with digests of its blocks, little more is read and verified."""
         if self.stored is not None and self.stored.blocks is not None:
-            with io.verified(self.url, self.stored.nbytes, self.stored.blocks) as part:
+            first = getattr(reader, "read_first", "ends")
+            with io.verified(self.url, self.stored.nbytes, self.stored.blocks, first) as part:
                 if part is not None:
                     return decode_file(self.url, part, lambda file: reader.decode_region(file, region))
         return self.read(lambda file: reader.decode_region(file, region))

@@ -27,6 +27,7 @@ __all__ = ["EXAMPLES", "verify"]
 EXAMPLES = (
     ("cpr verify s3://my-bucket/records", "every byte"),
     ("cpr verify s3://my-bucket/records --sample 1%", "every night, one in a hundred"),
+    ("cpr verify s3://my-bucket/records --by-store", "what the store says, without reading"),
     ("cpr verify s3://my-bucket/records --heal", "then run the flow again"),
 )
 
@@ -46,17 +47,28 @@ def verify(
             "--heal", help="Drop the cache entries that name damaged targets: the next run makes those again."
         ),
     ] = False,
+    by_store: Annotated[
+        bool,
+        typer.Option(
+            "--by-store",
+            help="Ask S3 or GCS for the checksums of what it has received; read nothing larger than 8 MiB.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Read every target that records name, and compare its bytes with what was written.
 
     Targets are read side by side and hashed, not decoded. A list says what is damaged, and exit code 1; exit
     code 3 says that some targets could not be read at all.
+
+    With --by-store what the store says of each target is compared instead. This finds what was replaced, cut
+    or deleted; it does not prove that the store's disks still hold those bytes. Where a store keeps no
+    checksums, targets are "not checked".
     """
     url = results_url(url)
     share = None if sample is None else _share(sample)
     with progress("verifying") as advance:
-        report = run(url, share, seed, lambda one: advance(nbytes=one.nbytes))
+        report = run(url, share, seed, by_store, lambda one: advance(nbytes=one.nbytes))
     dropped = heal(url, report) if drop else []
     if json:
         print_json({**as_json(report), "dropped": dropped})
@@ -88,8 +100,16 @@ def _print(report: Report, url: str, share: float | None, dropped: list[str], dr
         say("Name the place where Prefect's result storage writes; targets alone do not tell what they were.")
         return
     speed = report.nbytes / report.seconds if report.seconds else 0.0
-    text = f"{counted(report.intact, 'target')} intact of {report.checked:,} read"
+    text = (
+        f"{counted(report.intact, 'target')} intact of {report.checked:,}{'' if report.by_store else ' read'}"
+    )
     say(f"{text}, {size(report.nbytes)} in {report.seconds:.1f} s ({size(int(speed))}/s).")
+    if report.by_store:
+        say(
+            f"{counted(report.by_store, 'target')} not read: the store says that it received what was "
+            "written. This finds what was replaced, cut or deleted, not what has decayed on its disks since: "
+            "that takes cpr verify without --by-store."
+        )
     if share is not None:
         say(f"A sample: {report.checked:,} of {counted(report.targets, 'target')}.")
     if report.foreign:

@@ -8,6 +8,7 @@
     verified(url)  the same for an object that cpr wrote: every part is checked before it is given
     copy(url, url, stored)  from place to place, past its digests
     stat(url)      size and version of an object (lookup: None where there is none; listed(urls): of many)
+    store_checksum(url)  what the store says of its bytes; kept_store_checksum(url, ...)  what it is to say
     sidecar_url(url, ending)  where something that belongs to an object is kept,
     object_of_sidecar(url)    and the way back
     find(pattern)  the objects that match
@@ -20,10 +21,11 @@ the requests. Where storage options come from is `cpr.io.urls`'s business alone.
 
 from __future__ import annotations
 
-from cpr.io.block_digests import SMALL_BYTES, verified
+from cpr.io.block_digests import SMALL_BYTES, kept_store_checksum, verified
 from cpr.io.bulk_lookup import listed
 from cpr.io.copying import copy
-from cpr.io.objects import find, lookup, remove, require_folder_of, stat
+from cpr.io.hashing_sink import Stored
+from cpr.io.objects import find, lookup, remove, require_folder_of, stat, store_checksum
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
 from cpr.io.pinning import find_versions, pin, version_now
 from cpr.io.reading import ranged, ranged_pinned, read_through, reading, reading_pinned
@@ -31,7 +33,7 @@ from cpr.io.seekable_files import SeekableFile
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat
 from cpr.io.urls import join, normalise, split
-from cpr.io.writing import Stored, writing
+from cpr.io.writing import writing
 
 __all__ = [
     "SMALL_BYTES",
@@ -44,6 +46,7 @@ __all__ = [
     "find_orphans",
     "find_versions",
     "join",
+    "kept_store_checksum",
     "listed",
     "lookup",
     "normalise",
@@ -60,6 +63,7 @@ __all__ = [
     "sidecar_url",
     "split",
     "stat",
+    "store_checksum",
     "verified",
     "version_now",
     "writing",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["BadAnswerError", "SetupError", "require_other", "require_range"]
+__all__ = ["BadAnswerError", "SetupError", "code_of", "require_other", "require_range"]
 
 
 class BadAnswerError(OSError):
@@ -41,3 +41,18 @@ def require_other(before: object, *page: object) -> object:
     if any(page) and page == before:
         raise BadAnswerError("ListingRepeats")
     return page
+
+
+def code_of(error: BaseException) -> str | None:
+    """The store's own error code (`NoSuchBucket`, `SlowDown`), where the exception carries one."""
+    seen: BaseException | None = error
+    while seen is not None:
+        response = getattr(seen, "response", None)
+        if isinstance(response, dict):
+            code = response.get("Error", {}).get("Code")
+            return str(code) if code else None
+        status = getattr(seen, "code", None)
+        if isinstance(status, (int, str)):
+            return str(status)
+        seen = seen.__cause__
+    return None

@@ -6,6 +6,9 @@ those. The record holds the digest of that last part. So whoever has the record 
 2 TB by fetching 64 KiB of digests, and nothing that a store says is believed unchecked.
 
 Objects of up to 1 MiB have no digests beside them: they are read whole.
+
+Behind the digests stands, where the store keeps a checksum of the object in its own words, what it is to be:
+`crc64nvme:<hex> <check>`, bound to these very digests. Who does not know of it does not read so far.
 """
 
 from __future__ import annotations
@@ -13,12 +16,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
-from cpr.io.hashing import digest_bytes, digest_of, new_digest
+from cpr.io.hashing import digest_bytes, digest_of, hex16, new_digest
 from cpr.io.objects import open_store
 from cpr.io.read_ahead import ReadAhead
 from cpr.io.request_threads import in_thread
@@ -29,17 +32,27 @@ from cpr.io.stores.local import LocalStore
 from cpr.io.transfer_width import TransferWidth, width_of
 from cpr.io.waiting import wait_for
 
-__all__ = ["BLOCK_BYTES", "SMALL_BYTES", "BlockDigests", "VerifiedFile", "blocks_url", "verified"]
+__all__ = [
+    "BLOCK_BYTES",
+    "SMALL_BYTES",
+    "BlockDigests",
+    "VerifiedFile",
+    "blocks_url",
+    "kept_store_checksum",
+    "verified",
+    "with_store_checksum",
+]
 
 BLOCK_BYTES = 256 << 10
 SMALL_BYTES = 1 << 20
 _PAGE = 4096  # digests
 _SPAN = 32  # blocks fetched in one request
 _KEEP = 64  # blocks in memory
-# What is fetched when a file is opened. At the end lies the index of pages, or of row groups.
+# At the end of some files lies the index of what they hold.
 _HEAD_BYTES = 4 << 10
 _TAIL_BYTES = 32 << 10
 _PAGES_AHEAD = 16
+_STORE_CHECKSUM_BYTES = 128  # more than any takes
 
 
 def blocks_url(url: str) -> str:
@@ -97,6 +110,33 @@ class BlockDigests:
         return digests + pages, f"{self._algorithm}:{root}"
 
 
+def with_store_checksum(digests: bytes, blocks: str, checksum: str) -> bytes:
+    """Digests to keep beside an object with what its store is to say of it."""
+    return digests + f"{checksum} {_check_of(checksum, blocks)}".encode()
+
+
+def kept_store_checksum(url: str, nbytes: int, blocks: str) -> str | None:
+    """What the store is to say of an object, as it was when it was written; None where nobody has noted it.
+
+    Raises TransferError.
+    """
+    beside = blocks_url(url)
+    count = -(-nbytes // BLOCK_BYTES)
+    end = (count + -(-count // _PAGE)) * digest_bytes(blocks.partition(":")[0])
+    store, path = open_store(beside)
+    with suppress(ResourceNotFoundError), translate_errors(beside, "read"):
+        # With the last byte before it: some stores refuse a range that begins where an object ends.
+        found = bytes(store.fetch(path, end - 1, end + _STORE_CHECKSUM_BYTES))[1:]
+        checksum, _, check = found.decode("ascii", "replace").partition(" ")
+        if check == _check_of(checksum, blocks):
+            return checksum
+    return None
+
+
+def _check_of(checksum: str, blocks: str) -> str:
+    return hex16(f"{blocks} {checksum}".encode())
+
+
 class VerifiedFile(SeekableFile):
     """A seekable file in which every byte that is read has been checked, block by block.
 
@@ -120,13 +160,15 @@ class VerifiedFile(SeekableFile):
         self._ahead = None if width is None else ReadAhead(fetch, nbytes, BLOCK_BYTES, width)
         self._pages_ahead: dict[int, Future[bytes]] = {}
 
-    def open_digests(self) -> None:
-        """Fetch what the record vouches for. Raises ResourceNotFoundError or CorruptDataError."""
+    def open_digests(self, first: Iterable[tuple[int, int]] = ()) -> None:
+        """Fetch what the record vouches for, and beside it what is read first.
+
+        Raises ResourceNotFoundError or CorruptDataError.
+        """
         url = blocks_url(self._url)
         self._digest_store, self._digest_path = open_store(url)
         pages = -(-self._count // _PAGE)
-        # Begin and end tell most readers where the rest is: they are fetched beside the digests.
-        self.expect([(0, _HEAD_BYTES), (max(0, self._size - _TAIL_BYTES), self._size)])
+        self.expect(first)
         start, stop = self._count * self._width, (self._count + pages) * self._width
         # One page more or less costs the same request: fetch the only page at once.
         begin = 0 if pages == 1 else start
@@ -231,11 +273,20 @@ class VerifiedFile(SeekableFile):
 
 
 @contextmanager
-def verified(url: str, nbytes: int, blocks: str) -> Iterator[VerifiedFile | None]:
+def verified(
+    url: str, nbytes: int, blocks: str, read_first: str | None = None
+) -> Iterator[VerifiedFile | None]:
     """Parts of an object of which the record knows the size and the digest of its blocks.
 
     Gives None when the digests beside the object are gone or damaged: then only reading it whole can
     verify it.
+
+    Args:
+        url: of the object.
+        nbytes: its size.
+        blocks: the digest of its blocks.
+        read_first: what tells the reader where the rest is, and is fetched beside the digests: the beginning
+            ("head"), or that and the end.
 
     Raises:
         CorruptDataError: a block that is read is not the one that was written.
@@ -244,9 +295,10 @@ def verified(url: str, nbytes: int, blocks: str) -> Iterator[VerifiedFile | None
     store, path = open_store(url)
     # The operating system reads local files ahead by itself.
     width = None if isinstance(store, LocalStore) else width_of(url, "read")
+    ends = [(0, _HEAD_BYTES), (max(0, nbytes - _TAIL_BYTES), nbytes)]
     with VerifiedFile(url, store, path, nbytes, blocks, width) as file:
         try:
-            file.open_digests()
+            file.open_digests(ends[: {"head": 1, "ends": 2}.get(read_first or "", 0)])
         except (ResourceNotFoundError, CorruptDataError):
             yield None
             return

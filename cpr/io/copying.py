@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cpr.errors import CorruptDataError
+from cpr.io.hashing_sink import Stored
 from cpr.io.objects import lookup
 from cpr.io.reading import read_through, reading
-from cpr.io.writing import Stored, writing
+from cpr.io.writing import writing
 
 __all__ = ["copy"]
 

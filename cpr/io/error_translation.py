@@ -10,11 +10,12 @@ import errno
 from collections.abc import Iterator
 
 from cpr.errors import CprError
+from cpr.io.answers import code_of
 from cpr.io.diagnosis import StoreProblem
 from cpr.io.store_problems import MISSING, OTHER, PROBLEMS
 from cpr.io.waiting import NoAnswerError, is_interruption
 
-__all__ = ["code_of", "translate_errors"]
+__all__ = ["translate_errors"]
 
 
 # Clients raise errors of their own beside OSError; these are theirs.
@@ -136,18 +137,3 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         inner = given.get("error") if isinstance(given, dict) else None
         inner = inner or getattr(found, "os_error", None) or getattr(found, "certificate_error", None)
         found = inner if isinstance(inner, BaseException) else found.__cause__
-
-
-def code_of(error: BaseException) -> str | None:
-    """The store's own error code (`NoSuchBucket`, `SlowDown`), where the exception carries one."""
-    seen: BaseException | None = error
-    while seen is not None:
-        response = getattr(seen, "response", None)
-        if isinstance(response, dict):
-            code = response.get("Error", {}).get("Code")
-            return str(code) if code else None
-        status = getattr(seen, "code", None)
-        if isinstance(status, (int, str)):
-            return str(status)
-        seen = seen.__cause__
-    return None

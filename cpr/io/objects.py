@@ -10,7 +10,7 @@ from contextlib import suppress
 from cpr.errors import ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.protocols import kind_of, load_store
-from cpr.io.stores.base import BulkRemovingStore, Stat, Store
+from cpr.io.stores.base import BulkRemovingStore, ChecksumStore, Stat, Store
 from cpr.io.urls import normalise, pattern_folder, protocol_of
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "require_folder_of",
     "require_stat",
     "stat",
+    "store_checksum",
 ]
 
 _DELETIONS_AT_ONCE = 16
@@ -51,6 +52,18 @@ def stat(url: str) -> Stat:
     """Size and version of an object. Raises ResourceNotFoundError or TransferError."""
     store, path = open_store(url)
     return require_stat(store, path, url)
+
+
+def store_checksum(url: str) -> tuple[int, str | None]:
+    """The size of an object, and what its store tells of all its bytes, `crc64nvme:<hex>`; they are not read.
+
+    None where it tells nothing, or nothing of this object. Raises ResourceNotFoundError and TransferError.
+    """
+    store, path = open_store(url)
+    if not isinstance(store, ChecksumStore):
+        return require_stat(store, path, url).nbytes, None
+    with translate_errors(url, "look at"):
+        return store.store_checksum(path)
 
 
 def require_stat(store: Store, path: str, url: str) -> Stat:

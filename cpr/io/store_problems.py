@@ -190,6 +190,13 @@ PROBLEMS = (
         "run again; if it stays so, let lifecycle rules and cpr gc end no upload that is younger than a day",
     ),
     StoreProblem(
+        "changed-on-the-way",
+        ("BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"),
+        "the store has received other bytes than were sent, and refused them, more than once",
+        "a way to the store on which nothing is changed",
+        "try again; if it stays so, reach the store without the proxy or network that changes what passes",
+    ),
+    StoreProblem(
         "name-too-long",
         ("KeyTooLongError", "KeyTooLong", "XMinioInvalidObjectName", "ENAMETOOLONG"),
         "the name is too long",

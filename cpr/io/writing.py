@@ -10,23 +10,23 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from cpr.errors import CprError
-from cpr.io.block_digests import BlockDigests, blocks_url
+from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError
+from cpr.io.block_digests import blocks_url, verified, with_store_checksum
 from cpr.io.error_translation import translate_errors
-from cpr.io.hashing import CACHED_BYTES, Digest, default_algorithm, new_digest
+from cpr.io.hashing import CACHED_BYTES
+from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.objects import open_store, remove, stat
 from cpr.io.progress_bar import Advance, progress_bar
 from cpr.io.reading import reading
-from cpr.io.stores.base import AnnouncedUpload, OccupiedError, SendingUpload, Upload
+from cpr.io.stores.base import AnnouncedUpload, ChecksummedUpload, OccupiedError, SendingUpload, Upload
 from cpr.io.waiting import at_most, seconds_to_clean_up
 
 __all__ = [
-    "HashingSink",
     "Progress",
-    "Stored",
     "WritingFile",
+    "keep_blocks",
     "put_blocks",
     "write_owner",
     "writes_in_progress",
@@ -42,23 +42,6 @@ _PATIENCE_SECONDS = 3.0
 # Whether an object is there whose store has just failed.
 _LOOK_SECONDS = 10.0
 _under_way: dict[Upload, str] = {}
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An object's bytes in brief.
-
-    Attributes:
-        checksum: `algorithm:hexdigest` of all of them.
-        nbytes: how many.
-        blocks: what vouches for the digests of its blocks (see `cpr.io.block_digests`); None if it is small.
-        seconds: what writing them took; None if that was not done here.
-    """
-
-    checksum: str
-    nbytes: int
-    blocks: str | None = None
-    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -87,42 +70,6 @@ _owned: dict[WritingFile, object] = {}
 def writes_in_progress(owner: object) -> list[Progress]:
     """The objects that are being written on somebody's behalf (see `write_owner`)."""
     return [file.progress() for file, other in list(_owned.items()) if other is owner]
-
-
-class HashingSink:
-    """A forward-only file that keeps nothing but the digest and the number of the bytes."""
-
-    def __init__(self, algorithm: str | None = None) -> None:
-        self._algorithm = algorithm or default_algorithm()
-        self._digest: Digest = new_digest(self._algorithm)
-        self._blocks = BlockDigests(self._algorithm)
-        self._nbytes = 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Count and hash; takes any contiguous buffer and returns its size in bytes."""
-        view = memoryview(data).cast("B")
-        for start in range(0, view.nbytes, CACHED_BYTES):
-            piece = view[start : start + CACHED_BYTES]
-            self._digest.update(piece)
-            self._blocks.update(piece)
-        self._nbytes += view.nbytes
-        return view.nbytes
-
-    @property
-    def stored(self) -> Stored:
-        """All that was written, in brief."""
-        blocks = self._blocks.finish()
-        return Stored(
-            f"{self._algorithm}:{self._digest.hexdigest()}",
-            self._nbytes,
-            None if blocks is None else blocks[1],
-        )
-
-    @property
-    def block_digests(self) -> bytes | None:
-        """The object to keep beside this one; None for a small one."""
-        blocks = self._blocks.finish()
-        return None if blocks is None else blocks[0]
 
 
 class WritingFile(HashingSink):
@@ -188,6 +135,14 @@ class WritingFile(HashingSink):
             with translate_errors(self._url, "write"):
                 self._upload.send_rest()
 
+    def digests_beside(self) -> bytes | None:
+        """The digests of the blocks, with what the store is to say of the object, if it says anything."""
+        digests, blocks = self.block_digests, self.stored.blocks
+        if digests is None or blocks is None or not isinstance(self._upload, ChecksummedUpload):
+            return digests
+        checksum = self._upload.store_checksum()
+        return digests if checksum is None else with_store_checksum(digests, blocks, checksum)
+
     def _send(self, view: memoryview) -> None:
         with translate_errors(self._url, "write"):
             self._upload.write(view)
@@ -231,7 +186,7 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
             yield file
             file.finish()
         # Beside the last parts; the object itself appears after them.
-        put_blocks(url, file.block_digests)
+        put_blocks(url, file.digests_beside())
     except BaseException as error:
         _owned.pop(file, None)
         _abort(url, upload, seconds_to_clean_up(error))
@@ -261,6 +216,17 @@ def _restore_blocks(url: str, digests: bytes | None) -> None:
         while block := file.read(_BLOCK_BYTES):
             there.write(block)
     put_blocks(url, there.block_digests)
+
+
+def keep_blocks(url: str, stored: Stored, digests: bytes | None) -> None:
+    """Put the digests of an object's blocks beside it unless they are there."""
+    if stored.blocks is not None:
+        beside = verified(url, stored.nbytes, stored.blocks)
+        with suppress(CorruptDataError, ResourceNotFoundError), beside as file:
+            if file is not None:
+                file.check_digests()
+                return
+    put_blocks(url, digests)
 
 
 def put_blocks(url: str, digests: bytes | None, beside: str | None = None) -> None:

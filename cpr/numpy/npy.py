@@ -56,6 +56,7 @@ class NPY:
 
     extensions: ClassVar[tuple[str, ...]] = (".npy",)
     preview_class: ClassVar[type[Picture]] = Picture
+    read_first: ClassVar[str] = "head"
 
     def fingerprint(self, data: np.ndarray[Any, Any]) -> str:
         """The content hash of the array (see `cpr.data.arrays`)."""

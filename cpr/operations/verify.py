@@ -25,9 +25,10 @@ from cpr.errors import (
 from cpr.io.parallel import ByteBudget, parallel_map
 from cpr.operations.records import Record, Reference, distinct_targets
 from cpr.operations.scan import find_records
+from cpr.operations.verify_by_store import is_as_stored
 from cpr.Target import Target
 
-__all__ = ["Checked", "Report", "State", "check", "heal", "verify"]
+__all__ = ["Checked", "Report", "State", "check", "check_by_store", "heal", "verify"]
 
 State = Literal["intact", "damaged", "missing", "unreadable record", "not checked"]
 
@@ -48,6 +49,7 @@ class Checked:
         state: "intact", "damaged", "missing", "unreadable record", or "not checked" where the store could
             not be asked or the class is not installed here.
         nbytes: how much was read.
+        by_store: it is as its store says, and was not read.
         error: what is wrong; None if nothing is.
     """
 
@@ -56,6 +58,7 @@ class Checked:
     state: State
     nbytes: int = 0
     error: CprError | None = None
+    by_store: bool = False
 
     @classmethod
     def unreadable(cls, record: str, error: CprError) -> Checked:
@@ -72,7 +75,8 @@ class Report:
         records: how many records were read, those of other serializers among them.
         foreign: how many of these were written by other serializers.
         targets: how many targets the records name, each counted once.
-        intact: how many of them were read and are as they were written.
+        intact: how many of them were read, or vouched for by their store, and are as they were written.
+        by_store: how many of these the store has vouched for.
         nbytes: bytes read.
         seconds: how long it took.
         wrong: all that is not intact.
@@ -83,6 +87,7 @@ class Report:
     targets: int = 0
     checked: int = 0
     intact: int = 0
+    by_store: int = 0
     nbytes: int = 0
     seconds: float = 0.0
     wrong: list[Checked] = field(default_factory=list)
@@ -102,6 +107,7 @@ def verify(
     url: str,
     sample: float | None = None,
     seed: int | None = None,
+    by_store: bool = False,
     on_progress: Callable[[Checked], None] = lambda _: None,
 ) -> Report:
     """Read every target that the records under a URL name, and compare it with what they say.
@@ -110,6 +116,8 @@ def verify(
         url: a results URL.
         sample: check only this share of the targets, 0.01 for one in a hundred, chosen at random.
         seed: of the choice; another one each time if it is None.
+        by_store: ask the store for the checksum of what it has received, instead of reading what is larger
+            than 8 MiB. That finds what was replaced, cut or deleted, not what has decayed on its disks.
         on_progress: is told of each target as soon as it has been checked.
 
     Raises:
@@ -124,13 +132,15 @@ def verify(
     dice = random.Random(seed)  # noqa: S311 - a choice, no secret
     budget = ByteBudget(_BUDGET_BYTES)
     outages = 0
+    look = check_by_store if by_store else check
     for checked in parallel_map(
-        lambda found: found if isinstance(found, Checked) else check(*found, budget),
+        lambda found: found if isinstance(found, Checked) else look(*found, budget),
         _targets(find_records(url), report, lambda: sample is None or dice.random() < sample),
         _AT_ONCE,
     ):
         report.checked += checked.url != checked.record
         report.intact += checked.state == "intact"
+        report.by_store += checked.by_store
         report.nbytes += checked.nbytes
         if checked.state != "intact":
             report.wrong.append(checked)
@@ -194,6 +204,20 @@ def check(reference: Reference, record: str, budget: ByteBudget | None = None) -
     except CprError as error:
         return Checked(url, record, "damaged", nbytes, error)
     return Checked(url, record, "intact", nbytes)
+
+
+def check_by_store(reference: Reference, record: str, budget: ByteBudget | None = None) -> Checked:
+    """Ask the store of one target, or read it if it is small; otherwise as `check`."""
+    try:
+        if not is_as_stored(reference):
+            return check(reference, record, budget)
+    except ResourceNotFoundError as error:
+        return Checked(reference.url, record, "missing", 0, error)
+    except CorruptDataError as error:
+        return Checked(reference.url, record, "damaged", 0, error)
+    except CprError as error:
+        return Checked(reference.url, record, "not checked", 0, error)
+    return Checked(reference.url, record, "intact", by_store=True)
 
 
 def _check_blocks(target: Target) -> None:

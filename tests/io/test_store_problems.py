@@ -449,6 +449,18 @@ def upload_ended(place: Place) -> Steps:
     yield []
 
 
+@case("changed-on-the-way")
+def changed(place: Place) -> Steps:
+    url, server = place.s3_url, place.s3_server
+    with FaultProxy(server.endpoint) as proxy:
+        place.endpoint(proxy.endpoint)
+        proxy.plan(lambda _number, kind: "flip request" if kind == "put" else None)
+        error = yield each(f"{url}/a.txt", put)
+        assert "without the proxy" in error.remedy
+        place.endpoint(server.endpoint)
+        yield []
+
+
 @case("name-too-long")
 def long_key(place: Place) -> Steps:
     base = place.s3_url

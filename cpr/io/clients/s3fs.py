@@ -6,14 +6,15 @@ import asyncio
 import os
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
 from functools import partial
 from io import BytesIO
 from typing import Any, TypeVar
 
-from cpr.io.answers import BadAnswerError, SetupError, require_range
+from cpr.io.answers import BadAnswerError, SetupError, code_of, require_range
+from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
 from cpr.io.waiting import wait_for
 
 __all__ = ["Body", "BucketAccess", "S3Client", "client_options", "required", "right"]
@@ -31,16 +32,39 @@ _CREATE = "before-send.s3.CreateMultipartUpload"
 _attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
 _throttled: ContextVar[Callable[[], None] | None] = ContextVar("_throttled", default=None)
 _SLOW_DOWN = frozenset({429, 503})
+_ONLY_WHERE_REQUIRED = "when_required"
+# What those answer that do not know a checksum that is asked for.
+_NOT_OFFERED = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented", "400", "501"})
+# What S3 answers to a body that is not what its checksum says.
+_DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
+# Whether a filesystem's endpoint keeps checksums of whole objects; the first upload in parts tells.
+_KEEPS_CHECKSUMS = "_cpr_keeps_checksums"
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Bodies are not signed: they carry a CRC, which the store checks. A transfer may use many connections.
 
-    A SHA-256 of bodies would only say it again, at a third of an upload's CPU time.
+    A SHA-256 of bodies would only say it again, at a third of an upload's CPU time. Where it is set that they
+    carry none, they are signed: what is changed on its way is refused in any case.
     """
     config = given.get("config_kwargs", {})
-    signing = {"payload_signing_enabled": False, **config.get("s3", {})}
+    signing = {"payload_signing_enabled": not _bodies_have_checksums(given), **config.get("s3", {})}
     return {"config_kwargs": {"max_pool_connections": _POOL_CONNECTIONS, **config, "s3": signing}}
+
+
+def _bodies_have_checksums(given: Mapping[str, Any]) -> bool:
+    """Whether botocore gives a checksum to every body: so it does unless it is told otherwise."""
+    import botocore.session
+    from botocore.exceptions import BotoCoreError
+
+    name = "request_checksum_calculation"
+    if name in (config := given.get("config_kwargs", {})):
+        return bool(str(config[name]).lower() != _ONLY_WHERE_REQUIRED)
+    try:
+        session = botocore.session.Session(profile=given.get("profile"))
+        return bool(str(session.get_config_variable(name)).lower() != _ONLY_WHERE_REQUIRED)
+    except BotoCoreError:
+        return True  # whoever makes the client is told what is wrong
 
 
 def right(verb: str) -> str:
@@ -112,13 +136,17 @@ class S3Client:
         return wait_for(self.submit(self.request(method, **arguments)))
 
     async def request(self, method: str, **arguments: Any) -> Any:
-        """The same, on the loop of the requests."""
+        """The same, on the loop of the requests; bodies are `bytes` (see `send`)."""
         await self._connect()
-        try:
-            return await self.fs._call_s3(method, **arguments)
-        except (RecursionError, LookupError, TypeError, AttributeError) as error:
-            # botocore looks for what the answer of a store always has, a redirect's region say.
-            raise BadAnswerError(type(error).__name__) from None
+
+        async def attempt() -> Any:
+            try:
+                return await self.fs._call_s3(method, **arguments)
+            except (RecursionError, LookupError, TypeError, AttributeError) as error:
+                # botocore looks for what the answer of a store always has, a redirect's region say.
+                raise BadAnswerError(type(error).__name__) from None
+
+        return await _again_if_damaged(attempt)
 
     async def _connect(self) -> Any:
         """Botocore's client. Raises SetupError."""
@@ -163,10 +191,10 @@ class S3Client:
                 await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
 
-    async def upload_part(
-        self, body: Body, on_throttled: Callable[[], None], **arguments: Any
+    async def send(
+        self, method: str, body: Body, on_throttled: Callable[[], None], **arguments: Any
     ) -> dict[str, Any]:
-        """Send a part of a multipart upload, from its beginning at every attempt; the answer.
+        """Send an object, or a part of one, from its beginning at every attempt; the answer.
 
         `on_throttled` is called for each attempt to which the store says that it is asked too much.
         """
@@ -175,19 +203,22 @@ class S3Client:
         _throttled.set(on_throttled)
         await self._connect()
         client = await self.fs.get_s3(arguments["Bucket"])
-        arguments = self.fs._get_s3_method_kwargs(client.upload_part, Body=body, **arguments)
+        ask = getattr(client, method)
+        arguments = self.fs._get_s3_method_kwargs(ask, Body=body, **arguments)
 
         async def attempt() -> dict[str, Any]:
-            # s3fs would send what is left of it after the attempt before.
+            # s3fs would send what is left of it after the attempt before: nothing, and call it stored.
             body.seek(0)
-            answer: dict[str, Any] = await client.upload_part(**arguments)
+            answer: dict[str, Any] = await ask(**arguments)
             return answer
 
-        answer: dict[str, Any] = await core._error_wrapper(attempt, retries=self.fs.retries)
+        answer: dict[str, Any] = await _again_if_damaged(
+            lambda: core._error_wrapper(attempt, retries=self.fs.retries)
+        )
         return answer
 
-    async def create_upload(self, attempts: list[None], **arguments: Any) -> str:
-        """Begin a multipart upload; its id.
+    async def create_upload(self, attempts: list[None], **arguments: Any) -> tuple[str, bool]:
+        """Begin a multipart upload; its id, and whether the store keeps a checksum of the whole object.
 
         `attempts` gets an item for each request that was sent: each may have begun an upload whose id was
         lost with the answer.
@@ -195,8 +226,30 @@ class S3Client:
         client = await self._connect()
         client.meta.events.register(_CREATE, _count_attempt, unique_id="cpr-attempts")
         _attempts.set(attempts)
+        if self._may_keep_checksums(client):
+            try:
+                answer = await self.request("create_multipart_upload", **arguments, **WHOLE_OBJECT)
+            except OSError as error:
+                if code_of(error) not in _NOT_OFFERED:
+                    raise
+                # It knows no such checksum; botocore's own is asked for.
+                attempts.clear()
+            else:
+                keeps = answer.get("ChecksumType") == WHOLE_OBJECT["ChecksumType"]
+                setattr(self.fs, _KEEPS_CHECKSUMS, keeps)
+                return str(required(answer, "UploadId")), keeps
+            setattr(self.fs, _KEEPS_CHECKSUMS, False)
         answer = await self.request("create_multipart_upload", **arguments)
-        return str(required(answer, "UploadId"))
+        return str(required(answer, "UploadId")), False
+
+    def _may_keep_checksums(self, client: Any) -> bool:
+        """Whether the store is to be asked for checksums of whole objects, and nobody has chosen others."""
+        return (
+            getattr(self.fs, _KEEPS_CHECKSUMS, True)
+            and client.meta.config.request_checksum_calculation != _ONLY_WHERE_REQUIRED
+            and not any("checksum" in name.lower() for name in self.fs.s3_additional_kwargs)
+            and can_compute()
+        )
 
     def access(self, bucket: str) -> BucketAccess | None:
         """How another client can reach a bucket; None if that takes what only botocore understands."""
@@ -241,6 +294,18 @@ class S3Client:
             }
 
         return provide
+
+
+async def _again_if_damaged(attempt: Callable[[], Awaitable[T]]) -> T:
+    """A request that is sent again if the store says that its body was changed on its way."""
+    for number in range(1, _TRIES):
+        try:
+            return await attempt()
+        except OSError as error:
+            if code_of(error) not in _DAMAGED:
+                raise
+        await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**number)
+    return await attempt()
 
 
 def _give_up_soon(

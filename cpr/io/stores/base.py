@@ -16,6 +16,8 @@ from typing import Any, Protocol, Self, runtime_checkable
 __all__ = [
     "AnnouncedUpload",
     "ChangedError",
+    "ChecksumStore",
+    "ChecksummedUpload",
     "Conditional",
     "ConditionalStore",
     "Entry",
@@ -134,6 +136,17 @@ class SendingUpload(Protocol):
         """Begin to send all that was written and is not sent yet; nothing may be written after that."""
 
 
+@runtime_checkable
+class ChecksummedUpload(Protocol):
+    """An upload to a store that keeps a checksum of the whole object, and tells it later."""
+
+    def store_checksum(self) -> str | None:
+        """What the store will tell, as `ChecksumStore.store_checksum`; asked when all is written.
+
+        None where it will tell nothing.
+        """
+
+
 class Store(Protocol):
     """Requests to one kind of storage; paths are the filesystem's own."""
 
@@ -183,6 +196,17 @@ class PinningStore(Protocol):
         self, path: str, start: int, stop: int, version: Mapping[str, str | int]
     ) -> bytes | memoryview:
         """As `Store.fetch`. Raises ChangedError, or FileNotFoundError, where another version is there."""
+
+
+@runtime_checkable
+class ChecksumStore(Protocol):
+    """A store that keeps a checksum of what it has received, and tells it without reading the object."""
+
+    def store_checksum(self, path: str) -> tuple[int, str | None]:
+        """The size of an object, and `algorithm:hexdigest`; None where none is kept of this one.
+
+        Raises FileNotFoundError where there is no such object.
+        """
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ completed only when it is told to, and the store compares its CRC32C with ours b
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -25,7 +26,7 @@ from cpr.io.stores.base import (
     bucket_and_key,
     folder_prefix,
 )
-from cpr.io.stores.gcs_upload import ResumableUpload, put_whole
+from cpr.io.stores.gcs_upload import CHECKSUM, ResumableUpload, put_whole
 from cpr.io.stores.glob import matching_in_bucket, names_in_bucket
 
 __all__ = ["GCSStore"]
@@ -105,6 +106,11 @@ class GCSStore:
         if create and self.stat(path) is not None:
             raise OccupiedError
         return ResumableUpload(self._requests, *bucket_and_key(path))
+
+    def store_checksum(self, path: str) -> tuple[int, str | None]:
+        found = self._ask("GET", _object(path), {"fields": f"{_FIELDS},crc32c"}).json()
+        crc = found.get("crc32c")
+        return _stat(found).nbytes, crc and f"{CHECKSUM}:{b64decode(crc).hex()}"
 
     def remove(self, path: str) -> None:
         self._ask("DELETE", _object(path))

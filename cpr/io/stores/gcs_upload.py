@@ -17,12 +17,16 @@ from typing import Any
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
 from cpr.io.waiting import at_most, wait_for
 
-__all__ = ["ResumableUpload", "put_whole"]
+__all__ = ["CHECKSUM", "ResumableUpload", "put_whole"]
+
+#: Of every object that is stored here.
+CHECKSUM = "crc32c"
 
 # Every part waits for the store to have it, a tenth of a second or so: they grow with the object, and
 # 2 TB take 33,000 of them. All but the last must be multiples of 256 KiB.
 _PART_BYTES = 8 << 20
 _LARGEST_PART_BYTES = 64 << 20
+_PIECE_BYTES = 1 << 20
 _PARTS_PER_SIZE = 32
 # For a part; more than for other requests, for all that was sent before is lost with it.
 _TRIES = 8
@@ -139,6 +143,14 @@ class ResumableUpload:
     @property
     def _digest(self) -> str:
         return b64encode(self._crc.to_bytes(4, "big")).decode()
+
+    def store_checksum(self) -> str | None:
+        import google_crc32c
+
+        crc = self._crc
+        for start in range(0, len(self._buffer), _PIECE_BYTES):
+            crc = google_crc32c.extend(crc, bytes(self._buffer[start : start + _PIECE_BYTES]))
+        return f"{CHECKSUM}:{crc:08x}"
 
     def commit(self) -> None:
         if self._session is None:

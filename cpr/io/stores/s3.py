@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, require_other, require_range
+from cpr.io.answers import BadAnswerError, code_of, require_other, require_range
+from cpr.io.clients.s3_checksums import checksum_of_head
 from cpr.io.clients.s3fs import S3Client, required
-from cpr.io.error_translation import code_of
 from cpr.io.filesystems import filesystem
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import (
@@ -105,6 +105,11 @@ class S3Store:
             raise ChangedError
         require_range(answer.get("ContentRange"), start, stop, len(block))
         return block
+
+    def store_checksum(self, path: str) -> tuple[int, str | None]:
+        bucket, key = bucket_and_key(path)
+        head = self._client.call("head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED")
+        return int(required(head, "ContentLength")), checksum_of_head(head)
 
     def put(self, path: str, content: bytes, **arguments: Any) -> Any:
         """One PUT, with what is to go with it; its answer."""

@@ -15,8 +15,9 @@ from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from cpr.io.answers import code_of
+from cpr.io.clients.s3_checksums import ObjectChecksum
 from cpr.io.clients.s3fs import Body, S3Client, required
-from cpr.io.error_translation import code_of
 from cpr.io.request_threads import in_thread
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
@@ -102,6 +103,7 @@ class S3Upload:
         self._sending: list[tuple[Future[dict[str, Any]], Body, int]] = []
         self._width = width_of(f"s3://{bucket}", "write")
         self._sharing = ExitStack()
+        self._checksum: ObjectChecksum | None = None
         self._first_bytes: int | None = None
         self._expected: int | None = None
         self._looking: Future[Stat | None] | None = None
@@ -159,7 +161,8 @@ class S3Upload:
         while self._sending and not self._has_room(nbytes):
             self._wait(self._sending[0][0])
         number = len(self._parts) + 1
-        sent = self._client.submit(self._put_part(number, part))
+        named = {} if self._checksum is None else self._checksum.add(part.getbuffer())
+        sent = self._client.submit(self._put_part(number, part, named))
         self._sending.append((sent, part, nbytes))
         self._parts.append(sent)
         self._buffer = self._emptied.pop() if self._emptied else Body()
@@ -181,16 +184,23 @@ class S3Upload:
         attempts: list[None] = []
         started = time.monotonic()
         try:
-            self._upload_id = await self._client.create_upload(attempts, **self._where)
+            self._upload_id, is_kept = await self._client.create_upload(attempts, **self._where)
         finally:
             self._creations = len(attempts)
             self._creating = (started, time.monotonic())
         self._width.answered(time.monotonic() - started)
+        self._checksum = ObjectChecksum() if is_kept else None
 
-    async def _put_part(self, number: int, part: Body) -> dict[str, Any]:
+    async def _put_part(self, number: int, part: Body, checksum: dict[str, str]) -> dict[str, Any]:
         with self._width.request(len(part.getbuffer())):
-            answer = await self._client.upload_part(
-                part, self._width.throttled, **self._where, UploadId=self._upload_id, PartNumber=number
+            answer = await self._client.send(
+                "upload_part",
+                part,
+                self._width.throttled,
+                **self._where,
+                UploadId=self._upload_id,
+                PartNumber=number,
+                **checksum,
             )
         part.seek(0)
         self._emptied.append(part)
@@ -201,6 +211,9 @@ class S3Upload:
             self._is_sent = True
             self._send()
 
+    def store_checksum(self) -> str | None:
+        return None if self._checksum is None else str(self._checksum)
+
     def commit(self) -> None:
         if self._upload_id is None:
             self._put()
@@ -208,6 +221,8 @@ class S3Upload:
         self.send_rest()
         parts = [self._wait(part) for part in self._parts]
         named = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": parts}}
+        if self._checksum is not None:
+            named |= self._checksum.of_object
         with _refusals_as_occupied(self._condition):
             required(self._call("complete_multipart_upload", **named, **self._condition), "ETag")
         self._sharing.close()
@@ -227,10 +242,11 @@ class S3Upload:
             self._require_free()
         body = Body(content)
         put = self._client.submit(
-            self._client.request("put_object", Body=body, **self._where, **self._condition)
+            self._client.send("put_object", body, self._width.throttled, **self._where, **self._condition)
         )
         with _refusals_as_occupied(self._condition):
-            required(wait_for(put, alive=lambda: body.sent), "ETag")
+            answer: dict[str, Any] = wait_for(put, alive=lambda: body.sent)
+            required(answer, "ETag")
 
     def abort(self, timeout: float | None = None) -> None:
         self._sharing.close()

@@ -1,0 +1,70 @@
+"""What S3 is told of an object in parts, and keeps of it: CRC64NVME, of each part and of the whole.
+
+S3 compares every part with its own, and the object with that of all of them together; it refuses what
+differs, and tells the object's checksum later on
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html). No other is one of the
+whole object, whatever its parts were, and is had for so little: 22 GB/s, where the CRC32 that botocore takes
+by itself had 2.2.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["ALGORITHM", "WHOLE_OBJECT", "ObjectChecksum", "can_compute", "checksum_of_head"]
+
+ALGORITHM = "crc64nvme"
+_NAME = "ChecksumCRC64NVME"
+_TYPE = {"ChecksumType": "FULL_OBJECT"}
+#: With which an upload begins.
+WHOLE_OBJECT = {"ChecksumAlgorithm": "CRC64NVME", **_TYPE}
+
+
+def can_compute() -> bool:
+    """Whether there is what computes it; earlier versions of awscrt do not put those of parts together."""
+    try:
+        from awscrt.checksums import combine_crc64nvme  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class ObjectChecksum:
+    """Of the parts of an object, in their order."""
+
+    def __init__(self) -> None:
+        self._crc = 0
+
+    def add(self, part: memoryview) -> dict[str, str]:
+        """What goes with the next part."""
+        from awscrt import checksums
+
+        crc = checksums.crc64nvme(part)
+        self._crc = checksums.combine_crc64nvme(self._crc, crc, part.nbytes)
+        return {_NAME: _base64(crc)}
+
+    @property
+    def of_object(self) -> dict[str, str]:
+        """What goes with the completion of the upload."""
+        return {_NAME: _base64(self._crc), **_TYPE}
+
+    def __str__(self) -> str:
+        return f"{ALGORITHM}:{self._crc:016x}"
+
+
+def _base64(crc: int) -> str:
+    return b64encode(crc.to_bytes(8, "big")).decode()
+
+
+def checksum_of_head(head: Mapping[str, Any]) -> str | None:
+    """What the store tells of a whole object, as `ObjectChecksum` is written; None where it tells nothing.
+
+    >>> checksum_of_head({"ChecksumCRC64NVME": "AAAAAAAAAAE=", "ChecksumType": "FULL_OBJECT"})
+    'crc64nvme:0000000000000001'
+    """
+    found = head.get(_NAME)
+    if not found or head.get("ChecksumType", "FULL_OBJECT") != "FULL_OBJECT":
+        return None
+    return f"{ALGORITHM}:{b64decode(found).hex()}"

@@ -1,0 +1,71 @@
+"""Whether targets are still what was written, as far as their stores tell without reading them.
+
+S3 and Google Cloud Storage compare what they receive with a checksum that comes with it, refuse what differs,
+and tell that checksum later on. What it was is noted beside the object when it is written. So two small
+answers say whether the object that is there is the one that was stored. What has happened to its bytes since,
+on the store's disks, only reading it proves.
+"""
+
+from __future__ import annotations
+
+from cpr import io
+from cpr.errors import CorruptDataError, CprError
+from cpr.operations.records import Reference
+
+__all__ = ["READ_BYTES", "is_as_stored"]
+
+READ_BYTES = 8 << 20
+"""What is no larger is read: that takes one request, as asking does."""
+
+
+def is_as_stored(reference: Reference) -> bool:
+    """Whether the store vouches for a target, whose class need not be installed.
+
+    False for one that is to be read: it is so small that this is as quick, or the store does not tell any
+    more what it should.
+
+    Raises CorruptDataError where the store tells of another object, CprError where it keeps no checksums or
+    nobody has noted this one, ResourceNotFoundError and TransferError.
+    """
+    url, said, blocks = reference.url, reference.nbytes, reference.fields.get("blocks")
+    if "manifest" in reference.fields:
+        raise _untold(url, "one object", "a Zarr: of its chunks nobody has noted the store's checksums")
+    assert said is not None
+    expected = None if blocks is None else io.kept_store_checksum(url, said, blocks)
+    if expected is None and said <= READ_BYTES:
+        return False
+    nbytes, actual = io.store_checksum(url)
+    if nbytes != said:
+        raise _replaced(url, f"{said} bytes", f"{nbytes} bytes")
+    if expected is None:
+        found = "no note of it" if actual is not None else "none: this store keeps no checksums"
+        raise _untold(url, "the checksum of the whole object, as it was noted when it was written", found)
+    if actual is None or _algorithm(expected) != _algorithm(actual):
+        return False
+    if actual != expected:
+        raise _replaced(url, expected, actual)
+    return True
+
+
+def _algorithm(checksum: str) -> str:
+    return checksum.partition(":")[0]
+
+
+def _replaced(url: str, expected: str, actual: str) -> CorruptDataError:
+    return CorruptDataError(
+        "the store has received another object than the one that was written",
+        url=url,
+        expected=expected,
+        actual=actual,
+        remedy="delete the object, so that its task runs again, or restore it",
+    )
+
+
+def _untold(url: str, expected: str, actual: str) -> CprError:
+    return CprError(
+        "the store cannot vouch for this target",
+        url=url,
+        expected=expected,
+        actual=actual,
+        remedy="read it: cpr verify without --by-store",
+    )
