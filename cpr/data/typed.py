@@ -156,6 +156,7 @@ class _Chunked(TypedDict, total=False):
     attributes: Mapping[str, Any] | None
     shape: Sequence[int] | None
     dtype: Any
+    base: Any
 
 
 class ZarrTargetArguments(_Chunked, total=False):

@@ -1,16 +1,24 @@
-"""Objects from one place to another, through this machine and past its digests."""
+"""Objects from one place to another: through this machine and past its digests, or inside their store."""
 
 from __future__ import annotations
 
+import logging
+
 from cpr.errors import CorruptDataError
+from cpr.io.filesystems import filesystem
 from cpr.io.hashing_sink import Stored
-from cpr.io.objects import lookup
+from cpr.io.objects import lookup, open_store
 from cpr.io.reading import read_through, reading
+from cpr.io.stores.base import CopyingStore
+from cpr.io.waiting import is_interruption
 from cpr.io.writing import writing
 
-__all__ = ["copy"]
+__all__ = ["InsideCopies", "can_copy", "copy"]
+
+log = logging.getLogger("cpr")
 
 _BLOCK_BYTES = 8 << 20
+_PATIENCE = 5  # copies in a row that came to nothing
 
 
 def copy(source: str, destination: str, stored: Stored, is_new: bool = False) -> bool:
@@ -50,3 +58,58 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False) ->
                 remedy="delete the object, so that its task runs again, or restore it",
             )
     return True
+
+
+def can_copy(source: str, destination: str) -> bool:
+    """Whether a store may copy objects from one place to another by itself: it is one store, and knows how.
+
+    Raises MissingDependencyError, and TransferError where it cannot be reached.
+    """
+    store, _ = open_store(destination)
+    return isinstance(store, CopyingStore) and filesystem(source)[0] is filesystem(destination)[0]
+
+
+class InsideCopies:
+    """Copies by a store itself; it is asked for none any more when several in a row came to nothing.
+
+    Args:
+        source: URL of the folder whose objects are copied; for messages.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._failures = 0
+
+    @property
+    def are_over(self) -> bool:
+        """Whether the store is not asked any more."""
+        return self._failures >= _PATIENCE
+
+    def copy(self, source: str, destination: str, md5: str, nbytes: int) -> bool:
+        """Let the store copy an object, if it holds these very bytes; see `CopyingStore.copy_equal`.
+
+        What is wrong with the store is for whoever writes the object then to hear of.
+
+        Args:
+            source: URL of the object.
+            destination: URL where it is to be, in the same store, as `can_copy` has told.
+            md5: of the bytes.
+            nbytes: how many they are.
+        """
+        if self.are_over:
+            return False
+        problem = "its objects have not the MD5 of their bytes"
+        try:
+            store, path = open_store(destination)
+            assert isinstance(store, CopyingStore)
+            if store.copy_equal(open_store(source)[1], path, md5, nbytes):
+                self._failures = 0
+                return True
+        except Exception as error:
+            if is_interruption(error):
+                raise
+            problem = type(error).__name__
+        self._failures += 1
+        if self.are_over:
+            log.warning("nothing more is copied from %s inside its store: %s", self._source, problem)
+        return False

@@ -16,6 +16,7 @@ from cpr.format import Region
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, declared_source, source_of
+from cpr.zarr.earlier_results import nbytes_of
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.axes import checked_axes, stored_axes
 from cpr.zarr.ome.chunking import kept_axes
@@ -112,7 +113,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             source, axes = _as_stored(source, given)
             description = describe(options, options.name or self.get_name(), axes, tuple(source.shape))
             extremes = extremes_of(description)
-            with self._attempt() as store:
+            with self._attempt(nbytes_of(source)) as store:
                 group = zarr.create_group(store, attributes=dict(options.attributes or {}))
                 self._write(group, description, source, native, extremes, of=as_declared(options, source))
                 group.update_attributes({"ome": image_metadata(options, description, native, extremes)})

@@ -21,6 +21,7 @@ from cpr.records.format_fields import read_format, to_json
 from cpr.records.registry import register
 from cpr.Target import Target
 from cpr.zarr.copy import copy_all
+from cpr.zarr.earlier_results import find_earlier, nbytes_of, traffic_of
 from cpr.zarr.folder import Folder
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.extremes import Extremes
@@ -54,6 +55,7 @@ class ZarrPart(Folder):
         checksum: of the part's manifest, which vouches for them.
         nbytes: of all that is stored of the part, its manifest included.
         region: (start, stop) along each axis, in the order in which the whole stores them.
+        uploaded, copied: bytes that were sent, and that the store has copied of an earlier whole instead.
 
     >>> whole = cpr.ZarrTarget.from_path(
     ...     "memory://doc/volume.zarr", shape=(4, 64, 64), dtype="uint16", chunks=(1, 64, 64)
@@ -160,7 +162,7 @@ class ZarrPart(Folder):
                 for plan, share in zip(plans, shares, strict=True)
             }
             extremes = layout.extremes(self.region) if len(shares) == len(layout.plans) else None
-            with self._writing(layout, corners, extremes) as store:
+            with self._writing(layout, corners, extremes, nbytes_of(source)) as store:
                 arrays = [
                     array_on(store, plan, tuple(stop - start for start, stop in share))
                     for plan, share in zip(plans, shares, strict=True)
@@ -169,11 +171,10 @@ class ZarrPart(Folder):
 
     @contextmanager
     def _writing(
-        self, layout: Layout, corners: dict[str, tuple[int, ...]], extremes: Extremes | None
+        self, layout: Layout, corners: dict[str, tuple[int, ...]], extremes: Extremes | None, nbytes: int
     ) -> Iterator[PartStore]:
         assert self._parts_key is not None
-        url = self._url(self._parts_key)
-        began = time.monotonic()
+        url, began = self._url(self._parts_key), time.monotonic()
         if io.lookup(manifest_url(url)) is not None:
             raise RecordError(
                 "the whole was assembled already, and a stored result is never changed",
@@ -184,7 +185,8 @@ class ZarrPart(Folder):
                 remedy="make a new whole with from_path, and its part",
             )
         mark_once(url)
-        store = PartStore(url, corners=corners)
+        earlier = find_earlier(self, url, self.format.whole, nbytes)
+        store = PartStore(url, earlier=earlier, corners=corners)
         try:
             for key, document in layout.documents.items():
                 sync(store.set(key, default_buffer_prototype().buffer.from_bytes(document)))
@@ -209,7 +211,7 @@ class ZarrPart(Folder):
 
     def _forget(self) -> None:
         super()._forget()
-        self.manifest = self._manifest = self._written = None
+        self.manifest = self._manifest = self._written = self.uploaded = self.copied = None
 
     def persist(self) -> Self:
         """Publish the part, by one small object; does nothing when that has happened.
@@ -228,6 +230,7 @@ class ZarrPart(Folder):
             put_blocks(self.url, manifest.data, self._place_of(manifest.checksum))
             require_marked(self.url)
             self._written.seal()
+            self.uploaded, self.copied = traffic_of(self._written, manifest)
             self.checksum, self.manifest = manifest.checksum, manifest.nbytes
             self.nbytes = manifest.total + manifest.nbytes
             self.seconds = time.monotonic() - self._began

@@ -20,6 +20,7 @@ from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, as_encode_errors, chunks_for, declared_source
 from cpr.zarr.copy import copy_all
+from cpr.zarr.earlier_results import find_earlier, nbytes_of, traffic_of
 from cpr.zarr.nodes import Node
 from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.parts.whole import Whole
@@ -52,6 +53,8 @@ class ZarrTarget(Whole):
         checksum: of the manifest, which vouches for every object.
         nbytes: of all that is stored, the manifest included.
         manifest: size of the manifest in bytes, known once persisted.
+        uploaded: bytes that were sent for it, by Dask's workers too; None for one that was loaded.
+        copied: bytes that the store has copied of an earlier result (see `base=`) instead.
 
     >>> target = cpr.ZarrTarget.from_path("memory://doc/cells.zarr", chunks=(1, 64, 64))
     >>> target.set_data(np.ones((3, 64, 64), "uint16"))
@@ -90,7 +93,7 @@ class ZarrTarget(Whole):
             native = np.dtype(source.dtype).newbyteorder("=")
             chunks, shards = chunks_for(options, as_declared(options, source), native)
             arguments = array_arguments(options, tuple(source.shape), native, chunks, shards)
-            with self._attempt() as store:
+            with self._attempt(nbytes_of(source)) as store:
                 with as_encode_errors():
                     array = zarr.create_array(store, **arguments)
                 fill([array], source)
@@ -116,9 +119,9 @@ class ZarrTarget(Whole):
             return group
 
     @contextmanager
-    def _attempt(self) -> Iterator[RecordingStore]:
+    def _attempt(self, nbytes: int) -> Iterator[RecordingStore]:
         """A place to write to; if all goes well, what was written takes the place of an earlier attempt."""
-        store, key = self._begin()
+        store, key = self._begin(nbytes)
         try:
             yield store
             manifest = Manifest.of(store.url, store.entries, store.algorithm)
@@ -128,10 +131,11 @@ class ZarrTarget(Whole):
         self._end(store, key)
         self._take_manifest(manifest)
 
-    def _begin(self) -> tuple[RecordingStore, str]:
+    def _begin(self, nbytes: int = 0) -> tuple[RecordingStore, str]:
         key = uuid.uuid4().hex[:16]
         self._began = time.monotonic()
-        return begin(self._url(key)), key
+        url = self._url(key)
+        return begin(url, find_earlier(self, url, self.format, nbytes)), key
 
     def _end(self, store: RecordingStore, key: str) -> None:
         """Take a new attempt in the place of an earlier one."""
@@ -142,7 +146,7 @@ class ZarrTarget(Whole):
         if self._written is not None:
             discard(self._written)
         super()._forget()
-        self.manifest = self._manifest = self._written = None
+        self.manifest = self._manifest = self._written = self.uploaded = self.copied = None
 
     def _take_manifest(self, manifest: Manifest) -> None:
         self._manifest, self.data_hash = manifest, manifest.data_hash
@@ -173,6 +177,7 @@ class ZarrTarget(Whole):
             put_blocks(self._manifest.url, self._manifest.data)
             confirm(self._manifest.url)
             self._written.seal()
+            self.uploaded, self.copied = traffic_of(self._written, self._manifest)
             self.checksum, self.manifest = self._manifest.checksum, self._manifest.nbytes
             self.nbytes = self._manifest.total + self._manifest.nbytes
             self.seconds = time.monotonic() - self._began

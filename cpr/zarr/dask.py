@@ -22,8 +22,7 @@ from cpr.errors import EncodeError
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
-from cpr.zarr.stores.entries import Entries
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.recording import RecordingStore, Written
 
 __all__ = ["fill_from_dask", "is_dask", "require_known"]
 
@@ -72,11 +71,11 @@ def fill_from_dask(
         # Blocks of whole objects, and of whole pairs.
         unit = (math.lcm(u, 2) if axis in axes else u for axis, u in enumerate(unit_of(array)))
         level = _aligned(level, tuple(unit))
-        graphs.append(_entries_graph(array, level))
+        graphs.append(_written_graph(array, level))
     ends = [] if extremes is None else [_map_blocks(partial(_ends_of_block, extremes), level)]
     found = _computed(*graphs, *ends)
-    for entries in found[: len(graphs)]:
-        store.entries.update(entries.item() if isinstance(entries, np.ndarray) else entries)
+    for written in found[: len(graphs)]:
+        store.written.add(written.item() if isinstance(written, np.ndarray) else written)
     if extremes is not None:
         starts = _starts(level)
         for index in np.ndindex(*level.numblocks):
@@ -148,8 +147,8 @@ def _map_blocks(function: Any, data: Any) -> Any:
     )
 
 
-def _entries_graph(array: zarr.Array[Any], data: Any) -> Any:
-    """What writes a dask array in blocks of whole units, as a lazy value: the entries of all objects."""
+def _written_graph(array: zarr.Array[Any], data: Any) -> Any:
+    """What writes a dask array in blocks of whole units, as a lazy value: all that was written."""
     import dask.array as da
 
     return da.reduction(  # type: ignore[no-untyped-call]
@@ -182,7 +181,7 @@ class _WriteBlock:
         self._starts = starts
 
     def __call__(self, block: Any, block_id: Shape = ()) -> Any:
-        entries: Entries = {}
+        written = Written()
         if np.size(block):
             store = self._store.fresh()
             if self._sharded:
@@ -190,8 +189,8 @@ class _WriteBlock:
             array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, self._path), self._metadata))
             where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, block_id, strict=True))
             array[where] = np.asarray(block, array.dtype)
-            entries = store.entries
-        return _boxed(entries, len(block_id))
+            written = store.written
+        return _boxed(written, len(block_id))
 
     def __dask_tokenize__(self) -> Any:
         return self._store.token, self._path
@@ -214,14 +213,14 @@ def _as_they_are(piece: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
 
 def _merge(pieces: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
     """Pieces, in lists nested as deep as there are axes, as one."""
-    merged: Entries = {}
+    merged = Written()
     waiting = [pieces]
     while waiting:
         item = waiting.pop()
         if isinstance(item, list):
             waiting += item
-        elif isinstance(item, dict):
-            merged |= item
+        elif isinstance(item, Written):
+            merged.add(item)
         else:
             waiting += list(np.asarray(item).flat)
     return _boxed(merged, 0)

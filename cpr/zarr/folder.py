@@ -21,6 +21,8 @@ class Folder(Target):
 
     Attributes:
         manifest: size of the manifest in bytes, known once persisted.
+        uploaded: bytes that were sent for it, by Dask's workers too; None for one that was loaded.
+        copied: bytes that the store has copied of an earlier result (see `base=`) instead.
     """
 
     fields_class = FolderFields
@@ -28,6 +30,8 @@ class Folder(Target):
     known_by_content = False
 
     manifest: int | None = None
+    uploaded: int | None = None
+    copied: int | None = None
     _roots: ClassVar[tuple[str, ...]] = ("zarr.json", ".zarray", ".zgroup")
     """Objects of which one is there as long as the folder is."""
 

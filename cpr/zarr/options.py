@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ import numpy as np
 
 from cpr.errors import EncodeError
 from cpr.format import unusable
+from cpr.io.urls import normalise
+from cpr.records.registry import load_record
 
 __all__ = [
     "ZarrOptions",
@@ -24,6 +27,7 @@ __all__ = [
     "option_error",
     "path_inside",
     "unit_of",
+    "url_of_base",
 ]
 
 Shape = tuple[int, ...]
@@ -55,6 +59,9 @@ class ZarrOptions:
         zarr_format: 3, or 2 for older readers.
         shape: of the array, where it is known beforehand, as for one that is written in parts.
         dtype: of its elements, likewise.
+        base: an earlier result, in the same store, of which equal chunks are copied by the store instead of
+            uploaded: a target, its record or its URL. By default the newest of the target's name, for arrays
+            of 32 MiB and more; False for none. Results stay whole without each other.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr")
@@ -70,8 +77,10 @@ class ZarrOptions:
     zarr_format: Literal[2, 3] = 3
     shape: Shape | None = None
     dtype: Any = None
+    base: Any = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "base", url_of_base(self.base))
         for name in ("chunks", "shards"):
             value = getattr(self, name)
             if value is None:
@@ -91,6 +100,19 @@ class ZarrOptions:
                 raise option_error("shards", _NONE_IN_2, self.shards)
             if self.dimension_names is not None:
                 raise option_error("dimension_names", _NONE_IN_2, self.dimension_names)
+
+
+def url_of_base(base: Any) -> str | Literal[False] | None:
+    """Where an earlier result is; False and None as they are. Raises FormatError and RecordError."""
+    if base is None or base is False:
+        return base
+    if isinstance(base, Mapping):
+        base = load_record(base)
+    if isinstance(base, (str, os.PathLike)):
+        return normalise(base)
+    if not isinstance(getattr(base, "url", None), str):
+        raise option_error("base", "a ZarrTarget, its record or its URL, or False", base)
+    return str(base.url)
 
 
 def declared(shape: Any, dtype: Any) -> tuple[Shape | None, str | None]:

@@ -6,6 +6,7 @@ import logging
 
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.write_markers import mark, unmark
+from cpr.zarr.stores.earlier import Earlier
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.verify import LEFT_BEHIND
@@ -16,13 +17,17 @@ __all__ = ["begin", "discard", "require_all_recorded"]
 log = logging.getLogger("cpr")
 
 
-def begin(url: str) -> RecordingStore:
+def begin(url: str, earlier: Earlier | None = None) -> RecordingStore:
     """A store for a new attempt; its marker lets what is left be removed, should this process be killed.
+
+    Args:
+        url: of the attempt.
+        earlier: result of which equal objects are copied.
 
     Raises TransferError and ResourceNotFoundError.
     """
     mark(url)
-    return RecordingStore(url)
+    return RecordingStore(url, earlier=earlier)
 
 
 def discard(store: RecordingStore) -> None:

@@ -88,6 +88,8 @@ def kind_of(request: Message) -> str:
         return {"POST": "complete", "DELETE": "abort"}.get(method, "list parts")
     if "list-type" in query:
         return "list"
+    if request.get("x-amz-copy-source"):
+        return "copy"
     return {"PUT": "put", "GET": "get", "HEAD": "head", "DELETE": "delete"}.get(method, method)
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "ChecksummedUpload",
     "Conditional",
     "ConditionalStore",
+    "CopyingStore",
     "Entry",
     "Line",
     "LineListingStore",
@@ -245,6 +246,24 @@ class BulkRemovingStore(Protocol):
 
     def remove_many(self, paths: list[str]) -> None:
         """Delete up to 1000 objects; those that are gone already are no error."""
+
+
+@runtime_checkable
+class CopyingStore(Protocol):
+    """A store that copies objects inside itself, and tells the digest of what it has copied."""
+
+    def copy_equal(self, source: str, path: str, md5: str, nbytes: int) -> bool:
+        """Make an object of another one, if that one holds these very bytes; whether it does.
+
+        It is the store's own digest of the copy that is compared. After False, and after an error, anything
+        may be at `path`, and it is to be written.
+
+        Args:
+            source: path of the other object.
+            path: of the new one.
+            md5: of the bytes, 32 hex digits.
+            nbytes: how many they are.
+        """
 
 
 class Conditional(Protocol):

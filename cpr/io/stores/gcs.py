@@ -7,7 +7,7 @@ completed only when it is told to, and the store compares its CRC32C with ours b
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
@@ -154,6 +154,26 @@ class GCSStore:
                 url = f"gs://{bucket}/{item['name']}"
                 yield Entry(url, modified, int(item["size"]), _stat(item).version)
 
+    def copy_equal(self, source: str, path: str, md5: str, nbytes: int) -> bool:
+        digest = b64encode(bytes.fromhex(md5)).decode()
+        place = _object(source) + named("/rewriteTo/b/", *_quotable(path))
+        try:
+            found = self._ask("GET", _object(source), {"fields": f"{_FIELDS},md5Hash"}).json()
+            if found.get("md5Hash") != digest:  # what was composed of others has none
+                return False
+            query = {"ifSourceGenerationMatch": str(found.get("generation"))}
+            while not (answer := self._ask("POST", place, query, nbytes=nbytes).json()).get("done"):
+                if query.get("rewriteToken") == answer.get("rewriteToken"):
+                    raise BadAnswerError("RewriteRepeats")
+                query["rewriteToken"] = str(answer["rewriteToken"])
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            if getattr(error, "code", None) == "412":
+                return False
+            raise
+        return bool((answer.get("resource") or {}).get("md5Hash") == digest)
+
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""
         return _ConditionalObject(self._requests, *bucket_and_key(path))
@@ -208,8 +228,12 @@ class _ConditionalObject:
 
 
 def _object(path: str) -> str:
+    return named(_API, *_quotable(path))
+
+
+def _quotable(path: str) -> tuple[str, str, str]:
     bucket, key = bucket_and_key(path)
-    return named(_API, bucket, "/o/", key)
+    return bucket, "/o/", key
 
 
 def _stat(item: dict[str, Any]) -> Stat:

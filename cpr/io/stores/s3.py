@@ -23,6 +23,7 @@ from cpr.io.stores.base import (
     version_of,
 )
 from cpr.io.stores.glob import matching_in_bucket, names_in_bucket
+from cpr.io.stores.s3_copy import copy_equal
 from cpr.io.stores.s3_upload import S3Upload, is_refused_condition, stat_object
 from cpr.io.waiting import is_interruption
 
@@ -251,6 +252,9 @@ class S3Store:
             if not answer["IsTruncated"]:
                 return
             page = _next(page, ContinuationToken=answer.get("NextContinuationToken"))
+
+    def copy_equal(self, source: str, path: str, md5: str, nbytes: int) -> bool:
+        return copy_equal(self._client, source, path, md5, nbytes)
 
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""

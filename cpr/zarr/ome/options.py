@@ -14,7 +14,7 @@ import numpy as np
 from cpr.data.image_metadata import Metadata, calibration, json_values
 from cpr.zarr.ome.axes import scales_and_units, stored_axes
 from cpr.zarr.ome.downsample import Method
-from cpr.zarr.options import Shape, ZarrOptions, declared, option_error
+from cpr.zarr.options import Shape, ZarrOptions, declared, option_error, url_of_base
 
 __all__ = ["OMEZarrOptions", "hex_color"]
 
@@ -55,6 +55,7 @@ class OMEZarrOptions:
         shape: of the image, where it is known beforehand, as for one that is written in parts; in the order
             of the metadata's axes.
         dtype: of its pixels, likewise.
+        base: as for `ZarrTarget`: an earlier result of which equal chunks are copied instead of uploaded.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".ome.zarr", ".zarr")
@@ -75,6 +76,7 @@ class OMEZarrOptions:
     attributes: Mapping[str, Any] | None = None
     shape: Shape | None = None
     dtype: Any = None
+    base: Any = None
 
     def __post_init__(self) -> None:
         metadata, resolution = calibration(self.metadata, self.resolution)
@@ -84,6 +86,7 @@ class OMEZarrOptions:
         plain = self.zarr()
         object.__setattr__(self, "chunks", plain.chunks)
         object.__setattr__(self, "shards", plain.shards)
+        object.__setattr__(self, "base", url_of_base(self.base))
         for field, value in zip(("shape", "dtype"), declared(self.shape, self.dtype), strict=True):
             object.__setattr__(self, field, value)
         if self.levels is not None and (type(self.levels) is not int or self.levels < 1):

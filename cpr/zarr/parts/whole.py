@@ -187,6 +187,8 @@ class Whole(Folder):
             self._adopted = None
             self._key, self.seconds = key, time.monotonic() - began
             self._take_published(published, layout)
+            self.uploaded = sum(part.uploaded or 0 for part in given)
+            self.copied = sum(part.copied or 0 for part in given)
         return self
 
     def _own(self, part: Any) -> ZarrPart:

@@ -13,6 +13,7 @@ from typing import Any
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 
+from cpr.zarr.stores.earlier import Earlier
 from cpr.zarr.stores.entries import Entries
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
@@ -60,6 +61,7 @@ class PartStore(_Shifted, RecordingStore):
         url: of the whole.
         read_only: refuse to write.
         algorithm: of the digests.
+        earlier: result of which equal objects are copied.
         corners: path of each array -> the part's corner in it.
     """
 
@@ -68,9 +70,10 @@ class PartStore(_Shifted, RecordingStore):
         url: str,
         read_only: bool = False,
         algorithm: str | None = None,
+        earlier: Earlier | None = None,
         corners: dict[str, Corner] | None = None,
     ) -> None:
-        super().__init__(url, read_only, algorithm)
+        super().__init__(url, read_only, algorithm, earlier)
         self._corners = corners or {}
 
     async def set(self, key: str, value: Buffer) -> None:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 from zarr.abc.buffer import Buffer, BufferPrototype
@@ -17,10 +18,12 @@ from zarr.storage import LocalStore
 from cpr.errors import DecodeError, EncodeError, RecordError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import default_algorithm
-from cpr.zarr.stores.entries import Entries, make_entry
+from cpr.io.request_threads import in_thread
+from cpr.zarr.stores.earlier import LEAST_COPIED, Earlier
+from cpr.zarr.stores.entries import Entries, Entry, make_entry
 from cpr.zarr.stores.url_store import UrlStore
 
-__all__ = ["RecordingStore"]
+__all__ = ["RecordingStore", "Written"]
 
 
 _LAST_WRITES_SECONDS = 60
@@ -31,10 +34,31 @@ _abandoned: OrderedDict[str, None] = OrderedDict()  # URLs of attempts that fail
 
 
 @dataclass
+class Written:
+    """Objects that were written.
+
+    Attributes:
+        entries: their sizes and digests.
+        uploaded: bytes that were sent to the store.
+        copied: bytes that the store has copied, of an earlier result.
+    """
+
+    entries: Entries = field(default_factory=dict)
+    uploaded: int = 0
+    copied: int = 0
+
+    def add(self, other: Written) -> None:
+        """Take what somebody else has written."""
+        self.entries |= other.entries
+        self.uploaded += other.uploaded
+        self.copied += other.copied
+
+
+@dataclass
 class _Journal:
     """What a recording store and its read-only twins share."""
 
-    entries: Entries = field(default_factory=dict)
+    written: Written = field(default_factory=Written)
     sharded: set[str] = field(default_factory=set)  # folders of arrays with shards
     sealed: bool = False
 
@@ -44,15 +68,28 @@ class RecordingStore(UrlStore):
 
     Only what goes through this very object is recorded: a pickled copy writes to the same place and
     records for itself.
+
+    Args:
+        url: of the hierarchy.
+        read_only: refuse to write.
+        algorithm: of the digests.
+        earlier: result of which equal objects are copied.
     """
 
-    def __init__(self, url: str, read_only: bool = False, algorithm: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        read_only: bool = False,
+        algorithm: str | None = None,
+        earlier: Earlier | None = None,
+    ) -> None:
         super().__init__(url, read_only)
         self.algorithm = algorithm or default_algorithm()
+        self.earlier = earlier
         self._journal = _Journal()
 
     def _state(self) -> tuple[Any, ...]:
-        return self.url, self.read_only, self.algorithm
+        return self.url, self.read_only, self.algorithm, self.earlier
 
     def with_read_only(self, read_only: bool = False) -> Self:
         url, _, *others = self._state()
@@ -72,7 +109,12 @@ class RecordingStore(UrlStore):
     @property
     def entries(self) -> Entries:
         """All objects that are there."""
-        return self._journal.entries
+        return self._journal.written.entries
+
+    @property
+    def written(self) -> Written:
+        """All objects that are there, and how they came there."""
+        return self._journal.written
 
     def shards_below(self, folder: str) -> None:
         """Let parts of the objects of an array be checked alone."""
@@ -130,9 +172,23 @@ class RecordingStore(UrlStore):
             self.shards_below(folder)
         in_blocks = any(key.startswith(f) for f in self._journal.sharded)
         with self._writing():
-            self.entries[key] = await self._set_digested(
-                key, value, lambda: make_entry(view, self.algorithm, in_blocks)
-            )
+            written = self._journal.written
+            if self.earlier is not None and len(view) >= LEAST_COPIED:
+                entry = make_entry(view, self.algorithm, in_blocks)
+                if await self._copied(key, entry, view):
+                    written.entries[key] = entry
+                    written.copied += entry.size
+                    return
+            entry = await self._set_digested(key, value, lambda: make_entry(view, self.algorithm, in_blocks))
+            written.entries[key] = entry
+            written.uploaded += entry.size
+
+    async def _copied(self, key: str, entry: Entry, view: memoryview) -> bool:
+        """Whether the store has copied the object from the earlier result."""
+        assert self.earlier is not None
+        copy = partial(self.earlier.copy, key, entry, self.algorithm, view, self._place(key))
+        # In a thread of its own: as many are under way as zarr asks for.
+        return await asyncio.wrap_future(in_thread(copy))
 
     def _require_readable(self, key: str, value: Buffer) -> None:
         """Raise EncodeError for metadata that could not be read again, as they name what is not allowed."""
