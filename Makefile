@@ -39,7 +39,7 @@ lock:  ## requirements.lock anew from pyproject.toml; UPGRADE=--upgrade takes ne
 		--generate-hashes --custom-compile-command "make lock" $(UPGRADE) pyproject.toml -o requirements.lock
 
 # Tests that need no server and take a few seconds at most.
-UNITS := -m "not s3 and not gcs and not sftp and not slow and not long"
+UNITS := -m "not s3 and not gcs and not sftp and not azure and not slow and not long"
 
 lint: env  ## lint, format, types and layers
 	$(PY) -m ruff check .

@@ -28,6 +28,7 @@ from tests.minio import buckets
 from tests.minio.broker import Broker, ask
 from tests.minio.process import Unavailable
 from tests.minio.server import S3Server
+from tests.servers.azure import AzureServer, running_azure
 from tests.servers.gcs import GCSServer, running_gcs
 from tests.servers.prefect import counted, dask_cluster, prefect_server, results  # noqa: F401 (fixtures)
 from tests.servers.sftp import SFTPServer, running_sftp
@@ -43,7 +44,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "cpr")  # --hypothesis-p
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 # Every fault at every moment of every format takes half an hour: of these, some combinations stand for all.
-SWEEPS = {"test_fault_injection.py", "test_crashes.py", "test_crashes_zarr.py"}
+SWEEPS = {"test_fault_injection.py", "test_azure_faults.py", "test_crashes.py", "test_crashes_zarr.py"}
 
 OpenUploads = Callable[..., list[str]]
 
@@ -83,9 +84,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "s3_server" in getattr(item, "fixturenames", ()) or item.get_closest_marker("real_s3"):
             item.add_marker("s3")
-        for name in ("gcs", "sftp"):
+        for name in ("gcs", "sftp", "azure"):
             if f"{name}_server" in getattr(item, "fixturenames", ()):
                 item.add_marker(name)
+        if item.get_closest_marker("azure"):
+            item.add_marker(pytest.mark.xdist_group("azure"))  # one emulator, which is large, for all
         if item.get_closest_marker("long") and not long_too:
             item.add_marker(pytest.mark.skip(reason="long: make test-long"))
         sweep = item.path.name in SWEEPS and hasattr(item, "callspec")
@@ -179,6 +182,22 @@ def gcs_server() -> Iterator[GCSServer]:
 def gs_url(gcs_server: GCSServer) -> str:
     """A prefix in the bucket that is this test's alone, `gs://bucket/<hex>`."""
     return f"gs://{gcs_server.bucket}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture(scope="session")
+def azure_server() -> Iterator[AzureServer]:
+    """The Azure emulator of this process; its variables are in os.environ from now on."""
+    try:
+        with running_azure() as server, server.exported():
+            yield server
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def az_url(azure_server: AzureServer) -> str:
+    """A prefix in the container that is this test's alone, `az://container/<hex>`."""
+    return f"az://{azure_server.container}/{uuid.uuid4().hex}"
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,7 @@ STORES = [
     pytest.param("s3", marks=pytest.mark.s3),
     pytest.param("s3fs", marks=pytest.mark.s3),
     pytest.param("gs", marks=pytest.mark.gcs),
+    pytest.param("az", marks=[pytest.mark.azure, pytest.mark.long]),
     "sftp",
 ]
 
@@ -46,8 +47,8 @@ def base(request, tmp_path, monkeypatch) -> str:
             return f"memory://{uuid.uuid4().hex}"
         case "sftp":
             return f"{request.getfixturevalue('sftp_url')}/{uuid.uuid4().hex}"
-        case "gs":
-            return f"{request.getfixturevalue('gs_url')}/{uuid.uuid4().hex}"
+        case "gs" | "az" as protocol:
+            return f"{request.getfixturevalue(f'{protocol}_url')}/{uuid.uuid4().hex}"
     url = request.getfixturevalue("s3_url")
     if request.param == "s3fs":
         monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda *_: None)

@@ -23,6 +23,7 @@ target_cases = pytest.mark.parametrize("kind", TARGET_CASES, ids=lambda kind: ki
         *("memory", "local"),
         pytest.param("s3", marks=pytest.mark.s3),
         pytest.param("gs", marks=pytest.mark.gcs),
+        pytest.param("az", marks=pytest.mark.azure),
     ]
 )
 def base(request, tmp_path):

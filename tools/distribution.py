@@ -36,6 +36,7 @@ for target, data in (
 """,
     "s3": "import awscrt, obstore, s3fs",
     "gcs": "import gcsfs",
+    "azure": "import adlfs",
     "dask": """
 import dask.array as da, numpy as np, prefect_dask, cpr
 target = cpr.NumpyTarget.from_path("memory://dist/a.npy")

@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 
 from cpr.errors import MissingDependencyError
-from cpr.io.clients.fsspec import configured, new_filesystem, path_on
+from cpr.io.clients.fsspec import configured, new_filesystem, path_on, told_by
 from cpr.io.clients.thread_lock import serialize_calls
 from cpr.io.config import current_table
 from cpr.io.fork_safe import PerProcess
@@ -69,7 +69,7 @@ def filesystem(
     del left  # a filesystem may close its connections now: not under the lock
     with slot.lock:
         if slot.fs is None or slot.fs is instead_of:
-            more = kind.client_options({**given, **options})
+            more = kind.client_options({**told_by(protocol, root), **given, **options})
             slot.fs = new_filesystem(protocol, root, {**options, **more})
             serialize_calls(slot.fs)
             kind.settle(slot.fs)

@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from cpr.errors import DuplicateTypeError
-from cpr.io.clients import gcsfs, paramiko, s3fs
+from cpr.io.clients import adlfs, gcsfs, paramiko, s3fs
 
 __all__ = ["StorageKind", "all_kinds", "kind_of", "load_store", "register_storage"]
 
@@ -96,6 +96,17 @@ _BUILT_IN = (
         client_options=gcsfs.client_options,
         right=gcsfs.right,
     ),
+    StorageKind(
+        ("az", "abfs", "abfss"),
+        "cpr.io.stores.azure:AzureStore",
+        literal_keys=True,
+        extra="azure",
+        variables=("AZURE_",),
+        endpoint=("AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_ACCOUNT_NAME"),
+        client_options=adlfs.client_options,
+        right=adlfs.right,
+        settle=adlfs.settle,
+    ),
     StorageKind(("r2",), authority="bucket", literal_keys=True),
     StorageKind(("oss",), authority="bucket", literal_keys=True),
     StorageKind(
@@ -109,7 +120,6 @@ _BUILT_IN = (
     StorageKind(("smb",), authority="host"),
     StorageKind(("hdfs",), authority="host"),
     StorageKind(("webhdfs",), authority="host"),
-    StorageKind(("abfs", "az", "abfss"), variables=("AZURE_",)),
     StorageKind(("adl",), variables=("AZURE_",)),
     StorageKind(("oci",)),
     StorageKind(("hf",)),

@@ -1,6 +1,6 @@
 """What can be wrong with a store, a bucket or a disk, and what to do about it: one table.
 
-A row is found by what stores and clients say: codes of S3 and GCS, names of errno, names of clients'
+A row is found by what stores and clients say: codes of S3, GCS and Azure, names of errno, names of clients'
 exceptions. `docs/errors.md` has a heading for each, and a test provokes each and does what its remedy says.
 """
 
@@ -33,11 +33,15 @@ PROBLEMS = (
     ),
     StoreProblem(
         "no-credentials",
-        ("NoCredentialsError", "PartialCredentialsError", "AuthenticationException", "401"),
+        (
+            *("NoCredentialsError", "PartialCredentialsError", "AuthenticationException", "401"),
+            *("ClientAuthenticationError", "NoAuthenticationInformation"),
+        ),
         "there are no usable credentials",
         "credentials in the environment or in fsspec's configuration",
         "for S3 set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for GCS set "
-        "GOOGLE_APPLICATION_CREDENTIALS; for others fsspec's configuration (FSSPEC_SFTP_PASSWORD, say)",
+        "GOOGLE_APPLICATION_CREDENTIALS; for Azure set AZURE_STORAGE_CONNECTION_STRING, or log in (az "
+        "login); for others fsspec's configuration (FSSPEC_SFTP_PASSWORD, say)",
     ),
     StoreProblem(
         "missing-credentials-file",
@@ -55,11 +59,27 @@ PROBLEMS = (
     ),
     StoreProblem(
         "wrong-secret",
-        ("SignatureDoesNotMatch",),
+        ("SignatureDoesNotMatch", "AuthenticationFailed"),
         "the secret key does not fit the key",
         "the secret of this key",
-        "set AWS_SECRET_ACCESS_KEY anew: copying often adds a space or loses a character; a proxy that "
+        "set AWS_SECRET_ACCESS_KEY (for Azure the key in AZURE_STORAGE_CONNECTION_STRING) "
+        "anew: copying often adds a space or loses a character; a proxy that "
         "rewrites requests does this too",
+    ),
+    StoreProblem(
+        "no-account",
+        ("NoAccount", "ConnectionString"),
+        "no account of Azure's is named that can be used",
+        "a connection string, or the name of an account",
+        "set AZURE_STORAGE_CONNECTION_STRING as the portal shows it (AccountName=...;AccountKey=...), or "
+        "AZURE_STORAGE_ACCOUNT_NAME",
+    ),
+    StoreProblem(
+        "other-account",
+        ("OtherAccount",),
+        "the URL names another account than the one that is set here",
+        "one account",
+        "correct the URL, or set AZURE_STORAGE_CONNECTION_STRING to the account of the URL",
     ),
     StoreProblem(
         "expired-session",
@@ -152,7 +172,7 @@ PROBLEMS = (
     # The bucket and the object.
     StoreProblem(
         "no-bucket",
-        ("NoSuchBucket",),
+        ("NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"),
         "there is no such bucket",
         "an existing bucket",
         "create the bucket '{bucket}', or correct its name; cpr never creates one",
@@ -160,7 +180,7 @@ PROBLEMS = (
     ),
     StoreProblem(
         "bucket-name",
-        ("InvalidBucketName", "ParamValidationError"),
+        ("InvalidBucketName", "ParamValidationError", "InvalidResourceName"),
         "the store takes no bucket of this name",
         "3 to 63 lower-case letters, digits, '-' and '.'",
         "correct the name of the bucket '{bucket}': it has no upper-case letters",
@@ -170,6 +190,7 @@ PROBLEMS = (
         (
             *("AccessDenied", "Forbidden", "403", "EACCES", "EPERM", "PermissionError", "NotSignedUp"),
             *("AccountProblem", "AllAccessDisabled", "InvalidPayer", "InvalidSecurity"),
+            *("AuthorizationFailure", "AuthorizationPermissionMismatch", "InsufficientAccountPermissions"),
         ),
         "no permission to {verb} here",
         "the right to {verb}",
@@ -177,14 +198,14 @@ PROBLEMS = (
     ),
     StoreProblem(
         "archived",
-        ("InvalidObjectState",),
+        ("InvalidObjectState", "BlobArchived"),
         "the object is in an archive",
         "an object that can be read at once",
         "restore it (aws s3api restore-object), and try again when it is there",
     ),
     StoreProblem(
         "upload-ended",
-        ("NoSuchUpload",),
+        ("NoSuchUpload", "InvalidBlockList"),
         "somebody else has ended the upload of this object",
         "an upload that stays until it is whole",
         "run again; if it stays so, let lifecycle rules and cpr gc end no upload that is younger than a day",
@@ -256,7 +277,7 @@ PROBLEMS = (
     ),
     StoreProblem(
         "file-too-large",
-        ("EFBIG", "EntityTooLarge"),
+        ("EFBIG", "EntityTooLarge", "RequestBodyTooLarge", "BlockCountExceedsLimit"),
         "the file is larger than may be written here",
         "a file within the limit",
         "raise the limit (ulimit -f unlimited), or write to another file system",

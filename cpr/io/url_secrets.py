@@ -30,6 +30,7 @@ _BEGINNINGS = re.compile(
     r"eyJ[\w-]{8}|gh[pousr]_|github_pat_|glpat-|sk[-_]\w|xox[abprs]-|A[KS]IA[0-9A-Z]{12}|hf_|ya29\.|AIza"
 )
 _TOKEN = re.compile(r"[A-Za-z0-9+/_=.~-]+")
+_CONTAINER = re.compile(r"[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]")
 _LEAST = 16  # characters of a token that nobody guesses
 _WORDS_AND_NUMBERS = re.compile(r"[A-Z]?[a-z]{3,}|[0-9]{3,}")
 # Without one of these behind its protocol a URL has no user, password, parameters and no second link.
@@ -50,7 +51,10 @@ def _link_has_secret(link: str) -> bool:
         return False
     authority, _, _ = rest.partition("/")
     user, at, _ = authority.rpartition("@")
-    if at and (":" in user or kind.authority == "bucket" or kind.name == "http" or _is_token(user)):
+    # What stands there on Azure is the name of a container, and may be made by chance.
+    is_container = kind.authority == "container" and _CONTAINER.fullmatch(user)
+    may_not_be = kind.authority == "bucket" or kind.name == "http"
+    if at and (":" in user or may_not_be or (_is_token(user) and not is_container)):
         return True
     # Keys of AWS may have slashes in them.
     if kind.authority == "bucket" and ":" in authority and not authority.startswith("arn:"):

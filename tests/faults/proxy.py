@@ -16,8 +16,9 @@ import contextlib
 import itertools
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -98,9 +99,20 @@ Plan = Callable[[int, str], Fault | None]
 
 
 class FaultProxy:
-    """A proxy in a thread of its own; see the module's docstring."""
+    """A proxy in a thread of its own; see the module's docstring.
 
-    def __init__(self, endpoint: str) -> None:
+    Before a server that speaks another language, `kinds` tells what a request does, and `codes` what the
+    statuses of faults are called there.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        kinds: Callable[[Message], str] = kind_of,
+        codes: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._kind_of = kinds
+        self._codes = codes
         parts = urlsplit(endpoint)
         self._upstream = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._lock = threading.Lock()
@@ -223,7 +235,7 @@ class FaultProxy:
 
     async def _answer(self, request: Message, writer: asyncio.StreamWriter) -> bool:
         """Answer one request; False when the connection is to be closed."""
-        kind = kind_of(request)
+        kind = self._kind_of(request)
         with self._lock:
             number = len(self.kinds)
             fault = self._plan(number, kind)
@@ -235,7 +247,7 @@ class FaultProxy:
         if fault == "cut before":
             return False
         if isinstance(fault, str) and fault in _ANSWERS:
-            writer.write(_error(fault, request))
+            writer.write(_error(fault, request, self._codes.get(fault)))
             await writer.drain()
             return True
         if fault == "delay":
@@ -314,8 +326,9 @@ async def _read_body(reader: asyncio.StreamReader, message: Message) -> bytes:
     return body
 
 
-def _error(status: str, request: Message) -> bytes:
+def _error(status: str, request: Message, other: str | None = None) -> bytes:
     reason, code = _ANSWERS[status]
+    code = other or code
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>broken on purpose</Message></Error>"
     if request.first.startswith("HEAD "):
         body = ""

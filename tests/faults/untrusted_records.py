@@ -132,7 +132,7 @@ LOCATIONS = [
     "s3://[::1]/x", "s3://{}/x",
     "s3://*/x", "s3://bucket%2f..%2fx/y", "s3://evil.example\\@bucket/x", "gs://büro/x", "s3://b\uff0fx/y",
     "az://a\u2024b/x",
-    "az://container/x?y", "az://container/x#y", "oci://bucket@a@b/x", "hf:///x", "az://-/x",
+    "oci://container/x?y", "oci://container/x#y", "oci://bucket@a@b/x", "hf:///x", "az://-/x",
     # text that shows as something else, or ends a line in a log
     "/a\x00", "/a\n", "/a\r", "/a\t", "/a\x1b[31m", "/a\x7f", "/a\x85", "/a\u2028b", "/a\u2029b",
     "/a\u202eb", "/a\u2066b",
@@ -152,6 +152,7 @@ ODD_LOCATIONS = [
     "s3://bucket/a b/%2e%2e/\uff0e\uff0e", "s3://b.u-c_k.et/...", "gs://bucket/a#1", "s3://bucket/a?b=1",
     "memory://", "memory://x",
     "az://container@account/x", "abfs://data@account.dfs.core.windows.net/x", "az://$web/x",
+    "az://container/x?y", "abfs://container/x#y",
     "hf://datasets/org/name/x",
     "s3://bucket/a@b", "s3://bucket/e\u0301", "s3://bucket/a\u200db",
 ]  # fmt: skip

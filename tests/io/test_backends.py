@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,6 +18,7 @@ from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
 from cpr.io.objects import open_store
 from tests.io.backend_cases import BackendTests, MiB
 from tests.minio.process import free_ports
+from tests.servers.azure import ACCOUNT
 from tests.servers.sftp import FORBIDDEN
 from tests.text_format import TextSource, TextTarget
 
@@ -141,6 +144,131 @@ class TestGCS(BackendTests):
         with pytest.raises(TransferError) as caught:
             io.stat(f"{base}/a.txt")
         assert "127.0.0.1" not in str(caught.value)
+
+
+class TestAzure(BackendTests):
+    @pytest.fixture
+    def base(self, az_url):
+        return az_url
+
+    def test_a_missing_container_is_never_created(self, azure_server):
+        url = f"az://cpr-{uuid.uuid4().hex}/a.txt"
+        for _ in range(2):
+            target = TextTarget.from_path(url)
+            target.set_data("text")
+            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+                target.persist()
+        for ask in (io.stat, io.find, io.find_orphans, lambda url: io.find(f"{url}*")):
+            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+                ask(url)
+        with pytest.raises(ResourceNotFoundError, match="no such bucket"), io.writing(url) as file:
+            file.write(os.urandom(20 * MiB))
+
+    def test_wrong_key(self, base, azure_server, monkeypatch):
+        for name, value in azure_server.environment(key="bm90LXRoZS1rZXk=").items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(TransferError, match=r"no permission|secret key does not fit") as caught:
+            io.stat(f"{base}/a.txt")
+        assert "bm90LXRoZS1rZXk=" not in str(caught.value)
+
+    def test_no_connection(self, base, azure_server, monkeypatch):
+        (port,) = free_ports(1)
+        for name, value in azure_server.environment(f"http://127.0.0.1:{port}").items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(TransferError, match="nothing answers") as caught:
+            io.stat(f"{base}/a.txt")
+        assert "127.0.0.1" not in str(caught.value)
+
+    @pytest.mark.parametrize("protocol", ["abfs", "abfss"])
+    def test_other_protocols_are_the_same_place(self, base, azure_server, protocol):
+        target = TextTarget.from_path(f"{base}/a.txt")
+        target.set_data("text")
+        target.persist()
+        rest = target.url.removeprefix("az://").removeprefix(azure_server.container)
+        for container in (azure_server.container, f"{azure_server.container}@{ACCOUNT}.dfs.core.windows.net"):
+            url = f"{protocol}://{container}{rest}"
+            assert TextSource.from_path(url).get_data() == "text"
+            assert list(io.find(url.replace(".txt", ".*"))) == [url]
+
+    def test_the_account_of_a_url_is_the_one_that_is_asked(self, azure_server):
+        url = f"abfss://{azure_server.container}@another.dfs.core.windows.net/a.txt"
+        with pytest.raises(TransferError, match="another account") as caught:
+            io.stat(url)
+        assert "AZURE_STORAGE_CONNECTION_STRING" in caught.value.remedy
+
+    def test_folders_of_hierarchical_accounts_are_no_objects(self, base, azure_server):
+        """They are empty objects with a mark."""
+        container, _, prefix = base.removeprefix("az://").partition("/")
+        with azure_server.client() as client:
+            blob = client.get_blob_client(container, f"{prefix}/folder")
+            blob.upload_blob(b"", metadata={"hdi_isfolder": "true"})
+        with io.writing(f"{base}/folder/a.txt") as file:
+            file.write(b"x")
+        assert list(io.find(f"{base}/*")) == []
+        assert list(io.find(f"{base}/**")) == [f"{base}/folder/a.txt"]
+        store, path = open_store(base)
+        assert [entry.url for entry in store.walk(path)] == [f"{base}/folder/a.txt"]
+        assert io.lookup(f"{base}/folder") is None
+
+    def test_listings_of_many_pages(self, base, monkeypatch):
+        store, path = open_store(base)
+        names = [f"{folder}/{number}.txt" for folder in "ab" for number in range(4)]
+        for name in names:
+            with io.writing(f"{base}/{name}") as file:
+                file.write(b"x")
+        pages = type(store)._pages
+        monkeypatch.setattr(
+            type(store), "_pages", lambda *args, most=3, **given: pages(*args, most=most, **given)
+        )
+        assert [entry.url for entry in store.walk(path)] == [f"{base}/{name}" for name in names]
+        assert list(io.find(f"{base}/*/*.txt")) == [f"{base}/{name}" for name in names]
+        assert store.names_in(path) == {"a", "b"}
+
+    def test_two_writers_of_one_large_object(self, base):
+        """Their blocks have the same names: the second finds those that the first has put."""
+        store, path = open_store(f"{base}/a.bin")
+        data = os.urandom(20 * MiB)
+        first, second = store.upload(path), store.upload(path)
+        for start in range(0, len(data), 4 * MiB):
+            for upload in (first, second):
+                upload.write(memoryview(data)[start : start + 4 * MiB])
+        first.commit()
+        second.commit()
+        assert store.fetch(path, 0, len(data)) == data
+
+    @pytest.mark.parametrize(
+        "options", [{"chunks": (1, 50, 60)}, {"chunks": (1, 50, 30), "shards": (1, 50, 60)}]
+    )
+    def test_zarr(self, base, options):
+        """Through adlfs, which would take what follows a # for no part of the name."""
+        target = cpr.ZarrTarget.from_path(f"{base}/a#b?c/a.zarr", **options)
+        data = np.random.default_rng(0).integers(0, 99, (12, 50, 60), "uint16")
+        target.set_data(data)
+        again = cpr.load(target.serialize())
+        assert np.array_equal(again.get_data()[...], data)
+        assert again.verify() > 12
+        assert len(io.find(f"{base}/a#b[?]c/*.zarr/c/**")) == 12
+        with io.writing(f"{target.url}/c/3/0/0") as file:
+            file.write(b"other")
+        with pytest.raises(CorruptDataError):
+            again.get_data()[3]
+
+    def test_a_process_ends_quietly(self, base):
+        """adlfs's own finalizers would wait for ever in a process that was forked."""
+        code = f"""
+import os
+from cpr import io
+print(io.lookup("{base}/a.txt"))
+if os.fork() == 0:
+    print(io.lookup("{base}/b.txt"), flush=True)
+else:
+    os.wait()
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+        )
+        assert done.stdout.split() == ["None"] * 3 or done.stdout.split() == ["None"] * 2
+        assert "Unclosed" not in done.stderr and "Traceback" not in done.stderr
 
 
 class TestSFTP(BackendTests):

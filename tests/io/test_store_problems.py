@@ -33,6 +33,7 @@ from tests.faults.proxy import FaultProxy, Message
 from tests.minio import binaries, buckets
 from tests.minio.process import free_ports, kept, wait
 from tests.minio.server import S3Server
+from tests.servers.azure import ACCOUNT
 from tests.servers.gcs_faults import FaultyGCS
 from tests.text_format import TextSource
 
@@ -701,6 +702,36 @@ def too_many_files(place: Place) -> Steps:
     yield each(f"{place.tmp}/a.txt")
 
 
+# ---- Azure, on its emulator
+
+
+@case("no-account")
+def no_account(place: Place) -> Steps:
+    url, server = place.az_url, place.azure_server
+    place.set(AZURE_STORAGE_CONNECTION_STRING=None)
+    error = yield each(f"{url}/a.txt")
+    place.set(**{found(r"set (\w+) as the portal", error): next(iter(server.environment().values()))})
+    yield []
+
+
+@case("no-account")
+def cut_connection_string(place: Place) -> Steps:
+    url, server = place.az_url, place.azure_server
+    place.set(AZURE_STORAGE_CONNECTION_STRING="AccountName")
+    error = yield each(f"{url}/a.txt")
+    place.set(**{found(r"set (\w+) as the portal", error): next(iter(server.environment().values()))})
+    yield []
+
+
+@case("other-account")
+def other_account(place: Place) -> Steps:
+    url = place.az_url
+    container, _, rest = url.removeprefix("az://").partition("/")
+    error = yield each(f"abfss://{container}@another.dfs.core.windows.net/{rest}/a.txt")
+    assert "correct the URL" in error.remedy
+    yield each(f"abfss://{container}@{ACCOUNT}.dfs.core.windows.net/{rest}/a.txt")
+
+
 @case("folder-gone")
 def a_folder_goes_away(place: Place) -> Steps:
     folder = place.tmp / "cells"
@@ -743,7 +774,12 @@ S3_CASES = {
     or name.startswith("no_right_to")
     or "at_tls" in make.__code__.co_names
 }
-MARKED = [pytest.param(name, marks=pytest.mark.real_s3) if name in S3_CASES else name for name in CASES]
+AZURE_CASES = {name for name, (_, make) in CASES.items() if "az_url" in make.__code__.co_names}
+MARKS = {
+    **dict.fromkeys(S3_CASES, pytest.mark.real_s3),
+    **dict.fromkeys(AZURE_CASES, pytest.mark.azure),
+}
+MARKED = [pytest.param(name, marks=MARKS.get(name, ())) for name in CASES]
 
 
 @pytest.mark.parametrize("name", MARKED)
@@ -783,7 +819,7 @@ def test_no_name_has_two_meanings():
     assert len(codes) == len(set(codes))
 
 
-@pytest.mark.parametrize(("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs")])
+@pytest.mark.parametrize(("protocol", "package"), [("s3", "s3fs"), ("gs", "gcsfs"), ("az", "adlfs")])
 def test_a_client_that_is_not_installed(protocol, package, monkeypatch):
     monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, protocol, raising=False)
     monkeypatch.setitem(sys.modules, package, None)

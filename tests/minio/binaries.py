@@ -41,7 +41,7 @@ def install(program: str, timeout: float = 1500) -> Path:
     """
     folder = TOOLS / "bin"
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / f".{program}.lock"):
+    with locked(folder / f".{program}.lock"):
         target = folder / program
         stamp = folder / f".{program}.module"
         module = MODULES[program]
@@ -72,7 +72,8 @@ def install(program: str, timeout: float = 1500) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

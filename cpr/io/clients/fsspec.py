@@ -15,12 +15,18 @@ from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
 
-__all__ = ["close_on", "configured", "holds_back", "local_path", "new_filesystem", "path_on"]
+__all__ = ["close_on", "configured", "holds_back", "local_path", "new_filesystem", "path_on", "told_by"]
 
 
 def configured(protocol: str) -> Mapping[str, Any]:
     """The storage options that fsspec's own configuration has for a protocol."""
     found: Mapping[str, Any] = fsspec.config.conf.get(protocol, {})
+    return found
+
+
+def told_by(protocol: str, url: str) -> Mapping[str, Any]:
+    """The storage options that a URL tells: a host, an account."""
+    found: Mapping[str, Any] = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(url)
     return found
 
 

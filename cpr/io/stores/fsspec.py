@@ -1,7 +1,7 @@
 """Everything else that fsspec implements, through the interface that all its filesystems share.
 
 Publication is atomic by the best means that a filesystem has: buffered files of object stores hold an object
-back until `commit()` where they can (Azure); others get a hidden name beside the final one and a rename
+back until `commit()` where they can; others get a hidden name beside the final one and a rename
 (SMB, HDFS, and SFTP in `cpr.io.stores.sftp`).
 
 Filesystems that are not asynchronous are asked for one thing at a time (`cpr.io.clients.thread_lock`); a

@@ -56,6 +56,7 @@ def bare_store(url: str, read_only: bool = False) -> Store:
         options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
         twin = twins[asyncio.get_running_loop()] = type(fs)(*fs.storage_args, **options)
         close_on(asyncio.get_running_loop(), twin)
+        kind_of(protocol_of(url)).settle(twin)
     bucket, _, prefix = path.partition("/")
     fast = fast_bucket(fs, bucket) if kind_of(protocol_of(url)).name == "s3" else None
     if fast is None:

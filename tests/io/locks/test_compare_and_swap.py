@@ -22,6 +22,7 @@ STORES = [
     "local",
     pytest.param("s3", marks=pytest.mark.s3),
     pytest.param("gs", marks=pytest.mark.gcs),
+    pytest.param("az", marks=pytest.mark.azure),
 ]
 
 
@@ -106,7 +107,7 @@ def test_age_is_told_by_the_store(folder):
     assert age is None if folder.startswith("memory") else 0 <= age < 30
 
 
-@pytest.mark.parametrize("url", ["sftp://host/locks", "az://container/locks", "ftp://host/locks"])
+@pytest.mark.parametrize("url", ["sftp://host/locks", "oci://container/locks", "ftp://host/locks"])
 def test_other_stores_say_that_they_cannot(url):
     with pytest.raises(UnsupportedStoreError, match=r"no conditional writes.*Remedy: put the locks into"):
         require_conditional(url)

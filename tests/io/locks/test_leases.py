@@ -20,11 +20,16 @@ from cpr.io.locks.leases import acquiring, lease_here, release, waiting
 
 
 @pytest.fixture(
-    params=["memory", pytest.param("local", marks=pytest.mark.slow), pytest.param("s3", marks=pytest.mark.s3)]
+    params=[
+        "memory",
+        pytest.param("local", marks=pytest.mark.slow),
+        pytest.param("s3", marks=pytest.mark.s3),
+        pytest.param("az", marks=pytest.mark.azure),
+    ]
 )
 def url(request, tmp_path):
     folder = {"memory": f"memory://{uuid.uuid4().hex}", "local": str(tmp_path / "locks")}.get(request.param)
-    return f"{folder or request.getfixturevalue('s3_url')}/{uuid.uuid4().hex}.cpr-lease"
+    return f"{folder or request.getfixturevalue(f'{request.param}_url')}/{uuid.uuid4().hex}.cpr-lease"
 
 
 @pytest.fixture

@@ -1,0 +1,219 @@
+"""What cpr knows of adlfs: requests to Azure Blob Storage with its account and credentials.
+
+adlfs finds out who asks and whom: account, key, token or login. Its requests wait 15 seconds before they are
+repeated and check nothing that they upload; so it gets a client of Azure's SDK that does both otherwise, and
+`cpr.io.stores.azure` asks through the same. The interface is described at
+https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import weakref
+from base64 import b64encode
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from cpr.io.answers import BadAnswerError, SetupError, require_range
+from cpr.io.waiting import wait_for
+
+__all__ = ["AzureClient", "client_options", "right", "settle"]
+
+T = TypeVar("T")
+
+_TRIES = 5
+_READS = 3  # of an answer that is not what was asked for
+_FIRST_WAIT_SECONDS = 0.2
+_LONGEST_WAIT_SECONDS = 32.0
+_CONNECT_SECONDS = 10
+# A range of more would be asked for in pieces.
+_RANGE_BYTES = 1 << 30
+
+
+def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing that adlfs does not find itself. Raises SetupError where no account is named."""
+    from azure.core.utils import parse_connection_string
+
+    connection = given.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
+    if connection:
+        try:
+            parse_connection_string(connection)
+        except ValueError:
+            raise SetupError("ConnectionString") from None
+    elif not (given.get("account_name") or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")):
+        raise SetupError("NoAccount")
+    return {}
+
+
+def right(verb: str) -> str:
+    """What to do where the right lacks to do something."""
+    role = "Reader" if verb in ("read", "look at", "list") else "Contributor"
+    return f"give the account the role 'Storage Blob Data {role}' on the container, or a SAS with that right"
+
+
+def settle(fs: Any) -> None:
+    """Let a new filesystem ask as cpr does, take paths as they are written, and end with its process."""
+    from azure.storage.blob.aio import ExponentialRetry
+
+    class Patience(ExponentialRetry):  # type: ignore[misc]
+        def get_backoff_time(self, settings: Mapping[str, Any]) -> float:
+            longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** settings["count"])
+            return random.uniform(longest / 2, longest)  # noqa: S311 - nobody is to be kept from guessing it
+
+    before = fs.service_client
+    fs.service_client = client = type(before)(
+        before.url,
+        credential=before.credential,
+        retry_policy=Patience(retry_total=_TRIES),
+        raw_request_hook=_add_digest,
+        connection_timeout=_CONNECT_SECONDS,
+        max_single_get_size=_RANGE_BYTES,
+    )
+    # adlfs would take what follows a # for no part of the name.
+    fs._strip_protocol = _literal_path
+    fs._cat_file = partial(_cat_file, fs, fs._cat_file)
+    # Its finalizers hold what they are to finalize, and wait for ever in a process that was forked.
+    for finalizer, info in list(weakref.finalize._registry.items()):  # type: ignore[attr-defined]
+        if info.weakref() is fs:
+            finalizer.detach()
+    weakref.finalize(fs, _close, fs.loop or asyncio.get_running_loop(), client, fs.credential)
+
+
+def _add_digest(request: Any) -> None:
+    """Let the service compare what arrives of an upload."""
+    found = request.http_request
+    content = getattr(found, "content", None) or getattr(found, "data", None)
+    if found.method == "PUT" and isinstance(content, bytes) and "Content-MD5" not in found.headers:
+        found.headers["Content-MD5"] = content_md5(content)
+
+
+def content_md5(content: bytes) -> str:
+    """The digest that Azure compares, as it is written in a header."""
+    return b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
+
+
+def _literal_path(path: str | list[str]) -> Any:
+    """A URL's path, `container/key`, as it is written."""
+    if isinstance(path, list):
+        return [_literal_path(one) for one in path]
+    authority, slash, key = path.partition("://")[2 * ("://" in path)].lstrip("/").partition("/")
+    return f"{authority.partition('@')[0]}{slash}{key}"
+
+
+async def _cat_file(
+    fs: Any,
+    ask: Callable[..., Any],
+    path: str,
+    start: int | None = None,
+    end: int | None = None,
+    **given: Any,
+) -> bytes:
+    """As adlfs's, also of the last bytes, for which Azure has no request: zarr asks for them of shards."""
+    if start is not None and start < 0:
+        start = max(0, start + int((await fs._info(path))["size"]))
+    found: bytes = await ask(path, start=start, end=end, **given)
+    return found
+
+
+def _close(loop: asyncio.AbstractEventLoop, client: Any, credential: Any) -> None:
+    if not loop.is_running():
+        return
+
+    async def close() -> None:
+        for one in (client, credential):
+            with suppress(Exception):
+                await one.close()
+
+    closing = asyncio.run_coroutine_threadsafe(close(), loop)
+    if asyncio._get_running_loop() is not loop:
+        with suppress(Exception):  # at the end of the process there may be no other moment
+            closing.result(0.1)
+
+
+class AzureClient:
+    """Requests of an adlfs filesystem; what is refused is an OSError with the service's code.
+
+    Args:
+        fs: made in this process, and settled.
+    """
+
+    def __init__(self, fs: Any) -> None:
+        self._fs = fs
+
+    @property
+    def account(self) -> str:
+        """The name of the account that is asked."""
+        return str(self._fs.service_client.account_name)
+
+    def blob(self, container: str, key: str) -> Any:
+        """The SDK's client of a blob."""
+        return self._fs.service_client.get_blob_client(container, key)
+
+    def container(self, container: str) -> Any:
+        """The SDK's client of a container."""
+        return self._fs.service_client.get_container_client(container)
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin a request on the loop of the requests."""
+        return asyncio.run_coroutine_threadsafe(_named(coroutine), self._fs.loop)
+
+    def wait(self, coroutine: Coroutine[Any, Any, T], nbytes: int = 0) -> T:
+        """The answer to a request that reads so many bytes. Raises NoAnswerError."""
+        return wait_for(self.submit(coroutine), nbytes)
+
+    async def read(
+        self, container: str, key: str, start: int | None = None, stop: int | None = None, **condition: Any
+    ) -> tuple[bytes, Mapping[str, str]]:
+        """The bytes of a blob from start to stop, or all, and the headers of the answer they came with."""
+        for _ in range(_READS - 1):
+            with suppress(BadAnswerError):
+                return await self._read(container, key, start, stop, condition)
+        return await self._read(container, key, start, stop, condition)
+
+    async def _read(
+        self, container: str, key: str, start: int | None, stop: int | None, condition: Mapping[str, Any]
+    ) -> tuple[bytes, Mapping[str, str]]:
+        answers: list[Any] = []
+        span = {} if start is None or stop is None else {"offset": start, "length": stop - start}
+        found = await self.blob(container, key).download_blob(
+            **span, **condition, raw_response_hook=answers.append
+        )
+        content = bytes(await found.readall())
+        headers: Mapping[str, str] = answers[-1].http_response.headers
+        is_empty = not content and headers.get("Content-Range", "/0").endswith("/0")
+        if start is not None and stop is not None and not is_empty:
+            require_range(headers.get("Content-Range"), start, stop, len(content))
+        return content, headers
+
+
+async def _named(coroutine: Coroutine[Any, Any, T]) -> T:
+    """What a request gives; a refusal is raised by the service's own name for it."""
+    from azure.core.exceptions import DecodeError, HttpResponseError, IncompleteReadError
+
+    try:
+        return await coroutine
+    except IncompleteReadError:
+        raise
+    except DecodeError:
+        raise BadAnswerError("NotXML") from None
+    except HttpResponseError as error:
+        if error.status_code is None:
+            raise
+        code = getattr(error, "error_code", None) or ""
+        raise _refusal(error.status_code, str(getattr(code, "value", code))) from None
+    except (RecursionError, LookupError, TypeError, AttributeError, ValueError) as error:
+        # The SDK looks for what the answer of the service always has.
+        raise BadAnswerError(type(error).__name__) from None
+
+
+def _refusal(status: int, code: str) -> OSError:
+    cls = {404: FileNotFoundError, 403: PermissionError}.get(status, OSError)
+    error = cls(f"the store answered {status}")
+    error.code = code or str(status)  # type: ignore[attr-defined]
+    return error
