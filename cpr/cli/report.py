@@ -41,8 +41,9 @@ def report(
 ) -> None:
     """Write one HTML file with pictures, table heads, sizes, hashes and origins of results.
 
-    It needs no network and no server to be read. Results can be sorted, filtered and opened, and a drawing
-    shows the way from sources to results. Exit code 1 says that some results are gone or damaged.
+    It needs no network and no server to be read. What was made of the same raw data stands side by side, a
+    row for each sample; rows can be sorted, searched and opened, and a drawing shows the way from sources to
+    results. Exit code 1 says that some results are gone or damaged.
     """
     from cpr.operations.report import gather, render
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 from collections.abc import Iterator
@@ -61,12 +60,68 @@ def test_a_report_shows_every_result_with_its_origin(tmp_path):
     assert {result.url for result in results} == {target.url for target in targets}
     assert sorted(result.state for result in results) == ["cached"] + ["computed"] * 6
     page = render(results, "A run")
+    held = data_of(page)
     for target in targets:
-        assert html.escape(target.url, quote=True) in page
-        assert target.data_hash in page
-    assert "0.25 x 0.25 micron" in page
-    assert page.count("data:image/png;base64,") == 2 * 6  # on the card and opened
+        folder, _, file = target.url.rpartition("/")
+        (row,) = [row for row in held["results"] if row[2] == file]
+        assert held["texts"][row[1]] == folder
+        assert target.data_hash in held["texts"]
+    assert "0.25 x 0.25 micron" in held["texts"]
+    assert page.count("data:image/png;base64,") == 6
     assert "7 results" in page
+    assert "flow analyse" in page
+    assert f"run {RUN}" in page
+    assert "made 2026-11-24 06:00:00 UTC to 2026-11-24 06:03:20 UTC" in page
+    assert held["tasks"] == ["denoise", "segment", "measure"]
+    assert sorted((name, len(numbers)) for name, numbers, _ in held["samples"]) == [
+        ("image 0", 2),
+        ("image 1", 2),
+        ("image 2", 2),
+        ("of several samples", 1),
+    ]
+
+
+def data_of(page: str) -> dict:
+    """What the page is drawn from."""
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page)[1])
+
+
+def test_a_picture_has_a_scale_bar_where_its_pixels_have_a_size(tmp_path):
+    (image, *_, table) = run_into(str(tmp_path), images=1)
+    # 60 pixels of 0.25 micron: 15 micron wide.
+    assert Result.of(image).scale_bar == (round(2 / 15, 4), "2 micron")
+    assert Result.of(table).scale_bar is None
+    colours = stored(cpr.ImageTarget, f"{tmp_path}/rgb.tif", np.zeros((50, 400, 3), "uint8"), None,
+                     pixel_size=2.0, unit="mm", metadata={"axes": "YXS"})  # fmt: skip
+    assert Result.of(colours).scale_bar == (0.25, "200 mm")
+
+
+def test_pictures_are_described(tmp_path):
+    run_into(str(tmp_path), images=1)
+    (said,) = [row[10][1] for row in data_of(render(gather(f"{tmp_path}/records")))["results"] if row[3] == 0]
+    assert said.startswith("image 0 of denoise, 40 x 60, pixel size 0.25 x 0.25 micron")
+
+
+def test_lines_that_skip_columns_go_around_the_boxes():
+    def result(url: str, task: str, *sources: str) -> Result:
+        return Result(
+            url, {}, Made(task, inputs={str(at): Input("T", url=url) for at, url in enumerate(sources)})
+        )
+
+    results = [result("m/1", "a", "r/0"), result("m/2", "b", "m/1"), result("m/3", "c", "m/2", "m/1", "r/0")]
+    svg = draw(results).to_svg()
+    boxes = [
+        tuple(map(float, found))
+        for found in re.findall(r'<rect x="(\S+)" y="(\S+)" width="(\S+)" height="(\S+)"', svg)
+    ]
+    paths = re.findall(r'<path d="([^"]+)"', svg)
+    around = [path for path in paths if "H" in path]
+    assert (len(paths), len(around)) == (5, 2)
+    for path in around:
+        lane = float(re.search(r" V(\S+) H", path)[1])
+        assert all(lane > y + height for _, y, _, height in boxes)
+        for across in (float(x) for x in re.findall(r"Q(\S+) ", path)):  # where it goes up or down
+            assert not any(x <= across <= x + width for x, _, width, _ in boxes)
 
 
 def test_a_damaged_result_stands_out_and_stops_nothing(tmp_path):
@@ -95,6 +150,7 @@ def test_what_records_say_is_text(tmp_path):
     target = stored(cpr.CSVTarget, f"{tmp_path}/t.csv", pd.DataFrame({hostile: [hostile]}), made)
     page = render([Result.of(target)], hostile)
     assert page.count("<script>") == 1
+    assert page.count("</script>") == 2  # of the data, and of the program
     assert "<img src=x" not in page
     assert 'href="javascript' not in page
     assert re.search(r"Content-Security-Policy\" content=\"default-src 'none'", page)
@@ -162,37 +218,59 @@ def page(browser, tmp_path) -> Iterator:
 
 
 def names(page) -> list[str]:
-    return page.locator(".card:visible .name").all_inner_texts()
+    """Of the results that stand in the rows, from the left and the top."""
+    found = page.locator(".body .card-name").all_inner_texts()
+    return [name.removesuffix("computed").removesuffix("cached") for name in found]
+
+
+def rows(page) -> list[str]:
+    return page.locator(".body .sample").all_inner_texts()
 
 
 @pytest.mark.slow
-def test_the_gallery_sorts_and_filters_in_a_browser(page):
+def test_rows_are_sorted_and_filtered_in_a_browser(page):
+    assert rows(page) == ["image 2", "image 1", "image 0", "of several samples"]  # newest first
     assert len(names(page)) == 7
-    assert names(page)[0].startswith("table")  # newest first
     page.select_option("#sort", "name")
-    assert names(page)[0].startswith("image 0")
+    assert rows(page) == ["image 0", "image 1", "image 2", "of several samples"]
     page.fill("#find", "image 2")
-    assert len(names(page)) == 2
-    assert page.inner_text("#count") == "2 shown"
+    assert rows(page) == ["image 2"]
+    assert page.inner_text("#count") == "2 results of 1 sample"
     page.select_option("#task", "segment")
-    assert len(names(page)) == 1
+    assert names(page) == ["image 2"]
     page.fill("#find", "no such thing")
     assert page.is_visible("#nothing")
     page.fill("#find", "")
     page.select_option("#task", "")
     page.select_option("#state", "cached")
-    assert len(names(page)) == 1
+    assert names(page) == ["image 0"]
 
 
 @pytest.mark.slow
-def test_a_result_opens_and_leads_to_what_it_was_made_of(page):
-    page.click(".card:has-text('table') .open")
+def test_a_result_opens_and_leads_to_what_it_was_made_of_and_what_uses_it(page):
+    page.click(".open:has-text('table')")
     assert "area" in page.inner_text("dialog")
-    page.click("dialog a[data-open] >> nth=1")
+    assert page.url.endswith(".csv")  # a link to this result
+    page.click("dialog td a >> nth=1")
     assert page.inner_text("#opened-name") == "image 1"
     assert "segment" in page.inner_text("dialog")
+    page.click("dialog .list a")  # used by
+    assert page.inner_text("#opened-name") == "table"
     page.keyboard.press("Escape")
     assert not page.is_visible("dialog")
+    assert "#" not in page.url
+
+
+@pytest.mark.slow
+def test_a_link_opens_its_result_and_what_it_says_loads_it(page):
+    name = page.evaluate("results.find((one) => data.tasks[one.task] === 'denoise').file")
+    page.evaluate("(name) => { location.hash = encodeURIComponent(name); }", name)
+    page.wait_for_selector("dialog[open]")
+    call = page.inner_text(".load code")
+    assert cpr.load(
+        *eval(f"(lambda *found, name: found)({call.removeprefix('cpr.load(')}"), name=name
+    ).url.endswith(name)
+    assert eval(call).url.endswith(name)
 
 
 @pytest.mark.slow
@@ -206,9 +284,34 @@ def test_the_page_can_be_used_by_keyboard(page):
     page.focus("#find")
     page.keyboard.type("table")
     page.keyboard.press("Enter")  # submits nothing
-    for _ in range(5):
+    for _ in range(6):  # four choices, the rows, the first result
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
     assert page.inner_text("#opened-name") == "table"
     page.keyboard.press("Enter")  # the button that closes it has the focus
     assert not page.is_visible("dialog")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 1400])
+def test_a_screen_is_scrolled_with_few_rows_in_the_document(browser, tmp_path, width):
+    results = [
+        Result(f"m/{task}/{at}.tif", {"name": f"A{at}", "kind": "ImageTarget"}, made)
+        for at in range(5000)
+        for task, source in (("denoise", f"raw/A{at}.tif"), ("segment", f"m/denoise/{at}.tif"))
+        for made in [
+            Made(task, "screen", RUN, at=1_795_500_000 + at, inputs={"image": Input("T", url=source)})
+        ]
+    ]
+    (tmp_path / "report.html").write_text(render(results, "A screen"), "utf-8")
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(f"file://{tmp_path}/report.html")
+    assert page.inner_text("#count") == "10,000 results of 5,000 samples"
+    assert rows(page)[0] == "A4999"
+    assert len(rows(page)) < 30
+    page.evaluate("scroller.scrollTop = 1e9")
+    page.wait_for_selector(".body .sample:text-is('A0')")
+    assert len(rows(page)) < 30
+    # The page itself is never wider than the screen.
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cpr.data.CalibratedImage import CalibratedImage
 from cpr.errors import CprError
 from cpr.io.parallel import parallel_map
 from cpr.operations import find
-from cpr.previews.humanize import pixel_size
-from cpr.previews.models import Preview
+from cpr.previews.models import Picture, Preview
 from cpr.provenance.made import Input, Made
 from cpr.provenance.storage import read_whole
 from cpr.Resource import Resource
@@ -33,6 +34,7 @@ class Result:
         preview: a picture or the first rows; None where there is none.
         problem: what is wrong with it, such as that the object is gone; None for a good one.
         state: "computed" in the run that is reported, "cached" from an earlier one, or "" if unknown.
+        scale_bar: its part of the preview's width, and the length that it stands for; None where unknown.
     """
 
     url: str
@@ -42,6 +44,7 @@ class Result:
     preview: Preview | None = None
     problem: str | None = None
     state: str = ""
+    scale_bar: tuple[float, str] | None = None
 
     @property
     def name(self) -> str:
@@ -66,8 +69,7 @@ class Result:
     @classmethod
     def of(cls, target: Target, record: str | None = None, with_preview: bool = True) -> Result:
         """A target with its preview, read now. What is wrong becomes its `problem`."""
-        facts = {**target.facts(), **_pixel_size(target)}
-        made, problem, preview = target.made, None, None
+        facts, made, problem, preview = target.facts(), target.made, None, None
         try:
             if made is not None:
                 made = read_whole(made, target.url)
@@ -76,19 +78,31 @@ class Result:
         try:
             if with_preview:
                 preview = target.preview()
+                facts = target.details()
             else:
                 target.check()
         except CprError as error:
             problem = str(error)
-        return cls(target.url, facts, made, record, preview, problem)
+        return cls(target.url, facts, made, record, preview, problem, scale_bar=_scale_bar(target, preview))
 
 
-def _pixel_size(target: Target) -> dict[str, str]:
-    """Width, height and step of a pixel, of an image that says so."""
-    if not hasattr(target, "get_resolution") or not hasattr(target, "get_metadata"):
-        return {}
-    text = pixel_size(target.get_resolution(), target.get_metadata())
-    return {"pixel size": text} if text else {}
+def _scale_bar(target: Target, preview: Preview | None) -> tuple[float, str] | None:
+    """A round length, about a quarter of the picture's width, of an image that knows its pixels' size."""
+    if not isinstance(preview, Picture) or not isinstance(target, CalibratedImage):
+        return None
+    try:
+        resolution, unit = target.get_resolution(), target.get_metadata().get("unit")
+        shape = tuple(int(n) for n in str(target.details()["shape"]).split(",")[0].split(" x "))
+    except (CprError, KeyError, ValueError):
+        return None
+    # Colours may lie behind X.
+    columns = shape[-2] if len(shape) > 2 and shape[-1] in (3, 4) and shape[-2] > 4 else shape[-1]
+    if resolution is None or not resolution[0] or unit is None or columns < 1:
+        return None
+    width = columns / resolution[0]
+    length = 10.0 ** math.floor(math.log10(width / 4))
+    length *= max(step for step in (1, 2, 5) if step * length <= width / 4)
+    return round(length / width, 4), f"{length:g} {unit}"
 
 
 def gather(

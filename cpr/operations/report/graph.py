@@ -19,6 +19,7 @@ from cpr.operations.report.gather import Result
 __all__ = ["Box", "Drawing", "draw"]
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y = 190, 46, 70, 18
+_LANE = 8  # between lines that go around
 _KEYED = re.compile(r"-[0-9a-f]{16}(\.[^/\\]*)$")
 
 
@@ -55,18 +56,39 @@ class Drawing:
         columns = max(box.column for box in self.boxes) + 1
         rows = max(box.row for box in self.boxes) + 1
         width = columns * (_WIDTH + _GAP_X) - _GAP_X + 4
-        height = rows * (_HEIGHT + _GAP_Y) - _GAP_Y + 4
-        size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-        parts = [f'<svg {size} role="group" aria-label="From sources to results">']
+        bottom = rows * (_HEIGHT + _GAP_Y) - _GAP_Y + 4
+        paths, lanes = [], 0
         for start, end, count in self.lines:
-            x1, y1 = self._corner(start)
-            x2, y2 = self._corner(end)
-            x1, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT / 2, y2 + _HEIGHT / 2
-            bend = max(30.0, (x2 - x1) / 2)
-            path = f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
-            parts.append(f'<path d="{path}"><title>{count} of them</title></path>')
-        parts += [self._box(at) for at in range(len(self.boxes))]
-        return "".join([*parts, "</svg>"])
+            if self.boxes[end].column == self.boxes[start].column + 1:
+                path = self._across(start, end)
+            else:
+                # Below all boxes, for behind one it would not be seen.
+                path, lanes = self._around(start, end, bottom, lanes), lanes + 1
+            paths.append(f'<path d="{path}"><title>{count} of them</title></path>')
+        height = bottom + (lanes * _LANE + 4 if lanes else 0)
+        left = -_GAP_X // 2 if lanes else 0
+        size = f'viewBox="{left} 0 {width - 2 * left} {height}" width="{width - 2 * left}" height="{height}"'
+        boxes = [self._box(at) for at in range(len(self.boxes))]
+        group = f'<svg {size} role="group" aria-label="From sources to results">'
+        return "".join([group, *paths, *boxes, "</svg>"])
+
+    def _ends(self, start: int, end: int) -> tuple[float, float, float, float]:
+        x1, y1 = self._corner(start)
+        x2, y2 = self._corner(end)
+        return x1 + _WIDTH, y1 + _HEIGHT / 2, x2, y2 + _HEIGHT / 2
+
+    def _across(self, start: int, end: int) -> str:
+        x1, y1, x2, y2 = self._ends(start, end)
+        bend = (x2 - x1) / 2
+        return f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
+
+    def _around(self, start: int, end: int, bottom: float, number: int) -> str:
+        """By the gaps between columns, and along a lane of its own."""
+        x1, y1, x2, y2 = self._ends(start, end)
+        lane, aside = bottom + number * _LANE, (number % 5 - 2) * _LANE / 2
+        down, up = x1 + _GAP_X / 2 - aside, x2 - _GAP_X / 2 + aside
+        there = f"M{x1} {y1} H{down - 8} Q{down} {y1} {down} {y1 + 8} V{lane}"
+        return f"{there} H{up} V{y2 + 8} Q{up} {y2} {up + 8} {y2} H{x2}"
 
     def _corner(self, at: int) -> tuple[float, float]:
         box = self.boxes[at]
@@ -75,7 +97,7 @@ class Drawing:
     def _box(self, at: int) -> str:
         box = self.boxes[at]
         x, y = self._corner(at)
-        label = box.label if len(box.label) <= 24 else f"{box.label[:11]}…{box.label[-12:]}"
+        label = box.label if len(box.label) <= 22 else f"{box.label[:10]}…{box.label[-11:]}"
         count = f"{box.count} {'source' if box.is_source else 'result'}{'s' if box.count != 1 else ''}"
         name = html.escape(box.label, quote=True)
         attributes = (

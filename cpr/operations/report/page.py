@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 from collections import Counter
 from collections.abc import Sequence
 from importlib.resources import files
@@ -19,8 +18,7 @@ from cpr._version import __version__
 from cpr.io.humanize import human_size
 from cpr.operations.report.gather import Result, when
 from cpr.operations.report.graph import draw
-from cpr.previews.models import Picture
-from cpr.provenance.made import Input
+from cpr.operations.report.page_data import page_data
 
 __all__ = ["render"]
 
@@ -30,7 +28,7 @@ _DIALOG = """<dialog id="opened" aria-labelledby="opened-name"><form method="dia
 
 
 def render(results: Sequence[Result], title: str = "Results") -> str:
-    """The page for some results, in their order.
+    """The page for some results: a row for each sample, a column for each task.
 
     >>> "<title>Results</title>" in render([])
     True
@@ -40,9 +38,7 @@ def render(results: Sequence[Result], title: str = "Results") -> str:
     )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
-    places = {result.url: at for at, result in enumerate(results)}
     drawing = draw(results)
-    cards = "".join(_card(at, result, places) for at, result in enumerate(results))
     graph = ""
     if drawing.lines:
         graph = (
@@ -56,13 +52,15 @@ def render(results: Sequence[Result], title: str = "Results") -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{_text(title)}</title>",
             f"<style>{style}</style></head><body>",
-            f"<header><h1>{_text(title)}</h1><p>{_summary(results)}</p></header>",
+            f"<header><h1>{_text(title)}</h1><p>{_summary(results)}</p>{_run(results)}</header>",
             graph,
             _controls(results),
-            f'<ul class="gallery" id="gallery">{cards}</ul>',
+            "<noscript><p>The results are shown by the script of this page: allow it to run.</p></noscript>",
+            '<div id="rows" role="table" aria-label="Results by sample" tabindex="0"></div>',
             '<p id="nothing" hidden>Nothing matches.</p>',
             _DIALOG,
-            f"<footer>Written by cpr {_text(__version__)}.</footer>",
+            f"<footer>{_shown(results)} Written by cpr {_text(__version__)}.</footer>",
+            f'<script type="application/json" id="data">{page_data(results, drawing)}</script>',
             f"<script>{script}</script>",
             "</body></html>",
         ]
@@ -71,11 +69,6 @@ def render(results: Sequence[Result], title: str = "Results") -> str:
 
 def _text(value: Any) -> str:
     return html.escape(str(value), quote=True)
-
-
-def _size(result: Result) -> str:
-    nbytes = result.facts.get("bytes")
-    return "" if nbytes is None else human_size(nbytes)
 
 
 def _summary(results: Sequence[Result]) -> str:
@@ -88,6 +81,32 @@ def _summary(results: Sequence[Result]) -> str:
     return _text(", ".join(parts))
 
 
+def _run(results: Sequence[Result]) -> str:
+    """The run that is reported: flow, run, when its first and last results were made, by which cpr."""
+    made = [one.made for one in results if one.made is not None and one.state == "computed"]
+    if not made:
+        return ""
+    times = sorted(one.at for one in made if one.at is not None)
+    ends = {when(one): None for at in (times[:1], times[-1:]) for one in made if at and one.at == at[0]}
+    facts = {
+        "flow": {one.flow for one in made if one.flow},
+        "run": {one.flow_run for one in made if one.flow_run},
+        "made": {" to ".join(ends)} - {""},
+        "by cpr": {one.cpr for one in made if one.cpr},
+    }
+    parts = [f"{name} {_text(', '.join(sorted(values)))}" for name, values in facts.items() if values]
+    return f'<p class="run">{" · ".join(parts)}</p>'
+
+
+def _shown(results: Sequence[Result]) -> str:
+    """How many pictures and tables the page holds, where that is not all."""
+    held = sum(result.preview is not None for result in results)
+    if held == len(results) or not results:
+        return ""
+    more = f"cpr report --previews {len(results)}"
+    return f"{held:,} of {len(results):,} results are shown with a preview; for all: {more}."
+
+
 def _controls(results: Sequence[Result]) -> str:
     def options(values: set[str]) -> str:
         return "".join(f'<option value="{_text(v)}">{_text(v)}</option>' for v in sorted(values) if v)
@@ -96,79 +115,10 @@ def _controls(results: Sequence[Result]) -> str:
     kinds = options({str(result.facts.get("kind", "")) for result in results})
     states = options({result.state for result in results} | {"problem" for r in results if r.problem})
     return f"""<form class="controls" id="controls" role="search">
-<label>Find <input type="search" id="find" placeholder="name, URL, hash, task"></label>
+<label>Find <input type="search" id="find" placeholder="sample, name, URL, hash"></label>
 <label>Task <select id="task"><option value="">all</option>{tasks}</select></label>
 <label>Kind <select id="kind"><option value="">all</option>{kinds}</select></label>
 <label>State <select id="state"><option value="">all</option>{states}</select></label>
-<label>Sort by <select id="sort"><option value="made">newest first</option><option value="name">name</option>
-<option value="task">task</option><option value="bytes">size</option></select></label>
-<output id="count" aria-live="polite">{len(results)} shown</output></form>"""
-
-
-def _card(at: int, result: Result, places: dict[str, int]) -> str:
-    kind = str(result.facts.get("kind", ""))
-    found = " ".join(
-        str(part).lower()
-        for part in (result.name, result.url, result.task, kind, result.facts.get("data_hash", ""))
-    )
-    state = "problem" if result.problem is not None else result.state
-    badge = f'<span class="badge {state}">{state}</span>' if state else ""
-    small = " · ".join(
-        _text(part) for part in (result.facts.get("shape"), _size(result), result.task) if part
-    )
-    made = (result.made.at if result.made is not None else None) or 0
-    return (
-        f'<li class="card" id="result-{at}" data-find="{_text(found)}" data-name="{_text(result.name)}" '
-        f'data-task="{_text(result.task)}" data-kind="{_text(kind)}" data-state="{state}" data-made="{made}" '
-        f'data-bytes="{result.facts.get("bytes") or 0}">'
-        f'<button class="open" aria-haspopup="dialog"><span class="preview">{_preview(result)}</span>'
-        f'<span class="name">{_text(result.name)}{badge}</span><span class="small">{small}</span></button>'
-        f"<template>{_details(result, places)}</template></li>"
-    )
-
-
-def _preview(result: Result) -> str:
-    if result.preview is None:
-        return f'<span class="none">{"not readable" if result.problem else "no preview"}</span>'
-    return result.preview.to_html()
-
-
-def _details(result: Result, places: dict[str, int]) -> str:
-    facts = {
-        name: human_size(value) if name == "bytes" else value
-        for name, value in result.facts.items()
-        if name != "name"
-    }
-    made = result.made
-    if made is not None:
-        facts |= {"task": made.task, "flow": made.flow, "flow run": made.flow_run, "task run": made.task_run}
-        facts |= {"made": when(made), "cache key": made.key, "by cpr": made.cpr}
-    facts["record"] = result.record
-    if isinstance(result.preview, Picture) and result.preview.caption:
-        facts["shown"] = result.preview.caption
-    lines = "".join(
-        f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items() if value
-    )
-    problem = f'<p class="problem" role="alert">{_text(result.problem)}</p>' if result.problem else ""
-    inputs = ""
-    if made is not None and made.inputs:
-        rows = "".join(
-            f"<tr><th>{_text(name)}</th><td>{_input(one, places)}</td></tr>"
-            for name, one in made.inputs.items()
-        )
-        inputs = f"<h3>Made from</h3><table>{rows}</table>"
-    head = f'<h2 id="opened-name">{_text(result.name)}</h2>{problem}'
-    return f'{head}<div class="preview">{_preview(result)}</div><table>{lines}</table>{inputs}'
-
-
-def _input(one: Input, places: dict[str, int]) -> str:
-    if one.holds:
-        more = f"<li>and {one.left_out} more</li>" if one.left_out else ""
-        return f"<ul>{''.join(f'<li>{_input(held, places)}</li>' for held in one.holds)}{more}</ul>"
-    if one.url is not None:
-        at = places.get(one.url)
-        # A link only to what is on this page: a URL from a record may be anything.
-        return _text(one.url) if at is None else f'<a href="#result-{at}" data-open>{_text(one.url)}</a>'
-    if one.digest is not None and one.value is None:
-        return f"{_text(one.type)}, {_text(one.digest)}"
-    return _text(one.value if isinstance(one.value, str) else json.dumps(one.value))
+<label>Sort by <select id="sort"><option value="made">problems, newest</option>
+<option value="name">sample</option><option value="bytes">size</option></select></label>
+<output id="count" aria-live="polite"></output></form>"""
