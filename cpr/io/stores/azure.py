@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, SetupError, require_other
+from cpr.io.answers import BadAnswerError, SetupError, code_of, require_other
 from cpr.io.clients.adlfs import AzureClient
-from cpr.io.error_translation import code_of
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.azure_upload import BlockUpload, is_refused_condition
 from cpr.io.stores.base import (

@@ -16,8 +16,8 @@ from typing import Any
 
 import xxhash
 
+from cpr.io.answers import code_of
 from cpr.io.clients.adlfs import AzureClient, content_md5
-from cpr.io.error_translation import code_of
 from cpr.io.stores.base import OccupiedError
 from cpr.io.transfer_width import width_of
 from cpr.io.waiting import wait_for
