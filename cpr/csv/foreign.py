@@ -8,6 +8,7 @@ import inspect
 import io
 import pkgutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from encodings import normalize_encoding
 from itertools import chain
@@ -19,10 +20,10 @@ import pandas as pd
 from cpr.csv.compression import blocks_of
 from cpr.csv.rows import Body, with_row_ends
 from cpr.csv.separators import first_rows, guessed, require_foreign_separator
-from cpr.csv.table import Compression, exact_floats, parsing, read_csv
+from cpr.csv.table import PARSER_ERRORS, Compression, exact_floats, read_csv
 from cpr.data.tables import ColumnType, own_copy
-from cpr.errors import FormatError
-from cpr.format import ReadableFile, unusable
+from cpr.errors import CprError, FormatError
+from cpr.format import ReadableFile, damaged, unusable
 
 __all__ = ["ForeignCSV", "in_words_of_pandas"]
 
@@ -197,7 +198,7 @@ class ForeignCSV:
         body = Body(blocks)
         # Only what was said: pandas tells some defaults from the same words said aloud.
         said = {name: value for name in _PASSED if (value := getattr(self, name)) != _DEFAULTS[name]}
-        with parsing(body):
+        with _parsing(body):
             frame: pd.DataFrame = read_csv(
                 io.BufferedReader(body, 1 << 18),
                 sep=separator,
@@ -216,7 +217,7 @@ class ForeignCSV:
             if not (more := next(blocks, b"")):
                 break
             start += more
-        with parsing():
+        with _parsing():
             first = first_rows(start[: _START_BYTES << 1], self.encoding)
         blocks = chain([start], blocks)
         # Who counts the lines before the header counts that one as well.
@@ -228,6 +229,30 @@ class ForeignCSV:
             return self.separator, skipped, blocks
         found = guessed(first.rows, self.quotechar, self.comment, self.skiprows, self.decimal)
         return found, skipped, blocks
+
+
+@contextmanager
+def _parsing(body: Body | None = None) -> Iterator[None]:
+    """Turns what pandas' parser raises into DecodeErrors, which say what to say of such a file."""
+    try:
+        yield
+    except CprError:
+        raise
+    except PARSER_ERRORS as error:
+        if body is not None and body.failure is not None:
+            raise body.failure from None
+        remedy = "correct or leave out options that the columns do not fit (dtype=, usecols=, index_col= ...)"
+        if isinstance(error, UnicodeError):
+            remedy = "say what the text is: encoding='latin-1', or 'utf-16'"
+        elif isinstance(error, pd.errors.EmptyDataError):
+            remedy = "restore the file; where it may be empty, name the columns: names=['a', 'b']"
+        elif "tokenizing" in str(error):
+            remedy = (
+                "say what is between cells: sep=';', or sep=None, which guesses; "
+                "where rows are of several lengths, name all columns: names=['a', 'b', 'c'], skiprows=1"
+            )
+        actual = f"{type(error).__name__}: {str(error)!a}"
+        raise damaged("not a CSV file of this kind", "rows of cells", actual, remedy) from error
 
 
 _DEFAULTS = {field.name: field.default for field in fields(ForeignCSV)}

@@ -22,7 +22,7 @@ import pandas as pd
 from cpr.csv.cells import EMPTY, ESCAPE, cells, codes_of, quoted, values_from_texts
 from cpr.csv.compression import GzipWriter, blocks_of
 from cpr.csv.predecessor import predecessor_hash, read_as_predecessor
-from cpr.csv.rows import BOM, Body, Marked, take_header, whole_rows
+from cpr.csv.rows import BOM, Marked, take_header, whole_rows
 from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
 from cpr.data.tables.values import to_pandas
 from cpr.errors import CprError
@@ -31,10 +31,10 @@ from cpr.io.parallel import parallel_map
 
 __all__ = [
     "CSV",
+    "PARSER_ERRORS",
     "Compression",
     "by_extension",
     "exact_floats",
-    "parsing",
     "read_csv",
     "require_separator",
 ]
@@ -43,6 +43,9 @@ Compression = Literal["gzip"]
 
 # Its stubs do not know columns named by numbers.
 read_csv: Any = pd.read_csv
+
+PARSER_ERRORS = (ValueError, OverflowError, TypeError, LookupError, MemoryError, pd.errors.ParserError)
+"""What pandas' parser raises for text that is no CSV."""
 
 # Text that is parsed at once: of narrow tables some 400,000 cells, and of wide ones enough rows.
 _PIECE_BYTES = 4 << 20
@@ -144,7 +147,7 @@ class CSV(TableFormat):
         if self.origin is not None:
             return read_as_predecessor(file, exact_floats())
         layout = self._recorded()
-        with parsing():
+        with _parsing():
             return self._restored(
                 layout, parallel_map(self._parser(layout), self._rows(file, layout), _AT_ONCE)
             )
@@ -238,18 +241,13 @@ def _columns(chunk: pd.DataFrame, layout: Layout, escaped: bool) -> Iterator[Any
 
 
 @contextmanager
-def parsing(body: Body | None = None) -> Iterator[None]:
+def _parsing() -> Iterator[None]:
     """Turns what pandas' parser raises for text that is no CSV into DecodeErrors."""
     try:
         yield
     except CprError:
         raise
-    except (ValueError, OverflowError, TypeError, LookupError, MemoryError, pd.errors.ParserError) as error:
-        if body is not None and body.failure is not None:
-            raise body.failure from None
+    except PARSER_ERRORS as error:
         raise damaged(
-            "not a CSV file of this kind",
-            "rows of cells",
-            f"{type(error).__name__}: {str(error)!a}",
-            "say what it is: sep=None guesses, encoding='latin-1', decimal=','; or restore the file",
+            "not a CSV file of this kind", "rows of cells", f"{type(error).__name__}: {str(error)!a}"
         ) from error

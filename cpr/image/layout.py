@@ -10,7 +10,7 @@ import numpy as np
 
 from cpr.errors import EncodeError
 
-__all__ = ["DTYPES", "Flavour", "Layout", "require_dtype", "usual_axes"]
+__all__ = ["DTYPES", "Flavour", "Layout", "leading_axes", "require_dtype", "usual_axes"]
 
 Flavour = Literal["imagej", "ome", "plain", "empty"]
 
@@ -197,9 +197,13 @@ def usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
         return "YX"[2 - ndim :]
     colours = ndim > 2 and shape[-1] in {3, 4} and shape[-2] > 4 and dtype.name in {"uint8", "uint16"}
     page = "YXS" if colours else "YX"
-    leading = ndim - len(page)
-    usual = {0: "", 1: "Z", 2: "ZC", 3: "TZC"}.get(leading)
-    return (usual if usual is not None else "QPONMLKJIHGFEDBA"[: leading - 3] + "TZC") + page
+    return leading_axes(ndim - len(page)) + page
+
+
+def leading_axes(count: int) -> str:
+    """What axes before the plane are usually."""
+    usual = {0: "", 1: "Z", 2: "ZC", 3: "TZC"}.get(count)
+    return usual if usual is not None else "QPONMLKJIHGFEDBA"[: count - 3] + "TZC"
 
 
 def _checked_axes(axes: str, shape: tuple[int, ...]) -> str:

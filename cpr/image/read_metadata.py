@@ -15,21 +15,18 @@ from cpr.data.image_metadata import Metadata
 from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
 from cpr.errors import FormatError
 from cpr.image.description import OWN_UNIT
+from cpr.image.layout import leading_axes
 from cpr.image.series import elements, pixels_of
 
 __all__ = ["is_signed", "metadata_of"]
 
+_NAMELESS = "QI"  # tifffile's letters for axes that the file does not name
 _CENTIMETRES = {2: 2.54, 3: 1.0}  # TIFF's ResolutionUnit
 
 
 def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Metadata:
     """What a file says of an image; sizes that make no sense are left out."""
-    planar = series.keyframe.planarconfig == 2 and "C" not in series.axes
-    axes = series.axes if series.kind in {"imagej", "ome", "shaped"} or planar else None
-    if axes is not None and planar:
-        axes = axes.replace("S", "C")  # planar colours are channels
-    if axes is not None and set(axes) & set("QI"):
-        axes = None  # tifffile's letters for axes that the file does not name
+    axes = _axes(series)
     if series.kind == "ome" and tiff.ome_metadata:
         return _ome(pixels_of(tiff, series), axes)
     if tiff.is_imagej and tiff.imagej_metadata is not None:
@@ -38,6 +35,19 @@ def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Met
     if series.kind == "shaped":
         return _shaped(series.keyframe, Metadata(axes=axes, x=x, y=y))
     return Metadata(axes=axes, x=x, y=y)
+
+
+def _axes(series: tifffile.TiffPageSeries) -> str | None:
+    """The axes, as far as the file names them; interleaved samples are colours, whoever says so."""
+    axes: str = series.axes
+    if series.keyframe.planarconfig == 2 and "C" not in axes:
+        axes = axes.replace("S", "C")  # planar colours are channels
+    elif axes.endswith("YXS") and set(axes[:-3]) <= set(_NAMELESS):
+        # Without the last letter a copy would have rows for pages.
+        return leading_axes(len(axes) - 3) + "YXS"
+    elif series.kind not in {"imagej", "ome", "shaped"}:
+        return None
+    return None if set(axes) & set(_NAMELESS) else axes
 
 
 def is_signed(tiff: tifffile.TiffFile) -> bool:

@@ -168,7 +168,11 @@ def _read_header(file: ReadableFile) -> tuple[tuple[int, ...], bool, np.dtype[An
         raise damaged("not an NPY file", "a magic string and a header", ascii(str(error))[:200]) from error
     if dtype.hasobject:
         raise damaged(
-            "the array holds Python objects, which are never unpickled", "a plain dtype", str(dtype)
+            "the array holds Python objects, which are never unpickled",
+            "a plain dtype",
+            str(dtype),
+            "write it again, array.astype(float); or, if you trust who wrote it: "
+            "with cpr.io.reading(url) as file: numpy.load(file, allow_pickle=True)",
         )
     if any(type(extent) is not int or extent < 0 for extent in shape):
         raise damaged("no such shape", "integers from 0 on", ascii(shape)[:200])

@@ -24,7 +24,7 @@ from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
 from cpr.io.pinning import Pinned, Version
 from cpr.io.seekable_files import RangedFile
-from cpr.parquet.table import Reading, claimed_bytes, opened, pyarrow, rows_at_once
+from cpr.parquet.table import Reading, claimed_bytes, opened, pyarrow, rows_at_once, to_pandas
 
 __all__ = ["Folder", "is_of_folder"]
 
@@ -90,11 +90,10 @@ class Folder:
                     for batch in dataset.to_batches(batch_size=rows, batch_readahead=2, fragment_readahead=2):
                         table.grown(batch.nbytes)
                         batches.append(batch)
-                    frame: pd.DataFrame = pa.Table.from_batches(batches, dataset.schema).to_pandas()
+                    return to_pandas(pa.Table.from_batches(batches, dataset.schema), "each of its files")
             except DecodeError:
                 files.raise_failure()
                 raise
-            return frame
 
     def _looked_through(self) -> tuple[frozenset[str], int]:
         """The columns, and how many rows to decode at once, as the footers say.

@@ -18,11 +18,20 @@ from cpr.data.memory import Expansion, require_memory
 from cpr.data.tables import Frames, Layout, TableFormat, own_copy
 from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
-from cpr.format import ReadableFile, WritableFile
+from cpr.format import ReadableFile, WritableFile, damaged
 from cpr.parquet.columns import array_of, arrow_type, column_of
 from cpr.parquet.pandas_metadata import file_names, pandas_metadata
 
-__all__ = ["ForeignParquet", "Parquet", "Reading", "claimed_bytes", "opened", "pyarrow", "rows_at_once"]
+__all__ = [
+    "ForeignParquet",
+    "Parquet",
+    "Reading",
+    "claimed_bytes",
+    "opened",
+    "pyarrow",
+    "rows_at_once",
+    "to_pandas",
+]
 
 # Large enough that a reader's requests are few, small enough to be held beside everything else.
 _ROW_GROUP_BYTES = 64 << 20
@@ -118,8 +127,26 @@ class ForeignParquet:
             for batch in parquet.iter_batches(rows_at_once(parquet, _READ_CELLS), use_pandas_metadata=True):
                 table.grown(batch.nbytes)
                 batches.append(batch)
-            frame: pd.DataFrame = pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
-            return frame
+        return to_pandas(pa.Table.from_batches(batches, parquet.schema_arrow))
+
+
+def to_pandas(table: Any, what: str = "it") -> pd.DataFrame:
+    """A frame of pyarrow's table. Raises DecodeError for values that pandas has no column for.
+
+    Args:
+        table: what was read.
+        what: to read in another way, for the remedy.
+    """
+    try:
+        frame: pd.DataFrame = table.to_pandas()
+    except Exception as error:
+        raise damaged(
+            "values that pandas has no column for",
+            "what pyarrow converts",
+            f"{type(error).__name__}: {ascii(str(error))[:200]}",
+            f"read {what} as Arrow: with cpr.io.reading(url) as file: pyarrow.parquet.read_table(file)",
+        ) from error
+    return frame
 
 
 class _Sink:
@@ -163,12 +190,9 @@ class Reading:
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         # pyarrow's errors are ValueErrors, OSErrors, KeyErrors or RuntimeErrors, as it happens.
         if isinstance(error, Exception) and not isinstance(error, CprError):
-            raise DecodeError(
-                "not a Parquet file of this kind",
-                expected="columns as they were written",
-                actual=f"{type(error).__name__}: {ascii(str(error))[:200]}",
-                remedy="restore the file",
-            ) from error
+            found = f"{type(error).__name__}: {ascii(str(error))[:200]}"
+            expected = "columns as they were written"
+            raise damaged("not a Parquet file of this kind", expected, found) from error
 
 
 def opened(file: ReadableFile, whole: bool = True) -> Any:

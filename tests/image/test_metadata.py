@@ -11,6 +11,7 @@ import tifffile
 import cpr
 from cpr.data.image_metadata import Metadata
 from cpr.data.units import Length
+from tests.array_cases import noise
 
 NAN = float("nan")
 METRES = {"µm": 1e-6, "nm": 1e-9, "mm": 1e-3, "cm": 1e-2, "in": 0.0254}
@@ -213,3 +214,22 @@ def test_where_no_size_is_known_no_tags_say_one(metadata, dtype, imagej, compres
     spacing = (metadata or {}).get("spacing")
     assert source.get_metadata().get("spacing") == spacing
     assert source.get_metadata().get("unit") == (None if spacing is None else "micron")
+
+
+@pytest.mark.parametrize("metadata", [None, {}], ids=["nothing said", "tifffile's shape"])
+@pytest.mark.parametrize("samples", [2, 3, 4, 5])
+@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+def test_interleaved_samples_stay_colours_in_a_copy(tmp_path, leading, samples, metadata):
+    """Whoever wrote them: a copy whose last axis was taken for X would have rows for pages."""
+    array = noise((*leading, 20, 30, samples), "float32")
+    kind = "rgb" if samples > 2 else "minisblack"
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, array, photometric=kind, planarconfig="contig", metadata=metadata, resolution=(4, 4)
+    )
+    source = cpr.ImageSource.from_path(path)
+    assert source.get_metadata()["axes"] == {0: "", 1: "Z", 2: "ZC"}[source.get_data().ndim - 3] + "YXS"
+    copy = cpr.ImageTarget.from_path(tmp_path / "copy.tif", like=source)
+    copy.set_data(source.get_data())
+    with tifffile.TiffFile(copy.persist().url) as tiff:
+        assert tiff.pages.first.shape == (20, 30, samples)

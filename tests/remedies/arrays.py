@@ -134,6 +134,14 @@ class _Shrinking(SeekableBytes):
         return self._length if whence == os.SEEK_END else found
 
 
+PICKLED = saved(np.save, np.array([1, 2.5], object), allow_pickle=True)
+
+
+def _unpickled() -> Any:
+    with cpr.io.reading(put(PICKLED, "a.npy")) as file:
+        return np.load(file, allow_pickle=True)
+
+
 ROWS: dict[str, Row] = {
     "a region": Row(
         lambda: cpr.load(_record()).get_data(region="0:2"), "np.s_[3, 10:20]",
@@ -191,7 +199,11 @@ ROWS: dict[str, Row] = {
     # NPY and NPZ files
     "no NPY": damaged(b"nothing"),
     "another version": damaged(header("", b"\7\0")),
-    "pickles": damaged(saved(np.save, np.array([{}], object), allow_pickle=True)),
+    "pickles": Row(
+        lambda: read(PICKLED), "array.astype(float)",
+        lambda: read(saved(np.save, np.array([1, 2.5], object).astype(float))),
+    ),
+    "pickles that are trusted": Row(lambda: read(PICKLED), "allow_pickle=True", _unpickled),
     "a negative shape": damaged(header("{'descr': '<u2', 'fortran_order': False, 'shape': (-1,), }\n")),
     "a shape of all": damaged(header(MANY_ELEMENTS)),
     "a short file": damaged(WHOLE[:-1]),

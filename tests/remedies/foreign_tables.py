@@ -8,11 +8,16 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 import cpr
 from tests.remedies.rows import LEFT_OUT, TABLE, Row, put, source
 
 TEXT = b"a;b\n1,5;x\n2,5;y\n"
+LATIN = "a\n\xe4\n".encode("latin-1")
+DECIMALS = b"a;b\n1,5;x\n2,5,6;y\n3,5,6,7;z\n"
+RAGGED = b"a,b\n1,2\n3,4,5\n"
 PLAIN = b"a,b\n1,x\n2,y\n"
 
 
@@ -110,12 +115,24 @@ ROWS: dict[str, Row] = {
     ),
     "a separator": option("sep", "ab", ";", "choose ',', ';' or '\\t'"),
     "another encoding": Row(
-        lambda: read("a\n\xe4\n".encode("latin-1")), "encoding='latin-1'",
-        lambda: read("a\n\xe4\n".encode("latin-1"), encoding="latin-1"),
+        lambda: read(LATIN), "encoding='latin-1'", lambda: read(LATIN, encoding="latin-1")
     ),
-    "another separator": Row(
-        lambda: read(b"a;b\n1,5;x\n2,5,6;y\n3,5,6,7;z\n"), "sep=None",
-        lambda: read(b"a;b\n1,5;x\n2,5,6;y\n3,5,6,7;z\n", sep=None),
+    "an empty file": Row(lambda: read(b""), "names=['a', 'b']", lambda: read(b"", names=["a", "b"])),
+    "another separator": Row(lambda: read(DECIMALS), "sep=None", lambda: read(DECIMALS, sep=None)),
+    "rows of several lengths": Row(
+        lambda: read(RAGGED), "names=['a', 'b', 'c'], skiprows=1",
+        lambda: read(RAGGED, names=["a", "b", "c"], skiprows=1),
+    ),
+    "a column that is not there": Row(
+        lambda: read(usecols=["z"]), "correct or leave out", lambda: (read(usecols=["b"]), read())
+    ),
+    "times of nanoseconds": Row(
+        lambda: source(cpr.ParquetSource, _nanoseconds(), "a.parquet"), "pyarrow.parquet.read_table(file)",
+        lambda: _arrow_of(put(_nanoseconds(), "a.parquet")),
+    ),
+    "times of nanoseconds in a folder": Row(
+        lambda: _with_nanoseconds().source.get_data(), "each of its files",
+        lambda: _arrow_of(f"{_with_nanoseconds().path}/n.parquet"),
     ),
     "columns that the first file has not": Row(
         lambda: _Folder(TABLE, TABLE.assign(c=1)).source.get_data(), "pandas.concat",
@@ -129,6 +146,23 @@ ROWS: dict[str, Row] = {
         lambda: source(cpr.ParquetSource, _parquet(), "a.parquet"),
     ),
 }  # fmt: skip
+
+
+def _nanoseconds() -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"a": pa.array([1], pa.time64("ns"))}), file)
+    return file.getvalue()
+
+
+def _with_nanoseconds() -> _Folder:
+    folder = _Folder()
+    (folder.path / "n.parquet").write_bytes(_nanoseconds())
+    return folder
+
+
+def _arrow_of(url: str) -> Any:
+    with cpr.io.reading(url) as file:
+        return pq.read_table(file)
 
 
 def _parquet() -> bytes:
