@@ -18,12 +18,13 @@ from typing import Literal
 
 from cpr.errors import ConfigurationError
 from cpr.io.fork_safe import PerProcess
+from cpr.io.host_share import HostShare
 from cpr.io.urls import protocol_of
 
 __all__ = ["TransferWidth", "connections", "width_of"]
 
 VARIABLE = "CPR_CONNECTIONS"
-_CONNECTIONS = 96
+_CONNECTIONS = 96  # of a machine, whose processes share them
 # Of the bytes under way, what any transfer may have, however many share them.
 _LEAST_MEMORY_BYTES = 16 << 20
 # So many times as many as the fastest request says are enough: where a connection gives little, too many cost
@@ -57,9 +58,13 @@ class TransferWidth:
         least: requests that any transfer may have under way, and what it begins with.
         block_bytes: the least and the most that one of them carries.
         memory_bytes: what all transfers together may have under way.
+        host: the processes of this machine that share the place; None for one that has it to itself.
     """
 
-    def __init__(self, least: int, block_bytes: tuple[int, int], memory_bytes: int) -> None:
+    def __init__(
+        self, least: int, block_bytes: tuple[int, int], memory_bytes: int, host: HostShare | None = None
+    ) -> None:
+        self._host = host
         self._lock = threading.Lock()
         self._least = least
         self._block_bytes = block_bytes
@@ -117,7 +122,7 @@ class TransferWidth:
                 self._set(self._width * _PROBE)
 
     def _set(self, width: float) -> None:
-        self._width = min(max(width, self._least), float(connections()))
+        self._width = min(max(width, self._least), float(self.connections))
 
     def answered(self, seconds: float) -> None:
         """Learn how long a request took that carries next to nothing."""
@@ -152,7 +157,14 @@ class TransferWidth:
     @property
     def requests(self) -> int:
         """How many requests one transfer may have under way now."""
-        return max(2, int(self._width) // max(1, self._transfers))
+        return max(2, min(int(self._width), self.connections) // max(1, self._transfers))
+
+    @property
+    def connections(self) -> int:
+        """The most that may be under way: what is set, or the part of this process of what a machine has."""
+        if (chosen := connections()) is not None:
+            return chosen
+        return max(1, _CONNECTIONS // (self._host.processes() if self._host is not None else 1))
 
     @property
     def memory_bytes(self) -> int:
@@ -173,11 +185,14 @@ class TransferWidth:
         return size
 
 
-def connections() -> int:
-    """How many requests this process may have under way with one place. Raises ConfigurationError."""
+def connections() -> int | None:
+    """How many requests this process may have under way with one place, where it is set.
+
+    Raises ConfigurationError.
+    """
     setting = os.environ.get(VARIABLE, "").strip()
     if not setting:
-        return _CONNECTIONS
+        return None
     if not (setting.isascii() and setting.isdigit() and int(setting) > 0):
         raise ConfigurationError(
             "not a number of connections",
@@ -202,5 +217,5 @@ def width_of(url: str, direction: Literal["read", "write"]) -> TransferWidth:
     key = f"{protocol_of(url)}://{url.partition('://')[2].partition('/')[0]}", direction
     with _widths.lock:
         if key not in _widths.known:
-            _widths.known[key] = TransferWidth(*_DIRECTIONS[direction])
+            _widths.known[key] = TransferWidth(*_DIRECTIONS[direction], HostShare(" ".join(key)))
         return _widths.known[key]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import zarr
 
-from cpr.io.transfer_width import connections, width_of
+from cpr.io.transfer_width import width_of
 from cpr.zarr.zarr_internals import wrap_codecs
 
 __all__ = ["WideCodecs", "widen"]
@@ -56,9 +56,10 @@ class WideCodecs:
         # Each call has so many under way.
         own = int(zarr.config.get("async.concurrency"))
         groups = 1
-        if own == _ZARRS_OWN and len(batch) > own and width_of(self._url, direction).is_far:
+        width = width_of(self._url, direction)
+        if own == _ZARRS_OWN and len(batch) > own and width.is_far:
             in_memory = _MEMORY_BYTES[direction] // max(1, self._chunk_bytes)
-            groups = max(1, min(_AT_ONCE, in_memory, connections()) // own)
+            groups = max(1, min(_AT_ONCE, in_memory, width.connections) // own)
         await asyncio.gather(*(transfer(batch[n::groups], *args, **kwargs) for n in range(groups)))
 
     def __getattr__(self, name: str) -> Any:

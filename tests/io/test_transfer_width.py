@@ -130,7 +130,7 @@ def test_connections_can_be_limited(monkeypatch):
     monkeypatch.setenv("CPR_CONNECTIONS", "7")
     width = new()
     settle([width], Network(0.03, 4e6, 1e12))
-    assert width.requests == connections() == 7
+    assert width.requests == width.connections == connections() == 7
 
 
 @pytest.mark.parametrize("setting", ["0", "-3", "many", "1.5", "²"])
@@ -139,7 +139,7 @@ def test_what_is_no_number_of_connections_is_refused(monkeypatch, setting):
     with pytest.raises(ConfigurationError, match="CPR_CONNECTIONS") as caught:
         connections()
     monkeypatch.setenv("CPR_CONNECTIONS", caught.value.remedy.split("=")[1].split(",")[0])
-    assert connections() == 96
+    assert connections() == new().connections == 96
 
 
 class Changing(TransferWidth):
