@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Self, TypeAlias
 
 from cpr import io
-from cpr.errors import CprError, SourceChangedError
+from cpr.errors import CprError, SourceChangedError, UnsupportedExtensionError
 from cpr.format import Previews, Region, supports
 from cpr.io.pinning import Pinned, Version
 from cpr.previews.models import Preview
@@ -83,11 +83,24 @@ class Source(Resource):
         found = io.find_versions(pattern)
         if not found:
             report_empty(pattern, empty)
-        for url, version in found.items():
-            source = cls.from_path(url, **options)
-            source._version = version  # noqa: SLF001
-            sources.append(source)
+        try:
+            for url, version in found.items():
+                source = cls.from_path(url, **options)
+                source._version = version  # noqa: SLF001
+                sources.append(source)
+            for source in cls._of_another_kind(sources):
+                super()._split_extension(source.name, source.location)
+        except UnsupportedExtensionError as error:
+            folder, last = io.split(pattern)
+            narrow = io.join(folder, ("**/*" if last == "**" else "*") + cls.format_class.extensions[0])
+            error.remedy = f"narrow the pattern: {cls.__name__}.glob({narrow!r}); or {error.remedy}"
+            raise
         return sources
+
+    @classmethod
+    def _of_another_kind(cls, sources: list[Self]) -> Iterable[Self]:  # noqa: ARG003
+        """Which of the files that a pattern matches are none of this class, though `from_path` takes them."""
+        return ()
 
     @property
     def url(self) -> str:

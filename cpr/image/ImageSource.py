@@ -11,6 +11,8 @@ from cpr.errors import UnsupportedExtensionError
 from cpr.format import Region
 from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
+from cpr.image.page_index import is_tiff
+from cpr.io.parallel import parallel_map
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source
@@ -21,6 +23,13 @@ __all__ = ["ImageSource"]
 # Files that are no TIFFs, and what reads them: https://bioio-devs.github.io/bioio
 _OF_MICROSCOPES = {".czi": "bioio-czi", ".nd2": "bioio-nd2", ".lif": "bioio-lif"}
 
+_AT_ONCE = 16
+
+
+def _begins_as_tiff(source: ImageSource) -> bool:
+    with source._ranged() as file:  # noqa: SLF001
+        return is_tiff(file)
+
 
 @register
 class ImageSource(Image, Source):
@@ -29,6 +38,9 @@ class ImageSource(Image, Source):
     Options of `from_path`: `image` for one of several images in the file, by number or name, and
     `description=False` to read its pages one after the other, whatever the file says of them. `metadata` and
     `resolution` replace what the file says.
+
+    A name needs no extension: some instruments give none. Where a pattern of `glob` matches such names beside
+    others, their first bytes tell whether they are TIFFs; a `Makefile` there is a file of another kind.
 
     >>> cpr.ImageSource.from_path("s3://bucket/raw/embryo.ome.tif", image=1).get_name()
     'embryo'
@@ -60,6 +72,15 @@ class ImageSource(Image, Source):
         for image in images:
             image._version = source.version()  # noqa: SLF001
         return images
+
+    @classmethod
+    def _of_another_kind(cls, sources: list[Self]) -> list[Self]:
+        # Beside TIFFs with an extension, Makefile and README are likelier than TIFFs without: a look tells.
+        nameless = [source for source in sources if not source.ext]
+        if len(nameless) == len(sources):
+            return []
+        found = parallel_map(_begins_as_tiff, nameless, _AT_ONCE)
+        return [source for source, is_tiff in zip(nameless, found, strict=True) if not is_tiff]
 
     @classmethod
     def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:

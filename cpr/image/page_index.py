@@ -15,9 +15,10 @@ import os
 import struct
 from collections.abc import Iterator
 
+from cpr.errors import DecodeError
 from cpr.format import ReadableFile, damaged
 
-__all__ = ["directories", "ends_in_index", "index", "indexed"]
+__all__ = ["directories", "ends_in_index", "index", "indexed", "is_tiff"]
 
 _MARK = b"cprpages"
 _MOST_TAGS = 4096
@@ -76,6 +77,16 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
         seen.add(offset)
         yield offset, following
         offset = following
+
+
+def is_tiff(file: ReadableFile) -> bool:
+    """Whether a file begins as a TIFF does; a few bytes are read."""
+    file.seek(0)
+    try:
+        _structure(file.read(16))
+    except DecodeError:
+        return False
+    return True
 
 
 def _structure(head: bytes) -> tuple[str, str, int, bytes]:

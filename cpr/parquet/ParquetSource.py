@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Self
 
 from cpr.errors import ResourceNotFoundError, SourceChangedError
@@ -11,7 +10,7 @@ from cpr.io.pinning import Version
 from cpr.parquet.folder import Folder, is_of_folder
 from cpr.parquet.table import ForeignParquet
 from cpr.records.registry import register
-from cpr.Source import Source, WhenEmpty
+from cpr.Source import Source
 
 __all__ = ["ParquetSource"]
 
@@ -33,15 +32,8 @@ class ParquetSource(Source):
     format_class = ForeignParquet
 
     @classmethod
-    def glob(
-        cls, pattern: str | os.PathLike[str], *, empty: WhenEmpty = "error", **options: Any
-    ) -> list[Self]:
-        """The files that match a pattern, sorted by URL; all else as `Source.glob`."""
-        found = super().glob(pattern, empty=empty, **options)
-        for source in found:
-            if not source.ext:
-                super()._split_extension(source.name, source.location)
-        return found
+    def _of_another_kind(cls, sources: list[Self]) -> list[Self]:
+        return [source for source in sources if not source.ext]  # of folders, not of files
 
     @classmethod
     def _split_extension(cls, file_name: str, location: str) -> tuple[str, str]:
