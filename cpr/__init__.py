@@ -33,7 +33,17 @@ if TYPE_CHECKING:
     from cpr.Resource import Resource
     from cpr.Source import Source
     from cpr.Target import Target
-    from cpr.zarr import OMEZarrSource, OMEZarrTarget, ZarrPart, ZarrRegion, ZarrSource, ZarrTarget
+    from cpr.zarr import (
+        OMEPlateSource,
+        OMEPlateTarget,
+        OMEZarrField,
+        OMEZarrSource,
+        OMEZarrTarget,
+        ZarrPart,
+        ZarrRegion,
+        ZarrSource,
+        ZarrTarget,
+    )
 
 _NAMES = {
     **dict.fromkeys(errors.__all__, "cpr.errors"),
@@ -65,6 +75,9 @@ __all__ = [
     "ImageTarget",
     "NumpySource",
     "NumpyTarget",
+    "OMEPlateSource",
+    "OMEPlateTarget",
+    "OMEZarrField",
     "OMEZarrSource",
     "OMEZarrTarget",
     "ParquetSource",

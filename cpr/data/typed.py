@@ -22,6 +22,7 @@ __all__ = [
     "ImageSourceArguments",
     "ImageTargetArguments",
     "NoArguments",
+    "OMEPlateTargetArguments",
     "OMEZarrSourceArguments",
     "OMEZarrTargetArguments",
     "ParquetTargetArguments",
@@ -165,6 +166,15 @@ class ZarrTargetArguments(_Chunked, total=False):
     level: int | None
     dimension_names: Sequence[str | None] | None
     zarr_format: Literal[2, 3]
+
+
+class OMEPlateTargetArguments(TypedDict, total=False):
+    """Of OMEPlateTarget."""
+
+    rows: int | Sequence[str] | None
+    columns: int | Sequence[str] | None
+    acquisitions: Mapping[int, str] | None
+    name: str | None
 
 
 class OMEZarrTargetArguments(_Chunked, _Calibration, total=False):

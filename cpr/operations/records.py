@@ -277,11 +277,19 @@ def _shallow(value: Any) -> Any:
     )
 
 
-def distinct_targets(records: Iterable[Record]) -> Iterator[tuple[Reference, Record]]:
-    """Each target that records name, once, with the first record that names it."""
-    seen: set[int] = set()
+def distinct_targets(
+    records: Iterable[Record], with_regions: bool = False
+) -> Iterator[tuple[Reference, Record]]:
+    """Each target that records name, once, with the first record that names it.
+
+    Args:
+        records: that name them.
+        with_regions: take the regions and fields of a result for targets of their own, besides the result.
+    """
+    seen: set[Any] = set()
     for record in records:
         for target in record.targets:
-            if (number := target.number) not in seen:
+            number = (target.number, target.fields["data_hash"]) if with_regions else target.number
+            if number not in seen:
                 seen.add(number)
                 yield target, record

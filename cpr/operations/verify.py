@@ -166,7 +166,7 @@ def _targets(
             yield record
 
     unreadable: list[Checked] = []
-    for target, record in distinct_targets(counted()):
+    for target, record in distinct_targets(counted(), with_regions=True):
         yield from unreadable
         unreadable.clear()
         report.targets += 1

@@ -49,6 +49,7 @@ _FORMATS = (
     ("parquet", "ParquetSource ParquetTarget", ".parquet .parq"),
     ("numpy", "NumpySource NumpyTarget", ".npy"),
     ("zarr", "OMEZarrSource OMEZarrTarget", ".ome.zarr"),
+    ("zarr", "OMEPlateSource OMEPlateTarget OMEZarrField", ".ome.zarr"),
     ("zarr", "ZarrSource ZarrTarget ZarrPart ZarrRegion", ".zarr"),
 )
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import numpy as np
 import zarr
 
-from cpr import io
 from cpr.data.regions import Selection
-from cpr.errors import CorruptDataError, FormatError, UsageError
+from cpr.errors import CorruptDataError, FormatError
 from cpr.format import Region
 from cpr.io.hashing import hex16
-from cpr.previews.models import Preview
 from cpr.records.registry import register
-from cpr.zarr.copy import copy_all
+from cpr.zarr.excerpt import Excerpt
 from cpr.zarr.folder import Folder
 from cpr.zarr.nodes import own_copy
 from cpr.zarr.options import Shape
@@ -23,15 +21,13 @@ from cpr.zarr.parts.regions import Bounds, bounds_of, shown, slices_of
 from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.regions.content import content_of, keys_of
 from cpr.zarr.regions.options import EXAMPLE, RegionOptions
-from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.verifying import VerifyingStore
 from cpr.zarr.verify import verify_some
 
 __all__ = ["ZarrRegion"]
 
 
 @register
-class ZarrRegion(Folder):
+class ZarrRegion(Excerpt):
     """Some elements of a stored array or image, which nothing else of it counts with in cache keys.
 
     `target.region(np.s_[:, 1])` gives it, of a `ZarrTarget` or `OMEZarrTarget`. A task that is handed it runs
@@ -62,33 +58,15 @@ class ZarrRegion(Folder):
     format_class = RegionOptions
 
     @classmethod
-    def from_path(cls, path: Any, **options: Any) -> NoReturn:  # noqa: ARG003
-        """Not for regions, which are of a stored Zarr: raises UsageError."""
-        raise UsageError(
-            "a region is of a stored Zarr",
-            url=io.normalise(path),
-            expected="target.region(np.s_[:, 1])",
-            actual="ZarrRegion.from_path(...)",
-            remedy="take it of a ZarrTarget or OMEZarrTarget; a ZarrSource has slices_start and slices_stop",
-        )
-
-    @classmethod
     def of(cls, whole: Folder, region: Region, path: str = "") -> Self:
         """A region of an array of a result that is stored. Raises as `ZarrTarget.region`."""
-        found = cls._of_record(whole, RegionOptions(path=path))
+        found = cls._within(whole, RegionOptions(path=path))
         array = found._array()  # noqa: SLF001 - of this class
         bounds, dropped = bounds_of(region, array.shape, EXAMPLE)
         dtype = array.dtype.str if array.dtype.kind in "biufcSU" else None
         format: Any = RegionOptions(path, bounds, dropped, dtype)  # encodes nothing by itself
         found.format = format
         found.data_hash = content_of(array, bounds, found._store())  # noqa: SLF001
-        return found
-
-    @classmethod
-    def _of_record(cls, whole: Folder, options: Any) -> Self:
-        found = cls(whole.location, whole.name, whole.ext, options)
-        found._key, found.checksum = whole.key, whole.checksum
-        found.nbytes, found.manifest, found.made = whole.nbytes, whole.manifest, whole.made
         return found
 
     @property
@@ -116,21 +94,6 @@ class ZarrRegion(Folder):
     def dtype(self) -> np.dtype[Any]:
         """Of the elements; no I/O for numbers, booleans and texts of fixed length."""
         return self._array().dtype if self.format.dtype is None else np.dtype(self.format.dtype)
-
-    @property
-    def place(self) -> str:
-        """Where the manifest of the whole is."""
-        return manifest_url(self.url)
-
-    def set_data(self, data: Any) -> NoReturn:  # noqa: ARG002
-        """Not for regions, which are read: raises UsageError."""
-        raise UsageError(
-            "a region is read, never written",
-            url=self.url,
-            expected="get_data()",
-            actual="set_data(...)",
-            remedy="write a new target; parts of one that is not published yet are whole.part(region)",
-        )
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
         """The elements, as numpy; every object that is read is checked.
@@ -169,10 +132,6 @@ class ZarrRegion(Folder):
         kept = _index(chosen)
         yield from (0 if drop else next(kept) for drop in self.format.dropped)
 
-    def _store(self) -> VerifyingStore:
-        assert self.checksum is not None and self.manifest is not None
-        return VerifyingStore(self.url, self.manifest, self.checksum)
-
     def _open(self) -> Any:
         store = self._store()
         is_old = store.manifest.find(f"{self.path}/zarr.json".strip("/")) is None
@@ -202,10 +161,6 @@ class ZarrRegion(Folder):
             )
         return array
 
-    def preview(self) -> Preview | None:
-        """None: what is to be seen is the whole."""
-        return None
-
     def verify(self) -> int:
         """Fetch and check every object that the region touches, several at a time; how many there are.
 
@@ -224,10 +179,6 @@ class ZarrRegion(Folder):
         keys = list(keys_of(array, self.region, store.manifest))
         verify_some(store, keys)
         return len(keys)
-
-    def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
-        assert self.checksum is not None and self.manifest is not None
-        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url)
 
     def facts(self) -> dict[str, Any]:
         """What is known without asking the store, for people."""

@@ -256,7 +256,7 @@ def test_what_is_no_region():
     assert region.get_data().tolist() == [1, 1, 1]
     with pytest.raises(UsageError, match="never written"):
         region.set_data(np.ones(3))
-    with pytest.raises(UsageError, match="of a stored Zarr"):
+    with pytest.raises(UsageError, match="is of a stored Zarr"):
         cpr.ZarrRegion.from_path("a.zarr")
     with pytest.raises(FormatError, match="no such region"):
         region.get_data(region=np.s_[7])

@@ -15,7 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapte
 from cpr.errors import DecodeError, FormatError
 from cpr.zarr.ome.axes import type_of
 
-__all__ = ["ImageJson", "MultiscaleJson", "image_of", "label_names", "ome_of"]
+__all__ = [
+    "VERSIONS",
+    "ImageJson",
+    "MultiscaleJson",
+    "bad_metadata",
+    "image_of",
+    "is_inside",
+    "label_names",
+    "ome_of",
+]
 
 VERSIONS = ("0.4", "0.5")
 
@@ -117,7 +126,7 @@ def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a group's attributes that is OME's. Raises DecodeError for a version of another kind."""
     ome = attributes.get("ome")
     if ome is not None and not isinstance(ome, Mapping):
-        raise _bad("attributes.ome", "an object", ome)
+        raise bad_metadata("attributes.ome", "an object", ome)
     found: Mapping[str, Any] = attributes if ome is None else ome
     version = found.get("version")
     if ome is None and isinstance(entries := found.get("multiscales"), list) and entries:
@@ -147,7 +156,7 @@ def image_of(attributes: Mapping[str, Any]) -> ImageJson:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise _bad(place, first["msg"], first["input"]) from None
+        raise bad_metadata(place, first["msg"], first["input"]) from None
     for index, multiscale in enumerate(image.multiscales):
         _require_consistent(multiscale, f"multiscales.{index}")
     return image
@@ -156,14 +165,16 @@ def image_of(attributes: Mapping[str, Any]) -> ImageJson:
 def _require_consistent(multiscale: MultiscaleJson, place: str) -> None:
     names = [axis.name for axis in multiscale.axes]
     if len(set(names)) != len(names):
-        raise _bad(f"{place}.axes", "names that differ", names)
+        raise bad_metadata(f"{place}.axes", "names that differ", names)
     types = [axis.kind for axis in multiscale.axes]
     if not 2 <= types.count("space") <= 3 or types.count("time") > 1 or types.count("channel") > 1:
-        raise _bad(f"{place}.axes", "2 or 3 of type space, and at most one each of time and channel", types)
+        raise bad_metadata(
+            f"{place}.axes", "2 or 3 of type space, and at most one each of time and channel", types
+        )
     for index, dataset in enumerate(multiscale.datasets):
         field = f"{place}.datasets.{index}"
         if not is_inside(dataset.path):
-            raise _bad(f"{field}.path", "a path inside the group", dataset.path)
+            raise bad_metadata(f"{field}.path", "a path inside the group", dataset.path)
         _require_transformations(dataset.coordinateTransformations, len(names), field)
     if multiscale.coordinateTransformations is not None:
         _require_transformations(multiscale.coordinateTransformations, len(names), place)
@@ -172,11 +183,13 @@ def _require_consistent(multiscale: MultiscaleJson, place: str) -> None:
 def _require_transformations(found: list[_Scale | _Translation], count: int, place: str) -> None:
     field = f"{place}.coordinateTransformations"
     if [each.type for each in found] not in (["scale"], ["scale", "translation"]):
-        raise _bad(field, "one scale, and at most one translation after it", [each.type for each in found])
+        raise bad_metadata(
+            field, "one scale, and at most one translation after it", [each.type for each in found]
+        )
     for each in found:
         values = each.scale if isinstance(each, _Scale) else each.translation
         if len(values) != count:
-            raise _bad(field, f"{count} numbers, one for each axis", values)
+            raise bad_metadata(field, f"{count} numbers, one for each axis", values)
 
 
 def is_inside(path: str) -> bool:
@@ -194,10 +207,10 @@ def label_names(attributes: Mapping[str, Any]) -> list[str]:
     try:
         names = _labels.validate_python(ome_of(attributes).get("labels", []), strict=True)
     except ValidationError as error:
-        raise _bad("labels", "a list of paths", error.errors(include_url=False)[0]["input"]) from None
+        raise bad_metadata("labels", "a list of paths", error.errors(include_url=False)[0]["input"]) from None
     for name in names:
         if not is_inside(name):
-            raise _bad("labels", "paths inside the group", name)
+            raise bad_metadata("labels", "paths inside the group", name)
     return names
 
 
@@ -206,7 +219,7 @@ def _no_image(ome: Mapping[str, Any]) -> FormatError:
     if "bioformats2raw.layout" in ome:
         actual, remedy = "a collection of images (bioformats2raw.layout)", 'name one of them: group="0"'
     elif "plate" in ome:
-        actual, remedy = "a plate", 'name a field of a well: group="A/1/0"'
+        actual, remedy = "a plate", 'read it with an OMEPlateSource, or name a field of a well: group="A/1/0"'
     elif "well" in ome:
         actual, remedy = "a well", 'name a field of it: group="A/1/0"'
     elif "labels" in ome:
@@ -216,7 +229,8 @@ def _no_image(ome: Mapping[str, Any]) -> FormatError:
     )
 
 
-def _bad(field: str, expected: str, actual: Any) -> DecodeError:
+def bad_metadata(field: str, expected: str, actual: Any) -> DecodeError:
+    """The error for a piece of metadata that is not as the specification has it."""
     return DecodeError(
         "broken OME-Zarr metadata",
         field=field,

@@ -11,7 +11,7 @@ import zarr
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore, StorePath
 
-from cpr.errors import EncodeError
+from cpr.errors import EncodeError, UsageError
 from cpr.zarr.chunking import Declared, as_encode_errors, chunks_for
 from cpr.zarr.ome.axes import checked_axes, stored_axes
 from cpr.zarr.ome.downsample import Method
@@ -159,6 +159,13 @@ def layout_of(options: ZarrOptions | OMEZarrOptions, name: str) -> Layout:
 
     Raises EncodeError where shape or dtype lack, and for options that do not fit them.
     """
+    if not isinstance(options, (ZarrOptions, OMEZarrOptions)):
+        raise UsageError(
+            "a plate is not written in parts",
+            expected='plate.set_data({("A", 1): [image]})',
+            actual="a part of a plate",
+            remedy="the images of its wells are results of their own, and may be written in parts",
+        )
     if options.shape is None or options.dtype is None:
         raise EncodeError(
             "an array that is written in parts is declared beforehand",

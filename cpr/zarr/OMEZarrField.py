@@ -1,0 +1,123 @@
+"""An image of a stored plate."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+from cpr.errors import CorruptDataError
+from cpr.format import Region
+from cpr.io.hashing import hex16
+from cpr.previews.models import Preview
+from cpr.records.registry import register
+from cpr.zarr.excerpt import Excerpt
+from cpr.zarr.folder import Folder
+from cpr.zarr.nodes import Node
+from cpr.zarr.ome.image import OMEZarr
+from cpr.zarr.plates.field import FieldOptions
+from cpr.zarr.reading import open_node
+from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.verify import verify_some
+from cpr.zarr.ZarrRegion import ZarrRegion
+
+__all__ = ["OMEZarrField"]
+
+
+@register
+class OMEZarrField(OMEZarr, Excerpt):
+    """An image of a plate that cpr has written, with its levels and labels: `plate["B", 3][0]` gives it.
+
+    It counts in cache keys with its own objects alone: a task that is handed it does not run again if
+    another field changes. It is a value of a few hundred bytes, as a `ZarrRegion` is, and is read as an
+    `OMEZarrTarget` is.
+
+    Attributes:
+        data_hash: of the objects of the image.
+        checksum: of the manifest of the plate, which vouches for every object.
+        nbytes: of all that is stored of the plate.
+
+    >>> image = cpr.OMEZarrTarget.from_path("memory://doc/field.ome.zarr")
+    >>> image.set_data(np.full((64, 64), 7, "uint16"))
+    >>> plate = cpr.OMEPlateTarget.from_path("memory://doc/wells.ome.zarr")
+    >>> plate.set_data({("B", 3): image})
+    >>> field = cpr.load(plate["B", 3][0].serialize())
+    >>> field.path, field.levels()[0].shape, int(field.get_data(region=np.s_[0, 0]))
+    ('B/3/0', (64, 64), 7)
+    """
+
+    # It has the options of arrays, and is none.
+    format_class = FieldOptions
+
+    _taken_by = 'plate["B", 3][0]'
+
+    @classmethod
+    def of(cls, plate: Folder, path: str) -> Self:
+        """An image of a stored plate. Raises CorruptDataError, ResourceNotFoundError, TransferError."""
+        found = cls._within(plate, FieldOptions(path))
+        found.data_hash = found._content()  # noqa: SLF001 - of this class
+        return found
+
+    @property
+    def path(self) -> str:
+        """Inside the plate: row, column and field."""
+        path: str = self.format.path
+        return path
+
+    def region(self, region: Region, level: int = 0, labels: str | None = None) -> ZarrRegion:
+        """Some elements of a level of the image, or of its labels; see `OMEZarrTarget.region`."""
+        return ZarrRegion.of(self, region, self._level(self._root(), level, labels).data.path)
+
+    def preview(self) -> Preview | None:
+        """A picture of the image, from the smallest level that is large enough. Raises as `get_data`."""
+        return OMEZarr.preview(self)
+
+    def verify(self) -> int:
+        """Fetch and check every object of the image, several at a time; how many there are.
+
+        Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
+        """
+        if (actual := self._content()) != self.data_hash:
+            raise CorruptDataError(
+                "the objects of this image are others than its record says",
+                url=self.url,
+                expected=str(self.data_hash),
+                actual=actual,
+                remedy="delete the record, so that its task runs again",
+            )
+        store = self._store()
+        keys = self._keys(store.manifest)
+        verify_some(store, keys)
+        return len(keys)
+
+    def _keys(self, manifest: Manifest) -> list[str]:
+        folder, found = f"{self.path}/", []
+        for key in manifest.keys(folder):
+            if not key.startswith(folder):
+                break
+            found.append(key)
+        return found
+
+    def _content(self) -> str:
+        manifest = self._store().manifest
+        entries = [(key, manifest.find(key)) for key in self._keys(manifest)]
+        objects = [[key, found[0].size, found[0].digest.hex()] for key, found in entries if found is not None]
+        return hex16(json.dumps([manifest.algorithm, objects]).encode())
+
+    def _open(self) -> Node:
+        return open_node(self._store(), self.path, zarr_format=3)
+
+    def _opened(self) -> Node:
+        return self._open()
+
+    def _known(self) -> bool:
+        return False
+
+    def _token(self) -> str:
+        return f"{self.data_hash}-{self.key}"
+
+    def facts(self) -> dict[str, Any]:
+        """What is known without asking the store, for people."""
+        return {**super().facts(), "path": self.path}
+
+    def __repr__(self) -> str:
+        return f"OMEZarrField({self.url!r}, path={self.path!r})"

@@ -1,0 +1,30 @@
+"""Which image of a plate a field is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from cpr.zarr.options import path_inside
+
+__all__ = ["FieldOptions"]
+
+
+@dataclass(frozen=True)
+class FieldOptions:
+    """Which image of a plate is meant.
+
+    Attributes:
+        path: inside the plate: row, column and field.
+        metadata: None: the image tells them.
+        resolution: None, likewise.
+    """
+
+    extensions: ClassVar[tuple[str, ...]] = (".ome.zarr", ".zarr")
+
+    path: str = ""
+    metadata: dict[str, Any] | None = None
+    resolution: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", path_inside("path", self.path, 'plate["B", 3][0]'))
