@@ -119,7 +119,8 @@ class _Module:
             return ["".join(chosen) for chosen in itertools.product(*parts)]
         if isinstance(node, ast.FormattedValue):
             # What a name stands for is one text or another; what is computed may be any.
-            known = isinstance(node.value, (ast.Name, ast.IfExp)) and self._texts(node.value, function)
+            plain = node.conversion < 0 and isinstance(node.value, (ast.Name, ast.IfExp))
+            known = plain and self._texts(node.value, function)
             return known or [_ANYTHING]
         if isinstance(node, ast.IfExp):
             return self._texts(node.body, function) + self._texts(node.orelse, function)

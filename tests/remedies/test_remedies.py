@@ -12,17 +12,20 @@ import pytest
 
 pytest.importorskip("dask.array")
 pytest.importorskip("pyarrow")
+pytest.importorskip("zarr")
 
-from tests.remedies import arrays, foreign_tables, images, tables, tiffs
+from tests.remedies import arrays, foreign_tables, images, tables, tiffs, zarrs
 from tests.remedies.sites import Heard, heard, sites
 
-PLACES = ("csv", "data", "image", "numpy", "parquet")
+ZARR = ("OMEZarrSource", "OMEZarrTarget", "chunking", "dask", "nodes", "options", "reading")
+PLACES = ("csv", "data", "image", "numpy", "parquet", "zarr/ome", *(f"zarr/{name}.py" for name in ZARR))
 TABLES = {
     "arrays": arrays,
     "images": images,
     "tables": tables,
     "tables of others": foreign_tables,
     "TIFFs": tiffs,
+    "Zarrs": zarrs,
 }
 ROWS = {f"{table}: {name}": row for table, rows in TABLES.items() for name, row in rows.ROWS.items()}
 

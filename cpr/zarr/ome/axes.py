@@ -98,12 +98,13 @@ def default_axes(shape: Sequence[int], dtype: np.dtype[Any]) -> str:
             remedy="store it as a ZarrTarget, or drop axes: numpy.squeeze(array)",
         )
     if len(shape) > 2 and shape[-1] in {3, 4} and shape[-2] > 4 and dtype.name in {"uint8", "uint16"}:
+        moved = "C" + "TZ"[5 - len(shape) :] + "YX"
         raise EncodeError(
             "these may be colours, which OME-Zarr has as channels",
             field="metadata['axes']",
             expected="the axes, where the last one is this short",
             actual=f"no axes, and shape {tuple(shape)}",
-            remedy=f"numpy.moveaxis(array, -1, 0) has axes 'CYX'; else metadata={{'axes': {usual!r}}}",
+            remedy=f"numpy.moveaxis(array, -1, 0), metadata={{'axes': {moved!r}}}; or {{'axes': {usual!r}}}",
         )
     return usual
 
