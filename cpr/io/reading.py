@@ -119,7 +119,8 @@ def ranged(url: str, block: int = 64 << 10, blocks: int = 64) -> Iterator[Ranged
     """
     store, path = open_store(url)
     nbytes = require_stat(store, path, url).nbytes
-    with RangedFile(url, partial(fetch_block, store, path), nbytes, block, blocks) as file:
+    fetch = partial(fetch_block, store, path)
+    with RangedFile(url, fetch, nbytes, block, blocks, _width(url, store)) as file:
         yield file
 
 
@@ -129,5 +130,6 @@ def ranged_pinned(pinned: Pinned, block: int = 64 << 10, blocks: int = 64) -> It
 
     Raises SourceChangedError where that has happened, and as `reading`.
     """
-    with pinned.held(), RangedFile(pinned.url, pinned.fetch, pinned.nbytes, block, blocks) as file:
+    width = _width(pinned.url, pinned.store)
+    with pinned.held(), RangedFile(pinned.url, pinned.fetch, pinned.nbytes, block, blocks, width) as file:
         yield file

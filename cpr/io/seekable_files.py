@@ -19,7 +19,7 @@ from cpr.io.answers import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
 from cpr.io.progress_bar import Advance
-from cpr.io.read_ahead import STALLED_BYTES, Fetch, wait_wider
+from cpr.io.read_ahead import STALLED_BYTES, Fetch, ReadAhead, wait_wider
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Store
 from cpr.io.transfer_width import TransferWidth
@@ -256,15 +256,21 @@ def fetch_block(store: Store, path: str, start: int, stop: int) -> bytes | memor
 
 
 class RangedFile(SeekableFile):
-    """Parts of an object: small reads are served from cached blocks, large ones fetched exactly.
+    """Parts of an object: small reads are served from cached blocks, large ones fetched as they are.
 
     Args:
         block: bytes fetched at once around a small read.
         blocks: how many of them are kept.
+        width: as many requests as it says fetch what is read in one piece, or expected; None for one.
     """
 
-    def __init__(self, url: str, fetch: Fetch, nbytes: int, block: int, blocks: int) -> None:
+    def __init__(
+        self, url: str, fetch: Fetch, nbytes: int, block: int, blocks: int, width: TransferWidth | None = None
+    ) -> None:
         super().__init__(nbytes)
+        self._ahead = None if width is None else ReadAhead(self._exactly, nbytes, block, width)
+        # What came ahead last, with the number of its first block; larger than what is kept may be.
+        self._arrived: tuple[int, memoryview] = (0, memoryview(b""))
         self._url = url
         self._fetch = fetch
         self._block_bytes = block
@@ -275,15 +281,35 @@ class RangedFile(SeekableFile):
         stop = position + view.nbytes
         first, last = position // self._block_bytes, (stop - 1) // self._block_bytes
         if view.nbytes > self._block_bytes and any(i not in self._cache for i in range(first, last + 1)):
-            return self._copy(self._get(position, stop), view)
+            if self._ahead is None:
+                return self._copy(self._get(position, stop), view)
+            self._ahead.add(position, stop, self._cache)
         done = 0
         while done < view.nbytes:
-            index, offset = divmod(position + done, self._block_bytes)
-            piece = self._block(index)[offset : offset + view.nbytes - done]
+            piece = self._piece(position + done, view.nbytes - done)
             if not piece:
                 break
             done += self._copy(piece, view[done:])
         return done
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        if self._ahead is not None:
+            self._ahead.expect(list(ranges), self._cache)
+
+    def _piece(self, position: int, nbytes: int) -> bytes | memoryview:
+        """Bytes from a position, as many as are at hand in one piece; none at the end."""
+        index, offset = divmod(position, self._block_bytes)
+        if self._ahead is not None and index not in self._cache:
+            first, data = self._arrived
+            if not 0 <= position - first * self._block_bytes < data.nbytes:
+                with translate_errors(self._url, "read"):
+                    taken = self._ahead.take(index)
+                first, data = (0, memoryview(b"")) if taken is None else (taken[0], memoryview(taken[2]))
+            if data:
+                self._arrived = first, data
+                offset = position - first * self._block_bytes
+                return data[offset : offset + nbytes]
+        return self._block(index)[offset : offset + nbytes]
 
     @staticmethod
     def _copy(data: bytes | memoryview, view: memoryview) -> int:
@@ -301,12 +327,18 @@ class RangedFile(SeekableFile):
 
     def close(self) -> None:
         """Let go of the blocks: a reader may keep the file in circles of references."""
+        if self._ahead is not None:
+            self._ahead.close()
+        self._arrived = 0, memoryview(b"")
         self._cache.clear()
         super().close()
 
     def _get(self, start: int, stop: int) -> bytes | memoryview:
         with translate_errors(self._url, "read"):
-            block = self._fetch(start, stop)
-            if len(block) != stop - start:
-                raise BadAnswerError("ObjectShorterThanSaid")
+            return self._exactly(start, stop)
+
+    def _exactly(self, start: int, stop: int) -> bytes | memoryview:
+        block = self._fetch(start, stop)
+        if len(block) != stop - start:
+            raise BadAnswerError("ObjectShorterThanSaid")
         return block

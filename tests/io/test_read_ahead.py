@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cpr.errors import TransferError
 from cpr.io.read_ahead import ReadAhead
+from cpr.io.seekable_files import RangedFile
 from cpr.io.transfer_width import TransferWidth
 
 BLOCK = 16
@@ -103,3 +105,50 @@ def test_no_more_are_under_way_than_memory_and_the_place_allow():
     assert got == DATA
     assert most <= 4
     reader.close()
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_parts_of_a_file_are_its_bytes_however_they_are_read(data):
+    """With and without what was expected, whatever is kept, whatever came ahead."""
+    asked: list[tuple[int, int]] = []
+
+    def fetch(start: int, stop: int) -> bytes:
+        asked.append((start, stop))
+        return DATA[start:stop]
+
+    width = TransferWidth(4, (BLOCK, 64), 128)
+    with RangedFile("memory://a", fetch, len(DATA), BLOCK, data.draw(st.integers(1, 4)), width) as file:
+        for _ in range(data.draw(st.integers(1, 12))):
+            if data.draw(st.booleans()):
+                file.expect(data.draw(st.lists(RANGE, max_size=5)))
+            else:
+                start, stop = data.draw(RANGE)
+                file.seek(start)
+                assert file.read(stop - start) == DATA[start:stop]
+    assert all(0 <= start < stop <= len(DATA) for start, stop in asked)
+
+
+def test_a_large_part_is_fetched_side_by_side():
+    together = threading.Barrier(4)
+
+    def fetch(start: int, stop: int) -> bytes:
+        together.wait(60)
+        return DATA[start:stop]
+
+    with RangedFile("memory://a", fetch, len(DATA), BLOCK, 4, TransferWidth(4, (64, 64), 1 << 20)) as file:
+        file.seek(BLOCK)
+        assert file.read(4 * 64) == DATA[BLOCK : BLOCK + 4 * 64]
+
+
+def test_what_fetching_ahead_raises_is_raised_by_the_read_that_needs_it():
+    def fetch(start: int, stop: int) -> bytes:
+        return DATA[start : stop - (stop > 500)]
+
+    with RangedFile("memory://a", fetch, len(DATA), BLOCK, 4, TransferWidth(4, (64, 64), 1 << 20)) as file:
+        file.expect([(0, 1000)])
+        assert file.read(400) == DATA[:400]
+        with pytest.raises(TransferError):
+            file.read(400)
+        file.seek(0)
+        assert file.read(100) == DATA[:100]
