@@ -180,12 +180,17 @@ def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
             "OME-XML that cannot be read", "well-formed XML", error, f"correct it; or, {_PAGES_ALONE}"
         )
     others = _other_files(tiff)
+    remedy = f"restore it; or, {_PAGES_ALONE}"
     pixels = next(elements(root, "Pixels"), None)
     if (binary := next(elements(root, "BinaryOnly"), None)) is not None:
         problem = "its metadata are in another file"
         actual = f"planes described by {binary.get('MetadataFile', 'a companion')}"
     elif others:
         problem, actual = "planes of it are in other files", ", ".join(sorted(others))
+        remedy = (
+            "with those files beside it, under these names, write one: tifffile.imwrite('whole.ome.tif', "
+            f"tifffile.imread(path), photometric='minisblack'); or, {_PAGES_ALONE}"
+        )
     elif pixels is None:
         expected, actual = "an element Pixels", "none"
     elif next(elements(pixels, "TiffData"), None) is None:
@@ -197,9 +202,6 @@ def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
             f"images of {page.imagewidth} x {page.imagelength}, as the pages are, and a page for each plane"
         )
         actual = f"{pixels.get('SizeX')} x {pixels.get('SizeY')}, and {len(tiff.pages)} pages"
-    remedy = (
-        f"write it into one file: tifffile.imwrite(path, tifffile.imread(...), ome=True); or, {_PAGES_ALONE}"
-    )
     return damaged(problem, expected, actual, remedy)
 
 

@@ -44,7 +44,7 @@ def physical(image) -> Metadata:
     sizes=st.tuples(*[st.floats(0.001, 2000)] * 3),
     interval=st.one_of(st.none(), st.floats(1e-3, 1e5)),
 )
-@settings(max_examples=6)
+@settings(max_examples=max(6, settings.default.max_examples // 10 - 10))
 def test_sizes_unit_interval_and_names_survive(chain, unit, sizes, interval):
     metadata = {"axes": "TZCYX", "Channel": {"Name": ["DAPI", "Größe µm"]}}
     if interval is not None:

@@ -84,6 +84,36 @@ def _written_again() -> Any:
     return found
 
 
+def _a_set() -> str:
+    """An OME-TIFF of which one plane is in another file."""
+    xml = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" '
+        'UUID="urn:uuid:{}"><Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" '
+        'SizeX="5" SizeY="4" SizeZ="3" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+    )
+    for number in range(3):
+        xml += f'<TiffData FirstZ="{number}" PlaneCount="1"><UUID FileName="{number}.ome.tif">'
+        xml += f"urn:uuid:{number}</UUID></TiffData>"
+    folder = tempfile.mkdtemp()
+    for number, plane in enumerate(STACK):
+        data = tiff(plane, metadata=None, description=(xml + "</Pixels></Image></OME>").format(number))
+        Path(f"{folder}/{number}.ome.tif").write_bytes(data)
+    return f"{folder}/0.ome.tif"
+
+
+def _one_of_a_set() -> Any:
+    """What the remedy for a set of files says, done."""
+    path = _a_set()
+    with pytest.raises(cpr.DecodeError) as caught:
+        cpr.ImageSource.from_path(path).get_data()
+    call = str(caught.value.remedy).partition("write one: ")[2].partition("; or, ")[0]
+    made = path.replace("0.ome", "whole.ome")
+    exec(call.replace("whole.ome.tif", made), {"tifffile": tifffile, "path": path})
+    found = cpr.ImageSource.from_path(made).get_data()
+    assert np.array_equal(found, STACK)
+    return found
+
+
 def _microscope() -> Any:
     """The call that the remedy names, as far as it can be read; the program is another one."""
     try:
@@ -135,6 +165,13 @@ ROWS: dict[str, Row] = {
     "directories in a circle": restored(
         ifd({**TAGS, 256: (4, 1, 10), 257: (4, 1, 10), 278: (4, 1, 10), 259: (3, 1, 1)}, 8) + bytes(300),
         FOREIGN,
+    ),
+    "a set of files": Row(
+        lambda: cpr.ImageSource.from_path(_a_set()).get_data(), "write one: tifffile.imwrite", _one_of_a_set
+    ),
+    "one plane of a set of files": Row(
+        lambda: cpr.ImageSource.from_path(_a_set()).get_data(), ALONE,
+        lambda: cpr.ImageSource.from_path(_a_set(), description=False).get_data(),
     ),
     "images that are not there": alone(TWO_IMAGES),
     "images of one page": Row(
