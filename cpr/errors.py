@@ -153,9 +153,10 @@ class NoDataError(ResourceError, ValueError):
 
 
 class PartError(ResourceError, ValueError):
-    """Parts overlap, leave a gap, cut a chunk or are of another whole; nothing was published.
+    """Parts overlap, leave a gap, cut a chunk or are of another whole, or wells make no plate.
 
-    `field` names the part, `expected` and `actual` the other one, or the region, that it does not go with.
+    Nothing was published. `field` names the part or the wells, `expected` and `actual` the other one, or the
+    region, that it does not go with.
     """
 
 

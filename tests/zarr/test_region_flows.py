@@ -10,6 +10,8 @@ from cpr import io
 
 pytest.importorskip("prefect")
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
+
 DATA = np.random.default_rng(0).integers(0, 900, (3, 60, 80), dtype="uint16")
 RUNS: list[int] = []
 
