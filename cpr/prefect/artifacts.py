@@ -6,6 +6,7 @@ import base64
 import logging
 import re
 import urllib.parse
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -17,9 +18,12 @@ from prefect.futures import resolve_futures_to_results
 
 from cpr.errors import CprError
 from cpr.io.humanize import human_size
+from cpr.io.parallel import parallel_map
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import log
 from cpr.previews.humanize import pixel_size
+from cpr.provenance.samples import OF_SEVERAL, sample_name, samples
+from cpr.provenance.storage import read_whole
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource
 from cpr.Target import Target
@@ -29,12 +33,17 @@ __all__ = ["report_results"]
 _MOST_ROWS = 500
 _MOST_PICTURES = 50
 _MOST_PICTURE_BYTES = 100_000
+_AT_ONCE = 16
+_SEVERAL = sample_name(OF_SEVERAL)
 
 Thumbnail = Callable[[Resource], bytes | None]
 
 
 def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | None = None) -> UUID | None:
     """Show results in Prefect's UI: a table of thumbnails, places, sizes, pixel sizes, hashes and tasks.
+
+    What was made of the same raw data stands together, and over it how many results of each task this run has
+    computed, and how many it found.
 
     One markdown artifact of the flow run (or task run) that calls it, under one key for each flow, so that
     the UI lists its runs one after another. At most 500 results are listed, the first 50 with pictures.
@@ -61,7 +70,7 @@ def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | 
             expected="a call in a flow or task",
             remedy="call it at the end of the flow's function",
         )
-    found = resources_in(resolve_futures_to_results(results))
+    found = resources_in(resolve_futures_to_results(_as_lists(results)))
     by_place: dict[str, Resource] = {}
     for one in found:
         if isinstance(one, Resource):
@@ -85,6 +94,15 @@ def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | 
     return artifact
 
 
+def _as_lists(value: Any) -> Any:
+    """The same with plain lists for what `map` gives, into which Prefect does not look inside of others."""
+    if isinstance(value, list):
+        return [_as_lists(one) for one in value]
+    if type(value) is tuple:
+        return tuple(map(_as_lists, value))
+    return {key: _as_lists(one) for key, one in value.items()} if type(value) is dict else value
+
+
 def _shown_in_jupyter(resource: Resource) -> bytes | None:
     show = getattr(resource, "_repr_png_", None)
     png = show() if show is not None else None
@@ -92,21 +110,63 @@ def _shown_in_jupyter(resource: Resource) -> bytes | None:
 
 
 def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> str:
+    sample_of = _samples(resources)
+    # By sample, each where its first result was; what is of several of them comes last.
+    order = {name: at for at, name in enumerate(dict.fromkeys(sample_of.values()))}
+    resources = sorted(
+        resources, key=lambda one: ((name := sample_of[one.get_path()]) == _SEVERAL, order[name])
+    )
     listed = resources[:_MOST_ROWS]
     pictures = [_picture(one, thumbnail) for one in listed[:_MOST_PICTURES]]
     columns = ["result", "size", "shape", "pixel size", "hash", "made by"]
     if any(pictures):
         columns.insert(0, "")
-    lines = [f"# {_escaped(title)}", "", _row(columns), _row("---" for _ in columns)]
+    if len(order) > 1:
+        columns.insert(0, "sample")
+    lines = [f"# {_escaped(title)}", "", *_by_task(resources), _row(columns), _row("---" for _ in columns)]
     for index, resource in enumerate(listed):
         cells = [_link(resource), _size(resource), _shape(resource), _pixel_size(resource), _hash(resource)]
         cells.append(_made_by(resource))
         if any(pictures):
             cells.insert(0, pictures[index] if index < len(pictures) else "")
+        if len(order) > 1:
+            cells.insert(0, _escaped(sample_of[resource.get_path()]))
         lines.append(_row(cells))
     if len(resources) > _MOST_ROWS:
         lines += ["", f"and {len(resources) - _MOST_ROWS} more"]
     return "\n".join(lines) + "\n"
+
+
+def _samples(resources: Iterable[Resource]) -> dict[str, str]:
+    """The name of each resource's sample, by its place."""
+    made_of = dict(parallel_map(_made_of, iter(resources), _AT_ONCE))
+    return {place: sample_name(sources) for place, sources in samples(made_of).items()}
+
+
+def _made_of(resource: Resource) -> tuple[str, list[str]]:
+    """The place of a resource, and those of what it was made of."""
+    made = getattr(resource, "made", None)
+    if made is None:
+        return resource.get_path(), []
+    with suppress(CprError):  # of which only its sample is not known then
+        made = read_whole(made, resource.get_path())
+    return resource.get_path(), [held.url or "" for _, held in made.resources]
+
+
+def _by_task(resources: Iterable[Resource]) -> list[str]:
+    """How many results of each task are of this run, and how many of earlier ones."""
+    context = FlowRunContext.get()
+    run = context.flow_run.id.hex if context is not None and context.flow_run is not None else None
+    counts: dict[str, Counter[bool]] = {}
+    for one in resources:
+        made = getattr(one, "made", None)
+        if made is not None and made.task and made.flow_run:
+            counts.setdefault(made.task, Counter())[made.flow_run == run] += 1
+    if not counts or run is None:
+        return []
+    head = ["task", "computed", "cached"]
+    rows = [[_escaped(task), str(count[True]), str(count[False])] for task, count in counts.items()]
+    return [*map(_row, [head, ["---"] * len(head), *rows]), ""]
 
 
 def _row(cells: Iterable[str]) -> str:

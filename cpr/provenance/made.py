@@ -17,7 +17,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Self
@@ -201,6 +201,14 @@ class Made:
     def when(self) -> datetime | None:
         """When, as a time."""
         return None if self.at is None else datetime.fromtimestamp(self.at, UTC)
+
+    @property
+    def resources(self) -> Iterator[tuple[str, Input]]:
+        """The arguments that are resources with a place, by name; those in containers one by one."""
+        for argument, one in self.inputs.items():
+            for held in (one, *one.holds):
+                if held.url is not None:
+                    yield argument, held
 
     def to_json(self) -> dict[str, Any]:
         """The field of a record; what is unknown is left out."""

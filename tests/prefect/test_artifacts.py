@@ -14,8 +14,8 @@ import pytest
 from prefect.client.orchestration import get_client
 
 import cpr
+from cpr.io.humanize import human_size
 from cpr.prefect import progress
-from cpr.previews import humanize as wording
 from tests.record_values import text_target
 from tests.text_format import TextTarget
 
@@ -30,7 +30,7 @@ PNG = bytes.fromhex(
     [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1.2 * 2**30, "1.2 GiB"), (5 * 2**50, "5.0 PiB")],
 )
 def test_sizes(nbytes, text):
-    assert wording.human_size(nbytes) == text
+    assert human_size(nbytes) == text
 
 
 def test_outside_of_a_run():
@@ -91,7 +91,7 @@ class TestRuns:
             source = cpr.ImageSource.from_path(futures.result()[0].url)
             made = {
                 "images": futures,
-                "again": futures.result(),
+                "again": [denoise.map([1])],
                 "note": text_target("x"),
                 "source": [source],
             }
@@ -111,7 +111,39 @@ class TestRuns:
         assert re.search(r"`[0-9a-f]{16}`", first)
         assert "| denoise 20" in first
         assert "<b>" not in artifact.data
-        assert all(len(re.findall(r"(?<!\\)\|", row)) == 8 for row in rows)
+        assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
+
+    def test_results_stand_by_sample_under_what_was_computed_and_what_was_cached(self, tmp_path, results):
+        @cpr.task(result_storage=results)
+        def denoise(n):
+            target = cpr.NumpyTarget.from_path(tmp_path / f"cell {n}.npy")
+            target.set_data(np.full(9, 10 * n))
+            return target
+
+        @cpr.task(result_storage=results)
+        def measure(image, more):
+            target = cpr.NumpyTarget.from_path(tmp_path / "mean.npy")
+            target.set_data(image.get_data() + more)
+            return target
+
+        @cpr.task(result_storage=results)
+        def join(images):
+            target = cpr.NumpyTarget.from_path(tmp_path / "all.npy")
+            target.set_data(np.concatenate([image.get_data() for image in images]))
+            return target
+
+        @prefect.flow
+        def analyse(more):
+            images = denoise.map([1, 2]).result()
+            cpr.report_results([join(images), images, measure.map(images, more=more)])
+
+        analyse(0)
+        lines = artifacts_of(analyse(1, return_state=True), "markdown")[0].data.splitlines()
+        counts = [line for line in lines if re.fullmatch(r"\| \w+ \| \d \| \d \|", line)]
+        assert sorted(counts) == ["| denoise | 0 | 2 |", "| join | 0 | 1 |", "| measure | 2 | 0 |"]
+        rows = [line for line in lines if "](" in line]
+        samples = [row.split(" | ")[0].removeprefix("| ") for row in rows]
+        assert samples == ["cell 1", "cell 1", "cell 2", "cell 2", "of several samples"]
 
     def test_in_an_async_flow(self, tmp_path):
         @prefect.flow

@@ -59,12 +59,8 @@ class Result:
     @property
     def inputs(self) -> Iterator[tuple[str, Input]]:
         """Resources that it was made of, by argument; those in containers one by one."""
-        if self.made is None:
-            return
-        for argument, one in self.made.inputs.items():
-            for held in (one, *one.holds):
-                if held.url is not None:
-                    yield argument, held
+        if self.made is not None:
+            yield from self.made.resources
 
     @classmethod
     def of(cls, target: Target, record: str | None = None, with_preview: bool = True) -> Result:
