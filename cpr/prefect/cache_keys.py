@@ -9,6 +9,7 @@ from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.description_graph import digest
+from cpr.prefect.installed_code import context_of_decimals
 from cpr.prefect.loaded_modules import is_as_its_file_made_it
 from cpr.prefect.packages import is_own_package, version_of_package
 from cpr.prefect.prefect_internals import cache_key_fn_of, source_of
@@ -141,4 +142,4 @@ def describe_run(
     unseen = [*used.unseen, *told.unseen]
     if unseen and task_run is not None and not any(is_own_package(name) for name in installed):
         warn_of_unseen_code(context, unseen)
-    return [name_of_function(task), used.digest, described, *filter(None, [installed])]
+    return [name_of_function(task), used.digest, described, *filter(None, [installed, context_of_decimals()])]

@@ -22,6 +22,8 @@ from cpr.prefect.class_members import (
 )
 from cpr.prefect.code_guards import Guards
 from cpr.prefect.code_nodes import Node
+from cpr.prefect.description_graph import Unordered
+from cpr.prefect.installed_code import registered_with
 from cpr.prefect.names import text_of_annotation
 from cpr.prefect.own_code import is_extension
 
@@ -75,6 +77,8 @@ def describe_class(node: Node, walk: Walk) -> None:
         walk.any(one, f"{node.label}.__annotations__") for one in led_to_by(of_types, space, walk.guards)
     ]
     node.part.description = [*node.own, members, bases, types]
+    if registered := walk.guards.outcome(registered_with, cls):
+        node.part.description.append(Unordered(walk.any(one, node.label) for one in registered))
     if any(asks_for_subclasses(value) for value in names.values()):
         node.part.description.append(walk.subclasses(cls))
 

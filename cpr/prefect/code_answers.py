@@ -35,7 +35,7 @@ def answers(value: Any, asked: Collection[str], guards: Guards) -> dict[str, Any
 
     Args:
         value: the piece of code.
-        asked: names by which code asks, of `CodeFacts.asks`.
+        asked: names by which code asks, of `ASKED`.
         guards: is told which attributes were looked at.
     """
     kinds = {kind for kind, names in _ASKED.items() if not names.isdisjoint(asked)}

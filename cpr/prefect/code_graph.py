@@ -29,10 +29,11 @@ from cpr.prefect.class_members import (
 from cpr.prefect.code_answers import answers
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_nodes import Node
-from cpr.prefect.code_references import facts_of
+from cpr.prefect.code_references import ASKED, facts_of
 from cpr.prefect.code_values import Change, Import, Reference
 from cpr.prefect.description_graph import Part, Unordered
 from cpr.prefect.indirections import Unbound, behind, brings_code, through_modules
+from cpr.prefect.installed_code import own_registered_with, put_into_classes, reached_in
 from cpr.prefect.lazy_imports import Imports, is_bound, submodules_of
 from cpr.prefect.names import name_of
 from cpr.prefect.own_code import (
@@ -83,6 +84,7 @@ class CodeGraph:
     _known: dict[int, Node] = field(default_factory=dict)
     _made: dict[int, Part] = field(default_factory=dict)
     _described: int = 0
+    _put_in: list[tuple[str, str, Any]] | None = None
 
     def __post_init__(self) -> None:
         self.imports = Imports(self._add, self.is_unchanged)
@@ -110,7 +112,7 @@ class CodeGraph:
     def _answer(self) -> None:
         """Add what any of the code asks of code."""
         functions = [one.value for one in self.nodes if one.kind == "function"]
-        asked = self.asked.union(*(facts_of(one.__code__).asks for one in functions))
+        asked = self.asked.union(*(ASKED & facts_of(one.__code__).names for one in functions))
         for node in self.nodes if asked else ():
             if node.asked != asked:
                 node.asked = asked
@@ -127,7 +129,7 @@ class CodeGraph:
         if cls is types.FunctionType:
             return self._add(value) if is_own_function(value) else self._foreign_function(value)
         if issubclass(cls, type):
-            return self._add(value) if is_own_class(value) else None
+            return self._add(value) if is_own_class(value) else self._foreign_class(value)
         if issubclass(cls, types.ModuleType):
             return self.module(value)
         if issubclass(cls, BUILT_IN) or type(value).__name__ == "cython_function_or_method":
@@ -193,6 +195,17 @@ class CodeGraph:
         ]
         return made
 
+    def _foreign_class(self, cls: type) -> Any:
+        """Where classes of the user's own were registered with an abstract class, these count with it."""
+        own = self.guards.outcome(own_registered_with, cls) if "_abc_impl" in vars(cls) else ()
+        return ["registered", name_of(cls), Unordered(map(self._add, own))] if own else None
+
+    def _in_classes(self, names: Collection[str], label: str) -> list[Any]:
+        """What the user has put into classes of installed packages, under some of these names."""
+        if self._put_in is None:
+            self._put_in = list(put_into_classes(self.guards))
+        return [[cls, name, self.any(one, label)] for cls, name, one in self._put_in if name in names]
+
     def _describe_function(self, node: Node) -> None:
         function: types.FunctionType = node.value
         facts = facts_of(function.__code__)
@@ -222,7 +235,9 @@ class CodeGraph:
         annotations = self.guards.attribute(function, "__annotations__")
         found = led_to_by(annotations.values(), function.__globals__, self.guards) if annotations else ()
         led_to = [self.any(one, f"{node.label}.__annotations__") for one in found]
+        in_classes = self._in_classes(facts.names, node.label)
         node.part.description = [*node.own, uses, attributes, [one for one in imports if one], led_to]
+        node.part.description += [in_classes] if in_classes else []
 
     def _cells(self, function: types.FunctionType) -> dict[str, Any]:
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -258,6 +273,10 @@ class CodeGraph:
         value, label, home, steps = through_modules(value, one.attributes, label, self.guards)
         if home is not None:
             label = self._named_in(home, label)
+        if isinstance(value, types.ModuleType) and not is_own_module(value):
+            inner = reached_in(value, one.attributes[steps:], self.guards)
+            if inner is not None and (own := self.code(inner, label)) is not None:
+                return ["in a package", own]
         if (
             value is function
             or not {label, self._label_of_code(value)}.isdisjoint(self.exclude)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["MISSING", "Guards"]
 
 MISSING = object()
+T = TypeVar("T")
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Guards:
     _attributes: list[tuple[Any, str, Any]] = field(default_factory=list)
     _names: list[tuple[Mapping[str, Any], frozenset[str]]] = field(default_factory=list)
     _subclasses: list[tuple[type, list[type]]] = field(default_factory=list)
-    _outcomes: list[tuple[Callable[..., bool], tuple[Any, ...], bool]] = field(default_factory=list)
+    _outcomes: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = field(default_factory=list)
     _closed: bool = False
 
     def close(self) -> None:
@@ -66,7 +67,7 @@ class Guards:
             self._subclasses.append((cls, found))
         return [*found, *(below for one in found for below in self.subclasses(one))]
 
-    def outcome(self, test: Callable[..., bool], *args: Any) -> bool:
+    def outcome(self, test: Callable[..., T], *args: Any) -> T:
         """What a test says of values that may change."""
         found = test(*args)
         if not self._closed:

@@ -23,7 +23,7 @@ from cpr.prefect.code_by_name import ByName, is_modules
 from cpr.prefect.code_digest import WITH_LOCAL, digest_of_code, instructions_of
 from cpr.prefect.code_values import NOTHING, Change, Import, Reference, Value, attribute_of, named, roots
 
-__all__ = ["MAKERS", "CodeFacts", "facts_of"]
+__all__ = ["ASKED", "MAKERS", "CodeFacts", "facts_of"]
 
 _CHANGING = frozenset(
     "add append appendleft clear discard extend insert pop popleft popitem put put_nowait remove reverse"
@@ -52,7 +52,7 @@ class CodeFacts:
         by_name: what it calls with nothing but literals to get at code by name, as `eval("gain(x)")`; what
             these lead to is among the others. Where the name is computed the function is among `reads`.
         changed: names, of variables and attributes, that lead to what it changes or binds anew.
-        asks: names in it, of attributes and texts too, by which code asks what other code is called, say.
+        names: all names in it, of attributes too, and texts, which may be such.
     """
 
     digest: str
@@ -62,7 +62,7 @@ class CodeFacts:
     imports: tuple[Import, ...]
     by_name: frozenset[Reference]
     changed: frozenset[str]
-    asks: frozenset[str]
+    names: frozenset[str]
 
 
 _known: WeakKeyDictionary[types.CodeType, CodeFacts] = WeakKeyDictionary()
@@ -90,7 +90,7 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
     scan.flush()
     reads, writes, imports = scan.reads, scan.writes, scan.imports | scan.by_name.imports
     by_name, changed, whole = scan.by_name.used, scan.changed, scan.whole
-    asks = ASKED.intersection((*code.co_names, *(one for one in code.co_consts if isinstance(one, str))))
+    names = {*code.co_names, *(one for one in code.co_consts if isinstance(one, str))}
     nested = {}
     for constant in [*code.co_consts, *scan.by_name.texts]:
         if isinstance(constant, types.CodeType):
@@ -103,7 +103,7 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
             by_name.update(inner.by_name)
             changed.update(inner.changed)
             whole.update(inner.whole)
-            asks |= inner.asks
+            names.update(inner.names)
     return CodeFacts(
         digest_of_code(code, instructions, nested),
         tuple(sorted(reads)),
@@ -112,7 +112,7 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
         tuple(sorted(imports)),
         frozenset(by_name),
         frozenset(changed),
-        frozenset(asks),
+        frozenset(names),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.code_values import Reference
+from cpr.prefect.installed_code import held_in_c
 from cpr.prefect.lazy_imports import is_lazy
 from cpr.prefect.own_code import is_own_class, is_own_module
 from cpr.prefect.prefect_internals import function_of
@@ -95,7 +96,8 @@ def behind(value: Any, guards: Guards) -> Any:
         return (value.func, value.args, value.keywords)
     if type(value).__qualname__ == "vectorize" and type(value).__module__ == "numpy":
         return [value.pyfunc, value.otypes, value.excluded, value.signature]
-    return getattr(value, "__dict__", {}).get("__wrapped__")
+    held = held_in_c(value)
+    return getattr(value, "__dict__", {}).get("__wrapped__") if held is None else held
 
 
 def through_modules(

@@ -107,8 +107,13 @@ def is_own_class(cls: type) -> bool:
         return True
     if _is_own(name, None if name in _MAIN else _file_by_name(name)):
         return True
-    # What make_dataclass and new_class make of the user's code says that it comes from there.
-    return name == "types" and getattr(types, cls.__name__, None) is not cls and is_python_class(cls)
+    module = sys.modules.get(name)
+    if not is_python_class(cls) or getattr(module, cls.__name__, None) is cls:
+        return False
+    # What make_dataclass and new_class make of the user's code says that it comes from `types`; a class whose
+    # `__module__` was set says anything.
+    members = (getattr(one, "__func__", one) for one in list(vars(cls).values()))
+    return name == "types" or any(type(one) is types.FunctionType and is_own_function(one) for one in members)
 
 
 def is_python_class(cls: type) -> bool:

@@ -98,6 +98,7 @@ def filled_in(describer: Describer) -> dict[str, Content]:
         for label, (value, described, _) in describer.used.items()
         if label.rpartition(".")[2] in changed
         or label in of_defaults
+        or hasattr(type(value), "__missing__")  # defaultdict: what is looked up is there afterwards
         or any(cls.__qualname__ in methods for cls in type(value).__mro__ if is_own_class(cls))
     }
 

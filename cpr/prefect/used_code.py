@@ -125,7 +125,7 @@ class Used:
         given: URLs of targets in it.
         opaque: places of what counts by its type alone.
         unseen: places where code is brought in by a name that is not written there.
-        asked: names by which it asks what code is called, say (see `CodeFacts.asks`).
+        asked: names by which it asks what code is called, say (see `ASKED`).
     """
 
     digest: str

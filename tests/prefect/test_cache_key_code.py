@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import functools
 import importlib
 import os
@@ -13,6 +14,7 @@ import types
 import numpy as np
 import prefect
 import pytest
+from prefect.cache_policies import TASK_SOURCE
 
 import cpr
 from tests.prefect.projects import imported
@@ -378,3 +380,22 @@ def test_cases_in_flows(prefect_server, tmp_path):
         return [make({"sigma": s})(np.arange(3)).get_data().tolist() for s in (1, 2)]
 
     assert smooth_all() == [[0, 1, 2], [0, 2, 4]]
+
+
+def test_the_context_of_decimals_counts_where_it_is_not_as_python_has_it():
+    @cpr.task
+    def divided(x):
+        return decimal.Decimal(x) / 7
+
+    context = types.SimpleNamespace(task=divided, task_run=None)
+
+    def key():
+        return (cpr.TargetInputs() + TASK_SOURCE).compute_key(context, {"x": 1}, {})
+
+    first, result = key(), divided.fn(1)
+    with decimal.localcontext() as changed:
+        assert key() == first
+        changed.prec = 6
+        assert divided.fn(1) != result
+        assert key() != first
+    assert key() == first
