@@ -10,7 +10,6 @@ from cpr.errors import FormatError
 from cpr.records.registry import register
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
-from cpr.zarr.stores.versioned import Version, object_version
 from cpr.zarr.ZarrSource import METADATA, ZarrSource, ZarrSourceOptions
 
 __all__ = ["OMEZarrSource", "OMEZarrSourceOptions"]
@@ -67,14 +66,10 @@ class OMEZarrSource(OMEZarr, ZarrSource):
 
     _token = ZarrSource._token  # noqa: SLF001 - the other base declares it
 
-    def _metadata_version(self) -> Version:
-        version = dict(super()._metadata_version())
-        if not version:
-            return version
+    def _inner_metadata(self) -> list[str]:
+        """Of each level: which they are is said by the image, so that nothing has to be listed."""
         try:
-            first = self.levels()[0].path
+            levels = self.levels()
         except FormatError:
-            return version  # its reader hears of it
-        for name in METADATA:
-            version |= object_version(self._place_inside, f"{first}/{name}")
-        return version
+            return []  # its reader hears of it
+        return [f"{level.path}/{name}" for level in levels for name in METADATA]

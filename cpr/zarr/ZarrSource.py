@@ -16,9 +16,11 @@ from cpr.data.typed import ZarrSourceArguments
 from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.format import Region
 from cpr.io.hashing import hex16
+from cpr.io.parallel import parallel_map
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source, WhenEmpty, report_empty
+from cpr.zarr.inner_metadata import MOST_INNER, inner_metadata
 from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.options import option_error, path_inside
 from cpr.zarr.preview import picture_of
@@ -32,6 +34,7 @@ __all__ = ["METADATA", "ZarrSource", "ZarrSourceOptions"]
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
 _MORE = (".zattrs", ".zmetadata")
+_LOOKUPS = 16  # requests at once
 
 _EXAMPLE = 'ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))'
 _bad = partial(option_error, remedy=_EXAMPLE)
@@ -56,7 +59,8 @@ class ZarrSourceOptions:
             such a one is verified, and it counts in cache keys by its place alone.
         version: what counts in cache keys, and is held to while reading: "listing", every object, by one
             listing of them, and a question to the store after each that is read; "metadata", the metadata
-            objects alone, so that chunks that are changed in place are not noticed. None for a listing of
+            objects alone, a group's with those of all it has inside: chunks that are changed in place are
+            not noticed. None for a listing of
             up to 20,000 objects, for metadata where there are more or the store lists none, which is logged.
     """
 
@@ -282,4 +286,16 @@ class ZarrSource(Source):
             version |= object_version(place, name)
             if version and name == "zarr.json":
                 break
+        inner = self._inner_metadata() if version else []
+        if inner is None:
+            self._tell(
+                f"what this group has inside does not count in cache keys: more than {MOST_INNER} arrays and "
+                "groups, or some that cannot be listed or read. version='listing' counts all objects"
+            )
+        for found in parallel_map(partial(object_version, place), inner or (), _LOOKUPS):
+            version |= found
         return version
+
+    def _inner_metadata(self) -> list[str] | None:
+        """Keys of the metadata of what a group has inside; None where they cannot be had."""
+        return inner_metadata(self._node())

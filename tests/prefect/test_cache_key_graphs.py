@@ -254,12 +254,25 @@ def test_a_metaclass_may_answer_anything(answer):
 
 
 def test_a_name_counts_only_where_it_leads_back():
-    def g(x):
-        return x
+    class Elsewhere:
+        def __reduce__(self):
+            return "not_there"
 
     assert hash_objects(np.add) != hash_objects(np.subtract)
     with pytest.raises(cpr.FormatError, match="cannot take part"):
-        hash_objects(np.frompyfunc(g, 1, 1))
+        hash_objects(Elsewhere())
+
+
+def test_functions_inside_of_what_is_written_in_c():
+    def g(x):
+        return x
+
+    def h(x):
+        return -x
+
+    assert hash_objects(np.frompyfunc(g, 1, 1)) == hash_objects(np.frompyfunc(g, 1, 1))
+    assert hash_objects(np.frompyfunc(g, 1, 1)) != hash_objects(np.frompyfunc(h, 1, 1))
+    assert hash_objects(functools.cmp_to_key(g)) != hash_objects(functools.cmp_to_key(h))
 
 
 def masked(**options):

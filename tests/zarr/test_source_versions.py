@@ -14,6 +14,7 @@ import cpr
 from cpr import OMEZarrSource, ZarrSource
 from cpr.errors import FormatError, SourceChangedError, TransferError
 from cpr.io.stores.base import Stat
+from cpr.zarr import inner_metadata
 from cpr.zarr.stores import versioned
 
 DATA = np.arange(4 * 30 * 30, dtype="uint16").reshape(4, 30, 30)
@@ -193,6 +194,40 @@ def test_metadata_alone_where_that_is_wanted(tmp_path):
         source.get_data()
     assert cpr.hash_objects(ZarrSource.from_path(f"{url}/0", version="metadata")) != before
     assert cpr.load(source.serialize()).format.version == "metadata"
+
+
+def nest(base: str, zarr_format: int) -> str:
+    """A group with arrays in it, and in a group in it."""
+    group = zarr.open_group(f"{base}/tree.zarr", mode="w", zarr_format=zarr_format)
+    for path in ("a", "wells/A1/b", "wells/A2/b"):
+        group.create_array(path, data=DATA, chunks=(1, 30, 30))
+    return f"{base}/tree.zarr"
+
+
+@pytest.mark.parametrize("inner", ["a", "wells/A2/b"])
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("is_consolidated", [False, True])
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_metadata_of_a_group_are_those_of_all_it_has_inside(tmp_path, inner, zarr_format, is_consolidated):
+    url = nest(str(tmp_path), zarr_format)
+    if is_consolidated:
+        zarr.consolidate_metadata(url, zarr_format=zarr_format)
+    source = ZarrSource.from_path(url, version="metadata")
+    before = cpr.hash_objects(source)
+    assert cpr.hash_objects(ZarrSource.from_path(url, version="metadata")) == before
+    zarr.open_group(url).create_array(inner, data=DATA[:2], chunks=(1, 30, 30), overwrite=True)
+    assert cpr.hash_objects(ZarrSource.from_path(url, version="metadata")) != before
+    if not is_consolidated:  # else nobody asks for the array's own metadata
+        with pytest.raises(SourceChangedError):
+            source.get_data()[inner]
+
+
+def test_a_group_with_too_much_inside_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(inner_metadata, "MOST_INNER", 3)
+    url = nest(str(tmp_path), 3)
+    with caplog.at_level(logging.WARNING, "cpr"):
+        cpr.hash_objects(ZarrSource.from_path(url, version="metadata"))
+    assert "inside does not count" in caplog.text
 
 
 def test_many_objects_are_not_listed_unless_that_is_wanted(tmp_path, monkeypatch, caplog):
