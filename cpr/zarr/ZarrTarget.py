@@ -23,13 +23,14 @@ from cpr.zarr.copy import copy_all
 from cpr.zarr.earlier_results import find_earlier, nbytes_of, traffic_of
 from cpr.zarr.nodes import Node
 from cpr.zarr.options import ZarrOptions, array_arguments
+from cpr.zarr.parts.resumed import can_resume, write_resumed
 from cpr.zarr.parts.whole import Whole
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.verifying import VerifyingStore
-from cpr.zarr.transaction import begin, discard, require_all_recorded
+from cpr.zarr.transaction import begin, discard, remove_notes, require_all_recorded
 from cpr.zarr.verify import verify_all
 from cpr.zarr.writing import fill
 
@@ -93,6 +94,12 @@ class ZarrTarget(Whole):
             native = np.dtype(source.dtype).newbyteorder("=")
             chunks, shards = chunks_for(options, as_declared(options, source), native)
             arguments = array_arguments(options, tuple(source.shape), native, chunks, shards)
+            if self._written is None and can_resume(source, nbytes_of(source)):
+                self._began = time.monotonic()
+                store, key = write_resumed(self, source, chunks=chunks, shards=shards)
+                self._end(store, key)
+                self._take_manifest(Manifest.of(store.url, store.entries, store.algorithm))
+                return
             with self._attempt(nbytes_of(source)) as store:
                 with as_encode_errors():
                     array = zarr.create_array(store, **arguments)
@@ -175,7 +182,10 @@ class ZarrTarget(Whole):
                 )
             assert self._manifest is not None and self._manifest.data is not None
             put_blocks(self._manifest.url, self._manifest.data)
-            confirm(self._manifest.url)
+            # Another run of the same key may have published the same.
+            witness = f"{self._manifest.url}/{min(self._written.entries)}" if self._written.notes else None
+            confirm(self._manifest.url, witness)
+            remove_notes(self._written)
             self._written.seal()
             self.uploaded, self.copied = traffic_of(self._written, self._manifest)
             self.checksum, self.manifest = self._manifest.checksum, self._manifest.nbytes

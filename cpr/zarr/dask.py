@@ -24,7 +24,15 @@ from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
 from cpr.zarr.stores.recording import RecordingStore, Written
 
-__all__ = ["fill_from_dask", "is_dask", "require_known"]
+__all__ = [
+    "aligned",
+    "as_declared_by",
+    "computed",
+    "fill_from_dask",
+    "is_dask",
+    "require_known",
+    "starts_of",
+]
 
 _SPLIT = 16  # pieces of the manifest merged at a time
 
@@ -61,7 +69,7 @@ def fill_from_dask(
     assert isinstance(store, RecordingStore)
     if not arrays[0].size:
         return
-    level = _as_declared(data)
+    level = as_declared_by(data)
     if level.dtype != arrays[0].dtype:
         level = level.astype(arrays[0].dtype)
     graphs: list[Any] = []
@@ -70,20 +78,20 @@ def fill_from_dask(
             level = _halved(level, [axis for axis in axes if level.shape[axis] > 1], method)
         # Blocks of whole objects, and of whole pairs.
         unit = (math.lcm(u, 2) if axis in axes else u for axis, u in enumerate(unit_of(array)))
-        level = _aligned(level, tuple(unit))
+        level = aligned(level, tuple(unit))
         graphs.append(_written_graph(array, level))
     ends = [] if extremes is None else [_map_blocks(partial(_ends_of_block, extremes), level)]
-    found = _computed(*graphs, *ends)
+    found = computed(*graphs, *ends)
     for written in found[: len(graphs)]:
         store.written.add(written.item() if isinstance(written, np.ndarray) else written)
     if extremes is not None:
-        starts = _starts(level)
+        starts = starts_of(level)
         for index in np.ndindex(*level.numblocks):
             region = tuple(slice(s[i], s[i + 1]) for s, i in zip(starts, index, strict=True))
             extremes.take(found[-1][index], extremes.along(region))
 
 
-def _as_declared(data: Any) -> Any:
+def as_declared_by(data: Any) -> Any:
     """The array, every block of which is compared with what the array says before anything is made of it."""
     import dask.array as da
 
@@ -121,7 +129,7 @@ def _halved(level: Any, axes: Sequence[int], method: Method) -> Any:
     )
 
 
-def _aligned(data: Any, unit: Shape) -> Any:
+def aligned(data: Any, unit: Shape) -> Any:
     """The dask array in blocks of whole units; it is rechunked where it is not."""
     wanted = []
     for sizes, u in zip(data.chunks, unit, strict=True):
@@ -152,7 +160,7 @@ def _written_graph(array: zarr.Array[Any], data: Any) -> Any:
     import dask.array as da
 
     return da.reduction(  # type: ignore[no-untyped-call]
-        _map_blocks(_WriteBlock(array, _starts(data)), data),
+        _map_blocks(_WriteBlock(array, starts_of(data)), data),
         chunk=_as_they_are,
         combine=_merge,
         aggregate=_merge,
@@ -164,7 +172,7 @@ def _written_graph(array: zarr.Array[Any], data: Any) -> Any:
     )
 
 
-def _starts(data: Any) -> list[list[int]]:
+def starts_of(data: Any) -> list[list[int]]:
     """Where the blocks begin along each axis, and the end."""
     return [np.cumsum((0, *sizes)).tolist() for sizes in data.chunks]
 
@@ -226,7 +234,7 @@ def _merge(pieces: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
     return _boxed(merged, 0)
 
 
-def _computed(*lazy: Any) -> list[Any]:
+def computed(*lazy: Any) -> list[Any]:
     """Lazy values, computed together where the caller's dask runs: its cluster, also within a task of it."""
     import dask
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from cpr.errors import CorruptDataError, CprError
+from cpr.io.objects import remove_many
 from cpr.io.write_markers import mark, unmark
 from cpr.zarr.stores.earlier import Earlier
 from cpr.zarr.stores.recording import RecordingStore
@@ -12,7 +13,7 @@ from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.verify import LEFT_BEHIND
 from cpr.zarr.zarr_internals import sync
 
-__all__ = ["begin", "discard", "require_all_recorded"]
+__all__ = ["begin", "discard", "remove_notes", "require_all_recorded"]
 
 log = logging.getLogger("cpr")
 
@@ -35,9 +36,18 @@ def discard(store: RecordingStore) -> None:
     store.abandon()
     try:
         sync(UrlStore(store.url).delete_dir(""))
+        remove_many(store.notes)
         unmark(store.url)
     except CprError as error:
         log.warning("%s: could not remove what was written of a failed attempt: %s", store.url, error)
+
+
+def remove_notes(store: RecordingStore) -> None:
+    """Remove what told of the progress of a result that is published now; what stays goes with the result."""
+    try:
+        remove_many(store.notes)
+    except CprError as error:
+        log.warning("%s: could not remove what told of its progress: %s", store.url, error)
 
 
 def require_all_recorded(store: RecordingStore) -> None:

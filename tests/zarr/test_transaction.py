@@ -95,9 +95,9 @@ def test_whoever_comes_second_sees_the_other(base, monkeypatch):
     target = written(base)
     confirm, taken = unfinished.confirm, []
 
-    def too_late(url):
+    def too_late(url, witness=None):
         taken.append(unfinished.take_over(url))
-        confirm(url)
+        confirm(url, witness)
 
     monkeypatch.setattr(sys.modules["cpr.zarr.ZarrTarget"], "confirm", too_late)
     with pytest.raises(ResourceNotFoundError, match="removed as an orphan"):

@@ -23,6 +23,7 @@ from cpr.zarr.parts.assembly import Piece, listing, require_layout, require_piec
 from cpr.zarr.parts.coverage import Mask, require_regions
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.stores.manifest import manifest_url
+from cpr.zarr.stores.recording import was_abandoned
 
 if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart
@@ -45,7 +46,8 @@ def key_of_run(whole: Target, layout: Layout, key: str) -> str:
     # What is published, or is being removed, is written to no more.
     while True:
         url = io.join(whole.location, f"{whole.name}-{found}{whole.ext}")
-        if io.lookup(manifest_url(url)) is None and not is_abandoned(url) and not may_be_deleted(url):
+        is_closed = was_abandoned(url) or io.lookup(manifest_url(url)) is not None
+        if not is_closed and not is_abandoned(url) and not may_be_deleted(url):
             return found
         found = hex16(found.encode())
 

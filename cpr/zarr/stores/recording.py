@@ -23,7 +23,7 @@ from cpr.zarr.stores.earlier import LEAST_COPIED, Earlier
 from cpr.zarr.stores.entries import Entries, Entry, make_entry
 from cpr.zarr.stores.url_store import UrlStore
 
-__all__ = ["RecordingStore", "Written"]
+__all__ = ["RecordingStore", "Written", "was_abandoned"]
 
 
 _LAST_WRITES_SECONDS = 60
@@ -74,6 +74,9 @@ class RecordingStore(UrlStore):
         read_only: refuse to write.
         algorithm: of the digests.
         earlier: result of which equal objects are copied.
+
+    Attributes:
+        notes: objects beside the hierarchy that tell what of it is done, of no use once it is published.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class RecordingStore(UrlStore):
         super().__init__(url, read_only)
         self.algorithm = algorithm or default_algorithm()
         self.earlier = earlier
+        self.notes: list[str] = []
         self._journal = _Journal()
 
     def _state(self) -> tuple[Any, ...]:
@@ -227,3 +231,8 @@ class RecordingStore(UrlStore):
         folder = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
         for key in [key for key in self.entries if key.startswith(folder)]:
             del self.entries[key]
+
+
+def was_abandoned(url: str) -> bool:
+    """Whether this process has given up an attempt, and writes nothing to its place any more."""
+    return url in _abandoned
