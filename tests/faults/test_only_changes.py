@@ -231,7 +231,7 @@ def test_a_server_that_ignores_conditions_is_seen_through(wrong, s3_url, monkeyp
     assert second.copied == 0
 
 
-@pytest.mark.parametrize("base", [7, b"x", object(), True], ids=repr)
+@pytest.mark.parametrize("base", [7, b"x", 1.5, True], ids=repr)
 def test_what_is_no_base_is_refused(base):
     with pytest.raises(FormatError, match="base"):
         cpr.ZarrTarget.from_path("memory://x/cells.zarr", base=base)
