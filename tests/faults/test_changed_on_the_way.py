@@ -12,6 +12,7 @@ import pytest
 from cpr import io
 from cpr.errors import TransferError
 from cpr.io.block_digests import blocks_url
+from cpr.io.clients import s3fs
 from cpr.io.stores import s3_obstore
 from tests.faults.proxy import FaultProxy, Message
 from tests.minio.server import S3Server
@@ -48,6 +49,7 @@ def flip(proxy, kind: str, times: int) -> None:
 @pytest.fixture(params=["as it is", "bodies are signed", "s3fs alone"])
 def way(request, monkeypatch) -> None:
     """Each way in which bytes are vouched for while they are sent."""
+    monkeypatch.setattr(s3fs, "_FIRST_WAIT_SECONDS", 0.01)
     if request.param == "bodies are signed":
         monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     if request.param != "as it is":
@@ -69,6 +71,7 @@ def test_what_was_changed_is_sent_again(proxy, s3_url, way, data, kind, times):
     require_intact(url, stored)
 
 
+@pytest.mark.slow
 @CASES
 def test_what_is_changed_each_time_is_never_published(proxy, s3_url, open_uploads, way, data, kind):
     url = f"{s3_url}/a.bin"

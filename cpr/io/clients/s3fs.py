@@ -35,8 +35,8 @@ _SLOW_DOWN = frozenset({429, 503})
 _ONLY_WHERE_REQUIRED = "when_required"
 # What those answer that do not know a checksum that is asked for.
 _NOT_OFFERED = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented", "400", "501"})
-# What S3 answers to a body that is not what its checksum says.
-_DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
+# What S3 answers to a body that is not what its checksum says; of a signed one s3fs sends it again by itself.
+_DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 # Whether a filesystem's endpoint keeps checksums of whole objects; the first upload in parts tells.
 _KEEPS_CHECKSUMS = "_cpr_keeps_checksums"
 
