@@ -55,6 +55,7 @@ def main() -> int:
         look_at_plane(rows[-2]["target"], place)
         print_table(rows[-1]["target"])
         write_report(f"{bucket}/records")
+        say_what_next(bucket)
         missed = [row for row in rows if row["state"] != "Cached"]
         if missed:
             print(f"{len(missed)} results were computed again")
@@ -230,6 +231,23 @@ def write_report(records: str) -> None:
 
     REPORT.write_text(render(gather(records), "The demo's results"), "utf-8")
     print(f"\nAll of it as one page, with pictures: {REPORT}")
+
+
+def say_what_next(place: str) -> None:
+    """What to type next; the servers of this machine are gone by then, a folder stays."""
+    if "://" in place:
+        print("\nNext: the same in a folder, which stays: make demo STORAGE=./demo-results")
+        return
+    volume = next(iter(Path(place, "results").glob("*.ome.zarr")))
+    print(
+        f"""
+Next:
+  cpr ls {place}/records             every result, and the task that made it
+  cpr show {place}/records summary   one of them: its head, and where it comes from
+  cpr verify {place}/records         reads and checks every byte
+  cpr report {place}/records         the page, anew
+  napari --plugin napari-ome-zarr {volume}"""
+    )
 
 
 if __name__ == "__main__":

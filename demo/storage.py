@@ -15,7 +15,8 @@ from tests.minio.server import running_server
 from tests.servers.gcs import running_gcs
 
 HELP = """where the files are to be, one of
-  s3       a bucket of an S3 server: a container, a `minio` program, or an imitation
+  s3       a bucket of an S3 server: MinIO, which is pulled or built in some minutes where it is not there,
+           else an imitation; DEMO_SERVER=moto takes the imitation at once
   gs       a bucket of a GCS emulator
   ./name   a folder of this machine, and no server; it is kept"""
 
@@ -63,10 +64,18 @@ def _choice(value: str) -> str:
 
 
 @contextmanager
+def asked_for() -> Iterator[None]:
+    """The server that DEMO_SERVER names: moto is there at once; MinIO is found, pulled or built."""
+    kind = os.environ.get("DEMO_SERVER")
+    with patch.dict(os.environ, {"CPR_TEST_S3": kind} if kind is not None else {}):
+        yield
+
+
+@contextmanager
 def storage(choice: str) -> Iterator[Storage]:
     """The place, with what leads to it in os.environ until the block is left. Raises Unavailable."""
     if choice == "s3":
-        with running_server(build=False, say=print) as server, server.exported():
+        with asked_for(), running_server(build=True, say=print) as server, server.exported():
             variables = ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3")
             yield Storage(
                 f"s3://{server.bucket}", f"S3 server: {server.description}", server.endpoint, variables
