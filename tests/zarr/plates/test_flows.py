@@ -97,6 +97,7 @@ def test_one_well_of_a_small_plate(tmp_path, results, counted):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_one_well_of_96_on_dask(tmp_path, results, counted, dask_cluster):
     from prefect_dask import DaskTaskRunner
 
