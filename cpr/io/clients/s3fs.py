@@ -69,7 +69,14 @@ def _bodies_have_checksums(given: Mapping[str, Any]) -> bool:
 
 def right(verb: str) -> str:
     """What to do where the right lacks to do something."""
-    actions = {"read": "GetObject", "look at": "GetObject", "list": "ListBucket", "delete": "DeleteObject"}
+    actions = {
+        "read": "GetObject",
+        "look at": "GetObject",
+        "list": "ListBucket",
+        "delete": "DeleteObject",
+        "abort uploads": "AbortMultipartUpload",
+        "list uploads": "ListBucketMultipartUploads and s3:ListMultipartUploadParts",
+    }
     return f"let the policy of the bucket, or of the user, allow s3:{actions.get(verb, 'PutObject')}"
 
 

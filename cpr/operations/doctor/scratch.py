@@ -104,8 +104,10 @@ def scratch(url: str) -> Iterator[Scratch]:
                 with suppress(CprError):
                     io.remove(entry.url)
             if isinstance(store, UploadListingStore):
-                for entry, upload in list(store.uploads(path)):
-                    with suppress(CprError), translate_errors(entry.url, "clean up"):
+                with translate_errors(url, "list uploads"):
+                    left = list(store.uploads(path))
+                for entry, upload in left:
+                    with suppress(CprError), translate_errors(entry.url, "abort uploads"):
                         store.abort_upload(open_store(entry.url)[1], upload)
         if protocol_of(folder) == "file":
             shutil.rmtree(folder, ignore_errors=True)  # what is left of it are empty folders
