@@ -103,6 +103,8 @@ class _Module:
         for keyword in node.keywords:
             if keyword.arg == "remedy" and name != "partial":
                 return keyword.value
+        if name == "option_error" or isinstance(self._constants.get(name), ast.Call):
+            return self._of_option(node, name)
         if name in _MAKERS:
             at = _OF_ARGUMENTS[name]
             if len(node.args) > at:
@@ -110,32 +112,53 @@ class _Module:
             return [re.escape(str(_MAKERS[name].__defaults__[0]))]
         return None
 
-    def _texts(self, node: ast.AST, function: ast.AST) -> list[str]:
+    def _of_option(self, node: ast.Call, name: str) -> Any:
+        """What says the remedy of an error about an option: `partial(unusable, problem, ...)`."""
+        if len(node.args) > _OF_ARGUMENTS["unusable"] - 1:
+            return node.args[_OF_ARGUMENTS["unusable"] - 1]
+        made = self._constants.get(name)
+        if isinstance(made, ast.Call) and ast.unparse(made.func) != "partial":
+            return None
+        given = (
+            {keyword.arg: keyword.value for keyword in made.keywords} if isinstance(made, ast.Call) else {}
+        )
+        return given.get("remedy", [re.escape(str(cpr.format.unusable.__defaults__[0]))])  # type: ignore[index]
+
+    def _texts(
+        self, node: ast.AST, function: ast.AST, names: frozenset[tuple[ast.AST, str]] = frozenset()
+    ) -> list[str]:
         """What an expression may say: both branches, all values of a table, what is assigned to a name."""
         if isinstance(node, ast.Constant):
             return [re.escape(str(node.value))]
         if isinstance(node, ast.JoinedStr):
-            parts = [self._texts(part, function) for part in node.values]
+            parts = [self._texts(part, function, names) for part in node.values]
             return ["".join(chosen) for chosen in itertools.product(*parts)]
         if isinstance(node, ast.FormattedValue):
             # What a name stands for is one text or another; what is computed may be any.
             plain = node.conversion < 0 and isinstance(node.value, (ast.Name, ast.IfExp))
-            known = plain and self._texts(node.value, function)
+            known = plain and self._texts(node.value, function, names)
             return known or [_ANYTHING]
         if isinstance(node, ast.IfExp):
-            return self._texts(node.body, function) + self._texts(node.orelse, function)
+            return self._texts(node.body, function, names) + self._texts(node.orelse, function, names)
         if isinstance(node, ast.BoolOp):
-            return [text for value in node.values for text in self._texts(value, function)]
+            return [text for value in node.values for text in self._texts(value, function, names)]
         if isinstance(node, ast.Dict):
-            return [text for value in node.values for text in self._texts(value, function)]
+            return [text for value in node.values for text in self._texts(value, function, names)]
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
-            return [t for part in (node.func.value, *node.args[1:]) for t in self._texts(part, function)]
+            return [
+                t for part in (node.func.value, *node.args[1:]) for t in self._texts(part, function, names)
+            ]
+        if isinstance(node, ast.Name) and (function, node.id) in names:
+            return []  # a name that is made of itself
         if isinstance(node, ast.Name):
+            names |= {(function, node.id)}
             given = [(value, function) for value in self._assigned(node.id, function)]
             given += self._passed(node.id, function)
             if not given and node.id in self._constants:
                 given = [(self._constants[node.id], self._tree)]
-            return [text for value, there in given for text in self._texts(value, there)] or [_ANYTHING]
+            return [text for value, there in given for text in self._texts(value, there, names)] or [
+                _ANYTHING
+            ]
         return [_ANYTHING]
 
     def _passed(self, name: str, function: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:

@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 
 import cpr
-from tests.remedies.rows import STACK, Row, ome_zarr, place, stored
+from tests.remedies.rows import LEFT_OUT, STACK, Row, ome_zarr, place, stored
 from tests.remedies.rows import zarr as zarr_of
 
 
@@ -123,6 +123,38 @@ def _no_axes(said: Any) -> None:
     said["ome"]["multiscales"][0]["axes"] = 3
 
 
+def option(
+    field: str, bad: Any, good: Any, ext: str = ".zarr", cls: Any = cpr.ZarrTarget, **more: Any
+) -> Row:
+    """Of an option, which is corrected, or left out."""
+
+    def made(**options: Any) -> Any:
+        return cls.from_path(f"memory://remedies/a{ext}", **options)
+
+    return Row(
+        lambda: made(**more, **{field: bad}), LEFT_OUT, lambda: (made(**more, **{field: good}), made(**more))
+    )
+
+
+def of_image(field: str, bad: Any, good: Any) -> Row:
+    return option(field, bad, good, ".ome.zarr", cpr.OMEZarrTarget)
+
+
+def labelling(bad: dict[str, Any], good: dict[str, Any], named: str, name: str = "cells") -> Row:
+    """Of what is said of labels."""
+
+    def made(**said: Any) -> Any:
+        return image().add_labels(said.pop("name", name), np.ones_like(STACK), **said) or 1
+
+    return Row(lambda: made(**bad), named, lambda: made(**good))
+
+
+def _twice() -> Any:
+    return labelled().add_labels("cells", np.ones_like(STACK))
+
+
+LABELS = 'add_labels("cells", mask, colors={1: "green"}, properties={1: {"area": 12.5}})'
+SAID = {"colors": {1: "green"}, "properties": {1: {"area": 12.5}}}
 TIMES = STACK.astype("M8[s]")
 MANY = {"shape": (20_000_000,), "chunks": (1,)}
 ROWS: dict[str, Row] = {
@@ -147,6 +179,34 @@ ROWS: dict[str, Row] = {
         lambda: zarr_of(TIMES), 'array.view("int64")',
         lambda: zarr_of(TIMES.view("int64"), attributes={"dtype": "datetime64[s]"}),
     ),
+    "chunks of nothing": option("chunks", (0, 4), (1, 4)),
+    "another format": option("zarr_format", 4, 2),
+    "a compressor": option("compressors", "rar", "zstd"),
+    "shards of format 2": option("shards", (2, 4), None, zarr_format=2),
+    "names of format 2": option("dimension_names", ["y", "x"], None, zarr_format=2),
+    "no base": option("base", 7, False),
+    "no shape": option("shape", (-1,), (1,)),
+    "no dtype": option("dtype", "longer", "uint8"),
+    "a path outside": Row(
+        lambda: source("a.zarr", group="../b"), 'group="0"',
+        lambda: source(group(), group="name").get_data(),
+    ),
+    "levels": of_image("levels", 0, 1),
+    "downscale": of_image("downscale", "X", "YX"),
+    "downsample": of_image("downsample", "median", "mean"),
+    "a name": of_image("name", "", "cells"),
+    "colours": of_image("colors", 3, ["red"]),
+    "a colour": of_image("colors", ["reddish"], ["red"]),
+    "attributes": of_image("attributes", {"ome": 1}, {"operator": "me"}),
+    "windows": of_image("windows", [(3, 1)], [(1, 3)]),
+    "a name of labels": labelling({"name": "a/b"}, {"name": "nuclei"}, 'add_labels("nuclei", mask)'),
+    "labels, twice": Row(
+        _twice, 'add_labels("nuclei", mask)',
+        lambda: labelled().add_labels("nuclei", np.ones_like(STACK)) or 1,
+    ),
+    "properties": labelling({"properties": {1: 3}}, SAID, LABELS),
+    "labels by names": labelling({"colors": {"one": "green"}}, SAID, LABELS),
+    "colours of labels": labelling({"colors": {1: (1, 2, 3, 999)}}, SAID, LABELS),
     "blocks of unknown size": Row(
         lambda: zarr_of(_unknown()), "compute_chunk_sizes()",
         lambda: zarr_of(_unknown().compute_chunk_sizes()),

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +26,6 @@ _NAMED = {
     "magenta": "FF00FF",
     "yellow": "FFFF00",
 }
-_bad = partial(option_error, remedy="see cpr.zarr.ome.options.OMEZarrOptions for what each option takes")
 _HEX = re.compile(r"#?([0-9A-Fa-f]{6})")
 
 
@@ -90,23 +88,23 @@ class OMEZarrOptions:
         for field, value in zip(("shape", "dtype"), declared(self.shape, self.dtype), strict=True):
             object.__setattr__(self, field, value)
         if self.levels is not None and (type(self.levels) is not int or self.levels < 1):
-            raise _bad("levels", "a positive number, or None", self.levels)
+            raise option_error("levels", "a positive number, or None", self.levels)
         if self.downscale not in {"YX", "ZYX"}:
-            raise _bad("downscale", '"YX" or "ZYX"', self.downscale)
+            raise option_error("downscale", '"YX" or "ZYX"', self.downscale)
         if self.downsample not in {"mean", "mode"}:
-            raise _bad("downsample", '"mean" or "mode"', self.downsample)
+            raise option_error("downsample", '"mean" or "mode"', self.downsample)
         if self.name is not None and not (isinstance(self.name, str) and self.name):
-            raise _bad("name", "text, or None", self.name)
+            raise option_error("name", "text, or None", self.name)
         colors = self.colors
         if colors is None:
             colors = _ome_colors((self.metadata or {}).get("Channel"))
         elif isinstance(colors, str) or not isinstance(colors, Sequence):
-            raise _bad("colors", 'one for each channel, such as ("green", "FF00FF")', colors)
+            raise option_error("colors", 'one for each channel, such as ("green", "FF00FF")', colors)
         object.__setattr__(self, "colors", colors and tuple(hex_color(color, "colors") for color in colors))
         object.__setattr__(self, "windows", _windows(self.windows))
         attributes = json_values(self.attributes, "attributes")
         if attributes is not None and (not isinstance(attributes, dict) or "ome" in attributes):
-            raise _bad("attributes", 'a dict without "ome", which is written here', self.attributes)
+            raise option_error("attributes", 'a dict without "ome", which is written here', self.attributes)
         object.__setattr__(self, "attributes", attributes)
         known = self.known()
         if known.axes is not None:
@@ -132,7 +130,9 @@ def hex_color(color: Any, field: str) -> str:
             return found[1].upper()
     elif isinstance(color, Sequence) and len(color) == 3 and all(is_byte(part) for part in color):
         return bytes(int(part) for part in color).hex().upper()
-    raise _bad(field, f'"RRGGBB", (red, green, blue) of 0 to 255, or one of {", ".join(_NAMED)}', color)
+    raise option_error(
+        field, f'"RRGGBB", (red, green, blue) of 0 to 255, or one of {", ".join(_NAMED)}', color
+    )
 
 
 def is_byte(value: Any) -> bool:
@@ -157,5 +157,5 @@ def _windows(windows: Any) -> tuple[tuple[float, float], ...] | None:
     except (TypeError, ValueError):
         found = ((math.nan, math.nan),)
     if not all(math.isfinite(start) and math.isfinite(end) and start < end for start, end in found):
-        raise _bad("windows", "(start, end) for each channel, start < end", windows)
+        raise option_error("windows", "(start, end) for each channel, start < end", windows)
     return found
