@@ -13,7 +13,33 @@ from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
+from cpr.errors import MissingDependencyError
+
 __all__ = ["make_lazy"]
+
+
+# Packages that classes are made with -> the extra that has them.
+_EXTRAS = {"zarr": "zarr", "numcodecs": "zarr", "pyarrow": "parquet", "dask": "dask"}
+
+
+class _Missing(type):
+    """Stands for a class whose package is not installed, so that `from cpr import *` and `help(cpr)` work."""
+
+    _package: str
+
+    def _error(cls) -> MissingDependencyError:
+        return MissingDependencyError(
+            f"{cls.__name__} needs the {cls._package} package",
+            remedy=f'pip install "prefect-cpr[{_EXTRAS[cls._package]}]"',
+        )
+
+    def __call__(cls, *_: Any, **__: Any) -> Any:
+        raise cls._error()
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("_"):  # of what inspects classes
+            raise AttributeError(name)
+        raise cls._error()
 
 
 def make_lazy(package: str, names: Mapping[str, str]) -> None:
@@ -28,7 +54,15 @@ def make_lazy(package: str, names: Mapping[str, str]) -> None:
         def __getattr__(self, name: str) -> Any:
             if name not in names:
                 raise AttributeError(f"module {package!r} has no attribute {name!r}")
-            value = getattr(importlib.import_module(names[name]), name)
+            try:
+                module = importlib.import_module(names[name])
+            except ModuleNotFoundError as error:
+                missing = (error.name or "").partition(".")[0]
+                if missing not in _EXTRAS or sys.modules.get(missing) is not None:
+                    raise
+                # Not kept: the package may be installed while a notebook runs.
+                return _Missing(name, (), {"_package": missing, "__doc__": f"Needs the {missing} package."})
+            value = getattr(module, name)
             setattr(self, name, value)
             return value
 

@@ -6,6 +6,7 @@ import ast
 import importlib
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,25 @@ def test_what_type_checkers_see_is_what_there_is():
                 names = cpr.errors.__all__ if names == ["*"] else names
                 seen |= {name: getattr(importlib.import_module(one.module), name) for name in names}
     assert seen == {name: getattr(cpr, name) for name in cpr._NAMES}
+
+
+@pytest.mark.slow
+def test_without_zarr_everything_is_there_and_says_what_it_lacks():
+    code = """
+    import sys
+    sys.modules["zarr"] = None  # as if it were not installed
+    import pydoc, cpr
+    from cpr import *
+    assert hasattr(cpr, "ZarrTarget") and issubclass(OMEPlateSource, object)
+    assert not isinstance(1, cpr.ZarrTarget)
+    pydoc.render_doc(cpr)
+    for use in (lambda: cpr.ZarrTarget.from_path("a.zarr"), OMEZarrSource, lambda: cpr.ZarrSource.glob("*")):
+        try:
+            use()
+        except cpr.MissingDependencyError as error:
+            assert error.remedy == 'pip install "prefect-cpr[zarr]"', error.remedy
+        else:
+            raise AssertionError
+    print(cpr.NumpyTarget.from_path("memory://a/b.npy").name)
+    """
+    assert run(textwrap.dedent(code)) == "b\n"
