@@ -12,8 +12,9 @@ import cloudpickle
 import prefect
 import pytest
 from prefect.cache_policies import DEFAULT, INPUTS, NO_CACHE, TASK_SOURCE
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.exceptions import FailedRun
+from prefect.exceptions import FailedRun, ObjectNotFound
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultRecord, ResultStore
 from prefect.serializers import JSONSerializer, Serializer
@@ -260,3 +261,11 @@ def test_the_error_of_a_task_is_stored_as_its_result(prefect_server, results):
     state.data = "LookupError: no plane 7"
     with pytest.raises(FailedRun, match="no plane 7"):
         raise get_state_exception(state)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("prefect")
+def test_the_server_takes_the_nulls_that_its_client_sends(prefect_server):
+    """Not with fastapi 0.151 and later; `prefect deploy` asks so."""
+    with get_client(sync_client=True) as client, pytest.raises(ObjectNotFound):
+        client.read_workers_for_work_pool("no-such-pool")
