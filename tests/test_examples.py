@@ -112,11 +112,13 @@ def fill_raw(url: str) -> None:
 
 def test_all_blocks_are_of_languages_that_are_tested():
     languages = {language for found in PAGES.values() for language, _ in found}
-    assert languages <= {"python", "shell", "text", "toml", "mermaid", "json"}, "a block says its language"
+    assert languages <= {"python", "shell", "text", "toml", "mermaid", "json", "yaml"}, (
+        "a block says its language"
+    )
 
 
-# The blocks of docs/places.md need a cluster: tests/flows/test_slurm.py has an imitation.
-RUN_ELSEWHERE = {"README.md", "docs/places.md"}
+# The blocks of these need a cluster, or a server: tests/flows/test_slurm.py and test_deployments.py.
+RUN_ELSEWHERE = {"README.md", "docs/places.md", "docs/deployments.md"}
 
 
 @pytest.mark.slow
@@ -131,8 +133,9 @@ def test_python_blocks(page, s3_url, prefect_server, tmp_path, monkeypatch):
     run_as_module(text, re.sub(r"\W", "_", page), tmp_path, monkeypatch)
 
 
-# tests/flows/test_start_page.py types the whole page Start.
-SHELL_PAGES = [page for page in PAGES if blocks(page, "shell") and page != "docs/start.md"]
+# tests/flows/test_start_page.py and test_deployments.py type the whole pages.
+TYPED = {"docs/start.md", "docs/deployments.md"}
+SHELL_PAGES = [page for page in PAGES if blocks(page, "shell") and page not in TYPED]
 
 
 @pytest.mark.parametrize("page", SHELL_PAGES)
