@@ -16,6 +16,7 @@ and whoever comes second sees the other. What is published has all its objects.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
@@ -101,9 +102,17 @@ def confirm(url: str, witness: str | None = None) -> None:
 
     Raises:
         ResourceNotFoundError: somebody has; the publication is taken back.
-        TransferError: the store cannot be asked; the folder is to be published again.
+        TransferError: the store cannot be asked; the publication is taken back, and the folder is to be
+            published again.
     """
-    marker = lookup(marker_url(url))
+    try:
+        marker = lookup(marker_url(url))
+    except CprError:
+        if witness is None:
+            # Its writer is told that it failed: nobody else shall find it.
+            with suppress(CprError):
+                remove(blocks_url(url))
+        raise
     if marker is None and witness is not None and lookup(witness) is not None:
         return
     if marker is None or marker.nbytes != len(_CONTENT):

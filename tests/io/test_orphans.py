@@ -70,7 +70,8 @@ def test_digests_whose_object_never_came_are_orphans(base):
     io.remove(f"{base}/deep/a.bin")
     (orphan,) = io.find_orphans(base, NOW)
     assert orphan.url == blocks_url(f"{base}/deep/a.bin")
-    assert orphan.nbytes == 6 * 16
+    # A digest for each block; behind them stores that keep checksums have theirs noted.
+    assert orphan.nbytes == io.stat(orphan.url).nbytes >= 6 * 16
     assert orphan.upload is None
     assert io.remove_orphans(base, NOW) == [orphan]
     assert everything(base) == {f"{base}/deep/b.bin", blocks_url(f"{base}/deep/b.bin")}
