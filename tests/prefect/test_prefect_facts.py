@@ -14,7 +14,7 @@ import pytest
 from prefect.cache_policies import DEFAULT, INPUTS, NO_CACHE, TASK_SOURCE
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
-from prefect.exceptions import FailedRun, ObjectNotFound
+from prefect.exceptions import FailedRun, PrefectHTTPStatusError
 from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultRecord, ResultStore
 from prefect.serializers import JSONSerializer, Serializer
@@ -267,5 +267,5 @@ def test_the_error_of_a_task_is_stored_as_its_result(prefect_server, results):
 @pytest.mark.xdist_group("prefect")
 def test_the_server_takes_the_nulls_that_its_client_sends(prefect_server):
     """Not with fastapi 0.151 and later; `prefect deploy` asks so."""
-    with get_client(sync_client=True) as client, pytest.raises(ObjectNotFound):
+    with get_client(sync_client=True) as client, pytest.raises(PrefectHTTPStatusError, match="404 Not Found"):
         client.read_workers_for_work_pool("no-such-pool")
