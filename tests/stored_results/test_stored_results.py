@@ -77,7 +77,8 @@ def require_equal(data: Any, expected: Any) -> None:
 
 def test_there_is_a_result_of_every_kind_of_target():
     kinds = {record["__cpr__"]["type"] for record in RECORDS.values()}
-    assert kinds == {name for name in cpr.__all__ if name.endswith("Target") and name != "Target"}
+    since = {"OMEPlateTarget"}  # kinds that did not exist when these were stored
+    assert kinds == {name for name in cpr.__all__ if name.endswith("Target") and name != "Target"} - since
     assert RECORDS.keys() == EXPECTED.keys()
 
 
