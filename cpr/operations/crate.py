@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from cpr import io
 from cpr._version import __version__
-from cpr.operations.crate_terms import Entity, last_of, ref, resources_in, shown, uri_of
+from cpr.operations.crate_terms import Entity, last_of, ref, shown, uri_of
 from cpr.operations.find import Result, find_results
 from cpr.operations.run_results import results_of_run
 from cpr.provenance.made import Input, Made
@@ -256,7 +256,7 @@ class _Graph:
         if made.when is not None:
             entity["endTime"] = made.when.isoformat(timespec="seconds")
         for name, given in made.inputs.items():
-            held = [ref(self._resource(held)) for held in resources_in(given)]
+            held = [ref(self._resource(held)) for held in given.resources]
             value = held or shown(given)
             entity["object"] += held
             entity["object"].append(self._value(f"{place}-{quote(name)}", name, value))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 from cpr.io.urls import protocol_of
 from cpr.provenance.made import Input
 
-__all__ = ["Entity", "last_of", "plain", "ref", "resources_in", "shown", "uri_of"]
+__all__ = ["Entity", "last_of", "plain", "ref", "shown", "uri_of"]
 
 Entity = dict[str, Any]
 
@@ -43,14 +42,6 @@ def uri_of(url: str) -> str:
         return "file://" + quote(path if path.startswith("/") else f"/{path}")
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{quote(rest)}"
-
-
-def resources_in(one: Input) -> Iterable[Input]:
-    """The resources that an argument is, or holds."""
-    if one.url is not None:
-        yield one
-    for held in one.holds:
-        yield from resources_in(held)
 
 
 def shown(one: Input) -> Any:

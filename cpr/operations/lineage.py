@@ -162,7 +162,7 @@ class _Graph:
         inputs: dict[str, tuple[str, ...]] = {}
         settings: dict[str, Any] = {}
         for name, one in made.inputs.items():
-            places = tuple(self._placed(held) for held in _resources(one))
+            places = tuple(self._placed(held) for held in one.resources)
             if places:
                 inputs[name] = places
             else:
@@ -187,11 +187,4 @@ def _inputs(result: Result) -> Iterator[Input]:
     except CprError:
         made = result.reference.made  # told when its node is made
     for one in made.inputs.values() if made is not None else ():
-        yield from _resources(one)
-
-
-def _resources(one: Input) -> Iterator[Input]:
-    if one.url is not None:
-        yield one
-    for held in one.holds:
-        yield from _resources(held)
+        yield from one.resources

@@ -9,13 +9,15 @@ on the store's disks, only reading it proves.
 from __future__ import annotations
 
 from cpr import io
-from cpr.errors import CorruptDataError, CprError
+from cpr.errors import CprError
 from cpr.operations.records import Reference
+from cpr.retrieving import corrupt
 
 __all__ = ["READ_BYTES", "is_as_stored"]
 
 READ_BYTES = 8 << 20
 """What is no larger is read: that takes one request, as asking does."""
+_REPLACED = "the store has received another object than the one that was written"
 
 
 def is_as_stored(reference: Reference) -> bool:
@@ -36,29 +38,19 @@ def is_as_stored(reference: Reference) -> bool:
         return False
     nbytes, actual = io.store_checksum(url)
     if nbytes != said:
-        raise _replaced(url, f"{said} bytes", f"{nbytes} bytes")
+        raise corrupt(url, _REPLACED, f"{said} bytes", f"{nbytes} bytes")
     if expected is None:
         found = "no note of it" if actual is not None else "none: this store keeps no checksums"
         raise _untold(url, "the checksum of the whole object, as it was noted when it was written", found)
     if actual is None or _algorithm(expected) != _algorithm(actual):
         return False
     if actual != expected:
-        raise _replaced(url, expected, actual)
+        raise corrupt(url, _REPLACED, expected, actual)
     return True
 
 
 def _algorithm(checksum: str) -> str:
     return checksum.partition(":")[0]
-
-
-def _replaced(url: str, expected: str, actual: str) -> CorruptDataError:
-    return CorruptDataError(
-        "the store has received another object than the one that was written",
-        url=url,
-        expected=expected,
-        actual=actual,
-        remedy="delete the object, so that its task runs again, or restore it",
-    )
 
 
 def _untold(url: str, expected: str, actual: str) -> CprError:

@@ -140,6 +140,14 @@ class Input:
     holds: Annotated[tuple[_Held, ...], Field(max_length=MAX_HELD)] = ()
     left_out: _Count = 0
 
+    @property
+    def resources(self) -> Iterator[Input]:
+        """The resources with a place that an argument is, or holds at any depth."""
+        if self.url is not None:
+            yield self
+        for held in self.holds:
+            yield from held.resources
+
     def to_json(self) -> Any:
         """Numbers, bools, None stand for themselves; else `type=value`, `type digest url`, or an object."""
         if self.holds or self.left_out or self.version:
@@ -206,9 +214,8 @@ class Made:
     def resources(self) -> Iterator[tuple[str, Input]]:
         """The arguments that are resources with a place, by name; those in containers one by one."""
         for argument, one in self.inputs.items():
-            for held in (one, *one.holds):
-                if held.url is not None:
-                    yield argument, held
+            for held in one.resources:
+                yield argument, held
 
     def to_json(self) -> dict[str, Any]:
         """The field of a record; what is unknown is left out."""

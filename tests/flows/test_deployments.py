@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.flows.isolated_workers import end_with_session
+from tests.flows.typed_pages import type_in
 from tests.minio.process import free_ports
 from tests.test_examples import blocks, fill_raw
 
-ROOT = Path(__file__).parents[2]
 PAGE = "docs/deployments.md"
 
 
@@ -30,29 +27,8 @@ def test_a_deployment_is_started_from_the_shell_and_from_a_program(s3_server, s3
     for written, place in {"4200": port, "s3://cpr": s3_url}.items():
         assert written in typed
         typed = typed.replace(written, place)
-    environment = {
-        **os.environ,
-        **s3_server.environment(),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "PREFECT_HOME": str(tmp_path / "prefect"),
-    }
-    environment.pop("PREFECT_API_URL", None)
-    shell = subprocess.Popen(
-        ["bash", "-m", "-e", "-c", f"{typed}\nkill %1 %2"],
-        cwd=tmp_path,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=(tmp_path / "errors.log").open("w"),
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        printed, _ = shell.communicate(timeout=540)
-    finally:
-        end_with_session(shell)
+    printed = type_in(tmp_path, f"{typed}\nkill %1 %2", s3_server.environment())
     log = "".join((tmp_path / f"{name}.log").read_text() for name in ("errors", "server", "worker"))
-    assert shell.returncode == 0, printed + log
     assert "Completed" in printed
     assert re.search(rf"^{s3_url}/results/one-mask-\w{{16}}\.tif \(40, 50\)$", printed, re.MULTILINE)
     assert log.count("Finished in state Cached") == 1, log

@@ -23,6 +23,20 @@ from tests.servers.sftp import FORBIDDEN
 from tests.text_format import TextSource, TextTarget
 
 
+def require_never_created(url: str) -> None:
+    """What is written to, or asked of, a bucket that is not there fails, again and again."""
+    for _ in range(2):
+        target = TextTarget.from_path(url)
+        target.set_data("text")
+        with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+            target.persist()
+    for ask in (io.stat, io.find, io.find_orphans, lambda url: io.find(f"{url}*")):
+        with pytest.raises(ResourceNotFoundError, match="no such bucket"):
+            ask(url)
+    with pytest.raises(ResourceNotFoundError, match="no such bucket"), io.writing(url) as file:
+        file.write(os.urandom(20 * MiB))
+
+
 class TestLocal(BackendTests):
     @pytest.fixture
     def base(self, tmp_path):
@@ -128,16 +142,7 @@ class TestGCS(BackendTests):
 
     def test_a_missing_bucket_is_never_created(self, gcs_server):
         url = f"gs://cpr-{uuid.uuid4().hex}/a.txt"
-        for _ in range(2):
-            target = TextTarget.from_path(url)
-            target.set_data("text")
-            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
-                target.persist()
-        for ask in (io.stat, io.find, io.find_orphans, lambda url: io.find(f"{url}*")):
-            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
-                ask(url)
-        with pytest.raises(ResourceNotFoundError, match="no such bucket"), io.writing(url) as file:
-            file.write(os.urandom(20 * MiB))
+        require_never_created(url)
 
     def test_no_connection(self, base, monkeypatch):
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
@@ -153,16 +158,7 @@ class TestAzure(BackendTests):
 
     def test_a_missing_container_is_never_created(self, azure_server):
         url = f"az://cpr-{uuid.uuid4().hex}/a.txt"
-        for _ in range(2):
-            target = TextTarget.from_path(url)
-            target.set_data("text")
-            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
-                target.persist()
-        for ask in (io.stat, io.find, io.find_orphans, lambda url: io.find(f"{url}*")):
-            with pytest.raises(ResourceNotFoundError, match="no such bucket"):
-                ask(url)
-        with pytest.raises(ResourceNotFoundError, match="no such bucket"), io.writing(url) as file:
-            file.write(os.urandom(20 * MiB))
+        require_never_created(url)
 
     def test_wrong_key(self, base, azure_server, monkeypatch):
         for name, value in azure_server.environment(key="bm90LXRoZS1rZXk=").items():
