@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import uuid
 import zlib
 from collections.abc import Callable, Iterator
@@ -45,6 +46,9 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 # Every fault at every moment of every format takes half an hour: of these, some combinations stand for all.
 SWEEPS = {"test_fault_injection.py", "test_azure_faults.py", "test_crashes.py", "test_crashes_zarr.py"}
+
+# Set in the process of a test that is marked `own_process`.
+OWN_PROCESS = "CPR_TEST_OWN_PROCESS"
 
 OpenUploads = Callable[..., list[str]]
 
@@ -118,6 +122,28 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("real_s3") and _server(item.config).kind == "moto":
         pytest.skip("moto cannot prove this: needs a real S3 server")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Runs a test that is marked `own_process` in one; None lets others run the rest as usual."""
+    if pyfuncitem.get_closest_marker("own_process") is None or OWN_PROCESS in os.environ:
+        return None
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    command += ["--long", "--hypothesis-profile", settings.get_current_profile_name()]
+    run = subprocess.run(
+        [*command, f"{pyfuncitem.path}::{pyfuncitem.nodeid.partition('::')[2]}"],
+        cwd=pyfuncitem.config.rootpath,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        | {OWN_PROCESS: "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if run.returncode or " passed" not in run.stdout:
+        pytest.fail(run.stdout, pytrace=False)
+    return True
 
 
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:

@@ -130,7 +130,7 @@ def test_leftovers_are_listed_and_removed(s3_server, s3_url, monkeypatch, open_u
     assert examine(s3_url, mib=0).orphans == []  # it may be somebody's work
     monkeypatch.setattr("cpr.operations.doctor._A_DAY", timedelta(seconds=-60))
     found = examine(s3_url, mib=0)
-    assert found.is_fit
+    assert wrong(found) == {}
     assert [one.url for one in found.orphans] == [f"{s3_url}/half.tif"]
     assert len(open_uploads()) == 1  # only told of
     assert examine(s3_url, mib=0, remove_orphans=True).removed

@@ -117,6 +117,7 @@ def is_ours(event: str, arguments: tuple, folder: Path) -> bool:
     return event == "import" and arguments[0].startswith(("imagecodecs.", "pandas.", "pyarrow.", "zoneinfo."))
 
 
+@pytest.mark.own_process
 @pytest.mark.parametrize("kind", KINDS)
 def test_mutants_run_nothing_and_raise_typed_errors(kind, tmp_path):
     counts = count_outcomes(kind, tmp_path, seed=1, count=400, slow=10)

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import cpr
+from cpr.io.objects import open_store
 from cpr.io.transfer_width import TransferWidth
+from cpr.operations.doctor import examine
 
 pytestmark = pytest.mark.s3
 
@@ -47,6 +49,18 @@ def test_a_small_write_a_check_and_a_read(proxy, folder):
     serializer = cpr.cpr_serializer()
     serializer.loads(serializer.dumps(cpr.load(record)))
     assert trips(proxy, 1) == ["head"]
+
+
+@pytest.mark.real_s3
+def test_a_refusal_that_is_wanted_is_asked_for_once(proxy, s3_url):
+    """`cpr doctor` sends a body with a wrong checksum; botocore would send it for half a minute."""
+    assert {one.check: one.status for one in examine(s3_url, mib=0).findings}["checksums"] == "good"
+    assert proxy.kinds.count("put") < 12
+    before = len(proxy.kinds)
+    store, path = open_store(f"{s3_url}/digest")
+    with pytest.raises(OSError, match="Content"):
+        store.put_once(path, b"a body", ContentMD5="AAAAAAAAAAAAAAAAAAAAAA==")
+    assert proxy.kinds[before:] == ["put"]
 
 
 REGIONS = {

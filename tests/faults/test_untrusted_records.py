@@ -80,12 +80,14 @@ def count_outcomes(seed: int, count: int) -> dict[str, int]:
     return counts
 
 
+@pytest.mark.own_process
 def test_mutated_records():
     counts = count_outcomes(seed=1, count=2500)
     # Neither everything nor nothing is refused, or this would prove nothing.
     assert min(counts.values()) > 250, counts
 
 
+@pytest.mark.own_process
 @settings(max_examples=150)
 @given(untrusted_records.anything())
 def test_anything(value):
@@ -99,6 +101,7 @@ def test_anything(value):
     assert [event for event in events if not untrusted_records.is_pythons_own(*event)] == []
 
 
+@pytest.mark.own_process
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("seed", range(1000, 1020))
@@ -113,6 +116,7 @@ def test_a_million_mutated_records(seed):
     assert min(total.values()) > 5_000
 
 
+@pytest.mark.own_process
 def test_the_watch_sees_what_it_is_for(tmp_path):
     with untrusted_records.watched() as events:
         open(tmp_path / "x", "w").close()
@@ -124,6 +128,7 @@ def test_the_watch_sees_what_it_is_for(tmp_path):
     assert len(events) == count
 
 
+@pytest.mark.own_process
 def test_sixty_places_are_refused():
     assert len(LOCATIONS) >= 60
     untrusted_records.everything_loaded(loaded)
@@ -353,21 +358,22 @@ CODE = {
 RUNS: list[str] = []
 
 
-@pytest.mark.parametrize("packed", CODE.values(), ids=CODE.keys())
-def test_no_code_of_a_class_runs(packed):
+@pytest.mark.own_process
+def test_no_code_of_a_class_runs():
     import prefect.settings.models.root  # noqa: F401 - a class with code of its own, and imported
 
     untrusted_records.everything_loaded(loaded)
-    RUNS.clear()
-    with untrusted_records.watched() as events:
-        try:
-            unpack({RECORD_KEY: packed})
-        except RecordError:
-            pass
-        else:
-            assert packed in (CODE["validator"], CODE["settings"])
-    assert events == []
-    assert RUNS == []
+    for name, packed in CODE.items():
+        RUNS.clear()
+        with untrusted_records.watched() as events:
+            try:
+                unpack({RECORD_KEY: packed})
+            except RecordError:
+                pass
+            else:
+                assert name in ("validator", "settings")
+        assert events == [], name
+        assert RUNS == [], name
 
 
 def _classes():

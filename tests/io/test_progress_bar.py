@@ -85,7 +85,7 @@ def in_terminal(code: str, folder: object, **variables: str) -> dict[str, str]:
     environment = {
         name: value for name, value in os.environ.items() if name not in {"CPR_PROGRESS", "COLUMNS"}
     }
-    environment |= {"TERM": "xterm", **variables}
+    environment |= {"TERM": "xterm", "COLUMNS": "160", **variables}
     command = [sys.executable, "-c", f"folder = {str(folder)!r}{BEGIN}{code}"]
     process = subprocess.Popen(command, stderr=theirs, env=environment)
     os.close(theirs)
@@ -105,7 +105,7 @@ def test_a_terminal_shows_bars_and_is_left_clean(tmp_path):
     assert shown.keys() == {*TITLES, "end"}
     for name, title in TITLES.items():
         assert title in shown[name], name
-        assert re.search(r"[KM]iB/s|objects", shown[name]), name
+        assert re.search(r" [0-9.]+ ([KMGT]i)?B/s|objects", shown[name]), name
         # The last thing that the bar does is to erase its lines.
         assert shown[name].rstrip("\r\n").endswith("\x1b[2K"), name
     assert "reading" not in shown["both"]  # one bar at a time

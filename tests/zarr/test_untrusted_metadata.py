@@ -422,6 +422,7 @@ AUDIT = Audit()
 sys.addaudithook(AUDIT)
 
 
+@pytest.mark.own_process
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_metadata_run_nothing_and_raise_typed_errors(seed, tmp_path):
     """3,000 of them, a quarter for each seed."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
-from functools import partial
 from io import BytesIO
 from typing import Any, TypeVar
 
 from cpr.io.answers import BadAnswerError, SetupError, code_of, require_range
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
+from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered, limit_retries
 from cpr.io.waiting import wait_for
 
 __all__ = ["Body", "BucketAccess", "S3Client", "client_options", "required", "right"]
@@ -24,19 +23,12 @@ T = TypeVar("T")
 # A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.1
-# Whether a filesystem's endpoint has answered anything yet.
-_ANSWERED = "_cpr_answered"
-_NO_CONNECTION = frozenset({"EndpointConnectionError", "SSLError", "ProxyConnectionError"})
 _POOL_CONNECTIONS = 96  # botocore's own limit is 10
 _CREATE = "before-send.s3.CreateMultipartUpload"
 _attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
-_throttled: ContextVar[Callable[[], None] | None] = ContextVar("_throttled", default=None)
-_SLOW_DOWN = frozenset({429, 503})
 _ONLY_WHERE_REQUIRED = "when_required"
 # What those answer that do not know a checksum that is asked for.
 _NOT_OFFERED = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented", "400", "501"})
-# What S3 answers to a body that is not what its checksum says; of a signed one s3fs sends it again by itself.
-_DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 # Whether a filesystem's endpoint keeps checksums of whole objects; the first upload in parts tells.
 _KEEPS_CHECKSUMS = "_cpr_keeps_checksums"
 
@@ -153,7 +145,22 @@ class S3Client:
                 # botocore looks for what the answer of a store always has, a redirect's region say.
                 raise BadAnswerError(type(error).__name__) from None
 
-        return await _again_if_damaged(attempt)
+        return await again_if_damaged(attempt)
+
+    def call_once(self, method: str, **arguments: Any) -> Any:
+        """A request that is meant to be refused: sent a single time, where botocore would repeat it."""
+        return wait_for(self.submit(self._once(method, arguments)))
+
+    async def _once(self, method: str, arguments: dict[str, Any]) -> Any:
+        from botocore.exceptions import ClientError
+        from s3fs.errors import translate_boto_error
+
+        client = await self._client(arguments["Bucket"])
+        ONCE.set(True)
+        try:
+            return await getattr(client, method)(**arguments)
+        except ClientError as error:
+            raise translate_boto_error(error) from error
 
     async def _connect(self) -> Any:
         """Botocore's client. Raises SetupError."""
@@ -163,15 +170,12 @@ class S3Client:
             if "Invalid endpoint" in str(error):
                 raise SetupError("EndpointWithoutScheme") from None
             raise
-        if not hasattr(self.fs, _ANSWERED):
-            setattr(self.fs, _ANSWERED, False)
-            retries = partial(_give_up_soon, weakref.ref(self.fs))
-            client.meta.events.register_first("needs-retry.s3", retries, unique_id="cpr-retries")
+        limit_retries(self.fs, client)
         return client
 
     def has_answered(self) -> None:
         """Note that the store has answered: what fails from now on is worth waiting for."""
-        setattr(self.fs, _ANSWERED, True)
+        has_answered(self.fs)
 
     def get(self, bucket: str, key: str, nbytes: int = 0, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
         """The body of an object, of about so many bytes, and the answer that it came with."""
@@ -207,7 +211,7 @@ class S3Client:
         """
         from s3fs import core
 
-        _throttled.set(on_throttled)
+        ON_THROTTLED.set(on_throttled)
         await self._connect()
         client = await self.fs.get_s3(arguments["Bucket"])
         ask = getattr(client, method)
@@ -219,7 +223,7 @@ class S3Client:
             answer: dict[str, Any] = await ask(**arguments)
             return answer
 
-        answer: dict[str, Any] = await _again_if_damaged(
+        answer: dict[str, Any] = await again_if_damaged(
             lambda: core._error_wrapper(attempt, retries=self.fs.retries)
         )
         return answer
@@ -301,44 +305,6 @@ class S3Client:
             }
 
         return provide
-
-
-async def _again_if_damaged(attempt: Callable[[], Awaitable[T]]) -> T:
-    """A request that is sent again if the store says that its body was changed on its way."""
-    for number in range(1, _TRIES):
-        try:
-            return await attempt()
-        except OSError as error:
-            if code_of(error) not in _DAMAGED:
-                raise
-        await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**number)
-    return await attempt()
-
-
-def _give_up_soon(
-    of: weakref.ref[Any],
-    attempts: int,
-    response: Any = None,
-    caught_exception: Exception | None = None,
-    **_: Any,
-) -> None:
-    """Let botocore repeat a connection no more than once at an endpoint that has never answered.
-
-    It would for a quarter of a minute, though what is wrong is the endpoint and not the moment.
-    """
-    fs = of()  # whose connections are closed when it goes: nothing of them may have it
-    throttled = _throttled.get()
-    if throttled is not None and response is not None and response[0].status_code in _SLOW_DOWN:
-        throttled()
-    if response is not None and fs is not None:
-        setattr(fs, _ANSWERED, True)
-    elif (
-        type(caught_exception).__name__ in _NO_CONNECTION
-        and attempts > 1
-        and not getattr(fs, _ANSWERED, True)
-    ):
-        assert caught_exception is not None
-        raise caught_exception
 
 
 def _count_attempt(**_: Any) -> None:

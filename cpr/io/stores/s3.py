@@ -112,10 +112,10 @@ class S3Store:
         head = self._client.call("head_object", Bucket=bucket, Key=key, ChecksumMode="ENABLED")
         return int(required(head, "ContentLength")), checksum_of_head(head)
 
-    def put(self, path: str, content: bytes, **arguments: Any) -> Any:
-        """One PUT, with what is to go with it; its answer."""
+    def put_once(self, path: str, content: bytes, **arguments: Any) -> Any:
+        """One PUT, with what is to go with it; its answer. A refusal is not put to the test again."""
         bucket, key = bucket_and_key(path)
-        return self._client.call("put_object", Bucket=bucket, Key=key, Body=content, **arguments)
+        return self._client.call_once("put_object", Bucket=bucket, Key=key, Body=content, **arguments)
 
     def upload(self, path: str, create: bool = False) -> S3Upload:
         return S3Upload(self._client, *bucket_and_key(path), create)

@@ -48,7 +48,7 @@ def check_digests(place: Scratch) -> Finding:
     other = base64.b64encode(hashlib.md5(b"another body", usedforsecurity=False).digest()).decode()
     try:
         with translate_errors(url, "write"):
-            place.store.put(path, b"a body", ContentMD5=other)
+            place.store.put_once(path, b"a body", ContentMD5=other)
     except CprError as error:
         if str(error.actual) in _WRONG_DIGEST:
             return good("the store refuses a body that was changed on its way")

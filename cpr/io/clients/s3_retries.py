@@ -1,0 +1,87 @@
+"""How often botocore repeats a request of an s3fs filesystem: its own rule, with three exceptions."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from functools import partial
+from typing import Any, TypeVar
+
+from cpr.io.answers import code_of
+
+__all__ = ["ONCE", "ON_THROTTLED", "again_if_damaged", "has_answered", "limit_retries"]
+
+T = TypeVar("T")
+
+# What is called for each attempt to which the store says that it is asked too much.
+ON_THROTTLED: ContextVar[Callable[[], None] | None] = ContextVar("ON_THROTTLED", default=None)
+# Whether a refusal is final.
+ONCE: ContextVar[bool] = ContextVar("ONCE", default=False)
+
+# Whether a filesystem's endpoint has answered anything yet.
+_ANSWERED = "_cpr_answered"
+_NO_CONNECTION = frozenset({"EndpointConnectionError", "SSLError", "ProxyConnectionError"})
+_SLOW_DOWN = frozenset({429, 503})
+# What S3 answers to a body that is not what its checksum says; of a signed one s3fs sends it again by itself.
+_DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
+_TRIES = 4
+_FIRST_WAIT_SECONDS = 0.1
+
+
+def limit_retries(fs: Any, client: Any) -> None:
+    """Make the exceptions hold for the botocore client of a filesystem."""
+    if not hasattr(fs, _ANSWERED):
+        setattr(fs, _ANSWERED, False)
+        decide = partial(_give_up_soon, weakref.ref(fs))
+        client.meta.events.register_first("needs-retry.s3", decide, unique_id="cpr-retries")
+
+
+def has_answered(fs: Any) -> None:
+    """Note that a filesystem's store has answered: what fails from now on is worth waiting for."""
+    setattr(fs, _ANSWERED, True)
+
+
+async def again_if_damaged(attempt: Callable[[], Awaitable[T]]) -> T:
+    """A request that is sent again if the store says that its body was changed on its way."""
+    for number in range(1, _TRIES):
+        try:
+            return await attempt()
+        except OSError as error:
+            if code_of(error) not in _DAMAGED:
+                raise
+        await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**number)
+    return await attempt()
+
+
+def _give_up_soon(
+    of: weakref.ref[Any],
+    attempts: int,
+    operation: Any,
+    response: Any = None,
+    caught_exception: Exception | None = None,
+    **_: Any,
+) -> None:
+    """Let botocore repeat a connection no more than once at an endpoint that has never answered.
+
+    It would for a quarter of a minute, though what is wrong is the endpoint and not the moment. What is to be
+    sent once is not repeated at all.
+    """
+    fs = of()  # whose connections are closed when it goes: nothing of them may have it
+    throttled = ON_THROTTLED.get()
+    if throttled is not None and response is not None and response[0].status_code in _SLOW_DOWN:
+        throttled()
+    if ONCE.get() and response is not None and response[0].status_code >= 400:
+        from botocore.exceptions import ClientError
+
+        raise ClientError(response[1], operation.name)
+    if response is not None and fs is not None:
+        setattr(fs, _ANSWERED, True)
+    elif (
+        type(caught_exception).__name__ in _NO_CONNECTION
+        and attempts > 1
+        and not getattr(fs, _ANSWERED, True)
+    ):
+        assert caught_exception is not None
+        raise caught_exception
