@@ -19,7 +19,7 @@ INSTALLED := .venv/.installed
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-env: $(INSTALLED)  ## the environment .venv, as locked, with uv or else pip; other targets make it themselves
+env: $(INSTALLED)  ## the environment .venv, as locked, with uv; other targets make it themselves
 
 # An environment is made again only when what it is made from changes.
 $(INSTALLED): requirements.lock pyproject.toml
