@@ -32,6 +32,7 @@ from typing import Any
 from tests.minio import binaries, buckets
 from tests.minio.compose import IMAGES, MINIO_IMAGE, find_engine
 from tests.minio.process import StartError, Supervised, Unavailable, free_ports, kept, wait
+from tests.servers.environment import exported
 
 PULL_SECONDS = 180
 PROJECT = "cpr-test"  # how the names of a run's containers, network and volume begin
@@ -74,18 +75,9 @@ class S3Server:
             variables["NO_PROXY"] = variables["no_proxy"] = ",".join(dict.fromkeys(filter(None, hosts)))
         return variables
 
-    @contextmanager
-    def exported(self) -> Iterator[None]:
+    def exported(self) -> AbstractContextManager[None]:
         """Have `environment()` in os.environ, and nothing that contradicts it, until the block is left."""
-        before = dict(os.environ)
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "FSSPEC_S3", "FSSPEC_S3_ENDPOINT_URL"):
-            os.environ.pop(name, None)
-        os.environ.update(self.environment())
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        return exported(self.environment(), hide=("AWS_PROFILE", "AWS_SESSION_TOKEN", "FSSPEC_S3"))
 
     def client(self) -> Any:
         """A botocore client for this server."""

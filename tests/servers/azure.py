@@ -15,12 +15,13 @@ import shutil
 import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.minio import binaries
 from tests.minio.process import Unavailable, free_ports, kept, wait
+from tests.servers.environment import exported
 
 PROGRAM = "azurite-blob"
 PACKAGE = "azurite@3.35.0"
@@ -42,19 +43,9 @@ class AzureServer:
         login = f"AccountName={ACCOUNT};AccountKey={key or self.key}"
         return {"AZURE_STORAGE_CONNECTION_STRING": f"DefaultEndpointsProtocol=http;{login};{blobs}"}
 
-    @contextmanager
-    def exported(self) -> Iterator[None]:
+    def exported(self) -> AbstractContextManager[None]:
         """Have `environment()` in os.environ, and nothing that contradicts it, until the block is left."""
-        before = dict(os.environ)
-        for name in before:
-            if name.startswith(("AZURE_STORAGE_", "FSSPEC_AZ", "FSSPEC_ABFS")):
-                del os.environ[name]
-        os.environ.update(self.environment())
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        return exported(self.environment(), hide=("AZURE_STORAGE_", "FSSPEC_AZ", "FSSPEC_ABFS"))
 
     def client(self) -> Any:
         """Azure's own client, past everything of ours."""

@@ -16,12 +16,13 @@ import os
 import secrets
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.minio import binaries
 from tests.minio.process import Unavailable, free_ports, kept, wait
+from tests.servers.environment import exported
 
 PROGRAM = "fake-gcs-server"
 
@@ -42,18 +43,9 @@ class GCSServer:
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
         }
 
-    @contextmanager
-    def exported(self) -> Iterator[None]:
+    def exported(self) -> AbstractContextManager[None]:
         """Have `environment()` in os.environ, and nothing that contradicts it, until the block is left."""
-        before = dict(os.environ)
-        for name in ("GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_GS", "FSSPEC_GCS"):
-            os.environ.pop(name, None)
-        os.environ.update(self.environment())
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(before)
+        return exported(self.environment(), hide=("GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_G"))
 
     def create_bucket(self, name: str) -> None:
         """Make a bucket; our own library never does."""

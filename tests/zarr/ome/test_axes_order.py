@@ -227,7 +227,7 @@ def test_colours_are_channels_once_they_are_called_so(tmp_path):
     assert np.array_equal(target.get_data(region=np.s_[:]), colour.transpose(2, 0, 1))
 
 
-@pytest.mark.parametrize("order", itertools.permutations("tczyx"), ids="".join)
+@pytest.mark.parametrize("order", [*itertools.permutations("tczyx")], ids="".join)
 def test_planes_of_every_order(order, tmp_path):
     shape = tuple(SIZES[name] for name in order)
     array = np.arange(np.prod(shape), dtype="uint16").reshape(shape)
