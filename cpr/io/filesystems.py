@@ -19,8 +19,10 @@ from cpr.io.clients.thread_lock import serialize_calls
 from cpr.io.config import current_table
 from cpr.io.fork_safe import PerProcess
 from cpr.io.protocols import StorageKind, all_kinds, kind_of
+from cpr.io.request_threads import in_thread
 from cpr.io.url_secrets import require_no_secret
 from cpr.io.urls import protocol_of
+from cpr.io.waiting import NoAnswerError, request_seconds, wait_for
 
 __all__ = ["filesystem"]
 
@@ -30,11 +32,18 @@ _environment: tuple[dict[Any, Any], int] = ({}, 0)
 
 
 class _Slot:
-    """The place of one filesystem, which one thread at a time may make; others need not wait for it."""
+    """The place of one filesystem, which one thread at a time may make; others wait no longer than it may."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self._lock = threading.Lock()
         self.fs: fsspec.AbstractFileSystem | None = None
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(timeout=(seconds := request_seconds())):
+            raise NoAnswerError(seconds)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def filesystem(
@@ -67,14 +76,26 @@ def filesystem(
     )
     slot, left = _slot_of(key)
     del left  # a filesystem may close its connections now: not under the lock
-    with slot.lock:
+    with slot:
         if slot.fs is None or slot.fs is instead_of:
-            more = kind.client_options({**told_by(protocol, root), **given, **options})
-            slot.fs = new_filesystem(protocol, root, {**options, **more})
-            serialize_calls(slot.fs)
-            kind.settle(slot.fs)
+            slot.fs = _connected(kind, protocol, root, {**told_by(protocol, root), **given}, options)
         fs = slot.fs
     return fs, path_on(fs, url)
+
+
+def _connected(
+    kind: StorageKind, protocol: str, root: str, given: dict[str, Any], options: dict[str, Any]
+) -> fsspec.AbstractFileSystem:
+    """A filesystem of its own. Raises NoAnswerError for a host that does not answer."""
+
+    def connect() -> fsspec.AbstractFileSystem:
+        fs = new_filesystem(protocol, root, {**options, **kind.client_options({**given, **options})})
+        serialize_calls(fs)
+        kind.settle(fs)
+        return fs
+
+    # Clients of hosts connect at once, and none of them limits all of what that takes.
+    return wait_for(in_thread(connect)) if kind.authority == "host" else connect()
 
 
 def _slot_of(key: tuple[Any, ...]) -> tuple[_Slot, list[_Slot]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 import uuid
 from collections.abc import Callable
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ import cpr
 from cpr import io
 from cpr.errors import CprError
 from tests.servers.misbehaving import FAULTS, MisbehavingProxy
+from tests.servers.misbehaving_sftp import SFTP_FAULTS, MisbehavingSFTP, misbehaving_sftp
 
 LIMIT = 1.5
 # Beyond its limit: one more request may be asked for the same, and cleaning up takes as long again.
@@ -82,7 +85,7 @@ class Cells:
         return True
 
 
-def run(cells: Cells, proxy: MisbehavingProxy, fault: str) -> dict[str, tuple[str, float]]:
+def run(cells: Cells, proxy: MisbehavingProxy | MisbehavingSFTP, fault: str) -> dict[str, tuple[str, float]]:
     """What became of each operation under a fault, and after how many seconds; all at the same time."""
     found: dict[str, tuple[str, float]] = {}
 
@@ -128,10 +131,8 @@ def cells(request, monkeypatch):
 UNKNOWABLE = {("other bytes", "source"), ("other bytes", "source region"), ("other bytes", "zarr source")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_operation(cells, fault, monkeypatch):
-    made, proxy = cells
+def require_typed(made: Cells, proxy: MisbehavingProxy | MisbehavingSFTP, fault: str) -> dict[str, str]:
+    """Fail if an operation is silently wrong, hangs, or raises what is none of cpr's; what became of each."""
     found = run(made, proxy, fault)
     bad = {
         name: outcome
@@ -140,7 +141,71 @@ def test_every_operation(cells, fault, monkeypatch):
     }
     print(fault, {name: f"{outcome} {seconds:.1f}" for name, (outcome, seconds) in found.items()})
     assert bad == {}
-    # What was said to be stored is there.
-    monkeypatch.setenv("CPR_TIMEOUT", "30")
+    return {name: outcome for name, (outcome, _) in found.items()}
+
+
+def require_stored(made: Cells) -> None:
+    """Fail if something is not there that was said to be stored."""
     for record, data in made.stored:
         assert np.array_equal(cpr.load(record).get_data()[...], data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_operation(cells, fault, monkeypatch):
+    made, proxy = cells
+    require_typed(made, proxy, fault)
+    monkeypatch.setenv("CPR_TIMEOUT", "30")
+    require_stored(made)
+
+
+IN_EVERY_RUN = {"no answer to requests", "short body", "closed half"}
+
+
+@pytest.mark.sftp
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [pytest.param(one, marks=[] if one in IN_EVERY_RUN else pytest.mark.long) for one in SFTP_FAULTS],
+)
+def test_every_operation_on_sftp(fault, monkeypatch, tmp_path):
+    with misbehaving_sftp(tmp_path) as server:
+        monkeypatch.setitem(fsspec.config.conf, "sftp", server.options)
+        monkeypatch.setenv("CPR_TIMEOUT", "30")
+        made = Cells(f"{server.url}/results")
+        monkeypatch.setenv("CPR_TIMEOUT", str(LIMIT))
+        require_typed(made, server, fault)
+        monkeypatch.setenv("CPR_TIMEOUT", "30")
+        require_stored(made)
+
+
+class Interrupted(TimeoutError):
+    """As Prefect's runner raises in a task that takes too long."""
+
+
+@pytest.mark.sftp
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["read", "source region", "glob", "put in parts"])
+def test_interruptions_act_at_once_on_sftp(operation, monkeypatch, tmp_path):
+    ended: list[BaseException] = []
+    with misbehaving_sftp(tmp_path) as server:
+        monkeypatch.setitem(fsspec.config.conf, "sftp", server.options)
+        run_it = Cells(f"{server.url}/results").operations()[operation]
+        monkeypatch.setenv("CPR_TIMEOUT", "300")
+
+        def work() -> None:
+            try:
+                run_it()
+            except BaseException as error:
+                ended.append(error)
+
+        server.fault = "no answer to requests"
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(1.0)
+        assert thread.is_alive()
+        identity = ctypes.c_ulong(thread.ident)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(identity, ctypes.py_object(Interrupted))
+        thread.join(30.0)
+        assert not thread.is_alive()
+    assert [type(error) for error in ended] == [Interrupted]

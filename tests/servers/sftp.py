@@ -47,13 +47,13 @@ class SFTPServer:
 
 
 @contextmanager
-def running_sftp(folder: Path) -> Iterator[SFTPServer]:
-    """A new server until the block is left; its root is the folder."""
+def running_sftp(folder: Path, base: type[asyncssh.SFTPServer] = asyncssh.SFTPServer) -> Iterator[SFTPServer]:
+    """A new server until the block is left; its root is the folder, and `base` answers for the files."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     server = SFTPServer(0, secrets.token_hex(16), loop=loop)
-    listening = asyncio.run_coroutine_threadsafe(_listen(server, folder), loop).result(60)
+    listening = asyncio.run_coroutine_threadsafe(_listen(server, folder, base), loop).result(60)
     server.port = listening.get_port()
     try:
         yield server
@@ -65,7 +65,7 @@ def running_sftp(folder: Path) -> Iterator[SFTPServer]:
         loop.close()
 
 
-async def _listen(server: SFTPServer, folder: Path) -> Any:
+async def _listen(server: SFTPServer, folder: Path, base: Any) -> Any:
     class Login(asyncssh.SSHServer):
         def connection_made(self, conn: Any) -> None:
             server.connections.append(conn)
@@ -79,7 +79,7 @@ async def _listen(server: SFTPServer, folder: Path) -> Any:
         def validate_password(self, username: str, password: str) -> bool:
             return (username, password) == (USER, server.password)
 
-    class Files(asyncssh.SFTPServer):
+    class Files(base):  # type: ignore[misc]
         def __init__(self, chan: Any) -> None:
             super().__init__(chan, chroot=str(folder).encode())
 

@@ -1,4 +1,4 @@
-"""What cpr knows of paramiko, which is behind fsspec's SFTP: a connection's timeouts and pipelined reads."""
+"""What cpr knows of paramiko, which is behind fsspec's SFTP: timeouts, pipelined reads, listings."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from cpr.io.answers import BadAnswerError
 from cpr.io.clients.thread_lock import exclusive_use
+from cpr.io.request_threads import in_thread
 from cpr.io.waiting import request_seconds
 
-__all__ = ["client_options", "is_connection_lost", "read_pipelined", "settle"]
+__all__ = ["client_options", "hang_up", "is_connection_lost", "list_folder", "read_pipelined", "settle"]
 
 _CONNECT_SECONDS = 20.0
 
@@ -42,6 +44,23 @@ def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
     with suppress(EOFError), exclusive_use(fs), file:
         return b"".join(file.readv([(start, stop - start)]))
     return None
+
+
+def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
+    """What is in a folder, as the filesystem's `ls`. Raises BadAnswerError for one that goes in circles."""
+    found: dict[str, dict[str, Any]] = {}
+    with exclusive_use(fs):
+        for entry in fs.ftp.listdir_iter(path):
+            if entry.filename in found:
+                raise BadAnswerError("ListingRepeats")
+            found[entry.filename] = fs._decode_stat(entry, path)
+    return list(found.values())
+
+
+def hang_up(fs: Any) -> None:
+    """End the connection of a filesystem that does not answer, so that nobody waits for it any more."""
+    if hasattr(fs, "ftp") and hasattr(fs, "client"):
+        in_thread(fs.client.close)
 
 
 def is_connection_lost(error: Exception) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,16 +20,33 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-__all__ = ["exclusive_use", "serialize_calls"]
+__all__ = ["exclusive_use", "last_answer", "serialize_calls"]
 
 _TURN = "_cpr_turn"
+
+
+class _Turn:
+    """A lock that knows when whoever had it last got an answer, by time.monotonic()."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self.answered = 0.0
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, _: object, error: object, __: object) -> None:
+        # A refusal is an answer, too; it has a number.
+        if error is None or getattr(error, "errno", None) is not None:
+            self.answered = time.monotonic()
+        self._lock.release()
 
 
 def serialize_calls(fs: AbstractFileSystem) -> None:
     """Let only one thread at a time be in any of the filesystem's methods, where it needs that."""
     if isinstance(fs, (AsyncFileSystem, ChainedFileSystem, LocalFileSystem, MemoryFileSystem)):
         return
-    turn = threading.RLock()
+    turn = _Turn()
     setattr(fs, _TURN, turn)
     for name in dir(type(fs)):
         # Generators ask the other methods.
@@ -37,7 +55,7 @@ def serialize_calls(fs: AbstractFileSystem) -> None:
             setattr(fs, name, _in_turn(turn, getattr(fs, name)))
 
 
-def _in_turn(turn: AbstractContextManager[Any], method: Callable[..., Any]) -> Callable[..., Any]:
+def _in_turn(turn: _Turn, method: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(method)
     def taken(*arguments: Any, **options: Any) -> Any:
         with turn:
@@ -50,3 +68,9 @@ def exclusive_use(fs: AbstractFileSystem) -> AbstractContextManager[Any]:
     """For what is asked of an open file, which uses the filesystem's connection as well."""
     turn: AbstractContextManager[Any] | None = getattr(fs, _TURN, None)
     return nullcontext() if turn is None else turn
+
+
+def last_answer(fs: AbstractFileSystem) -> float:
+    """When somebody whose turn it was last got an answer: who waits for longer than a limit waits in vain."""
+    turn: _Turn | None = getattr(fs, _TURN, None)
+    return 0.0 if turn is None else turn.answered

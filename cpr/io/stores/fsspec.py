@@ -5,29 +5,34 @@ back until `commit()` where they can; others get a hidden name beside the final 
 (SMB, HDFS, and SFTP in `cpr.io.stores.sftp`).
 
 Filesystems that are not asynchronous are asked for one thing at a time (`cpr.io.clients.thread_lock`); a
-connection that was lost is made anew.
+connection that was lost, or does not answer, is made anew. Each request is waited for within its limit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
 from cpr.io.clients.fsspec import holds_back
-from cpr.io.clients.paramiko import is_connection_lost
-from cpr.io.clients.thread_lock import exclusive_use
+from cpr.io.clients.paramiko import hang_up, is_connection_lost
+from cpr.io.clients.thread_lock import exclusive_use, last_answer
 from cpr.io.filesystems import filesystem
+from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, modified_time, version_of
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.temp_names import is_temporary, temporary_name
 from cpr.io.urls import normalise
+from cpr.io.waiting import NoAnswerError, at_most, is_interruption, request_seconds, wait_for
 
 __all__ = ["FsspecStore"]
+
+T = TypeVar("T")
 
 # Fewer round trips than the few MiB that are usual.
 _CHUNK_BYTES = 8 << 20
@@ -55,14 +60,28 @@ class FsspecStore:
         return cls(url, fs, path), path
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call a method of the filesystem; once more, with a new connection, if the old one was lost."""
+        """Call a method of the filesystem, as `_call`."""
+        return self._call(lambda fs: getattr(fs, method)(*arguments, **options))
+
+    def _call(self, request: Callable[[Any], T], nbytes: int = 0, is_endless: bool = False) -> T:
+        """Ask the filesystem for something; once more, with a new connection, if the old one was lost.
+
+        Args:
+            request: is given the filesystem.
+            nbytes: how many it reads.
+            is_endless: it consists of many, each of which has a limit of its own.
+        """
         try:
-            return getattr(self._fs, method)(*arguments, **options)
+            return _answer(self._fs, request, nbytes, is_endless)
         except Exception as error:
-            if isinstance(self._fs, AsyncFileSystem) or not is_connection_lost(error):
+            if (
+                is_interruption(error)
+                or isinstance(self._fs, AsyncFileSystem)
+                or not is_connection_lost(error)
+            ):
                 raise
         self._fs = filesystem(self._opened_url, instead_of=self._fs)[0]
-        return getattr(self._fs, method)(*arguments, **options)
+        return _answer(self._fs, request, nbytes, is_endless)
 
     def _url(self, name: str) -> str:
         return normalise(self._fs.unstrip_protocol(name) if self._root is None else self._root + name)
@@ -78,13 +97,13 @@ class FsspecStore:
         """There is no common way to ask; a write to a missing bucket fails by itself."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
-        return bytes(self._ask("cat_file", path, start=start, end=stop))
+        return self._call(lambda fs: bytes(fs.cat_file(path, start=start, end=stop)), nbytes=stop - start)
 
     def upload(self, path: str, create: bool = False) -> Upload:
         if create and self.stat(path) is not None:
             raise OccupiedError
         if isinstance(self._fs, AsyncFileSystem):
-            file = self._fs.open(path, "wb", autocommit=False, block_size=_CHUNK_BYTES)
+            file = self._ask("open", path, "wb", autocommit=False, block_size=_CHUNK_BYTES)
             if holds_back(file):
                 return _HeldBackUpload(self._fs, file)
             # Nothing was sent yet; closing it would put an empty object there.
@@ -130,16 +149,21 @@ class FsspecStore:
     def _ls(self, folder: str) -> list[dict[str, Any]]:
         """What is in a folder; nothing where there is none. Raises whatever else the filesystem does."""
         try:
-            infos = self._ask("ls", folder or "/", detail=True)
+            infos = self._ls_of(folder or "/")
         except FileNotFoundError:
             return []
-        except OSError:
-            with suppress(OSError):
+        except OSError as error:
+            if is_interruption(error):
+                raise
+            with suppress(FileNotFoundError):
                 if self._ask("info", folder or "/").get("type") == "file":
                     return []
             raise
         infos = [{**one, "name": one["name"].rstrip("/")} for one in infos]
         return [self._followed(one) for one in infos if one["name"].startswith(f"{folder}/")]
+
+    def _ls_of(self, folder: str) -> list[dict[str, Any]]:
+        return self._call(lambda fs: list(fs.ls(folder, detail=True)), is_endless=True)
 
     def _followed(self, info: dict[str, Any]) -> dict[str, Any]:
         """What a link leads to, under the link's name."""
@@ -165,6 +189,17 @@ class FsspecStore:
             yield Entry(self._url(info["name"]), modified_time(info), found.nbytes, found.version)
 
 
+def _answer(fs: Any, request: Callable[[Any], T], nbytes: int = 0, is_endless: bool = False) -> T:
+    """What a filesystem answers. Raises NoAnswerError; then its connection is ended."""
+    # Others may have it: a limit counts from when they last had an answer.
+    alive = time.monotonic if is_endless else lambda: last_answer(fs)
+    try:
+        return wait_for(in_thread(lambda: request(fs)), nbytes, alive)
+    except NoAnswerError:
+        hang_up(fs)
+        raise
+
+
 class _BackgroundUpload:
     """A file of any fsspec filesystem, written by one thread while the next bytes are made."""
 
@@ -176,24 +211,31 @@ class _BackgroundUpload:
 
     def write(self, block: memoryview) -> None:
         while len(self._pending) >= _CHUNKS_IN_FLIGHT:
-            self._pending.pop(0).result()
+            self._wait()
         self._pending.append(self._thread.submit(self._write, bytes(block)))
+
+    def _wait(self) -> None:
+        # Of its many requests each has a limit of its own.
+        wait_for(self._pending.pop(0), alive=time.monotonic)
 
     def _write(self, block: bytes) -> None:
         with exclusive_use(self._fs):
             self._file.write(block)
 
     def commit(self) -> None:
-        for future in self._pending:
-            future.result()
+        while self._pending:
+            self._wait()
         self._thread.shutdown()
-        with exclusive_use(self._fs):
-            self._publish()
+        _answer(self._fs, lambda _: self._in_turn(self._publish), nbytes=_CHUNK_BYTES)
 
-    def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    def abort(self, timeout: float | None = None) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        with at_most(request_seconds() if timeout is None else timeout):
+            _answer(self._fs, lambda _: self._in_turn(self._discard))
+
+    def _in_turn(self, action: Callable[[], None]) -> None:
         with exclusive_use(self._fs):
-            self._discard()
+            action()
 
     def _publish(self) -> None:
         raise NotImplementedError
@@ -219,10 +261,8 @@ class _RenamedUpload(_BackgroundUpload):
     """A file of a hidden name, renamed when it is whole."""
 
     def __init__(self, fs: AbstractFileSystem, temporary: str, path: str) -> None:
-        with exclusive_use(fs):
-            # Not pipelined, where paramiko could: it drops the answers to the last writes, errors and all.
-            file = fs.open(temporary, "wb")
-        super().__init__(fs, file)
+        # Not pipelined, where paramiko could: it drops the answers to the last writes, errors and all.
+        super().__init__(fs, _answer(fs, lambda fs: fs.open(temporary, "wb")))
         self._temporary = temporary
         self._path = path
 
