@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import itertools
 import random
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ _ANSWERS = {
     "403": ("Forbidden", "AccessDenied"),
     "412": ("Precondition Failed", "PreconditionFailed"),
 }
+_IS_ANSWER = re.compile(r"\d{3}(?: \w+)?")
 
 
 @dataclass
@@ -137,8 +139,8 @@ class FaultProxy:
     def plan(self, plan: Plan) -> None:
         """plan(number, kind) names the fault of a request, or None; numbers start at 0 again.
 
-        A function is a fault as well: it gets an answer's body and returns what the client is to get, with
-        a Content-Length that agrees.
+        A status is a fault too, with a code or without ("400 BadDigest"). A function is a fault as well: it
+        gets an answer's body and returns what the client is to get, with a Content-Length that agrees.
         """
         with self._lock:
             self._plan = plan
@@ -246,7 +248,7 @@ class FaultProxy:
         await self._wait_for_wave(number, kind)
         if fault == "cut before":
             return False
-        if isinstance(fault, str) and fault in _ANSWERS:
+        if isinstance(fault, str) and _IS_ANSWER.fullmatch(fault):
             writer.write(_error(fault, request, self._codes.get(fault)))
             await writer.drain()
             return True
@@ -327,8 +329,9 @@ async def _read_body(reader: asyncio.StreamReader, message: Message) -> bytes:
 
 
 def _error(status: str, request: Message, other: str | None = None) -> bytes:
-    reason, code = _ANSWERS[status]
-    code = other or code
+    status, _, named = status.partition(" ")
+    reason, code = _ANSWERS.get(status, ("Refused", status))
+    code = named or other or code
     body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>broken on purpose</Message></Error>"
     if request.first.startswith("HEAD "):
         body = ""

@@ -12,7 +12,7 @@ import pytest
 from cpr import io
 from cpr.errors import TransferError
 from cpr.io.block_digests import blocks_url
-from cpr.io.clients import s3fs
+from cpr.io.clients import s3_retries
 from cpr.io.stores import s3_obstore
 from tests.faults.proxy import FaultProxy, Message
 from tests.minio.server import S3Server
@@ -49,7 +49,7 @@ def flip(proxy, kind: str, times: int) -> None:
 @pytest.fixture(params=["as it is", "bodies are signed", "s3fs alone"])
 def way(request, monkeypatch) -> None:
     """Each way in which bytes are vouched for while they are sent."""
-    monkeypatch.setattr(s3fs, "_FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(s3_retries, "_FIRST_WAIT_SECONDS", 0.01)
     if request.param == "bodies are signed":
         monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     if request.param != "as it is":

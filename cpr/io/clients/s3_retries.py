@@ -24,7 +24,7 @@ ONCE: ContextVar[bool] = ContextVar("ONCE", default=False)
 _ANSWERED = "_cpr_answered"
 _NO_CONNECTION = frozenset({"EndpointConnectionError", "SSLError", "ProxyConnectionError"})
 _SLOW_DOWN = frozenset({429, 503})
-# What S3 answers to a body that is not what its checksum says; of a signed one s3fs sends it again by itself.
+# What S3 answers to a body that is not what its checksum says; s3fs, and it alone, sends a signed one again.
 _DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.1
@@ -34,7 +34,7 @@ def limit_retries(fs: Any, client: Any) -> None:
     """Make the exceptions hold for the botocore client of a filesystem."""
     if not hasattr(fs, _ANSWERED):
         setattr(fs, _ANSWERED, False)
-        decide = partial(_give_up_soon, weakref.ref(fs))
+        decide = partial(_decide, weakref.ref(fs))
         client.meta.events.register_first("needs-retry.s3", decide, unique_id="cpr-retries")
 
 
@@ -44,7 +44,7 @@ def has_answered(fs: Any) -> None:
 
 
 async def again_if_damaged(attempt: Callable[[], Awaitable[T]]) -> T:
-    """A request that is sent again if the store says that its body was changed on its way."""
+    """A request with a body, which is sent again if the store says that it was changed on its way."""
     for number in range(1, _TRIES):
         try:
             return await attempt()
@@ -55,33 +55,33 @@ async def again_if_damaged(attempt: Callable[[], Awaitable[T]]) -> T:
     return await attempt()
 
 
-def _give_up_soon(
+def _decide(
     of: weakref.ref[Any],
     attempts: int,
-    operation: Any,
     response: Any = None,
     caught_exception: Exception | None = None,
     **_: Any,
-) -> None:
-    """Let botocore repeat a connection no more than once at an endpoint that has never answered.
+) -> bool | None:
+    """False where an answer is final to botocore, None where its own rule decides.
 
-    It would for a quarter of a minute, though what is wrong is the endpoint and not the moment. What is to be
-    sent once is not repeated at all.
+    What was damaged is repeated by `again_if_damaged`: botocore would do so within each of its attempts, for
+    half a minute. A connection is repeated no more than once at an endpoint that has never answered, for what
+    is wrong is the endpoint and not the moment.
     """
     fs = of()  # whose connections are closed when it goes: nothing of them may have it
-    throttled = ON_THROTTLED.get()
-    if throttled is not None and response is not None and response[0].status_code in _SLOW_DOWN:
-        throttled()
-    if ONCE.get() and response is not None and response[0].status_code >= 400:
-        from botocore.exceptions import ClientError
-
-        raise ClientError(response[1], operation.name)
-    if response is not None and fs is not None:
-        setattr(fs, _ANSWERED, True)
-    elif (
+    if response is not None:
+        if fs is not None:
+            has_answered(fs)
+        status, code = response[0].status_code, (response[1] or {}).get("Error", {}).get("Code")
+        throttled = ON_THROTTLED.get()
+        if throttled is not None and status in _SLOW_DOWN:
+            throttled()
+        return False if code in _DAMAGED or (ONCE.get() and status >= 400) else None
+    if (
         type(caught_exception).__name__ in _NO_CONNECTION
         and attempts > 1
         and not getattr(fs, _ANSWERED, True)
     ):
         assert caught_exception is not None
         raise caught_exception
+    return None

@@ -145,7 +145,9 @@ class S3Client:
                 # botocore looks for what the answer of a store always has, a redirect's region say.
                 raise BadAnswerError(type(error).__name__) from None
 
-        return await again_if_damaged(attempt)
+        # Nothing else can have been changed; of a whole object, at its completion, it will be said each time.
+        has_body = "Body" in arguments or "Delete" in arguments
+        return await (again_if_damaged(attempt) if has_body else attempt())
 
     def call_once(self, method: str, **arguments: Any) -> Any:
         """A request that is meant to be refused: sent a single time, where botocore would repeat it."""
