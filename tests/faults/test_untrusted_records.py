@@ -24,7 +24,7 @@ from cpr.io.protocols import kind_of
 from cpr.io.url_policy import require_safe, windows_objection
 from cpr.io.url_secrets import redact_url, secret_in
 from cpr.io.urls import join, normalise, protocol_of
-from cpr.records.registry import RECORD_KEY, load_record
+from cpr.records.registry import BUILT_IN, RECORD_KEY, load_record
 from cpr.records.strict_json import parse
 from cpr.records.unpack import unpack
 from tests.faults import untrusted_records
@@ -58,6 +58,12 @@ def require_inside(location: str, name: str) -> None:
     folder = str(cls._strip_protocol(location)).rstrip("/")
     assert seen == f"{folder}/{name}".removeprefix("" if seen.startswith("/") else "/"), (seen, folder)
     assert posixpath.normpath(seen).endswith(f"/{name}") or seen == name
+
+
+def test_records_of_every_kind_are_tried():
+    assert {record[RECORD_KEY]["type"] for record in RESOURCES} >= BUILT_IN.keys()
+    for record in RESOURCES:
+        assert load_record(record)
 
 
 def count_outcomes(seed: int, count: int) -> dict[str, int]:

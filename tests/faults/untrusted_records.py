@@ -21,11 +21,14 @@ from hypothesis import strategies as st
 from cpr.errors import RecordError
 from cpr.records.pack import pack
 from cpr.records.registry import RECORD_KEY
+from cpr.records.seal import SEAL, seal_of
 from tests import record_values
 
 KEY16 = "0123456789abcdef"
 CHECKSUM = "xxh3_128:" + "0" * 32
 STORED = {"key": KEY16, "data_hash": KEY16, "checksum": CHECKSUM, "nbytes": 1000, "blocks": CHECKSUM}
+#: Of a hierarchy, whose objects a manifest lists.
+LISTED = {**{name: value for name, value in STORED.items() if name != "blocks"}, "manifest": 500}
 TABLE = {
     "columns": [["area", "float64"], ["name", "str"]],
     "rows": 3,
@@ -50,8 +53,17 @@ RESOURCES = [
     _record("ParquetSource", ".parquet"),
     _record("NumpyTarget", ".npy", **STORED),
     _record("NumpySource", ".npy"),
-    _record("ZarrTarget", ".zarr", **{k: v for k, v in STORED.items() if k != "blocks"}, manifest=500),
+    _record("ZarrTarget", ".zarr", **LISTED),
     _record("ZarrSource", ".zarr", group="A/1", slices_start=[0, None], slices_stop=[3, 4]),
+    _record("OMEZarrTarget", ".ome.zarr", **LISTED, metadata={"axes": "CYX", "unit": "micron"},
+            resolution=[10.0, 10.0]),
+    _record("OMEZarrSource", ".ome.zarr", group="0"),
+    _record("OMEPlateTarget", ".ome.zarr", **LISTED),
+    _record("OMEPlateSource", ".ome.zarr", group="plate"),
+    _record("OMEZarrField", ".ome.zarr", **LISTED, path="A/1/0"),
+    _record("ZarrPart", ".ome.zarr", **LISTED, region=[[0, 1], [0, 64], [0, 64]], ranges=[[1.0, 2.0]]),
+    _record("ZarrRegion", ".ome.zarr", **LISTED, path="0", region=[[0, 1], [0, 10], [0, 64]],
+            dropped=[True, False, False], dtype="<u2"),
     _record("TextTarget", ".txt", **STORED),
     _record("TextSource", ".txt"),
 ]  # fmt: skip
@@ -221,6 +233,8 @@ class Author:
         record = json.loads(dice.choice(self._good))
         for _ in range(dice.choice((0, 1, 1, 1, 2, 3, 5))):
             record = self._changed(record)
+        if dice.random() < 0.5:
+            _seal(record)
         try:
             text = json.dumps(record)
         except RecursionError:
@@ -322,6 +336,14 @@ class Author:
                 # A field twice.
                 text = text.replace('"location"', '"location": "/x", "location"', 1)
         return text
+
+
+def _seal(record: Any) -> None:
+    """Make a record vouch for itself, as its author can."""
+    fields = record.get(RECORD_KEY) if isinstance(record, dict) else None
+    if isinstance(fields, dict) and "checksum" in fields:
+        with suppress(RecursionError, ValueError):  # too deep, or a number too long for JSON
+            fields[SEAL] = seal_of(fields)
 
 
 def anything() -> st.SearchStrategy[Any]:
