@@ -54,12 +54,13 @@ check: lint  ## lint, format, types, layers and the tests that need no server: 2
 	$(PY) -m tools.architecture --check
 	$(PY) -m pytest -q -n $(WORKERS) $(DIST) $(UNITS) $(ARGS)
 
-test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones; on the newest Python those that need no server, too
+test: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## every test but the long ones; on the newest Python a third of those that need no server, too
 	sh tools/run_tests.sh $(PY) -n $(WORKERS) $(DIST) $(ARGS)
-	$(if $(NEWEST),sh tools/run_tests.sh .venv-$(NEWEST)/bin/python -n $(WORKERS) $(DIST) $(UNITS) $(ARGS))
+	$(if $(NEWEST),sh tools/run_tests.sh .venv-$(NEWEST)/bin/python -n $(WORKERS) $(DIST) $(UNITS) --one-of 3 $(ARGS))
 
-test-long: env  ## the long tests too, and many more examples of each property
+test-long: env $(if $(NEWEST),.venv-$(NEWEST)/.installed)  ## the long tests too, many more examples of each property, and the newest Python
 	$(PY) -m pytest -n $(WORKERS) $(DIST) --long --hypothesis-profile=long $(ARGS)
+	$(if $(NEWEST),.venv-$(NEWEST)/bin/python -m pytest -n $(WORKERS) $(DIST) $(UNITS) $(ARGS))
 
 # The oldest Prefect with what cpr.task needs of it (a task knows its source), and the FastAPI of its time.
 OLDEST := "prefect==3.6.9" "fastapi==0.121.3"

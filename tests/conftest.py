@@ -59,6 +59,9 @@ ANSWER = pytest.StashKey[S3Server | str]()  # the server, or the reason why ther
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the tests marked `long`")
+    parser.addoption(
+        "--one-of", type=int, default=1, help="run one of so many tests, each time the same ones"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -83,7 +86,11 @@ def pytest_configure_node(node) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers set here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    long_too = config.getoption("--long")
+    long_too, one_of = config.getoption("--long"), config.getoption("--one-of")
+    kept = [item for item in items if zlib.crc32(item.nodeid.encode()) % one_of == 0]
+    if len(kept) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
     named = any("::" in argument for argument in config.args)
     for item in items:
         if "s3_server" in getattr(item, "fixturenames", ()) or item.get_closest_marker("real_s3"):
