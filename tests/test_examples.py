@@ -117,8 +117,14 @@ def test_all_blocks_are_of_languages_that_are_tested():
     )
 
 
+# Its section Start is typed as a whole.
+_START = "README.md#start"
+_readme = (ROOT / "README.md").read_text()
+_start = _readme[_readme.index("\n## Start\n") : _readme.index("\n## Images of your own\n")]
+PAGES |= {_START: BLOCK.findall(_start), "README.md": BLOCK.findall(_readme.replace(_start, ""))}
+
 # The blocks of these need a cluster, or a server: tests/flows/test_slurm.py and test_deployments.py.
-RUN_ELSEWHERE = {"README.md", "docs/places.md", "docs/deployments.md"}
+RUN_ELSEWHERE = {"README.md", _START, "docs/places.md", "docs/deployments.md"}
 
 
 @pytest.mark.slow
@@ -134,7 +140,7 @@ def test_python_blocks(page, s3_url, prefect_server, tmp_path, monkeypatch):
 
 
 # tests/flows/test_start_page.py and test_deployments.py type the whole pages.
-TYPED = {"docs/start.md", "docs/deployments.md"}
+TYPED = {_START, "docs/deployments.md"}
 SHELL_PAGES = [page for page in PAGES if blocks(page, "shell") and page not in TYPED]
 
 

@@ -1,6 +1,7 @@
 """What mkdocs does besides (see mkdocs.yml): pages that are made from what is elsewhere in the repository.
 
-README is the page Overview, CONTRIBUTING a page of its own; every public name has an entry in the reference.
+README is the page Overview, its section Start a page besides, CONTRIBUTING a page of its own; every public name
+has an entry in the reference.
 Notebooks are pages with the outputs that they have; `python -m tools.notebooks` makes these.
 """
 
@@ -18,7 +19,7 @@ from nbconvert import MarkdownExporter
 import cpr
 
 ROOT = Path(__file__).parents[1]
-PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md"}
+PAGES = {"start.md": "README.md", "index.md": "README.md", "contributing.md": "CONTRIBUTING.md"}
 EXAMPLE = re.compile(r"^>>> .*(?:\n.+)*", re.MULTILINE)
 # A table of pandas, which may be wider than a telephone.
 TABLE, SCROLLING = "<div>\n<style scoped>", "<div style='overflow-x:auto'>\n<style scoped>"
@@ -28,7 +29,8 @@ LINK = re.compile(r"(\]\()(?!https?:|#|mailto:)([^)#\s]+)((?:#[\w-]+)?\))")
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages that are not in docs."""
     for page, source in PAGES.items():
-        files.append(File.generated(config, page, content=(ROOT / source).read_text()))
+        text = (ROOT / source).read_text()
+        files.append(File.generated(config, page, content=start(text) if page == "start.md" else text))
     files.append(File.generated(config, "reference.md", content=reference()))
     for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
         text, pictures = MarkdownExporter().from_filename(str(notebook))
@@ -52,6 +54,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return link[1] + posixpath.relpath(target, posixpath.dirname(name) or ".") + link[3]
 
     return LINK.sub(rewritten, markdown)
+
+
+def start(readme: str) -> str:
+    """The section Start of README as a page."""
+    (section,) = re.findall(r"^(## Start\n.*?)^## ", readme, re.MULTILINE | re.DOTALL)
+    return re.sub(r"^##", "#", section, flags=re.MULTILINE)
 
 
 def reference() -> str:

@@ -1,4 +1,4 @@
-"""The page Start, as somebody types it: a server, a scheduler, two workers, the flow twice, the commands."""
+"""README's section Start, as somebody types it: a server, a scheduler, two workers, the flow twice, the commands."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from tests.flows.typed_pages import type_in
 from tests.minio.process import free_ports
 from tests.test_examples import blocks
 
-PAGE = "docs/start.md"
+PAGE = "README.md#start"
 # What a machine has already, and the bucket that this test brings along.
-DONE_BEFORE = ("python3 -m venv", "pip install", "make ", "export AWS_")
+DONE_BEFORE = ("python3 -m venv", "pip install", "docker ", "export AWS_")
 
 
 def with_places(text: str, places: dict[str, str]) -> str:
