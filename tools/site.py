@@ -1,7 +1,7 @@
 """What mkdocs does besides (see mkdocs.yml): pages that are made from what is elsewhere in the repository.
 
-README is the page Overview, its section Start a page besides, CONTRIBUTING a page of its own; every public name
-has an entry in the reference.
+README is the page Overview, its section Start a page besides, CONTRIBUTING a page of its own; every public
+name has an entry in the reference.
 Notebooks are pages with the outputs that they have; `python -m tools.notebooks` makes these.
 """
 

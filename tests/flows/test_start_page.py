@@ -1,4 +1,4 @@
-"""README's section Start, as somebody types it: a server, a scheduler, two workers, the flow twice, the commands."""
+"""README's section Start, as somebody types it: a server, two workers, the flow twice, the commands."""
 
 from __future__ import annotations
 
