@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import typing
@@ -17,6 +16,9 @@ import pytest
 
 import cpr
 from cpr.data import typed
+from tests.minio.binaries import TOOLS
+from tests.minio.process import Unavailable
+from tests.servers import npm
 
 ROOT = Path(__file__).parents[1]
 
@@ -55,6 +57,7 @@ WRONG = [
 ]
 
 SCRIPT = RIGHT + "\n" + "\n".join(WRONG) + "\n"
+PYRIGHT = "1.1.409"
 FIRST_WRONG = SCRIPT[: SCRIPT.index(WRONG[0])].count("\n") + 1
 
 
@@ -64,54 +67,61 @@ def readme() -> str:
     )
 
 
-def lines_with_errors(checker: str, path: Path) -> set[int]:
-    """The numbers of a script's lines that a checker refuses."""
-    environment = os.environ | {"MYPYPATH": str(ROOT), "PYTHONPATH": str(ROOT)}
-    if checker == "mypy":
-        # A user's own checker is not as strict as ours, above all with packages that have no types.
-        strict = ["--strict", "--config-file", str(ROOT / "pyproject.toml")]
-        usual = ["--config-file", "", "--ignore-missing-imports"]
-        how = strict if "script" in path.name else usual
-        command = [sys.executable, "-m", "mypy", *how, str(path)]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-        assert done.returncode in (0, 1), done.stderr
-        return {int(n) for n in re.findall(rf"^\S*{path.name}:(\d+): error", done.stdout, re.MULTILINE)}
-    settings = {"include": [str(path)], "extraPaths": [str(ROOT)], "typeCheckingMode": "standard"}
-    config = path.with_suffix(".json")
+ENVIRONMENT = {"MYPYPATH": str(ROOT), "PYTHONPATH": str(ROOT)}
+
+
+def mypy_errors(path: Path) -> set[int]:
+    """The numbers of the lines that mypy refuses."""
+    # A user's own checker is not as strict as ours, above all with packages that have no types.
+    strict = ["--strict", "--config-file", str(ROOT / "pyproject.toml")]
+    usual = ["--config-file", "", "--ignore-missing-imports"]
+    command = [sys.executable, "-m", "mypy", *(strict if "script" in path.name else usual), str(path)]
+    environment = os.environ | ENVIRONMENT
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stderr
+    return {int(n) for n in re.findall(rf"^\S*{path.name}:(\d+): error", done.stdout, re.MULTILINE)}
+
+
+def pyright_errors(*paths: Path) -> list[set[int]]:
+    """The numbers of the lines that pyright refuses, of each file; it takes its time once for all."""
+    try:
+        pyright = npm.program("pyright", f"pyright@{PYRIGHT}", TOOLS / f"pyright-{PYRIGHT}")
+    except Unavailable as error:
+        pytest.skip(str(error))
+    settings = {
+        "include": list(map(str, paths)),
+        "extraPaths": [str(ROOT)],
+        "typeCheckingMode": "standard",
+    }
+    config = paths[0].with_suffix(".json")
     config.write_text(json.dumps(settings))
-    command = [shutil.which("pyright"), "--outputjson", "--pythonpath", sys.executable, "-p", str(config)]
-    done = subprocess.run(command, cwd=path.parent, env=environment, capture_output=True, text=True)
-    found = json.loads(done.stdout)["generalDiagnostics"]
-    return {one["range"]["start"]["line"] + 1 for one in found if one["severity"] == "error"}
+    command = [pyright, "--outputjson", "--pythonpath", sys.executable, "-p", str(config)]
+    environment = os.environ | ENVIRONMENT
+    done = subprocess.run(command, cwd=config.parent, env=environment, capture_output=True, text=True)
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert report["summary"]["filesAnalyzed"] == len(paths)
+    errors = [one for one in report["generalDiagnostics"] if one["severity"] == "error"]
+    return [
+        {one["range"]["start"]["line"] + 1 for one in errors if Path(one["file"]).name == path.name}
+        for path in paths
+    ]
 
 
-CHECKERS = [
-    pytest.param("mypy", marks=pytest.mark.slow),
-    pytest.param(
-        "pyright",
-        marks=[
-            pytest.mark.slow,
-            pytest.mark.skipif(shutil.which("pyright") is None, reason="npm install -g pyright"),
-        ],
-    ),
-]
-
-
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_wrong_lines_are_refused_and_no_others(checker, tmp_path):
-    path = tmp_path / "script.py"
-    path.write_text(SCRIPT)
-    assert lines_with_errors(checker, path) == set(range(FIRST_WRONG, FIRST_WRONG + len(WRONG)))
-
-
-@pytest.mark.parametrize("checker", CHECKERS)
-def test_the_readme_is_accepted(checker, tmp_path):
-    path = tmp_path / "readme.py"
-    path.write_text(readme())
+@pytest.mark.slow
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_wrong_lines_are_refused_and_no_others_and_the_readme_is_accepted(checker, tmp_path):
+    script, blocks = tmp_path / "script.py", tmp_path / "readme.py"
+    script.write_text(SCRIPT)
+    blocks.write_text(readme())
+    if checker == "mypy":
+        in_script, in_blocks = mypy_errors(script), mypy_errors(blocks)
+    else:
+        in_script, in_blocks = pyright_errors(script, blocks)
+    assert in_script == set(range(FIRST_WRONG, FIRST_WRONG + len(WRONG)))
     lines = readme().splitlines()
-    found = [lines[n - 1] for n in lines_with_errors(checker, path)]
     # Prefect's flows do not take prefect-dask's runner, as both declare it.
-    assert [line for line in found if "DaskTaskRunner" not in line] == []
+    assert [lines[n - 1] for n in sorted(in_blocks) if "DaskTaskRunner" not in lines[n - 1]] == []
 
 
 _DESCRIPTION = {"shape", "dtype", "table", "origin"}

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
-import subprocess
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -21,6 +19,7 @@ from typing import Any
 
 from tests.minio import binaries
 from tests.minio.process import Unavailable, free_ports, kept, wait
+from tests.servers import npm
 from tests.servers.environment import exported
 
 PROGRAM = "azurite-blob"
@@ -56,33 +55,7 @@ class AzureServer:
 
 def program() -> str:
     """The emulator on PATH or in `.tools/azurite`, put there now if need be. Raises Unavailable."""
-    local = FOLDER / "node_modules" / ".bin" / PROGRAM
-    found = shutil.which(PROGRAM) or shutil.which(str(local))
-    if found is not None:
-        return found
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        raise Unavailable(
-            f"no {PROGRAM} on PATH or in .tools/azurite, and no node and npm to install it with"
-        )
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with binaries.locked(FOLDER / ".lock"):
-        if not local.exists():
-            command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(FOLDER)]
-            try:
-                done = subprocess.run(
-                    [*command, PACKAGE],
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    timeout=180,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                raise Unavailable(f"npm install {PACKAGE} took longer than 180 s") from None
-            if done.returncode != 0 or not local.exists():
-                raise Unavailable(f"npm install {PACKAGE} failed: {done.stderr.strip()[-500:]}")
-    return str(local)
+    return npm.program(PROGRAM, PACKAGE, FOLDER)
 
 
 @contextmanager
