@@ -133,14 +133,6 @@ def test_what_is_no_data_is_told_from_an_iterable(name, data, meant, url, tmp_pa
         target.set_data(cpr.ImageSource.from_path(url) if data == "resource" else data)
 
 
-@pytest.mark.parametrize(
-    ("ext", "reader"), [(".czi", "bioio-czi"), (".nd2", "bioio-nd2"), (".LIF", "bioio-lif")]
-)
-def test_files_of_microscopes_name_their_reader(ext, reader, tmp_path):
-    with pytest.raises(cpr.errors.UnsupportedExtensionError, match=f"pip install bioio {reader}"):
-        cpr.ImageSource.from_path(tmp_path / f"a{ext}")
-
-
 def test_a_url_is_taken_for_a_source_that_a_model_or_a_flow_asks_for(url):
     from pydantic import TypeAdapter, ValidationError
 

@@ -1,14 +1,20 @@
-"""TIFF files as input."""
+"""Image files as input: TIFF, and what bioio reads of microscopes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
+import numpy as np
+
 from cpr import io
+from cpr.data.image_metadata import Metadata
 from cpr.data.typed import Array, ImageSourceArguments, Path
-from cpr.errors import UnsupportedExtensionError
-from cpr.format import Region
+from cpr.errors import CprError
+from cpr.format import Region, naming, unusable
+from cpr.image import microscopes
 from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
 from cpr.image.page_index import is_tiff
@@ -20,9 +26,6 @@ from cpr.Source import Source
 __all__ = ["ImageSource"]
 
 
-# Files that are no TIFFs, and what reads them: https://bioio-devs.github.io/bioio
-_OF_MICROSCOPES = {".czi": "bioio-czi", ".nd2": "bioio-nd2", ".lif": "bioio-lif"}
-
 _AT_ONCE = 16
 
 
@@ -33,7 +36,7 @@ def _begins_as_tiff(source: ImageSource) -> bool:
 
 @register
 class ImageSource(Image, Source):
-    """A TIFF that somebody else wrote: one page or many, ImageJ or OME.
+    """An image that somebody else wrote: a TIFF of one page or many, ImageJ or OME; or .czi, .nd2 or .lif.
 
     Options of `from_path`: `image` for one of several images in the file, by number or name, and
     `description=False` to read its pages one after the other, whatever the file says of them. `metadata` and
@@ -41,6 +44,9 @@ class ImageSource(Image, Source):
 
     A name needs no extension: some instruments give none. Where a pattern of `glob` matches such names beside
     others, their first bytes tell whether they are TIFFs; a `Makefile` there is a file of another kind.
+
+    Files of microscopes (.czi, .nd2, .lif) are read by bioio, from local paths, where that and its reader for
+    them are installed: `pip install bioio bioio-czi`. `image` then is one of its scenes.
 
     >>> cpr.ImageSource.from_path("s3://bucket/raw/embryo.ome.tif", image=1).get_name()
     'embryo'
@@ -53,7 +59,44 @@ class ImageSource(Image, Source):
         @classmethod
         def from_path(cls, path: Path, **options: Unpack[ImageSourceArguments]) -> Self: ...  # type: ignore[override]
 
-        def get_data(self, cache: bool = False, region: Region | None = None) -> Array: ...
+    def get_data(self, cache: bool = False, region: Region | None = None) -> Array:
+        """The pixels, or a part of them; of a file of a microscope those of bioio, axes of length 1 left out.
+
+        Args:
+            cache: hold the data until this object goes away.
+            region: only this part, as numpy's basic indexing writes it; little more than that is read.
+
+        Raises:
+            ResourceNotFoundError: no such object.
+            SourceChangedError: another version is there than the one that was first asked for.
+            DecodeError: the object is not of this format, or damaged.
+            MissingDependencyError: bioio, or its reader for this kind of file, is not installed.
+            TransferError: the store refused or failed.
+        """
+        if self._cached is not None or not microscopes.is_of_microscope(self.ext):
+            found: Array = super().get_data(cache, region)
+            return found
+        with self._of_microscope() as path:
+            data = microscopes.read(path, self.ext, self.format.image, region)
+        return self._keep(data) if cache and region is None else data
+
+    @contextmanager
+    def _of_microscope(self) -> Iterator[str]:
+        """The path of a file on this machine, which is of one version before and after it is read."""
+        microscopes.require_reader(self.url, self.ext)
+        with self._pinned() as pinned, naming(self.url):
+            try:
+                yield pinned.path
+            except CprError:
+                pinned.require_unchanged()
+                raise
+            pinned.require_unchanged()
+
+    def _layout(self) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
+        if self._inspected is None and microscopes.is_of_microscope(self.ext):
+            with self._of_microscope() as path:
+                self._inspected = microscopes.inspect(path, self.ext, self.format.image)
+        return super()._layout() if self._inspected is None else self._inspected
 
     @classmethod
     def images(cls, path: str | os.PathLike[str], **options: Any) -> list[Self]:
@@ -66,8 +109,12 @@ class ImageSource(Image, Source):
         Raises as `get_data`.
         """
         source = cls.from_path(path, **options)
-        with source._ranged() as file:  # noqa: SLF001
-            found = source._decode(file, source.format.images)  # noqa: SLF001
+        if microscopes.is_of_microscope(source.ext):
+            with source._of_microscope() as local:  # noqa: SLF001
+                found = microscopes.images(local, source.ext)
+        else:
+            with source._ranged() as file:  # noqa: SLF001
+                found = source._decode(file, source.format.images)  # noqa: SLF001
         images = [cls.from_path(path, image=image, **options) for image in found]
         for image in images:
             image._version = source.version()  # noqa: SLF001
@@ -87,15 +134,22 @@ class ImageSource(Image, Source):
         # Instruments also write TIFFs without any extension.
         if "." not in file_name:
             return file_name, ""
-        try:
-            return super()._split_extension(file_name, location)
-        except UnsupportedExtensionError as error:
-            if plug_in := _OF_MICROSCOPES.get(os.path.splitext(file_name)[1].lower()):
-                error.remedy = (
-                    f"bioio reads it (pip install bioio {plug_in}): "
-                    f"bioio.BioImage({io.join(location, file_name)!r}).get_image_dask_data()"
-                )
-            raise
+        name, ext = super()._split_extension(file_name, location)
+        if microscopes.is_of_microscope(ext):
+            microscopes.require_reader(io.join(location, file_name), ext)
+        return name, ext
+
+    @classmethod
+    def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:
+        if microscopes.is_of_microscope(ext) and options.get("description", True) is not True:
+            raise unusable(
+                "only TIFFs have pages to be read without what the file says of them",
+                "description",
+                f"True with {ext}",
+                options["description"],
+                "leave it out",
+            )
+        return super()._make_format(ext, options)
 
     def preview(self) -> Preview | None:
         """A small picture: a small file is read, of a large one some planes. Raises as `get_data`."""

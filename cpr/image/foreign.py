@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cpr.format import ReadableFile, unusable
+from cpr.image.choice import Choice, labels
+from cpr.image.microscopes import EXTENSIONS
 from cpr.image.reading import opened, series_of
-from cpr.image.series import Choice, names_of
+from cpr.image.series import names_of
 from cpr.image.tiff import Tiff
 
 __all__ = ["ForeignTiff"]
@@ -19,7 +21,7 @@ _RELATIVES = (*".tf2 .tf8 .btf .stk .lsm .flex .svs .qptiff .ndpi .scn .bif".spl
 
 @dataclass(frozen=True)
 class ForeignTiff(Tiff):
-    """TIFF files of any origin.
+    """TIFF files of any origin; files of microscopes, which have the same options, are read by bioio.
 
     Attributes:
         image: which of several images in the file, by number (from 0) or name; None for the first, with a
@@ -28,7 +30,7 @@ class ForeignTiff(Tiff):
             its pages one after the other.
     """
 
-    extensions: ClassVar[tuple[str, ...]] = (*Tiff.extensions, *_RELATIVES)
+    extensions: ClassVar[tuple[str, ...]] = (*Tiff.extensions, *_RELATIVES, *EXTENSIONS)
 
     image: int | str | None = None
     description: bool = True
@@ -48,5 +50,4 @@ class ForeignTiff(Tiff):
         """What to give as `image` for each of the file's images: its name, if no other has it, or number."""
         with opened(file, self.description) as tiff:
             series_of(file, tiff, Choice(0, self.description))
-            names = names_of(tiff)
-        return [name if name and names.count(name) == 1 else number for number, name in enumerate(names)]
+            return labels(names_of(tiff))

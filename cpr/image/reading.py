@@ -18,9 +18,10 @@ import tifffile
 from cpr.data.memory import require_memory
 from cpr.errors import CprError
 from cpr.format import ReadableFile, damaged
+from cpr.image.choice import Choice
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, ends_in_index
-from cpr.image.series import OWN, Choice, SelfContainedTiff, pick, require_whole
+from cpr.image.series import OWN, SelfContainedTiff, pick, require_whole
 
 __all__ = [
     "opened",

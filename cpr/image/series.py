@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import tifffile
 
 from cpr.data.warning import warn_user
 from cpr.errors import DecodeError
-from cpr.format import damaged, unusable
+from cpr.format import damaged
+from cpr.image.choice import Choice, chosen, listed
 
 __all__ = [
     "OWN",
-    "Choice",
-    "SeveralImagesWarning",
     "elements",
     "names_of",
     "pick",
@@ -29,22 +28,6 @@ _IN_ORDER = (
     "its OME-XML does not say which page is which plane: they are taken in its DimensionOrder, "
     f"as Bio-Formats does; {_PAGES_ALONE}"
 )
-
-
-class SeveralImagesWarning(UserWarning):
-    """A file holds several images, and nobody said which one is meant."""
-
-
-class Choice(NamedTuple):
-    """Which image of a file is meant.
-
-    Attributes:
-        image: its number, from 0, or its name; None for the first, with a warning if there are others.
-        described: whether what the file says of its axes counts, or its pages alone.
-    """
-
-    image: int | str | None
-    described: bool = True
 
 
 class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to type checkers
@@ -76,23 +59,7 @@ def pick(tiff: tifffile.TiffFile, choice: Choice) -> tifffile.TiffPageSeries:
         raise _not_described(tiff)
     if tiff.is_ome:
         _tell_of_pages(tiff)
-    names = names_of(tiff)
-    if choice.image is None:
-        if len(series) > 1:
-            warn_user(
-                f"the file holds {len(series)} images ({_listed(names)}), of which the first is taken: "
-                "say image=0, or another number or name; ImageSource.images(url) gives all of them",
-                SeveralImagesWarning,
-            )
-        return series[0]
-    if isinstance(choice.image, str) and names.count(choice.image) == 1:
-        return series[names.index(choice.image)]
-    if isinstance(choice.image, int) and 0 <= choice.image < len(series):
-        return series[choice.image]
-    expected = f"a number below {len(series)}, or a name of one image: {_listed(names)}"
-    raise unusable(
-        "the file has no such image", "image", expected, choice.image, "see ImageSource.images(url)"
-    )
+    return series[chosen(names_of(tiff), choice.image)]
 
 
 def _tell_of_pages(tiff: tifffile.TiffFile) -> None:
@@ -103,7 +70,7 @@ def _tell_of_pages(tiff: tifffile.TiffFile) -> None:
     if images > len(tiff.series):
         warn_user(
             f"its OME-XML describes {images} images, of which {len(tiff.series)} are in this file: "
-            f"{_listed(names_of(tiff))}; {_PAGES_ALONE}"
+            f"{listed(names_of(tiff))}; {_PAGES_ALONE}"
         )
     described = {page.index for one in tiff.series for page in one.pages if page is not None}
     if len(described) < len(tiff.pages):
@@ -136,11 +103,6 @@ def pixels_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ET.El
 def names_of(tiff: tifffile.TiffFile) -> list[str]:
     """What the images of a file are called; nothing for those without a name."""
     return [one.name or "" for one in tiff.series]
-
-
-def _listed(names: list[str]) -> str:
-    shown = [repr(name) if name else str(number) for number, name in enumerate(names[:10])]
-    return ", ".join(shown) + (" ..." if len(names) > 10 else "")
 
 
 def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:

@@ -15,12 +15,13 @@ from cpr.data.image_metadata import Metadata, calibration
 from cpr.data.warning import warn_user
 from cpr.errors import EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, unusable
+from cpr.image.choice import Choice
 from cpr.image.description import FirstPage, first_page
 from cpr.image.layout import DTYPES, Layout, require_dtype, usual_axes
 from cpr.image.read_metadata import is_signed, metadata_of
 from cpr.image.reading import opened, read_layout, read_series, refuse_claims, series_of
 from cpr.image.region import read_region
-from cpr.image.series import OWN, Choice
+from cpr.image.series import OWN
 from cpr.image.writing import Compression, write_pages
 from cpr.previews.models import Picture
 from cpr.previews.thumbnails import PictureMaker

@@ -57,7 +57,11 @@ BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, _ in _FORMATS for 
 """cpr's own classes, by record type -> the module each is in."""
 
 # What sources read besides.
-_READ = ((".tsv .tsv.gz", "CSVSource"), (".npz", "NumpySource"), (".stk .lsm .svs .qptiff", "ImageSource"))
+_READ = (
+    (".tsv .tsv.gz", "CSVSource"),
+    (".npz", "NumpySource"),
+    (".stk .lsm .svs .qptiff .czi .nd2 .lif", "ImageSource"),
+)
 
 _BUILT_IN_EXTENSIONS = frozenset(ext for _, _, extensions in _FORMATS for ext in extensions.split())
 

@@ -131,6 +131,8 @@ def main() -> int:
         for of, write in {} if options.readers else WRITERS.items():
             count, misread = _read_in_turn(folder / f"of {of}", of, write)
             read, wrong = read + count, wrong + misread
+    if not options.readers:
+        wrong += _of_microscopes()
     for line in wrong:
         print(f"WRONG {line}")
     used = {limit.reason for cell in table.values() for limit in cell.limits}
@@ -169,6 +171,31 @@ def _read_in_turn(folder: Path, of: str, write: Callable[[Path], None]) -> tuple
     count, wrong = foreign_files.differences(folder)
     print(f"files of {of}: {count}, {len(wrong)} read wrong", flush=True)
     return count, wrong
+
+
+# Appended to what is installed here already: bioio has no other version of it.
+_WITH_BIOIO = """
+import sys, pytest
+sys.path.append(sys.argv[1])
+sys.exit(pytest.main(["-q", "-n", "0", "-p", "no:cacheprovider", sys.argv[2]]))
+"""
+
+
+def _of_microscopes() -> list[str]:
+    """Files of microscopes, read through bioio: the tests that are skipped where it is not installed."""
+    asked = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    try:
+        packages = install.run(install.python("microscopes"), "-c", asked).strip()
+    except NotInstalledError as reason:
+        print(f"files of microscopes: SKIPPED, for bioio cannot be had here: {reason}", flush=True)
+        return []
+    tests = PAGE.parents[1] / "tests/image/test_microscopes.py"
+    try:
+        last = install.run(sys.executable, "-c", _WITH_BIOIO, packages, tests, seconds=800)
+    except NotInstalledError as failed:
+        return [f"files of microscopes: {failed}"]
+    print(f"files of microscopes: {last.strip().splitlines()[-1]}", flush=True)
+    return []
 
 
 def _judged(reader: str, case: Case, answer: dict[str, Any], cell: Cell) -> list[str]:

@@ -1,0 +1,63 @@
+"""Which of several images in a file is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from cpr.data.warning import warn_user
+from cpr.format import unusable
+
+__all__ = ["Choice", "SeveralImagesWarning", "chosen", "labels", "listed"]
+
+_MOST_NAMES = 10
+
+
+class SeveralImagesWarning(UserWarning):
+    """A file holds several images, and nobody said which one is meant."""
+
+
+class Choice(NamedTuple):
+    """Which image of a file is meant.
+
+    Attributes:
+        image: its number, from 0, or its name; None for the first, with a warning if there are others.
+        described: whether what the file says of its axes counts, or its pages alone.
+    """
+
+    image: int | str | None
+    described: bool = True
+
+
+def chosen(names: Sequence[str], image: int | str | None) -> int:
+    """The number of the image that is meant. Raises FormatError where there is none of this number or name.
+
+    Args:
+        names: of all images in the file, in their order; "" for one without.
+        image: its number or name; None for the first, with a warning if there are others.
+    """
+    if image is None:
+        if len(names) > 1:
+            warn_user(
+                f"the file holds {len(names)} images ({listed(names)}), of which the first is taken: "
+                "say image=0, or another number or name; ImageSource.images(url) gives all of them",
+                SeveralImagesWarning,
+            )
+        return 0
+    if isinstance(image, str) and names.count(image) == 1:
+        return names.index(image)
+    if isinstance(image, int) and 0 <= image < len(names):
+        return image
+    expected = f"a number below {len(names)}, or a name of one image: {listed(names)}"
+    raise unusable("the file has no such image", "image", expected, image, "see ImageSource.images(url)")
+
+
+def labels(names: Sequence[str]) -> list[int | str]:
+    """What to give as `image` for each of a file's images: its name, if no other has it, or number."""
+    return [name if name and names.count(name) == 1 else number for number, name in enumerate(names)]
+
+
+def listed(names: Sequence[str]) -> str:
+    """The names of a file's first images, for people."""
+    shown = [repr(name) if name else str(number) for number, name in enumerate(names[:_MOST_NAMES])]
+    return ", ".join(shown) + (" ..." if len(names) > _MOST_NAMES else "")
