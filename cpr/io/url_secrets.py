@@ -17,7 +17,8 @@ CONFIGURATION_VARIABLE = "CPR_STORAGE"
 # Names of parameters whose values are secrets, whatever they look like.
 _SECRETS = re.compile(
     r"signature|token|credential|secret|passw|session|sessid|jwt|delegation|googleaccessid|authorization|hmac"
-    r"|(^|[-_.])(sig|pass|pwd|code|policy|auth|sid|otp|ticket|assertion|key-pair-id)$|key$",
+    r"|(^|[-_.[])(sig|sign|sas|pass|pwd|pw|code|policy|auth|bearer|sid|otp|ticket|assertion|key-pair-id)\]?$"
+    r"|key\]?$",
     re.IGNORECASE,
 )
 # Values of these may look like a token and are none: they name a version or content.

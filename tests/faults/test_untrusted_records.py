@@ -235,6 +235,8 @@ def test_what_windows_makes_more_of(location, name):
         "https://h/a.txt?jwt=CANARY", "https://h/a.txt?code=CANARY", "https://h/a.txt?sessionid=CANARY",
         "https://h/a.txt?Policy=CANARY&Key-Pair-Id=x", "https://h/a.txt?delegation=CANARY",
         "https://h/a.txt#access_token=CANARY", "https://h/a.txt;jsessionid=CANARY",
+        "https://h/a.txt?sas=CANARY", "https://h/a.txt?bearer=CANARY", "https://h/a.txt?auth[key]=CANARY",
+        "https://h/a.txt?upload_pw=CANARY", "https://h/a.txt?x[sign]=CANARY",
         "https://h/a.txt?x=1&account%4bey=CANARY", "https://h/a.txt?ghp_CANARYCANARY",
         "webhdfs://h/a.txt?delegation=CANARY", "sftp://ghp_CANARY@host/a.txt", "sftp://me:C/A/CANARY@host/a.txt",
         "https://h/a.txt?q=CANx7Kf92LmQp4RtZ8", "https://h/a.txt?q=CA0123456789abcdef0123456789abcdef",

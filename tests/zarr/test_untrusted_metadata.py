@@ -426,13 +426,29 @@ sys.addaudithook(AUDIT)
 @pytest.mark.parametrize("seed", range(4))
 def test_mutated_metadata_run_nothing_and_raise_typed_errors(seed, tmp_path):
     """3,000 of them, a quarter for each seed."""
+    read, refused = _count_outcomes(seed, 750, tmp_path)
+    assert read > 20
+    assert refused > 200
+
+
+@pytest.mark.own_process
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", range(1000, 1020))
+def test_two_hundred_thousand_mutated_metadata(seed, tmp_path):
+    read, refused = _count_outcomes(seed, 10_000, tmp_path)
+    print(f"seed {seed}: {read} read, {refused} refused")
+    assert min(read, refused) > 250
+
+
+def _count_outcomes(seed: int, count: int, tmp_path: Path) -> tuple[int, int]:
     chance = random.Random(seed)
     hierarchies = list(seeds(tmp_path))
     for place, _ in hierarchies:  # whatever is imported on the first read
         _read_all(place)
     AUDIT.inside, AUDIT.found, AUDIT.watching = str(tmp_path), [], threading.get_ident()
     read = refused = 0
-    for number in range(750):
+    for number in range(count):
         place, document = hierarchies[number % len(hierarchies)]
         before = document.read_bytes()
         document.write_text(json.dumps(mutated(json.loads(before), chance)))
@@ -450,8 +466,7 @@ def test_mutated_metadata_run_nothing_and_raise_typed_errors(seed, tmp_path):
         assert time.monotonic() - begin < 10
         document.write_bytes(before)
     assert AUDIT.found == []
-    assert read > 20
-    assert refused > 200
+    return read, refused
 
 
 MOST = 1 << 24  # bytes: what is larger is no array to read whole

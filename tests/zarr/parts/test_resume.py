@@ -81,6 +81,19 @@ def test_the_same_run_goes_on(cls, keyed):
     assert len(anew.missing((1,))) == 6
 
 
+@pytest.mark.parametrize("algorithm", ["xxh3_128", "sha256"])
+def test_what_no_record_vouches_for_is_not_adopted_where_forgers_are_feared(algorithm, keyed, monkeypatch):
+    monkeypatch.setenv("CPR_CHECKSUM", algorithm)
+    where = base()
+    keyed("a task and its inputs")
+    fill(whole_of(cpr.ZarrTarget, DATA, where, chunks=(1, 20, 20)), (1,), 4, data=DATA + 1)
+    target = whole_of(cpr.ZarrTarget, DATA, where, chunks=(1, 20, 20))
+    assert len(fill(target, (1,))) == (2 if algorithm == "xxh3_128" else 6)
+    stored = cpr.load(target.serialize())
+    assert np.array_equal(stored.get_data()[...], DATA) == (algorithm == "sha256")
+    stored.verify()
+
+
 @pytest.mark.parametrize("other", ["another key", None, "other chunks", "another name"])
 def test_progress_of_others_is_never_adopted(other, keyed):
     where = base()
