@@ -136,7 +136,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Runs a test that is marked `own_process` in one; None lets others run the rest as usual."""
     if pyfuncitem.get_closest_marker("own_process") is None or OWN_PROCESS in os.environ:
         return None
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    plugins = [*(pyfuncitem.config.option.plugins or ()), "no:cacheprovider", "no:xdist"]
+    command = [sys.executable, "-m", "pytest", "-q", *(word for name in plugins for word in ("-p", name))]
     command += ["--long", "--hypothesis-profile", settings.get_current_profile_name()]
     run = subprocess.run(
         [*command, f"{pyfuncitem.path}::{pyfuncitem.nodeid.partition('::')[2]}"],

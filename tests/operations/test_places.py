@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -238,6 +239,37 @@ def test_only_files_are_opened(tmp_path, kind):
         lambda: cpr.NumpySource.from_path(target.url).get_data(),
     ):
         assert isinstance(within(5, read), CprError)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and devices")
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_only_files_are_replaced_and_deleted(tmp_path, kind, capsys):
+    """As root, `-o /dev/null` would leave a machine without one."""
+    from cpr.cli.app import run
+
+    done = store(f"{tmp_path}/run", ("small",))
+    odd = tmp_path / "odd" / "name"
+    odd.parent.mkdir()
+    if kind != "device":
+        make(kind, odd)
+    elif os.geteuid() == 0:
+        os.mknod(odd, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+    else:
+        pytest.skip("making a device needs root")
+    before = os.lstat(odd)
+    for change in (
+        lambda: io.remove(str(odd)),
+        lambda: io.writing(str(odd)).__enter__(),
+        lambda: run(["report", done.url, "-o", str(odd)]),
+        lambda: run(["export", done.url, "--ro-crate", Path(done.flow).name, "-o", str(odd)]),
+        lambda: run(["cp", done.url, str(odd)]),
+    ):
+        found = within(20, change)
+        assert isinstance(found, TransferError) or found in (2, 3), found
+        after = os.lstat(odd)
+        assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert list(odd.parent.iterdir()) == [odd]
+    capsys.readouterr()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and devices")

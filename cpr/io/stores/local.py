@@ -18,7 +18,7 @@ from cpr.io.answers import SetupError
 from cpr.io.stores.base import ChangedError, Entry, Line, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.stores.local_cas import VersionedFolder
-from cpr.io.stores.regular_files import open_regular
+from cpr.io.stores.regular_files import open_regular, require_replaceable
 from cpr.io.temp_names import temporary_name
 
 __all__ = ["LocalStore"]
@@ -70,9 +70,11 @@ class LocalStore:
     def upload(self, path: str, create: bool = False) -> LocalUpload:
         if create and _stat(path) is not None:
             raise OccupiedError
+        require_replaceable(path)
         return LocalUpload(path, create)
 
     def remove(self, path: str) -> None:
+        require_replaceable(path)
         os.unlink(path)
 
     def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
@@ -221,6 +223,7 @@ class LocalUpload:
         os.close(self._file)
         self._file = None
         if not (self._only_new and self._linked()):
+            require_replaceable(self._path)
             os.replace(self._temporary, self._path)
         _sync_folder(os.path.dirname(self._path))
 

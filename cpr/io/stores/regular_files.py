@@ -6,7 +6,20 @@ import errno
 import os
 import stat
 
-__all__ = ["open_regular"]
+__all__ = ["open_regular", "require_replaceable"]
+
+
+def require_replaceable(path: str) -> None:
+    """Raise OSError where the name belongs to a device, pipe or socket: `/dev/null` must not become a file.
+
+    A link may be replaced: what it leads to stays as it is.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
 
 
 def open_regular(path: str, flags: int) -> int:
