@@ -14,13 +14,14 @@ from cpr.io.hashing import default_algorithm, digest_of
 from cpr.io.objects import open_store, require_stat
 from cpr.io.pinning import Pinned
 from cpr.io.progress_bar import progress_bar
+from cpr.io.read_ahead import Fetch
 from cpr.io.seekable_files import BLOCK_BYTES, ArrivingFile, RangedFile, fetch_block
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
 from cpr.io.transfer_width import TransferWidth, width_of
 from cpr.io.waiting import NoAnswerError, is_interruption
 
-__all__ = ["ranged", "ranged_pinned", "read_through", "reading", "reading_pinned"]
+__all__ = ["ranged", "ranged_file", "ranged_pinned", "read_through", "reading", "reading_pinned"]
 
 log = logging.getLogger("cpr")
 
@@ -130,6 +131,11 @@ def ranged_pinned(pinned: Pinned, block: int = 64 << 10, blocks: int = 64) -> It
 
     Raises SourceChangedError where that has happened, and as `reading`.
     """
-    width = _width(pinned.url, pinned.store)
-    with pinned.held(), RangedFile(pinned.url, pinned.fetch, pinned.nbytes, block, blocks, width) as file:
+    with pinned.held(), ranged_file(pinned, block, blocks) as file:
         yield file
+
+
+def ranged_file(pinned: Pinned, block: int, blocks: int, fetch: Fetch | None = None) -> RangedFile:
+    """The same for who compares the version by himself; `fetch` may stand between, for its errors say."""
+    width = _width(pinned.url, pinned.store)
+    return RangedFile(pinned.url, fetch or pinned.fetch, pinned.nbytes, block, blocks, width)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,20 +17,26 @@ import pandas as pd
 
 from cpr import io
 from cpr.data.memory import Expansion, require_memory
-from cpr.errors import DecodeError, SourceChangedError
+from cpr.errors import CprError, DecodeError, SourceChangedError
 from cpr.format import naming
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
 from cpr.io.pinning import Pinned, Version
+from cpr.io.reading import ranged_file
 from cpr.io.seekable_files import RangedFile
 from cpr.parquet.table import Reading, claimed_bytes, opened, pyarrow, rows_at_once, to_pandas
 
 __all__ = ["Folder", "is_of_folder"]
 
 _AT_ONCE = 16
-_FOOTER_BLOCK, _BLOCK, _BLOCKS = 64 << 10, 8 << 20, 4
+_FOOTER_BLOCK, _FOOTER_BLOCKS = 64 << 10, 4
+# A file of so much is fetched in one request, of larger ones blocks, side by side where the store is far.
+_WHOLE_BYTES = 8 << 20
+_BLOCK, _BLOCKS = 1 << 20, 8
+# Files that are begun before the one whose turn it is has been decoded: as many as are so large together.
+_AHEAD_BYTES = 48 << 20
 _ROWS = 131_072
 _HIDDEN = ("_", ".")
 
@@ -87,7 +94,9 @@ class Folder:
                 with naming(self.url), Reading():
                     dataset = _dataset(files)
                     table, batches = Expansion("the table"), []
-                    for batch in dataset.to_batches(batch_size=rows, batch_readahead=2, fragment_readahead=2):
+                    for batch in dataset.to_batches(
+                        batch_size=rows, batch_readahead=2, fragment_readahead=files.at_once()
+                    ):
                         table.grown(batch.nbytes)
                         batches.append(batch)
                     return to_pandas(pa.Table.from_batches(batches, dataset.schema), "each of its files")
@@ -127,7 +136,7 @@ def is_of_folder(version: Version) -> bool:
 
 def _look(pinned: Pinned) -> tuple[frozenset[str], int, int]:
     """Columns, size in memory, and rows to decode at once of a file."""
-    file = RangedFile(pinned.url, pinned.fetch, pinned.nbytes, _FOOTER_BLOCK, _BLOCKS)
+    file = RangedFile(pinned.url, pinned.fetch, pinned.nbytes, _FOOTER_BLOCK, _FOOTER_BLOCKS)
     try:
         with naming(pinned.url), Reading(), file:
             parquet = opened(file, whole=False)
@@ -163,20 +172,31 @@ class _Files:
 
     def __init__(self, parts: Mapping[str, Pinned]) -> None:
         self.parts = parts
-        self._opened: list[RangedFile] = []
+        self._failure: CprError | None = None
 
     def raise_failure(self) -> None:
         """Raise what the first read raised that failed: pyarrow complains of something else then."""
-        for file in self._opened:
-            if file.failure is not None:
-                raise file.failure from None
+        if self._failure is not None:
+            raise self._failure from None
+
+    def at_once(self) -> int:
+        """How many files to read at the same time."""
+        largest = max((pinned.nbytes for pinned in self.parts.values()), default=0)
+        return max(2, min(_AT_ONCE, _AHEAD_BYTES // max(1, largest)))
 
     def open(self, path: str) -> RangedFile:
-        """A file."""
+        """A file; nobody else holds it, so that its blocks go when pyarrow has done with it."""
         pinned = self.parts[path]
-        file = RangedFile(pinned.url, pinned.fetch, pinned.nbytes, _BLOCK, _BLOCKS)
-        self._opened.append(file)
-        return file
+        block = _WHOLE_BYTES if pinned.nbytes <= _WHOLE_BYTES else _BLOCK
+        return ranged_file(pinned, block, _BLOCKS, partial(self._fetch, pinned))
+
+    def _fetch(self, pinned: Pinned, start: int, stop: int) -> bytes | memoryview:
+        try:
+            with translate_errors(pinned.url, "read"):
+                return pinned.fetch(start, stop)
+        except CprError as error:
+            self._failure = self._failure or error
+            raise
 
     def handler(self) -> Any:
         """What pyarrow asks for files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import threading
 import uuid
 
 import numpy as np
@@ -14,6 +15,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import DecodeError, FormatError, ResourceNotFoundError, SourceChangedError
+from cpr.io.pinning import Pinned
+from cpr.io.transfer_width import TransferWidth
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -242,3 +245,27 @@ def test_what_pandas_cannot_read_either(tmp_path):
         with pytest.raises(DecodeError) as caught:
             cpr.ParquetSource.from_path(tmp_path / name).get_data()
         assert caught.value.url == str(tmp_path / name) and "Arrow" in caught.value.actual
+
+
+def test_a_large_file_is_fetched_side_by_side(monkeypatch):
+    folder = f"memory://{uuid.uuid4().hex}"
+    frame = pd.DataFrame({"x": np.random.default_rng(0).random(2 << 20)})  # 16 MiB
+    put(f"{folder}/large.parquet", frame)
+    monkeypatch.setattr(TransferWidth, "block_bytes", 1 << 20)
+    fetch, lock, met = Pinned.fetch, threading.Lock(), threading.Event()
+    under_way = 0
+
+    def meeting(self, start, stop):
+        nonlocal under_way
+        if stop > self.nbytes - (2 << 20):  # the footer is asked for first, and alone
+            return fetch(self, start, stop)
+        with lock:
+            under_way += 1
+            if under_way > 1:
+                met.set()
+        assert met.wait(60), "one after another"
+        return fetch(self, start, stop)
+
+    monkeypatch.setattr(Pinned, "fetch", meeting)
+    pd.testing.assert_frame_equal(cpr.ParquetSource.from_path(folder).get_data(), frame)
+    assert met.is_set()
