@@ -4,7 +4,8 @@ Whoever writes cleans up behind itself, whatever it raises; a process that is ki
 what it leaves is ever visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
-    temporary files of local and other file systems, `.<name>.<16 hex digits>.part`
+    temporary files of local and other file systems, `.<name>.<16 hex digits>.part`; in the folder of a result
+    also those of zarr, `<name>.<32 hex digits>.partial`
     what is kept beside an object in `.cpr` (see `cpr.io.sidecars`): digests of its blocks, its preview, its
     provenance, where the object never came or was deleted
     locks that nobody has renewed since, `<hex digits>.cpr-lease`, given back or not
@@ -25,7 +26,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.objects import lookup, open_store, remove, remove_folder
 from cpr.io.sidecars import object_of_sidecar
 from cpr.io.stores.base import Entry, Store, UploadListingStore
-from cpr.io.temp_names import is_temporary
+from cpr.io.temp_names import is_temporary, is_temporary_of_zarr
 from cpr.io.urls import normalise, split
 from cpr.io.write_markers import folder_of, marker_url, take_over
 
@@ -125,6 +126,7 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
     objects: set[str] = set()
     beside: list[tuple[str, Entry]] = []
     markers: dict[str, Entry] = {}
+    of_zarr: list[Entry] = []
     for entry in store.walk(path):
         if is_temporary(split(entry.url)[1]) or _LEASE.fullmatch(entry.url):
             yield Orphan(entry.url, entry.modified, entry.nbytes)
@@ -134,17 +136,31 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
         elif (url := object_of_sidecar(entry.url)) is not None:
             if entry.modified <= before:
                 beside.append((url, entry))
+        elif is_temporary_of_zarr(split(entry.url)[1]):
+            of_zarr.append(entry)
         else:
             objects.add(entry.url)
     for url, entry in beside:
         # Asked again, for the object may have come while the listing went on.
         if url not in objects and not _is_there(url):
             yield Orphan(entry.url, entry.modified, entry.nbytes)
+    # Not those of Zarrs that cpr has not written.
+    results = {url for url, _ in beside} - markers.keys()
+    for entry in of_zarr:
+        if any(folder in results for folder in _folders(entry.url)):
+            yield Orphan(entry.url, entry.modified, entry.nbytes)
     for url, marker in markers.items():
         if lookup(blocks_url(url)) is not None:
             yield Orphan(marker.url, marker.modified, marker.nbytes)  # it was published, and killed then
         else:
             yield _folder(url, marker)
+
+
+def _folders(url: str) -> Iterator[str]:
+    """The folders that an object is in, the innermost first."""
+    while (folder := split(url)[0]) not in ("", url):
+        yield folder
+        url = folder
 
 
 def _folder(url: str, marker: Entry) -> Orphan:

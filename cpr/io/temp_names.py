@@ -1,4 +1,7 @@
-"""Hidden names of files that are being written, beside their places: `.<name>.<16 hex digits>.part`."""
+"""Names of files that are being written, beside their places: `.<name>.<16 hex digits>.part`.
+
+Zarr's own store of local files calls them `<name>.<32 hex digits>.partial`.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ import os
 import re
 import secrets
 
-__all__ = ["is_temporary", "temporary_name"]
+__all__ = ["is_temporary", "is_temporary_of_zarr", "temporary_name"]
 
 _TEMPORARY = re.compile(r"\..{1,64}\.[0-9a-f]{16}\.part", re.DOTALL)
+_OF_ZARR = re.compile(r".+\.[0-9a-f]{32}\.partial", re.DOTALL)
 
 
 def temporary_name(name: str) -> str:
@@ -24,3 +28,8 @@ def temporary_name(name: str) -> str:
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that is being written, or was when its writer was killed."""
     return _TEMPORARY.fullmatch(name) is not None
+
+
+def is_temporary_of_zarr(name: str) -> bool:
+    """The same of a file that Zarr's own store writes, in a Zarr."""
+    return _OF_ZARR.fullmatch(name) is not None

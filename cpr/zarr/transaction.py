@@ -10,7 +10,7 @@ from cpr.io.write_markers import mark, unmark
 from cpr.zarr.stores.earlier import Earlier
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
-from cpr.zarr.verify import LEFT_BEHIND
+from cpr.zarr.verify import is_left_behind
 from cpr.zarr.zarr_internals import sync
 
 __all__ = ["begin", "discard", "remove_notes", "require_all_recorded"]
@@ -52,7 +52,7 @@ def remove_notes(store: RecordingStore) -> None:
 
 def require_all_recorded(store: RecordingStore) -> None:
     """Raise CorruptDataError if the place holds other objects than what the store has recorded."""
-    there = {key for key in sync(_listed(store)) if not LEFT_BEHIND.search(key)}
+    there = {key for key in sync(_listed(store)) if not is_left_behind(key)}
     strangers = sorted(there ^ store.entries.keys())
     if strangers:
         raise CorruptDataError(

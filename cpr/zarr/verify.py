@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from zarr.abc.store import RangeByteRequest
 from zarr.buffer import default_buffer_prototype
 
 from cpr.io.progress_bar import Advance, progress_bar
+from cpr.io.temp_names import is_temporary, is_temporary_of_zarr
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.stores.verifying import CONSOLIDATED, VerifyingStore
 from cpr.zarr.zarr_internals import sync
 
-__all__ = ["LEFT_BEHIND", "verify_all", "verify_listed", "verify_some"]
+__all__ = ["is_left_behind", "verify_all", "verify_listed", "verify_some"]
 
 _AT_ONCE = 8  # objects
 _LARGE = 32 << 20  # shards beyond are checked part by part
 _SPAN = 8 << 20
-# What a killed writer leaves of zarr's local store beside the objects.
-LEFT_BEHIND = re.compile(r"\.[0-9a-f]{32}\.partial$")
+
+
+def is_left_behind(key: str) -> bool:
+    """Whether this is no object of anybody's, but what a writer has left that was killed in its midst."""
+    name = key.rpartition("/")[2]
+    return is_temporary(name) or is_temporary_of_zarr(name)
 
 
 def verify_all(store: VerifyingStore) -> int:
@@ -75,5 +79,5 @@ async def _require_no_others(store: VerifyingStore) -> None:
     async for key in UrlStore.list_prefix(store, ""):
         if key.rpartition("/")[2] == CONSOLIDATED:
             store.tell_consolidated()
-        elif not await store.exists(key) and not LEFT_BEHIND.search(key):
+        elif not await store.exists(key) and not is_left_behind(key):
             raise corrupt(f"{store.url}/{key}", "no object", "an object that is not listed in the manifest")

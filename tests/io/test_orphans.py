@@ -122,6 +122,19 @@ def test_local_temporary_files(tmp_path):
         upload.abort()
 
 
+def test_temporary_files_of_zarr(tmp_path):
+    """In the folders of results alone: another program's Zarr is no affair of cpr's."""
+    name = f"0.{uuid.uuid4().hex}.partial"
+    for folder in ("ours.zarr/c/0", "theirs.zarr/c/0", "ours.zarr.more/c/0"):
+        write(str(tmp_path / folder / name))
+        write(str(tmp_path / folder / "0"))
+    write(blocks_url(str(tmp_path / "ours.zarr")))
+    assert io.find_orphans(tmp_path) == []
+    assert [one.url for one in io.remove_orphans(tmp_path, NOW)] == [str(tmp_path / "ours.zarr/c/0" / name)]
+    assert io.find_orphans(tmp_path, NOW) == []
+    assert len(io.find(f"{tmp_path}/**")) == 5
+
+
 def test_a_folder_that_may_not_be_listed_is_an_error(tmp_path):
     if os.geteuid() == 0:
         pytest.skip("root may list everything")

@@ -22,7 +22,7 @@ from cpr.zarr.parts.regions import shown
 from cpr.zarr.stores.entries import Entries, corrupt, make_entry, missing
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.stores.verifying import VerifyingStore
-from cpr.zarr.verify import LEFT_BEHIND, verify_some
+from cpr.zarr.verify import is_left_behind, verify_some
 
 if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart
@@ -149,7 +149,7 @@ def require_stored(url: str, pieces: Sequence[Piece], layout: Layout, full: bool
         require_piece(piece, listed, full)
     for key in layout.documents:
         del listed[key]
-    return [key for key in listed if not LEFT_BEHIND.search(key)]
+    return [key for key in listed if not is_left_behind(key)]
 
 
 def require_piece(piece: Piece, listed: dict[str, Listed], full: bool = False) -> None:
