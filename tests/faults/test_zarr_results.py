@@ -6,6 +6,7 @@ what the other suites of this folder ask of files and of arrays that are written
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -257,7 +258,8 @@ def broken(kinds: list[str], faults: tuple[str, ...], step: int) -> list[tuple[i
     """Requests, and how each breaks: of every `step`-th one a single fault in turn, or of each all."""
     if step == 1:
         return [(number, fault) for number in range(len(kinds)) for fault in faults]
-    return [(number, faults[(number // step) % len(faults)]) for number in range(0, len(kinds), step)]
+    turn = itertools.cycle(faults[len(kinds) % len(faults) :] + faults[: len(kinds) % len(faults)])
+    return [(number, next(turn)) for number in range(len(kinds) - 1, -1, -step)]
 
 
 @pytest.mark.real_s3

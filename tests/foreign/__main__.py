@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.foreign import bioformats_files, foreign_files, install
+from tests.foreign.assembled import PLATE, assembled
 from tests.foreign.cases import Case, written
 from tests.foreign.chains import chains
 from tests.foreign.compare import differences
@@ -85,9 +86,9 @@ ALL = {
     "libvips": Reader(IMAGES, _python("libvips")),
     "OpenCV": Reader(IMAGES, _python("opencv")),
     "Pillow": Reader(IMAGES, _python("pillow")),
-    "ngio": Reader(("OME-Zarr",), _python("ngio")),
-    "ome-zarr-models": Reader(("OME-Zarr",), _python("ome_zarr_models")),
-    "yaozarrs": Reader(("OME-Zarr",), _python("yaozarrs")),
+    "ngio": Reader(("OME-Zarr", PLATE), _python("ngio")),
+    "ome-zarr-models": Reader(("OME-Zarr", PLATE), _python("ome_zarr_models")),
+    "yaozarrs": Reader(("OME-Zarr", PLATE), _python("yaozarrs")),
     "tensorstore": Reader(("OME-Zarr", "Zarr v3", "Zarr v2"), _python("tensorstore")),
     "zarr 2": Reader(("Zarr v2",), _python("zarr2", "zarr2")),
     "zarrita": Reader(("Zarr v3", "Zarr v2"), _lines("zarrita", _node)),
@@ -107,7 +108,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        cases = written(folder, chains)
+        cases = written(folder, chains, assembled)
         print(f"{len(cases)} files written", flush=True)
         table: dict[tuple[str, str], Cell] = {}
         skipped: dict[str, str] = {}

@@ -69,9 +69,21 @@ def bioio(case: Case) -> Answer:
     return answer
 
 
+def _plate_by_ngio(case: Case) -> Answer:
+    from ngio import open_ome_zarr_plate
+
+    images = open_ome_zarr_plate(case["path"], mode="r").get_images()
+    if sorted(images) != case["options"]["fields"]:
+        raise ValueError(f"the images {sorted(images)}")
+    found = [np.squeeze(images[path].get_image(path="0").get_as_numpy()) for path in sorted(images)]
+    return {"pixels": digest(np.stack(found))}
+
+
 def ngio(case: Case) -> Answer:
     from ngio import open_ome_zarr_container
 
+    if case["kind"] == "OME-Zarr plate":
+        return _plate_by_ngio(case)
     container = open_ome_zarr_container(case["path"], mode="r")
     found = container.get_image()
     axes = "".join(found.axes).upper()
@@ -92,6 +104,15 @@ def ome_zarr_models(case: Case) -> Answer:
 
     group = zarr.open_group(case["path"], mode="r")
     found = open_ome_zarr(group)
+    if case["kind"] == "OME-Zarr plate":
+        kinds = {"": found}
+        for path in case["options"]["fields"]:
+            well = path.rpartition("/")[0]
+            kinds |= {well: open_ome_zarr(group[well]), path: open_ome_zarr(group[path])}
+        told = {path: type(one).__name__ for path, one in kinds.items()}
+        if told != {path: ("Well", "Image")[path.count("/") - 1] if path else "HCS" for path in kinds}:
+            raise TypeError(f"taken for {told}")
+        return {"valid": True}
     if not isinstance(found, Image):
         raise TypeError(f"taken for {type(found).__name__}")
     if "labels" in group:
