@@ -7,7 +7,7 @@ import logging
 import re
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -19,9 +19,11 @@ from prefect.futures import resolve_futures_to_results
 from cpr.errors import CprError
 from cpr.io.humanize import human_size
 from cpr.io.parallel import parallel_map
+from cpr.prefect.reasons import reasons
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import log
 from cpr.previews.humanize import pixel_size
+from cpr.provenance.made import Made
 from cpr.provenance.samples import OF_SEVERAL, sample_name, samples
 from cpr.provenance.storage import read_whole
 from cpr.records.pack import resources_in
@@ -32,6 +34,7 @@ __all__ = ["report_results"]
 
 _MOST_ROWS = 500
 _MOST_PICTURES = 50
+_MOST_REASONS = 5
 _MOST_PICTURE_BYTES = 100_000
 _AT_ONCE = 16
 _SEVERAL = sample_name(OF_SEVERAL)
@@ -42,8 +45,8 @@ Thumbnail = Callable[[Resource], bytes | None]
 def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | None = None) -> UUID | None:
     """Show results in Prefect's UI: a table of thumbnails, places, sizes, pixel sizes, hashes and tasks.
 
-    What was made of the same raw data stands together, and over it how many results of each task this run has
-    computed, and how many it found.
+    What was made of the same raw data stands together. Over it is told how many results of each task this run
+    has computed and why, and how many it found: `sigma: 1.0 -> 2.0`, `myhelpers.gain changed (line 2)`.
 
     One markdown artifact of the flow run (or task run) that calls it, under one key for each flow, so that
     the UI lists its runs one after another. At most 500 results are listed, the first 50 with pictures.
@@ -110,7 +113,8 @@ def _shown_in_jupyter(resource: Resource) -> bytes | None:
 
 
 def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> str:
-    sample_of = _samples(resources)
+    made = dict(parallel_map(_made_of, iter(resources), _AT_ONCE))
+    sample_of = _samples(made)
     # By sample, each where its first result was; what is of several of them comes last.
     order = {name: at for at, name in enumerate(dict.fromkeys(sample_of.values()))}
     resources = sorted(
@@ -123,7 +127,13 @@ def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> st
         columns.insert(0, "")
     if len(order) > 1:
         columns.insert(0, "sample")
-    lines = [f"# {_escaped(title)}", "", *_by_task(resources), _row(columns), _row("---" for _ in columns)]
+    lines = [
+        f"# {_escaped(title)}",
+        "",
+        *_by_task(made.values()),
+        _row(columns),
+        _row("---" for _ in columns),
+    ]
     for index, resource in enumerate(listed):
         cells = [_link(resource), _size(resource), _shape(resource), _pixel_size(resource), _hash(resource)]
         cells.append(_made_by(resource))
@@ -137,36 +147,56 @@ def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> st
     return "\n".join(lines) + "\n"
 
 
-def _samples(resources: Iterable[Resource]) -> dict[str, str]:
+def _samples(made: Mapping[str, Made | None]) -> dict[str, str]:
     """The name of each resource's sample, by its place."""
-    made_of = dict(parallel_map(_made_of, iter(resources), _AT_ONCE))
+    made_of = {
+        place: [held.url or "" for _, held in one.resources] if one is not None else []
+        for place, one in made.items()
+    }
     return {place: sample_name(sources) for place, sources in samples(made_of).items()}
 
 
-def _made_of(resource: Resource) -> tuple[str, list[str]]:
-    """The place of a resource, and those of what it was made of."""
-    made = getattr(resource, "made", None)
-    if made is None:
-        return resource.get_path(), []
-    with suppress(CprError):  # of which only its sample is not known then
-        made = read_whole(made, resource.get_path())
-    return resource.get_path(), [held.url or "" for _, held in made.resources]
+def _made_of(resource: Resource) -> tuple[str, Made | None]:
+    """The place of a resource, and how it came to be."""
+    made: Made | None = getattr(resource, "made", None)
+    if made is not None:
+        with suppress(CprError):  # of which only its sample and why it was computed are not known then
+            made = read_whole(made, resource.get_path())
+    return resource.get_path(), made
 
 
-def _by_task(resources: Iterable[Resource]) -> list[str]:
-    """How many results of each task are of this run, and how many of earlier ones."""
+def _by_task(made: Iterable[Made | None]) -> list[str]:
+    """How many results of each task are of this run and why, and how many of earlier ones."""
     context = FlowRunContext.get()
-    run = context.flow_run.id.hex if context is not None and context.flow_run is not None else None
-    counts: dict[str, Counter[bool]] = {}
-    for one in resources:
-        made = getattr(one, "made", None)
-        if made is not None and made.task and made.flow_run:
-            counts.setdefault(made.task, Counter())[made.flow_run == run] += 1
-    if not counts or run is None:
+    if context is None or context.flow_run is None:
         return []
-    head = ["task", "computed", "cached"]
-    rows = [[_escaped(task), str(count[True]), str(count[False])] for task, count in counts.items()]
+    run = context.flow_run.id.hex
+    counts: dict[str, Counter[bool]] = {}
+    computed: list[Made] = []
+    for one in made:
+        if one is not None and one.task and one.flow_run:
+            counts.setdefault(one.task, Counter())[one.flow_run == run] += 1
+            if one.flow_run == run:
+                computed.append(one)
+    if not counts:
+        return []
+    why: dict[str, Counter[str]] = {}
+    for task, reason in reasons(computed, context.result_store.result_storage):
+        why.setdefault(task, Counter())[reason] += 1
+    head = ["task", "computed", "cached", *(["why computed"] if why else [])]
+    rows = [
+        [_escaped(task), str(count[True]), str(count[False]), *([_why(why.get(task))] if why else [])]
+        for task, count in counts.items()
+    ]
     return [*map(_row, [head, ["---"] * len(head), *rows]), ""]
+
+
+def _why(found: Counter[str] | None) -> str:
+    """The reasons of a task, the most frequent first, with how many results each is of."""
+    told = found.most_common() if found is not None else []
+    texts = [_escaped(text if len(told) == 1 else f"{text} ({count})") for text, count in told]
+    more = len(texts) - _MOST_REASONS
+    return "; ".join([*texts[:_MOST_REASONS], *([f"and {more} other reasons"] if more > 0 else [])])
 
 
 def _row(cells: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ import re
 import secrets
 import time
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -40,6 +40,7 @@ __all__ = [
     "folder_of",
     "read",
     "read_journal",
+    "read_tasks",
 ]
 
 _FOLDER = ".cpr/made"
@@ -50,6 +51,7 @@ _MOST_READ = 8 << 20  # of a task, packed
 _MOST_OBJECTS = 64
 _MOST_ENTRIES = 20_000
 _MOST_LINES = 10_000
+_MOST_OTHERS = 32  # journals
 
 
 class Folder(Protocol):
@@ -153,8 +155,12 @@ class Entries:
 
 def folder_of(function_name: str) -> str:
     """The folder of a task, by the name of its function (`cpr.prefect.source_code.name_of_function`)."""
-    plain = re.sub(r"[^A-Za-z0-9_]+", "-", function_name).strip("-")[-40:] or "task"
-    return f"{_FOLDER}/{plain}-{hex16(function_name.encode('utf-8', 'surrogatepass'))}"
+    digest = hex16(function_name.encode("utf-8", "surrogatepass"))
+    return f"{_FOLDER}/{_plain(function_name)[-40:] or 'task'}-{digest}"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")
 
 
 def append(place: Folder, folder: str, entries: Entries) -> None:
@@ -206,6 +212,30 @@ def read_journal(url: str) -> Iterator[Entries]:
     names = place.names(_FOLDER)
     for folder in sorted({name.rpartition("/")[0] for name in names}):
         yield read(place, folder)
+
+
+def read_tasks(place: Folder, tasks: Collection[str]) -> dict[str, list[Entries]]:
+    """What is known of the results of some tasks, by their names, each from the journals of that name.
+
+    Journals have the names of functions: those that are called as a task are read, of others 32 at most.
+
+    Args:
+        place: where Prefect's records are.
+        tasks: names of tasks.
+
+    Raises what the place raises.
+    """
+    folders = sorted({name.rpartition("/")[0] for name in place.names(_FOLDER)})
+    ends = tuple(_plain(task)[-40:] for task in tasks)
+    called = [folder for folder in folders if folder[:-17].endswith(ends)]
+    found: dict[str, list[Entries]] = {}
+    for folder in [*called, *[one for one in folders if one not in called][:_MOST_OTHERS]]:
+        if folder not in called and set(tasks) <= found.keys():
+            break
+        entries = read(place, folder)
+        if entries.task in tasks:
+            found.setdefault(entries.task, []).append(entries)
+    return found
 
 
 def _together(several: Iterable[Entries]) -> Entries:

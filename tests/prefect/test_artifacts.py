@@ -132,15 +132,27 @@ class TestRuns:
             target.set_data(np.concatenate([image.get_data() for image in images]))
             return target
 
-        @prefect.flow
+        @prefect.flow(result_storage=results)
         def analyse(more):
             images = denoise.map([1, 2]).result()
             cpr.report_results([join(images), images, measure.map(images, more=more)])
 
-        analyse(0)
-        lines = artifacts_of(analyse(1, return_state=True), "markdown")[0].data.splitlines()
-        counts = [line for line in lines if re.fullmatch(r"\| \w+ \| \d \| \d \|", line)]
-        assert sorted(counts) == ["| denoise | 0 | 2 |", "| join | 0 | 1 |", "| measure | 2 | 0 |"]
+        def shown(more):
+            lines = artifacts_of(analyse(more, return_state=True), "markdown")[0].data.splitlines()
+            return lines, sorted(line for line in lines if re.match(r"\| \w+ \| \d \| \d \|", line))
+
+        _, counts = shown(0)
+        assert [line.split(" | ")[1:] for line in counts] == [
+            ["2", "0", "no earlier result |"],
+            ["1", "0", "no earlier result |"],
+            ["2", "0", "no earlier result |"],
+        ]
+        lines, counts = shown(1)
+        assert counts == [
+            "| denoise | 0 | 2 |  |",
+            "| join | 0 | 1 |  |",
+            "| measure | 2 | 0 | more: 0 -\\> 1 |",
+        ]
         rows = [line for line in lines if "](" in line]
         samples = [row.split(" | ")[0].removeprefix("| ") for row in rows]
         assert samples == ["cell 1", "cell 1", "cell 2", "cell 2", "of several samples"]

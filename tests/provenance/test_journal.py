@@ -12,7 +12,16 @@ import pytest
 from cpr import io
 from cpr.provenance import journal
 from cpr.provenance.diff import line_digests
-from cpr.provenance.journal import Entries, FileSystemFolder, UrlFolder, append, folder_of, read, read_journal
+from cpr.provenance.journal import (
+    Entries,
+    FileSystemFolder,
+    UrlFolder,
+    append,
+    folder_of,
+    read,
+    read_journal,
+    read_tasks,
+)
 from cpr.provenance.made import Input, Made
 
 FOLDER = folder_of("Lab.denoise")
@@ -117,3 +126,20 @@ def test_it_is_no_orphan(tmp_path):
 
     append(UrlFolder(str(tmp_path)), FOLDER, entries(1))
     assert io.find_orphans(str(tmp_path), timedelta(0)) == []
+
+
+def test_the_journals_of_some_tasks_are_found_by_the_names_of_their_functions_and_others_by_looking(tmp_path):
+    place = UrlFolder(str(tmp_path))
+    of = {
+        "denoise": "denoise",
+        "lab.<locals>.denoise": "denoise",
+        "smooth": "Smooth, again",
+        "other": "other",
+    }
+    for function, task in of.items():
+        append(place, folder_of(function), Entries(task, [Made(task=task, source="0" * 16)]))
+    found = read_tasks(place, {"denoise"})
+    assert {task: len(several) for task, several in found.items()} == {"denoise": 2}
+    assert read_tasks(place, {"Smooth, again"}).keys() == {"Smooth, again"}
+    assert read_tasks(place, {"nobody"}) == {}
+    assert read_tasks(UrlFolder(str(tmp_path / "none")), {"denoise"}) == {}

@@ -1,0 +1,66 @@
+"""Why the results of a flow run were computed, found out in the flow's own process when it reports them.
+
+The tasks may have run on other machines, whose logs say it too. What their results say of their origin is
+compared with the journal of earlier ones (`cpr.provenance.journal`).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from cpr.prefect.miss_log import drain, folder_of_storage
+from cpr.prefect.run_log import log
+from cpr.provenance.diff import NearestResults, differences, render_all
+from cpr.provenance.journal import Entries, read_tasks
+from cpr.provenance.made import Made
+
+__all__ = ["NO_EARLIER_RESULT", "reasons"]
+
+NO_EARLIER_RESULT = "no earlier result"
+
+
+def reasons(computed: Sequence[Made], storage: Any) -> list[tuple[str, str]]:
+    """The task and the reason of each result that a flow run has computed, as far as it is known.
+
+    Args:
+        computed: how the results came to be, whole.
+        storage: the block in which Prefect keeps the records of the run.
+    """
+    try:
+        place = folder_of_storage(storage) if computed else None
+        if place is None:
+            return []
+        drain()  # with what this process has to write the lines of its code are known
+        journals = read_tasks(place, {made.task for made in computed if made.task is not None})
+    except Exception as error:
+        # Of a storage block anything may come; a report goes without.
+        log(logging.DEBUG, "Why results were computed is not known: %s", type(error).__name__)
+        return []
+    runs = {made.flow_run for made in computed}
+    known = {
+        task: (found, _earlier(found, runs))
+        for task, several in journals.items()
+        # Two functions may have made tasks of one name, of which nobody knows whose results these are.
+        for found in several
+        if len(several) == 1
+    }
+    return [(made.task, _reason(made, *known[made.task])) for made in computed if made.task in known]
+
+
+def _earlier(journal: Entries, runs: set[str | None]) -> NearestResults:
+    """What other runs have made."""
+    found = NearestResults()
+    for made in journal.made:
+        if made.flow_run is None or made.flow_run not in runs:
+            found.add(journal.whole(made))
+    return found
+
+
+def _reason(made: Made, journal: Entries, earlier: NearestResults) -> str:
+    whole = journal.whole(made)
+    nearest = earlier.nearest(whole)
+    if nearest is None:
+        return NO_EARLIER_RESULT
+    return render_all(differences(nearest, whole, journal.lines, journal.first))
