@@ -15,11 +15,24 @@ from typing import Any
 
 from cpr.errors import MissingDependencyError
 
-__all__ = ["make_lazy"]
+__all__ = ["make_lazy", "missing_package", "needs"]
 
 
 # Packages that classes are made with -> the extra that has them.
 _EXTRAS = {"zarr": "zarr", "numcodecs": "zarr", "pyarrow": "parquet", "dask": "dask"}
+
+
+def missing_package(error: ModuleNotFoundError) -> str | None:
+    """The package that an extra would have brought, where that is what an import lacks."""
+    missing = (error.name or "").partition(".")[0]
+    return missing if missing in _EXTRAS and sys.modules.get(missing) is None else None
+
+
+def needs(what: str, package: str) -> MissingDependencyError:
+    """What to raise where a package of an extra is not installed."""
+    return MissingDependencyError(
+        f"{what} needs the {package} package", remedy=f'pip install "prefect-cpr[{_EXTRAS[package]}]"'
+    )
 
 
 class _Missing(type):
@@ -28,10 +41,7 @@ class _Missing(type):
     _package: str
 
     def _error(cls) -> MissingDependencyError:
-        return MissingDependencyError(
-            f"{cls.__name__} needs the {cls._package} package",
-            remedy=f'pip install "prefect-cpr[{_EXTRAS[cls._package]}]"',
-        )
+        return needs(cls.__name__, cls._package)
 
     def __call__(cls, *_: Any, **__: Any) -> Any:
         raise cls._error()
@@ -57,8 +67,8 @@ def make_lazy(package: str, names: Mapping[str, str]) -> None:
             try:
                 module = importlib.import_module(names[name])
             except ModuleNotFoundError as error:
-                missing = (error.name or "").partition(".")[0]
-                if missing not in _EXTRAS or sys.modules.get(missing) is not None:
+                missing = missing_package(error)
+                if missing is None:
                     raise
                 # Not kept: the package may be installed while a notebook runs.
                 return _Missing(name, (), {"_package": missing, "__doc__": f"Needs the {missing} package."})

@@ -187,7 +187,13 @@ def test_without_zarr_everything_is_there_and_says_what_it_lacks():
     assert hasattr(cpr, "ZarrTarget") and issubclass(OMEPlateSource, object)
     assert not isinstance(1, cpr.ZarrTarget)
     pydoc.render_doc(cpr)
-    for use in (lambda: cpr.ZarrTarget.from_path("a.zarr"), OMEZarrSource, lambda: cpr.ZarrSource.glob("*")):
+    record = {"__cpr__": {"type": "ZarrTarget", "location": "/data", "name": "a", "ext": ".zarr"}}
+    for use in (
+        lambda: cpr.ZarrTarget.from_path("a.zarr"),
+        OMEZarrSource,
+        lambda: cpr.ZarrSource.glob("*"),
+        lambda: cpr.load(record),
+    ):
         try:
             use()
         except cpr.MissingDependencyError as error:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
+from cpr._lazy import missing_package, needs
 from cpr.errors import DuplicateTypeError, RecordError
 from cpr.records.predecessor import is_old_record, read_old_record
 
@@ -135,10 +136,18 @@ def register(cls: R) -> R:
 
 
 def lookup(name: object) -> type[Registered]:
-    """The class of a record type. Raises RecordError for an unknown one, importing nothing."""
+    """The class of a record type.
+
+    Raises RecordError for an unknown one, importing nothing, MissingDependencyError without its package.
+    """
     if isinstance(name, str):
         if name not in _registered and name in BUILT_IN:
-            importlib.import_module(BUILT_IN[name])
+            try:
+                importlib.import_module(BUILT_IN[name])
+            except ModuleNotFoundError as error:
+                if (package := missing_package(error)) is None:
+                    raise
+                raise needs(name, package) from None
         if name in _registered:
             return _registered[name]
         entry = _plug_ins(tuple(sys.path)).get(name)
