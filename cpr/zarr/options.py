@@ -127,7 +127,7 @@ def declared(shape: Any, dtype: Any) -> tuple[Shape | None, str | None]:
     if dtype is not None:
         try:
             dtype = np.dtype(dtype).newbyteorder("=").name
-        except TypeError:
+        except (TypeError, ValueError, SyntaxError):
             raise option_error("dtype", "a dtype of numpy", dtype) from None
     return shape, dtype
 

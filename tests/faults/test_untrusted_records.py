@@ -6,6 +6,7 @@ Nothing is imported, opened or connected to meanwhile. The full size runs with `
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import os
 import posixpath
@@ -28,7 +29,7 @@ from cpr.records.registry import BUILT_IN, RECORD_KEY, load_record
 from cpr.records.strict_json import parse
 from cpr.records.unpack import unpack
 from tests.faults import untrusted_records
-from tests.faults.untrusted_records import LOCATIONS, ODD_LOCATIONS, RESOURCES, Author, names
+from tests.faults.untrusted_records import KEY16, LOCATIONS, ODD_LOCATIONS, RESOURCES, Author, names
 
 
 def loaded(text):
@@ -64,6 +65,30 @@ def test_records_of_every_kind_are_tried():
     assert {record[RECORD_KEY]["type"] for record in RESOURCES} >= BUILT_IN.keys()
     for record in RESOURCES:
         assert load_record(record)
+
+
+def _places(value, path=()):
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield (*path, key)
+        yield from _places(item, (*path, key))
+
+
+@pytest.mark.parametrize("text", [KEY16, "(1,0123)u1", "(,)u1", "9" * 5000], ids=lambda text: text[:16])
+def test_text_that_numpy_takes_for_python_is_refused_in_any_field(text):
+    """np.dtype evaluates what stands before a letter, and raises SyntaxError."""
+    for record in RESOURCES:
+        for path in _places(record[RECORD_KEY]):
+            changed = copy.deepcopy(record)
+            container = changed[RECORD_KEY]
+            for key in path[:-1]:
+                container = container[key]
+            container[path[-1]] = text
+            try:
+                resource = load_record(changed)
+            except RecordError:
+                continue
+            assert resource.get_path()
 
 
 def count_outcomes(seed: int, count: int) -> dict[str, int]:

@@ -42,5 +42,5 @@ class RegionOptions:
             raise unusable("no region", "dropped", "a value for each axis", self.dropped, EXAMPLE)
         try:
             np.dtype(self.dtype)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, SyntaxError):  # numpy takes what stands before a letter for Python
             raise unusable("no region", "dtype", "a dtype of numpy", self.dtype, EXAMPLE) from None
