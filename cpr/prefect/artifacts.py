@@ -194,7 +194,7 @@ def _by_task(made: Iterable[Made | None]) -> list[str]:
 def _why(found: Counter[str] | None) -> str:
     """The reasons of a task, the most frequent first, with how many results each is of."""
     told = found.most_common() if found is not None else []
-    texts = [_escaped(text if len(told) == 1 else f"{text} ({count})") for text, count in told]
+    texts = [_escaped(text if len(told) == 1 or count == 1 else f"{text} ({count})") for text, count in told]
     more = len(texts) - _MOST_REASONS
     return "; ".join([*texts[:_MOST_REASONS], *([f"and {more} other reasons"] if more > 0 else [])])
 
