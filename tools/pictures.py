@@ -1,8 +1,8 @@
 """The pictures of pages in docs/pictures, made anew: `python -m tools.pictures [NAME ...]`.
 
 Chromium (on PATH, driven by playwright) looks at the site, a notebook and a report, on a desk and on a
-telephone, by day and by night. The report is of the demo's flow, run with a Prefect server that is started for
-it. It says which of the pages are too wide.
+telephone, by day and by night. The report is of the demo's flow, run with a Prefect server that is started
+for it. It says which of the pages are too wide.
 """
 
 from __future__ import annotations
