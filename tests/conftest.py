@@ -45,7 +45,15 @@ settings.load_profile("ci" if os.environ.get("CI") else "cpr")  # --hypothesis-p
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 # Every fault at every moment of every format takes half an hour: of these, some combinations stand for all.
-SWEEPS = {"test_fault_injection.py", "test_azure_faults.py", "test_crashes.py", "test_crashes_zarr.py"}
+SWEEPS = {
+    "test_azure_faults.py",
+    "test_changed_on_the_way.py",
+    "test_crashes.py",
+    "test_crashes_zarr.py",
+    "test_fault_injection.py",
+    "test_fault_matrix.py",
+    "test_only_changes.py::test_each_request_breaks_once",
+}
 
 # Set in the process of a test that is marked `own_process`.
 OWN_PROCESS = "CPR_TEST_OWN_PROCESS"
@@ -102,7 +110,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.xdist_group("azure"))  # one emulator, which is large, for all
         if item.get_closest_marker("long") and not long_too:
             item.add_marker(pytest.mark.skip(reason="long: make test-long"))
-        sweep = item.path.name in SWEEPS and hasattr(item, "callspec")
+        places = {item.path.name, f"{item.path.name}::{getattr(item, 'originalname', '')}"}
+        sweep = bool(places & SWEEPS) and hasattr(item, "callspec")
         if sweep and not (long_too or named) and zlib.crc32(item.nodeid.encode()) % 3:
             item.add_marker(pytest.mark.skip(reason="a third of the sweep; all of it: make test-long"))
 
