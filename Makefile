@@ -82,7 +82,7 @@ dist: env  ## wheel and sdist in dist/, checked, and the wheel installed and tri
 	$(PY) -m tools.distribution $(ARGS)
 
 site: env  ## the documentation as a site in build/site, to be read offline; warnings are errors
-	$(PY) -m mkdocs build --quiet
+	$(PY) -m mkdocs build
 
 demo: env  ## a flow on real images, twice: computed, then cached; STORAGE=s3, gs or ./folder
 	@$(PY) -m demo --storage $(STORAGE)

@@ -133,7 +133,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         place = Path(folder)
         if any("/site/" in page.url for page in chosen):
-            build = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", f"{folder}/site"]
+            build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", f"{folder}/site"]
             subprocess.run(build, cwd=ROOT, check=True)
         with sync_playwright() as playwright:
             flags = ["--no-sandbox", "--disable-gpu"]
