@@ -205,7 +205,8 @@ def require_recovery(case: ZarrCase, base: str, given: Any) -> None:
 
 def moments(count: int, kills: int) -> list[int]:
     """So many of `count` operations, evenly; the last ones are those that publish."""
-    return sorted({count - 1 - kill * count // kills for kill in range(min(count, kills))})
+    kills = min(count, kills)
+    return sorted(count - 1 - kill * count // kills for kill in range(kills))
 
 
 @sweep(WRITES, 3, 60, tuple(case.name for case in WRITES))
