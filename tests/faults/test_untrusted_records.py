@@ -74,7 +74,9 @@ def _places(value, path=()):
         yield from _places(item, (*path, key))
 
 
-@pytest.mark.parametrize("text", [KEY16, "(1,0123)u1", "(,)u1", "9" * 5000], ids=lambda text: text[:16])
+@pytest.mark.parametrize(
+    "text", [KEY16, "(1,0123)u1", "(,)u1", "1e999", "9" * 5000], ids=lambda text: text[:16]
+)
 def test_text_that_numpy_takes_for_python_is_refused_in_any_field(text):
     """np.dtype evaluates what stands before a letter, and raises SyntaxError."""
     for record in RESOURCES:

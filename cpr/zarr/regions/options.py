@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +15,8 @@ __all__ = ["EXAMPLE", "RegionOptions"]
 
 EXAMPLE = "image.region(np.s_[:, 1])"
 """How a region is written, for errors."""
+
+_DTYPE = re.compile(r"[<>|][biufcSU]\d{1,9}")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class RegionOptions:
         if len(self.dropped) != len(self.region):
             raise unusable("no region", "dropped", "a value for each axis", self.dropped, EXAMPLE)
         try:
+            # Of no other text: numpy takes what stands before a letter for Python, and compiles it.
+            if self.dtype is not None and not _DTYPE.fullmatch(self.dtype):
+                raise ValueError
             np.dtype(self.dtype)
-        except (TypeError, ValueError, SyntaxError):  # numpy takes what stands before a letter for Python
+        except (TypeError, ValueError):
             raise unusable("no region", "dtype", "a dtype of numpy", self.dtype, EXAMPLE) from None
