@@ -102,7 +102,12 @@ def _print(done: Collection, grace: str) -> None:
     rows += [("in use again", "", "", url) for url in done.acquitted]
     if rows:
         print_table(("state", "size", "written", "URL"), rows, right=("size",))
-    say(f"{counted(done.records, 'record')} in use, which refer to {counted(done.referred, 'object')}.")
+    here = (
+        f"{counted(done.targets, 'target')} here, {done.in_use:,} in use"
+        if done.targets
+        else "no target here"
+    )
+    say(f"{counted(done.records, 'record')} in use; {here}.")
     if done.searched:
         say(f"{counted(done.searched, 'other file')} searched: targets that these name are in use as well.")
     if done.old_records:

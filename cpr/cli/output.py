@@ -133,33 +133,61 @@ def as_json(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> None:
-    """Print a table, without columns that have nothing in them.
+    """Print a table, without columns that have nothing in them; no text in it is cut, or broken by us.
+
+    Where a terminal is too narrow for all columns, those that have no room go on below, in lines that begin
+    with two spaces. So a URL can be copied at any width.
 
     Args:
         columns: their heads.
         rows: of texts.
         right: heads of columns that are aligned to the right: numbers.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from rich.cells import cell_len
     from rich.text import Text
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    numbers = set(right)
-    lines = [tuple(row) for row in rows]
+    lines = [tuple(map(printable, row)) for row in rows]
     shown = [index for index in range(len(columns)) if any(line[index] for line in lines)]
-    for column in (printable(columns[index]) for index in shown):
-        # A URL that is cut is of no use: it may fold, nothing else does.
-        table.add_column(
-            column,
-            justify="right" if column in numbers else "left",
-            overflow="fold",
-            no_wrap=column != "URL",
-        )
-    for line in lines:
-        # Texts, not markup: names of files may have brackets.
-        table.add_row(*(Text(printable(line[index])) for index in shown))
-    console().print(table)
+    heads = tuple(map(printable, columns))
+    widths = {index: max(cell_len(line[index]) for line in (heads, *lines)) for index in shown}
+    numbers = {index for index in shown if columns[index] in set(right)}
+    screen = console()
+    groups = _in_lines(widths, screen.width)
+
+    def cell(text: str, index: int) -> str:
+        filling = " " * (min(widths[index], screen.width - 2) - cell_len(text))
+        return filling + text if index in numbers else text + filling
+
+    def laid(row: Sequence[str]) -> Iterator[str]:
+        for number, group in enumerate(groups):
+            line = "  ".join(cell(row[index], index) for index in group).rstrip()
+            if line or not number:
+                yield f"  {line}" if number else line
+
+    heading = list(laid(heads))
+    screen.print(*(Text(line, style="bold") for line in heading), sep="\n")
+    widest = max(sum(widths[index] + 2 for index in group) for group in groups) - 2
+    screen.print("─" * min(widest, screen.width))
+    for row in lines:
+        print(*laid(row), sep="\n")
+    print()
+
+
+def _in_lines(widths: Mapping[int, int], room: int) -> list[list[int]]:
+    """Columns in their order, as many in a line as there is room for: one at least.
+
+    >>> _in_lines({0: 19, 1: 7, 2: 60}, 80), _in_lines({0: 19, 1: 7, 2: 60}, 100)
+    ([[0, 1], [2]], [[0, 1, 2]])
+    """
+    lines: list[list[int]] = [[]]
+    taken = 0
+    for index, width in widths.items():
+        if lines[-1] and taken + 2 + width > room:
+            lines.append([])
+            taken = 2
+        taken += width + 2 * bool(lines[-1])
+        lines[-1].append(index)
+    return lines
 
 
 def print_error(error: CprError) -> None:
@@ -193,7 +221,7 @@ def told_if_interrupted(tell: Callable[[], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress(action: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr, where that is a terminal: gives `advance(count=1, nbytes=0)`."""
+    """A progress bar on stderr, where that is a terminal: gives `advance(count=1, nbytes=0, total=None)`."""
     # On a dumb terminal (a notebook's, Emacs') each change of the bar would be a line more.
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         yield lambda *_, **__: None
@@ -211,10 +239,10 @@ def progress(action: str, total: int | None = None) -> Iterator[Callable[..., No
         task = bar.add_task(action, total=total, amount="")
         done = 0
 
-        def advance(count: int = 1, nbytes: int = 0) -> None:
+        def advance(count: int = 1, nbytes: int = 0, total: int | None = None) -> None:
             nonlocal done
             done += nbytes
-            bar.update(task, advance=count, amount=size(done) if done else "")
+            bar.update(task, total=total, advance=count, amount=size(done) if done else "")
 
         yield advance
 

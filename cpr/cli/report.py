@@ -49,7 +49,9 @@ def report(
 
     url = results_url(url)
     with progress("looking at results") as advance:
-        results = gather(url, run, previews, lambda one: advance(nbytes=one.facts.get("bytes") or 0))
+        results = gather(
+            url, run, previews, lambda one, of: advance(nbytes=one.facts.get("bytes") or 0, total=of)
+        )
     if not results:
         say(f"No record under {url} names a target: there is nothing to show.")
         raise typer.Exit(3)

@@ -18,6 +18,7 @@ from cpr.cli.output import (
     results_url,
     say,
     size,
+    told_if_interrupted,
 )
 from cpr.operations.verify import Checked, Report, heal
 from cpr.operations.verify import verify as run
@@ -67,8 +68,12 @@ def verify(
     """
     url = results_url(url)
     share = None if sample is None else _share(sample)
-    with progress("verifying") as advance:
-        report = run(url, share, seed, by_store, lambda one: advance(nbytes=one.nbytes))
+    report = Report()
+    with (
+        told_if_interrupted(lambda: _print(report, url, share, [], drop=False)),
+        progress("verifying") as advance,
+    ):
+        run(url, share, seed, by_store, lambda one: advance(nbytes=one.nbytes), report)
     dropped = heal(url, report) if drop else []
     if json:
         print_json({**as_json(report), "dropped": dropped})

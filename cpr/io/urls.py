@@ -9,7 +9,7 @@ import os
 import posixpath
 import re
 import warnings
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import fsspec
 import fsspec.utils
@@ -61,6 +61,8 @@ def normalise(path: str | os.PathLike[str]) -> str:
     protocol = protocol_of(url)
     if protocol == "file":
         return _local(url)
+    if kind_of(protocol).authority == "host":
+        _require_host_and_port(url)
     if "::" in url:
         return url
     if not _is_protocol(protocol):
@@ -76,9 +78,12 @@ def normalise(path: str | os.PathLike[str]) -> str:
     scheme, _, rest = url.partition("://")
     if kind_of(protocol).authority in ("host", "none"):
         return f"{scheme}://{re.sub('/+', '/', rest).strip('/')}"
-    if rest.startswith("/"):
+    if rest.startswith("/") or not rest:
         raise _not_usable(
-            url, "the URL names no bucket", f"{scheme}://bucket/key", f"write '{scheme}://{rest.lstrip('/')}'"
+            url,
+            "the URL names no bucket",
+            f"{scheme}://bucket/key",
+            f"write '{scheme}://{rest.lstrip('/') or 'BUCKET'}'",
         )
     if any(step in (".", "..") for step in rest.split("/")):
         raise _not_usable(
@@ -88,6 +93,18 @@ def normalise(path: str | os.PathLike[str]) -> str:
             f"write '{scheme}://{posixpath.normpath(rest)}', or give the object another key",
         )
     return f"{scheme}://{rest if rest.endswith('//') else rest.removesuffix('/')}"
+
+
+def _require_host_and_port(url: str) -> None:
+    try:
+        urlsplit(url).port  # noqa: B018 - it raises
+    except ValueError:
+        raise _not_usable(
+            url,
+            "host and port cannot be told apart",
+            "a host, or an IPv6 address in brackets, and a port of 0 to 65535",
+            "correct what stands between '://' and the next '/'",
+        ) from None
 
 
 def _local(url: str) -> str:

@@ -39,7 +39,9 @@ class Collection:
     Attributes:
         dry: whether nothing was touched.
         records: how many records were read.
-        referred: how many targets and sources they refer to.
+        referred: how many targets and sources they name, wherever these are.
+        targets: how many targets lie under the URLs.
+        in_use: how many of them something refers to, or may do so.
         searched: how many other objects (results of flows, JSON, texts) were searched for names of targets.
         old_records: how many records are too old to count; they go with what only they refer to.
         marked: what is marked now, to be deleted after the grace period.
@@ -54,6 +56,8 @@ class Collection:
     dry: bool
     records: int = 0
     referred: int = 0
+    targets: int = 0
+    in_use: int = 0
     searched: int = 0
     old_records: int = 0
     marked: list[Candidate] = field(default_factory=list)
@@ -106,6 +110,7 @@ def collect(
     _require_records(found, places, without_unreadable)
     done = done or Collection(not delete)
     done.records, done.referred, done.searched = found.records, len(found.live), found.searched
+    done.targets, done.in_use = len(found.there), len(found.there) - len(found.garbage)
     done.old_records, done.elsewhere = len(found.old), found.elsewhere
     _Sweep(found, clock, done, grace, older_than).run()
     _mark(found, places, clock, done, grace)

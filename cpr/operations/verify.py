@@ -109,6 +109,7 @@ def verify(
     seed: int | None = None,
     by_store: bool = False,
     on_progress: Callable[[Checked], None] = lambda _: None,
+    report: Report | None = None,
 ) -> Report:
     """Read every target that the records under a URL name, and compare it with what they say.
 
@@ -119,6 +120,7 @@ def verify(
         by_store: ask the store for the checksum of what it has received, instead of reading what is larger
             than 8 MiB. That finds what was replaced, cut or deleted, not what has decayed on its disks.
         on_progress: is told of each target as soon as it has been checked.
+        report: is filled with what was found, step by step, and returned: it tells when this is interrupted.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -127,7 +129,7 @@ def verify(
     >>> verify("memory://no-such-folder").targets
     0
     """
-    report = Report()
+    report = report or Report()
     started = time.monotonic()
     dice = random.Random(seed)  # noqa: S311 - a choice, no secret
     budget = ByteBudget(_BUDGET_BYTES)
@@ -138,6 +140,7 @@ def verify(
         _targets(find_records(url), report, lambda: sample is None or dice.random() < sample),
         _AT_ONCE,
     ):
+        report.seconds = time.monotonic() - started
         report.checked += checked.url != checked.record
         report.intact += checked.state == "intact"
         report.by_store += checked.by_store

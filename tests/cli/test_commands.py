@@ -309,9 +309,9 @@ def test_lineage_of_many_that_share_their_origin(cpr_command, tmp_path):
     assert len(out.splitlines()) < 500
 
 
-@pytest.mark.parametrize("command", ["gc", "cp"])
+@pytest.mark.parametrize("command", ["gc", "cp", "verify"])
 def test_who_interrupts_is_told_what_was_done(cpr_command, results, tmp_path, monkeypatch, command):
-    from cpr.operations import cp, gc
+    from cpr.operations import cp, gc, verify
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -319,12 +319,26 @@ def test_who_interrupts_is_told_what_was_done(cpr_command, results, tmp_path, mo
     if command == "gc":
         monkeypatch.setattr(gc, "_mark", stop)
         code, out, _ = cpr_command("gc", results.url)
-    else:
+    elif command == "cp":
         monkeypatch.setattr(cp, "_copy_record", stop)
         code, out, _ = cpr_command("cp", results.url, str(tmp_path / "copy"))
+    else:
+
+        def two_of(work, items, _):
+            for _, item in zip(range(2), items, strict=False):
+                yield work(item)
+            stop()
+
+        monkeypatch.setattr(verify, "parallel_map", two_of)
+        code, out, _ = cpr_command("verify", results.url)
     assert code == 130
     assert "Interrupted" in out
-    assert ("6 records in use" if command == "gc" else "5 targets and 0 records are at") in out
+    expected = {
+        "gc": "6 records in use; 5 targets here, 5 in use.",
+        "cp": "5 targets and 0 records are at",
+        "verify": "2 targets intact of 2 read",
+    }
+    assert expected[command] in out
 
 
 def test_without_a_url_it_is_where_prefect_keeps_results(cpr_command, results):

@@ -24,7 +24,7 @@ from tests.stored_flow import prefect_record, put
 
 pytest.importorskip("pyarrow")
 
-from cpr.operations.catalogue import listing, pages, segments
+from cpr.operations.catalogue import listing, pages, rows, segments
 from cpr.operations.catalogue.found import CatalogueResults
 
 
@@ -130,6 +130,57 @@ def test_the_number_of_files_grows_with_the_logarithm(tmp_path):
         fill(tmp_path, dice, 70)
         list_results(str(tmp_path))
     assert len(files(tmp_path)) <= 6
+    _require_same(str(tmp_path))
+
+
+@pytest.fixture
+def small_files(monkeypatch):
+    """Files of the catalogue that are full with few rows, and chunks of rows that end within a record."""
+    monkeypatch.setattr(segments, "FULL_ROWS", 40)
+    monkeypatch.setattr(segments, "_ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(rows, "_CHUNK", 5)
+
+
+def test_many_rows_are_in_several_files_and_each_record_in_one(tmp_path, small_files):
+    import pyarrow.parquet as pq
+
+    dice = random.Random(17)
+    fill(tmp_path, dice, 60)
+    for number in range(20):
+        put(f"{tmp_path}/{number:032x}", prefect_record([target(dice) for _ in range(11)]))
+    _require_same(str(tmp_path))
+    tables = [pq.read_table(path) for path in files(tmp_path)]
+    assert len(tables) >= 5
+    assert all(40 <= table.num_rows < 60 for table in sorted(tables, key=len)[1:])
+    assert all(table["name"][0].is_valid for table in tables)
+    change(tmp_path, dice)
+    fill(tmp_path, dice, 70)
+    _require_same(str(tmp_path))
+    # Full files that still hold stay as they are, whatever is new.
+    full = {path for path in files(tmp_path) if pq.read_metadata(path).num_rows >= 40}
+    fill(tmp_path, dice, 70)
+    assert list_results(str(tmp_path)).targets
+    assert full <= set(files(tmp_path))
+
+
+def test_who_interrupts_leaves_the_files_that_were_full(tmp_path, small_files):
+    for name, blob in records(300, "s3://bucket/data"):
+        put(f"{tmp_path}/{name}", blob)
+    seen = []
+
+    def stop_after(count):
+        def read():
+            seen.append(None)
+            if len(seen) == count:
+                raise KeyboardInterrupt
+
+        return read
+
+    with pytest.raises(KeyboardInterrupt):
+        list_results(str(tmp_path), on_progress=stop_after(200))
+    seen.clear()
+    assert list_results(str(tmp_path), on_progress=stop_after(0)).targets == 300
+    assert 100 <= len(seen) <= 150
     _require_same(str(tmp_path))
 
 

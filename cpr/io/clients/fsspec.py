@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -14,6 +15,8 @@ import fsspec.core
 from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.spec import AbstractBufferedFile
+
+from cpr.errors import CprError, TransferError
 
 __all__ = ["close_on", "configured", "holds_back", "local_path", "new_filesystem", "path_on", "told_by"]
 
@@ -48,11 +51,27 @@ def new_filesystem(protocol: str, url: str, options: Mapping[str, Any]) -> fsspe
     if issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
         # Others may not know it: the one for SFTP hands whatever it is given to paramiko.
         options = {"use_listings_cache": False, **options}
-    fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
+    try:
+        fs, _ = fsspec.core.url_to_fs(url, skip_instance_cache=True, **options)
+    except TypeError as error:
+        raise _not_made(protocol, url, error) from None
     fs.dircache.use_listings_cache = False
     if isinstance(fs, AsyncFileSystem):
         close_on(fs.loop, fs)
     return fs
+
+
+def _not_made(protocol: str, url: str, error: TypeError) -> CprError:
+    # Python quotes the names of parameters, and no values.
+    names = ", ".join(re.findall(r"'(\w+)'", str(error))) or "something else"
+    return TransferError(
+        "the filesystem cannot be opened with what the URL and its storage options tell",
+        url=url,
+        expected=f"all options that {protocol} needs, and none that it does not know",
+        actual=f"missing, or not known: {names}",
+        remedy=f"write them into the URL ({protocol}://HOST/...), or correct fsspec's configuration: "
+        f"FSSPEC_{protocol.upper()}_... in the environment",
+    )
 
 
 def close_on(loop: asyncio.AbstractEventLoop, fs: AsyncFileSystem) -> None:

@@ -15,7 +15,7 @@ from cpr.io.config import current_table
 from cpr.io.stores.base import Entry, Line
 from cpr.operations.catalogue import segments
 from cpr.operations.catalogue.listing import Listing
-from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, SCHEMA, Rows, kind_of, sound
+from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, Rows, encoded, kind_of, sound
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import Record
@@ -24,7 +24,7 @@ from cpr.operations.scan import read_all
 __all__ = ["Catalogue", "read_catalogue"]
 
 _LEAST_NEW = 64  # objects that are worth a file
-_MOST_SEGMENTS = 40
+_MOST_SEGMENTS = 256
 _UNREAD = 255
 
 
@@ -106,10 +106,13 @@ def read_catalogue(
     listing = Listing.of(url, listed)
     kinds = _candidates(listing)
     found = _read_segments(listing, kinds, columns)
-    new, kept = _read_records(listing, kinds, columns, on_progress)
-    tables = [(one.table, one.index) for one in found if one.table is not None] + [new[:2]]
-    catalogue = Catalogue(listing, kinds, *_merged(tables), new[2])
-    _keep(listing, found, kept)
+    writer = segments.Writer(url)
+    *new, records = _read_records(listing, kinds, columns, on_progress, writer.add)
+    _keep(found, writer)
+    tables = [(one.table, one.index) for one in found if one.table is not None] + [tuple(new)]
+    catalogue = Catalogue(listing, kinds, *_merged(tables), records)
+    del tables, new, found
+    _give_back()
     return catalogue
 
 
@@ -138,7 +141,14 @@ def _read_segments(listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequ
         if table is not None and table.num_rows:
             _take(segment, table, listing, kinds, columns)
         found.append(segment)
+        del table
+        _give_back()
     return found
+
+
+def _give_back() -> None:
+    """Memory that nothing is in goes back: Arrow would keep it for later, most of what was only looked at."""
+    pa.default_memory_pool().release_unused()
 
 
 def _take(
@@ -180,34 +190,31 @@ def _read_records(
     kinds: npt.NDArray[np.uint8],
     columns: Sequence[str],
     on_progress: Callable[[], None],
-) -> tuple[tuple[pa.Table, npt.NDArray[np.int64], dict[int, Record]], pa.Table]:
-    """Read what is not known: rows of all resources, records that are awkward, and rows to be kept."""
+    keep: Callable[[pa.Table], None],
+) -> tuple[pa.Table, npt.NDArray[np.int64], dict[int, Record]]:
+    """Read what is not known: rows of all resources, and awkward records; `keep` takes rows that last."""
     unread = np.flatnonzero((kinds == _UNREAD) | (kinds == AWKWARD))
-    rows, changed, records = Rows(), set[str](), {}
-    lasting = np.zeros(len(listing), np.bool_)
+    rows, changed, records = Rows(columns, keep), set[str](), {}
     entries: Iterator[Entry] = (listing.entry(index) for index in unread)
     answered = bool(len(listing) - len(unread))
     for index, one in zip(unread, read_all(listing.url, entries, answered, changed), strict=True):
         kinds[index] = kind_of(one)
         version = listing.versions[int(index)].as_py()
-        lasting[index] = version != "" and one.url not in changed and kinds[index] != AWKWARD
+        lasting = version != "" and one.url not in changed and kinds[index] != AWKWARD
         if isinstance(one, Record):
             on_progress()
             if one.problems:
                 records[int(index)] = one
         name = listing.names[int(index)].as_py()
-        rows.add(int(index), name, int(listing.nbytes[index]), version, one)
-    table, at = rows.table()
-    resources = pc.is_valid(table["type"]).to_numpy()
-    found = table.select(columns).filter(pa.array(resources)), at[resources], records
-    return found, table.filter(pa.array(lasting[at]))
+        rows.add(int(index), name, int(listing.nbytes[index]), version, one, lasting)
+    return *rows.table(), records
 
 
 def _merged(
     tables: Sequence[tuple[pa.Table, npt.NDArray[np.int64]]],
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """All rows in the listing's order."""
-    table = pa.concat_tables([_encoded(one) for one, _ in tables]).unify_dictionaries()
+    table = pa.concat_tables([encoded(one) for one, _ in tables]).unify_dictionaries()
     index = np.concatenate([at for _, at in tables])
     if (np.diff(index) < 0).any():
         order = np.argsort(index, kind="stable")
@@ -215,25 +222,19 @@ def _merged(
     return table, index
 
 
-def _encoded(table: pa.Table) -> pa.Table:
-    """Texts that occur again and again as numbers, as they are read from files."""
-    for number, one in enumerate(table.schema):
-        if one.name in segments.ENCODED and not pa.types.is_dictionary(one.type):
-            table = table.set_column(number, one.name, table[one.name].dictionary_encode())
-    return table
-
-
-def _keep(listing: Listing, found: Sequence[_Segment], new: pa.Table) -> None:
+def _keep(found: Sequence[_Segment], writer: segments.Writer) -> None:
     """Write what was read, with the rows of files that are not much larger, or of which little holds."""
     stale = [one for one in found if one.useful * 2 <= one.rows]
-    if new.num_rows < _LEAST_NEW and not stale:
+    if writer.rows < _LEAST_NEW and not stale:
         return
-    tables, absorbed, count = [new], [], new.num_rows
+    absorbed, count = [], writer.rows
     for one in sorted(found, key=lambda one: one.useful):
-        if one in stale or one.useful <= 2 * count:
+        # A full one would not grow.
+        if one in stale or (one.useful <= 2 * count and one.rows < segments.FULL_ROWS):
             absorbed.append(one.url)
             count += one.useful
-            table = segments.read(one.url, one.nbytes, SCHEMA.names) if one.useful else None
-            if table is not None:
-                tables.append(table.cast(SCHEMA).filter(pa.array(one.holds)))
-    segments.publish(listing.url, pa.concat_tables(tables), absorbed)
+            start = 0
+            for part in segments.read_parts(one.url, one.nbytes) if one.useful else ():
+                writer.add(part.filter(pa.array(one.holds[start : start + part.num_rows])))
+                start += part.num_rows
+    writer.finish(absorbed)

@@ -53,10 +53,10 @@ def list_columns(
 
 def _distinct_rows(catalogue: Catalogue) -> npt.NDArray[np.int64]:
     """The first row of each target that records name."""
-    rows = np.flatnonzero(pc.is_valid(catalogue.rows["size"]).to_numpy())
-    chosen = catalogue.rows.select(["location", "file"]).take(pa.array(rows))
-    location = _codes(chosen["location"])
-    place = location.astype(np.int64) << 32 | _codes(chosen["file"].dictionary_encode())
+    is_target = pc.is_valid(catalogue.rows["size"])
+    rows = np.flatnonzero(is_target.to_numpy())
+    place = _codes(catalogue.rows["location"])[rows].astype(np.int64) << 32
+    place |= _codes(catalogue.rows["file"].dictionary_encode())[rows]
     found: npt.NDArray[np.int64] = rows[np.sort(np.unique(place, return_index=True)[1])]
     return found
 

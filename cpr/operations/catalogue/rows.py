@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from cpr.provenance.made import Made, is_acceptable
 
 __all__ = [
     "AWKWARD",
+    "ENCODED",
     "FOREIGN",
     "NONE",
     "OBJECT",
@@ -31,6 +32,7 @@ __all__ = [
     "RESOURCE",
     "SCHEMA",
     "Rows",
+    "encoded",
     "kind_of",
     "number_of_places",
     "sound",
@@ -64,6 +66,8 @@ RESOURCE = pa.schema(
     ]
 )
 SCHEMA = pa.schema([*OBJECT, *RESOURCE])
+ENCODED = ("type", "location", "task", "flow", "flow_run")
+"""Columns of texts that occur again and again."""
 
 _PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_+-]*(\.[A-Za-z0-9_+-]+){0,4}$"
 _TARGET_NAME = r"-[0-9a-f]{16}(\.[A-Za-z0-9._+-]{1,63})?$"
@@ -73,39 +77,61 @@ _CHUNK = 1 << 14
 
 
 class Rows:
-    """Rows of objects, as they are read."""
+    """Rows of objects, as they are read: some thousands of them as they came, all others as columns.
 
-    def __init__(self) -> None:
-        self._columns: list[list[Any]] = [[] for _ in SCHEMA]
+    Args:
+        columns: of resources, that are wanted.
+        keep: takes rows that later commands may use, with all columns, in their order.
+    """
+
+    def __init__(self, columns: Sequence[str], keep: Callable[[Any], None]) -> None:
+        self._wanted = columns
+        self._keep = keep
+        self._values: list[list[Any]] = [[] for _ in SCHEMA]
         self._index: list[int] = []
+        self._lasting: list[bool] = []
         self._chunks: list[Any] = []
         self._indices: list[npt.NDArray[np.int64]] = []
 
-    def add(self, index: int, name: bytes, nbytes: int, version: str, found: Record | Entry) -> None:
-        """Add what an object says."""
+    def add(
+        self, index: int, name: bytes, nbytes: int, version: str, found: Record | Entry, lasting: bool
+    ) -> None:
+        """Add what an object says; whether that is so for as long as the object has this version."""
         kind = kind_of(found)
         resources = found.resources if isinstance(found, Record) else ()
         about: tuple[Any, ...] = (name, nbytes, version, kind, kind != NONE and found.is_cache_entry)  # type: ignore[union-attr]
         for one in resources or (None,):
             row = (*about, *(_NO_RESOURCE if one is None else _fields(one)))
-            for column, value in zip(self._columns, row, strict=True):
+            for column, value in zip(self._values, row, strict=True):
                 column.append(value)
             self._index.append(index)
+            self._lasting.append(lasting)
             about = _NO_OBJECT
-        if len(self._index) >= _CHUNK:
-            self._turn()
+            if len(self._index) >= _CHUNK:
+                self._turn()
 
     def _turn(self) -> None:
-        arrays = [pa.array(column, field.type) for column, field in zip(self._columns, SCHEMA, strict=True)]
-        self._chunks.append(pa.Table.from_arrays(arrays, schema=SCHEMA))
-        self._indices.append(np.array(self._index, np.int64))
-        self._columns = [[] for _ in SCHEMA]
-        self._index = []
+        arrays = [pa.array(column, field.type) for column, field in zip(self._values, SCHEMA, strict=True)]
+        table = pa.Table.from_arrays(arrays, schema=SCHEMA)
+        self._keep(table.filter(pa.array(self._lasting, pa.bool_())))
+        resources = pc.is_valid(table["type"])
+        self._chunks.append(encoded(table.select(self._wanted).filter(resources)))
+        self._indices.append(np.array(self._index, np.int64)[resources.to_numpy()])
+        self._values = [[] for _ in SCHEMA]
+        self._index, self._lasting = [], []
 
     def table(self) -> tuple[Any, npt.NDArray[np.int64]]:
-        """All of them, and the index that each was added with."""
+        """The wanted columns of all resources, and the index that each was added with."""
         self._turn()
         return pa.concat_tables(self._chunks), np.concatenate(self._indices)
+
+
+def encoded(table: Any) -> Any:
+    """Texts that occur again and again as numbers, as they are read from files."""
+    for number, one in enumerate(table.schema):
+        if one.name in ENCODED and not pa.types.is_dictionary(one.type):
+            table = table.set_column(number, one.name, table[one.name].dictionary_encode())
+    return table
 
 
 def kind_of(found: Record | Entry) -> int:

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.hashing import digest_of, hex16
 from cpr.operations.catalogue.pages import are_honest
-from cpr.operations.catalogue.rows import SCHEMA
+from cpr.operations.catalogue.rows import ENCODED, SCHEMA
 from cpr.operations.places import require_inside
 
-__all__ = ["ENCODED", "is_segment", "publish", "read"]
+__all__ = ["FULL_ROWS", "Writer", "is_segment", "read", "read_parts"]
 
 log = logging.getLogger("cpr")
 
@@ -33,7 +34,9 @@ _MOST_BYTES = 4 << 30
 _MOST_FOOTER_BYTES = 64 << 20
 _MOST_EXPANSION = 64  # times the size of the file
 _ROWS_AT_ONCE = 1 << 16
-ENCODED = ["type", "location", "task", "flow", "flow_run"]
+_FAILURES = (CprError, pa.ArrowException, OSError, ValueError, KeyError, RuntimeError, TypeError)
+FULL_ROWS = 1 << 18
+"""Of a file that gets no more of them: some 60 MB when they are read."""
 
 
 def is_segment(url: str, name: bytes) -> bool:
@@ -47,31 +50,45 @@ def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
 
     Every byte is digested: what is damaged is not believed.
     """
-    if nbytes > _MOST_BYTES:
-        return None
     try:
-        with io.reading(url) as file:
-            content = pa.py_buffer(file.read())
-        if _digest(content) != url[-40:-8]:
-            return None
-        parquet = pq.ParquetFile(
-            pa.BufferReader(content),
-            read_dictionary=[name for name in ENCODED if name in columns],
-            thrift_string_size_limit=_MOST_FOOTER_BYTES,
-            thrift_container_size_limit=_MOST_FOOTER_BYTES,
-        )
-        if not _is_modest(parquet.metadata, nbytes) or not are_honest(content, parquet.metadata):
-            return None
-        schema = parquet.schema_arrow
-        if schema.names != SCHEMA.names or any(
-            schema.field(one.name).type not in (one.type, pa.dictionary(pa.int32(), one.type))
-            for one in SCHEMA
-        ):
-            return None
-        return parquet.read(columns=list(columns), use_threads=False)
-    except (CprError, pa.ArrowException, OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        parquet = _open(url, nbytes, columns)
+        return None if parquet is None else parquet.read(columns=list(columns), use_threads=False)
+    except _FAILURES as error:
         log.debug("a catalogue is not read, after %s", type(error).__name__)
         return None
+
+
+def read_parts(url: str, nbytes: int) -> Iterator[Any]:
+    """All columns of a file, some ten thousand rows at a time; they end where it cannot be read."""
+    try:
+        parquet = _open(url, nbytes, SCHEMA.names)
+        for number in range(0 if parquet is None else parquet.num_row_groups):
+            yield parquet.read_row_group(number, use_threads=False).cast(SCHEMA)
+    except _FAILURES as error:
+        log.debug("a catalogue is not read, after %s", type(error).__name__)
+
+
+def _open(url: str, nbytes: int, columns: Sequence[str]) -> Any:
+    if nbytes > _MOST_BYTES:
+        return None
+    with io.reading(url) as file:
+        content = pa.py_buffer(file.read())
+    if _digest(content) != url[-40:-8]:
+        return None
+    parquet = pq.ParquetFile(
+        pa.BufferReader(content),
+        read_dictionary=[name for name in ENCODED if name in columns],
+        thrift_string_size_limit=_MOST_FOOTER_BYTES,
+        thrift_container_size_limit=_MOST_FOOTER_BYTES,
+    )
+    if not _is_modest(parquet.metadata, nbytes) or not are_honest(content, parquet.metadata):
+        return None
+    schema = parquet.schema_arrow
+    if schema.names != SCHEMA.names or any(
+        schema.field(one.name).type not in (one.type, pa.dictionary(pa.int32(), one.type)) for one in SCHEMA
+    ):
+        return None
+    return parquet
 
 
 def _is_modest(footer: Any, nbytes: int) -> bool:
@@ -86,36 +103,87 @@ def _is_modest(footer: Any, nbytes: int) -> bool:
     return claimed <= most and footer.num_rows * 64 <= most and not repeats
 
 
-def publish(url: str, table: Any, instead_of: Iterable[str]) -> None:
-    """Write rows, and remove files whose rows are in it or worthless. What fails is told in the log."""
-    try:
-        place = _write(url, table) if table.num_rows else None
-        for old in instead_of:
-            if old != place:
-                io.remove(old)
-    except CprError as error:
+class Writer:
+    """Rows that are written while they come, in files of `FULL_ROWS`: no more is in memory.
+
+    Who is interrupted leaves the files that were full. What fails is told in the log, and ends the writing.
+
+    Attributes:
+        rows: how many were added.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._sink: Any = None
+        self._parquet: Any = None
+        self._error: CprError | None = None
+        self._places: set[str] = set()
+        self._in_file = 0
+        self.rows = 0
+
+    def add(self, table: Any) -> None:
+        """Add rows: whole objects, or the next ones of the object that came last."""
+        if not table.num_rows or self._error is not None:
+            return
+        if self._in_file >= FULL_ROWS:
+            # The rows of an object are in one file.
+            end = pc.index(pc.is_valid(table["name"]), True).as_py()
+            if end >= 0:
+                self._write(table[:end])
+                self._publish()
+                table = table[end:]
+        self._write(table)
+
+    def _write(self, table: Any) -> None:
+        if not table.num_rows:
+            return
+        if self._sink is None:
+            self._sink = pa.BufferOutputStream()
+            self._parquet = pq.ParquetWriter(
+                self._sink,
+                SCHEMA,
+                compression="zstd",
+                use_dictionary=list(ENCODED),
+                write_statistics=False,
+                dictionary_pagesize_limit=16 << 20,
+            )
+        self._parquet.write_table(table, row_group_size=_ROWS_AT_ONCE)
+        self._in_file += table.num_rows
+        self.rows += table.num_rows
+
+    def finish(self, instead_of: Iterable[str]) -> None:
+        """Write the rest, and remove files whose rows are in what was written, or worthless."""
+        self._publish()
+        if self._error is None:
+            try:
+                for old in instead_of:
+                    if old not in self._places:
+                        io.remove(old)
+            except CprError as error:
+                self._tell(error)
+
+    def _publish(self) -> None:
+        if self._sink is None or self._error is not None:
+            return
+        self._parquet.close()
+        content = self._sink.getvalue()
+        self._sink, self._parquet, self._in_file = None, None, 0
+        try:
+            place = io.join(
+                self._url.rstrip("/"), f"{FOLDER}/{hex16(self._url.encode())}.{_digest(content)}.parquet"
+            )
+            require_inside(place, self._url)
+            with io.writing(place) as file:
+                file.write(memoryview(content))
+            self._places.add(place)
+        except CprError as error:
+            self._error = error
+            self._tell(error)
+
+    def _tell(self, error: CprError) -> None:
         # Who may only read makes none, and need not be told each time.
         level = logging.DEBUG if error.problem.startswith("no permission") else logging.WARNING
-        log.log(level, "the catalogue of %s is not written: %s", url, error.problem)
-
-
-def _write(url: str, table: Any) -> str:
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=_ROWS_AT_ONCE,
-        compression="zstd",
-        use_dictionary=ENCODED,
-        write_statistics=False,
-        dictionary_pagesize_limit=16 << 20,
-    )
-    content = sink.getvalue()
-    place = io.join(url.rstrip("/"), f"{FOLDER}/{hex16(url.encode())}.{_digest(content)}.parquet")
-    require_inside(place, url)
-    with io.writing(place) as file:
-        file.write(memoryview(content))
-    return place
+        log.log(level, "the catalogue of %s is not written: %s", self._url, error.problem)
 
 
 def _digest(content: Any) -> str:

@@ -105,7 +105,7 @@ def gather(
     url: str,
     run: str | None = None,
     preview_limit: int = 1000,
-    on_progress: Callable[[Result], None] = lambda _: None,
+    on_progress: Callable[[Result, int], None] = lambda *_: None,
 ) -> list[Result]:
     """The targets that the records under a URL name, each once, newest first.
 
@@ -115,7 +115,7 @@ def gather(
             newest.
         preview_limit: how many of the newest targets are looked at; of the others only what the records say
             is shown.
-        on_progress: is told of each result as soon as it was looked at.
+        on_progress: is told of each result as soon as it was looked at, and how many there are in all.
 
     Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
     """
@@ -124,7 +124,7 @@ def gather(
     jobs = [(one, at < preview_limit) for at, one in enumerate(ordered)]
     results = []
     for result in parallel_map(lambda job: _result(*job), iter(jobs), _AT_ONCE):
-        on_progress(result)
+        on_progress(result, len(ordered))
         results.append(result)
     run = run or newest_run(results)
     return [replace(result, state=_state(result, run)) for result in results]
