@@ -99,7 +99,7 @@ def test_show(cpr_command, results):
     assert results.targets["image"].checksum in out
     code, out, _ = cpr_command("show", results.records["table"])
     assert code == 0
-    assert " a   b" in out
+    assert re.search(r"^a +b$", out, re.MULTILINE)
     code, out, _ = cpr_command("show", results.records["table"], "--json")
     (found,) = json.loads(out)
     assert found["made"]["task"] == "make_table"
