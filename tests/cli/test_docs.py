@@ -45,8 +45,8 @@ def test_examples_are_of_options_that_there_are(name):
 def test_the_readme_names_every_command_and_no_other():
     lines = re.findall(r"^cpr \S+.*$", README, flags=re.MULTILINE)
     found = [options_of(line.partition("#")[0]) for line in lines]
-    assert [name for name, _ in found] == list(dict.fromkeys(name for name, _ in found))
-    assert {name for name, _ in found} == set(COMMANDS)
+    # The list that says what each one does has each of them once; Start uses some.
+    assert sorted(options_of(line.partition("#")[0])[0] for line in lines if "#" in line) == sorted(COMMANDS)
     for name, options in found:
         assert set(options) <= known_options(name)
 
