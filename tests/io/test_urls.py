@@ -131,7 +131,7 @@ def test_odd_names_of_folders_are_taken_where_it_is_said_that_they_are_meant(odd
 
 @pytest.mark.parametrize("bad", ["s3://b.tif", "s3://"])
 def test_urls_without_a_bucket_and_name(bad):
-    with pytest.raises(CprError, match="names no object"):
+    with pytest.raises(CprError, match=r"names no (object|bucket)"):
         io.split(io.normalise(bad))
 
 
