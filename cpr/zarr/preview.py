@@ -14,7 +14,7 @@ from cpr.zarr.reading import chunk_count
 
 __all__ = ["picture_of", "picture_of_array"]
 
-_MOST_CHUNKS = 20_000  # of a plane: more take too long
+_MOST_CHUNKS = 4096  # of a plane: each is a request
 
 
 def picture_of(node: Any) -> Picture | None:
