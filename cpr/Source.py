@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Literal, Self, TypeAlias
 
 from cpr import io
-from cpr.errors import CprError, SourceChangedError, UnsupportedExtensionError
+from cpr.errors import CprError, MissingDependencyError, SourceChangedError, UnsupportedExtensionError
 from cpr.format import Previews, Region, supports
 from cpr.io.pinning import Pinned, Version
 from cpr.previews.models import Preview
@@ -90,7 +90,7 @@ class Source(Resource):
                 sources.append(source)
             for source in cls._of_another_kind(sources):
                 super()._split_extension(source.name, source.location)
-        except UnsupportedExtensionError as error:
+        except (UnsupportedExtensionError, MissingDependencyError) as error:
             folder, last = io.split(pattern)
             narrow = io.join(folder, ("**/*" if last == "**" else "*") + cls.format_class.extensions[0])
             error.remedy = f"narrow the pattern: {cls.__name__}.glob({narrow!r}); or {error.remedy}"

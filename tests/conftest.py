@@ -51,7 +51,7 @@ SWEEPS = {
     "test_crashes.py",
     "test_crashes_zarr.py",
     "test_fault_injection.py",
-    "test_fault_matrix.py",
+    "test_fault_matrix.py::test_every_operation",
     "test_only_changes.py::test_each_request_breaks_once",
 }
 

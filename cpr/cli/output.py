@@ -167,7 +167,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: It
     heading = list(laid(heads))
     screen.print(*(Text(line, style="bold") for line in heading), sep="\n")
     widest = max(sum(widths[index] + 2 for index in group) for group in groups) - 2
-    screen.print("─" * min(widest, screen.width))
+    screen.print(("─" if screen.encoding.startswith("utf") else "-") * min(widest, screen.width))
     for row in lines:
         print(*laid(row), sep="\n")
     print()

@@ -94,7 +94,7 @@ def _opened(path: str, ext: str, by_planes: bool = False) -> Iterator[Any]:
     options = {"chunk_dims": ["Y", "X"]} if by_planes and package in _BY_PLANES else {}
     try:
         yield bioio.BioImage(path, reader=reader, **options)
-    except (CprError, MemoryError):
+    except (CprError, MemoryError, Warning):
         raise
     except Exception as error:
         # Of what bioio itself says, the reader's reason comes last.

@@ -226,7 +226,8 @@ def read_tasks(place: Folder, tasks: Collection[str]) -> dict[str, list[Entries]
     Raises what the place raises.
     """
     folders = sorted({name.rpartition("/")[0] for name in place.names(_FOLDER)})
-    ends = tuple(_plain(task)[-40:] for task in tasks)
+    # A name without a letter that journals' names take is the end of none.
+    ends = tuple(_plain(task)[-40:] or "/" for task in tasks)
     called = [folder for folder in folders if folder[:-17].endswith(ends)]
     found: dict[str, list[Entries]] = {}
     for folder in [*called, *[one for one in folders if one not in called][:_MOST_OTHERS]]:

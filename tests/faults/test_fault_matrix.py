@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import fsspec
@@ -209,3 +210,23 @@ def test_interruptions_act_at_once_on_sftp(operation, monkeypatch, tmp_path):
         thread.join(30.0)
         assert not thread.is_alive()
     assert [type(error) for error in ended] == [Interrupted]
+
+
+@pytest.mark.sftp
+@pytest.mark.slow
+def test_who_waits_for_a_slow_transfer_does_not_end_it(monkeypatch, tmp_path):
+    """They share a connection: the limit of one that waits for its turn counts from the last answer."""
+    data = np.random.default_rng(0).integers(0, 256, 3 << 20, "uint8")
+    with misbehaving_sftp(tmp_path) as server:
+        monkeypatch.setitem(fsspec.config.conf, "sftp", server.options)
+        target = cpr.NumpyTarget.from_path(f"{server.url}/large.npy")
+        target.set_data(data)
+        record = target.serialize()
+        monkeypatch.setenv("CPR_TIMEOUT", "2")
+        server.fault = "slow"  # 5 s in all, half a second for each piece
+        with ThreadPoolExecutor(2) as pool:
+            read = pool.submit(lambda: cpr.load(record).get_data())
+            time.sleep(0.5)
+            looks = [pool.submit(lambda: cpr.load(record).check()) for _ in range(3)]
+            assert np.array_equal(read.result(120), data)
+            assert [look.result(120) for look in looks] == [None] * 3

@@ -163,6 +163,33 @@ def test_many_rows_are_in_several_files_and_each_record_in_one(tmp_path, small_f
     assert full <= set(files(tmp_path))
 
 
+def test_a_file_that_is_taken_in_by_half_stays(tmp_path, small_files, monkeypatch):
+    """Else what was read of it would pass for all of it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    monkeypatch.setattr(segments, "FULL_ROWS", 400)
+    dice = random.Random(23)
+    for number in range(8):
+        put(f"{tmp_path}/{number:032x}", prefect_record([target(dice) for _ in range(11)]))
+    _require_same(str(tmp_path))
+    (before,) = files(tmp_path)
+    for number in range(8, 90):
+        put(f"{tmp_path}/{number:032x}", prefect_record([target(dice)]))
+    read = pq.ParquetFile.read_row_group
+
+    def fail(self, number, **options):
+        if number == 3:
+            raise pa.ArrowMemoryError("no memory")
+        return read(self, number, **options)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pq.ParquetFile, "read_row_group", fail)
+        list_results(str(tmp_path))
+    assert before in files(tmp_path)
+    _require_same(str(tmp_path))
+
+
 def test_who_interrupts_leaves_the_files_that_were_full(tmp_path, small_files):
     for name, blob in records(300, "s3://bucket/data"):
         put(f"{tmp_path}/{name}", blob)

@@ -59,6 +59,8 @@ def misbehaving_sftp(folder: Path) -> Iterator[MisbehavingSFTP]:
 
 
 def _files(state: MisbehavingSFTP) -> type[asyncssh.SFTPServer]:
+    one_by_one = asyncio.Lock()
+
     class Files(asyncssh.SFTPServer):
         def __getattribute__(self, name: str) -> Any:
             if state.fault == "no answer to requests" and name in (
@@ -71,7 +73,10 @@ def _files(state: MisbehavingSFTP) -> type[asyncssh.SFTPServer]:
                 return _never
             return super().__getattribute__(name)
 
-        def read(self, file_obj: Any, offset: int, size: int) -> bytes:
+        async def read(self, file_obj: Any, offset: int, size: int) -> bytes:
+            if state.fault == "slow":
+                async with one_by_one:
+                    await asyncio.sleep(0.05)
             if state.fault == "wrong range":
                 offset += 1
             data = bytes(super().read(file_obj, offset, size))

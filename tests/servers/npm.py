@@ -13,7 +13,7 @@ _SECONDS = 180
 
 
 def program(name: str, package: str, folder: Path) -> str:
-    """A program on PATH or in a folder, put there now if need be. Raises Unavailable.
+    """A program in a folder, put there now if need be; without npm one on PATH. Raises Unavailable.
 
     Args:
         name: of the program.
@@ -21,11 +21,12 @@ def program(name: str, package: str, folder: Path) -> str:
         folder: for this version of it alone.
     """
     local = folder / "node_modules" / ".bin" / name
-    found = shutil.which(name) or shutil.which(str(local))
-    if found is not None:
-        return found
+    if local.exists():
+        return str(local)
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
+        if found := shutil.which(name):  # of whatever version
+            return found
         raise Unavailable(f"no {name} on PATH or in {folder.name}, and no node and npm to install it with")
     folder.mkdir(parents=True, exist_ok=True)
     with binaries.locked(folder / ".lock"):

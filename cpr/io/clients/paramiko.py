@@ -8,13 +8,14 @@ from contextlib import suppress
 from typing import Any
 
 from cpr.io.answers import BadAnswerError
-from cpr.io.clients.thread_lock import exclusive_use
+from cpr.io.clients.thread_lock import exclusive_use, note_answer
 from cpr.io.request_threads import in_thread
 from cpr.io.waiting import request_seconds
 
 __all__ = ["client_options", "hang_up", "is_connection_lost", "list_folder", "read_pipelined", "settle"]
 
 _CONNECT_SECONDS = 20.0
+_PIECE = 256 << 10
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +43,11 @@ def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
     """
     # Past the end of the file there is no answer, only the end of the file.
     with suppress(EOFError), exclusive_use(fs), file:
-        return b"".join(file.readv([(start, stop - start)]))
+        pieces = []
+        for piece in file.readv([(at, min(_PIECE, stop - at)) for at in range(start, stop, _PIECE)]):
+            note_answer(fs)  # others wait for their turn
+            pieces.append(piece)
+        return b"".join(pieces)
     return None
 
 
@@ -54,6 +59,7 @@ def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
             if entry.filename in found:
                 raise BadAnswerError("ListingRepeats")
             found[entry.filename] = fs._decode_stat(entry, path)
+            note_answer(fs)
     return list(found.values())
 
 

@@ -20,7 +20,7 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-__all__ = ["exclusive_use", "last_answer", "serialize_calls"]
+__all__ = ["exclusive_use", "last_answer", "note_answer", "serialize_calls"]
 
 _TURN = "_cpr_turn"
 
@@ -74,3 +74,10 @@ def last_answer(fs: AbstractFileSystem) -> float:
     """When somebody whose turn it was last got an answer: who waits for longer than a limit waits in vain."""
     turn: _Turn | None = getattr(fs, _TURN, None)
     return 0.0 if turn is None else turn.answered
+
+
+def note_answer(fs: AbstractFileSystem) -> None:
+    """Say that whoever's turn it is has had an answer, of several to come."""
+    turn: _Turn | None = getattr(fs, _TURN, None)
+    if turn is not None:
+        turn.answered = time.monotonic()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
@@ -37,6 +37,7 @@ T = TypeVar("T")
 # Fewer round trips than the few MiB that are usual.
 _CHUNK_BYTES = 8 << 20
 _CHUNKS_IN_FLIGHT = 2
+_PIECE = 256 << 10
 
 
 class FsspecStore:
@@ -219,8 +220,9 @@ class _BackgroundUpload:
         wait_for(self._pending.pop(0), alive=time.monotonic)
 
     def _write(self, block: bytes) -> None:
-        with exclusive_use(self._fs):
-            self._file.write(block)
+        for at in range(0, len(block), _PIECE):  # others have their turn between
+            with exclusive_use(self._fs):
+                self._file.write(block[at : at + _PIECE])
 
     def commit(self) -> None:
         while self._pending:
@@ -231,7 +233,13 @@ class _BackgroundUpload:
     def abort(self, timeout: float | None = None) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
         with at_most(request_seconds() if timeout is None else timeout):
-            _answer(self._fs, lambda _: self._in_turn(self._discard))
+            _answer(self._fs, lambda _: self._discard_after(self._pending[-1:]))
+
+    def _discard_after(self, writing: list[Future[Any]]) -> None:
+        for last in writing:  # what is sent now might begin an upload after its end
+            with suppress(CancelledError, Exception):
+                last.result(request_seconds())
+        self._in_turn(self._discard)
 
     def _in_turn(self, action: Callable[[], None]) -> None:
         with exclusive_use(self._fs):

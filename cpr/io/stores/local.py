@@ -18,7 +18,7 @@ from cpr.io.answers import SetupError
 from cpr.io.stores.base import ChangedError, Entry, Line, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.stores.local_cas import VersionedFolder
-from cpr.io.stores.regular_files import open_regular, require_replaceable
+from cpr.io.stores.regular_files import open_regular, require_removable, require_replaceable
 from cpr.io.temp_names import temporary_name
 
 __all__ = ["LocalStore"]
@@ -74,7 +74,7 @@ class LocalStore:
         return LocalUpload(path, create)
 
     def remove(self, path: str) -> None:
-        require_replaceable(path)
+        require_removable(path)
         os.unlink(path)
 
     def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 
-__all__ = ["open_regular", "require_replaceable"]
+__all__ = ["open_regular", "require_removable", "require_replaceable"]
 
 
 def require_replaceable(path: str) -> None:
-    """Raise OSError where the name belongs to a device, pipe or socket: `/dev/null` must not become a file.
+    """Raise OSError where the name leads to a device, pipe or socket: `/dev/null` must not become a file."""
+    with contextlib.suppress(FileNotFoundError):
+        # What a process has open looks like files there: /dev/stdout leads to it.
+        if os.path.islink(path) and os.readlink(path).startswith("/proc/"):
+            raise _special(path)
+        _require_plain(os.stat(path).st_mode, path)
 
-    A link may be replaced: what it leads to stays as it is.
-    """
-    try:
-        mode = os.lstat(path).st_mode
-    except FileNotFoundError:
-        return
+
+def require_removable(path: str) -> None:
+    """The same of a name that is to go. A link may: what it leads to stays."""
+    with contextlib.suppress(FileNotFoundError):
+        _require_plain(os.lstat(path).st_mode, path)
+
+
+def _require_plain(mode: int, path: str) -> None:
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)):
-        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
+        raise _special(path)
+
+
+def _special(path: str) -> OSError:
+    return OSError(errno.ENXIO, os.strerror(errno.ENXIO), path)
 
 
 def open_regular(path: str, flags: int) -> int:

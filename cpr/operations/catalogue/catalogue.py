@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,8 @@ from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import Record
 from cpr.operations.scan import read_all
+
+log = logging.getLogger("cpr")
 
 __all__ = ["Catalogue", "read_catalogue"]
 
@@ -234,7 +237,12 @@ def _keep(found: Sequence[_Segment], writer: segments.Writer) -> None:
             absorbed.append(one.url)
             count += one.useful
             start = 0
-            for part in segments.read_parts(one.url, one.nbytes) if one.useful else ():
-                writer.add(part.filter(pa.array(one.holds[start : start + part.num_rows])))
-                start += part.num_rows
+            try:
+                for part in segments.read_parts(one.url, one.nbytes) if one.useful else ():
+                    writer.add(part.filter(pa.array(one.holds[start : start + part.num_rows])))
+                    start += part.num_rows
+            except segments.FAILURES as error:
+                # Part of it was taken in: published now, it would pass for all. Nothing is, or is removed.
+                log.debug("catalogues stay as they are, after %s", type(error).__name__)
+                return
     writer.finish(absorbed)

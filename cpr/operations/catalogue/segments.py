@@ -25,7 +25,7 @@ from cpr.operations.catalogue.pages import are_honest
 from cpr.operations.catalogue.rows import ENCODED, SCHEMA
 from cpr.operations.places import require_inside
 
-__all__ = ["FULL_ROWS", "Writer", "is_segment", "read", "read_parts"]
+__all__ = ["FAILURES", "FULL_ROWS", "Writer", "is_segment", "read", "read_parts"]
 
 log = logging.getLogger("cpr")
 
@@ -34,7 +34,7 @@ _MOST_BYTES = 4 << 30
 _MOST_FOOTER_BYTES = 64 << 20
 _MOST_EXPANSION = 64  # times the size of the file
 _ROWS_AT_ONCE = 1 << 16
-_FAILURES = (CprError, pa.ArrowException, OSError, ValueError, KeyError, RuntimeError, TypeError)
+FAILURES = (CprError, pa.ArrowException, OSError, ValueError, KeyError, RuntimeError, TypeError)
 FULL_ROWS = 1 << 18
 """Of a file that gets no more of them: some 60 MB when they are read."""
 
@@ -53,19 +53,18 @@ def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
     try:
         parquet = _open(url, nbytes, columns)
         return None if parquet is None else parquet.read(columns=list(columns), use_threads=False)
-    except _FAILURES as error:
+    except FAILURES as error:
         log.debug("a catalogue is not read, after %s", type(error).__name__)
         return None
 
 
 def read_parts(url: str, nbytes: int) -> Iterator[Any]:
-    """All columns of a file, some ten thousand rows at a time; they end where it cannot be read."""
-    try:
-        parquet = _open(url, nbytes, SCHEMA.names)
-        for number in range(0 if parquet is None else parquet.num_row_groups):
-            yield parquet.read_row_group(number, use_threads=False).cast(SCHEMA)
-    except _FAILURES as error:
-        log.debug("a catalogue is not read, after %s", type(error).__name__)
+    """All columns of a file, some ten thousand rows at a time. Raises FAILURES where it cannot be read."""
+    parquet = _open(url, nbytes, SCHEMA.names)
+    if parquet is None:
+        raise ValueError("no catalogue")
+    for number in range(parquet.num_row_groups):
+        yield parquet.read_row_group(number, use_threads=False).cast(SCHEMA)
 
 
 def _open(url: str, nbytes: int, columns: Sequence[str]) -> Any:
