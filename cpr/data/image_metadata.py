@@ -168,7 +168,7 @@ def _interval(given: Mapping[str, Any]) -> float | None:
 def _positive(value: Any, field: str) -> float:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not (number > 0 and math.isfinite(number) and math.isfinite(1 / number)):
         raise unusable(_METADATA, field, "a positive number", value, "leave it out where it is unknown")

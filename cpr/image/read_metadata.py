@@ -146,7 +146,7 @@ def _pixel_size(page: tifffile.TiffPage, *units: str | None) -> tuple[Length | N
         try:
             numerator, denominator = tags.valueof(name)
             size = _positive(denominator / numerator)
-        except (TypeError, ValueError, ZeroDivisionError):
+        except (TypeError, ValueError, ArithmeticError):
             size = None
         if size is None or (unit is None and per is None):
             sizes.append(None)
@@ -158,7 +158,7 @@ def _pixel_size(page: tifffile.TiffPage, *units: str | None) -> tuple[Length | N
 def _positive(value: Any) -> float | None:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if number > 0 and math.isfinite(number) and math.isfinite(1 / number) else None
 

@@ -18,7 +18,8 @@ CONFIGURATION_VARIABLE = "CPR_STORAGE"
 _SECRETS = re.compile(
     r"signature|token|credential|secret|passw|session|sessid|jwt|delegation|googleaccessid|authorization|hmac"
     r"|(^|[-_.[])(sig|sign|sas|pass|pwd|pw|code|policy|auth|bearer|sid|otp|ticket|assertion|key-pair-id)\]?$"
-    r"|key\]?$",
+    r"|(^|[-_.[])(passphrase|creds?|cookies?|pin)\]?$"
+    r"|keys?([-_]?\d+)?\]?$",
     re.IGNORECASE,
 )
 # Values of these may look like a token and are none: they name a version or content.
@@ -75,6 +76,8 @@ def _is_secret(parameter: str, may_be_key: bool) -> bool:
         return bool(value) and _SECRETS.search(name) is not None
     if not equals:
         return _is_token(name)
+    if "://" in value and secret_in(value):
+        return True
     return bool(value) and (
         _SECRETS.search(name) is not None or (not _HARMLESS.search(name) and _is_token(value))
     )

@@ -27,6 +27,7 @@ from cpr.operations.scan import scan, walk
 __all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
 
 _AT_ONCE = 8  # objects that are searched
+_MOST_MARK_BYTES = 256 << 20
 _MARKS = re.compile(r"[/\\]\.cpr[/\\]marked[/\\][0-9a-f]{32}(\.swept)?\.json$")
 
 
@@ -217,6 +218,8 @@ def _take_object(found: Survey, entry: Entry) -> None:
 def _take_mark(found: Survey, entry: Entry) -> None:
     location = re.split(r"[/\\]\.cpr[/\\]marked[/\\]", entry.url)[0]
     try:
+        if entry.nbytes > _MOST_MARK_BYTES:
+            raise ValueError("none of cpr's marks is so large")
         with io.reading(entry.url) as file:
             names = decode(file.read())
     except ResourceNotFoundError:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from cpr import io
-from cpr.errors import ResourceNotFoundError, TransferError
+from cpr.errors import CprError, ResourceNotFoundError, TransferError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
@@ -136,7 +136,7 @@ def _begin(url: str, entry: Entry, changed: set[str] | None) -> Record | Entry |
         return entry, _fetch(entry, _FIRST_BYTES, changed)
     except ResourceNotFoundError:
         return entry  # deleted since it was listed
-    except TransferError as error:
+    except CprError as error:
         return Record(entry.url, entry.modified, entry.nbytes, problem=error)
 
 
@@ -149,7 +149,7 @@ def _finish(entry: Entry, blob: bytes, changed: set[str] | None) -> Record | Ent
             blob = _fetch(entry, entry.nbytes, changed)
     except ResourceNotFoundError:
         return entry
-    except TransferError as error:
+    except CprError as error:
         return Record(entry.url, entry.modified, entry.nbytes, problem=error)
     return parse_record(entry.url, entry.modified, entry.nbytes, blob) or entry
 

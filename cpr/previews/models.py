@@ -56,7 +56,8 @@ class Picture:
     def from_bytes(cls, data: bytes) -> Self:
         """A stored picture. Raises DecodeError for what is no small PNG."""
         picture = cls(data)
-        if not data.startswith(_PNG) or data[12:16] != b"IHDR" or max(picture.size) > _MAX_SIDE:
+        is_png = len(data) >= 24 and data.startswith(_PNG) and data[12:16] == b"IHDR"
+        if not is_png or max(picture.size) > _MAX_SIDE:
             raise _bad("a PNG of at most 1024 pixels a side", data)
         return picture
 

@@ -7,16 +7,19 @@ import json
 import os
 import re
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 
 import cpr
 from cpr.cli.app import run
-from tests.stored_flow import put
+from cpr.operations.ls import list_results
+from tests.stored_flow import put, store
 
 ESC = "\x1b]0;PWNED\x07\x1b[31mRED\x1b[2J\x9b31m"
 BIDI = "\u202etxt.exe\u2066\u200b"
@@ -153,6 +156,28 @@ def test_other_commands_go_on(hostile, capsys):
     assert safe(capsys, "gc", records, f"{hostile}/data")[0] == 3
     code, text = safe(capsys, "gc", records, f"{hostile}/data", "--without-unreadable")
     assert code == 0
+
+
+def test_a_key_that_no_url_may_have_stops_no_command(capsys):
+    """Keys of a store may be any text; memory:// stands for those that fsspec serves."""
+    place = f"memory://odd-{uuid.uuid4().hex}"
+    store(place, ("small",))
+    files = fsspec.filesystem("memory")
+    for key in ("records/\x1b[31m", "records/a\nb", "records/\u202etxt", "data/\x07.tif"):
+        files.pipe_file(f"{place}/{key}", b'{"metadata": {}, "result": 1}')
+    for command in (
+        ["ls", place],
+        ["show", place, "small"],
+        ["verify", place],
+        ["lineage", place],
+        ["report", place, "-o", f"{place}/page.html"],
+        ["gc", place],
+        ["cp", place, f"{place}-copy"],
+        ["export", place, "--ro-crate", "abababab", "-o", f"{place}-crate"],
+    ):
+        code, text = safe(capsys, *command)
+        assert code in (0, 1), (command, text)
+    assert list_results(f"{place}-copy").targets == 1
 
 
 def test_each_is_shown_or_told_of(hostile, capsys):

@@ -266,7 +266,7 @@ def test_only_files_are_replaced_and_deleted(tmp_path, kind, capsys):
         *([lambda: io.remove(str(odd))] if kind != "stdout" else []),  # a link may go
         lambda: io.writing(str(odd)).__enter__(),
         lambda: run(["report", done.url, "-o", str(odd)]),
-        lambda: run(["export", done.url, "--ro-crate", Path(done.flow).name, "-o", str(odd)]),
+        lambda: run(["export", done.url, "--ro-crate", "abababab", "-o", str(odd)]),
         lambda: run(["cp", done.url, str(odd)]),
     ):
         found = within(20, change)

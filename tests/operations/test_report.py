@@ -94,6 +94,10 @@ def test_a_picture_has_a_scale_bar_where_its_pixels_have_a_size(tmp_path):
     colours = stored(cpr.ImageTarget, f"{tmp_path}/rgb.tif", np.zeros((50, 400, 3), "uint8"), None,
                      pixel_size=2.0, unit="mm", metadata={"axes": "YXS"})  # fmt: skip
     assert Result.of(colours).scale_bar == (0.25, "200 mm")
+    # Just below a power of ten, whose logarithm is rounded up to it.
+    tiny = stored(cpr.ImageTarget, f"{tmp_path}/tiny.tif", np.zeros((4, 4), "uint8"), None,
+                  resolution=(0.010000000000000002,) * 2, metadata={"unit": "cm"})  # fmt: skip
+    assert Result.of(tiny).scale_bar is not None
 
 
 def test_pictures_are_described(tmp_path):

@@ -158,6 +158,14 @@ def test_something_else_in_the_place_of_a_preview_is_not_shown(tmp_path, junk):
         Picture.from_bytes(junk.replace(bytes(100), bytes(12)) if junk else junk)
 
 
+def test_a_picture_that_was_cut_is_none():
+    png = imagecodecs.png_encode(np.zeros((9, 9), "uint8"))
+    assert Picture.from_bytes(png).size == (9, 9)
+    for count in range(24):
+        with pytest.raises(DecodeError):
+            Picture.from_bytes(png[:count])
+
+
 def test_a_result_is_stored_though_its_preview_cannot_be(tmp_path, caplog):
     target = cpr.NumpyTarget.from_path(f"{tmp_path}/a.npy")
     target.set_data(noise(1000, 1000))

@@ -19,6 +19,7 @@ from typing import Any, Self, TypeVar
 from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
+from cpr.errors import CprError
 from cpr.io.clients.fsspec import holds_back
 from cpr.io.clients.paramiko import hang_up, is_connection_lost
 from cpr.io.clients.thread_lock import exclusive_use, last_answer
@@ -85,7 +86,11 @@ class FsspecStore:
         return _answer(self._fs, request, nbytes, is_endless)
 
     def _url(self, name: str) -> str:
-        return normalise(self._fs.unstrip_protocol(name) if self._root is None else self._root + name)
+        url = self._fs.unstrip_protocol(name) if self._root is None else self._root + name
+        try:
+            return normalise(url)
+        except CprError:
+            return str(url)  # one odd name stops no listing; who goes there is told
 
     def stat(self, path: str) -> Stat | None:
         try:

@@ -97,7 +97,8 @@ def _scale_bar(target: Target, preview: Preview | None) -> tuple[float, str] | N
         return None
     width = columns / resolution[0]
     length = 10.0 ** math.floor(math.log10(width / 4))
-    length *= max(step for step in (1, 2, 5) if step * length <= width / 4)
+    # The logarithm may be rounded up.
+    length *= max((step for step in (1, 2, 5) if step * length <= width / 4), default=1)
     return round(length / width, 4), f"{length:g} {unit}"
 
 

@@ -50,9 +50,11 @@ class OMEPlate(Resource):
     def wells(self) -> tuple[tuple[str, str], ...]:
         """(row, column) of the wells that have images, in the order of the plate. Raises as `rows`."""
         plate = self._plate()[1]
-        rows, columns = ([one.name for one in some] for some in (plate.rows, plate.columns))
+        rows, columns = (
+            {one.name: number for number, one in enumerate(some)} for some in (plate.rows, plate.columns)
+        )
         wells = [tuple(well.path.split("/", 1)) for well in plate.wells]
-        return tuple(sorted(wells, key=lambda well: (rows.index(well[0]), columns.index(well[1]))))  # type: ignore[arg-type]
+        return tuple(sorted(wells, key=lambda well: (rows[well[0]], columns[well[1]])))  # type: ignore[arg-type]
 
     def fields(self, row: str, column: str | int, acquisition: int | None = None) -> tuple[Any, ...]:
         """The images of a well, in order: `OMEZarrField` of a target, `OMEZarrSource` of a source.

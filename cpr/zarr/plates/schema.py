@@ -71,9 +71,10 @@ def plate_of(attributes: Mapping[str, Any]) -> PlateJson:
     for field, names in (("rows", rows), ("columns", columns), ("wells", [one.path for one in plate.wells])):
         if len(set(names)) != len(names):
             raise bad_metadata(f"plate.{field}", "names that differ", names)
+    known_rows, known_columns = set(rows), set(columns)
     for well in plate.wells:
         row, _, column = well.path.partition("/")
-        if row not in rows or column not in columns or not is_inside(well.path):
+        if row not in known_rows or column not in known_columns or not is_inside(well.path):
             raise bad_metadata("plate.wells", "paths of a row and a column that are listed", well.path)
     return plate
 
