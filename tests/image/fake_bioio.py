@@ -105,6 +105,10 @@ class Reader:
     def dims(self):
         order, array = self._arrays[self.names[self.current]]
         return Dims(order, array.shape)
+
+    @property
+    def xarray_dask_data(self):
+        return self.array()
 """
 
 

@@ -14,7 +14,7 @@ pytest.importorskip("dask.array")
 pytest.importorskip("pyarrow")
 pytest.importorskip("zarr")
 
-from tests.remedies import arrays, foreign_tables, images, tables, tiffs, zarrs
+from tests.remedies import arrays, foreign_tables, images, microscopes, tables, tiffs, zarrs
 from tests.remedies.sites import Heard, heard, sites
 
 ZARR = ("OMEZarrSource", "OMEZarrTarget", "chunking", "dask", "nodes", "options", "reading")
@@ -22,6 +22,7 @@ PLACES = ("csv", "data", "image", "numpy", "parquet", "zarr/ome", *(f"zarr/{name
 TABLES = {
     "arrays": arrays,
     "images": images,
+    "microscopes": microscopes,
     "tables": tables,
     "tables of others": foreign_tables,
     "TIFFs": tiffs,
