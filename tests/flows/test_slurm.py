@@ -15,8 +15,10 @@ from tests.test_examples import blocks, fill_raw, run_as_module
 pytest.importorskip("dask_jobqueue")
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.xdist_group("prefect")]
 
+# As Slurm's, it keeps a copy of the script, which is deleted as soon as it returns.
 SBATCH = """#!/bin/sh
-setsid sh "$1" >>"{folder}/log" 2>&1 </dev/null &
+cp "$1" "{folder}/$$.sh" || exit 1
+setsid sh "{folder}/$$.sh" >>"{folder}/log" 2>&1 </dev/null &
 echo $! >>"{folder}/jobs"
 echo "Submitted batch job $!"
 """
