@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = ROOT / ".tools"
@@ -52,23 +53,28 @@ def install(program: str, timeout: float = 1500) -> Path:
             raise BuildError(f"no go on PATH to build {program} with")
         # CGO_ENABLED=0: a static program, which also runs in an image that holds nothing else.
         environment = {**os.environ, "CGO_ENABLED": "0", "GOBIN": str(folder), "GOFLAGS": "-modcacherw"}
-        try:
-            done = subprocess.run(
-                [go, "install", module],
-                env=environment,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise BuildError(f"go install {module} took longer than {timeout:.0f} s") from None
-        if done.returncode != 0:
-            raise BuildError(f"go install {module} failed: {done.stderr.strip()[-1000:]}")
+        run_installer([go, "install", module], timeout, env=environment, cwd=folder)
         stamp.write_text(module)
         return target
+
+
+def run_installer(command: list[str], timeout: float, **options: Any) -> None:
+    """Run `PROGRAM install ... PACKAGE`, with what subprocess.run takes besides. Raises BuildError."""
+    what = f"{Path(command[0]).name} install {command[-1]}"
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            **options,
+        )
+    except subprocess.TimeoutExpired:
+        raise BuildError(f"{what} took longer than {timeout:.0f} s") from None
+    if done.returncode != 0:
+        raise BuildError(f"{what} failed: {done.stderr.strip()[-1000:]}")
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 from tests.minio import binaries
@@ -33,16 +32,9 @@ def program(name: str, package: str, folder: Path) -> str:
         if not local.exists():
             command = [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(folder)]
             try:
-                done = subprocess.run(
-                    [*command, package],
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    text=True,
-                    timeout=_SECONDS,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                raise Unavailable(f"npm install {package} took longer than {_SECONDS} s") from None
-            if done.returncode != 0 or not local.exists():
-                raise Unavailable(f"npm install {package} failed: {done.stderr.strip()[-500:]}")
+                binaries.run_installer([*command, package], _SECONDS)
+            except binaries.BuildError as error:
+                raise Unavailable(str(error)) from None
+            if not local.exists():
+                raise Unavailable(f"npm install {package} brings no {name}")
     return str(local)

@@ -8,14 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from cpr.io.answers import BadAnswerError
-from cpr.io.clients.thread_lock import exclusive_use, note_answer
+from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, note_answer
 from cpr.io.request_threads import in_thread
 from cpr.io.waiting import request_seconds
 
 __all__ = ["client_options", "hang_up", "is_connection_lost", "list_folder", "read_pipelined", "settle"]
 
 _CONNECT_SECONDS = 20.0
-_PIECE = 256 << 10
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,8 +42,9 @@ def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
     """
     # Past the end of the file there is no answer, only the end of the file.
     with suppress(EOFError), exclusive_use(fs), file:
+        ranges = [(at, min(PIECE_BYTES, stop - at)) for at in range(start, stop, PIECE_BYTES)]
         pieces = []
-        for piece in file.readv([(at, min(_PIECE, stop - at)) for at in range(start, stop, _PIECE)]):
+        for piece in file.readv(ranges):
             note_answer(fs)  # others wait for their turn
             pieces.append(piece)
         return b"".join(pieces)

@@ -20,7 +20,10 @@ from fsspec.implementations.chained import ChainedFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
-__all__ = ["exclusive_use", "last_answer", "note_answer", "serialize_calls"]
+__all__ = ["PIECE_BYTES", "exclusive_use", "last_answer", "note_answer", "serialize_calls"]
+
+PIECE_BYTES = 256 << 10
+"""What is sent or received in a turn, or between two signs of life in it."""
 
 _TURN = "_cpr_turn"
 

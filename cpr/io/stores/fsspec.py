@@ -22,7 +22,7 @@ from fsspec.asyn import AsyncFileSystem
 from cpr.errors import CprError
 from cpr.io.clients.fsspec import holds_back
 from cpr.io.clients.paramiko import hang_up, is_connection_lost
-from cpr.io.clients.thread_lock import exclusive_use, last_answer
+from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, last_answer
 from cpr.io.filesystems import filesystem
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, modified_time, version_of
@@ -38,7 +38,6 @@ T = TypeVar("T")
 # Fewer round trips than the few MiB that are usual.
 _CHUNK_BYTES = 8 << 20
 _CHUNKS_IN_FLIGHT = 2
-_PIECE = 256 << 10
 
 
 class FsspecStore:
@@ -225,9 +224,9 @@ class _BackgroundUpload:
         wait_for(self._pending.pop(0), alive=time.monotonic)
 
     def _write(self, block: bytes) -> None:
-        for at in range(0, len(block), _PIECE):  # others have their turn between
+        for at in range(0, len(block), PIECE_BYTES):  # others have their turn between
             with exclusive_use(self._fs):
-                self._file.write(block[at : at + _PIECE])
+                self._file.write(block[at : at + PIECE_BYTES])
 
     def commit(self) -> None:
         while self._pending:

@@ -51,8 +51,7 @@ def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
     Every byte is digested: what is damaged is not believed.
     """
     try:
-        parquet = _open(url, nbytes, columns)
-        return None if parquet is None else parquet.read(columns=list(columns), use_threads=False)
+        return _open(url, nbytes, columns).read(columns=list(columns), use_threads=False)
     except FAILURES as error:
         log.debug("a catalogue is not read, after %s", type(error).__name__)
         return None
@@ -61,19 +60,18 @@ def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
 def read_parts(url: str, nbytes: int) -> Iterator[Any]:
     """All columns of a file, some ten thousand rows at a time. Raises FAILURES where it cannot be read."""
     parquet = _open(url, nbytes, SCHEMA.names)
-    if parquet is None:
-        raise ValueError("no catalogue")
     for number in range(parquet.num_row_groups):
         yield parquet.read_row_group(number, use_threads=False).cast(SCHEMA)
 
 
 def _open(url: str, nbytes: int, columns: Sequence[str]) -> Any:
+    """The file, if it is what cpr writes. Raises FAILURES."""
     if nbytes > _MOST_BYTES:
-        return None
+        raise ValueError("it is too large")
     with io.reading(url) as file:
         content = pa.py_buffer(file.read())
     if _digest(content) != url[-40:-8]:
-        return None
+        raise ValueError("its bytes are others")
     parquet = pq.ParquetFile(
         pa.BufferReader(content),
         read_dictionary=[name for name in ENCODED if name in columns],
@@ -81,12 +79,12 @@ def _open(url: str, nbytes: int, columns: Sequence[str]) -> Any:
         thrift_container_size_limit=_MOST_FOOTER_BYTES,
     )
     if not _is_modest(parquet.metadata, nbytes) or not are_honest(content, parquet.metadata):
-        return None
+        raise ValueError("it claims more than it may")
     schema = parquet.schema_arrow
     if schema.names != SCHEMA.names or any(
         schema.field(one.name).type not in (one.type, pa.dictionary(pa.int32(), one.type)) for one in SCHEMA
     ):
-        return None
+        raise ValueError("its columns are others")
     return parquet
 
 
