@@ -26,7 +26,7 @@ from cpr.io.objects import open_store
 from cpr.io.reading import reading
 from cpr.io.urls import join, split
 
-__all__ = ["REMEMBERED_SECONDS", "decode", "encode", "is_marked", "marks_folder"]
+__all__ = ["REMEMBERED_SECONDS", "decode", "encode", "is_marked", "marks_folder", "read_names"]
 
 REMEMBERED_SECONDS = 60.0
 _FORMAT = "cpr marked 1"
@@ -57,6 +57,7 @@ class _Folder:
 _folders: PerProcess[str, _Folder] = PerProcess()
 _turns: PerProcess[str, threading.Lock] = PerProcess()
 _MOST_FOLDERS = 1024
+_MOST_BYTES = 256 << 20  # of a list
 
 
 def marks_folder(location: str) -> str:
@@ -115,8 +116,7 @@ def _read(location: str, before: _Folder | None) -> _Folder:
             folder.lists[place] = before.lists[place]
             continue
         try:
-            with reading(place) as file:
-                names = decode(file.read())
+            names = read_names(place)
         except ResourceNotFoundError:
             continue  # its collection has ended meanwhile
         except ValueError:
@@ -132,8 +132,20 @@ def encode(names: Iterable[str]) -> bytes:
     return json.dumps({"format": _FORMAT, "names": sorted(names)}, indent=0).encode()
 
 
+def read_names(url: str) -> list[str]:
+    """The file names in a list that is stored. Raises ValueError for what is none, and as `reading`."""
+    with reading(url) as file:
+        blob = file.read(_MOST_BYTES + 1)
+    if len(blob) > _MOST_BYTES:
+        raise ValueError("none of cpr's lists is so large")
+    return decode(blob)
+
+
 def decode(blob: bytes) -> list[str]:
-    """The file names in a list. Raises ValueError for what is none."""
+    """The file names in a list. Raises ValueError for what is none, before it takes much memory."""
+    # Each name has a key of 16 digits; lists in lists would take 27 times the size of their text.
+    if 16 * (blob.count(b"[") + blob.count(b"{") - 2) > len(blob) or 8 * blob.count(b'"') > len(blob) + 64:
+        raise ValueError("not a list of marked names")
     try:
         document = json.loads(blob)
         names = document["names"]
@@ -145,7 +157,7 @@ def decode(blob: bytes) -> list[str]:
 
 
 def _number(name: str) -> int:
-    return int(hex16(name.encode()), 16)
+    return int(hex16(name.encode("utf-8", "surrogatepass")), 16)
 
 
 def _contains(numbers: array[int], number: int) -> bool:

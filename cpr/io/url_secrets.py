@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from cpr.errors import CprError
 from cpr.io.protocols import kind_of
 
-__all__ = ["CONFIGURATION_VARIABLE", "redact_url", "require_no_secret", "secret_in"]
+__all__ = ["CONFIGURATION_VARIABLE", "redact_url", "require_no_secret", "secret_in", "tells_secret"]
 
 CONFIGURATION_VARIABLE = "CPR_STORAGE"
 """Names the table that credentials may be given in; see `cpr.io.config`."""
@@ -97,6 +97,21 @@ def _is_token(text: str) -> bool:
     kinds = ["a" if c.islower() else "A" if c.isupper() else "0" if c.isdigit() else "" for c in text]
     neighbours = [(a, b) for a, b in pairwise(kinds) if a and b]
     return sum(a != b for a, b in neighbours) >= 0.25 * len(neighbours)
+
+
+def tells_secret(text: str) -> bool:
+    """Whether any text has a secret in it: a URL with one, a login, `name=value` of one, a token.
+
+    >>> tells_secret("postgres://me:word@db/x"), tells_secret("host=db; password=word"), tells_secret("otsu")
+    (True, True, False)
+    """
+    named = (name for name, _ in re.findall(r"([\w.-]+)[\"']?\s*[=:]\s*([^\s/])", text))
+    return (
+        re.search(r"[^\s/:@]*:[^\s/]*@", text) is not None
+        or any(_SECRETS.search(name) for name in named)
+        or any(secret_in(word) for word in text.split())
+        or any(_is_token(word) for word in re.split(r"[\s,;&?#=:@'\"()]+", text))
+    )
 
 
 def redact_url(url: str) -> str:

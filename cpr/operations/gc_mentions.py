@@ -13,28 +13,34 @@ from __future__ import annotations
 
 import base64
 import binascii
-import bz2
 import io
 import itertools
 import lzma
 import re
-import string
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.seekable_files import fetch_block
+from cpr.operations.gc_unwrapping import (
+    BASE64,
+    Room,
+    UnsearchableError,
+    chunks_of,
+    from_base64,
+    members,
+    opened,
+    unwrapping,
+)
 from cpr.records.registry import RECORD_KEY
 
 __all__ = ["UnsearchableError", "keys_in_object", "keys_in_record", "keys_in_value"]
 
-_CHUNK_BYTES = 1 << 20
 _BLOCK_BYTES = 4 << 20  # of an object
-_MOST_BYTES = 1 << 30  # of each layer
 _MOST_LAYERS = 8
 _DATA_BYTES = 64 << 20  # what is larger, and neither a text nor a pickle nor compressed, is data
 _HEAD_BYTES = 4096
@@ -46,20 +52,15 @@ _BASE64_RUN = re.compile(rb"(?:[A-Za-z0-9+/]|\\+n|\n)*={0,2}")
 _BASE64_LINES = re.compile(rb"(?:[A-Za-z0-9+/]{76}\n)*[A-Za-z0-9+/]{0,76}={0,2}\n?")
 _HEX, _BASE64 = (
     bytes(b"01"[chr(code) in characters] for code in range(256))
-    for characters in ("0123456789abcdef", string.ascii_letters + string.digits + "+/")
+    for characters in ("0123456789abcdef", BASE64)
 )
 _LONGEST_DIGITS = 24
-_NO_BASE64 = bytes(code for code in range(256) if _BASE64[code] == b"0"[0] and code != b"="[0])
 _PICKLE = re.compile(rb"\x80[\x02-\x09]")
 _PRINTED = bytes(set(range(256)) - {*range(7), 14, 15, *range(17, 27), *range(28, 32), 0x7F})
 _WRAPPED_SERIALIZERS = frozenset({"pickle", "compressed", "compressed/json", "compressed/pickle"})
 _OF_ZIP = (zipfile.BadZipFile, NotImplementedError, RuntimeError)  # damaged, or encrypted
 # What a record says of its own object, and of what that was made from.
 _OWN_FIELDS = frozenset("type ext key data_hash checksum blocks manifest made".split())
-
-
-class UnsearchableError(Exception):
-    """It is unknown what this names: it is damaged, or wrapped in a way that cannot be undone here."""
 
 
 def keys_in_object(url: str, nbytes: int) -> set[int]:
@@ -71,14 +72,13 @@ def keys_in_object(url: str, nbytes: int) -> set[int]:
         UnsearchableError: it is compressed or encoded, and cannot be unwrapped.
         ResourceNotFoundError, TransferError: it cannot be read.
     """
-    file = _opened(_blocks_of(url, nbytes))
+    room = Room(nbytes)
+    file = opened(_blocks_of(url, nbytes), room)
     head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
-    is_known = (
-        _is_text(head) or _PICKLE.match(head) or _unwrapping(head, is_text=False) not in (None, _members)
-    )
+    is_known = _is_text(head) or _PICKLE.match(head) or unwrapping(head, is_text=False) not in (None, members)
     keys: set[int] = set()
     if nbytes <= _DATA_BYTES or is_known:
-        _search(file, keys, 0, must_be_known=False)
+        _search(file, keys, 0, False, room)
     return keys
 
 
@@ -97,10 +97,12 @@ def keys_in_record(url: str, nbytes: int, blob: bytes, serializer: str) -> set[i
     def blocks() -> Iterator[bytes]:
         return iter([blob]) if len(blob) == nbytes else _blocks_of(url, nbytes)
 
-    keys = _keys_in(blocks())
+    room = Room(nbytes)
+    keys = _keys_in(blocks(), room)
     if serializer in _WRAPPED_SERIALIZERS:
         try:
-            _search(_opened(_from_base64(_opened(_payload(blocks())))), keys, 1, must_be_known=True)
+            payload = opened(_payload(blocks()), room)
+            _search(opened(from_base64(payload), room), keys, 1, True, room)
         except ValueError:
             raise UnsearchableError("what the serializer has written is cut") from None
     elif serializer != "json":
@@ -148,137 +150,34 @@ def keys_in_value(value: Any) -> set[int]:
                 one = {name: item for name, item in inner.items() if name not in _OWN_FIELDS}
             texts += one
             waiting += one.values()
-    return _keys_in(iter([("\n".join(f'"{text}"' for text in texts)).encode("utf-8", "surrogatepass")]))
+    text = ("\n".join(f'"{text}"' for text in texts)).encode("utf-8", "surrogatepass")
+    return _keys_in(iter([text]), Room(len(text)))
 
 
-def _keys_in(blocks: Iterator[bytes]) -> set[int]:
+def _keys_in(blocks: Iterator[bytes], room: Room) -> set[int]:
     keys: set[int] = set()
-    _search(_opened(blocks), keys, 0, must_be_known=False)
+    _search(opened(blocks, room), keys, 0, False, room)
     return keys
 
 
-class _Blocks(io.RawIOBase):
-    """A file of blocks that come one by one, as long as there are not too many bytes in them."""
-
-    def __init__(self, blocks: Iterator[bytes]) -> None:
-        self._blocks = blocks
-        self._block = memoryview(b"")
-        self._count = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        done = 0
-        # To the full, for what begins the file is told from the first read.
-        while done < len(buffer):
-            if not self._block:
-                block = next(self._blocks, None)
-                if block is None:
-                    break
-                self._block = memoryview(block)
-            count = min(len(buffer) - done, len(self._block))
-            buffer[done : done + count] = self._block[:count]
-            self._block = self._block[count:]
-            done += count
-        self._count += done
-        if self._count > _MOST_BYTES:
-            raise UnsearchableError(f"larger than {_MOST_BYTES} bytes")
-        return done
-
-
-def _opened(blocks: Iterator[bytes]) -> io.BufferedReader:
-    return io.BufferedReader(_Blocks(blocks), _CHUNK_BYTES)
-
-
-def _search(file: io.BufferedReader, keys: set[int], layer: int, must_be_known: bool) -> None:
+def _search(file: io.BufferedReader, keys: set[int], layer: int, must_be_known: bool, room: Room) -> None:
     """Add all keys, unwrapping as long as there is something to unwrap."""
     head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
     is_text = _is_text(head)
-    unwrap = None if _PICKLE.match(head) else _from_base64 if _is_base64(head) else _unwrapping(head, is_text)
+    unwrap = None if _PICKLE.match(head) else from_base64 if _is_base64(head) else unwrapping(head, is_text)
     if unwrap is None:
-        _scan(file, keys, layer)
+        _scan(file, keys, layer, room)
         if must_be_known and not is_text and not _PICKLE.match(head):
             raise UnsearchableError("neither a text nor a pickle, nor compressed in a way that is known")
         return
     if layer == _MOST_LAYERS:
         raise UnsearchableError("wrapped too many times")
     try:
-        for part in unwrap(file) if unwrap is _members else [unwrap(file)]:
+        for part in unwrap(file) if unwrap is members else [unwrap(file)]:
             # What is in an archive may be anything, arrays say.
-            _search(_opened(part), keys, layer + 1, must_be_known=unwrap is not _members)
+            _search(opened(part, room), keys, layer + 1, unwrap is not members, room)
     except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, *_OF_ZIP) as error:
         raise UnsearchableError(f"it cannot be unwrapped: {type(error).__name__}") from None
-
-
-def _unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Iterator[Any]] | None:
-    """What undoes one layer of compression, told from the first bytes; None for what is not compressed."""
-    if is_text:
-        return None
-    if head.startswith(b"\x1f\x8b") or re.match(rb"\x78[\x01\x5e\x9c\xda]", head):
-        return _inflated
-    if head.startswith(b"PK\x03\x04"):
-        return _members
-    if head.startswith(b"BZh"):
-        return lambda file: _chunks(bz2.BZ2File(file))
-    if head.startswith((b"\xfd7zXZ\0", b"\x5d\0\0")):
-        return lambda file: _chunks(lzma.LZMAFile(file))
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return lambda file: _with_pyarrow(file, "zstd")
-    if head.startswith(b"\x04\x22\x4d\x18"):
-        return lambda file: _with_pyarrow(file, "lz4")
-    return None
-
-
-def _chunks(file: Any) -> Iterator[bytes]:
-    while chunk := file.read(_CHUNK_BYTES):
-        yield bytes(chunk)
-
-
-def _members(file: io.BufferedReader) -> Iterator[Iterator[bytes]]:
-    """The names in a zip file, of which spreadsheets are some, and the content of each of its files."""
-    with zipfile.ZipFile(io.BytesIO(file.read())) as archive:
-        if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
-            raise UnsearchableError(f"larger than {_MOST_BYTES} bytes")
-        yield iter([" ".join(archive.namelist()).encode("utf-8", "surrogatepass")])
-        for member in archive.infolist():
-            with archive.open(member) as one:
-                yield _chunks(one)
-
-
-def _inflated(file: io.BufferedReader) -> Iterator[bytes]:
-    machine = zlib.decompressobj(wbits=47)  # of gzip or zlib
-    for chunk in _chunks(file):
-        left = chunk
-        while left:
-            yield machine.decompress(left, _CHUNK_BYTES)
-            left = machine.unconsumed_tail
-            if machine.eof:
-                left = machine.unused_data
-                machine = zlib.decompressobj(wbits=47)
-    yield machine.flush()
-
-
-def _with_pyarrow(file: io.BufferedReader, name: str) -> Iterator[bytes]:
-    try:
-        import pyarrow as pa
-    except ImportError:
-        raise UnsearchableError(f"compressed by {name}, which takes pyarrow to undo") from None
-    yield from _chunks(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), name))
-
-
-def _from_base64(file: Any) -> Iterator[bytes]:
-    left = b""
-    for chunk in _chunks(file):
-        text = left + chunk
-        # Lines may end in the two characters \n, which a chunk may part.
-        whole = text[:-1] if text.endswith(b"\\") else text
-        digits = whole.replace(b"\\n", b"").replace(b"\\r", b"").translate(None, _NO_BASE64)
-        count = len(digits) // 4 * 4
-        yield base64.b64decode(digits[:count])
-        left = digits[count:] + text[len(whole) :]
-    if left.strip(b"\\="):
-        raise ValueError("base64 that is cut")
 
 
 def _is_base64(head: bytes) -> bool:
@@ -303,10 +202,10 @@ def _is_text(head: bytes) -> bool:
     return b"\0" not in head and len(controls) * 50 <= len(head)
 
 
-def _scan(file: io.BufferedReader, keys: set[int], layer: int) -> None:
+def _scan(file: io.BufferedReader, keys: set[int], layer: int, room: Room) -> None:
     """Add all keys in something that is not wrapped, and in what is wrapped inside of JSON's texts."""
     rest = b""
-    for chunk in _chunks(file):
+    for chunk in chunks_of(file):
         text = rest + chunk
         rest = text[-_OVERLAP_BYTES:]
         for spelling in _spellings(text):
@@ -319,11 +218,13 @@ def _scan(file: io.BufferedReader, keys: set[int], layer: int) -> None:
                     continue  # a line that goes on
                 for begin in (start, start + 1):  # in a pickle the length before may be a letter as well
                     inner = base64.b64decode(spelling[begin : begin + 16])
-                    if _PICKLE.match(inner) or _unwrapping(inner, is_text=False):
+                    if _PICKLE.match(inner) or unwrapping(inner, is_text=False):
                         wrapped = _BASE64_RUN.match(spelling, begin)
                         assert wrapped is not None
                         with suppress(UnsearchableError, ValueError):  # it was no such thing
-                            _search(_opened(_from_base64(io.BytesIO(wrapped[0]))), keys, layer + 1, True)
+                            inside = opened(from_base64(io.BytesIO(wrapped[0])), room)
+                            _search(inside, keys, layer + 1, True, room)
+                        room.require()
 
 
 def _runs(text: bytes, kind: bytes, length: int) -> Iterator[tuple[int, int]]:

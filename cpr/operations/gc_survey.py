@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
-from cpr.io.gc_marks import decode
+from cpr.io.gc_marks import read_names
 from cpr.io.parallel import parallel_map
 from cpr.io.stores.base import Entry
 from cpr.operations.gc_mentions import (
@@ -27,7 +27,6 @@ from cpr.operations.scan import scan, walk
 __all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
 
 _AT_ONCE = 8  # objects that are searched
-_MOST_MARK_BYTES = 256 << 20
 _MARKS = re.compile(r"[/\\]\.cpr[/\\]marked[/\\][0-9a-f]{32}(\.swept)?\.json$")
 
 
@@ -218,10 +217,7 @@ def _take_object(found: Survey, entry: Entry) -> None:
 def _take_mark(found: Survey, entry: Entry) -> None:
     location = re.split(r"[/\\]\.cpr[/\\]marked[/\\]", entry.url)[0]
     try:
-        if entry.nbytes > _MOST_MARK_BYTES:
-            raise ValueError("none of cpr's marks is so large")
-        with io.reading(entry.url) as file:
-            names = decode(file.read())
+        names = read_names(entry.url)
     except ResourceNotFoundError:
         return  # another collection has ended it
     except ValueError:

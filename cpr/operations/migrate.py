@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpr import io
-from cpr.errors import CprError, ResourceNotFoundError
+from cpr.errors import CprError, RecordError, ResourceNotFoundError
 from cpr.records.predecessor import is_old_record
 from cpr.records.registry import RECORD_KEY, load_record, source_of
 from cpr.records.strict_json import parse
-from cpr.Resource import Resource
 from cpr.Target import Target
 
 __all__ = ["ENDING", "Migrated", "Migration", "migrate"]
@@ -115,7 +114,7 @@ def _take(url: str, value: Any, there: bool, write: bool, result: Migration, men
     if isinstance(value, CprError):
         result.failed.append(Migrated(url, error=value))
         return
-    targets = tuple(one.url for one in _resources(value) if isinstance(one, Target))
+    targets = tuple(one.url for one in _parts_of(value) if isinstance(one, Target))
     mentioned.update(targets)
     if value is None:
         result.others += 1
@@ -156,11 +155,19 @@ def _value_of(url: str, nbytes: int) -> Any:
             if not isinstance(document["data"], str):
                 return None
             document = parse(document["data"])
-        if not any(_old_records(document)):
+        if not any(map(is_old_record, _parts_of(document))):
             return None
         return _with_resources(document)
     except CprError as error:
         return error
+    except RecursionError:
+        return RecordError(
+            "the record is nested too deeply",
+            url=url,
+            expected="what the predecessor has written",
+            actual="hundreds of levels",
+            remedy="delete it",
+        )
 
 
 def _of_file(url: str) -> Any:
@@ -179,12 +186,14 @@ def _of_file(url: str) -> Any:
     return target
 
 
-def _old_records(value: Any) -> Iterator[Any]:
-    if is_old_record(value):
-        yield value
-    elif isinstance(value, (list, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _old_records(one)
+def _parts_of(value: Any) -> Iterator[Any]:
+    """A value, and all in its lists and dicts, in their order; of old records nothing of what is inside."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        if isinstance(one, (list, dict)) and not is_old_record(one):
+            waiting += reversed(one.values() if isinstance(one, dict) else one)
 
 
 def _with_resources(value: Any) -> Any:
@@ -193,11 +202,3 @@ def _with_resources(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_resources(one) for one in value]
     return {key: _with_resources(one) for key, one in value.items()} if isinstance(value, dict) else value
-
-
-def _resources(value: Any) -> Iterator[Resource]:
-    if isinstance(value, Resource):
-        yield value
-    elif isinstance(value, (list, dict)):
-        for one in value.values() if isinstance(value, dict) else value:
-            yield from _resources(one)

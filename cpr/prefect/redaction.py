@@ -10,6 +10,8 @@ telling name (`password`, `api_key` ...), and whatever contains such.
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import datetime as dt
 import decimal
 import enum
@@ -17,6 +19,7 @@ import functools
 import math
 import pathlib
 import re
+import textwrap
 import types
 import typing
 import uuid
@@ -25,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from cpr.io.url_secrets import tells_secret
 from cpr.provenance.made import MAX_HELD, Input, is_acceptable
 from cpr.Resource import Resource
 from cpr.Source import Source
@@ -34,22 +38,28 @@ __all__ = ["describe_input", "is_secret", "is_secret_name", "program_texts", "sh
 _SECRET_WORDS = frozenset(
     "auth authorization connection cookie cred credential credentials creds dsn jwt key keys otp pass"
     " passphrase passwd password passwords pat pin private pwd salt sas secret secrets session signature"
-    " token tokens".split()
+    " token tokens bearer cookies hmac mfa oauth otps passcode pincode psw pw".split()
+)
+# Words that are written as one; `tokenizer` and `keyhole` are none of them.
+_RUN_TOGETHER = re.compile(
+    r"passw|passphrase|credential|(api|access|auth|bearer|csrf|refresh|session)tokens?$"
+    r"|(api|access|auth|private|secret|shared|signing|ssh|licen[cs]e|hmac|encryption|master|account)keys?$"
+    r"|session_?id|conn(ection)?_?str|cookie_?jar|pwd$|secret$"
 )
 _SECRET_CLASSES = frozenset({"SecretStr", "SecretBytes", "Secret", "_SecretBase", "SecretDict", "Block"})
 _SHOWN = (pathlib.PurePath, dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.Decimal)
 
 
 @functools.lru_cache(maxsize=4096)
-@functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
     """Whether what is called so is likely to be a secret.
 
-    >>> is_secret_name("db_password"), is_secret_name("apiKey"), is_secret_name("keyhole")
-    (True, True, False)
+    >>> [is_secret_name(one) for one in ("db_password", "apiKey", "APIKEY", "keyhole")]
+    [True, True, True, False]
     """
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
-    return not _SECRET_WORDS.isdisjoint(word.lower() for word in words)
+    plain = re.sub(r"\d+$", "", name.lower())
+    return not _SECRET_WORDS.isdisjoint(map(str.lower, words)) or _RUN_TOGETHER.search(plain) is not None
 
 
 def is_secret(value: Any) -> bool:
@@ -103,6 +113,8 @@ def _shown(value: Any, texts: frozenset[str]) -> bool | int | float | str | None
         shown = str(value)
     else:
         shown = None
+    if isinstance(value, (str, pathlib.PurePath)) and tells_secret(str(shown)):
+        return None
     return shown if is_acceptable(shown) else None
 
 
@@ -137,15 +149,23 @@ def shown_url(url: str) -> str:
     return f"{scheme}://{server if at and ':' in user else host}{slash}{path}"
 
 
-def program_texts(function: Any) -> frozenset[str]:
-    """Short texts that a function's code spells: its constants, defaults and `Literal` annotations."""
+def program_texts(function: Any, source: str | None) -> frozenset[str]:
+    """Short texts that a function's code spells: its constants, defaults and `Literal` annotations.
+
+    Args:
+        function: of the task.
+        source: its text. A default that it does not spell is a value of the machine it runs on, such as
+            `os.environ["DATABASE"]`.
+    """
     code = getattr(function, "__code__", None)
     if not isinstance(code, types.CodeType):
         return frozenset()
     found: set[str] = set()
     _collect(code.co_consts, found)
-    _collect(function.__defaults__ or (), found)
-    _collect((function.__kwdefaults__ or {}).values(), found)
+    defaults: set[str] = set()
+    _collect(function.__defaults__ or (), defaults)
+    _collect((function.__kwdefaults__ or {}).values(), defaults)
+    found |= defaults & _spelled(source or "")
     for annotation in function.__annotations__.values():
         if isinstance(annotation, str):
             # As written in the source; evaluating it could run anything.
@@ -153,6 +173,16 @@ def program_texts(function: Any) -> frozenset[str]:
                 found.update(re.findall(r"""["']([^"'\\]*)["']""", literal))
         else:
             _collect(_literals(annotation), found)
+    return frozenset(found)
+
+
+@functools.lru_cache(maxsize=1024)
+def _spelled(source: str) -> frozenset[str]:
+    """The texts that a source spells; none of one that stands in the middle of a line, as lambdas do."""
+    found: set[str] = set()
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = ast.parse(textwrap.dedent(source))
+        _collect((node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)), found)
     return frozenset(found)
 
 

@@ -231,7 +231,7 @@ def _task_run() -> TaskRunContext | None:
 
 def _looked_at(context: TaskRunContext) -> Noted:
     """The arguments of a run whose key cpr has not computed: what can be said without asking a store."""
-    texts = program_texts(unwrapped(context.task.fn))
+    texts = program_texts(unwrapped(context.task.fn), source_of(context.task))
     inputs: dict[str, Input] = {}
     given: set[str] = set()
     for name, value in context.parameters.items():

@@ -13,6 +13,7 @@ from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.description_graph import digest
 from cpr.prefect.loaded_modules import is_as_its_file_made_it
+from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_state import Content, filled_in, leave_out_what_runs_made, state_of_runs
 from cpr.prefect.source_code import unwrapped
@@ -57,7 +58,7 @@ class Told:
 
     def __init__(self, task: Any, exclude: Collection[str], asked: frozenset[str] = frozenset()) -> None:
         self.function = unwrapped(task.fn)
-        self._texts = program_texts(self.function)
+        self._texts = program_texts(self.function, source_of(task))
         self._exclude = exclude
         self._asked = asked
         self._home = getattr(self.function, "__globals__", {}).get("__name__")

@@ -230,7 +230,15 @@ def load_record(record: Any) -> Storable:
         raise RecordError(
             "not a record",
             expected=f'{{"{RECORD_KEY}": {{...}}}}',
-            actual=ascii(record)[:100],
+            actual=_brief(record),
             remedy="pass what serialize() returned",
         )
     return lookup(record[RECORD_KEY].get("type")).deserialize(record)
+
+
+def _brief(value: Any) -> str:
+    """The begin of a value's text; of one that is nested without end, its type."""
+    try:
+        return ascii(value)[:100]
+    except RecursionError:
+        return f"{type(value).__name__}, nested too deeply"

@@ -7,6 +7,7 @@ import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from itertools import product
 
 import pytest
 
@@ -277,6 +278,38 @@ def test_what_is_there_is_listed_once(tmp_path, monkeypatch, few):
     assert _plain(list_results(str(tmp_path))) == expected
     assert find_results(str(tmp_path)).count
     assert listed == [str(tmp_path)] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *product(
+            ["type", "location", "file", "data_hash", "task", "flow", "version"],
+            [b"\xff\xfe", b"\xed\xa0\x80"],
+        ),
+        ("location", None),
+        ("file", None),
+        ("version", None),
+    ],
+)
+def test_texts_that_are_none_are_not_believed(tmp_path, name, text):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    fill(tmp_path, random.Random(18), 120)
+    expected = _plain(list_results(str(tmp_path)))
+    (kept,) = files(tmp_path)
+    table = pq.read_table(kept).cast(rows.SCHEMA)
+    blobs = [None if one is None else text for one in table[name].to_pylist()]
+    array = pa.array(blobs, pa.binary())
+    forged = pa.StringArray.from_buffers(
+        len(array), array.buffers()[1], array.buffers()[2], array.buffers()[0]
+    )
+    table = table.set_column(table.schema.names.index(name), table.schema.field(name), forged)
+    kept.unlink()
+    pq.write_table(table, kept, use_dictionary=segments.ENCODED, write_statistics=False)
+    kept.rename(kept.with_name(f"{kept.name[:17]}{segments._digest(kept.read_bytes())}.parquet"))
+    assert _plain(list_results(str(tmp_path))) == expected
 
 
 def test_a_file_of_another_content_than_its_name_says_is_not_believed(tmp_path):

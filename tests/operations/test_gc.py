@@ -18,7 +18,7 @@ import cpr
 from cpr import io
 from cpr.errors import CprError
 from cpr.io import gc_marks as marks
-from cpr.io.gc_marks import is_marked
+from cpr.io.gc_marks import decode, encode, is_marked
 from cpr.operations.gc import collect
 from cpr.operations.gc_survey import survey
 from cpr.operations.scan import find_records
@@ -265,6 +265,40 @@ def test_a_list_that_is_none_makes_writers_careful_and_collections_not(tmp_path)
     put(f"{tmp_path}/data/.cpr/marked/{'1' * 32}.json", json.dumps(hostile))
     age(tmp_path, 30)
     assert collect([str(tmp_path)], delete=True).deleted == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        '["\\ud800"]',
+        "[" + "[]," * 20_000 + "[]]",
+        '["",' + '"a",' * 20_000 + '""]',
+        "[" * 100_000,
+        "9" * 10_000,
+    ],
+    ids=["a lone surrogate", "lists in a list", "tiny names", "deep", "a long number"],
+)
+def test_a_list_of_a_stranger_stops_no_writer(names, tmp_path):
+    store(str(tmp_path), ("small",))
+    put(
+        f"{tmp_path}/data/.cpr/marked/{'0' * 32}.json",
+        f'{{"format": "cpr marked 1", "names": {names}}}'.encode(),
+    )
+    target = cpr.NumpyTarget.from_path(tmp_path / "data/a.npy")
+    target.set_data(np.arange(3))
+    target.persist()
+    record = json.dumps(target.serialize()).encode()
+    put(f"{tmp_path}/records/mine", record)
+    assert target.get_data().tolist() == [0, 1, 2]
+    assert collect([str(tmp_path)], delete=True).deleted == []
+
+
+def test_a_list_takes_memory_in_proportion_to_its_text():
+    # Lists in a list would take 27 times as much.
+    with pytest.raises(ValueError, match="not a list"):
+        decode(b'{"format": "cpr marked 1", "names": [' + b"[]," * 1000 + b'""]}')
+    odd = [f"[{n}]{{'\"}}-{n:016x}.tif" for n in range(1000)]
+    assert decode(encode(odd)) == sorted(odd)
 
 
 def test_a_collection_that_is_held_up_gives_up(tmp_path, monkeypatch):

@@ -164,7 +164,7 @@ def test_other_content_names_nothing_and_stops_nothing(blob):
 
 
 def test_what_grows_without_end_is_not_followed(monkeypatch):
-    monkeypatch.setattr("cpr.operations.gc_mentions._MOST_BYTES", 8 << 20)
+    monkeypatch.setattr("cpr.operations.gc_unwrapping._MOST_BYTES", 8 << 20)
     bomb = gzip.compress(gzip.compress(b"lorem ipsum dolo" * (1 << 20)))
     with pytest.raises(UnsearchableError, match="larger"):
         keys_of(bomb)
@@ -172,6 +172,28 @@ def test_what_grows_without_end_is_not_followed(monkeypatch):
     for _ in range(12):
         blob = gzip.compress(blob)
     with pytest.raises(UnsearchableError, match="too many times"):
+        keys_of(blob)
+
+
+def _archive_of(content: bytes, count: int) -> bytes:
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(count):
+            archive.writestr(str(number), content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["archives in archives", "texts of base64", "an archive of zeros"])
+def test_all_layers_together_have_a_limit(kind, monkeypatch):
+    monkeypatch.setattr("cpr.operations.gc_unwrapping._MOST_BYTES", 4 << 20)
+    monkeypatch.setattr("cpr.operations.gc_unwrapping._MOST_ARCHIVE_BYTES", 2 << 20)
+    blob = {
+        "archives in archives": lambda: _archive_of(_archive_of(_archive_of(bytes(64 << 10), 8), 8), 8),
+        "texts of base64": lambda: b" - ".join(64 * [base64.b64encode(zlib.compress(bytes(1 << 20)))]),
+        "an archive of zeros": lambda: zlib.compress(b"PK\3\4" + bytes(3 << 20)),
+    }[kind]()
+    assert len(blob) < 1 << 17
+    with pytest.raises(UnsearchableError, match="larger"):
         keys_of(blob)
 
 

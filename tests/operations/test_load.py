@@ -70,3 +70,13 @@ def test_other_json_is_no_record(tmp_path, document):
     path.write_text(json.dumps(document))
     with pytest.raises(RecordError, match="not a record"):
         cpr.load(path)
+
+
+@pytest.mark.parametrize("depth", [10, 500, 990, 1010, 100_000])
+@pytest.mark.parametrize("wrap", [lambda value: [value], lambda value: {"a": value}], ids=["lists", "dicts"])
+def test_what_is_nested_without_end_is_no_record(depth, wrap):
+    value = 1
+    for _ in range(depth):
+        value = wrap(value)
+    with pytest.raises(cpr.RecordError):
+        cpr.load({"x": value})

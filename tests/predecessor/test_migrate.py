@@ -105,3 +105,15 @@ def test_records_that_lie_are_refused(tmp_path):
 
 def test_nothing_there(tmp_path):
     assert run(["migrate", str(tmp_path / "none")]) == 3
+
+
+@pytest.mark.parametrize("depth", [100, 300, 450, 800, 960, 980, 5000, 100_000])
+def test_a_record_that_is_nested_without_end_stops_nothing(depth, tmp_path):
+    written.numpy_target(tmp_path, STACK)
+    inner = json.dumps(written.source("ImageSource", tmp_path / "raw.tif", metadata=None, resolution=None))
+    (tmp_path / "deep").write_text("[" * depth + inner + "]" * depth)
+    (tmp_path / "foreign").write_text('["__class__",' + "[" * depth + "]" * depth + "]")
+    found = migrate(str(tmp_path))
+    assert [one.url.rpartition("-")[2][-4:] for one in found.done if one.targets] == [".npy"]
+    assert all(isinstance(one.error, cpr.CprError) for one in found.failed)
+    assert len(found.failed) + found.others + len(found.done) == 3

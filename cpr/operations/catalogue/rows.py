@@ -192,7 +192,7 @@ def sound(table: Any) -> npt.NDArray[np.bool_]:
         if os.name == "nt":
             plain[:] = False
         named = _true(pc.match_substring_regex(files, _TARGET_NAME)) | _true(pc.is_null(table["size"]))
-        good &= named
+        good &= named & _true(pc.is_valid(table["location"]))
         for row in np.flatnonzero(good & ~plain):
             location, file = (table[name][int(row)].as_py() for name in ("location", "file"))
             good[row] = _is_safe(location, file)

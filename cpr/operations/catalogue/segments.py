@@ -51,7 +51,7 @@ def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
     Every byte is digested: what is damaged is not believed.
     """
     try:
-        return _open(url, nbytes, columns).read(columns=list(columns), use_threads=False)
+        return _valid(_open(url, nbytes, columns).read(columns=list(columns), use_threads=False))
     except FAILURES as error:
         log.debug("a catalogue is not read, after %s", type(error).__name__)
         return None
@@ -61,7 +61,13 @@ def read_parts(url: str, nbytes: int) -> Iterator[Any]:
     """All columns of a file, some ten thousand rows at a time. Raises FAILURES where it cannot be read."""
     parquet = _open(url, nbytes, SCHEMA.names)
     for number in range(parquet.num_row_groups):
-        yield parquet.read_row_group(number, use_threads=False).cast(SCHEMA)
+        yield _valid(parquet.read_row_group(number, use_threads=False)).cast(SCHEMA)
+
+
+def _valid(table: Any) -> Any:
+    """The table, if its texts are UTF-8, which Parquet's reader leaves to others. Raises FAILURES."""
+    table.validate(full=True)
+    return table
 
 
 def _open(url: str, nbytes: int, columns: Sequence[str]) -> Any:
