@@ -8,7 +8,8 @@ sixteen at a time on the workers.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -27,9 +28,12 @@ from cpr.zarr.stores.recording import RecordingStore, Written
 __all__ = [
     "aligned",
     "as_declared_by",
+    "boxed",
+    "collected",
     "computed",
     "fill_from_dask",
     "is_dask",
+    "map_to_objects",
     "require_known",
     "starts_of",
 ]
@@ -80,7 +84,7 @@ def fill_from_dask(
         unit = (math.lcm(u, 2) if axis in axes else u for axis, u in enumerate(unit_of(array)))
         level = aligned(level, tuple(unit))
         graphs.append(_written_graph(array, level))
-    ends = [] if extremes is None else [_map_blocks(partial(_ends_of_block, extremes), level)]
+    ends = [] if extremes is None else [map_to_objects(partial(_ends_of_block, extremes), level)]
     found = computed(*graphs, *ends)
     for written in found[: len(graphs)]:
         store.written.add(written.item() if isinstance(written, np.ndarray) else written)
@@ -142,13 +146,14 @@ def aligned(data: Any, unit: Shape) -> Any:
     return data if tuple(wanted) == data.chunks else data.rechunk(tuple(wanted))
 
 
-def _map_blocks(function: Any, data: Any) -> Any:
-    """One Python object of every block, as a lazy array."""
+def map_to_objects(function: Any, data: Any, name: str | None = None) -> Any:
+    """One Python object of every block, as a lazy array of a name; each made in one task with its block."""
     import dask.array as da
 
     return da.map_blocks(  # type: ignore[no-untyped-call]
         function,
         data,
+        name=name,
         dtype=object,
         chunks=tuple((1,) * n for n in data.numblocks),
         meta=np.empty((0,) * data.ndim, object),
@@ -160,7 +165,7 @@ def _written_graph(array: zarr.Array[Any], data: Any) -> Any:
     import dask.array as da
 
     return da.reduction(  # type: ignore[no-untyped-call]
-        _map_blocks(_WriteBlock(array, starts_of(data)), data),
+        map_to_objects(_WriteBlock(array, starts_of(data)), data),
         chunk=_as_they_are,
         combine=_merge,
         aggregate=_merge,
@@ -198,13 +203,13 @@ class _WriteBlock:
             where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, block_id, strict=True))
             array[where] = np.asarray(block, array.dtype)
             written = store.written
-        return _boxed(written, len(block_id))
+        return boxed(written, len(block_id))
 
     def __dask_tokenize__(self) -> Any:
         return self._store.token, self._path
 
 
-def _boxed(value: Any, ndim: int) -> Any:
+def boxed(value: Any, ndim: int) -> Any:
     """An array of one Python object."""
     box = np.empty((1,) * ndim, object)
     box[(0,) * ndim] = value
@@ -212,7 +217,7 @@ def _boxed(value: Any, ndim: int) -> Any:
 
 
 def _ends_of_block(extremes: Extremes, block: Any) -> Any:
-    return _boxed(extremes.of(block), block.ndim)
+    return boxed(extremes.of(block), block.ndim)
 
 
 def _as_they_are(piece: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
@@ -231,19 +236,62 @@ def _merge(pieces: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
             merged.add(item)
         else:
             waiting += list(np.asarray(item).flat)
-    return _boxed(merged, 0)
+    return boxed(merged, 0)
 
 
 def computed(*lazy: Any) -> list[Any]:
     """Lazy values, computed together where the caller's dask runs: its cluster, also within a task of it."""
     import dask
 
-    try:
-        from distributed import get_worker, worker_client
-
-        get_worker()
-    except (ImportError, ValueError):
-        return list(dask.compute(*lazy))  # type: ignore[attr-defined, no-untyped-call]
-    with worker_client() as client:
+    with _cluster() as client:
+        if client is None:
+            return list(dask.compute(*lazy))  # type: ignore[attr-defined, no-untyped-call]
         found: list[Any] = client.gather(client.compute(list(lazy)))
         return found
+
+
+def collected(lazy: Sequence[Any]) -> list[Any]:
+    """As `computed`, of values that are fetched one by one as soon as they are there.
+
+    What waits in the memory of a worker for the others to be done is made again when that worker dies.
+    """
+    with _cluster() as client:
+        if client is None:
+            return computed(*lazy)
+        from distributed import as_completed
+
+        futures = client.compute(list(lazy))
+        numbers = {future.key: number for number, future in enumerate(futures)}
+        found: list[Any] = [None] * len(futures)
+        try:
+            for future, value in as_completed(futures, with_results=True):  # type: ignore[no-untyped-call]
+                if future.cancelled():  # the scheduler is gone
+                    raise value
+                found[numbers[future.key]] = value
+                # The cluster forgets what nobody holds.
+                futures[numbers[future.key]] = None
+                del future
+        except BaseException:
+            client.cancel([future for future in futures if future is not None])
+            raise
+        return found
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """The client of the cluster on which the caller's dask runs, if it runs on one."""
+    import dask
+
+    client = None
+    with ExitStack() as stack:
+        with suppress(ImportError):
+            from distributed import Client, get_worker, worker_client
+
+            try:
+                get_worker()
+            except ValueError:
+                scheduler = getattr(dask.base.get_scheduler(), "__self__", None)  # type: ignore[no-untyped-call]
+                client = scheduler if isinstance(scheduler, Client) else None
+            else:
+                client = stack.enter_context(worker_client())
+        yield client

@@ -15,7 +15,15 @@ from typing import Any
 import numpy as np
 
 from cpr.provenance.running import running_key
-from cpr.zarr.dask import aligned, as_declared_by, computed, is_dask, starts_of
+from cpr.zarr.dask import (
+    aligned,
+    as_declared_by,
+    boxed,
+    collected,
+    is_dask,
+    map_to_objects,
+    starts_of,
+)
 from cpr.zarr.parts.assembly import read_pieces
 from cpr.zarr.parts.layout import layout_of
 from cpr.zarr.parts.progress import key_of_run, parts_there
@@ -70,12 +78,10 @@ def write_resumed(target: Whole, data: Any, **declared: Any) -> tuple[RecordingS
 
 def _write(whole: Whole, level: Any, there: dict[Bounds, Any]) -> tuple[list[Any], list[tuple[int, int]]]:
     """All parts, those that are there and those that workers write now; and what was sent for these."""
-    import dask
-
-    starts, blocks = starts_of(level), level.to_delayed()
-    write = dask.delayed(_WriteUnit(whole, starts))  # type: ignore[attr-defined]
+    starts = starts_of(level)
     # In the order of the array, as far as dask is free; a name of each attempt, whose results nobody keeps.
-    name = f"cpr-part-{uuid.uuid4().hex}"
+    # A block and what writes it are one task: a worker computes none while another waits to be written.
+    units = map_to_objects(_WriteUnit(whole, starts), level, f"cpr-part-{uuid.uuid4().hex}").to_delayed()
     parts, waiting = [], []
     for index in np.ndindex(*level.numblocks):
         bounds = _bounds(starts, index)
@@ -84,8 +90,8 @@ def _write(whole: Whole, level: Any, there: dict[Bounds, Any]) -> tuple[list[Any
         if bounds in there:
             parts.append(there[bounds])
         else:
-            waiting.append(write(blocks[index], index, dask_key_name=(name, *index)))
-    found = computed(*waiting) if waiting else []
+            waiting.append(units[index])
+    found = [written.item() for written in collected(waiting)] if waiting else []
     return parts + [part for part, _ in found], [sent for _, sent in found]
 
 
@@ -95,12 +101,12 @@ class _WriteUnit:
     def __init__(self, whole: Whole, starts: list[list[int]]) -> None:
         self._whole, self._starts = whole, starts
 
-    def __call__(self, block: Any, index: Shape) -> Any:
-        region = tuple(slice(*bounds) for bounds in _bounds(self._starts, index))
+    def __call__(self, block: Any, block_id: Shape = ()) -> Any:
+        region = tuple(slice(*bounds) for bounds in _bounds(self._starts, block_id))
         part = self._whole.part(region)
         part.set_data(np.asarray(block))
         part.persist()
-        return part, (part.uploaded, part.copied)
+        return boxed((part, (part.uploaded, part.copied)), len(block_id))
 
 
 def _bounds(starts: list[list[int]], index: Shape) -> Bounds:

@@ -177,17 +177,24 @@ def test_kill_9_at_random_points(kills, tmp_path):
         time.sleep(draw.random() * 0.03)
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        # One that had published it, and was killed before anybody was told, is no run that goes on.
+        results = 1 + any(name.endswith(".blocks") for name in listed(tmp_path / f"{number}/.cpr"))
         done = subprocess.run(arguments, capture_output=True, text=True, check=True)
         started = log.read_text().split()
         assert sorted(set(started), key=int) == [str(z) for z in range(UNITS)]
-        computed, runs = computed + len(started), runs + 1
-        assert len(started) <= UNITS + 1  # the one that was under way
-        (found,) = [name for name in os.listdir(tmp_path / str(number)) if name.endswith(".zarr")]
+        if results == 1:
+            computed, runs = computed + len(started), runs + 1
+            assert len(started) <= UNITS + 1  # the one that was under way
         expected = cpr.OMEZarrTarget.from_path("memory://resume/volume.ome.zarr", **OPTIONS)
         expected.set_data(np.broadcast_to(np.arange(1, 9, dtype="uint16")[:, None, None], (8, 32, 32)))
         assert done.stdout.strip() == expected.data_hash
         io.remove_orphans(str(tmp_path / str(number)), timedelta(seconds=-60))
-        kept = [name for name in os.listdir(tmp_path / f"{number}/.cpr") if not name.endswith(".digests")]
-        assert kept == [f"{found}.blocks"]
-        assert os.path.isdir(tmp_path / str(number) / found)
-    print(f"{kills} kills: {computed} units computed for {runs * UNITS}")
+        found = [name for name in listed(tmp_path / str(number)) if name.endswith(".zarr")]
+        assert len(found) == results
+        kept = [name for name in listed(tmp_path / f"{number}/.cpr") if not name.endswith(".digests")]
+        assert kept == [f"{name}.blocks" for name in found]
+    print(f"{runs} of {kills} killed in the midst: {computed} units computed for {runs * UNITS}")
+
+
+def listed(folder):
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
