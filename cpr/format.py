@@ -188,6 +188,10 @@ class Stream(Generic[T]):
     def __iter__(self) -> Iterator[T]:
         raise NotImplementedError
 
+    def lasting(self, piece: memoryview) -> memoryview | None:  # noqa: ARG002
+        """The bytes of the piece that has passed last, where they stay as long as the data; else None."""
+        return None
+
     def described(self) -> dict[str, Any]:
         """Format fields that are only known once everything has passed (the number of rows)."""
         return {}

@@ -15,7 +15,7 @@ from cpr.io.gc_marks import is_marked
 from cpr.io.hashing import DEFAULT_ALGORITHM, default_algorithm, hex16
 from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.stores.base import OccupiedError
-from cpr.io.writing import keep_blocks
+from cpr.io.writing import WritingFile, keep_blocks
 from cpr.previews.storage import attach_preview, store_preview
 from cpr.retrieving import decode_file
 
@@ -79,9 +79,16 @@ class Publication:
         Raises OccupiedError, EncodeError, CorruptDataError for data that was changed since it was handed
         over, ResourceNotFoundError and TransferError.
         """
-        with io.writing(url, create=create) as file, naming(url):
-            file.expected = _nbytes_of(self.data)
-            maker = self._encode(url, file)
+        file: WritingFile | None = None
+        try:
+            with io.writing(url, create=create) as file, naming(url):
+                file.expected = _nbytes_of(self.data)
+                maker = self._encode(url, file)
+        except TransferError as error:
+            # What is sent from the memory of the data is refused by the store if it has changed meanwhile.
+            if file is not None and file.has_lent:
+                self._require_unchanged(url, self.format.fingerprint(self.data), error)
+            raise
         store_preview(url, file.stored.nbytes, maker)
         return file.stored
 
@@ -105,6 +112,8 @@ class Publication:
         if supports(self.format, Streams):
             stream = self.format.stream(self.data)
             stream.expected = self.data_hash
+            if isinstance(file, WritingFile):
+                file.lasting = stream.lasting
             if nbytes is None or nbytes > io.SMALL_BYTES:
                 # Of a small one none is kept.
                 maker = attach_preview(self.format, stream)
@@ -113,6 +122,10 @@ class Publication:
         else:
             self.format.encode(self.data, file)
             fingerprint = self.format.fingerprint(self.data)
+        self._require_unchanged(url, fingerprint)
+        return maker
+
+    def _require_unchanged(self, url: str, fingerprint: str, cause: Exception | None = None) -> None:
         if fingerprint != self.data_hash:
             raise CorruptDataError(
                 "the data was changed between set_data and the write",
@@ -120,8 +133,7 @@ class Publication:
                 expected=self.data_hash,
                 actual=fingerprint,
                 remedy="give the target its own copy: set_data(array.copy())",
-            )
-        return maker
+            ) from cause
 
 
 def key_of(data_hash: str, options: Mapping[str, Any]) -> str:

@@ -24,6 +24,8 @@ __all__ = ["Planes", "hash_array", "held_or_streamed"]
 
 # Hashing an array that is not contiguous copies pieces of at least this size, never all of it.
 _PIECE_BYTES = 1 << 16
+# Of less the memory is not told: to look after so many pieces would take longer than to copy them.
+_LASTING_BYTES = 1 << 16
 # Planes are copied before they are hashed, unless one is so large that memory is the greater worry.
 _COPIED_BYTES = 1 << 28
 
@@ -161,6 +163,9 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         self.plane_shape: tuple[int, ...] = _last(self.shape, plane_ndim)
         self._data = data
         self._fingerprint: str | None = None
+        # The piece that has passed last, and where its bytes stay.
+        self._passing: np.ndarray[Any, Any] | None = None
+        self._lasting: memoryview | None = None
 
     @classmethod
     def of(cls, data: Any, plane_ndim: int = 2) -> Planes:
@@ -216,16 +221,29 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         copied = None if self._is_fresh else np.empty(CACHED_BYTES, np.uint8)
         for plane in self._planes():
             elements = _bytes(plane)
+            lasts = elements.nbytes >= _LASTING_BYTES and self._is_held(plane)
             for start in range(0, elements.nbytes, CACHED_BYTES):
                 piece = elements[start : start + CACHED_BYTES]
                 if copied is not None:
-                    copied[: piece.nbytes] = piece
-                    piece = copied[: piece.nbytes].data
+                    self._lasting = piece if lasts else None
+                    self._passing = copied[: piece.nbytes]
+                    self._passing[:] = piece
+                    piece = self._passing.data
                 digest.update(piece)
                 yield piece
             if self.on_piece is not None:
                 self.on_piece(plane)
+        self._lasting = self._passing = None
         self._fingerprint = digest.hexdigest()
+
+    def _is_held(self, plane: np.ndarray[Any, Any]) -> bool:
+        """Whether a plane is a view of the array that is in memory whole."""
+        return self.array is not None and np.may_share_memory(plane, self.array)
+
+    def lasting(self, piece: memoryview) -> memoryview | None:
+        """Memory of the array, if it is in memory whole and this is what `pieces` has given last."""
+        passing: Any = self._passing
+        return self._lasting if passing is not None and piece.obj is passing else None
 
     def digest(self) -> str:
         """The content hash, for which all planes pass now, without copies of them."""

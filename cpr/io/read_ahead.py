@@ -6,21 +6,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import ExitStack
 from functools import partial
 
 from cpr.io.request_threads import in_thread
-from cpr.io.transfer_width import TransferWidth
+from cpr.io.transfer_width import TransferWidth, still_silent
 from cpr.io.waiting import abandonable, wait_for
 
 __all__ = ["STALLED_BYTES", "Fetch", "ReadAhead", "wait_wider"]
 
 Fetch = Callable[[int, int], bytes | memoryview]
 
-# How long a first answer is waited for before more is asked of an unknown place, and how much.
-_PATIENCE_SECONDS = 0.015
-_PATIENT_REQUESTS = 64
 # So much is allowed the time of, however much is under way, before it is called a stall.
 STALLED_BYTES = 32 << 20
 # Of parts that are here, or on their way, and not read yet.
@@ -30,11 +27,8 @@ _MOST_REQUEST_BYTES = 8 << 20
 
 def wait_wider(future: Future[bytes | memoryview], width: TransferWidth, more: Callable[[], None]) -> None:
     """While a place is unknown and does not answer, let more and more requests be under way."""
-    while width.is_unknown and wait([future], _PATIENCE_SECONDS).not_done:
-        width.waited()
+    while still_silent(future, width):
         more()
-        if width.requests >= _PATIENT_REQUESTS:
-            break
 
 
 class _Span:

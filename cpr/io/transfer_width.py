@@ -13,15 +13,16 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 from cpr.errors import ConfigurationError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.host_share import HostShare
 from cpr.io.urls import protocol_of
 
-__all__ = ["TransferWidth", "connections", "width_of"]
+__all__ = ["TransferWidth", "connections", "still_silent", "width_of"]
 
 VARIABLE = "CPR_CONNECTIONS"
 _CONNECTIONS = 96  # of a machine, whose processes share them
@@ -49,6 +50,9 @@ _PROBE = 0.6
 _NEAR_SECONDS = 0.005
 _NEAR_BLOCK_BYTES = 2 << 20
 _THROTTLED_SECONDS = 0.2  # refusals of so long are one
+# How long a first answer is waited for before more is asked of an unknown place, and how much.
+_PATIENCE_SECONDS = 0.015
+_PATIENT_REQUESTS = 64
 
 
 class TransferWidth:
@@ -183,6 +187,17 @@ class TransferWidth:
         while size < most and size < self._fastest * (seconds if size < _SMALL_BYTES else _SHORT_SECONDS):
             size = min(most, 2 * size)
         return size
+
+
+def still_silent(request: Future[Any], width: TransferWidth) -> bool:
+    """Wait a moment for a request to a place that nothing is known of; True where more are allowed now."""
+    before = width.requests
+    if not width.is_unknown or before >= _PATIENT_REQUESTS:
+        return False
+    if wait([request], _PATIENCE_SECONDS).not_done:
+        width.waited()
+    # Where there may be no more, whoever asks waits as for any request, and no longer.
+    return width.requests > before
 
 
 def connections() -> int | None:

@@ -8,6 +8,7 @@ text that shows as something else. Everything here is a question about text: no 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from typing import NamedTuple
@@ -143,11 +144,18 @@ def require_safe(location: object, name: object) -> None:
 def _is_normal(location: str) -> bool:
     """Whether this is how cpr spells the place: two spellings would be two places to who compares them."""
     try:
-        if location != normalise(location):
-            return False
+        _require_normal(location)
     except CprError:
-        return False  # a protocol that nothing here implements
-    return kind_of(protocol_of(location)).authority == "none" or not location.endswith("://")
+        return False  # another spelling, or a protocol that nothing here implements
+    return True
+
+
+# Many records name one location. What raises is not remembered: a protocol may be registered later.
+@functools.lru_cache(maxsize=1024)
+def _require_normal(location: str) -> None:
+    has_end = kind_of(protocol_of(location)).authority == "none" or not location.endswith("://")
+    if location != normalise(location) or not has_end:
+        raise CprError("another spelling")
 
 
 def _as_record_error(objection: Objection, location: object, name: object) -> RecordError:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -20,7 +20,13 @@ from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.objects import open_store, remove, stat
 from cpr.io.progress_bar import Advance, progress_bar
 from cpr.io.reading import reading
-from cpr.io.stores.base import AnnouncedUpload, ChecksummedUpload, OccupiedError, SendingUpload, Upload
+from cpr.io.stores.base import OccupiedError, Upload
+from cpr.io.stores.upload_abilities import (
+    AnnouncedUpload,
+    ChecksummedUpload,
+    LendingUpload,
+    SendingUpload,
+)
 from cpr.io.waiting import at_most, seconds_to_clean_up
 
 __all__ = [
@@ -84,6 +90,10 @@ class WritingFile(HashingSink):
         self._seconds: float | None = None
         self._expected: int | None = None
         self.on_bytes: Advance | None = None  # is told of the bytes that are sent
+        #: Gives the memory in which bytes that are written stay until all is stored; None where they do not.
+        self.lasting: Callable[[memoryview], memoryview | None] | None = None
+        #: Whether some of what was written is sent from that memory.
+        self.has_lent = False
 
     @property
     def expected(self) -> int | None:
@@ -100,7 +110,12 @@ class WritingFile(HashingSink):
         """Send bytes on; raises TransferError when the store has failed meanwhile."""
         view = memoryview(data).cast("B")
         super().write(view)
-        if view.nbytes < _BLOCK_BYTES:
+        lasting = None if self.lasting is None else self.lasting(view)
+        if lasting is not None and isinstance(self._upload, LendingUpload):
+            self.has_lent = True
+            self.flush()
+            self._send(view, lasting)
+        elif view.nbytes < _BLOCK_BYTES:
             self._small += view
             if len(self._small) >= _BLOCK_BYTES:
                 self.flush()
@@ -143,9 +158,12 @@ class WritingFile(HashingSink):
         checksum = self._upload.store_checksum()
         return digests if checksum is None else with_store_checksum(digests, blocks, checksum)
 
-    def _send(self, view: memoryview) -> None:
+    def _send(self, view: memoryview, lasting: memoryview | None = None) -> None:
         with translate_errors(self._url, "write"):
-            self._upload.write(view)
+            if lasting is not None and isinstance(self._upload, LendingUpload):
+                self._upload.lend(view, lasting)
+            else:
+                self._upload.write(view)
         if self.on_bytes is not None:
             self.on_bytes(view.nbytes, self._expected)
 

@@ -35,14 +35,23 @@ class ObjectChecksum:
     """Of the parts of an object, in their order."""
 
     def __init__(self) -> None:
-        self._crc = 0
+        self._crc = self._part = self._part_bytes = 0
 
-    def add(self, part: memoryview) -> dict[str, str]:
-        """What goes with the next part."""
+    def update(self, block: memoryview | bytes) -> None:
+        """Take in the next bytes of a part."""
         from awscrt import checksums
 
-        crc = checksums.crc64nvme(part)
-        self._crc = checksums.combine_crc64nvme(self._crc, crc, part.nbytes)
+        view: Any = block  # awscrt says `bytes`, and takes any buffer
+        self._part = checksums.crc64nvme(view, self._part)
+        self._part_bytes += len(block)
+
+    def end_part(self) -> dict[str, str]:
+        """What goes with the part that all of these bytes make."""
+        from awscrt import checksums
+
+        crc, nbytes = self._part, self._part_bytes
+        self._crc = checksums.combine_crc64nvme(self._crc, crc, nbytes)
+        self._part = self._part_bytes = 0
         return {_NAME: _base64(crc)}
 
     @property

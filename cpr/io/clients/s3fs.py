@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
-from io import BytesIO
 from typing import Any, TypeVar
 
 from cpr.io.answers import BadAnswerError, SetupError, code_of, require_range
+from cpr.io.clients.s3_body import Body
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
 from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered, limit_retries
 from cpr.io.waiting import wait_for
 
-__all__ = ["Body", "BucketAccess", "S3Client", "client_options", "required", "right"]
+__all__ = ["BucketAccess", "S3Client", "client_options", "required", "right"]
 
 T = TypeVar("T")
 
@@ -92,18 +91,6 @@ class BucketAccess:
         self.endpoint = endpoint
         self.region = region
         self.credentials = credentials
-
-
-class Body(BytesIO):
-    """Bytes to send, which know when the last of them left."""
-
-    def __init__(self, content: bytes = b"") -> None:
-        super().__init__(content)
-        self.sent = 0.0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.sent = time.monotonic()
-        return super().read(size)
 
 
 class S3Client:

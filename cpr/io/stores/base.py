@@ -14,10 +14,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
 __all__ = [
-    "AnnouncedUpload",
     "ChangedError",
     "ChecksumStore",
-    "ChecksummedUpload",
     "Conditional",
     "ConditionalStore",
     "CopyingStore",
@@ -27,7 +25,6 @@ __all__ = [
     "OccupiedError",
     "PagingStore",
     "PinningStore",
-    "SendingUpload",
     "Stat",
     "Store",
     "Upload",
@@ -118,33 +115,6 @@ class Upload(Protocol):
         """Discard what was written; nothing stays behind. Safe at any time before commit.
 
         Where requests are needed they may take `timeout` seconds.
-        """
-
-
-@runtime_checkable
-class AnnouncedUpload(Protocol):
-    """An upload that does better where it is known how much is to come."""
-
-    def announce(self, nbytes: int) -> None:
-        """Expect about so many bytes, before the first is written; fewer or more may come all the same."""
-
-
-@runtime_checkable
-class SendingUpload(Protocol):
-    """An upload that can have its last bytes under way while something else is done."""
-
-    def send_rest(self) -> None:
-        """Begin to send all that was written and is not sent yet; nothing may be written after that."""
-
-
-@runtime_checkable
-class ChecksummedUpload(Protocol):
-    """An upload to a store that keeps a checksum of the whole object, and tells it later."""
-
-    def store_checksum(self) -> str | None:
-        """What the store will tell, as `ChecksumStore.store_checksum`; asked when all is written.
-
-        None where it will tell nothing.
         """
 
 

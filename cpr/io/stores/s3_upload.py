@@ -6,28 +6,25 @@ s3fs writes the parts of a file one after another inside write(), and publishes 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cpr.io.answers import code_of
+from cpr.io.clients.s3_body import Body, LentBody
 from cpr.io.clients.s3_checksums import ObjectChecksum
-from cpr.io.clients.s3fs import Body, S3Client, required
+from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.request_threads import in_thread
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
+from cpr.io.stores.lost_uploads import abort_unseen
 from cpr.io.stores.part_sizes import part_bytes
-from cpr.io.transfer_width import width_of
+from cpr.io.transfer_width import still_silent, width_of
 from cpr.io.waiting import at_most, wait_for
 
 __all__ = ["S3Upload", "is_refused_condition", "stat_object"]
-
-log = logging.getLogger("cpr")
 
 _REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 
@@ -38,8 +35,6 @@ _FAR_PART_BYTES = 5 << 20
 _TINY_BYTES = 64 << 10
 # Of a store that does not answer; a lifecycle rule of the bucket removes what is left.
 _ABORT_SECONDS = 10.0
-# Clocks in HTTP headers have seconds.
-_CLOCK = timedelta(seconds=2)
 
 
 def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa: N803 - S3's own names
@@ -94,12 +89,12 @@ class S3Upload:
         self._only_new = create
         self._condition = {"IfNoneMatch": "*"} if create else {}
         self._where = {"Bucket": bucket, "Key": key}
-        self._buffer = Body()
+        self._part = Body()
         # Of parts that have left: new memory for every part would cost more than filling it.
         self._emptied: list[Body] = []
         self._upload_id: str | None = None
         self._parts: list[Future[dict[str, Any]]] = []
-        # Those that the store may not have yet, with their futures; waited for in their order.
+        # Those that the store may not have yet, and their own memory; waited for in their order.
         self._sending: list[tuple[Future[dict[str, Any]], Body, int]] = []
         self._width = width_of(f"s3://{bucket}", "write")
         self._sharing = ExitStack()
@@ -115,16 +110,45 @@ class S3Upload:
         self._expected = nbytes
 
     def write(self, block: memoryview) -> None:
-        if self._only_new and self._buffer.tell() + block.nbytes > _TINY_BYTES:
+        self._collect(block, None)
+
+    def lend(self, block: memoryview, lasting: memoryview) -> None:
+        # Only the store can tell that it has got what was hashed, for it is read again when it is sent.
+        self._collect(block, lasting if self._checksum is not None else None)
+
+    def _collect(self, block: memoryview, lasting: memoryview | None) -> None:
+        nbytes = self._part.collected + block.nbytes
+        if self._only_new and nbytes > _TINY_BYTES:
             self._look()
-        if self._first_bytes is None and self._buffer.tell() + block.nbytes > _FAR_PART_BYTES:
+        if self._first_bytes is None and nbytes > _FAR_PART_BYTES:
             self._first_bytes = _FAR_PART_BYTES if self._width.is_far else _PART_BYTES
-        while self._buffer.tell() + block.nbytes > (size := self._part_bytes()):
-            room = size - self._buffer.tell()
-            self._buffer.write(block[:room])
-            block = block[room:]
+        while self._part.collected + block.nbytes > (size := self._part_bytes()):
+            room = size - self._part.collected
+            self._add(block[:room], None if lasting is None else lasting[:room])
+            block, lasting = block[room:], None if lasting is None else lasting[room:]
             self._send()
-        self._buffer.write(block)
+        self._add(block, lasting)
+
+    def _add(self, block: memoryview, lasting: memoryview | None) -> None:
+        if self._checksum is not None:
+            self._checksum.update(block)
+        if lasting is None:
+            self._part.write(block)
+            return
+        part = self._part
+        if not isinstance(part, LentBody):
+            self._part = LentBody()
+            if part.collected:
+                self._part.write(part.getbuffer()[: part.collected])
+            self._keep_memory(part)
+            part = self._part
+        part.lend(lasting)
+
+    def _keep_memory(self, part: Body) -> None:
+        """Use the memory of a part again."""
+        if not isinstance(part, LentBody):
+            part.seek(0)
+            self._emptied.append(part)
 
     def _part_bytes(self) -> int:
         """Size of the next part; parts of one size are what some servers insist on."""
@@ -148,9 +172,9 @@ class S3Upload:
             raise OccupiedError
 
     def _send(self) -> None:
-        part = self._buffer
-        part.truncate()
-        nbytes = len(part.getbuffer())
+        part = self._part
+        own, nbytes = part.own_bytes, part.collected
+        part.end()
         if self._upload_id is None:
             self._sharing.enter_context(self._width.transfer())
             if not self._width.is_far:
@@ -158,23 +182,33 @@ class S3Upload:
             # Far away both are asked at once; what is begun in vain is aborted.
             wait_for(self._client.submit(self._create()))
             self._require_free()
-        while self._sending and not self._has_room(nbytes):
-            self._wait(self._sending[0][0])
+            if self._checksum is not None:
+                self._checksum.update(part.getbuffer())
+        while self._sending and not self._has_room(own):
+            self._wait_for_room(own)
         number = len(self._parts) + 1
-        named = {} if self._checksum is None else self._checksum.add(part.getbuffer())
-        sent = self._client.submit(self._put_part(number, part, named))
-        self._sending.append((sent, part, nbytes))
+        named = {} if self._checksum is None else self._checksum.end_part()
+        sent = self._client.submit(self._put_part(number, part, nbytes, named))
+        self._sending.append((sent, part, own))
         self._parts.append(sent)
-        self._buffer = self._emptied.pop() if self._emptied else Body()
+        self._part = self._emptied.pop() if self._emptied else Body()
 
-    def _has_room(self, nbytes: int) -> bool:
+    def _has_room(self, own: int) -> bool:
         """Whether one more part may be under way; raises what has become of those that are not any more."""
         for part, _, _ in self._sending:
             if part.done():
                 part.result()
         self._sending = [one for one in self._sending if not one[0].done()]
-        under_way = sum(size for _, _, size in self._sending)
-        return len(self._sending) < self._width.requests and under_way + nbytes <= self._width.memory_bytes
+        return len(self._sending) < self._width.requests and self._has_memory(own)
+
+    def _has_memory(self, own: int) -> bool:
+        return own + sum(size for _, _, size in self._sending) <= self._width.memory_bytes
+
+    def _wait_for_room(self, own: int) -> None:
+        """Wait for the first part; of a place that nothing is known of, no longer than until more may be."""
+        first = self._sending[0][0]
+        if not (self._has_memory(own) and still_silent(first, self._width)):
+            self._wait(first)
 
     def _wait(self, part: Future[dict[str, Any]]) -> dict[str, Any]:
         """A part's answer, for which is waited as long as any of the parts under way goes on."""
@@ -191,8 +225,10 @@ class S3Upload:
         self._width.answered(time.monotonic() - started)
         self._checksum = ObjectChecksum() if is_kept else None
 
-    async def _put_part(self, number: int, part: Body, checksum: dict[str, str]) -> dict[str, Any]:
-        with self._width.request(len(part.getbuffer())):
+    async def _put_part(
+        self, number: int, part: Body, nbytes: int, checksum: dict[str, str]
+    ) -> dict[str, Any]:
+        with self._width.request(nbytes):
             answer = await self._client.send(
                 "upload_part",
                 part,
@@ -202,8 +238,7 @@ class S3Upload:
                 PartNumber=number,
                 **checksum,
             )
-        part.seek(0)
-        self._emptied.append(part)
+        self._keep_memory(part)
         return {"PartNumber": number, "ETag": required(answer, "ETag"), **_checksums(answer)}
 
     def send_rest(self) -> None:
@@ -232,7 +267,7 @@ class S3Upload:
     def _put(self) -> None:
         self._require_free()
         fast = s3_obstore.fast_bucket(self._client.fs, self._where["Bucket"])
-        content = self._buffer.getvalue()
+        content = self._part.getvalue()
         # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
         with suppress(FileNotFoundError):
             if fast is not None and fast.put(self._where["Key"], content, create=bool(self._condition)):
@@ -274,33 +309,7 @@ class S3Upload:
             await self._abort_unseen()
 
     async def _abort_unseen(self) -> None:
-        """Abort uploads that a repeated request has begun and whose ids were lost with its answers."""
-        try:
-            await self._find_and_abort_unseen()
-        except Exception as error:
-            log.warning(
-                "s3://%s/%s: an upload whose id was lost may be left open (%s); a lifecycle rule of the "
-                "bucket removes such",
-                *self._where.values(),
-                type(error).__name__,
-            )
-
-    async def _find_and_abort_unseen(self) -> None:
-        call, where = self._client.request, self._where
-        answer = await call("list_multipart_uploads", Bucket=where["Bucket"], Prefix=where["Key"])
-        # Others may write the same content to this key: only an upload that was begun while we asked for
-        # ours, by the server's clock, and has no part although all of ours are done, can be ours.
-        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        started, ended = (now - timedelta(seconds=time.monotonic() - moment) for moment in self._creating)
-        for upload in answer.get("Uploads", []):
-            if upload["Key"] != where["Key"] or upload["UploadId"] == self._upload_id:
-                continue
-            if not started - _CLOCK <= upload["Initiated"] <= ended + _CLOCK:
-                continue
-            parts = await call("list_parts", **where, UploadId=upload["UploadId"])
-            if not parts.get("Parts"):
-                with suppress(FileNotFoundError):
-                    await call("abort_multipart_upload", **where, UploadId=upload["UploadId"])
+        await abort_unseen(self._client, self._where, self._upload_id, self._creating)
 
     def _call(self, method: str, **arguments: Any) -> Any:
         return self._client.call(method, **self._where, **arguments)
