@@ -17,7 +17,7 @@ __all__ = ["read_format", "require_own_names", "to_json"]
 
 
 @functools.cache
-def _recorded(cls: type[Any]) -> frozenset[str]:
+def _recorded(cls: Any) -> frozenset[str]:
     """The fields that records hold: all, unless the format lists them as its `recorded`."""
     return frozenset(getattr(cls, "recorded", [field.name for field in dataclasses.fields(cls)]))
 
