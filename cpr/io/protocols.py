@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from cpr.errors import DuplicateTypeError
-from cpr.io.clients import adlfs, gcsfs, paramiko, s3fs
+from cpr.io.clients import adlfs, gcsfs, paramiko, s3_retries, s3fs
 
 __all__ = ["StorageKind", "all_kinds", "kind_of", "load_store", "register_storage"]
 
@@ -84,6 +84,7 @@ _BUILT_IN = (
         endpoint=("FSSPEC_S3_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
         client_options=s3fs.client_options,
         right=s3fs.right,
+        settle=s3_retries.limit_retries,
     ),
     StorageKind(
         ("gs", "gcs"),

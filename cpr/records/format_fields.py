@@ -16,10 +16,12 @@ from cpr.records.record_fields import RESERVED
 __all__ = ["read_format", "require_own_names", "to_json"]
 
 
-@functools.cache
-def _recorded(cls: Any) -> frozenset[str]:
+def _fields_of(cls: type[Any]) -> frozenset[str]:
     """The fields that records hold: all, unless the format lists them as its `recorded`."""
     return frozenset(getattr(cls, "recorded", [field.name for field in dataclasses.fields(cls)]))
+
+
+_recorded: Callable[[Any], frozenset[str]] = functools.cache(_fields_of)
 
 
 def require_own_names(cls: type[Any]) -> None:

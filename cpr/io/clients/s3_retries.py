@@ -30,12 +30,24 @@ _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.1
 
 
-def limit_retries(fs: Any, client: Any) -> None:
-    """Make the exceptions hold for the botocore client of a filesystem."""
-    if not hasattr(fs, _ANSWERED):
-        setattr(fs, _ANSWERED, False)
-        decide = partial(_decide, weakref.ref(fs))
+def limit_retries(fs: Any) -> None:
+    """Make the exceptions hold for every botocore client that a filesystem makes, whenever it does.
+
+    s3fs makes one for each region, and a new one where the connections of the last are closed; all requests, its
+    own and ours, take theirs from `get_s3`.
+    """
+    setattr(fs, _ANSWERED, False)
+    # Neither may keep the filesystem, whose connections are closed when it goes.
+    of, decide = weakref.ref(fs), partial(_decide, weakref.ref(fs))
+
+    async def get_s3(bucket: str | None = None) -> Any:
+        fs: Any = of()
+        client = await type(fs).get_s3(fs, bucket)
+        # Of several by this id the first counts.
         client.meta.events.register_first("needs-retry.s3", decide, unique_id="cpr-retries")
+        return client
+
+    fs.get_s3 = get_s3
 
 
 def has_answered(fs: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from cpr.io.answers import BadAnswerError, SetupError, code_of, require_range
 from cpr.io.clients.s3_body import Body
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
-from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered, limit_retries
+from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered
 from cpr.io.waiting import wait_for
 
 __all__ = ["BucketAccess", "S3Client", "client_options", "required", "right"]
@@ -151,16 +151,14 @@ class S3Client:
         except ClientError as error:
             raise translate_boto_error(error) from error
 
-    async def _connect(self) -> Any:
-        """Botocore's client. Raises SetupError."""
+    async def _connect(self) -> None:
+        """Have s3fs make its client. Raises SetupError."""
         try:
-            client = await self.fs.set_session()
+            await self.fs.set_session()
         except ValueError as error:
             if "Invalid endpoint" in str(error):
                 raise SetupError("EndpointWithoutScheme") from None
             raise
-        limit_retries(self.fs, client)
-        return client
 
     def has_answered(self) -> None:
         """Note that the store has answered: what fails from now on is worth waiting for."""
@@ -201,8 +199,7 @@ class S3Client:
         from s3fs import core
 
         ON_THROTTLED.set(on_throttled)
-        await self._connect()
-        client = await self.fs.get_s3(arguments["Bucket"])
+        client = await self._client(arguments["Bucket"])
         ask = getattr(client, method)
         arguments = self.fs._get_s3_method_kwargs(ask, Body=body, **arguments)
 
@@ -223,7 +220,7 @@ class S3Client:
         `attempts` gets an item for each request that was sent: each may have begun an upload whose id was
         lost with the answer.
         """
-        client = await self._connect()
+        client = await self._client(arguments["Bucket"])
         client.meta.events.register(_CREATE, _count_attempt, unique_id="cpr-attempts")
         _attempts.set(attempts)
         if self._may_keep_checksums(client):
