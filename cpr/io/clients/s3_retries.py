@@ -33,8 +33,8 @@ _FIRST_WAIT_SECONDS = 0.1
 def limit_retries(fs: Any) -> None:
     """Make the exceptions hold for every botocore client that a filesystem makes, whenever it does.
 
-    s3fs makes one for each region, and a new one where the connections of the last are closed; all requests, its
-    own and ours, take theirs from `get_s3`.
+    s3fs makes one for each region, and a new one where the connections of the last are closed. All requests,
+    its own and ours, take theirs from `get_s3`.
     """
     setattr(fs, _ANSWERED, False)
     # Neither may keep the filesystem, whose connections are closed when it goes.
