@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from cpr import io
 from cpr.errors import (
+    CprError,
     FormatError,
     MissingDependencyError,
     RecordError,
@@ -252,7 +253,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             raise RecordError(
                 "not a well-formed record",
-                field=shown(str(error), 200),
+                field=shown(error.problem if isinstance(error, CprError) else str(error), 200),
                 expected=", ".join(names_of(cls.fields_class)),
                 actual=shown(record, 200),
                 remedy="pass what serialize() returned",

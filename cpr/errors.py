@@ -61,7 +61,7 @@ class CprError(Exception):
         expected: what would have been right.
         actual: what was found.
         remedy: what the reader can do about it.
-        topic: the heading in docs/errors.md that says more.
+        topic: the heading in docs/errors.md that says more than the one of the class.
     """
 
     topic: str | None = None  # of errors that were pickled before there were topics
@@ -95,9 +95,13 @@ class CprError(Exception):
             text += f"; found {self.actual}"
         if self.remedy is not None:
             text += f". Remedy: {self.remedy}"
-        if self.topic is not None:
-            text += f". See docs/errors.md#{self.topic}"
-        return text
+        return f"{text}; see {self.page}"
+
+    @property
+    def page(self) -> str:
+        """Where the documentation says more: of the cause if it is known, else of the class."""
+        ours = next(cls for cls in type(self).__mro__ if cls.__module__ == __name__)  # not of who inherits
+        return f"docs/errors.md#{self.topic or ours.__name__.lower()}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), dict(self.__dict__))

@@ -94,7 +94,7 @@ def summarise(tables: list[CSVTarget], folder: str) -> CSVTarget:
 
 @flow(name="cpr-demo", persist_result=False)
 def analyse(images: str, results: str, weight: float = 8.0) -> list[tuple[str, Any]]:
-    """The results, each with the id of the task run that it came from."""
+    """The results, each with the id of the task run that it came from; a table of them is in Prefect's UI."""
     futures = []
     smooth = []
     masks = []
@@ -109,6 +109,7 @@ def analyse(images: str, results: str, weight: float = 8.0) -> list[tuple[str, A
         tables.append(table)
     futures.append(assemble.submit(smooth, masks, results))
     futures.append(summarise.submit(tables, results))
+    cpr.report_results(futures)
     return [(str(future.task_run_id), future.result()) for future in futures]
 
 

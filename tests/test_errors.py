@@ -50,7 +50,16 @@ def test_pickles_with_everything_it_says(name):
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is type(error)
     assert vars(again) == vars(error)
-    assert str(again) == str(error) == "s3://b/a, f: is bad; expected 1; found (2,). Remedy: do this"
+    said = "s3://b/a, f: is bad; expected 1; found (2,). Remedy: do this"
+    assert str(again) == str(error) == f"{said}; see docs/errors.md#{name.lower()}"
+
+
+def test_an_error_says_where_its_cause_is_told():
+    class Own(errors.DecodeError):
+        """Of a format of one's own."""
+
+    assert str(Own("not JSON")) == "not JSON; see docs/errors.md#decodeerror"
+    assert str(Own("not JSON", topic="no-answer")) == "not JSON; see docs/errors.md#no-answer"
 
 
 def test_every_error_has_its_place_in_the_docs():

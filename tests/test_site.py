@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 import cpr
+from cpr import errors
+from cpr.io.store_problems import PROBLEMS
 
 ROOT = Path(__file__).parents[1]
 
@@ -88,9 +90,12 @@ def test_every_public_name_has_an_entry(pages, site):
     assert {name for name, path in paths.items() if path not in anchors} == set()
 
 
-def test_every_class_of_error_has_a_section(pages, site):
-    errors = {name.lower() for name in cpr.__all__ if name.endswith("Error")}
-    assert errors <= pages[site / "errors.html"].anchors
+def test_every_error_names_a_section_of_the_site(pages, site):
+    found = [getattr(errors, name)("is bad") for name in errors.__all__]
+    found += [problem.error("s3://bucket/a", "read", "Code") for problem in PROBLEMS]
+    for error in found:
+        page, _, section = str(error).rpartition("; see docs/")[2].partition("#")
+        assert section in pages[site / page.replace(".md", ".html")].anchors, error
 
 
 @pytest.mark.parametrize("name", [name for name in cpr.__all__ if not name.endswith("Error")])

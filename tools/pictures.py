@@ -1,13 +1,14 @@
 """The pictures of pages in docs/pictures, made anew: `python -m tools.pictures [NAME ...]`.
 
-Chromium (on PATH, driven by playwright) looks at the site, a notebook and a report, on a desk and on a
-telephone, by day and by night. The report is of the demo's flow, run with a Prefect server that is started
-for it. It says which of the pages are too wide.
+Chromium (on PATH, driven by playwright) looks at the site, a notebook, a report and Prefect's two UIs, on a
+desk and on a telephone, by day and by night. The report and the artifact are of the demo's flow, run with a
+Prefect server that is started for it. It says which of the pages are too wide.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -36,15 +37,18 @@ class Page:
 
     Attributes:
         name: of its pictures, which are called `name-width-scheme.webp`.
-        url: where it is, with `{place}` for the folder of what was made.
+        url: where it is, with `{place}` for the folder of what was made, `{prefect}` for Prefect's server and
+            `{artifact}` for what the last run of the demo shows there.
         shows: a CSS selector of what is there once all is drawn.
         scrolls_to: a selector of what is to be at the top.
+        schemes: those that it follows.
     """
 
     name: str
     url: str
     shows: str
     scrolls_to: str | None = None
+    schemes: tuple[str, ...] = SCHEMES
 
 
 PAGES = [
@@ -52,6 +56,8 @@ PAGES = [
     Page("reference", "file://{place}/site/reference.html", "h2", "#cpr\\.image\\.ImageTarget\\.ImageTarget"),
     Page("notebook", "file://{place}/site/notebooks/images.html", ".md-content img", "h2 >> nth=2"),
     Page("report", "file://{place}/report.html", "img"),
+    Page("artifact", "{prefect}/artifacts/artifact/{artifact}", "td img", schemes=("dark",)),
+    Page("artifact-v2", "{prefect}/v2/artifacts/artifact/{artifact}", "td img"),
 ]
 
 
@@ -104,10 +110,22 @@ def make_report(place: Path) -> None:
     (place / "report.html").write_text(render(gather(os.environ["PREFECT_LOCAL_STORAGE_PATH"]), "The demo"))
 
 
+def last_artifact() -> dict[str, str]:
+    """Prefect's server, and the id of its youngest artifact."""
+    api = os.environ["PREFECT_API_URL"]
+    asked = urllib.request.Request(f"{api}/artifacts/filter", b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        found = json.load(answer)
+    return {
+        "prefect": api.removesuffix("/api"),
+        "artifact": max(found, key=lambda one: one["created"])["id"],
+    }
+
+
 def take(browser: Any, page: Page, url: str) -> None:
     """The pictures of a page."""
     for width, height in WIDTHS.items():
-        for scheme in SCHEMES:
+        for scheme in page.schemes:
             context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
             tab = context.new_page()
             tab.set_default_timeout(PATIENCE * 1000)
@@ -145,8 +163,9 @@ def main() -> None:
             if rest:
                 with prefect_server(place):
                     make_report(place)
+                    names = {"place": folder, **last_artifact()}
                     for page in rest:
-                        take(browser, page, page.url.format(place=folder))
+                        take(browser, page, page.url.format_map(names))
             browser.close()
 
 

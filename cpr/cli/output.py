@@ -112,7 +112,7 @@ def as_json(value: Any) -> Any:
             "problem": value.problem,
             **{
                 name: as_json(getattr(value, name))
-                for name in ("url", "field", "expected", "actual", "remedy")
+                for name in ("url", "field", "expected", "actual", "remedy", "topic")
                 if getattr(value, name) is not None
             },
         }
@@ -199,6 +199,7 @@ def print_error(error: CprError) -> None:
         lines.append(f"  found     {error.actual}")
     if error.remedy is not None:
         lines.append(f"  remedy    {error.remedy}")
+    lines.append(f"  see       {error.page}")
     for line in lines:
         print(printable(line), file=sys.stderr)
 

@@ -23,6 +23,7 @@ from cpr.prefect.reasons import reasons
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import log
 from cpr.previews.humanize import pixel_size
+from cpr.previews.thumbnails import within
 from cpr.provenance.made import Made
 from cpr.provenance.samples import OF_SEVERAL, sample_name, samples
 from cpr.provenance.storage import read_whole
@@ -34,7 +35,10 @@ __all__ = ["report_results"]
 
 _MOST_ROWS = 500
 _MOST_PICTURES = 50
-_MOST_REASONS = 5
+_MOST_REASONS = 3
+_SIDE = 160  # pixels of a picture: what fits beside name, size, shape and pixel size
+# Prefect's new pages make pictures as narrow as the head of their column.
+_PICTURE = "picture" + "\u00a0" * 30
 _MOST_PICTURE_BYTES = 100_000
 _AT_ONCE = 16
 _SEVERAL = sample_name(OF_SEVERAL)
@@ -43,10 +47,11 @@ Thumbnail = Callable[[Resource], bytes | None]
 
 
 def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | None = None) -> UUID | None:
-    """Show results in Prefect's UI: a table of thumbnails, places, sizes, pixel sizes, hashes and tasks.
+    """Show results in Prefect's UI: a table of thumbnails, names, sizes, pixel sizes, tasks and places.
 
     What was made of the same raw data stands together. Over it is told how many results of each task this run
     has computed and why, and how many it found: `sigma: 1.0 -> 2.0`, `myhelpers.gain changed (line 2)`.
+    Below it are the places, to be copied for `cpr show` or `from_path`.
 
     One markdown artifact of the flow run (or task run) that calls it, under one key for each flow, so that
     the UI lists its runs one after another. At most 500 results are listed, the first 50 with pictures.
@@ -55,7 +60,7 @@ def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | 
         results: whatever a flow has: resources and futures of such, at any depth in lists, dicts ...
         title: over the table.
         thumbnail: gives a PNG of up to 100 kB for a result, or None; by default what the result shows in
-            Jupyter.
+            Jupyter, at most 160 pixels a side.
 
     Returns the artifact's id; None, with a warning in the log, if Prefect does not take it: a report does not
     fail what it reports. Raises CprError outside of a run.
@@ -85,7 +90,7 @@ def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | 
         # In an event loop Prefect would give a coroutine.
         create: Any = create_markdown_artifact
         artifact: UUID = create(
-            _markdown(resources, title, thumbnail or _shown_in_jupyter),
+            _markdown(resources, title, thumbnail or _small_picture),
             key=f"results-{slug}".rstrip("-"),
             description=f"{len(resources)} results",
             _sync=True,
@@ -106,10 +111,11 @@ def _as_lists(value: Any) -> Any:
     return {key: _as_lists(one) for key, one in value.items()} if type(value) is dict else value
 
 
-def _shown_in_jupyter(resource: Resource) -> bytes | None:
+def _small_picture(resource: Resource) -> bytes | None:
+    """What a result shows in Jupyter, smaller."""
     show = getattr(resource, "_repr_png_", None)
     png = show() if show is not None else None
-    return png if isinstance(png, bytes) else None
+    return within(png, _SIDE) if isinstance(png, bytes) else None
 
 
 def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> str:
@@ -122,9 +128,10 @@ def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> st
     )
     listed = resources[:_MOST_ROWS]
     pictures = [_picture(one, thumbnail) for one in listed[:_MOST_PICTURES]]
-    columns = ["result", "size", "shape", "pixel size", "hash", "made by"]
+    # Prefect's old pages break no lines in a table: what is long comes last, and places below it.
+    columns = ["result", "size", "shape", "pixel size", "made by"]
     if any(pictures):
-        columns.insert(0, "")
+        columns.insert(0, _PICTURE)
     if len(order) > 1:
         columns.insert(0, "sample")
     lines = [
@@ -135,13 +142,14 @@ def _markdown(resources: list[Resource], title: str, thumbnail: Thumbnail) -> st
         _row("---" for _ in columns),
     ]
     for index, resource in enumerate(listed):
-        cells = [_link(resource), _size(resource), _shape(resource), _pixel_size(resource), _hash(resource)]
+        cells = [_name(resource), _size(resource), _shape(resource), _pixel_size(resource)]
         cells.append(_made_by(resource))
         if any(pictures):
             cells.insert(0, pictures[index] if index < len(pictures) else "")
         if len(order) > 1:
             cells.insert(0, _escaped(sample_of[resource.get_path()]))
         lines.append(_row(cells))
+    lines += _places(listed)
     if len(resources) > _MOST_ROWS:
         lines += ["", f"and {len(resources) - _MOST_ROWS} more"]
     return "\n".join(lines) + "\n"
@@ -209,10 +217,20 @@ def _escaped(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>()#+!|&~])", r"\\\1", plain)
 
 
-def _link(resource: Resource) -> str:
+def _places(resources: Iterable[Resource]) -> list[str]:
+    """A block of places, one a line, to be copied as they are: no browser opens those of buckets."""
+    urls = [shown_url(one.get_path()) for one in resources]
+    lines = ["".join(c if c.isprintable() else "?" for c in url) for url in urls]
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", "\n".join(lines))), default=0))
+    return ["", f"{fence}text", *lines, fence] if lines else []
+
+
+def _name(resource: Resource) -> str:
+    name = _escaped(resource.get_name() + resource.ext)
     url = shown_url(resource.get_path())
-    place = urllib.parse.quote(url, safe=":/@%")
-    return f"[{_escaped(url)}]({place if '://' in url else f'file://{place}'})"
+    if url.startswith(("http://", "https://")):
+        return f"[{name}]({urllib.parse.quote(url, safe=':/@%?=&')})"
+    return name
 
 
 def _size(resource: Resource) -> str:
@@ -231,10 +249,6 @@ def _pixel_size(resource: Resource) -> str:
         return ""
     metadata = resource.get_metadata() if hasattr(resource, "get_metadata") else {}
     return _escaped(pixel_size(resource.get_resolution(), metadata))
-
-
-def _hash(resource: Resource) -> str:
-    return f"`{getattr(resource, 'data_hash', None) or ''}`".replace("``", "")
 
 
 def _made_by(resource: Resource) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from cpr.prefect.miss_log import drain, folder_of_storage
 from cpr.prefect.run_log import log
-from cpr.provenance.diff import NearestResults, differences, render_all
+from cpr.provenance.diff import NearestResults, differences, render_kinds
 from cpr.provenance.journal import Entries, read_tasks
 from cpr.provenance.made import Made
 
@@ -23,6 +23,8 @@ NO_EARLIER_RESULT = "no earlier result"
 
 def reasons(computed: Sequence[Made], storage: Any) -> list[tuple[str, str]]:
     """The task and the reason of each result that a flow run has computed, as far as it is known.
+
+    Reasons name no files: those of many results of a task are told together.
 
     Args:
         computed: how the results came to be, whole.
@@ -63,4 +65,4 @@ def _reason(made: Made, journal: Entries, earlier: NearestResults) -> str:
     nearest = earlier.nearest(whole)
     if nearest is None:
         return NO_EARLIER_RESULT
-    return render_all(differences(nearest, whole, journal.lines, journal.first))
+    return render_kinds(differences(nearest, whole, journal.lines, journal.first))

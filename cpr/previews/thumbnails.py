@@ -16,7 +16,7 @@ import numpy as np
 from cpr.errors import DecodeError
 from cpr.previews.models import Picture
 
-__all__ = ["PictureMaker", "decode_png", "encode_png", "looks_like_labels", "sample"]
+__all__ = ["PictureMaker", "decode_png", "encode_png", "looks_like_labels", "sample", "within"]
 
 Array = np.ndarray[Any, Any]
 
@@ -185,6 +185,31 @@ def decode_png(png: bytes) -> Array:
     if pixels.dtype != np.uint8:
         pixels = (pixels >> 8).astype(np.uint8)
     return pixels[..., :3] if pixels.ndim > 2 and pixels.shape[-1] > 2 else np.stack([_grey(pixels)] * 3, -1)
+
+
+def within(png: bytes, side: int) -> bytes:
+    """A PNG that is no larger than so many pixels a side; each pixel is the mean of its area.
+
+    Raises DecodeError for what is no PNG.
+
+    >>> decode_png(within(encode_png(np.full((200, 100), 7)), 160)).shape
+    (160, 80, 3)
+    """
+    pixels = decode_png(png)
+    longest = max(pixels.shape[:2])
+    if longest <= side:
+        return png
+    rows, columns = (_areas(extent, max(1, round(extent * side / longest))) for extent in pixels.shape[:2])
+    mean = np.rint(np.tensordot(rows, np.tensordot(pixels, columns, (1, 1)), (1, 0))).swapaxes(1, 2)
+    return encode_png(mean if np.ptp(pixels, axis=2).any() else mean[..., 0])
+
+
+def _areas(extent: int, count: int) -> Array:
+    """What each of `extent` pixels gives to each of `count`, (count, extent); rows sum to 1."""
+    edges = np.linspace(0, extent, count + 1)[:, None]
+    at = np.arange(extent)
+    shared = np.clip(np.minimum(edges[1:], at + 1) - np.maximum(edges[:-1], at), 0, None)
+    return np.asarray(shared / shared.sum(1, keepdims=True))
 
 
 def _grey(pixels: Array) -> Array:

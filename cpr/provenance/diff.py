@@ -27,6 +27,7 @@ __all__ = [
     "places_of",
     "render",
     "render_all",
+    "render_kinds",
 ]
 
 Kind = Literal[
@@ -217,6 +218,19 @@ def render(one: Difference) -> str:
 def render_all(found: Iterable[Difference]) -> str:
     """All differences in one line; unchanged ones beside others in a list are not repeated."""
     return "; ".join(dict.fromkeys(map(render, found)))
+
+
+def render_kinds(found: Iterable[Difference]) -> str:
+    """The same without the names of files, so that what happened to many results has one text.
+
+    >>> mask = Input("ImageTarget", digest="6b3ac873", url="s3://bucket/a.tif")
+    >>> render_kinds([Difference("content", "mask", mask, mask), Difference("source", line=7)])
+    'mask: other content; task source changed at line 7'
+    """
+    texts = {"version": "another version", "place": "another resource", "content": "other content"}
+    return "; ".join(
+        dict.fromkeys(f"{one.name}: {texts[one.kind]}" if one.kind in texts else render(one) for one in found)
+    )
 
 
 def _shown(one: Input | None) -> str:

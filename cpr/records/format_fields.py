@@ -78,8 +78,9 @@ def read_format(cls: type[Any], fields: Mapping[str, Any]) -> Any:
         raise RecordError.of_validation(error) from None
     except FormatError as error:
         raise RecordError(
-            "a field has a value of the wrong kind",
+            error.problem,
             field=error.field,
-            expected=str(error),
+            expected=error.expected,
+            actual=error.actual,
             remedy=RecordError.NOT_OURS,
         ) from None

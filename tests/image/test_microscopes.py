@@ -213,7 +213,7 @@ def test_a_package_that_cannot_be_imported_is_missing(path, stand_ins):
 @pytest.mark.parametrize("ext", [".czi", ".nd2", ".LIF"])
 def test_without_bioio_the_packages_are_named_at_once(ext, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(cpr.MissingDependencyError, match=f"pip install bioio bioio-{ext[1:].lower()}$"):
+    with pytest.raises(cpr.MissingDependencyError, match=f"pip install bioio bioio-{ext[1:].lower()};"):
         cpr.ImageSource.from_path(tmp_path / f"a{ext}")
 
 
