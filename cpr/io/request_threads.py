@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from cpr.io.fork_safe import PerProcess
 
-__all__ = ["in_thread", "is_request_thread"]
+__all__ = ["ClientPanicError", "in_thread", "is_request_thread"]
 
 T = TypeVar("T")
 
@@ -24,6 +24,10 @@ _here = threading.local()
 
 # Idle threads, each behind the queue that it waits on; the last one used is the next.
 _idle: PerProcess[int, SimpleQueue[tuple[Future[Any], Callable[[], Any]]]] = PerProcess()
+
+
+class ClientPanicError(Exception):
+    """A client that is written in Rust has panicked: its own exception for that passes every `except`."""
 
 
 def in_thread(function: Callable[[], T]) -> Future[T]:
@@ -51,6 +55,10 @@ def is_request_thread() -> bool:
     return getattr(_here, "serves", False)
 
 
+def _is_panic(error: BaseException) -> bool:
+    return type(error).__name__ == "PanicException" and type(error).__module__ == "pyo3_runtime"
+
+
 def _serve(tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]]]) -> None:
     _here.serves = True
     while True:
@@ -58,8 +66,10 @@ def _serve(tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]]]) -> None:
         if future.set_running_or_notify_cancel():
             try:
                 answer = function()
-            except BaseException as error:
+            except Exception as error:
                 future.set_exception(error)
+            except BaseException as error:
+                future.set_exception(ClientPanicError(type(error).__name__) if _is_panic(error) else error)
             else:
                 future.set_result(answer)
                 del answer

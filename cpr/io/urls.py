@@ -27,6 +27,8 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _MISSPELT = re.compile(r"([A-Za-z][A-Za-z0-9]*)[^\w/\\:]?//+(?=[^/])")
 _VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+# What clients send at all (botocore's VALID_BUCKET, and ARNs): what else stands there can be no bucket.
+_BUCKET = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 
 
 def normalise(path: str | os.PathLike[str]) -> str:
@@ -37,7 +39,8 @@ def normalise(path: str | os.PathLike[str]) -> str:
     Takes strings, os.PathLike and UPath objects. Raises CprError, with the remedy, for what would mean
     another place than it says: an empty path, control characters, a URL with a secret in it, one that has
     lost a slash (`pathlib.Path("s3://…")` is `s3:/…`), a path that begins with a blank or a variable of a
-    shell, a host in a `file://` URL, a drive of Windows elsewhere, `..` in a key, an unknown user's `~`.
+    shell, a host in a `file://` URL, a drive of Windows elsewhere, `..` in a key, an unknown user's `~`, a
+    name that no bucket can have.
 
     >>> normalise("file:///data/a.tif"), normalise("s3://bucket/a//b.tif")
     ('/data/a.tif', 's3://bucket/a//b.tif')
@@ -84,6 +87,14 @@ def normalise(path: str | os.PathLike[str]) -> str:
             "the URL names no bucket",
             f"{scheme}://bucket/key",
             f"write '{scheme}://{rest.lstrip('/') or 'BUCKET'}'",
+        )
+    bucket = rest.partition("/")[0]
+    if kind_of(protocol).authority == "bucket" and not _BUCKET.fullmatch(bucket):
+        raise _not_usable(
+            url,
+            "no bucket can have this name",
+            "3 to 63 lower-case letters, digits, '-' and '.'",
+            f"correct the name of the bucket: '{ascii(bucket)[1:-1][:80]}' has other characters, or too many",
         )
     if any(step in (".", "..") for step in rest.split("/")):
         raise _not_usable(

@@ -34,6 +34,14 @@ PLACES = [
     "-",
     "\n",
     "s3://user:secret@bucket/x",
+    "s3://a b/c",
+    "s3://b\u00fccket/c",
+    "s3://*/c",
+    "s3://[bucket]/c",
+    f"s3://{'b' * 256}/c",
+    "gs://a b/c",
+    "r2://a b/c",
+    "az://a b/c",
 ]
 COMMANDS = [["ls", "PLACE"], ["show", "PLACE", "x"], ["lineage", "PLACE"]]
 

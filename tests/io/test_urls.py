@@ -135,6 +135,23 @@ def test_urls_without_a_bucket_and_name(bad):
         io.split(io.normalise(bad))
 
 
+@pytest.mark.parametrize(
+    "bucket", ["a b", "b\u00fccket", "*", "[bucket]", "b%20c", "b" * 256, "a?b", "a#b", "$HOME", "a\\b"]
+)
+@pytest.mark.parametrize("protocol", ["s3", "s3a", "gs", "gcs", "r2", "oss"])
+def test_what_can_be_no_bucket_is_told_before_a_client_is_asked(protocol, bucket):
+    with pytest.raises(CprError, match="no bucket can have this name") as caught:
+        io.normalise(f"{protocol}://{bucket}/x.npy")
+    assert str(caught.value).isascii()
+
+
+@pytest.mark.parametrize(
+    "bucket", ["bucket", "Bucket_1", "my.bucket-2", "arn:aws:s3:eu-west-1:123456789012:accesspoint"]
+)
+def test_whatever_can_be_a_bucket_is_taken(bucket):
+    assert io.normalise(f"s3://{bucket}/x.npy") == f"s3://{bucket}/x.npy"
+
+
 def test_unknown_protocol():
     with pytest.raises(TransferError, match="no such protocol"):
         io.normalise("nowhere://a/b.tif")
