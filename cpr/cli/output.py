@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ import typer
 from cpr.errors import CprError
 from cpr.io.humanize import human_size
 from cpr.io.progress_bar import alone
+from cpr.operations.compact import CompactList
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -100,8 +101,24 @@ def say(*lines: object) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object."""
-    print(json.dumps(as_json(value), indent=2, allow_nan=False).replace("\x7f", "\\u007f"))
+    """Print one JSON object, of which no more than a part is in memory as text."""
+    for piece in json.JSONEncoder(indent=2, allow_nan=False).iterencode(as_json(value)):
+        sys.stdout.write(piece.replace("\x7f", "\\u007f"))
+    print()
+
+
+class _AsJson(list[Any]):
+    """What many items are as JSON values, made one by one while they are printed."""
+
+    def __init__(self, items: Collection[Any]) -> None:
+        super().__init__()
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(as_json, self._items)
 
 
 def as_json(value: Any) -> Any:
@@ -126,6 +143,8 @@ def as_json(value: Any) -> Any:
         return sorted(as_json(item) for item in value)
     if isinstance(value, (list, tuple)):
         return [as_json(item) for item in value]
+    if isinstance(value, CompactList):
+        return _AsJson(value)
     if value is None or isinstance(value, (str, bool, int)):
         return value
     # JSON has no word for infinity.
@@ -146,11 +165,15 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: It
     from rich.cells import cell_len
     from rich.text import Text
 
-    lines = [tuple(map(printable, row)) for row in rows]
-    shown = [index for index in range(len(columns)) if any(line[index] for line in lines)]
+    lines = CompactList(tuple(map(printable, row)) for row in rows)
     heads = tuple(map(printable, columns))
-    widths = {index: max(cell_len(line[index]) for line in (heads, *lines)) for index in shown}
-    numbers = {index for index in shown if columns[index] in set(right)}
+    found = dict.fromkeys(range(len(columns)), -1)
+    for line in lines:
+        for index, text in enumerate(line):
+            if text:
+                found[index] = max(found[index], cell_len(text))
+    widths = {index: max(width, cell_len(heads[index])) for index, width in found.items() if width >= 0}
+    numbers = {index for index in widths if columns[index] in set(right)}
     screen = console()
     groups = _in_lines(widths, screen.width)
 

@@ -79,9 +79,9 @@ def verify(
         print_json({**as_json(report), "dropped": dropped})
     else:
         _print(report, url, share, dropped, drop)
-    if not report.damage and (report.unchecked or not report.checked):
+    if not report.damaged and (report.not_checked or not report.checked):
         raise typer.Exit(3)
-    ended(bool(report.damage))
+    ended(report.damaged > 0)
 
 
 def _share(text: str) -> float:
@@ -119,11 +119,11 @@ def _print(report: Report, url: str, share: float | None, dropped: list[str], dr
         say(f"A sample: {report.checked:,} of {counted(report.targets, 'target')}.")
     if report.foreign:
         say(f"{counted(report.foreign, 'record')} of other serializers, not looked into.")
-    if report.unchecked:
-        say(f"{counted(len(report.unchecked), 'target')} could not be checked: the table says why.")
-    if report.damage and drop:
+    if report.not_checked:
+        say(f"{counted(report.not_checked, 'target')} could not be checked: the table says why.")
+    if report.damaged and drop:
         say(f"{counted(len(dropped), 'cache entry', 'cache entries')} dropped: run the flow again.")
-    elif report.damage:
+    elif report.damaged:
         say("cpr verify --heal drops their cache entries, so that the next run makes them again.")
 
 

@@ -286,10 +286,12 @@ def distinct_targets(
         records: that name them.
         with_regions: take the regions and fields of a result for targets of their own, besides the result.
     """
-    seen: set[Any] = set()
+    seen: set[int] = set()
     for record in records:
         for target in record.targets:
-            number = (target.number, target.fields["data_hash"]) if with_regions else target.number
+            number = target.number
+            if with_regions:
+                number = int(hex16(f"{number} {target.fields['data_hash']}".encode()), 16)
             if number not in seen:
                 seen.add(number)
                 yield target, record

@@ -1,7 +1,7 @@
 """Whether what records name is still what was written: every target under a URL, or a sample of them.
 
 Targets are read side by side and never decoded where their checksum agrees. In memory is what is under
-way, and what was found wrong.
+way, a number for each target, and what was found wrong, packed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from cpr.errors import (
     TransferError,
 )
 from cpr.io.parallel import ByteBudget, parallel_map
+from cpr.operations.compact import CompactList
+from cpr.operations.object_names import number_of
 from cpr.operations.records import Record, Reference, distinct_targets
 from cpr.operations.scan import find_records
 from cpr.operations.verify_by_store import is_as_stored
@@ -79,6 +81,7 @@ class Report:
         by_store: how many of these the store has vouched for.
         nbytes: bytes read.
         seconds: how long it took.
+        not_checked: how many could not be looked at.
         wrong: all that is not intact.
     """
 
@@ -90,7 +93,23 @@ class Report:
     by_store: int = 0
     nbytes: int = 0
     seconds: float = 0.0
-    wrong: list[Checked] = field(default_factory=list)
+    not_checked: int = 0
+    wrong: CompactList[Checked] = field(default_factory=CompactList)
+
+    def add(self, one: Checked) -> None:
+        """Count a target in, or a record that cannot be read."""
+        self.checked += one.url != one.record
+        self.intact += one.state == "intact"
+        self.by_store += one.by_store
+        self.nbytes += one.nbytes
+        self.not_checked += one.state == "not checked"
+        if one.state != "intact":
+            self.wrong.append(one)
+
+    @property
+    def damaged(self) -> int:
+        """How much is wrong for sure."""
+        return len(self.wrong) - self.not_checked
 
     @property
     def damage(self) -> list[Checked]:
@@ -141,12 +160,7 @@ def verify(
         _AT_ONCE,
     ):
         report.seconds = time.monotonic() - started
-        report.checked += checked.url != checked.record
-        report.intact += checked.state == "intact"
-        report.by_store += checked.by_store
-        report.nbytes += checked.nbytes
-        if checked.state != "intact":
-            report.wrong.append(checked)
+        report.add(checked)
         on_progress(checked)
         outages = outages + 1 if isinstance(checked.error, TransferError) else 0
         if outages >= _OUTAGES_IN_A_ROW:
@@ -251,15 +265,15 @@ def heal(url: str, report: Report) -> list[str]:
 
     Raises ResourceNotFoundError and TransferError.
     """
-    damaged = {one.url for one in report.damage if one.state in ("damaged", "missing")}
-    unreadable = {one.record for one in report.damage if one.state == "unreadable record"}
+    damaged = {number_of(one.url) for one in report.wrong if one.state in ("damaged", "missing")}
+    unreadable = {one.record for one in report.wrong if one.state == "unreadable record"}
     if not damaged and not unreadable:
         return []
     dropped = []
     for record in find_records(url):
         if not record.is_cache_entry or record.is_foreign:
             continue
-        named = [target for target in record.targets if target.url in damaged]
+        named = [target for target in record.targets if number_of(target.url) in damaged]
         if any(check(target, record.url).state in ("damaged", "missing") for target in named) or (
             record.url in unreadable and record.problems
         ):
