@@ -21,8 +21,11 @@ def main() -> None:
     """Run the command line and end the process with one of the exit codes above."""
     import logging
 
-    from cpr.cli.app import run
-
+    try:
+        from cpr.cli.app import run
+    except KeyboardInterrupt:
+        print("Interrupted.")
+        sys.exit(130)
     # Connections of filesystems that zarr has made end with the process, of which aiohttp complains.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):

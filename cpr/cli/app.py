@@ -12,7 +12,7 @@ import sys
 
 import typer
 
-from cpr.cli.output import print_error, print_json
+from cpr.cli.output import interruptible, print_error, print_json
 from cpr.errors import CprError
 
 __all__ = ["COMMANDS", "app", "examples", "run"]
@@ -61,7 +61,8 @@ def _epilog(command: str) -> str:
 
 
 for name in COMMANDS:
-    app.command(epilog=_epilog(name))(getattr(importlib.import_module(f"cpr.cli.{name}"), name))
+    command = getattr(importlib.import_module(f"cpr.cli.{name}"), name)
+    app.command(epilog=_epilog(name))(interruptible(command))
 
 
 @app.callback(invoke_without_command=True)

@@ -62,7 +62,7 @@ def diff(
     if len(runs) not in (2, 3):
         raise typer.BadParameter("two runs are compared: [URL] RUN_A RUN_B")
     url = results_url(runs[0] if len(runs) == 3 else None)
-    with progress("comparing") as advance:
+    with progress("reading records") as advance:
         found = diff_runs(url, runs[-2], runs[-1], data, advance)
     pictures = _write_pictures(found, output) if output is not None else {}
     if json:

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from cpr.cli.output import Json, counted, ended, print_json, results_url, say, size
+from cpr.cli.output import (
+    Json,
+    counted,
+    ended,
+    print_json,
+    progress,
+    results_url,
+    say,
+    size,
+    told_if_interrupted,
+)
 from cpr.operations.crate import export_crate
 
 __all__ = ["EXAMPLES", "export"]
@@ -50,11 +60,23 @@ def export(
     """
     if not run:
         raise typer.BadParameter("say which run: --ro-crate RUN")
-    found = export_crate(results_url(url), run, output, data, licence)
+    copied = 0
+
+    def tell() -> None:
+        say(f"{counted(copied, 'result')} copied to {output}, which is no crate yet: run it again.")
+
+    with told_if_interrupted(tell), progress("reading records") as advance:
+
+        def count(stage: str | None = None, **more: int) -> None:
+            nonlocal copied
+            copied += stage is not None
+            advance(stage=stage, **more)
+
+        found = export_crate(results_url(url), run, output, data, licence, count)
     if json:
         print_json(found)
     else:
-        copied = f", {size(found.nbytes)} copied" if data else ""
-        say(f"{found.url}: {counted(found.results, 'result')}{copied}, {counted(found.sources, 'source')},")
+        amount = f", {size(found.nbytes)} copied" if data else ""
+        say(f"{found.url}: {counted(found.results, 'result')}{amount}, {counted(found.sources, 'source')},")
         say(f"{counted(found.actions, 'task run')} of run {found.flow_run}.")
     ended(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -30,6 +31,7 @@ __all__ = [
     "console",
     "counted",
     "ended",
+    "interruptible",
     "is_name",
     "print_error",
     "print_json",
@@ -237,18 +239,65 @@ def told_if_interrupted(tell: Callable[[], None]) -> Iterator[None]:
     """On Ctrl-C say what was done by then, and end with exit code 130."""
     try:
         yield
-    except KeyboardInterrupt:
-        say("", "Interrupted. What was done by then:")
+    except KeyboardInterrupt as interrupt:
+        say("", f"Interrupted{_while(interrupt)}. What was done by then:")
         tell()
         raise typer.Exit(130) from None
 
 
+def interruptible(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that on Ctrl-C says how far it was, and that this has changed nothing; exit code 130.
+
+    Commands that change something say themselves what was done (`told_if_interrupted`).
+    """
+
+    @functools.wraps(command)
+    def call(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except KeyboardInterrupt as interrupt:
+            say("", f"Interrupted{_while(interrupt)}. Results and records are as they were.")
+            raise typer.Exit(130) from None
+
+    return call
+
+
+def _while(interrupt: KeyboardInterrupt) -> str:
+    return f" while {interrupt.args[0]}" if interrupt.args else ""
+
+
 @contextlib.contextmanager
-def progress(action: str, total: int | None = None) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr, where that is a terminal: gives `advance(count=1, nbytes=0, total=None)`."""
+def progress(action: str) -> Iterator[Callable[..., None]]:
+    """A progress bar on stderr, where that is a terminal.
+
+    Gives `advance(count=1, nbytes=0, total=None, stage=None)`: another stage counts anew. KeyboardInterrupt
+    has how far it was, for `told_if_interrupted` and `interruptible`.
+    """
+    done, moved = 0, 0
+    known: int | None = None
+    with _bar(action) as draw:
+
+        def advance(
+            count: int = 1, nbytes: int = 0, total: int | None = None, stage: str | None = None
+        ) -> None:
+            nonlocal action, done, moved, known
+            if stage is not None and stage != action:
+                action, done, known = stage, 0, None
+            done, moved, known = done + count, moved + nbytes, total or known
+            draw(action, done, known, moved)
+
+        try:
+            yield advance
+        except KeyboardInterrupt:
+            of = f" of {known:,}" if known else ""
+            raise KeyboardInterrupt(f"{action}, after {done:,}{of}") from None
+
+
+@contextlib.contextmanager
+def _bar(action: str) -> Iterator[Callable[[str, int, int | None, int], None]]:
     # On a dumb terminal (a notebook's, Emacs') each change of the bar would be a line more.
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda *_, **__: None
+        yield lambda *_: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -260,15 +309,15 @@ def progress(action: str, total: int | None = None) -> Iterator[Callable[..., No
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console(stderr=True), transient=True) as bar, alone():
-        task = bar.add_task(action, total=total, amount="")
-        done = 0
+        task = bar.add_task(action, total=None, amount="")
 
-        def advance(count: int = 1, nbytes: int = 0, total: int | None = None) -> None:
-            nonlocal done
-            done += nbytes
-            bar.update(task, total=total, advance=count, amount=size(done) if done else "")
+        def draw(action: str, done: int, total: int | None, moved: int) -> None:
+            if total is None:
+                bar.tasks[0].total = None
+            amount = size(moved) if moved else ""
+            bar.update(task, description=action, completed=done, total=total, amount=amount)
 
-        yield advance
+        yield draw
 
 
 def size(nbytes: int | None) -> str:

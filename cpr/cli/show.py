@@ -16,6 +16,7 @@ from cpr.cli.output import (
     print_error,
     print_json,
     print_table,
+    progress,
     results_url,
     say,
     size,
@@ -63,7 +64,8 @@ def show(
 
     if result is None and (owner_of(url) is not None or is_name(url)):
         url, result = results_url(None), url
-    found = find(url, result)
+    with progress("reading records") as advance:
+        found = find(url, result, advance)
     if json:
         print_json([_as_json(one) for one in found])
     else:

@@ -30,7 +30,7 @@ class CompactList(Collection[T], Generic[T]):
     (4, 'b', True)
     """
 
-    __hash__ = None  # type: ignore[assignment] - as a list
+    __hash__ = None  # type: ignore[assignment]  # as a list
 
     def __init__(self, items: Iterable[T] = ()) -> None:
         self._packed: list[bytes] = []

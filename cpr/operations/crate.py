@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -63,7 +64,14 @@ class Crate:
     nbytes: int
 
 
-def export_crate(url: str, run: str, folder: str, data: bool = False, licence: str | None = None) -> Crate:
+def export_crate(
+    url: str,
+    run: str,
+    folder: str,
+    data: bool = False,
+    licence: str | None = None,
+    on_progress: Callable[..., None] = lambda **_: None,
+) -> Crate:
     """Write what is known of a run as a Workflow Run RO-Crate.
 
     Args:
@@ -72,6 +80,8 @@ def export_crate(url: str, run: str, folder: str, data: bool = False, licence: s
         folder: path or URL of the crate.
         data: copy the results into the crate, compared with their digests; else it names their URLs.
         licence: URL of the licence under which the results are published.
+        on_progress: is called for each record that is read, with their `total`; then, with a `stage` and
+            `nbytes`, for each result that was copied.
 
     Raises:
         ResourceNotFoundError: no record here tells of such a run; a result is gone.
@@ -79,7 +89,7 @@ def export_crate(url: str, run: str, folder: str, data: bool = False, licence: s
         TransferError: the store refused or failed.
     """
     folder = io.normalise(folder)
-    run_id, results = results_of_run(find_results(url), run, url)
+    run_id, results = results_of_run(find_results(url, on_progress), run, url)
     graph = _Graph(run_id, results)
     nbytes = 0
     if data:
@@ -89,6 +99,7 @@ def export_crate(url: str, run: str, folder: str, data: bool = False, licence: s
             twin = target.copy_to(io.join(folder, "data"))
             graph.places[one.url] = f"data/{quote(io.split(twin.url)[1])}"
             nbytes += target.nbytes or 0
+            on_progress(nbytes=target.nbytes or 0, total=len(results), stage="copying results")
     entities = graph.entities(licence)
     _write(io.join(folder, _WORKFLOW), graph.workflow())
     _write(

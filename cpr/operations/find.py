@@ -61,11 +61,13 @@ class Results(Protocol):
 class RecordResults:
     """`Results`, all of them in memory; see there."""
 
-    def __init__(self, records: Iterable[Record], on_progress: Callable[[], None]) -> None:
+    def __init__(
+        self, records: Iterable[Record], on_progress: Callable[..., None], total: int | None = None
+    ) -> None:
         self._all: list[Result] = []
         self.problems: list[CprError] = []
         for record in records:
-            on_progress()
+            on_progress(total=total)
             self.problems += problems_of(record)
             self._all += Result.all_in(record)
         self.count = len(self._all)
@@ -96,12 +98,12 @@ class RecordResults:
         return self.all()
 
 
-def find_results(url: str, on_progress: Callable[[], None] = lambda: None) -> Results:
+def find_results(url: str, on_progress: Callable[..., None] = lambda **_: None) -> Results:
     """The targets that the records under a URL name.
 
     Args:
         url: a results URL.
-        on_progress: is called for each record that is read.
+        on_progress: is called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -115,7 +117,7 @@ def find_results(url: str, on_progress: Callable[[], None] = lambda: None) -> Re
         from cpr.operations.catalogue.found import CatalogueResults
 
         return CatalogueResults(url, on_progress, place.lines)
-    return RecordResults(find_records(url, place.lines), on_progress)
+    return RecordResults(find_records(url, place.lines), on_progress, place.total)
 
 
 def called(results: Results, wanted: str, url: str) -> list[Result]:

@@ -62,7 +62,7 @@ def forget(
     url: str,
     choice: Choice,
     delete: bool = False,
-    on_progress: Callable[[], None] = lambda: None,
+    on_progress: Callable[..., None] = lambda **_: None,
     done: Forgetting | None = None,
 ) -> Forgetting:
     """Delete the cache entries of results, so that the next run computes these again.
@@ -74,7 +74,7 @@ def forget(
         url: where Prefect keeps records.
         choice: of results.
         delete: without it nothing is touched.
-        on_progress: is called for each record that is read.
+        on_progress: is called for each record that is read, with their `total`.
         done: is filled with what was done, step by step, and returned: it tells when this is interrupted.
 
     Raises:

@@ -67,14 +67,16 @@ class Lineage:
     problems: list[CprError] = field(default_factory=list)
 
 
-def trace(url: str, result: str | None = None, on_progress: Callable[[], None] = lambda: None) -> Lineage:
+def trace(
+    url: str, result: str | None = None, on_progress: Callable[..., None] = lambda **_: None
+) -> Lineage:
     """What results under a URL were made from.
 
     Args:
         url: a results URL.
         result: URL, file name, or the begin of a file name of the results that are of interest; all that
             nothing else was made from, if it is None.
-        on_progress: is called for each record.
+        on_progress: is called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: no record here names such a result, or the bucket does not exist.

@@ -18,14 +18,14 @@ __all__ = ["Listed", "Listing", "Run", "list_records", "list_results"]
 
 
 def list_results(
-    url: str, limit: int | None = None, on_progress: Callable[[], None] = lambda: None
+    url: str, limit: int | None = None, on_progress: Callable[..., None] = lambda **_: None
 ) -> Listing:
     """The targets under a results URL; reads records and listings, no data.
 
     Args:
         url: where records are, targets, or both.
         limit: keep no more than so many of the newest targets; the sums are of all.
-        on_progress: is called for each record.
+        on_progress: is called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -39,14 +39,15 @@ def list_results(
         from cpr.operations.catalogue.listed import list_columns
 
         return list_columns(url, limit, on_progress, place.lines)
-    return list_records(url, limit, on_progress, place.lines)
+    return list_records(url, limit, on_progress, place.lines, place.total)
 
 
 def list_records(
     url: str,
     limit: int | None,
-    on_progress: Callable[[], None],
+    on_progress: Callable[..., None],
     listed: Iterable[Line] | None = None,
+    total: int | None = None,
 ) -> Listing:
     """As `list_results`, from each record."""
     listing = Listing()
@@ -58,7 +59,7 @@ def list_records(
         if not isinstance(found, Record):
             add_object(others, found.url, found.nbytes, found.modified)
             continue
-        on_progress()
+        on_progress(total=total)
         listing.records += 1
         listing.foreign += found.is_foreign
         for problem in found.problems:

@@ -67,7 +67,7 @@ def diff_runs(
     old_run: str,
     new_run: str,
     data: bool = True,
-    on_progress: Callable[[], None] = lambda: None,
+    on_progress: Callable[..., None] = lambda **_: None,
 ) -> RunDiff:
     """Compare the results of two runs.
 
@@ -79,7 +79,8 @@ def diff_runs(
         old_run: id of a flow run, or how that begins.
         new_run: id of the other.
         data: read the data of results that differ, to tell by how much: two of them at a time.
-        on_progress: is called for each record, and for each result whose data was compared.
+        on_progress: is called for each record that is read, with their `total`; then, with a `stage`, for
+            each pair of results that was compared.
 
     Raises:
         ResourceNotFoundError: no record here tells of such a run, or several do.
@@ -97,7 +98,7 @@ def diff_runs(
         _take_same(found, before, now)
         for one, other in zip(before, now, strict=False):
             found.changed.append(_compared(name, task, one, other, texts, data))
-            on_progress()
+            on_progress(stage="comparing results")
         found.only_old += [one.url for one in before[len(now) :]]
         found.only_new += [one.url for one in now[len(before) :]]
     return found

@@ -64,13 +64,16 @@ class Savings:
         return sum(one.nbytes for one in self.tasks)
 
 
-def savings(url: str, runs: Iterable[TaskRun], on_progress: Callable[[], None] = lambda: None) -> Savings:
+def savings(
+    url: str, runs: Iterable[TaskRun], on_progress: Callable[..., None] = lambda **_: None
+) -> Savings:
     """Sum up what the cache has spared of the results under a URL.
 
     Args:
         url: where Prefect keeps records.
         runs: of tasks that have completed, the latest first.
-        on_progress: is called for each record and run.
+        on_progress: is called for each run; then, with a `stage`, for each record that is read, with their
+            `total`.
 
     Raises ResourceNotFoundError and TransferError.
 
@@ -109,10 +112,13 @@ def _mean(seconds: list[float]) -> float:
     return sum(seconds) / len(seconds) if seconds else 0.0
 
 
-def _records(url: str, names: set[str], on_progress: Callable[[], None]) -> dict[str, tuple[str | None, int]]:
+def _records(
+    url: str, names: set[str], on_progress: Callable[..., None]
+) -> dict[str, tuple[str | None, int]]:
     """Of records with these names that name results: the task, and the size of the results."""
     found: dict[str, tuple[str | None, int]] = {}
-    for one in find_results(url, on_progress).in_records(names):
+    known = find_results(url, lambda **more: on_progress(stage="reading records", **more))
+    for one in known.in_records(names):
         name = io.split(one.record)[1]
         made = one.reference.made
         task, nbytes = found.get(name, (None, 0))

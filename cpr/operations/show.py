@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -48,12 +49,15 @@ class Shown:
         return {name: value for name, value in self.reference.fields.items() if name not in RESERVED}
 
 
-def show(url: str, result: str | None = None) -> list[Shown]:
+def show(
+    url: str, result: str | None = None, on_progress: Callable[..., None] = lambda **_: None
+) -> list[Shown]:
     """What is known of resources.
 
     Args:
         url: of a record; or a results URL, with `result`.
         result: URL, file name or the begin of a file name of results whose records are under the URL.
+        on_progress: is called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: there is no record, or none that names such a result.
@@ -61,7 +65,7 @@ def show(url: str, result: str | None = None) -> list[Shown]:
         TransferError: the store refused or failed.
     """
     if result is not None:
-        found = latest(called(find_results(url), result, url)).values()
+        found = latest(called(find_results(url, on_progress), result, url)).values()
         return [_shown(one.reference, one.record, one.recorded) for one in found]
     record = read_record(url)
     if record is None:

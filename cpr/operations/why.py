@@ -41,13 +41,13 @@ class Explanation:
     differences: list[Difference] = field(default_factory=list)
 
 
-def explain(url: str, result: str, on_progress: Callable[[], None] = lambda: None) -> list[Explanation]:
+def explain(url: str, result: str, on_progress: Callable[..., None] = lambda **_: None) -> list[Explanation]:
     """Why results were made although there were earlier ones of the same task.
 
     Args:
         url: a results URL; where Prefect's records are, more is known (which line of a task was changed).
         result: URL or file name of results, or how that begins.
-        on_progress: is called for each record.
+        on_progress: is called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: no record here names such a result.

@@ -43,8 +43,11 @@ def _plain(listed):
 
 
 def _require_same(url, limit=None):
-    assert _plain(list_results(url, limit)) == _plain(list_records(url, limit, lambda: None))
-    found, expected = CatalogueResults(url, lambda: None), RecordResults(find_records(url), lambda: None)
+    assert _plain(list_results(url, limit)) == _plain(list_records(url, limit, lambda **_: None))
+    found, expected = (
+        CatalogueResults(url, lambda **_: None),
+        RecordResults(find_records(url), lambda **_: None),
+    )
     assert found.count == expected.count
     assert list(map(str, found.problems)) == list(map(str, expected.problems))
     assert found.all() == expected.all()
@@ -116,7 +119,7 @@ def test_a_record_that_was_written_just_now_is_read_again(tmp_path, monkeypatch)
 
 def test_racing_commands_agree_and_leave_little(tmp_path):
     fill(tmp_path, random.Random(3), 300)
-    expected = _plain(list_records(str(tmp_path), None, lambda: None))
+    expected = _plain(list_records(str(tmp_path), None, lambda **_: None))
     with ThreadPoolExecutor(16) as pool:
         for _ in range(2):
             found = list(pool.map(lambda _: _plain(list_results(str(tmp_path))), range(16)))
@@ -197,7 +200,8 @@ def test_who_interrupts_leaves_the_files_that_were_full(tmp_path, small_files):
     seen = []
 
     def stop_after(count):
-        def read():
+        def read(total):
+            assert total > len(seen)
             seen.append(None)
             if len(seen) == count:
                 raise KeyboardInterrupt
@@ -269,7 +273,7 @@ def test_what_is_there_is_listed_once(tmp_path, monkeypatch, few):
     from cpr.io.stores.local import LocalStore
 
     fill(tmp_path, random.Random(14), 60)
-    expected = _plain(list_records(str(tmp_path), None, lambda: None))
+    expected = _plain(list_records(str(tmp_path), None, lambda **_: None))
     listed = []
     lines = LocalStore.lines
     monkeypatch.setattr(LocalStore, "lines", lambda self, path: listed.append(path) or lines(self, path))
@@ -378,7 +382,7 @@ def test_on_s3_only_what_is_new_is_asked_for(s3_url, monkeypatch):
     for name, blob in records(100, "s3://bucket/data"):
         put(f"{s3_url}/records/{name}", blob)
     url = f"{s3_url}/records"
-    expected = _plain(list_records(url, None, lambda: None))
+    expected = _plain(list_records(url, None, lambda **_: None))
     assert _plain(list_results(url)) == expected
     read = []
     fetch = S3Store.fetch_version

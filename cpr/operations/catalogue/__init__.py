@@ -25,10 +25,12 @@ class Place:
     Attributes:
         lines: of the listing, all of them, once.
         is_large: whether there is more than a few small objects, and pyarrow to keep columns with.
+        total: how many objects may be records; None where that is not known yet.
     """
 
     lines: Iterator[Line]
     is_large: bool
+    total: int | None = None
 
 
 def look_at(url: str) -> Place:
@@ -46,4 +48,4 @@ def look_at(url: str) -> Place:
         total += 0 if is_data(line[0]) else line[1]
         if len(seen) >= _FEW or total > _LITTLE_BYTES:
             return Place(chain(seen, rest), True)
-    return Place(iter(seen), False)
+    return Place(iter(seen), False, sum(not is_data(line[0]) for line in seen))

@@ -90,7 +90,7 @@ class _Segment:
 def read_catalogue(
     url: str,
     columns: Sequence[str],
-    on_progress: Callable[[], None] = lambda: None,
+    on_progress: Callable[..., None] = lambda **_: None,
     listed: Iterable[Line] | None = None,
 ) -> Catalogue:
     """List what is under a URL, and read the records that no earlier command has read in this version.
@@ -100,7 +100,7 @@ def read_catalogue(
     Args:
         url: a results URL.
         columns: of `RESOURCE` that are wanted.
-        on_progress: is called for each record that is read.
+        on_progress: is called for each record that is read, with their `total`.
         listed: the lines of the listing, where somebody has begun it.
 
     Raises ResourceNotFoundError and TransferError as `scan`.
@@ -192,7 +192,7 @@ def _read_records(
     listing: Listing,
     kinds: npt.NDArray[np.uint8],
     columns: Sequence[str],
-    on_progress: Callable[[], None],
+    on_progress: Callable[..., None],
     keep: Callable[[pa.Table], None],
 ) -> tuple[pa.Table, npt.NDArray[np.int64], dict[int, Record]]:
     """Read what is not known: rows of all resources, and awkward records; `keep` takes rows that last."""
@@ -205,7 +205,7 @@ def _read_records(
         version = listing.versions[int(index)].as_py()
         lasting = version != "" and one.url not in changed and kinds[index] != AWKWARD
         if isinstance(one, Record):
-            on_progress()
+            on_progress(total=len(unread))
             if one.problems:
                 records[int(index)] = one
         name = listing.names[int(index)].as_py()

@@ -28,7 +28,7 @@ class CatalogueResults:
     """`cpr.operations.find.Results`; see there."""
 
     def __init__(
-        self, url: str, on_progress: Callable[[], None], listed: Iterable[Line] | None = None
+        self, url: str, on_progress: Callable[..., None], listed: Iterable[Line] | None = None
     ) -> None:
         self._catalogue = read_catalogue(url, _COLUMNS, on_progress, listed)
         rows = self._catalogue.rows

@@ -23,7 +23,7 @@ _COLUMNS = ("type", "location", "file", "size", "at", "task", "flow", "flow_run"
 
 
 def list_columns(
-    url: str, limit: int | None, on_progress: Callable[[], None], listed: Iterable[Line]
+    url: str, limit: int | None, on_progress: Callable[..., None], listed: Iterable[Line]
 ) -> Listing:
     """As `cpr.operations.ls.list_results`, of a listing that was begun."""
     catalogue = read_catalogue(url, _COLUMNS, on_progress, listed)
