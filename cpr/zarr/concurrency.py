@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +19,7 @@ __all__ = ["WideCodecs", "widen"]
 _ZARRS_OWN = 10
 _AT_ONCE = 64
 # Of chunks under way, before they are compressed or after; those that are written are copied.
-_MEMORY_BYTES = {"read": 96 << 20, "write": 64 << 20}
+_MEMORY_BYTES = {"read": 80 << 20, "write": 64 << 20}
 
 
 class WideCodecs:
@@ -39,13 +40,13 @@ class WideCodecs:
 
     async def read(self, batch_info: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
         """As zarr's."""
-        await self._in_groups("read", self._codecs.read, list(batch_info), *args, **kwargs)
+        await self._wide("read", self._codecs.read, list(batch_info), *args, **kwargs)
 
     async def write(self, batch_info: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
         """As zarr's."""
-        await self._in_groups("write", self._codecs.write, list(batch_info), *args, **kwargs)
+        await self._wide("write", self._codecs.write, list(batch_info), *args, **kwargs)
 
-    async def _in_groups(
+    async def _wide(
         self,
         direction: Literal["read", "write"],
         transfer: Callable[..., Awaitable[Any]],
@@ -53,14 +54,24 @@ class WideCodecs:
         *args: Any,
         **kwargs: Any,
     ) -> None:
-        # Each call has so many under way.
         own = int(zarr.config.get("async.concurrency"))
-        groups = 1
         width = width_of(self._url, direction)
-        if own == _ZARRS_OWN and len(batch) > own and width.is_far:
-            in_memory = _MEMORY_BYTES[direction] // max(1, self._chunk_bytes)
-            groups = max(1, min(_AT_ONCE, in_memory, width.connections) // own)
-        await asyncio.gather(*(transfer(batch[n::groups], *args, **kwargs) for n in range(groups)))
+        in_memory = _MEMORY_BYTES[direction] // max(1, self._chunk_bytes)
+        at_once = min(_AT_ONCE, in_memory, width.connections)
+        if own != _ZARRS_OWN or len(batch) <= own or not width.is_far or at_once <= own:
+            await transfer(batch, *args, **kwargs)
+            return
+        waiting = deque(batch)
+
+        async def one_after_another() -> None:
+            while waiting:
+                try:
+                    await transfer([waiting.popleft()], *args, **kwargs)
+                except BaseException:
+                    waiting.clear()  # nobody wants the others any more
+                    raise
+
+        await asyncio.gather(*(one_after_another() for _ in range(at_once)))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -10,9 +10,10 @@ import pytest
 import zarr
 
 import cpr
-from cpr.errors import CprError
-from cpr.io.transfer_width import width_of
+from cpr.errors import CorruptDataError, CprError
+from cpr.io.transfer_width import TransferWidth, width_of
 from cpr.zarr import concurrency
+from cpr.zarr.stores import url_store
 from cpr.zarr.stores.url_store import UrlStore
 
 MiB = 1 << 20
@@ -58,10 +59,75 @@ def far():
 
 @pytest.mark.parametrize("direction", ["read", "write"])
 def test_far_away_more_chunks_are_asked_for_within_the_memory(far, direction):
-    assert most_at_once(far, MiB // 2, direction) == 60
+    assert most_at_once(far, MiB // 2, direction) == 64
+    assert most_at_once(far, 4 * MiB, direction) >= 16
     assert 10 <= most_at_once(far, 5 * MiB, direction) * 5 <= 100
     assert most_at_once(far, 500 * MiB, direction) == 10
     assert most_at_once(far, 1, direction, count=3) == 3
+
+
+def test_after_one_has_failed_no_more_are_asked_for(far):
+    class Failing(Counting):
+        async def _one(self, item: int, limit: asyncio.Semaphore) -> None:
+            await super()._one(item, limit)
+            if item == 100:
+                raise OSError("no")
+
+    codecs = Failing()
+    with pytest.raises(OSError, match="no"):
+        asyncio.run(concurrency.WideCodecs(far, MiB, codecs).read(range(10_000), None))
+    assert len(codecs.seen) <= 100 + 2 * 64
+
+
+@pytest.fixture
+def far_chunks(s3_url, monkeypatch):
+    """A result far away whose chunks of 128 KiB come in parts, its data, and the keys of the chunks."""
+    monkeypatch.setattr(url_store, "_FAR_WHOLE_BYTES", 32 << 10)
+    monkeypatch.setattr(url_store, "_FAR_PART_BYTES", 20_000)  # not a divisor
+    data = np.random.default_rng(0).integers(0, 1000, (12, 256, 256), dtype="uint16")
+    target = cpr.ZarrTarget.from_path(f"{s3_url}/a.zarr", chunks=(1, 256, 256), compressors=None)
+    target.set_data(data)
+    record = target.serialize()
+    monkeypatch.setattr(TransferWidth, "is_far", property(lambda _: True))
+    return record, data, target.url
+
+
+@pytest.mark.real_s3
+def test_large_chunks_far_away_come_in_parts(far_chunks, monkeypatch):
+    record, data, _ = far_chunks
+    asked = []
+    whole = UrlStore.get_bytes
+
+    async def seen(self, key, prototype, byte_range=None):
+        asked.append((key, byte_range))
+        return await whole(self, key, prototype, byte_range)
+
+    monkeypatch.setattr(UrlStore, "get_bytes", seen)
+    assert np.array_equal(cpr.load(record).get_data()[...], data)
+    parts = [(part.start, part.end) for key, part in asked if key == "c/3/0/0"]
+    assert sorted(parts) == [(start, min(start + 20_000, 131_073)) for start in range(0, 131_072, 20_000)]
+
+
+@pytest.mark.real_s3
+@pytest.mark.parametrize("damage", ["longer", "shorter", "much shorter", "changed", "gone"])
+def test_parts_of_a_damaged_chunk_are_never_data(far_chunks, damage, s3_server):
+    record, _, url = far_chunks
+    bucket, _, key = url.partition("://")[2].partition("/")
+    client, key = s3_server.client(), f"{key}/c/3/0/0"
+    content = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    if damage == "gone":
+        client.delete_object(Bucket=bucket, Key=key)
+    else:
+        other = {
+            "longer": content + b"x",
+            "shorter": content[:-1],
+            "much shorter": content[:50_000],
+            "changed": content[:70_000] + bytes([content[70_000] ^ 1]) + content[70_001:],
+        }[damage]
+        client.put_object(Bucket=bucket, Key=key, Body=other)
+    with pytest.raises(CprError) as caught:
+        cpr.load(record).get_data()[...]
+    assert isinstance(caught.value, CorruptDataError)
 
 
 def test_near_as_many_as_zarr_says():

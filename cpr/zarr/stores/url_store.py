@@ -25,6 +25,7 @@ from cpr.io.filesystems import filesystem
 from cpr.io.objects import open_store, remove_folder
 from cpr.io.protocols import kind_of
 from cpr.io.stores.s3_obstore import fast_bucket
+from cpr.io.transfer_width import width_of
 from cpr.io.urls import join, protocol_of
 from cpr.io.waiting import within_limit
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
@@ -37,6 +38,8 @@ __all__ = ["ReadOnlyStore", "UrlStore", "bare_store"]
 
 # Where a filesystem keeps its twins for other loops, which go when it goes.
 _TWINS = "_cpr_twins"
+# Far away: larger objects come in parts of this size, as many at once as whole ones would be in memory.
+_FAR_WHOLE_BYTES, _FAR_PART_BYTES = 2 << 20, 1 << 20
 
 
 def bare_store(url: str, read_only: bool = False) -> Store:
@@ -174,13 +177,28 @@ class UrlStore(Store):
         if isinstance(bare, FastLocalStore):
             value = await self._read_digested(bare, key, prototype, digest)
         else:
-            value = await UrlStore.get_bytes(self, key, prototype)
+            value = await self._whole_object(key, prototype, entry.size)
             if value is not None:
                 digest.update(memoryview(value.as_buffer_like()))
         if value is None:
             raise missing(url, entry)
         require(url, digest.entry(), entry, algorithm)
         return value
+
+    async def _whole_object(self, key: str, prototype: BufferPrototype, nbytes: int) -> Buffer | None:
+        """An object of which the size is known; a large one comes in parts, side by side, from far away.
+
+        There each connection gives little, and whole chunks on as many as it takes would fill the memory.
+        """
+        if nbytes <= _FAR_WHOLE_BYTES or not width_of(self.url, "read").is_far:
+            return await UrlStore.get_bytes(self, key, prototype)
+        starts = range(0, nbytes, _FAR_PART_BYTES)
+        # One byte more of the last, so that a longer object is noticed.
+        stops = [*starts[1:], nbytes + 1]
+        asked = (RangeByteRequest(*part) for part in zip(starts, stops, strict=True))
+        parts = await asyncio.gather(*(UrlStore.get_bytes(self, key, prototype, part) for part in asked))
+        found = [part.as_buffer_like() for part in parts if part is not None]
+        return prototype.buffer.from_bytes(b"".join(found)) if len(found) == len(parts) else None
 
     async def _read_digested(
         self, bare: FastLocalStore, key: str, prototype: BufferPrototype, digest: EntryDigest
