@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from itertools import pairwise
 from urllib.parse import unquote
 
@@ -19,7 +20,7 @@ _SECRETS = re.compile(
     r"signature|token|credential|secret|passw|session|sessid|jwt|delegation|googleaccessid|authorization|hmac"
     r"|(^|[-_.[])(sig|sign|sas|pass|pwd|pw|code|policy|auth|bearer|sid|otp|ticket|assertion|key-pair-id)\]?$"
     r"|(^|[-_.[])(passphrase|creds?|cookies?|pin)\]?$"
-    r"|keys?([-_]?\d+)?\]?$",
+    r"|keys?([-_]?\d+)?\]?$|accesskeyid|passcode|(access|auth|login)code|oauth|saml|(user|my|db)(pass|pw)|^(psw|tkn)$",
     re.IGNORECASE,
 )
 # Values of these may look like a token and are none: they name a version or content.
@@ -29,12 +30,13 @@ _HARMLESS = re.compile(
     re.IGNORECASE,
 )
 _BEGINNINGS = re.compile(
-    r"eyJ[\w-]{8}|gh[pousr]_|github_pat_|glpat-|sk[-_]\w|xox[abprs]-|A[KS]IA[0-9A-Z]{12}|hf_|ya29\.|AIza"
+    r"eyJ[\w-]{8}|gh[pousr]_|github_pat_|glpat-|sk[-_]\w|xox[abprs]-|A[KS]IA[0-9A-Z]{12}|hf_|SG\.\w|npm_\w{8}|pypi-\w|dapi[0-9a-f]{32}|ya29\.|AIza"
 )
 _TOKEN = re.compile(r"[A-Za-z0-9+/_=.~-]+")
 _CONTAINER = re.compile(r"[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]")
 _LEAST = 16  # characters of a token that nobody guesses
 _WORDS_AND_NUMBERS = re.compile(r"[A-Z]?[a-z]{3,}|[0-9]{3,}")
+_NAMED = re.compile(r"([\w.-]+)[\"']?\s*[=:]\s*[^\s/]|://")
 # Without one of these behind its protocol a URL has no user, password, parameters and no second link.
 _MAY_HIDE = re.compile(r"[@?:;#]")
 
@@ -71,16 +73,23 @@ def _is_secret(parameter: str, may_be_key: bool) -> bool:
 
     `may_be_key`: it may as well be the rest of a key, which may look like anything.
     """
-    name, equals, value = (unquote(part) for part in parameter.partition("="))
+    name, equals, value = map(_decoded, parameter.partition("="))
     if may_be_key:
         return bool(value) and _SECRETS.search(name) is not None
     if not equals:
         return _is_token(name)
-    if "://" in value and secret_in(value):
-        return True
+    if _NAMED.search(value) and tells_secret(value):
+        return True  # a URL, a query or JSON in a parameter
     return bool(value) and (
         _SECRETS.search(name) is not None or (not _HARMLESS.search(name) and _is_token(value))
     )
+
+
+def _decoded(text: str) -> str:
+    """A part of a URL as those who decode it twice, and take look-alikes for letters, see it."""
+    for _ in range(3):
+        text = unquote(text)
+    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
 
 
 def _is_token(text: str) -> bool:
@@ -105,7 +114,7 @@ def tells_secret(text: str) -> bool:
     >>> tells_secret("postgres://me:word@db/x"), tells_secret("host=db; password=word"), tells_secret("otsu")
     (True, True, False)
     """
-    named = (name for name, _ in re.findall(r"([\w.-]+)[\"']?\s*[=:]\s*([^\s/])", text))
+    named = (found[1] for found in _NAMED.finditer(text) if found[1])
     return (
         re.search(r"[^\s/:@]*:[^\s/]*@", text) is not None
         or any(_SECRETS.search(name) for name in named)

@@ -48,6 +48,7 @@ _NAME = re.compile(r"[0-9]{13}-[0-9a-f]{16}\.json\.gz")
 _GZIP = 31  # zlib's number for it
 _MOST_BYTES = 32 << 20  # of one object, unpacked
 _MOST_READ = 8 << 20  # of a task, packed
+_MOST_UNPACKED = 64 << 20  # of a task
 _MOST_OBJECTS = 64
 _MOST_ENTRIES = 20_000
 _MOST_LINES = 10_000
@@ -184,14 +185,16 @@ def read(place: Folder, folder: str, compact: bool = False) -> Entries:
         (name for name in place.names(folder) if _NAME.fullmatch(name.rpartition("/")[2])), reverse=True
     )
     found: list[Entries] = []
-    nbytes = 0
+    nbytes = unpacked = 0
     for name in names:
-        if nbytes > _MOST_READ:
+        if nbytes > _MOST_READ or unpacked > _MOST_UNPACKED:
             break
         with suppress(CprError, OSError):
             packed = place.read(name)
             nbytes += len(packed)
-            found.append(_unpacked(packed))
+            text = _inflated(packed)
+            unpacked += len(text)
+            found.append(_unpacked(text))
     together = _together(reversed(found))
     if compact and len(names) > _MOST_OBJECTS:
         append(place, folder, together)
@@ -276,10 +279,20 @@ def _packed(entries: Entries) -> bytes:
     return packer.compress(text.encode()) + packer.flush()
 
 
-def _unpacked(packed: bytes) -> Entries:
-    """Raises RecordError for what is not as `_packed` gives it, before it takes much memory."""
+def _inflated(packed: bytes) -> bytes:
+    """The begin of a text that was packed, which is all of what cpr writes. Raises RecordError."""
     try:
-        text = zlib.decompressobj(_GZIP).decompress(packed, _MOST_BYTES)
+        return zlib.decompressobj(_GZIP).decompress(packed, _MOST_BYTES)
+    except zlib.error as error:
+        raise _refused(f"{type(error).__name__}: {error}"[:100]) from None
+
+
+def _unpacked(text: bytes) -> Entries:
+    """Raises RecordError for what is not as `_packed` gives it, before it takes much memory."""
+    # Empty lists in a list would take 27 times the size of their text.
+    if 8 * (text.count(b"[") + text.count(b"{")) > len(text) + 1024:
+        raise _refused("lists in lists")
+    try:
         match json.loads(text):
             case {"task": str() as task, "lines": dict() as lines, "made": list() as made, **more}:
                 return Entries(
@@ -289,7 +302,7 @@ def _unpacked(packed: bytes) -> Entries:
                     dict(_numbers(more.get("first", {}))),
                     dict(_uses(more.get("uses", {}))),
                 )
-    except (zlib.error, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _refused(f"{type(error).__name__}: {error}"[:100]) from None
     raise _refused("something else")
 

@@ -263,3 +263,17 @@ def test_shapes_without_end(tmp_path, capsys, kind, shape):
     ):
         safe(capsys, *arguments)
     assert time.monotonic() - started < 20
+
+
+def test_no_character_without_a_shape_of_its_own_is_printed_as_it_is():
+    import unicodedata
+
+    from cpr.cli.output import printable
+
+    hidden = [
+        chr(c) for c in range(0x110000) if unicodedata.category(chr(c)) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+    ]
+    shown = [one for one in hidden if printable(one) == one]
+    # Signs of Arabic, Syriac and Kaithi numbers are seen.
+    assert all(re.search("ARABIC|SYRIAC|KAITHI", unicodedata.name(one)) for one in shown)
+    assert printable("Ünï 細胞 🔬 é") == "Ünï 細胞 🔬 é"

@@ -270,6 +270,12 @@ def test_what_windows_makes_more_of(location, name):
         "https://h/a.txt?x=1&account%4bey=CANARY", "https://h/a.txt?ghp_CANARYCANARY",
         "webhdfs://h/a.txt?delegation=CANARY", "sftp://ghp_CANARY@host/a.txt", "sftp://me:C/A/CANARY@host/a.txt",
         "https://h/a.txt?q=CANx7Kf92LmQp4RtZ8", "https://h/a.txt?q=CA0123456789abcdef0123456789abcdef",
+        "https://h/a.txt?%2574oken=CANARY", "https://h/a.txt?to\u00adken=CANARY", "https://h/a.txt?\uff54oken=CANARY",
+        "https://h/a.txt?q=token%3DCANARY", "https://h/a.txt?d=%7B%22password%22%3A%22CANARY%22%7D",
+        "https://h/a.txt?next=https%253A%252F%252Fme%253ACANARY%2540b", "https://h/a.txt?passcode=CANARY",
+        "https://h/a.txt?authcode=CANARY", "https://h/a.txt?oauth=CANARY", "https://h/a.txt?userpass=CANARY",
+        "https://h/a.txt?dbpw=CANARY", "https://h/a.txt?SAMLResponse=CANARY", "https://h/a.txt?x=SG.CANARY",
+        "s3://bucket/a.txt?AWSAccessKeyId=CANARY",
         "s3://AKIA:CANARY@bucket/\x00.txt", "nowhere://me:CANARY@host/a.txt",
     ],
 )  # fmt: skip
@@ -322,7 +328,9 @@ def test_words_and_numbers_are_no_secret(words):
      "hf://datasets/a/b@main/c.txt", "https://h/a.txt?versionId=3sL4kqtJlcpXroDTDmJrmSpXd3dIbrHY",
      "https://h/uc?id=1FQ7xTzS2LmQp4RtZ8xKf92Lm&export=download", "https://h/a?name=NucleiSegmentationV2Final",
      "https://h/a?sha256=0123456789abcdef0123456789abcdef", "https://h/a?plate=cell20260101plate12well03field",
-     "s3://bucket/a;b=1#c.txt", "https://h/a.zarr?format=zarr3#page=2", "https://h/a?key="],
+     "s3://bucket/a;b=1#c.txt", "https://h/a.zarr?format=zarr3#page=2", "https://h/a?key=",
+     "https://h/a?next=https%3A%2F%2Fb%2Fx.tif%3Fpage%3D2", "https://h/a?q=a%3Db&t=2026-01-01T10%3A00",
+     "https://h/a?mode=bypass&passes=3"],
 )  # fmt: skip
 def test_urls_without_secrets_are_not(url):
     assert not secret_in(url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import uuid
 
 import fsspec
@@ -143,3 +144,30 @@ def test_the_journals_of_some_tasks_are_found_by_the_names_of_their_functions_an
     assert read_tasks(place, {"Smooth, again"}).keys() == {"Smooth, again"}
     assert read_tasks(place, {"nobody"}) == {}
     assert read_tasks(UrlFolder(str(tmp_path / "none")), {"denoise"}) == {}
+
+
+def test_what_a_stranger_packed_takes_no_more_than_its_share():
+    place = UrlFolder(f"memory://{uuid.uuid4().hex}")
+    wide = b'{"task": "t", "lines": {}, "made": [], "x": [' + b"[]," * (1 << 20) + b"[]]}"
+    place.write(f"f/{1:013d}-{'0' * 16}.json.gz", gzip.compress(wide))
+    # Read as JSON it takes 80 MiB.
+    tracemalloc.start()
+    try:
+        assert read(place, "f").task == ""
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_unpacked_of_a_task_has_a_limit(monkeypatch):
+    names: list[str] = []
+    monkeypatch.setattr("cpr.provenance.journal._MOST_UNPACKED", 1 << 16)
+    place = UrlFolder(f"memory://{uuid.uuid4().hex}")
+    for number in range(8):
+        text = b'{"task": "t", "lines": {}, "made": [], "x": "' + bytes([65 + number]) * (1 << 16) + b'"}'
+        place.write(f"f/{number:013d}-{'0' * 16}.json.gz", gzip.compress(text))
+    monkeypatch.setattr(
+        UrlFolder, "read", lambda self, name, read=UrlFolder.read: names.append(name) or read(self, name)
+    )
+    assert read(place, "f").task == "t"
+    assert len(names) == 1
