@@ -204,7 +204,7 @@ class naming:  # noqa: N801 - it is used like a function
     >>> with naming("s3://bucket/a.csv"):
     ...     raise DecodeError("no table")
     Traceback (most recent call last):
-    cpr.errors.DecodeError: s3://bucket/a.csv: no table
+    cpr.errors.DecodeError: s3://bucket/a.csv: no table; see docs/errors.md#decodeerror
     """
 
     def __init__(self, url: str) -> None:
