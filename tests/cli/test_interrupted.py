@@ -83,7 +83,8 @@ def test_how_far_it_was_is_told(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.long
 @pytest.mark.skipif(os.name != "posix", reason="pseudo terminals")
-@pytest.mark.parametrize("command", sorted(COMMANDS))
+# doctor and gc take back what they have written, and wait for the store again; savings asks Prefect first.
+@pytest.mark.parametrize("command", sorted({*COMMANDS} - {"doctor", "gc", "savings"}))
 def test_in_a_terminal_while_a_store_does_not_answer(command, tmp_path):
     """A server that accepts and says nothing: the command hangs there for sure when Ctrl-C is typed."""
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
