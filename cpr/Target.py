@@ -18,6 +18,7 @@ from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.made import Made
 from cpr.provenance.storage import copy_whole, fit, read_whole
 from cpr.publishing import Publication, key_of, may_be_deleted, require_unmarked, write_stream
+from cpr.records.content import NamesContent, content_of_bytes
 from cpr.records.misuse import FindsNoFiles
 from cpr.records.record_fields import FileFields, TargetFields
 from cpr.records.registry import RECORD_KEY
@@ -27,13 +28,14 @@ from cpr.retrieving import StoredResult
 __all__ = ["Target"]
 
 
-class Target(FindsNoFiles, KnownByContent, Resource):
+class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
     """A result: filled once with data, persisted once, read back verified by anyone with its record.
 
     Subclasses name their format: `class MyTarget(Target): format_class = MyFormat`.
 
     Attributes:
         data_hash: 16 hex digits that name the content, known as soon as `set_data` returns.
+        content_digest: beside it, for other content may have the same name (see `cpr.records.content`).
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
         blocks: digest that vouches for its parts (see `cpr.io.block_digests`); None for a small object.
@@ -84,11 +86,13 @@ class Target(FindsNoFiles, KnownByContent, Resource):
         self._forget()
         self.format = dataclasses.replace(format, **stream.described())
         self.data_hash, self._key = stream.fingerprint, key
+        self._content_digest = content_of_bytes(format, stream.content, stored.checksum)
         self._take(stored)
 
     def _forget(self) -> None:
         self.data_hash = self.checksum = self.nbytes = self.blocks = None
         self.seconds = self.made = self._made_field = self._key = self._data = self._cached = None
+        self._content_digest = None
 
     def _take(self, stored: Stored) -> None:
         self.checksum, self.nbytes, self.blocks = stored.checksum, stored.nbytes, stored.blocks
@@ -106,6 +110,7 @@ class Target(FindsNoFiles, KnownByContent, Resource):
                     actual="a stored one",
                     remedy="make a new target with these options and set its data",
                 )
+            self._content_digest = None
             super()._set_format(**changes)
 
     @property
@@ -155,7 +160,7 @@ class Target(FindsNoFiles, KnownByContent, Resource):
             if may_be_deleted(self._url(key)):
                 key = uuid.uuid4().hex[:16]
             publication = Publication(self.format, self._data, self.data_hash)
-            self._key, stored = publication.publish(key, self._url)
+            self._key, stored, self._content_digest = publication.publish(key, self._url)
             self._take(stored)
         return self
 
@@ -197,7 +202,9 @@ class Target(FindsNoFiles, KnownByContent, Resource):
         stored = None
         if self.checksum is not None and self.nbytes is not None:
             stored = Stored(self.checksum, self.nbytes, self.blocks)
-        return StoredResult(self.url, self.format, self.data_hash, stored, self._is_sealed)
+        return StoredResult(
+            self.url, self.format, self.data_hash, stored, self._is_sealed, self.content_digest
+        )
 
     def preview(self) -> Preview | None:
         """A small picture, or the first rows of a table: made when the target was written.
@@ -263,12 +270,6 @@ class Target(FindsNoFiles, KnownByContent, Resource):
         assert self.checksum is not None and self.nbytes is not None
         io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes), is_new)
 
-    def identity(self) -> dict[str, Any]:
-        """Name, content and options: equal whether the data is in memory or stored; no I/O."""
-        if self.data_hash is None:
-            raise NoDataError.of_empty(self.url, "take part in a cache key")
-        return {**self._place(), "data_hash": self.data_hash, **self._format_fields()}
-
     def set_made(self, made: Made) -> None:
         """Say how the result came to be; what was said first stays, until the data is set anew."""
         with self._lock:
@@ -302,6 +303,7 @@ class Target(FindsNoFiles, KnownByContent, Resource):
         self._is_sealed = fields.seal is not None or not self._format_fields()
         self._key, self.data_hash = fields.key, fields.data_hash
         self.checksum, self.nbytes = fields.checksum, fields.nbytes
+        self._take_content_digest(fields.content_digest)
         self.blocks = getattr(fields, "blocks", None)
         self.made = Made.parse(fields.made) if fields.made else None
 

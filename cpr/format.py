@@ -80,7 +80,9 @@ class Format(Protocol):
     """Bytes and their meaning: a frozen dataclass with these three methods.
 
     `extensions` lists the file name endings the format answers to, lower-case with the dot, its
-    preferred one first.
+    preferred one first. Where nothing but `fingerprint` tells what the content is, the encoded bytes count
+    in cache keys with it; `encodes_alike = False`, an attribute of the class, says that `encode` may write
+    equal data in different bytes (with the time in them), so that the fingerprint alone counts.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -175,10 +177,13 @@ class Stream(Generic[T]):
     Attributes:
         on_piece: is shown every piece that passes.
         expected: the fingerprint, where it is known before the pieces pass.
+        content: a longer digest of the same content, `algorithm:hexdigest`, when everything has passed, the
+            same whatever the options; None for a stream that tells none: the encoded bytes stand for it then.
     """
 
     on_piece: Callable[[Any], None] | None = None
     expected: str | None = None
+    content: str | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -17,6 +17,7 @@ from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.stores.base import OccupiedError
 from cpr.io.writing import WritingFile, keep_blocks
 from cpr.previews.storage import attach_preview, store_preview
+from cpr.records.content import content_of_bytes
 from cpr.retrieving import decode_file
 
 __all__ = ["Publication", "key_of", "may_be_deleted", "require_unmarked", "write_stream"]
@@ -36,7 +37,7 @@ class Publication:
     data: Any
     data_hash: str
 
-    def publish(self, key: str, place: Callable[[str], str]) -> tuple[str, Stored]:
+    def publish(self, key: str, place: Callable[[str], str]) -> tuple[str, Stored, str | None]:
         """Make sure that the data is there: write it, unless an equal object is found; repair a damaged one.
 
         Where the name is taken by an intact object of other bytes, that one stays as it is, and ours gets
@@ -47,19 +48,19 @@ class Publication:
             key: in the name.
             place: URL for a key.
 
-        Returns the key in the end, and what is stored. Raises as `write`.
+        Returns the key in the end, what is stored, and its content digest. Raises as `write`.
         """
         while True:
             url = place(key)
             try:
-                return key, self.write(url, create=True)
+                return key, *self.write(url, create=True)
             except OccupiedError:
-                ours = self._digested(url)
+                ours, content = self._digested(url)
             if self.find_equal(url, ours.stored):
                 keep_blocks(url, ours.stored, ours.block_digests)
-                return key, ours.stored
+                return key, ours.stored, content
             if not self._is_intact(url):
-                return key, self.write(url)
+                return key, *self.write(url)
             key = hex16(f"{key} {ours.stored.checksum}".encode())
 
     def _is_intact(self, url: str) -> bool:
@@ -73,8 +74,8 @@ class Publication:
             return False
         return True
 
-    def write(self, url: str, create: bool = False) -> Stored:
-        """Put it there, all or nothing; with `create` only where nothing is.
+    def write(self, url: str, create: bool = False) -> tuple[Stored, str | None]:
+        """Put it there, all or nothing; with `create` only where nothing is. Returns its content digest, too.
 
         Raises OccupiedError, EncodeError, CorruptDataError for data that was changed since it was handed
         over, ResourceNotFoundError and TransferError.
@@ -83,20 +84,20 @@ class Publication:
         try:
             with io.writing(url, create=create) as file, naming(url):
                 file.expected = _nbytes_of(self.data)
-                maker = self._encode(url, file)
+                maker, told = self._encode(url, file)
         except TransferError as error:
             # What is sent from the memory of the data is refused by the store if it has changed meanwhile.
             if file is not None and file.has_lent:
                 self._require_unchanged(url, self.format.fingerprint(self.data), error)
             raise
         store_preview(url, file.stored.nbytes, maker)
-        return file.stored
+        return file.stored, content_of_bytes(self.format, told, file.stored.checksum)
 
-    def _digested(self, url: str) -> HashingSink:
+    def _digested(self, url: str) -> tuple[HashingSink, str | None]:
         counted = HashingSink()
         with naming(url):
-            self._encode(url, counted)
-        return counted
+            _, told = self._encode(url, counted)
+        return counted, content_of_bytes(self.format, told, counted.stored.checksum)
 
     def find_equal(self, url: str, ours: Stored) -> bool:
         """Whether the object there is exactly what `write` would put there. Raises as `write`."""
@@ -106,9 +107,12 @@ class Publication:
         algorithm = ours.checksum.partition(":")[0]
         return io.read_through(url, algorithm, ours.nbytes) == (ours.checksum, ours.nbytes)
 
-    def _encode(self, url: str, file: Any) -> PreviewMaker | None:
-        """Encode the data and check that it is still what was handed over; what has looked at it."""
-        maker, nbytes = None, _nbytes_of(self.data)
+    def _encode(self, url: str, file: Any) -> tuple[PreviewMaker | None, str | None]:
+        """Encode the data and check that it is still what was handed over.
+
+        Returns what has looked at it, and what its stream tells of the content.
+        """
+        maker, told, nbytes = None, None, _nbytes_of(self.data)
         if supports(self.format, Streams):
             stream = self.format.stream(self.data)
             stream.expected = self.data_hash
@@ -118,12 +122,12 @@ class Publication:
                 # Of a small one none is kept.
                 maker = attach_preview(self.format, stream)
             self.format.encode(stream, file)
-            fingerprint = stream.fingerprint
+            fingerprint, told = stream.fingerprint, stream.content
         else:
             self.format.encode(self.data, file)
             fingerprint = self.format.fingerprint(self.data)
         self._require_unchanged(url, fingerprint)
-        return maker
+        return maker, told
 
     def _require_unchanged(self, url: str, fingerprint: str, cause: Exception | None = None) -> None:
         if fingerprint != self.data_hash:

@@ -12,6 +12,7 @@ from cpr.errors import CorruptDataError, DecodeError, FormatError
 from cpr.format import Region, RegionReader, naming
 from cpr.io.hashing import FORGERY_PROOF
 from cpr.io.hashing_sink import Stored
+from cpr.records.content import digest_content
 
 __all__ = ["StoredResult", "corrupt", "decode_file"]
 
@@ -50,6 +51,7 @@ class StoredResult:
         data_hash: of the content.
         stored: checksum, size, and digest of its blocks; None where the content alone vouches for it.
         is_sealed: whether the record vouches for what it says of the content.
+        content: digest of the content beside `data_hash`, where the record has one.
     """
 
     url: str
@@ -57,13 +59,14 @@ class StoredResult:
     data_hash: str
     stored: Stored | None
     is_sealed: bool = True
+    content: str | None = None
 
     def read(self, decode: Callable[[Any], Any] | None = None) -> Any:
         """The object as the format, or another function, decodes it, from the very bytes that were hashed.
 
-        A checksum that agrees is enough. Where it does not, the decoded content is hashed: another program
-        may have stored the same content again. Not so where the checksum was made to stand against forgers
-        (sha256, blake3): other content can be made that has the same `data_hash`, which is no secret.
+        A checksum that agrees is enough. Where it does not, the decoded content is hashed, by both its
+        digests: another program may have stored the same content again. Not so where the checksum was made
+        to stand against forgers (sha256, blake3): who wants to makes other content of the same digests.
 
         Raises CorruptDataError where neither is as it was, ResourceNotFoundError and TransferError.
         """
@@ -85,7 +88,7 @@ class StoredResult:
             if algorithm in FORGERY_PROOF:
                 raise _replaced(self.url, expected, actual)
             whole = data if decode is None else self.read()
-            if self.format.fingerprint(whole) != self.data_hash:
+            if not self._has_content(whole, algorithm):
                 raise _replaced(self.url, expected, actual)
         elif not self.is_sealed and decode is None and _is_array(data):
             # The bytes do not say of which shape an array was; its hash does.
@@ -103,6 +106,14 @@ class StoredResult:
             actual = file.finish()
         self._require_content(data, "the stored object holds other content than was written")
         return data, Stored(*actual, None)
+
+    def _has_content(self, data: Any, algorithm: str) -> bool:
+        """Whether data in memory is what was written, in whatever bytes."""
+        if self.format.fingerprint(data) != self.data_hash:
+            return False
+        return self.content is None or self.content == digest_content(
+            self.format, data, self.data_hash, algorithm
+        )
 
     def _require_content(self, data: Any, problem: str) -> None:
         if (found := self.format.fingerprint(data)) != self.data_hash:

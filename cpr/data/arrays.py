@@ -17,7 +17,7 @@ from cpr.data.array_memory import canonical, dtype_text, require_unmasked
 from cpr.data.lazy_arrays import compute, is_lazy_array, slabs, split
 from cpr.errors import EncodeError
 from cpr.format import Stream
-from cpr.io.hashing import CACHED_BYTES, Digest, content_digest
+from cpr.io.hashing import CACHED_BYTES, ContentDigest, Digest, content_digest
 from cpr.records.misuse import meant_by
 
 __all__ = ["Planes", "hash_array", "held_or_streamed"]
@@ -198,13 +198,14 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         return self._fingerprint
 
     def __iter__(self) -> Iterator[np.ndarray[Any, Any]]:
-        digest = self._digest()
+        digest = ContentDigest()
+        digest.update(self._head())
         for plane in self._planes(private=True):
             digest.update(_bytes(plane))
             if self.on_piece is not None:
                 self.on_piece(plane)
             yield plane
-        self._fingerprint = digest.hexdigest()
+        self._fingerprint, self.content = digest.hexdigest(), digest.second()
 
     @property
     def _is_fresh(self) -> bool:
@@ -216,7 +217,8 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
         A piece is good until the next one is asked for.
         """
-        digest = self._digest()
+        digest = ContentDigest()
+        digest.update(self._head())
         # Whatever happens to a plane meanwhile, what is stored is what was hashed.
         copied = None if self._is_fresh else np.empty(CACHED_BYTES, np.uint8)
         for plane in self._planes():
@@ -234,7 +236,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
             if self.on_piece is not None:
                 self.on_piece(plane)
         self._lasting = self._passing = None
-        self._fingerprint = digest.hexdigest()
+        self._fingerprint, self.content = digest.hexdigest(), digest.second()
 
     def _is_held(self, plane: np.ndarray[Any, Any]) -> bool:
         """Whether a plane is a view of the array that is in memory whole."""
@@ -247,16 +249,15 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     def digest(self) -> str:
         """The content hash, for which all planes pass now, without copies of them."""
-        digest = self._digest()
+        digest: Digest = content_digest()
+        digest.update(self._head())
         for plane in self._planes():
             digest.update(_bytes(plane))
         self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
-    def _digest(self) -> Digest:
-        digest = content_digest()
-        digest.update(f"{dtype_text(self.dtype)},{self.shape},".encode("ascii", "backslashreplace"))
-        return digest
+    def _head(self) -> bytes:
+        return f"{dtype_text(self.dtype)},{self.shape},".encode("ascii", "backslashreplace")
 
     def _planes(self, private: bool = False) -> Iterator[np.ndarray[Any, Any]]:
         """The planes; `private`: sharing no memory with what they come from, which may be used again."""

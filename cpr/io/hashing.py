@@ -19,12 +19,14 @@ __all__ = [
     "CACHED_BYTES",
     "DEFAULT_ALGORITHM",
     "FORGERY_PROOF",
+    "ContentDigest",
     "Digest",
     "content_digest",
     "default_algorithm",
     "digest_bytes",
     "digest_of",
     "hex16",
+    "is_forgery_proof",
     "new_digest",
 ]
 
@@ -97,6 +99,45 @@ def default_algorithm() -> str:
 def content_digest() -> Digest:
     """An empty xxh3_64, the digest behind `data_hash`: 16 hex digits."""
     return xxhash.xxh3_64()
+
+
+class ContentDigest:
+    """Content that passes, by two digests: that behind `data_hash`, and a longer one.
+
+    The second has a seed: who makes other content of the same `data_hash` does so in the state that unseeded
+    xxh3_64 and xxh3_128 share, and has made nothing of the same second digest with that.
+    """
+
+    _SEED = 0x6370725F646174  # any number but 0; records have what it gives
+
+    def __init__(self) -> None:
+        self._name = content_digest()
+        self._second: Digest = xxhash.xxh3_128(seed=self._SEED)
+
+    def update(self, data: Any) -> None:
+        """Take the next bytes; any contiguous buffer."""
+        view = memoryview(data).cast("B")
+        for start in range(0, view.nbytes, CACHED_BYTES):
+            piece = view[start : start + CACHED_BYTES]
+            self._name.update(piece)
+            self._second.update(piece)
+
+    def hexdigest(self) -> str:
+        """The digits of `data_hash`."""
+        return self._name.hexdigest()
+
+    def second(self) -> str:
+        """`xxh3_128:` and the digits of the second digest."""
+        return f"{DEFAULT_ALGORITHM}:{self._second.hexdigest()}"
+
+
+def is_forgery_proof(checksum: str) -> bool:
+    """Whether nobody can make other bytes of this `algorithm:hexdigest`.
+
+    >>> is_forgery_proof("xxh3_128:00"), is_forgery_proof("sha256:00")
+    (False, True)
+    """
+    return checksum.partition(":")[0] in FORGERY_PROOF
 
 
 def hex16(data: bytes) -> str:

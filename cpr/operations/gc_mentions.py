@@ -60,7 +60,7 @@ _PRINTED = bytes(set(range(256)) - {*range(7), 14, 15, *range(17, 27), *range(28
 _WRAPPED_SERIALIZERS = frozenset({"pickle", "compressed", "compressed/json", "compressed/pickle"})
 _OF_ZIP = (zipfile.BadZipFile, NotImplementedError, RuntimeError)  # damaged, or encrypted
 # What a record says of its own object, and of what that was made from.
-_OWN_FIELDS = frozenset("type ext key data_hash checksum blocks manifest made".split())
+_OWN_FIELDS = frozenset("type ext key data_hash content_digest checksum blocks manifest made".split())
 
 
 def keys_in_object(url: str, nbytes: int) -> set[int]:

@@ -23,6 +23,7 @@ from cpr import io
 from cpr.errors import CprError, RecordError
 from cpr.io.hashing import hex16
 from cpr.provenance.made import Made
+from cpr.records.content import content_key
 from cpr.records.record_fields import read_fields
 from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.strict_json import parse, parse_result
@@ -291,7 +292,7 @@ def distinct_targets(
         for target in record.targets:
             number = target.number
             if with_regions:
-                number = int(hex16(f"{number} {target.fields['data_hash']}".encode()), 16)
+                number = int(hex16(f"{number} {content_key(target.fields)}".encode()), 16)
             if number not in seen:
                 seen.add(number)
                 yield target, record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -14,6 +14,7 @@ from cpr.operations.run_results import results_of_run
 from cpr.operations.why import between, read_texts
 from cpr.provenance.diff import Difference
 from cpr.provenance.journal import Entries
+from cpr.records.content import same_content
 from cpr.records.record_fields import RESERVED
 
 __all__ = ["ChangedResult", "RunDiff", "diff_runs"]
@@ -112,23 +113,24 @@ def _place(one: Result) -> tuple[str | None, str]:
 
 def _take_same(found: RunDiff, before: list[Result], now: list[Result]) -> None:
     """Count the results that are in both lists, and take them out."""
-    there = Counter(map(_content, now))
-    shared = Counter(map(_content, before)) & there
-    found.same += shared.total()
-    for several in (before, now):
-        left = shared.copy()
-        kept = []
-        for one in several:
-            content = _content(one)
-            if left[content]:
-                left[content] -= 1
-            else:
-                kept.append(one)
-        several[:] = kept
+    named: dict[str, list[Result]] = defaultdict(list)
+    for one in now:
+        named[_content(one)].append(one)
+    kept, taken = [], set()
+    for one in before:
+        several = named[_content(one)]
+        fields = one.reference.fields
+        twin = next((n for n, two in enumerate(several) if same_content(fields, two.reference.fields)), None)
+        if twin is None:
+            kept.append(one)
+        else:
+            taken.add(id(several.pop(twin)))
+    found.same += len(taken)
+    before[:], now[:] = kept, [one for one in now if id(one) not in taken]
 
 
 def _content(one: Result) -> str:
-    """What two results that are the same have in common, wherever they are."""
+    """What two results that are the same have in common, wherever they are, besides the content digest."""
     fields = one.reference.fields
     options = {name: value for name, value in fields.items() if name not in RESERVED}
     return json.dumps([fields.get("data_hash") or one.url, options], sort_keys=True)
@@ -146,7 +148,7 @@ def _compared(
     before, now = old.whole_made(), new.whole_made()
     causes = between(before, now, texts) if before is not None and now is not None else []
     change, problem = None, None
-    if data and old.reference.fields.get("data_hash") != new.reference.fields.get("data_hash"):
+    if data and not same_content(old.reference.fields, new.reference.fields):
         try:
             change = change_between(old.reference.load().get_data(), new.reference.load().get_data())
         except CprError as error:

@@ -104,6 +104,7 @@ class OwnFiles:
     """
 
     extensions: ClassVar[tuple[str, ...]] = ()  # any
+    encodes_alike: ClassVar[bool] = False
     owner: ClassVar[Any]
     read_data: ClassVar[Callable[[Any], Any] | None]
 

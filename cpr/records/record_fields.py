@@ -54,6 +54,7 @@ class TargetFields(ResourceFields):
     data_hash: Hex16
     checksum: Checksum
     nbytes: Size
+    content_digest: Checksum | None = None
     seal: Hex16 | None = None
     made: dict[Any, Any] = field(default_factory=dict)
 

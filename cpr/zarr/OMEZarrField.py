@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, Self
 
-from cpr.errors import CorruptDataError
 from cpr.format import Region
-from cpr.io.hashing import hex16
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.excerpt import Excerpt
@@ -49,12 +46,13 @@ class OMEZarrField(OMEZarr, Excerpt):
     format_class = FieldOptions
 
     _taken_by = 'plate["B", 3][0]'
+    _called = "image"
 
     @classmethod
     def of(cls, plate: Folder, path: str) -> Self:
         """An image of a stored plate. Raises CorruptDataError, ResourceNotFoundError, TransferError."""
         found = cls._within(plate, FieldOptions(path))
-        found.data_hash = found._content()  # noqa: SLF001 - of this class
+        found._compare()  # noqa: SLF001 - of this class
         return found
 
     @property
@@ -76,14 +74,7 @@ class OMEZarrField(OMEZarr, Excerpt):
 
         Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
         """
-        if (actual := self._content()) != self.data_hash:
-            raise CorruptDataError(
-                "the objects of this image are others than its record says",
-                url=self.url,
-                expected=str(self.data_hash),
-                actual=actual,
-                remedy="delete the record, so that its task runs again",
-            )
+        self._compare()
         store = self._store()
         keys = self._keys(store.manifest)
         verify_some(store, keys)
@@ -97,23 +88,24 @@ class OMEZarrField(OMEZarr, Excerpt):
             found.append(key)
         return found
 
-    def _content(self) -> str:
+    def _compare(self) -> None:
         manifest = self._store().manifest
         entries = [(key, manifest.find(key)) for key in self._keys(manifest)]
         objects = [[key, found[0].size, found[0].digest.hex()] for key, found in entries if found is not None]
-        return hex16(json.dumps([manifest.algorithm, objects]).encode())
+        self._require_objects(self._named([manifest.algorithm, objects], manifest.algorithm))
 
     def _open(self) -> Node:
+        if not self._is_compared:
+            self._compare()
         return open_node(self._store(), self.path, zarr_format=3)
 
     def _opened(self) -> Node:
         return self._open()
 
+    _token = Folder._token  # noqa: SLF001 - the other base declares it
+
     def _known(self) -> bool:
         return False
-
-    def _token(self) -> str:
-        return f"{self.data_hash}-{self.key}"
 
     def facts(self) -> dict[str, Any]:
         """What is known without asking the store, for people."""

@@ -17,6 +17,7 @@ from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, declared_source, source_of
 from cpr.zarr.earlier_results import nbytes_of
+from cpr.zarr.folder import Folder
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.axes import checked_axes, stored_axes
 from cpr.zarr.ome.chunking import kept_axes
@@ -260,8 +261,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     def _opened(self) -> Node:
         return self._open()
 
-    def _token(self) -> str:
-        return f"{self.data_hash}-{self.key}"
+    _token = Folder._token  # noqa: SLF001 - the other base declares it
 
 
 def _as_stored(source: Any, axes: str) -> tuple[Any, str]:

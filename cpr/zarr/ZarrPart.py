@@ -117,7 +117,8 @@ class ZarrPart(Folder):
         if manifest is None:
             raise ResourceNotFoundError("the part was deleted meanwhile", url=place)
         part.format = dataclasses.replace(read_format(PartOptions, manifest.part or {}), whole=options)
-        part.data_hash, part.checksum = manifest.data_hash, manifest.checksum
+        part._take_content(manifest)  # noqa: SLF001
+        part.checksum = manifest.checksum
         part.manifest, part.nbytes = manifest.nbytes, manifest.total + manifest.nbytes
         if part.place != place:
             raise RecordError(
@@ -203,7 +204,8 @@ class ZarrPart(Folder):
         if before is not None:
             self._take_back(before, set(store.entries))
         self._written, self._manifest, self._key = store, manifest, self._parts_key
-        self._began, self.data_hash, self.format = began, manifest.data_hash, format
+        self._began, self.format = began, format
+        self._take_content(manifest)
 
     @staticmethod
     def _take_back(store: PartStore, kept: set[str]) -> None:
@@ -267,7 +269,9 @@ class ZarrPart(Folder):
             return self._manifest
         if self.checksum is None or self.manifest is None:
             raise NoDataError.of_empty(self.url, "be read")
-        return Manifest(self.url, self.manifest, self.checksum, place=self.place)
+        manifest = Manifest(self.url, self.manifest, self.checksum, place=self.place)
+        self._require_content(manifest)
+        return manifest
 
     def preview(self) -> Preview | None:
         """None: what is to be seen is the whole."""

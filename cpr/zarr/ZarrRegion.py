@@ -66,7 +66,7 @@ class ZarrRegion(Excerpt):
         dtype = array.dtype.str if array.dtype.kind in "biufcSU" else None
         format: Any = RegionOptions(path, bounds, dropped, dtype)  # encodes nothing by itself
         found.format = format
-        found.data_hash = content_of(array, bounds, found._store())  # noqa: SLF001
+        found._compare(array)  # noqa: SLF001
         return found
 
     @property
@@ -111,7 +111,7 @@ class ZarrRegion(Excerpt):
         chosen = Selection.of(() if region is None else region, self.shape)
         if self._cached is not None:
             return own_copy(self._cached)[tuple(_index(chosen))]
-        data = part_of(self._array(), tuple(self._all_axes(chosen)), self.url, slices_of(self.region))
+        data = part_of(self._compared(), tuple(self._all_axes(chosen)), self.url, slices_of(self.region))
         if not cache or region is not None:
             return data
         self._cached = data
@@ -123,7 +123,7 @@ class ZarrRegion(Excerpt):
         Raises MissingDependencyError without dask, and as `get_data`.
         """
         lazy = to_dask(
-            self._array(), f"cpr-{hex16(f'{self.url} {self.checksum} {self.path}'.encode())}", self.url
+            self._compared(), f"cpr-{hex16(f'{self.url} {self.checksum} {self.path}'.encode())}", self.url
         )
         where = zip(self.region, self.format.dropped, strict=True)
         return lazy[tuple(start if drop else slice(start, stop) for (start, stop), drop in where)]
@@ -136,6 +136,16 @@ class ZarrRegion(Excerpt):
         store = self._store()
         is_old = store.manifest.find(f"{self.path}/zarr.json".strip("/")) is None
         return open_node(store, self.path, zarr_format=2 if is_old else 3)
+
+    def _compared(self) -> zarr.Array[Any]:
+        array = self._array()
+        if not self._is_compared:
+            self._compare(array)
+        return array
+
+    def _compare(self, array: zarr.Array[Any]) -> None:
+        store = self._store()
+        self._require_objects(self._named(content_of(array, self.region, store), store.manifest.algorithm))
 
     def _array(self) -> zarr.Array[Any]:
         array = self._open()
@@ -166,16 +176,8 @@ class ZarrRegion(Excerpt):
 
         Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
         """
-        store = self._store()
-        array = self._array()
-        if (actual := content_of(array, self.region, store)) != self.data_hash:
-            raise CorruptDataError(
-                "the objects of this region are others than its record says",
-                url=self.url,
-                expected=str(self.data_hash),
-                actual=actual,
-                remedy="delete the record, so that its task runs again",
-            )
+        store, array = self._store(), self._array()
+        self._compare(array)
         keys = list(keys_of(array, self.region, store.manifest))
         verify_some(store, keys)
         return len(keys)

@@ -156,7 +156,8 @@ class ZarrTarget(Whole):
         self.manifest = self._manifest = self._written = self.uploaded = self.copied = None
 
     def _take_manifest(self, manifest: Manifest) -> None:
-        self._manifest, self.data_hash = manifest, manifest.data_hash
+        self._manifest = manifest
+        self._take_content(manifest)
 
     def persist(self) -> Self:
         """Publish what was written, by one small object; does nothing when that has happened.
@@ -248,7 +249,9 @@ class ZarrTarget(Whole):
         if self.checksum is None:
             raise NoDataError.of_empty(self.url, "be read")
         assert self.manifest is not None
-        return VerifyingStore.opened(self.url, self.manifest, self.checksum)
+        store = VerifyingStore.opened(self.url, self.manifest, self.checksum)
+        self._require_content(store.manifest)
+        return store
 
     def preview(self) -> Preview | None:
         """A picture of an array, from a few of its planes; none of a group.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, NoReturn, Self
 
 from cpr import io
-from cpr.errors import UsageError
+from cpr.errors import CorruptDataError, UsageError
+from cpr.io.hashing import digest_of, hex16
 from cpr.previews.models import Preview
 from cpr.zarr.copy import copy_all
 from cpr.zarr.folder import Folder
@@ -18,7 +20,9 @@ __all__ = ["Excerpt"]
 class Excerpt(Folder):
     """Some objects of a result in a folder: its record is that of the whole, and says which."""
 
+    _called = "region"
     _taken_by = "target.region(np.s_[:, 1])"
+    _is_compared = False  # its content with what the manifest lists
 
     @classmethod
     def from_path(cls, path: Any, **options: Any) -> NoReturn:  # noqa: ARG003
@@ -37,6 +41,33 @@ class Excerpt(Folder):
         found._key, found.checksum = whole.key, whole.checksum
         found.nbytes, found.manifest, found.made = whole.nbytes, whole.manifest, whole.made
         return found
+
+    @staticmethod
+    def _named(said: Any, algorithm: str) -> tuple[str, str]:
+        """`data_hash` and content digest of what decides what it holds, as JSON values."""
+        text = json.dumps(said, sort_keys=True).encode()
+        return hex16(text), f"{algorithm}:{digest_of(text, algorithm).hex()}"
+
+    def _require_objects(self, found: tuple[str, str]) -> None:
+        """Raise CorruptDataError unless its objects are those that the record says; the first ones are.
+
+        The manifest vouches for the objects, and not for which of them the record counts with.
+        """
+        if self.data_hash is None:
+            self.data_hash, self._content_digest = found
+        expected = (self.data_hash, self._content_digest)
+        if found[: 2 if self._content_digest is not None else 1] != tuple(filter(None, expected)):
+            raise CorruptDataError(
+                f"the objects of this {self._called} are others than its record says",
+                url=self.url,
+                expected=" ".join(filter(None, expected)),
+                actual=" ".join(found),
+                remedy="delete the record, so that its task runs again",
+            )
+        self._is_compared = True
+
+    def _may_have(self, digest: str, checksum: str) -> bool:
+        return digest.partition(":")[0] == checksum.partition(":")[0]
 
     @property
     def place(self) -> str:

@@ -12,6 +12,7 @@ from cpr.records.record_fields import FolderFields
 from cpr.Target import Target
 from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.reading import part_of, to_dask
+from cpr.zarr.stores.manifest import Manifest
 
 __all__ = ["Folder"]
 
@@ -28,6 +29,7 @@ class Folder(Target):
     fields_class = FolderFields
 
     known_by_content = False
+    digests_bytes = True
 
     manifest: int | None = None
     uploaded: int | None = None
@@ -68,7 +70,11 @@ class Folder(Target):
 
         Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
         """
-        return to_dask(self.get_data(), f"cpr-{self.data_hash}-{self.key}", self.url)
+        return to_dask(self.get_data(), f"cpr-{self._token()}", self.url)
+
+    def _token(self) -> str:
+        """What names the stored content in a graph of dask's."""
+        return f"{self.data_hash}-{self.content_digest}-{self.key}"
 
     def check(self, full: bool = False) -> None:
         """Make sure that the result is there: its manifest and metadata, or in full as `verify` does."""
@@ -98,6 +104,21 @@ class Folder(Target):
                 expected=" or ".join(self._roots),
                 actual="nothing",
                 remedy="a deleted result is made again when its task runs again",
+            )
+
+    def _take_content(self, manifest: Manifest) -> None:
+        """Be known by what a manifest lists."""
+        self.data_hash, self._content_digest = manifest.data_hash, manifest.checksum
+
+    def _require_content(self, manifest: Manifest) -> None:
+        """Raise CorruptDataError where the record names other content than its manifest lists."""
+        if manifest.data_hash != self.data_hash:
+            raise CorruptDataError(
+                "the record and the stored manifest contradict each other",
+                url=self.url,
+                expected=f"data_hash {self.data_hash}",
+                actual=manifest.data_hash,
+                remedy="delete the record, so that its task runs again",
             )
 
     def _take_fields(self, fields: FolderFields) -> None:

@@ -133,7 +133,7 @@ class Frames(Stream[Piece]):
             number += 1
             chunk = next(self._chunks, None)
         self._layout = passed.layout()
-        self._fingerprint = passed.fingerprint(self._layout)
+        self._fingerprint, self.content = passed.fingerprint(self._layout), passed.second(self._layout)
 
 
 def _chunks(data: Any) -> Iterator[pd.DataFrame]:

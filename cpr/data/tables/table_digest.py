@@ -15,7 +15,7 @@ from cpr.data.tables.levels import Levels, level_arrays
 from cpr.data.tables.recorded import type_to_json
 from cpr.data.tables.values import Values, absent_in, from_pandas, plain_array
 from cpr.errors import EncodeError
-from cpr.io.hashing import content_digest, hex16
+from cpr.io.hashing import ContentDigest, hex16
 
 __all__ = ["Piece", "TableDigest"]
 
@@ -137,13 +137,20 @@ class TableDigest:
         parts = [layout.meaning(), self._rows, [digest.digest() for digest in self._digests]]
         return hex16(json.dumps(parts).encode())
 
+    def second(self, layout: Layout) -> str:
+        """The longer digest of the same content, `algorithm:hexdigest`."""
+        passed = ContentDigest()
+        parts = [layout.meaning(), self._rows, [digest.second() for digest in self._digests]]
+        passed.update(json.dumps(parts).encode())
+        return passed.second()
+
 
 class _Digest:
     """The digest of one column, the same however the column is cut."""
 
     def __init__(self) -> None:
-        self._data = content_digest()
-        self._marks = content_digest()
+        self._data = ContentDigest()
+        self._marks = ContentDigest()
 
     def update(self, values: Values, field: str) -> None:
         """Take the next values. Raises EncodeError for text that is not Unicode."""
@@ -163,6 +170,9 @@ class _Digest:
 
     def digest(self) -> str:
         return self._data.hexdigest() + self._marks.hexdigest()
+
+    def second(self) -> str:
+        return self._data.second() + self._marks.second()
 
 
 class _In:

@@ -265,7 +265,8 @@ class Whole(Folder):
 
     def _take_published(self, manifest: Manifest, layout: Layout) -> None:
         """Be the whole that was published."""
-        self.data_hash, self.checksum, self.manifest = manifest.data_hash, manifest.checksum, manifest.nbytes
+        self._take_content(manifest)
+        self.checksum, self.manifest = manifest.checksum, manifest.nbytes
         self.nbytes = manifest.total + manifest.nbytes
         options = self.format
         if layout.description is not None and options.known().axes not in (None, layout.description.axes):

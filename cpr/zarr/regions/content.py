@@ -12,7 +12,6 @@ from typing import Any
 import zarr
 from zarr.buffer import default_buffer_prototype
 
-from cpr.io.hashing import hex16
 from cpr.zarr.options import unit_of
 from cpr.zarr.parts.regions import Bounds
 from cpr.zarr.stores.manifest import Manifest
@@ -50,10 +49,10 @@ def keys_of(array: zarr.Array[Any], bounds: Bounds, manifest: Manifest) -> Itera
             yield key
 
 
-def content_of(array: zarr.Array[Any], bounds: Bounds, store: VerifyingStore) -> str:
-    """16 hex digits that are others whenever an element of the region is.
+def content_of(array: zarr.Array[Any], bounds: Bounds, store: VerifyingStore) -> dict[str, Any]:
+    """JSON values that are others whenever an element of the region is.
 
-    Of the digests of the objects that the region touches, and of the array's metadata without what lies
+    The digests of the objects that the region touches, and the array's metadata without what lies
     outside of it. An object that is not stored holds the fill value, which the metadata have.
 
     Args:
@@ -76,4 +75,4 @@ def content_of(array: zarr.Array[Any], bounds: Bounds, store: VerifyingStore) ->
         assert found is not None
         objects.append([key, found[0].size, found[0].digest.hex()])
     said = {"array": array.path, "region": bounds, "metadata": about, "objects": objects}
-    return hex16(json.dumps({**said, "algorithm": manifest.algorithm}, sort_keys=True).encode())
+    return {**said, "algorithm": manifest.algorithm}
