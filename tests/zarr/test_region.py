@@ -18,6 +18,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, FormatError, RecordError, ResourceNotFoundError, UsageError
 from cpr.zarr.parts.regions import bounds_of, slices_of
 from cpr.zarr.regions.content import content_of
+from cpr.zarr.ZarrRegion import ZarrRegion
 
 SHAPE = (6, 25, 35)
 DATA = np.random.default_rng(0).integers(1, 2**16, SHAPE, dtype="uint16")
@@ -365,9 +366,13 @@ def edits_and_regions(count: int, seed: int) -> tuple[int, int]:
         for at in range(80):
             region = box(shape)
             bounds, _ = bounds_of(region, shape)
-            hashes = [content_of(array, bounds, store) for array, store in zip(arrays, stores, strict=True)]
+            hashes = [
+                ZarrRegion._named(content_of(array, bounds, store), store.manifest.algorithm)
+                for array, store in zip(arrays, stores, strict=True)
+            ]
             if not at:
-                assert hashes == [one.region(region).data_hash for one in (first, second)]
+                regions = [one.region(region) for one in (first, second)]
+                assert hashes == [(one.data_hash, one.content_digest) for one in regions]
             touched = tuple(slice(a // u * u, -(-b // u) * u) for (a, b), u in zip(bounds, unit, strict=True))
             is_stale = not np.array_equal(before[slices_of(bounds)], edited[slices_of(bounds)])
             is_other = not np.array_equal(before[touched], edited[touched])
