@@ -25,7 +25,7 @@ from cpr.predecessor.own_classes import OwnFiles, adopt, is_own_style
 from cpr.previews.html import Shown
 from cpr.records.flow_parameters import FlowParameter
 from cpr.records.format_fields import read_format, require_own_names, to_json
-from cpr.records.misuse import NamesWhatIsMeant
+from cpr.records.misuse import NamesWhatIsMeant, require_kind_of_file
 from cpr.records.record_fields import ResourceFields, names_of, read_fields
 from cpr.records.registry import RECORD_KEY
 from cpr.records.seal import UNLISTED, require_seal, sealed
@@ -128,6 +128,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
             UnsupportedExtensionError: the extension is none of this class's.
             FormatError: an option that the format does not have.
         """
+        require_kind_of_file(cls, path)
         location, file_name = io.split(io.normalise(path))
         name, ext = cls._split_extension(file_name, location)
         return cls._of(Arguments(location, name, ext, cls._make_format(ext, options)))

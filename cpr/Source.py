@@ -14,7 +14,7 @@ from cpr.format import Previews, Region, supports
 from cpr.io.pinning import Pinned, Version
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview
-from cpr.records.misuse import READ_ONLY
+from cpr.records.misuse import READ_ONLY, require_kind_of_file
 from cpr.Resource import Resource
 
 __all__ = ["Source", "WhenEmpty", "report_empty"]
@@ -78,6 +78,7 @@ class Source(Resource):
             TransferError: a folder may not be listed, or the store failed.
             UnsupportedExtensionError: the pattern matches a file of another kind.
         """
+        require_kind_of_file(cls, pattern, "glob")
         sources: list[Self] = []
         pattern = io.normalise(pattern)
         found = io.find_versions(pattern)
@@ -194,8 +195,14 @@ class Source(Resource):
     @classmethod
     def _from_field(cls, value: Any) -> Self:
         # What is typed where Prefect's UI asks for a parameter.
-        is_path = isinstance(value, (str, os.PathLike)) and hasattr(cls, "format_class")
-        return cls.from_path(value) if is_path else super()._from_field(value)
+        if not isinstance(value, (str, os.PathLike)):
+            return super()._from_field(value)
+        try:
+            return cls.from_path(value)
+        except ValueError:
+            raise
+        except CprError as error:
+            raise ValueError(str(error)) from error  # pydantic collects ValueErrors
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._version is None:

@@ -8,7 +8,8 @@ on memory layout, chunking, file format or whether the array was ever in memory 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -56,18 +57,36 @@ def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any
     if isinstance(data, (Planes, Stream)):
         return data
     if (meant := meant_by(data)) is not None:
-        actual = type(data).__name__
-        raise EncodeError("not an array", field="data", expected="an array", actual=actual, remedy=meant)
+        raise _not_an_array(data, meant)
     require_unmasked(data)
     if is_lazy_array(data):
         return Planes(data)
     if shape is not None and not isinstance(data, np.ndarray):
         return Planes(data, shape, dtype)
-    if isinstance(data, (np.ndarray, np.generic, int, float, complex, list, tuple)) or hasattr(
-        data, "__array__"
-    ):
+    is_array = isinstance(data, (np.ndarray, np.generic, int, float, complex, list, tuple))
+    if not is_array and (remedy := _no_array(data)) is not None:
+        raise _not_an_array(data, remedy)
+    if is_array or hasattr(data, "__array__"):
         return _in_memory(data, shape, dtype)
     return Planes(data, shape, dtype)
+
+
+def _not_an_array(data: object, remedy: str) -> EncodeError:
+    actual = type(data).__name__
+    return EncodeError("not an array", field="data", expected="an array", actual=actual, remedy=remedy)
+
+
+def _no_array(data: Any) -> str | None:
+    """What to do with what numpy may take for an array, or for one after the other, and is none."""
+    if hasattr(data, "columns") and hasattr(data, "__array__"):
+        return "store a table as one: CSVTarget or ParquetTarget; or give its values: table.to_numpy()"
+    if any(hasattr(data, name) for name in ("__array__", "shape")):
+        return None
+    if isinstance(data, Iterable) and not isinstance(data, (Mapping, AbstractSet)):
+        return None
+    if isinstance(data, Mapping):
+        return "fill a target with each of its values"
+    return "give a numpy array, or its planes one after the other with shape= and dtype="
 
 
 def _in_memory(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> np.ndarray[Any, Any]:

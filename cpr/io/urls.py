@@ -9,12 +9,13 @@ import os
 import posixpath
 import re
 import warnings
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import fsspec
 import fsspec.utils
 
-from cpr.errors import CprError, TransferError
+from cpr.errors import CprError, TransferError, UsageError, shown
 from cpr.io.clients.fsspec import local_path
 from cpr.io.protocols import is_known, kind_of
 from cpr.io.url_secrets import require_no_secret
@@ -26,6 +27,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 # `s3;//bucket`, `s3//bucket`: a slip of the finger, as long as it is a protocol that stands there.
 _MISSPELT = re.compile(r"([A-Za-z][A-Za-z0-9]*)[^\w/\\:]?//+(?=[^/])")
 _VARIABLE = re.compile(r"\$\w+|\$\{\w+\}|%\w+%")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # What clients send at all (botocore's VALID_BUCKET, and ARNs): what else stands there can be no bucket.
 _BUCKET = re.compile(r"[A-Za-z0-9._:-]{1,255}")
@@ -36,11 +38,11 @@ def normalise(path: str | os.PathLike[str]) -> str:
 
     Keys of object stores stay as they are, `//` in them too, but for a slash at the end.
 
-    Takes strings, os.PathLike and UPath objects. Raises CprError, with the remedy, for what would mean
-    another place than it says: an empty path, control characters, a URL with a secret in it, one that has
-    lost a slash (`pathlib.Path("s3://…")` is `s3:/…`), a path that begins with a blank or a variable of a
-    shell, a host in a `file://` URL, a drive of Windows elsewhere, `..` in a key, an unknown user's `~`, a
-    name that no bucket can have.
+    Takes strings, os.PathLike and UPath objects. Raises UsageError for anything else, and CprError, with the
+    remedy, for what would mean another place than it says: an empty path, control characters, a URL with a
+    secret in it, one that has lost a slash (`pathlib.Path("s3://…")` is `s3:/…`), a path that begins with a
+    blank or a variable of a shell, a host in a `file://` URL, a drive of Windows elsewhere, `..` in a key, an
+    unknown user's `~`, a name that no bucket can have.
 
     >>> normalise("file:///data/a.tif"), normalise("s3://bucket/a//b.tif")
     ('/data/a.tif', 's3://bucket/a//b.tif')
@@ -51,8 +53,7 @@ def normalise(path: str | os.PathLike[str]) -> str:
             "configuration and the environment, so that every worker finds its own",
             stacklevel=3,
         )
-    # A UPath's str() is its URL; os.fspath() would strip the protocol.
-    url = str(path) if not isinstance(path, bytes) else os.fsdecode(path)
+    url = _text_of(path)
     require_no_secret(url)
     if not url or _CONTROL.search(url):
         raise _not_usable(
@@ -104,6 +105,31 @@ def normalise(path: str | os.PathLike[str]) -> str:
             f"write '{scheme}://{posixpath.normpath(rest)}', or give the object another key",
         )
     return f"{scheme}://{rest if rest.endswith('//') else rest.removesuffix('/')}"
+
+
+def _text_of(path: object) -> str:
+    """A path or URL as it is written. Raises UsageError for what has none."""
+    # A UPath's str() is its URL; os.fspath() would strip the protocol.
+    text = os.fsdecode(path) if isinstance(path, bytes) else str(path)
+    if isinstance(path, (str, bytes, os.PathLike)) or hasattr(path, "storage_options"):
+        return text
+    if _URL.match(text):  # objects that are URLs, of yarl, pydantic and others
+        return text
+    if path is None:
+        remedy = "give a path or URL: where no file is meant, make no resource"
+    elif hasattr(path, "get_path"):
+        remedy = "give its path, other.get_path(); or use the resource as it is"
+    elif isinstance(path, Mapping):
+        remedy = "cpr.load(record) gives what a record is of"
+    elif isinstance(path, (list, tuple, set, frozenset)):
+        remedy = "one call for each: [from_path(path) for path in paths]; glob(pattern) finds files"
+    elif hasattr(path, "__array__"):
+        remedy = "a path comes first, then the data: target = from_path(path); target.set_data(data)"
+    else:
+        remedy = "give a text, a pathlib.Path or a UPath"
+    raise UsageError(
+        "not a path", expected="a path or URL", actual=f"{type(path).__name__}: {shown(path)}", remedy=remedy
+    )
 
 
 def _require_host_and_port(url: str) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from cpr import io
-from cpr.errors import RecordError, UsageError
+from cpr.errors import RecordError, UsageError, shown
 from cpr.operations.records import LARGEST_BYTES, Record, Reference, parse_record
 from cpr.records.registry import load_record, source_of
 from cpr.records.strict_json import parse
@@ -27,7 +27,7 @@ def load(record_or_url: Any, name: str | None = None) -> Any:
 
     Raises:
         RecordError: not an acceptable record, or one that names several resources.
-        UsageError: the URL of an image or a table.
+        UsageError: the URL of an image or a table, or what is neither record nor URL.
         ResourceNotFoundError, TransferError: the URL cannot be read.
 
     >>> target = cpr.NumpyTarget.from_path("memory://docs/numbers.npy")
@@ -38,6 +38,8 @@ def load(record_or_url: Any, name: str | None = None) -> Any:
     is_url = isinstance(record_or_url, os.PathLike) or (
         isinstance(record_or_url, str) and not record_or_url.lstrip().startswith("{")
     )
+    if not is_url and not isinstance(record_or_url, (Mapping, str, bytes)):
+        raise _no_record(record_or_url)
     record = _read(record_or_url) if is_url else record_or_url
     value = parse(record) if isinstance(record, (str, bytes)) else record
     found = None
@@ -49,18 +51,44 @@ def load(record_or_url: Any, name: str | None = None) -> Any:
     return resource
 
 
+def _no_record(given: object) -> UsageError:
+    if isinstance(given, Resource):
+        remedy = "it is loaded: use it as it is"
+    elif isinstance(given, (list, tuple)):
+        remedy = "one call for each: [cpr.load(record) for record in records]"
+    elif callable(getattr(given, "result", None)):
+        remedy = "wait for what a future or state holds: future.result()"
+    else:
+        remedy = "pass what serialize() returned, or where it is stored"
+    return UsageError(
+        "not a record",
+        expected="a record as serialize() gives it, its JSON text, or the URL of one",
+        actual=f"{type(given).__name__}: {shown(given)}",
+        remedy=remedy,
+    )
+
+
 def _read(url: Any) -> bytes:
     """The text of a record. Raises UsageError for the URL of data."""
     place = io.normalise(url)
     if (source := source_of(place)) is not None:
+        call = "glob" if "*" in place else "from_path"
         raise UsageError(
             "a file of data, not a record",
             url=place,
             expected="a record as serialize() gives it, its JSON text, or the URL of one",
-            remedy=f"cpr.{source}.from_path({str(url)!r}) reads the file",
+            remedy=f"cpr.{source}.{call}({str(url)!r}) reads the file",
         )
     with io.reading(place) as file:
         text = file.read(LARGEST_BYTES + 1)
+    if not text.lstrip()[:1] == b"{":
+        raise RecordError(
+            "a file of another kind, not a record",
+            url=place,
+            expected="the URL of a record, which is a JSON object",
+            actual=shown(text[:20]),
+            remedy="a source of its kind reads a file of data: ImageSource.from_path(url) ...",
+        )
     if len(text) > LARGEST_BYTES:
         raise RecordError(
             "too large for a record",

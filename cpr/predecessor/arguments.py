@@ -36,7 +36,7 @@ class Arguments(NamedTuple):
         own = dict(options)
         data_hash = own.pop("data_hash", None) if resource_class.known_by_content else None
         if location is None or name is None:
-            raise not_from_a_path(resource_class.__name__, location)
+            raise not_from_a_path(resource_class.__name__, location, options)
         found = cls._placed(resource_class, location, name, ext)
         if data_hash is not None:
             return cls.of_record(resource_class, found | own | {"data_hash": data_hash})

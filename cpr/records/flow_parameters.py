@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any, Self
 
-from cpr.records.registry import is_record, load_record
+from cpr.errors import UsageError, shown
+from cpr.records.registry import is_record, load_record, source_of
 
 __all__ = ["FlowParameter"]
 
@@ -29,6 +31,13 @@ class FlowParameter:
         return ("type", "url")
 
     def __getitem__(self, key: str) -> str:
+        if key not in self.keys():
+            raise UsageError(
+                f"{type(self).__name__} has no elements",
+                field="__getitem__",
+                actual=shown(key),
+                remedy="get_data() gives what it holds; get_data(region=...) a part of it",
+            )
         return {"type": type(self).__name__, "url": self.get_path()}[key]
 
     @classmethod
@@ -50,5 +59,21 @@ class FlowParameter:
     def _from_field(cls, value: Any) -> Self:
         resource = load_record(value) if is_record(value) else value
         if not isinstance(resource, cls):
-            raise ValueError(f"a {cls.__name__} or its record is expected, not {type(resource).__name__}")  # noqa: TRY004 - pydantic collects ValueErrors
+            expected = f"expected {cls.__name__} or its record, not {type(resource).__name__}"
+            raise ValueError(f"{expected}. Remedy: {_annotation(cls, resource)}")  # noqa: TRY004 - pydantic collects ValueErrors
         return resource
+
+
+def _annotation(cls: type[FlowParameter], given: object) -> str:
+    """What the parameter would have to be annotated with, or given."""
+    name = cls.__name__
+    if isinstance(given, FlowParameter):
+        return f"annotate {name} | {type(given).__name__} where both may be given"
+    if isinstance(given, (list, tuple)):
+        return f"annotate list[{name}] where several are given"
+    if given is None:
+        return f"annotate {name} | None where there may be none"
+    if isinstance(given, (str, os.PathLike)):
+        source = source_of(os.fspath(given)) or "ImageSource"
+        return f"annotate {source} to take the path of a file; a result is given as its record"
+    return "give the resource, or what its serialize() returns"

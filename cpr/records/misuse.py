@@ -3,28 +3,48 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
+from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from cpr.errors import UsageError
+from cpr.records.registry import source_of
 
-__all__ = ["READ_ONLY", "FindsNoFiles", "NamesWhatIsMeant", "meant_by", "not_from_a_path"]
+__all__ = [
+    "READ_ONLY",
+    "FindsNoFiles",
+    "NamesWhatIsMeant",
+    "meant_by",
+    "not_from_a_path",
+    "require_kind_of_file",
+]
 
-# Names that resources do not have -> what is meant.
-_DATA = dict.fromkeys(("__array__", "dtype", "read", "shape", "values"), "get_data() gives what it holds")
-READ_ONLY = _DATA | dict.fromkeys(
-    ("data_hash", "persist", "set_data"), "sources are read; make a target: ImageTarget.from_path(...)"
+_GIVES_DATA = "get_data() gives what it holds"
+_MAKE_TARGET = "sources are read; make a target: ImageTarget.from_path(...)"
+# Names that resources do not have -> what is meant. Those of arrays and tables are looked up.
+_DATA = dict.fromkeys(("__array__", "array", "compute", "load", "open", "read"), _GIVES_DATA) | dict.fromkeys(
+    ("filename", "filepath", "path", "uri"), "get_path() tells where it is"
 )
+WRITTEN = _DATA | dict.fromkeys(
+    ("save", "store", "upload", "write"), "set_data(data), then persist(), write it"
+)
+READ_ONLY = _DATA | dict.fromkeys(
+    ("data_hash", "persist", "save", "set_data", "store", "upload", "write"), _MAKE_TARGET
+)
+_OPERATORS = "add and floordiv ge gt invert le lt matmul mod mul neg or pos pow sub truediv xor"
+_REFLECTED = "add and floordiv matmul mod mul or pow sub truediv xor"
 
 
 class NamesWhatIsMeant:
     """A resource that is taken for its data raises UsageError, which names the call that gives it."""
 
-    _remedies: ClassVar[dict[str, str]] = _DATA
+    _remedies: ClassVar[Mapping[str, str]] = _DATA
 
     if not TYPE_CHECKING:  # for checkers, what is not there is not there
 
         def __getattr__(self, name: str) -> Any:
-            if name in self._remedies:
+            if name in self._remedies or _is_of_data(name):
                 raise self._no(name)
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
@@ -40,11 +60,38 @@ class NamesWhatIsMeant:
 
     @classmethod
     def _no(cls, name: str) -> UsageError:
-        return UsageError(f"{cls.__name__} has no {name}", field=name, remedy=cls._remedies[name])
+        remedy = cls._remedies.get(name, _GIVES_DATA)
+        return UsageError(f"{cls.__name__} has no {name}", field=name, remedy=remedy)
+
+
+def _refusing(name: str) -> Any:
+    def refuse(self: NamesWhatIsMeant, *others: Any) -> NoReturn:
+        error = self._no(name)
+        if any(isinstance(other, NamesWhatIsMeant) for other in others):
+            error.remedy = "compute with their data, get_data(); sort them by key=lambda one: one.url"
+        raise error
+
+    refuse.__name__ = name
+    return refuse
+
+
+# Python looks these up in the class. `image > 100` and `image - background` are of the data.
+for _name in [*_OPERATORS.split(), *(f"r{one}" for one in _REFLECTED.split())]:
+    setattr(NamesWhatIsMeant, f"__{_name}__", _refusing(f"__{_name}__"))
+
+
+def _is_of_data(name: str) -> bool:
+    """Whether arrays or tables have an attribute; nothing is imported to find out."""
+    if name.startswith("_"):
+        return False
+    known = (("numpy", "ndarray"), ("pandas", "DataFrame"))
+    return any(hasattr(getattr(sys.modules.get(module), cls, None), name) for module, cls in known)
 
 
 class FindsNoFiles:
     """Targets are written; files that exist are sources."""
+
+    _remedies: ClassVar[Mapping[str, str]] = WRITTEN
 
     @classmethod
     def glob(cls, pattern: str, **options: Any) -> NoReturn:  # noqa: ARG003
@@ -58,13 +105,40 @@ class FindsNoFiles:
         )
 
 
-def not_from_a_path(name: str, path: object) -> UsageError:
-    """For a class that is called with a path alone."""
+def not_from_a_path(name: str, path: object, options: Mapping[str, Any]) -> UsageError:
+    """For a class that is called with a path alone, or with something else alone."""
+    given = next((options[word] for word in ("path", "url") if path is None and word in options), path)
+    if isinstance(given, (str, os.PathLike)):
+        remedy = f"{name}.from_path({os.fspath(given)!r})"
+    elif isinstance(given, Mapping):
+        remedy = f"{name}(**record), or cpr.load(record)"
+    elif hasattr(given, "get_path"):
+        remedy = "use it as it is; a file is read by a source: from_path(other.get_path())"
+    elif given is None:
+        remedy = f"{name}.from_path('s3://bucket/folder/name.ext')"
+    else:
+        remedy = f"target = {name}.from_path(path); target.set_data(data)"
     return UsageError(
-        f"{name} is not made from a path alone",
+        f"{name} is not made from a path alone" if given is not None else f"{name} is made from a path",
         expected="a folder, a name and an extension",
-        actual=repr(path),
-        remedy=f"{name}.from_path({path!r})",
+        actual=repr(given)[:200],
+        remedy=remedy,
+    )
+
+
+def require_kind_of_file(cls: Any, path: object, call: str = "from_path") -> None:
+    """Raise UsageError for a class that is the base of others and stands for no kind of file."""
+    if hasattr(cls, "format_class"):
+        return
+    text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else "s3://bucket/folder/image.tif"
+    name = source_of(str(text)) or "ImageSource"
+    if cls.__name__ == "Target":
+        name = name.replace("Source", "Target")
+    raise UsageError(
+        f"{cls.__name__} stands for all kinds of files",
+        expected=f"the class of one kind, such as {name}",
+        actual=cls.__name__,
+        remedy=f"{name}.{call}({text!r})",
     )
 
 
@@ -80,4 +154,12 @@ def meant_by(data: Any) -> str | None:
         return f"read the file first: a source's from_path({os.fspath(data)!r}).get_data()"
     if hasattr(data, "get_data"):
         return "give its data: set_data(other.get_data()); or return the other target as it is"
+    if callable(getattr(data, "result", None)):
+        return "wait for the data of a future or state: set_data(future.result())"
+    if isinstance(data, Mapping) and "__cpr__" in data:
+        return "give the data of the record: set_data(cpr.load(record).get_data())"
+    if isinstance(data, (type, FunctionType, BuiltinFunctionType, MethodType, CoroutineType)):
+        return "give what it makes: set_data(function()), or set_data(await coroutine)"
+    if isinstance(data, (bytes, bytearray, memoryview)) or callable(getattr(data, "readline", None)):
+        return "decode the bytes first: an array or a table is stored, not the bytes of a file"
     return None

@@ -143,7 +143,8 @@ def _chunks(data: Any) -> Iterator[pd.DataFrame]:
         raise _no_table(data, "make it a table of one column: series.to_frame()")
     if hasattr(data, "partitions") and hasattr(data, "npartitions"):
         return _partitions(data)
-    if isinstance(data, (str, bytes, dict, np.ndarray)) or not isinstance(data, Iterable):
+    is_iterable = isinstance(data, Iterable) and not isinstance(data, (dict, np.ndarray))
+    if not is_iterable or meant_by(data) is not None:
         raise _no_table(data, "make it a DataFrame: pandas.DataFrame(...)")
     return _checked(data)
 

@@ -122,12 +122,12 @@ def placed(options: OMEPlateOptions, wells: Any, url: str, fill: bool) -> tuple[
 
     Raises PartError and UsageError.
     """
-    if not isinstance(wells, Mapping) or not wells:
+    if not isinstance(wells, Mapping) or len(wells) == 0:
         raise UsageError(
             "a plate is filled with the images of its wells",
             url=url,
             expected='{("A", 1): [image, image], ...}',
-            actual=f"{type(wells).__name__}{'' if wells else ', empty'}",
+            actual="an empty dict" if isinstance(wells, Mapping) else type(wells).__name__,
             remedy=_EXAMPLE,
         )
     keys = {key: _split(key, url) for key in wells}
