@@ -145,7 +145,7 @@ def test_what_is_no_array_is_refused():
         (np.ma.masked_array([1, 2], [True, False]), "mask"),
         ([[1, 2], [3]], "one shape"),
         (iter([np.zeros(3)]), "shape= and dtype="),
-        ({"a": 1}, "objects|size"),
+        ({"a": 1}, "each of its values"),
         (None, "give the data"),
     ]:
         with pytest.raises(EncodeError, match=match) as caught:
