@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import uuid
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 from cpr import io
 from cpr.errors import NoDataError, RecordError
 from cpr.format import Describes, Previews, Region, Stream, supports
 from cpr.io.hashing_sink import Stored
+from cpr.io.stores.base import OccupiedError
 from cpr.predecessor.arguments import Arguments
 from cpr.predecessor.known_by_content import KnownByContent
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.made import Made
 from cpr.provenance.storage import copy_whole, fit, read_whole
-from cpr.publishing import Publication, key_of, may_be_deleted, require_unmarked, write_stream
+from cpr.publishing import Publication, key_of, may_be_deleted, require_unmarked, taken, write_stream
 from cpr.records.content import NamesContent, content_of_bytes
 from cpr.records.misuse import FindsNoFiles
 from cpr.records.record_fields import FileFields, TargetFields
@@ -239,18 +241,23 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         else:
             result.require_size()
 
-    def copy_to(self, location: str, is_new: bool = False) -> Self:
+    def copy_to(
+        self, location: str, is_new: bool = False, may_replace: Callable[[], bool] = lambda: False
+    ) -> Self:
         """A copy at another location, under the same name and key, compared with its digests on the way.
 
-        An equal object that is there already is not written again.
+        What is there already under this name is not written again if it is equal, or the same content in
+        other bytes. Anything else that is there is never replaced.
 
         Args:
             location: folder or bucket prefix.
             is_new: nothing is there, as a listing has told: it is not asked for once more.
+            may_replace: is asked where something else is there: whether it is known to be damaged.
 
         Raises:
             CorruptDataError: the stored object is not the one that was written; nothing was copied.
-            ResourceNotFoundError, TransferError: it cannot be read, or not be written there.
+            ResourceNotFoundError: it is gone.
+            TransferError: it cannot be read, or not be written there; something else is there.
 
         >>> target.copy_to("memory://doc/elsewhere").get_data() == target.get_data()
         True
@@ -260,15 +267,25 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         fields = {**record[RECORD_KEY], **made, "location": io.normalise(location)}
         twin = type(self).deserialize({RECORD_KEY: fields})
         require_unmarked(twin.url)
-        self._copy_objects(twin, is_new)
+        try:
+            self._copy_objects(twin, is_new, False)
+        except OccupiedError:
+            if not twin._is_intact():  # noqa: SLF001 - it is one of ours
+                if not may_replace():
+                    raise taken(twin.url, f"{self.checksum} ({self.nbytes} bytes)") from None
+                self._copy_objects(twin, False, True)
         if self.made is not None and self.made.more is not None:
             copy_whole(self.made, self.url, twin.url)
         return twin
 
-    def _copy_objects(self, twin: Self, is_new: bool) -> None:
-        """Copy what is stored of this target to the place of another."""
+    def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:
+        """Copy what is stored of this target to the place of another. Raises OccupiedError."""
         assert self.checksum is not None and self.nbytes is not None
-        io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes), is_new)
+        io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes), is_new, replace)
+
+    def _is_intact(self) -> bool:
+        """Whether the content is there, in whatever bytes."""
+        return self._stored("be checked").is_there()
 
     def set_made(self, made: Made) -> None:
         """Say how the result came to be; what was said first stays, until the data is set anew."""

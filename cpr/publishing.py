@@ -20,7 +20,7 @@ from cpr.previews.storage import attach_preview, store_preview
 from cpr.records.content import content_of_bytes
 from cpr.retrieving import decode_file
 
-__all__ = ["Publication", "key_of", "may_be_deleted", "require_unmarked", "write_stream"]
+__all__ = ["Publication", "key_of", "may_be_deleted", "require_unmarked", "taken", "write_stream"]
 
 
 @dataclass(frozen=True)
@@ -188,6 +188,17 @@ def require_unmarked(url: str) -> None:
             actual="an object that cpr gc has marked",
             remedy="copy to another place, or again when its grace period is over",
         )
+
+
+def taken(url: str, expected: str) -> TransferError:
+    """What to raise where something else has a copy's name: it may be intact, and is not replaced."""
+    return TransferError(
+        "another result, or a damaged one, is there under this name, and was not replaced",
+        url=url,
+        expected=f"{expected}, equal content in other bytes, or nothing",
+        actual="other content",
+        remedy="copy to another place; or delete what is there, if it is not wanted, and copy again",
+    )
 
 
 def _nbytes_of(data: Any) -> int | None:

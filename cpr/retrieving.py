@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cpr import io
-from cpr.errors import CorruptDataError, DecodeError, FormatError
+from cpr.errors import CorruptDataError, DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region, RegionReader, naming
 from cpr.io.hashing import FORGERY_PROOF
 from cpr.io.hashing_sink import Stored
@@ -122,6 +122,14 @@ class StoredResult:
     def verify(self) -> Stored:
         """Checksum and size of what is stored, once its content was found to be right. Raises as `read`."""
         return self._verified()[1]
+
+    def is_there(self) -> bool:
+        """Whether this content is stored, in whatever bytes. Raises TransferError."""
+        try:
+            self.read()
+        except (CorruptDataError, FormatError, ResourceNotFoundError):
+            return False
+        return True
 
     def read_region(self, reader: RegionReader, region: Region) -> Any:
         """Part of the data; of an object with digests of its blocks, little more is read and verified."""

@@ -75,15 +75,23 @@ def diff(
 def _write_pictures(found: RunDiff, output: str) -> dict[int, str]:
     """Pictures of differences, beside each other; their URLs by the number of the result."""
     from cpr import io
+    from cpr.io.confinement import writing_only_below
+    from cpr.io.hashing import hex16
+    from cpr.operations.namesakes import alike
 
-    written = {}
-    for number, one in enumerate(found.changed):
-        if one.change is None or one.change.picture is None:
-            continue
-        name = io.split(one.new)[1].partition(".")[0]
-        written[number] = io.join(io.normalise(output), f"{name}.png")
-        with io.writing(written[number]) as file:
-            file.write(one.change.picture)
+    folder, written = io.normalise(output), {}
+    shown = {
+        number: (one.new, one.change.picture)
+        for number, one in enumerate(found.changed)
+        if one.change is not None and one.change.picture is not None
+    }
+    names = {number: io.split(url)[1].partition(".")[0] for number, (url, _) in shown.items()}
+    several = alike(names.values())
+    for number, (url, picture) in shown.items():
+        name = names[number] + (f"-{hex16(url.encode())}" if names[number] in several else "")
+        written[number] = io.join(folder, f"{name}.png")
+        with writing_only_below(folder), io.writing(written[number]) as file:
+            file.write(picture)
     return written
 
 

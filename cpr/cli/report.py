@@ -8,6 +8,7 @@ import typer
 
 from cpr import io
 from cpr.cli.output import Json, ResultsUrl, counted, ended, print_json, progress, results_url, say
+from cpr.io.confinement import writing_only_below
 from cpr.io.humanize import human_size
 
 __all__ = ["EXAMPLES", "report"]
@@ -56,7 +57,8 @@ def report(
         say(f"No record under {url} names a target: there is nothing to show.")
         raise typer.Exit(3)
     page = render(results, title or url)
-    with io.writing(io.normalise(output)) as file:
+    place = io.normalise(output)
+    with writing_only_below(io.split(place)[0]), io.writing(place) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
     nbytes = len(page.encode("utf-8", "backslashreplace"))
     wrong = [result for result in results if result.problem is not None]

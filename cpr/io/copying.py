@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 
 from cpr.errors import CorruptDataError
+from cpr.io.confinement import leads_elsewhere
 from cpr.io.filesystems import filesystem
 from cpr.io.hashing_sink import Stored
 from cpr.io.objects import lookup, open_store
 from cpr.io.reading import read_through, reading
-from cpr.io.stores.base import CopyingStore
+from cpr.io.stores.base import CopyingStore, OccupiedError
 from cpr.io.waiting import is_interruption
 from cpr.io.writing import writing
 
@@ -21,29 +22,57 @@ _BLOCK_BYTES = 8 << 20
 _PATIENCE = 5  # copies in a row that came to nothing
 
 
-def copy(source: str, destination: str, stored: Stored, is_new: bool = False) -> bool:
+def copy(source: str, destination: str, stored: Stored, is_new: bool = False, replace: bool = False) -> bool:
     """Copy an object that is known by its digest; whether it had to be, or was there already.
 
-    What is there already is read, and believed only if it is equal. Nothing becomes visible of an object that
-    is not the one that was written.
+    What is there already is read, and believed only if it is equal; another object stays as it is. Nothing
+    becomes visible of an object that is not the one that was written.
 
     Args:
         source: URL of the object.
         destination: URL where it is to be.
         stored: checksum and size that it must have.
         is_new: nothing is at the destination, as a listing has told: it is not asked for.
+        replace: another object there is replaced.
 
     Raises:
+        OccupiedError: another object is there.
         CorruptDataError: the object is another one.
         ResourceNotFoundError, TransferError: as `reading` and `writing`.
     """
+    if leads_elsewhere(destination):
+        replace = True  # the link: what is behind it is no part of the copy
+    elif not is_new and (there := lookup(destination)) is not None:
+        if _is_equal(destination, stored, there.nbytes):
+            return False
+        if not replace:
+            raise OccupiedError
+    try:
+        _transfer(source, destination, stored, create=not replace)
+    except OccupiedError:
+        # It has come meanwhile; or it is ours, and the store's first answer was lost.
+        there = lookup(destination)
+        if there is None or not _is_equal(destination, stored, there.nbytes):
+            raise
+        return False
+    return True
+
+
+def _is_equal(url: str, stored: Stored, nbytes: int) -> bool:
+    """Whether an object of so many bytes is the one that was stored."""
+    if nbytes != stored.nbytes:
+        return False
+    algorithm = stored.checksum.partition(":")[0]
+    return read_through(url, algorithm, stored.nbytes) == (stored.checksum, stored.nbytes)
+
+
+def _transfer(source: str, destination: str, stored: Stored, create: bool) -> None:
     algorithm = stored.checksum.partition(":")[0]
     expected = (stored.checksum, stored.nbytes)
-    there = None if is_new else lookup(destination)
-    equal = there is not None and there.nbytes == stored.nbytes
-    if equal and read_through(destination, algorithm, stored.nbytes) == expected:
-        return False
-    with reading(source, algorithm, stored.nbytes) as file, writing(destination, algorithm) as out:
+    with (
+        reading(source, algorithm, stored.nbytes) as file,
+        writing(destination, algorithm, create=create) as out,
+    ):
         out.expected = stored.nbytes
         while block := file.read(_BLOCK_BYTES):
             out.write(block)
@@ -57,7 +86,6 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False) ->
                 actual=f"{actual[0]} ({actual[1]} bytes)",
                 remedy="delete the object, so that its task runs again, or restore it",
             )
-    return True
 
 
 def can_copy(source: str, destination: str) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 from cpr.errors import ResourceNotFoundError
+from cpr.io.confinement import require_allowed
 from cpr.io.error_translation import translate_errors
+from cpr.io.parallel import parallel_map
 from cpr.io.protocols import kind_of, load_store
 from cpr.io.stores.base import BulkRemovingStore, ChecksumStore, Stat, Store
 from cpr.io.urls import normalise, pattern_folder, protocol_of
@@ -87,7 +88,8 @@ def remove_folder(url: str) -> None:
     """Delete all that is in a folder and below, many objects at a time; nothing there is no error."""
     if protocol_of(url) == "file":
         with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
-            shutil.rmtree(url)
+            require_allowed(url)
+            shutil.rmtree(url)  # which refuses a link, and follows none
         return
     store, path = open_store(url)
     with translate_errors(url, "list"):
@@ -110,8 +112,8 @@ def remove_many(urls: Iterable[str]) -> None:
             with translate_errors(batch[0], "delete"):
                 store.remove_many([open_store(url)[1] for url in batch])
         return
-    with ThreadPoolExecutor(_DELETIONS_AT_ONCE) as pool:
-        list(pool.map(remove, waiting))
+    for _ in parallel_map(remove, waiting, _DELETIONS_AT_ONCE):
+        pass
 
 
 def find(pattern: str, hidden: bool = False) -> dict[str, Stat]:

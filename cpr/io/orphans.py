@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
+from cpr.io.confinement import writing_only_below
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import lookup, open_store, remove, remove_folder
 from cpr.io.sidecars import object_of_sidecar
@@ -94,7 +95,8 @@ def remove_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
     >>> remove_orphans("memory://results")
     []
     """
-    return [orphan for orphan in find_orphans(url, older_than) if _remove(orphan)]
+    with writing_only_below(normalise(url)):
+        return [orphan for orphan in find_orphans(url, older_than) if _remove(orphan)]
 
 
 def _remove(orphan: Orphan) -> bool:

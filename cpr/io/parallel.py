@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TypeVar
 
 __all__ = ["ByteBudget", "parallel_map"]
@@ -17,6 +18,8 @@ R = TypeVar("R")
 
 def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
     """What a function makes of each item, in their order, `workers` at a time in threads.
+
+    They see the caller's context: limits of time, and where may be written.
 
     Items are taken as results are asked for, so that neither has to fit into memory. What the function
     raises is raised in its place; what was not begun by then never is.
@@ -31,7 +34,7 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -
             # Twice as many as can run: one slow item shall not idle the other threads.
             if len(waiting) >= 2 * workers:
                 yield waiting.popleft().result()
-            waiting.append(pool.submit(function, item))
+            waiting.append(pool.submit(copy_context().run, function, item))
         while waiting:
             yield waiting.popleft().result()
     finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -16,12 +17,15 @@ from typing import Any, Literal
 
 from cpr import io
 from cpr.errors import CprError, TransferError
+from cpr.io.confinement import writing_only_below
 from cpr.io.parallel import parallel_map
+from cpr.io.stores.base import OccupiedError
 from cpr.operations.object_names import number_of
 from cpr.operations.places import is_below, moved, require_inside
 from cpr.operations.record_spool import RecordSpool
 from cpr.operations.records import Record, Reference, distinct_targets
 from cpr.operations.scan import find_records, walk
+from cpr.publishing import taken
 from cpr.records.registry import RECORD_KEY
 from cpr.Target import Target
 
@@ -116,12 +120,13 @@ def copy_results(
         on_progress(copied)
         return copied.error is None
 
+    data = io.normalise(data or io.join(destination, "data"))
     spool = RecordSpool(one for one in find_records(source) if _is_of_run(one, flow_run))
-    with closing(spool):
+    with closing(spool), writing_only_below(destination, data):
         outside = (t for one in spool for t in one.targets if not is_below(t.url, source))
         elsewhere = _common({one.fields["location"] for one in outside})
-        places = _Places(source, destination, elsewhere, io.normalise(data or io.join(destination, "data")))
-        there = _there(places)
+        places = _Places(source, destination, elsewhere, data)
+        there = _There(places)
         targets = (target for target, _ in distinct_targets(spool))
         for copied in parallel_map(lambda one: _copy_target(one, places, there), targets, _AT_ONCE):
             if count(copied):
@@ -129,7 +134,7 @@ def copy_results(
                 result.nbytes += copied.nbytes
         failed = {one.source for one in result.failed}
         own = _own(spool, result)
-        for copied in parallel_map(lambda one: _copy_record(one, places, failed), own, _AT_ONCE):
+        for copied in parallel_map(lambda one: _copy_record(one, places, there, failed), own, _AT_ONCE):
             result.records += count(copied)
     result.seconds = time.monotonic() - started
     return result
@@ -161,12 +166,36 @@ class _Places:
         return place
 
 
-def _there(places: _Places) -> set[int]:
-    """Numbers of the URLs of all that is at the new places: what is not among them need not be asked for."""
-    folders = {places.destination, places.data}
-    if is_below(places.data, places.destination):
-        folders.discard(places.data)
-    return {number_of(entry.url) for folder in folders for entry in walk(folder)}
+class _There:
+    """What was at the new places before."""
+
+    def __init__(self, places: _Places) -> None:
+        self._folders = {places.destination, places.data}
+        if is_below(places.data, places.destination):
+            self._folders.discard(places.data)
+        self._numbers = {number_of(entry.url) for folder in self._folders for entry in walk(folder)}
+        self._promised: dict[int, str | None] | None = None
+        self._lock = threading.Lock()
+
+    def lacks(self, url: str) -> bool:
+        """Whether nothing is at a URL: it need not be asked for."""
+        return number_of(url) not in self._numbers
+
+    def promises(self, url: str, checksum: str | None) -> bool:
+        """Whether all records there that name a URL say that this is what is at it: else it is damaged.
+
+        They are read once, and only where a target finds something else in its place. Those that this copy
+        writes come after all targets.
+        """
+        with self._lock:
+            if self._promised is None:
+                self._promised = {}
+                for record in (one for folder in self._folders for one in find_records(folder)):
+                    for one in record.targets:
+                        said = self._promised.setdefault(number_of(one.url), one.checksum)
+                        if said != one.checksum:
+                            self._promised[number_of(one.url)] = None
+            return checksum is not None and self._promised.get(number_of(url)) == checksum
 
 
 def _common(locations: set[str]) -> str:
@@ -197,19 +226,19 @@ def _own(records: Iterable[Record], result: Copy) -> Iterator[Record]:
             yield record
 
 
-def _copy_target(reference: Reference, places: _Places, there: set[int]) -> Copied:
+def _copy_target(reference: Reference, places: _Places, there: _There) -> Copied:
     url, nbytes = reference.url, reference.nbytes or 0
     try:
         place = places.of(url)
         target = reference.load()
         assert isinstance(target, Target)
-        target.copy_to(io.split(place)[0], is_new=number_of(place) not in there)
+        target.copy_to(io.split(place)[0], there.lacks(place), lambda: there.promises(place, target.checksum))
     except CprError as error:
         return Copied("target", url, None, 0, error)
     return Copied("target", url, place, nbytes)
 
 
-def _copy_record(record: Record, places: _Places, failed: set[str]) -> Copied:
+def _copy_record(record: Record, places: _Places, there: _There, failed: set[str]) -> Copied:
     try:
         for problem in record.problems:
             raise problem
@@ -223,11 +252,25 @@ def _copy_record(record: Record, places: _Places, failed: set[str]) -> Copied:
                     remedy="verify and heal it, then copy again",
                 )
         url = places.of(record.url)
-        with io.writing(url) as file:
-            file.write(_rewritten(record, url, places))
+        _write(url, _rewritten(record, url, places), there.lacks(url))
     except CprError as error:
         return Copied("record", record.url, None, 0, error)
     return Copied("record", record.url, url, record.nbytes)
+
+
+def _write(url: str, content: bytes, is_new: bool) -> None:
+    """A record; one that was there before is replaced, one that has come meanwhile is not.
+
+    On a disk that takes two names for one, that is another record of this copy.
+    """
+    try:
+        with io.writing(url, create=is_new) as file:
+            file.write(content)
+    except OccupiedError:
+        with io.reading(url) as file:
+            if file.read() == content:
+                return  # it is ours: the store's first answer was lost
+        raise taken(url, "this record") from None
 
 
 def _rewritten(record: Record, url: str, places: _Places) -> bytes:

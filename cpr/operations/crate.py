@@ -17,8 +17,10 @@ from urllib.parse import quote
 
 from cpr import io
 from cpr._version import __version__
-from cpr.operations.crate_terms import Entity, last_of, ref, shown, uri_of
+from cpr.io.confinement import writing_only_below
+from cpr.operations.crate_terms import Entity, places_of_data, ref, shown, uri_of
 from cpr.operations.find import Result, find_results
+from cpr.operations.namesakes import Namesakes, last_of
 from cpr.operations.run_results import results_of_run
 from cpr.provenance.made import Input, Made
 from cpr.Target import Target
@@ -92,19 +94,19 @@ def export_crate(
     run_id, results = results_of_run(find_results(url, on_progress), run, url)
     graph = _Graph(run_id, results)
     nbytes = 0
-    if data:
-        for one in results:
-            target = one.reference.load()
-            assert isinstance(target, Target)
-            twin = target.copy_to(io.join(folder, "data"))
-            graph.places[one.url] = f"data/{quote(io.split(twin.url)[1])}"
-            nbytes += target.nbytes or 0
-            on_progress(nbytes=target.nbytes or 0, total=len(results), stage="copying results")
-    entities = graph.entities(licence)
-    _write(io.join(folder, _WORKFLOW), graph.workflow())
-    _write(
-        io.join(folder, METADATA), {"@context": "https://w3id.org/ro/crate/1.1/context", "@graph": entities}
-    )
+    with writing_only_below(folder):
+        if data:
+            graph.places = places_of_data(one.url for one in results)
+            for one in results:
+                target = one.reference.load()
+                assert isinstance(target, Target)
+                target.copy_to(io.join(folder, io.split(graph.places[one.url])[0]))
+                nbytes += target.nbytes or 0
+                on_progress(nbytes=target.nbytes or 0, total=len(results), stage="copying results")
+        entities = graph.entities(licence)
+        _write(io.join(folder, _WORKFLOW), graph.workflow())
+        context = "https://w3id.org/ro/crate/1.1/context"
+        _write(io.join(folder, METADATA), {"@context": context, "@graph": entities})
     return Crate(folder, run_id, len(graph.actions), len(results), len(graph.sources), nbytes)
 
 
@@ -117,7 +119,7 @@ class _Graph:
     """The entities of a crate.
 
     Attributes:
-        places: of results that are in the crate, by their URLs.
+        places: paths in the crate, of results that are there, by their URLs.
         actions: by task run, its entity.
         sources: by URL, the entities of what others have made.
     """
@@ -125,7 +127,7 @@ class _Graph:
     def __init__(self, run: str, results: list[Result]) -> None:
         self._run = run
         self._results = {one.url: one for one in results}
-        self._by_name = {io.split(one.url)[1]: one.url for one in results}
+        self._named = Namesakes(self._results)
         self._made = {one.url: one.whole_made() or Made() for one in results}
         self._tasks: dict[str, Entity] = {}
         self._values: dict[str, Entity] = {}
@@ -244,13 +246,14 @@ class _Graph:
         return ref(place)
 
     def _id(self, url: str) -> str:
-        return self.places.get(url) or uri_of(url)
+        place = self.places.get(url)
+        return uri_of(url) if place is None else quote(place)
 
     def _act(self, one: Result) -> None:
         """The action that has made a result."""
         made = self._made[one.url]
         result = ref(self._result_id(one))
-        place = f"#task-run-{made.task_run or quote(io.split(one.url)[1])}"
+        place = f"#task-run-{made.task_run or quote(one.url)}"
         if place in self.actions:
             self.actions[place]["result"].append(result)
             return
@@ -295,9 +298,9 @@ class _Graph:
         return place + ("/" if is_folder and not place.endswith("/") else "")
 
     def _resource(self, one: Input) -> str:
-        """The id of a resource that a task was given: a result, by its name which has a key, or a source."""
+        """The id of a resource that a task was given: a result, or a source."""
         assert one.url is not None
-        url = one.url if one.url in self._results else self._by_name.get(last_of(one.url), one.url)
+        url = self._named.find(one) or one.url
         if url in self._results:
             return self._result_id(self._results[url])
         if url not in self.sources:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
-from cpr.io.urls import protocol_of
+from cpr.io.hashing import hex16
+from cpr.io.urls import protocol_of, split
+from cpr.operations.namesakes import alike
 from cpr.provenance.made import Input
 
-__all__ = ["Entity", "last_of", "plain", "ref", "shown", "uri_of"]
+__all__ = ["Entity", "places_of_data", "plain", "ref", "shown", "uri_of"]
 
 Entity = dict[str, Any]
 
@@ -30,9 +33,22 @@ def ref(place: str) -> Entity:
     return {"@id": place}
 
 
-def last_of(url: str) -> str:
-    """The name at the end of a URL or path."""
-    return url.replace("\\", "/").rstrip("/").rpartition("/")[2]
+def places_of_data(urls: Iterable[str]) -> dict[str, str]:
+    """Where in a crate copies of results come to, each with its own name: in `data`.
+
+    Results that a disk may take for one (the same name in two folders, or one that differs by case or in how
+    Unicode spells it) come to a folder below it each, named by a digest of their URL: wherever the crate is
+    unpacked, whatever else is in it, none takes the place of another.
+
+    >>> places_of_data(["s3://a/x.tif", "s3://b/X.tif", "s3://b/y.tif"])["s3://b/y.tif"]
+    'data/y.tif'
+    """
+    names = {url: split(url)[1] for url in urls}
+    several = alike(names.values())
+    return {
+        url: f"data/{hex16(url.encode())}/{name}" if name in several else f"data/{name}"
+        for url, name in names.items()
+    }
 
 
 def uri_of(url: str) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 
 from cpr import io
 from cpr.errors import CprError
+from cpr.io.confinement import writing_only_below
 from cpr.io.objects import remove_many
 from cpr.operations.choice import Choice
 from cpr.operations.find import find_results
-from cpr.operations.places import require_inside
 from cpr.operations.result import Result
 
 __all__ = ["Forgetting", "Forgotten", "forget"]
@@ -103,9 +103,8 @@ def forget(
     for start in range(0, len(entries), _AT_ONCE):
         batch = entries[start : start + _AT_ONCE]
         if delete:
-            for one in batch:
-                require_inside(one.record, url)
-            remove_many(one.record for one in batch)
+            with writing_only_below(url):
+                remove_many(one.record for one in batch)
         done.entries += batch
     return done
 

@@ -20,10 +20,10 @@ from datetime import datetime, timedelta
 
 from cpr import io
 from cpr.errors import CprError
+from cpr.io.confinement import writing_only_below
 from cpr.io.gc_marks import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.io.objects import remove_many
 from cpr.operations.gc_survey import Candidate, Mark, Survey, survey
-from cpr.operations.places import is_below, require_inside
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]
 
@@ -112,8 +112,9 @@ def collect(
     done.records, done.referred, done.searched = found.records, len(found.live), found.searched
     done.targets, done.in_use = len(found.there), len(found.there) - len(found.garbage)
     done.old_records, done.elsewhere = len(found.old), found.elsewhere
-    _Sweep(found, clock, done, grace, older_than).run()
-    _mark(found, places, clock, done, grace)
+    with writing_only_below(*places):
+        _Sweep(found, clock, done, grace, older_than).run()
+        _mark(found, clock, done, grace)
     return done
 
 
@@ -140,13 +141,13 @@ class _Clock:
 def _store_time(url: str) -> datetime:
     """The store's clock: when it says that an object was written that we have just written."""
     probe = io.join(marks_folder(url), f"{uuid.uuid4().hex}.clock")
-    require_inside(probe, url)
-    with io.writing(probe) as file:
-        file.write(b"now")
-    try:
-        return io.stat(probe).modified
-    finally:
-        io.remove(probe)
+    with writing_only_below(url):
+        with io.writing(probe) as file:
+            file.write(b"now")
+        try:
+            return io.stat(probe).modified
+        finally:
+            io.remove(probe)
 
 
 class _Sweep:
@@ -248,7 +249,7 @@ def _batches(garbage: list[Candidate]) -> Iterator[list[Candidate]]:
             yield batch
 
 
-def _mark(found: Survey, places: list[str], clock: _Clock, done: Collection, grace: timedelta) -> None:
+def _mark(found: Survey, clock: _Clock, done: Collection, grace: timedelta) -> None:
     """The first phase: writes down what is garbage and old enough to be nobody's work in progress."""
     marked = {url for mark in found.marks for url in mark.urls}
     gone = {one.url for one in done.deleted}
@@ -265,7 +266,6 @@ def _mark(found: Survey, places: list[str], clock: _Clock, done: Collection, gra
     for location, urls in folders.items():
         for start in range(0, len(urls), _MOST_NAMES):
             place = io.join(marks_folder(location), f"{uuid.uuid4().hex}.json")
-            require_inside(place, next(one for one in places if is_below(location, one)))
             _write(place, urls[start : start + _MOST_NAMES])
             try:
                 clock.require_time()

@@ -7,7 +7,6 @@ results; what is missing in it is a resource whose record is elsewhere, or was m
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,10 +14,11 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError
 from cpr.operations.find import Result, Results, called, find_results, latest
+from cpr.operations.namesakes import Namesakes, last_of
 from cpr.provenance.made import Input, Made
 from cpr.provenance.storage import read_whole
 
-__all__ = ["Lineage", "Node", "generations", "parents_of", "trace"]
+__all__ = ["Lineage", "Node", "generations", "inputs_of", "trace"]
 
 _MOST_GENERATIONS = 16  # that are looked for one by one
 _MOST_READ = 100_000  # results, rather than to look for more of them
@@ -121,38 +121,31 @@ def generations(known: Mapping[str, Result], results: Results) -> Iterator[dict[
             return
         found = latest(results.named(names))
         yield found
-        names = {name for result in found.values() for name in parents_of(result)} - looked_for
+        names = {name for result in found.values() for name in _names_of_inputs(result)} - looked_for
         if not names:
             return
 
 
-def parents_of(result: Result) -> list[str]:
-    """File names of the resources that a result was made from.
-
-    They have a key: they find copied results as well, of which records say where their inputs were.
-    """
-    return [re.split(r"[/\\]", one.url or "")[-1] for one in _inputs(result)]
+def _names_of_inputs(result: Result) -> list[str]:
+    return [last_of(one.url) for one in inputs_of(result) if one.url is not None]
 
 
 class _Graph:
     def __init__(self) -> None:
-        self._known: dict[str, Result] = {}
+        self._results = Namesakes()
         self._nodes: dict[str, Node] = {}
-        # Copied results say where their inputs were: their names, which have a key, find them.
-        self._by_name: dict[str, str] = {}
 
     def add(self, known: Mapping[str, Result]) -> None:
         """Take results; those of the same name at once."""
-        self._known.update(known)
-        self._by_name.update((io.split(url)[1], url) for url in known)
+        self._results.add(known)
 
     def node(self, url: str, type: str = "?") -> Node:
         if url not in self._nodes:
-            self._nodes[url] = self._make(url) if url in self._known else Node(url, type)
+            self._nodes[url] = self._make(url) if url in self._results.known else Node(url, type)
         return self._nodes[url]
 
     def _make(self, url: str) -> Node:
-        result = self._known[url]
+        result = self._results.known[url]
         made = result.reference.made
         node = Node(url, result.reference.type, made, result.record)
         if made is None:
@@ -173,16 +166,14 @@ class _Graph:
 
     def _placed(self, one: Input) -> str:
         assert one.url is not None
-        url = one.url
-        if url not in self._known:
-            name = re.split(r"[/\\]", url)[-1]
-            url = self._by_name.get(name, url)
-        if url not in self._known:
-            self._nodes.setdefault(url, Node(url, one.type))
-        return url
+        if (url := self._results.find(one)) is not None:
+            return url
+        self._nodes.setdefault(one.url, Node(one.url, one.type))
+        return one.url
 
 
-def _inputs(result: Result) -> Iterator[Input]:
+def inputs_of(result: Result) -> Iterator[Input]:
+    """The resources that a result was made from, as far as its record tells."""
     try:
         made = result.reference.made
         made = None if made is None else read_whole(made, result.url)

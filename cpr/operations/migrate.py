@@ -16,6 +16,7 @@ from typing import Any
 
 from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError
+from cpr.io.confinement import require_allowed, writing_only_below
 from cpr.records.predecessor import is_old_record
 from cpr.records.registry import RECORD_KEY, load_record, source_of
 from cpr.records.strict_json import parse
@@ -95,17 +96,22 @@ def migrate(
         )
     mentioned: set[str] = set()
     files = []
+
+    def take(one: str, value: Any) -> None:
+        with writing_only_below(url):
+            _take(one, value, f"{one}{ENDING}" in found, write, result, mentioned)
+
     for one, stat in found.items():
         if one.endswith(ENDING):
             continue
         if _RESULT.fullmatch(io.split(one)[1]):
             files.append(one)
             continue
-        _take(one, _value_of(one, stat.nbytes), f"{one}{ENDING}" in found, write, result, mentioned)
+        take(one, _value_of(one, stat.nbytes))
         advance()
     for one in files:
         if one not in mentioned:
-            _take(one, _of_file(one), f"{one}{ENDING}" in found, write, result, mentioned)
+            take(one, _of_file(one))
         advance()
     return result
 
@@ -125,6 +131,7 @@ def _take(url: str, value: Any, there: bool, write: bool, result: Migration, men
             # Here: it imports numpy, which no command does before it works.
             from cpr.records.pack import pack
 
+            require_allowed(url)  # a link may lead elsewhere: it is found with what is behind it
             packed = pack(value)  # persists, which verifies, and copies nothing
             if write:
                 _write(f"{url}{ENDING}", packed)

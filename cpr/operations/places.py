@@ -11,7 +11,8 @@ import os
 import re
 
 from cpr import io
-from cpr.errors import RecordError, TransferError
+from cpr.errors import RecordError
+from cpr.io.confinement import require_allowed, writing_only_below
 from cpr.io.url_policy import require_safe
 from cpr.io.urls import protocol_of
 
@@ -76,19 +77,12 @@ def moved(url: str, old: str, new: str) -> str:
 def require_inside(url: str, folder: str) -> None:
     """Raise TransferError unless a local place is in a folder when all links on the way are followed.
 
+    Whatever is written passes the same question again (`cpr.io.confinement`); here it is asked beforehand.
     Elsewhere than on local disks names are all there is, and this asks nothing.
     """
     if protocol_of(url) != "file":
         return
-    base = os.path.realpath(folder)
-    # Where a file is written to is what its folder is, for a link in the file's own place is replaced.
-    for place in (url if os.path.isdir(url) else os.path.dirname(url), io.sidecar_url(url, "")):
-        real = os.path.realpath(place)
-        if not is_below(real, base):
-            raise TransferError(
-                "a link leads out of the place that was given",
-                url=url,
-                expected=f"a place in {base}",
-                actual=real,
-                remedy="name the folder that the link leads to, or remove the link",
-            )
+    with writing_only_below(folder):
+        # Where a file is written to is what its folder is, for a link in the file's own place is replaced.
+        for place in (os.path.join(url, "") if os.path.isdir(url) else url, io.sidecar_url(url, "")):
+            require_allowed(place)

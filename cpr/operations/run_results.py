@@ -5,11 +5,11 @@ Results of earlier runs that a run has found in the cache are its own as well, a
 
 from __future__ import annotations
 
-from cpr import io
 from cpr.errors import ResourceNotFoundError
 from cpr.operations.choice import Choice
 from cpr.operations.find import Result, Results, latest
-from cpr.operations.lineage import generations, parents_of
+from cpr.operations.lineage import generations, inputs_of
+from cpr.operations.namesakes import Namesakes
 from cpr.operations.result import in_order
 
 __all__ = ["results_of_run"]
@@ -40,12 +40,12 @@ def results_of_run(results: Results, run: str, url: str) -> tuple[str, list[Resu
     known: dict[str, Result] = {}
     for generation in generations(made, results):
         known.update(generation)
-    by_name: dict[str, Result] = {io.split(one.url)[1]: one for one in known.values()}
+    named = Namesakes(known)
     chosen, waiting = dict(made), list(made.values())
     while waiting:
-        for name in parents_of(waiting.pop()):
-            parent = by_name.get(name)
-            if parent is not None and parent.url not in chosen:
-                chosen[parent.url] = parent
-                waiting.append(parent)
+        for given in inputs_of(waiting.pop()):
+            parent = named.find(given)
+            if parent is not None and parent not in chosen:
+                chosen[parent] = known[parent]
+                waiting.append(known[parent])
     return str(ids.pop()), in_order(chosen.values())

@@ -22,6 +22,7 @@ from cpr.errors import (
     ResourceNotFoundError,
     TransferError,
 )
+from cpr.io.confinement import writing_only_below
 from cpr.io.parallel import ByteBudget, parallel_map
 from cpr.operations.compact import CompactList
 from cpr.operations.object_names import number_of
@@ -277,7 +278,7 @@ def heal(url: str, report: Report) -> list[str]:
         if any(check(target, record.url).state in ("damaged", "missing") for target in named) or (
             record.url in unreadable and record.problems
         ):
-            with suppress(ResourceNotFoundError):
+            with suppress(ResourceNotFoundError), writing_only_below(io.normalise(url)):
                 io.remove(record.url)
             dropped.append(record.url)
     return dropped

@@ -284,8 +284,8 @@ class ZarrPart(Folder):
         """
         return verify_listed(VerifyingStore.of(self._read_manifest()))
 
-    def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
-        copy_all(self._read_manifest(), twin.url, twin.place)
+    def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:  # noqa: ARG002
+        copy_all(self._read_manifest(), twin.url, twin.place, replace)
 
     def facts(self) -> dict[str, Any]:
         """What is known without asking the store, for people."""

@@ -270,9 +270,9 @@ class ZarrTarget(Whole):
         """
         return verify_all(self._store())
 
-    def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
+    def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:  # noqa: ARG002
         assert self.checksum is not None and self.manifest is not None
-        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url)
+        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url, replace=replace)
 
     def identity(self) -> dict[str, Any]:
         """Name and content; closes a group that is still open. No I/O otherwise."""

@@ -6,16 +6,18 @@ Inside one store that copies, objects are read and checked, and the store copies
 from __future__ import annotations
 
 import asyncio
+import glob
 import hashlib
 
 from zarr.abc.store import ByteRequest, RangeByteRequest
 from zarr.buffer import default_buffer_prototype
 
 from cpr import io
+from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.copying import InsideCopies, can_copy
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
-from cpr.io.stores.base import Upload
+from cpr.io.stores.base import OccupiedError, Upload
 from cpr.io.urls import join
 from cpr.zarr.stores.entries import corrupt
 from cpr.zarr.stores.manifest import Manifest, manifest_url
@@ -28,20 +30,25 @@ _AT_ONCE = 4  # objects
 _SPAN = 8 << 20  # of a shard that is larger
 
 
-def copy_all(manifest: Manifest, destination: str, place: str | None = None) -> None:
+def copy_all(manifest: Manifest, destination: str, place: str | None = None, replace: bool = False) -> None:
     """Copy a hierarchy; its manifest comes last, so that there is no result before it is whole.
+
+    Objects that no manifest vouches for are what a killed copy has left, and are replaced.
 
     Args:
         manifest: of the hierarchy.
         destination: URL of the copy.
         place: of the copy's manifest; by default beside it.
+        replace: whatever is there.
 
-    Raises CorruptDataError for an object that is not the one that was written, ResourceNotFoundError and
-    TransferError.
+    Raises OccupiedError where another result has an object that would be replaced, CorruptDataError for an
+    object that is not the one that was written, ResourceNotFoundError and TransferError.
     """
+    source, target = manifest.place, place or manifest_url(destination)
+    if not replace:
+        _require_free(manifest, destination, target)
     copy_objects(manifest, destination)
     # Read and checked in parts, as far as it was needed: every page was.
-    source, target = manifest.place, place or manifest_url(destination)
     with io.reading(source) as file:
         blob = file.read()
     if len(blob) != manifest.nbytes:
@@ -58,6 +65,40 @@ def copy_objects(manifest: Manifest, destination: str) -> None:
         VerifyingStore.of(manifest), destination, InsideCopies(manifest.url) if is_inside else None
     )
     sync(work.run())
+
+
+def _require_free(manifest: Manifest, destination: str, place: str) -> None:
+    """Raise OccupiedError where objects of other results are in the way: of a whole, or of parts of it."""
+    store, path = open_store(destination)
+    with translate_errors(destination, "look at"):
+        if not store.has_folder(path):
+            return
+    try:
+        found = io.find(io.sidecar_url(glob.escape(destination), ".*"), hidden=True)
+    except ResourceNotFoundError:
+        return
+    for one in found:
+        if one != manifest_url(destination) and not one.endswith(".digests"):
+            continue
+        try:
+            other = Manifest.stored(destination, one)
+            if other is None or other.checksum == manifest.checksum:
+                continue
+            if one == place or _are_in_the_way(other, manifest):
+                raise OccupiedError
+        except CorruptDataError:
+            raise OccupiedError from None
+
+
+def _are_in_the_way(other: Manifest, manifest: Manifest) -> bool:
+    """Whether two hierarchies have other objects under the same key."""
+    for key in manifest.keys():  # noqa: SIM118 - it is no dict
+        found = other.find(key)
+        if found is not None:
+            mine = manifest.find(key)
+            if mine is None or other.algorithm != manifest.algorithm or found[0][:2] != mine[0][:2]:
+                return True
+    return False
 
 
 class _Copying:

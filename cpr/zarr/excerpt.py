@@ -92,6 +92,6 @@ class Excerpt(Folder):
         """None: what is to be seen is the whole."""
         return None
 
-    def _copy_objects(self, twin: Self, is_new: bool) -> None:  # noqa: ARG002
+    def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:  # noqa: ARG002
         assert self.checksum is not None and self.manifest is not None
-        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url)
+        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url, replace=replace)

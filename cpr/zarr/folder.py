@@ -121,6 +121,10 @@ class Folder(Target):
                 remedy="delete the record, so that its task runs again",
             )
 
+    def _is_intact(self) -> bool:
+        """Never: other objects have another manifest, which is another result."""
+        return False
+
     def _take_fields(self, fields: FolderFields) -> None:
         super()._take_fields(fields)
         self.manifest = fields.manifest

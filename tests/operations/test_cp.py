@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import tifffile
 
 import cpr
 from cpr import io
@@ -124,3 +128,57 @@ def test_to_a_bucket_and_back(s3_url, tmp_path):
     assert not copy_results(s3_url, f"{tmp_path}/back").failed
     assert verify(f"{tmp_path}/back").intact == 5
     assert values(f"{tmp_path}/back") == values(f"{tmp_path}/from")
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["small", "large", "table", "chunks"])
+def test_an_intact_result_is_never_replaced(tmp_path, kind):
+    """A record of the source names other bytes under the name and key of what was copied before."""
+    done = store(f"{tmp_path}/from", (kind,))
+    assert not copy_results(done.url, f"{tmp_path}/to").failed
+    good = done.targets[kind].serialize()["__cpr__"]
+    before = contents(tmp_path / "to" / "data")
+    other = type(done.targets[kind]).from_path(f"{tmp_path}/other/x{good['ext']}")
+    other.set_data({"table": pd.DataFrame({"z": [1]})}.get(kind, np.arange(7.0)))
+    forged = {**other.serialize()["__cpr__"], **{name: good[name] for name in ("location", "name", "key")}}
+    mine, theirs = Path(done.targets[kind].url), Path(other.url)
+    shutil.rmtree(mine) if mine.is_dir() else mine.unlink()
+    shutil.copytree(theirs, mine) if theirs.is_dir() else shutil.copy(theirs, mine)
+    for path in (theirs.parent / ".cpr").glob("*"):
+        shutil.copy(path, mine.parent / ".cpr" / path.name.replace(theirs.name, mine.name))
+    put(f"{tmp_path}/from/records/forged", prefect_record({"__cpr__": forged}))
+    result = copy_results(done.url, f"{tmp_path}/to")
+    told = [one.error.problem for one in result.failed if one.kind == "target"]
+    assert "another result, or a damaged one, is there under this name, and was not replaced" in told
+    assert contents(tmp_path / "to" / "data") == before
+    assert verify(f"{tmp_path}/to").wrong == []
+
+
+def test_equal_content_in_other_bytes_is_there_already(tmp_path):
+    data = np.random.default_rng(0).integers(0, 9, (64, 64), "uint8")
+    target = cpr.ImageTarget.from_path(f"{tmp_path}/from/data/a.tif")
+    target.set_data(data)
+    put(f"{tmp_path}/from/records/a", prefect_record(target.serialize()))
+    assert not copy_results(f"{tmp_path}/from", f"{tmp_path}/to").failed
+    place = target.url.replace("/from/", "/to/")
+    tifffile.imwrite(place, data)
+    before = get(place)
+    assert not copy_results(f"{tmp_path}/from", f"{tmp_path}/to").failed
+    assert get(place) == before
+
+
+def test_damage_is_repaired_only_where_a_record_there_says_what_it_was(tmp_path):
+    done = store(f"{tmp_path}/from", ("small",))
+    place = done.targets["small"].url.replace("/from/", "/to/")
+    put(place, b"something")
+    result = copy_results(done.url, f"{tmp_path}/to")
+    assert [one.kind for one in result.failed] == ["target", "record", "record"]
+    assert get(place) == b"something"
+    io.remove(place)
+    assert not copy_results(done.url, f"{tmp_path}/to").failed
+    put(place, b"something")
+    assert not copy_results(done.url, f"{tmp_path}/to").failed
+    assert get(place) == get(done.targets["small"].url)

@@ -175,3 +175,42 @@ def test_the_command(runs, tmp_path, capsys):
     assert "3 results" in capsys.readouterr().out
     assert run(["export", runs.url, "--ro-crate", "ff", "-o", f"{tmp_path}/other", "--json"]) == 3
     assert run(["export", runs.url]) == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a/x.tif", "b/x.tif"),
+        ("a/x.tif", "b/X.tif"),
+        ("a/\u00e9.tif", "b/e\u0301.tif"),
+        ("a/q#1 %41.tif", "b/q#1 %41.tif"),
+    ],
+)
+def test_results_of_one_name_are_both_in_a_crate(tmp_path, first, second):
+    from urllib.parse import unquote
+
+    runs = Runs(f"{tmp_path}/run")
+    for number, name in enumerate((first, second)):
+        source = _Raw()
+        source.url = f"s3://bucket/raw/{number}.tif"
+        image = runs.make(OLD, "segment", name, IMAGE, parent=source)
+        runs.make(OLD, "measure", f"table{number}.csv", pd.DataFrame({"n": [number]}), parent=image)
+    export_crate(runs.url, OLD, f"{tmp_path}/crate", data=True)
+    found = _entities(f"{tmp_path}/crate")
+    images = [one for place, one in found.items() if place.startswith("data/") and ".tif" in place]
+    images = [one for one in images if one["@type"] == "File"]
+    assert len({one["@id"].casefold() for one in images}) == 2
+    for one in images:
+        assert os.path.isfile(f"{tmp_path}/crate/{unquote(one['@id'])}")
+    by_result = {
+        result["@id"]: action
+        for action in found.values()
+        if action["@type"] == "CreateAction" and action["@id"].startswith("#task-run")
+        for result in action["result"]
+    }
+    for number in (0, 1):
+        table = next(place for place in by_result if place.startswith(f"data/table{number}"))
+        image = next(one["@id"] for one in by_result[table]["object"] if one["@id"] in by_result)
+        assert f"s3://bucket/raw/{number}.tif" in {one["@id"] for one in by_result[image]["object"]}
+    # Again: what is there is equal.
+    export_crate(runs.url, OLD, f"{tmp_path}/crate", data=True)

@@ -332,3 +332,141 @@ def test_records_of_a_stranger_name_only_places_that_are_plain(tmp_path):
         (found,) = find_records(f"{tmp_path}/records")
         assert found.targets == ()
         assert found.problems
+
+
+def linked_out(folder: Path, outside: Path) -> Path:
+    """A link where a folder below another would be."""
+    outside.mkdir(exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(outside)
+    return folder
+
+
+@pytest.mark.parametrize("steps", ["", "c", "c/0", "../.cpr"])
+def test_a_copied_zarr_writes_through_no_link_inside_its_destination(tmp_path, steps):
+    done = store(f"{tmp_path}/from", ("chunks",))
+    name = io.split(done.targets["chunks"].url)[1]
+    linked_out(Path(os.path.normpath(tmp_path / "to" / "data" / name / steps)), tmp_path / "outside")
+    result = copy_results(done.url, f"{tmp_path}/to")
+    assert {one.kind for one in result.failed} == {"target", "record"}
+    assert any("link" in str(one.error) for one in result.failed)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["small", "large", "chunks"])
+@pytest.mark.parametrize("link", ["data", "data/.cpr", "file"])
+def test_a_crate_writes_through_no_link(tmp_path, kind, link):
+    from cpr.operations.crate import export_crate
+
+    done = store(f"{tmp_path}/from", (kind,))
+    if (kind != "large" and link == "data/.cpr") or (link == "file" and kind == "chunks"):
+        pytest.skip("nothing is written there")
+    (tmp_path / "crate").mkdir()
+    if link == "file":
+        victim = tmp_path / "victim"
+        victim.write_bytes(b"precious")
+        (tmp_path / "crate" / "data").mkdir()
+        (tmp_path / "crate" / "data" / io.split(done.targets[kind].url)[1]).symlink_to(victim)
+        (tmp_path / "crate" / "workflow.json").symlink_to(victim)
+        export_crate(done.url, "abab", f"{tmp_path}/crate", data=True)
+        assert victim.read_bytes() == b"precious"
+        assert not any(path.is_symlink() for path in (tmp_path / "crate").rglob("*"))
+        return
+    linked_out(tmp_path / "crate" / link, tmp_path / "outside")
+    with pytest.raises(TransferError, match="link leads out"):
+        export_crate(done.url, "abab", f"{tmp_path}/crate", data=True)
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_migration_writes_through_no_link(tmp_path):
+    from cpr.operations.migrate import migrate
+
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    data = np.arange(6)
+    target = cpr.NumpyTarget.from_path(f"{tmp_path}/a.npy")
+    target.set_data(data)
+    np.save(outside / f"a-{target.data_hash}.npy", data)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "linked").symlink_to(outside)
+    before = snapshot(outside)
+    for write in (False, True):
+        found = migrate(f"{tmp_path}/results", write=write)
+        assert [str(one.error.problem) for one in found.failed] == [
+            "a link leads out of the place that was given"
+        ]
+        assert found.done == []
+    assert snapshot(outside) == before
+    assert len(migrate(str(outside), write=True).done) == 1
+
+
+def test_hard_links_at_a_destination_keep_what_else_has_them(tmp_path):
+    done = store(f"{tmp_path}/from", ("small", "chunks"))
+    copy_results(done.url, f"{tmp_path}/to")
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    files = [path for path in (tmp_path / "to").rglob("*") if path.is_file()]
+    for path in files:
+        path.unlink()
+        os.link(victim, path)
+    copy_results(done.url, f"{tmp_path}/to")
+    assert victim.read_bytes() == b"precious"
+
+
+def test_confined_writes_stay_where_they_are_sent(tmp_path):
+    from cpr.io.confinement import writing_only_below
+    from cpr.io.objects import remove_folder, remove_many
+    from cpr.io.parallel import parallel_map
+
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+        put(f"{tmp_path}/{name}/kept", b"1")
+        put(f"{tmp_path}/{name}/gone", b"1")
+        put(f"{tmp_path}/{name}/deep/gone", b"1")
+    (tmp_path / "in" / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "in" / "self").symlink_to(tmp_path / "in" / "deep")
+    (tmp_path / "given").symlink_to(tmp_path / "in")
+    outside = snapshot(tmp_path / "out")
+    base = f"{tmp_path}/given"
+
+    def change(place: str) -> None:
+        put(f"{place}/a/b/new", b"2")
+        put(f"{place}/kept", b"2")
+        io.remove(f"{place}/gone")
+        remove_folder(f"{place}/deep")
+
+    with writing_only_below(base):
+        for action in (
+            lambda: put(f"{base}/link/a/b/new", b"2"),
+            lambda: put(f"{base}/link/kept", b"2"),
+            lambda: put(f"{tmp_path}/out/kept", b"2"),
+            lambda: io.remove(f"{base}/link/gone"),
+            lambda: remove_many([f"{base}/link/gone"]),
+            lambda: remove_folder(f"{base}/link/deep"),
+            lambda: list(parallel_map(lambda place: put(place, b"2"), [f"{base}/link/kept"], 2)),
+        ):
+            with pytest.raises(TransferError, match="link leads out"):
+                action()
+        assert snapshot(tmp_path / "out") == outside
+        put(f"{base}/self/new", b"2")  # a link that stays inside
+        change(base)
+    assert (tmp_path / "in" / "a" / "b" / "new").read_bytes() == b"2"
+    assert not (tmp_path / "in" / "gone").exists()
+    change(f"{tmp_path}/out")  # it is forbidden no more
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no descriptors of folders")
+def test_a_link_that_is_put_in_the_way_meanwhile_is_not_followed(tmp_path):
+    from cpr.io.confinement import writing_only_below
+    from cpr.io.stores.local import LocalUpload
+
+    (tmp_path / "outside").mkdir()
+    place = tmp_path / "to" / "data"
+    with writing_only_below(f"{tmp_path}/to"):
+        upload = LocalUpload(f"{place}/a")
+        upload.write(memoryview(b"content"))
+        place.rename(tmp_path / "to" / "moved")
+        place.symlink_to(tmp_path / "outside")
+        upload.commit()
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert (tmp_path / "to" / "moved" / "a").read_bytes() == b"content"

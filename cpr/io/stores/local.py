@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Self
 
 from cpr.io.answers import SetupError
+from cpr.io.confinement import OpenFolder
 from cpr.io.stores.base import ChangedError, Entry, Line, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.stores.local_cas import VersionedFolder
@@ -75,7 +76,12 @@ class LocalStore:
 
     def remove(self, path: str) -> None:
         require_removable(path)
-        os.unlink(path)
+        folder, name = os.path.split(path)
+        place = OpenFolder(folder)
+        try:
+            place.unlink(name)
+        finally:
+            place.close()
 
     def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
         if not has_magic(pattern):
@@ -204,13 +210,14 @@ class LocalUpload:
     def __init__(self, path: str, create: bool = False) -> None:
         self._path = path
         self._only_new = create
-        folder, name = os.path.split(path)
-        os.makedirs(folder, exist_ok=True)
-        self._temporary = os.path.join(folder, temporary_name(name))
-        flags = (
-            os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-        )
-        self._file: int | None = os.open(self._temporary, flags, 0o666)
+        folder, self._name = os.path.split(path)
+        self._temporary = temporary_name(self._name)
+        self._folder = OpenFolder(folder, make=True)
+        try:
+            self._file: int | None = self._folder.create(self._temporary)
+        except BaseException:
+            self._folder.close()
+            raise
 
     def write(self, block: memoryview) -> None:
         assert self._file is not None
@@ -224,18 +231,19 @@ class LocalUpload:
         self._file = None
         if not (self._only_new and self._linked()):
             require_replaceable(self._path)
-            os.replace(self._temporary, self._path)
-        _sync_folder(os.path.dirname(self._path))
+            self._folder.replace(self._temporary, self._name)
+        self._folder.sync()
+        self._folder.close()
 
     def _linked(self) -> bool:
         """Whether the file got its name in a way that leaves alone what has it; not every disk can."""
         try:
-            os.link(self._temporary, self._path)
+            self._folder.link(self._temporary, self._name)
         except FileExistsError:
             raise OccupiedError from None
         except OSError:
             return False
-        os.unlink(self._temporary)
+        self._folder.unlink(self._temporary)
         return True
 
     def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
@@ -243,14 +251,5 @@ class LocalUpload:
             os.close(self._file)
             self._file = None
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._temporary)
-
-
-def _sync_folder(folder: str) -> None:
-    if os.name == "nt":  # Windows has no such call and journals its names
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            self._folder.unlink(self._temporary)
+        self._folder.close()

@@ -17,6 +17,7 @@ import re
 import secrets
 
 from cpr.errors import UnsupportedStoreError
+from cpr.io.confinement import require_allowed
 from cpr.io.stores.base import Versioned
 from cpr.io.stores.regular_files import open_regular
 
@@ -48,6 +49,7 @@ class VersionedFolder:
     def write_if(self, content: bytes, version: str | None) -> str | None:
         """Write if the version is still this one (None: nothing was written); None when it is not."""
         before = int(version or 0)
+        require_allowed(os.path.join(self._path, ""))
         os.makedirs(self._path, exist_ok=True)
         if self._highest() != before:
             return None

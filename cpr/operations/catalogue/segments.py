@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from cpr import io
 from cpr.errors import CprError
+from cpr.io.confinement import writing_only_below
 from cpr.io.hashing import digest_of, hex16
 from cpr.operations.catalogue.pages import are_honest
 from cpr.operations.catalogue.rows import ENCODED, SCHEMA
-from cpr.operations.places import require_inside
 
 __all__ = ["FAILURES", "FULL_ROWS", "Writer", "is_segment", "read", "read_parts"]
 
@@ -159,9 +159,10 @@ class Writer:
         self._publish()
         if self._error is None:
             try:
-                for old in instead_of:
-                    if old not in self._places:
-                        io.remove(old)
+                with writing_only_below(self._url):
+                    for old in instead_of:
+                        if old not in self._places:
+                            io.remove(old)
             except CprError as error:
                 self._tell(error)
 
@@ -175,8 +176,7 @@ class Writer:
             place = io.join(
                 self._url.rstrip("/"), f"{FOLDER}/{hex16(self._url.encode())}.{_digest(content)}.parquet"
             )
-            require_inside(place, self._url)
-            with io.writing(place) as file:
+            with writing_only_below(self._url), io.writing(place) as file:
                 file.write(memoryview(content))
             self._places.add(place)
         except CprError as error:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from cpr import io
 from cpr.errors import CprError
+from cpr.io.confinement import writing_only_below
 from cpr.operations.doctor.checks import CHECKS, check_delete, check_speed
 from cpr.operations.doctor.findings import Finding, Status, diagnosed
 from cpr.operations.doctor.scratch import Scratch, scratch
@@ -70,7 +72,7 @@ def examine(
         return finding.status != "wrong"
 
     try:
-        with scratch(result.url) as place:
+        with writing_only_below(result.url), scratch(result.url) as place:
             for number, check in enumerate(CHECKS):
                 if not add(_in_time(check, place)) and number < 2:
                     return result
@@ -85,7 +87,7 @@ def examine(
 def _in_time(function: Callable[[Scratch], Finding], place: Scratch) -> Finding:
     """What a check comes to; a store that never answers is wrong, too."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="cpr-doctor")
-    waiting = pool.submit(function, place)
+    waiting = pool.submit(copy_context().run, function, place)
     pool.shutdown(wait=False)
     try:
         return waiting.result(_ANSWER_SECONDS)

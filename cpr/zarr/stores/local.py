@@ -13,6 +13,7 @@ from zarr.abc.store import ByteRequest
 from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore
 
+from cpr.io.confinement import require_allowed
 from cpr.io.stores.regular_files import open_regular
 from cpr.zarr.stores.entries import EntryDigest
 from cpr.zarr.zarr_internals import open_local
@@ -51,10 +52,21 @@ class FastLocalStore(LocalStore):
             return None
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
 
+    async def delete(self, key: str) -> None:
+        """As the other store."""
+        require_allowed(f"{self.root}/{key}")
+        await super().delete(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        """As the other store."""
+        require_allowed(f"{self.root}/{prefix}".rstrip("/"))
+        await super().delete_dir(prefix)
+
     def set_sync(self, key: str, value: Buffer) -> None:
         """As the other store."""
         self._check_writable()
         path = f"{self.root}/{key}"
+        require_allowed(path)
         unfinished = f"{path}.{uuid.uuid4().hex}.partial"
         try:
             try:

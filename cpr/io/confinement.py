@@ -1,0 +1,161 @@
+"""Where a command was sent: on local disks it writes and deletes below these places, and nowhere else.
+
+Whoever may write to a folder can put a link there that leads to somebody else's files. Inside
+`writing_only_below` all that cpr writes or deletes on a local disk passes here: its folder is looked for with
+every link followed, and must be in one of the places. Where the system has calls for it (all but Windows)
+it is then opened step by step, following no link, and what is done there is done by its descriptor:
+a link that is put in the way meanwhile is an error as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+
+from cpr.errors import TransferError
+from cpr.io.urls import protocol_of
+
+__all__ = ["OpenFolder", "leads_elsewhere", "require_allowed", "writing_only_below"]
+
+# Resolved once, as a command begins; None where nothing is forbidden.
+_places: ContextVar[tuple[str, ...] | None] = ContextVar("cpr_writing_below", default=None)
+_BY_DESCRIPTOR = {os.open, os.mkdir, os.unlink, os.rename, os.link} <= os.supports_dir_fd
+
+
+@contextmanager
+def writing_only_below(*urls: str) -> Iterator[None]:
+    """Confine what is written and deleted on local disks, in this context, to some places.
+
+    A place may itself be a link: whoever named it meant what it leads to. Inside another block it counts
+    instead of that one's places. Stores that have no links are not concerned.
+
+    Args:
+        urls: normalised; of folders, which need not exist yet.
+    """
+    token = _places.set(tuple(os.path.realpath(url) for url in urls if protocol_of(url) == "file"))
+    try:
+        yield
+    finally:
+        _places.reset(token)
+
+
+def require_allowed(path: str) -> None:
+    """Raise TransferError for a local path whose folder is, all links followed, in none of the places.
+
+    Not so for a link at the path itself: it is replaced or deleted, and what it leads to stays.
+    """
+    _resolved(os.path.dirname(path))
+
+
+def leads_elsewhere(url: str) -> bool:
+    """Whether what is found at a local URL lies, all links followed, in none of the places."""
+    places = _places.get()
+    if places is None or protocol_of(url) != "file":
+        return False
+    return not any(_is_within(os.path.realpath(url), one) for one in places)
+
+
+def _resolved(folder: str) -> tuple[str, str] | None:
+    """The place that a folder is in, and where it really is; None where nothing is forbidden."""
+    places = _places.get()
+    if places is None:
+        return None
+    real = os.path.realpath(folder)
+    for place in places:
+        if _is_within(real, place):
+            return place, real
+    raise TransferError(
+        "a link leads out of the place that was given",
+        url=folder,
+        expected="a place in " + (" or ".join(places) or "no folder of this machine"),
+        actual=real,
+        remedy="name the folder that the link leads to, or remove the link",
+    )
+
+
+def _is_within(real: str, place: str) -> bool:
+    return real == place or real.startswith(place.rstrip(os.sep) + os.sep)
+
+
+class OpenFolder:
+    """A folder in which files are made, renamed and deleted by their names; see the module.
+
+    Args:
+        path: of the folder, absolute.
+        make: make it, and those above, where they are missing.
+
+    Raises OSError, and TransferError where it is in none of the places.
+    """
+
+    def __init__(self, path: str, make: bool = False) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        found = _resolved(path)
+        if found is None or not _BY_DESCRIPTOR:
+            if make:
+                os.makedirs(path, exist_ok=True)
+            return
+        place, real = found
+        if make:
+            os.makedirs(place, exist_ok=True)
+        self._descriptor = _descend(place, os.path.relpath(real, place), make)
+
+    def create(self, name: str) -> int:
+        """A descriptor of a new file. Raises FileExistsError."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        return os.open(self._at(name), flags | getattr(os, "O_BINARY", 0), 0o666, dir_fd=self._descriptor)
+
+    def replace(self, name: str, new: str) -> None:
+        """Give a file another name, whatever had that."""
+        here = self._descriptor
+        os.replace(self._at(name), self._at(new), src_dir_fd=here, dst_dir_fd=here)
+
+    def link(self, name: str, new: str) -> None:
+        """Give a file a second name. Raises FileExistsError."""
+        here = self._descriptor
+        os.link(self._at(name), self._at(new), src_dir_fd=here, dst_dir_fd=here)
+
+    def unlink(self, name: str) -> None:
+        """Take a name away. Raises FileNotFoundError."""
+        os.unlink(self._at(name), dir_fd=self._descriptor)
+
+    def sync(self) -> None:
+        """Make the names in it durable."""
+        if os.name == "nt":  # Windows has no such call and journals its names
+            return
+        descriptor = os.open(self.path, os.O_RDONLY) if self._descriptor is None else self._descriptor
+        try:
+            os.fsync(descriptor)
+        finally:
+            if descriptor != self._descriptor:
+                os.close(descriptor)
+
+    def close(self) -> None:
+        """Let go of it; it is used no more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _at(self, name: str) -> str:
+        return os.path.join(self.path, name) if self._descriptor is None else name
+
+
+def _descend(place: str, steps: str, make: bool) -> int:
+    """A descriptor of a folder below a place, on whose way no link is followed."""
+    # The place itself has been resolved: it has no link, unless somebody has put one there since.
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(place, flags)
+    for step in steps.split(os.sep):
+        if step == os.curdir:
+            continue
+        try:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(step, dir_fd=descriptor)
+            below = os.open(step, flags, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
