@@ -246,8 +246,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
     ) -> Self:
         """A copy at another location, under the same name and key, compared with its digests on the way.
 
-        What is there already under this name is not written again if it is equal, or the same content in
-        other bytes. Anything else that is there is never replaced.
+        What is there already stays: equal content, in whatever bytes, is the copy; anything else an error.
 
         Args:
             location: folder or bucket prefix.
@@ -256,8 +255,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
 
         Raises:
             CorruptDataError: the stored object is not the one that was written; nothing was copied.
-            ResourceNotFoundError: it is gone.
-            TransferError: it cannot be read, or not be written there; something else is there.
+            ResourceNotFoundError, TransferError: as `get_data` and `persist`; something else is there.
 
         >>> target.copy_to("memory://doc/elsewhere").get_data() == target.get_data()
         True
