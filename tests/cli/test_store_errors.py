@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+import uuid
 
 import pytest
 
@@ -11,14 +13,13 @@ from cpr.cli.app import run
 from tests.cli.test_doctor import _as_configured
 from tests.minio.process import free_ports
 
-PLACE = "s3://cpr-store-errors/records"
 COMMANDS = [
-    ["ls", PLACE],
-    ["show", PLACE, "x"],
-    ["verify", PLACE],
-    ["cp", PLACE, "OUT/copy"],
-    ["report", PLACE, "-o", "OUT/report.html"],
-    ["doctor", PLACE],
+    ["ls", "PLACE"],
+    ["show", "PLACE", "x"],
+    ["verify", "PLACE"],
+    ["cp", "PLACE", "OUT/copy"],
+    ["report", "PLACE", "-o", "OUT/report.html"],
+    ["doctor", "PLACE"],
 ]
 FAILURES = {
     "wrong-secret": ({"AWS_SECRET_ACCESS_KEY": "nothing"}, "the secret key does not fit the key"),
@@ -38,7 +39,8 @@ FAILURES = {
 @pytest.mark.parametrize("failure", FAILURES)
 def test_each_command_tells_it_with_its_remedy(failure, s3_server, tmp_path, monkeypatch, capsys):
     changes, problem = FAILURES[failure]
-    bucket = PLACE.split("/")[2]
+    bucket = f"cpr-store-errors-{uuid.uuid4().hex[:12]}"  # others run side by side on one server
+    given = {"PLACE": f"s3://{bucket}/records", "OUT": str(tmp_path)}
     client = s3_server.client()
     if failure != "no-bucket":
         client.create_bucket(Bucket=bucket)
@@ -50,7 +52,7 @@ def test_each_command_tells_it_with_its_remedy(failure, s3_server, tmp_path, mon
     try:
         for words in COMMANDS:
             begun = time.monotonic()
-            code = run([word.replace("OUT", str(tmp_path)) for word in words])
+            code = run([re.sub("PLACE|OUT", lambda found: given[found[0]], word) for word in words])
             said = "".join(capsys.readouterr())
             assert code == (1 if words[0] == "doctor" else 3), (words, said)
             assert problem in said, (words, said)

@@ -14,7 +14,7 @@ import cpr
 import cpr.data.arrays
 import cpr.data.tables.table_digest
 from cpr.errors import CorruptDataError
-from cpr.io.hashing import content_digest
+from cpr.io.hashing import ContentDigest
 
 PIXELS = (3, 64, 128)
 ROUNDS = 12
@@ -54,7 +54,7 @@ class Changing:
     """A digest that changes the data as soon as it has seen some of it."""
 
     def __init__(self, memory: np.ndarray) -> None:
-        self._digest = content_digest()
+        self._digest = ContentDigest()
         self._memory = memory
 
     def update(self, piece) -> None:
@@ -63,6 +63,9 @@ class Changing:
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
+
+    def second(self) -> str:
+        return self._digest.second()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -76,7 +79,7 @@ def test_what_is_encoded_is_what_was_hashed(case, monkeypatch, tmp_path):
     stream, file = target.format.stream(data), streams.BytesIO()
     with monkeypatch.context() as patch:
         for module in (cpr.data.arrays, cpr.data.tables.table_digest):
-            patch.setattr(module, "content_digest", lambda: Changing(memory))
+            patch.setattr(module, "ContentDigest", lambda: Changing(memory))
         target.format.encode(stream, file)
     expected = stream.fingerprint
     stored = tmp_path / "stored"
