@@ -56,9 +56,10 @@ class WideCodecs:
     ) -> None:
         own = int(zarr.config.get("async.concurrency"))
         width = width_of(self._url, direction)
+        is_ours = own == _ZARRS_OWN and len(batch) > own and width.is_far
         in_memory = _MEMORY_BYTES[direction] // max(1, self._chunk_bytes)
-        at_once = min(_AT_ONCE, in_memory, width.connections)
-        if own != _ZARRS_OWN or len(batch) <= own or not width.is_far or at_once <= own:
+        # Only where it is ours: others on this machine are counted for it.
+        if not is_ours or (at_once := min(_AT_ONCE, in_memory, width.connections)) <= own:
             await transfer(batch, *args, **kwargs)
             return
         waiting = deque(batch)

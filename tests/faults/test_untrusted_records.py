@@ -387,6 +387,7 @@ def test_a_record_behind_a_url_is_no_bomb(tmp_path):
 
     path = tmp_path / "record.json"
     with open(path, "wb") as file:
+        file.write(b"{")
         file.truncate(1 << 40)
     with pytest.raises(RecordError, match="too large"):
         cpr.load(path)

@@ -80,7 +80,8 @@ def result_of(tmp_path: Path, change) -> ZarrTarget:
     manifest = Manifest.of(target.url, entries, "xxh3_128")
     Path(blocks_url(target.url)).write_bytes(manifest.data)
     fields = record["__cpr__"]
-    fields["checksum"], fields["manifest"] = manifest.checksum, manifest.nbytes
+    fields["checksum"] = fields["content_digest"] = manifest.checksum
+    fields["manifest"], fields["data_hash"] = manifest.nbytes, manifest.data_hash
     fields["nbytes"] = manifest.total + manifest.nbytes
     return cpr.load(record)
 
