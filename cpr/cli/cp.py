@@ -52,7 +52,8 @@ def cp(
     """Copy records with their targets to another place, comparing digests on the way.
 
     What lies below SOURCE keeps its path below DESTINATION, and the records say where their targets are
-    now. Run it again to go on where it stopped. Exit code 1 says that something could not be copied.
+    now. Another result that is there already stays as it is, and is told as not copied. Run it again to go on
+    where it stopped. Exit code 1 says that something could not be copied.
     """
     result = Copy()
     with told_if_interrupted(lambda: _print(result, destination)), progress("copying") as advance:

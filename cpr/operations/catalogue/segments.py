@@ -4,7 +4,8 @@
 
 Each is written once and never changed; all of them together are the catalogue. Which row counts is decided by
 the listing: one of an object that is there, in this version. So it does not matter who else writes, or
-removes what others have written. What anybody else may have put there is not believed.
+removes what others have written. Whoever may write there can make a list wrong, and nothing else: see
+docs/decisions/trust.md.
 """
 
 from __future__ import annotations
