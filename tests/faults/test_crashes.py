@@ -153,21 +153,21 @@ def test_killed(kind: TargetCase, base, crash):
     """Whatever is visible afterwards is whole; the same targets can be written then."""
     expected = Expected(kind)
     count = KILLS // len(TARGET_CASES) // 2 + (not base.startswith("s3"))
-    moments, results, killed = set(), 0, 0
+    moments, results = set(), 0
     for number, plan in enumerate(plans(kind, base[:2], count)):
         folder = f"{base}/{number}"
-        answer = crash(kind, folder, "kill", **plan)
-        if isinstance(plan["at"], float) and answer["status"] == NOT_ENDED:
-            continue  # done before its time had come
+        while (answer := crash(kind, folder, "kill", **plan))["status"] == NOT_ENDED:
+            # Done before its time had come, on a fast machine: sooner, in another place.
+            assert isinstance(plan["at"], float), (plan, answer)
+            plan["at"] /= 2
+            folder += "-sooner"
         assert answer["status"] == -9, (plan, answer)
-        killed += 1
         moments.add(answer["moment"])
         results += require_whole(folder, expected, plan["large"], plan["stream"])
         target = kind.cls().from_path(f"{folder}/{number % 2}{kind.ext}", **kind.options)
         target.set_data(expected.data(plan["large"]))
         record = target.serialize()
         assert kind.equal(cpr.load(record).get_data(), expected.data(plan["large"]))
-    assert killed >= count - 1
     assert results > 0
     assert len({moment for moment in moments if moment.startswith("commit")}) > 1
     assert len(moments) > 2
