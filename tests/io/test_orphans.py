@@ -111,7 +111,9 @@ def test_local_temporary_files(tmp_path):
     (tmp_path / "a.0123456789abcdef.part").write_text("somebody else's")
     assert io.find_orphans(tmp_path) == []
     found = io.find_orphans(tmp_path, NOW)
-    assert [(one.url, one.nbytes) for one in found] == [(one._temporary, MiB) for one in uploads]
+    assert [(one.url, one.nbytes) for one in found] == [
+        (str(tmp_path / "deep" / one._temporary), MiB) for one in uploads
+    ]
     for one in found:
         os.utime(one.url, (0, 0))
     assert io.find_orphans(f"file://{tmp_path}")[0].modified == datetime.fromtimestamp(0, UTC)
