@@ -19,7 +19,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, RecordError, ResourceNotFoundError
 from cpr.io.filesystems import filesystem
 from cpr.provenance.made import Input, Made
-from cpr.provenance.storage import made_url, read_whole
+from cpr.provenance.storage import RECORD_BYTES, made_url, read_whole
 from cpr.records.registry import load_record
 from tests.text_format import TextTarget
 
@@ -189,7 +189,7 @@ NASTY = {
 def test_a_record_stays_under_a_kilobyte(made, location, name):
     target = target_of(made, f"memory://{location}", name)
     record = target.serialize()
-    assert len(json.dumps(json.dumps(record, separators=(",", ":")))) <= 720
+    assert len(json.dumps(json.dumps(record, separators=(",", ":")))) <= RECORD_BYTES
     found = cpr.load(record).get_made()
     if made in (NASTY["more than is kept"], NASTY["far more"]):
         assert found.task == "t"
@@ -207,7 +207,7 @@ def test_where_the_url_leaves_no_room_the_reference_is_all():
 def test_a_name_that_leaves_no_room_for_another_file(tmp_path):
     target = target_of(LARGE, str(tmp_path), "n" * 230)
     record = target.serialize()
-    assert len(json.dumps(json.dumps(record, separators=(",", ":")))) <= 720
+    assert len(json.dumps(json.dumps(record, separators=(",", ":")))) <= RECORD_BYTES
     assert cpr.load(record).get_made().task == "combine"
     assert files(target) == [f"/{'n' * 230}-{target.key}.txt"]
 
