@@ -153,7 +153,18 @@ def test_what_is_stored_describes_itself(base):
     assert lazy.metadata.dimension_names == ("z", "y", "x")
     assert lazy.fill_value == 3
     assert set(target.serialize()["__cpr__"]) == {
-        *("type", "location", "name", "ext", "key", "data_hash", "checksum", "nbytes", "manifest")
+        *(
+            "type",
+            "location",
+            "name",
+            "ext",
+            "key",
+            "data_hash",
+            "content_digest",
+            "checksum",
+            "nbytes",
+            "manifest",
+        )
     }
 
 
