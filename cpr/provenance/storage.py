@@ -14,7 +14,7 @@ from cpr.provenance.made import MAX_HELD, Input, Made
 
 __all__ = ["copy_whole", "fit", "made_url", "read_whole"]
 
-RECORD_BYTES = 800
+RECORD_BYTES = 730
 """What a record takes as JSON text inside of JSON, which is how Prefect keeps it, with some 250 bytes of
 its own; where the URL and the options leave that much."""
 

@@ -55,9 +55,9 @@ def test_each_says_what_was_done(command, tmp_path, monkeypatch, capsys):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    for name in ("walk", "find", "lines", "find_many", "lookup", "stat"):
-        for place in ("cpr.io.stores.memory.MemoryStore",):
-            monkeypatch.setattr(f"{place}.{name}", stop, raising=False)
+    # Only what it has: Python remembers that a class fits a protocol, and would still think so after the test.
+    for name in ("walk", "find", "stat"):
+        monkeypatch.setattr(f"cpr.io.stores.memory.MemoryStore.{name}", stop)
     code = run(words_of(command, "memory://interrupted", str(tmp_path)))
     said = capsys.readouterr()
     assert code == 130
