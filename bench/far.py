@@ -212,7 +212,7 @@ def report(rows: list[Row]) -> str:
         )
     speeds = (
         "Speeds of cpr relative to the best of the others; what cpr reads is verified. The best other moves\n"
-        "bytes alone, encoded before the clock starts and decoded by nobody. *All of it* is what a user would\n"
+        "bytes alone, encoded before the clock starts, decoded by nobody. *All of it* is what a user would\n"
         "do: encode into memory and send with obstore; fetch with obstore and decode.\n"
     )
     return "\n".join([speeds, *lines, ""])

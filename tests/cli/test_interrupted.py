@@ -55,7 +55,7 @@ def test_each_says_what_was_done(command, tmp_path, monkeypatch, capsys):
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    # Only what it has: Python remembers that a class fits a protocol, and would still think so after the test.
+    # Only what it has: Python remembers that a class fits a protocol, after the test too.
     for name in ("walk", "find", "stat"):
         monkeypatch.setattr(f"cpr.io.stores.memory.MemoryStore.{name}", stop)
     code = run(words_of(command, "memory://interrupted", str(tmp_path)))
