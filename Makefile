@@ -14,7 +14,7 @@ DIST := --dist loadgroup
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
-.PHONY: help env lock lint quick check test test-long test-oldest test-foreign bench dist site demo images minio minio-down clean
+.PHONY: help env lock lint quick check test test-long test-oldest test-foreign bench examples dist site demo images minio minio-down clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -77,6 +77,9 @@ test-foreign: env  ## what cpr writes, in other programs: ImageJ, Bio-Formats, G
 
 bench: env  ## speed and memory beside what people would use instead: docs/benchmarks.md, in about 45 minutes
 	$(PY) -m bench $(ARGS)
+
+examples: env  ## all code of README, site and docstrings, in new environments made by README's install lines
+	$(PY) -m tools.fresh_examples $(ARGS)
 
 dist: env  ## wheel and sdist in dist/, checked, and the wheel installed and tried on every Python here with each extra
 	$(PY) -m tools.distribution $(ARGS)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 import cpr
@@ -29,6 +32,13 @@ def test_the_recipe_has_the_dependencies():
     wanted["python"] = PROJECT["requires-python"]
     found = dict(one.split(" ", 1) for one in RECIPE["requirements"]["run"])
     assert found == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", ["all", "blake3"])  # the first has all others in it
+def test_what_is_tried_works_here(extra, tmp_path):
+    done = subprocess.run([sys.executable, "-c", TRIALS[extra]], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_extra_is_tried():

@@ -40,7 +40,7 @@ commands' own help (`python -m tools.cli_pages`).
 | exit code | meaning |
 | ---: | --- |
 | 0 | done, and all is well |
-| 1 | done, and something is wrong: damage, unreadable records, a check that failed, results not copied |
+| 1 | done, and not all is well: damage, unreadable records, failed checks, results not copied, runs differ |
 | 2 | the command line is wrong |
 | 3 | not done: the store could not be asked, or there is nothing at the URL |
 | 130 | interrupted |
@@ -91,7 +91,7 @@ def _spelled(one: Any) -> str:
 
 
 def _default(one: Any) -> str:
-    if one.is_flag or one.default is None:
+    if one.is_flag or one.default in {None, ""}:
         return ""
     return f" Default: {one.default}."
 

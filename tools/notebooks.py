@@ -46,7 +46,8 @@ def run(path: Path) -> Any:
         client.execute(env={**kept, **environment}, cwd=folder)
         for cell in notebook.cells:
             if cell.cell_type == "code":
-                cell.outputs = [_plain(output, folder) for output in cell.outputs]
+                found = [_plain(output, folder) for output in cell.outputs]
+                cell.outputs = [one for one in found if one.get("text") != ""]
                 cell.metadata = {}
     notebook.metadata.pop("widgets", None)
     return notebook
@@ -55,7 +56,8 @@ def run(path: Path) -> Any:
 def _plain(value: Any, folder: str) -> Any:
     """An output without what names this machine."""
     if isinstance(value, str):
-        return re.sub(rf"{re.escape(folder)}/tmp\w+", "/data", PROGRESS.sub("", CONTROLS.sub("", value)))
+        shown = PROGRESS.sub("", CONTROLS.sub("", value)).replace("\r\n", "\n")
+        return re.sub(rf"{re.escape(folder)}/tmp\w+", "/data", shown)
     if isinstance(value, list):
         return [_plain(item, folder) for item in value]
     if isinstance(value, dict):

@@ -62,8 +62,8 @@ PAGES = [
 
 
 @contextmanager
-def prefect_server(home: Path) -> Iterator[None]:
-    """Prefect's server, for this process as well."""
+def prefect_server(home: Path, python: str = sys.executable) -> Iterator[None]:
+    """The Prefect server of an environment, for this process as well."""
     from tests.minio.process import free_ports
 
     (port,) = free_ports(1)
@@ -74,7 +74,7 @@ def prefect_server(home: Path) -> Iterator[None]:
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOCAL_STORAGE_PATH": str(home / "records"),
     }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--port", str(port)]
+    command = [python, "-m", "prefect", "server", "start", "--port", str(port)]
     with (home / "server.log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
         try:

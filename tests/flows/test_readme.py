@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import cpr
-from tests.test_examples import blocks, fill_raw, run_as_module
+from tests.test_examples import run_as_module
+from tools.doc_blocks import blocks, fill_raw
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,6 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
 def test_python_blocks(s3_url, prefect_server, tmp_path, monkeypatch, capsys):
     fill_raw(s3_url)
     text = "\n\n".join(blocks("README.md", "python")).replace("s3://my-bucket", s3_url)
+    text = text.replace('"/data/', f'"{tmp_path}/')
     module = run_as_module(text, "readme_blocks", tmp_path, monkeypatch)
     printed = capsys.readouterr().out
     assert printed.count(f"{s3_url}/results/") == 2
@@ -38,6 +40,8 @@ def test_python_blocks(s3_url, prefect_server, tmp_path, monkeypatch, capsys):
     assert [target.get_data().shape for target in states.result()] == [(40, 50)] * 2
     records = cpr.io.find(f"{s3_url}/records/**")
     assert records, "Prefect's records are not in the bucket"
+    module.in_a_folder(f"{s3_url}/raw", f"{tmp_path}/results")
+    assert any((tmp_path / "records").iterdir()), "Prefect's records are not in the folder"
 
 
 def test_a_format_of_ones_own_is_short():

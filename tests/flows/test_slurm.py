@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_examples import blocks, fill_raw, run_as_module
+from tests.test_examples import run_as_module
+from tools.doc_blocks import blocks, fill_raw
 
 pytest.importorskip("dask_jobqueue")
 pytestmark = [pytest.mark.slow, pytest.mark.s3, pytest.mark.xdist_group("prefect")]
