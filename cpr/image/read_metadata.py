@@ -16,7 +16,7 @@ from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
 from cpr.errors import FormatError
 from cpr.image.description import OWN_UNIT
 from cpr.image.layout import leading_axes
-from cpr.image.series import elements, pixels_of
+from cpr.image.series import SelfContainedTiff, elements, pixels_of
 
 __all__ = ["is_signed", "metadata_of"]
 
@@ -24,7 +24,7 @@ _NAMELESS = "QI"  # tifffile's letters for axes that the file does not name
 _CENTIMETRES = {2: 2.54, 3: 1.0}  # TIFF's ResolutionUnit
 
 
-def metadata_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> Metadata:
+def metadata_of(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> Metadata:
     """What a file says of an image; sizes that make no sense are left out."""
     axes = _axes(series)
     if series.kind == "ome" and tiff.ome_metadata:
@@ -50,7 +50,7 @@ def _axes(series: tifffile.TiffPageSeries) -> str | None:
     return None if set(axes) & set(_NAMELESS) else axes
 
 
-def is_signed(tiff: tifffile.TiffFile) -> bool:
+def is_signed(tiff: SelfContainedTiff) -> bool:
     """Whether ImageJ's unsigned pixels of 16 bits stand for signed ones, by their calibration."""
     lines = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
     return [lines.get(key) for key in ("cf", "c0", "c1")] == [0, -32768.0, 1.0] and (

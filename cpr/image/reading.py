@@ -22,6 +22,7 @@ from cpr.image.choice import Choice
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, ends_in_index
 from cpr.image.series import OWN, SelfContainedTiff, pick, require_whole
+from cpr.image.xml_limits import require_modest_xml
 
 __all__ = [
     "opened",
@@ -81,7 +82,7 @@ class _OwnPosition(io.RawIOBase):
 
 
 @contextmanager
-def opened(file: ReadableFile, described: bool = True) -> Iterator[tifffile.TiffFile]:
+def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContainedTiff]:
     """The file as tifffile sees it; whatever tifffile raises of damaged bytes is a DecodeError.
 
     Args:
@@ -94,7 +95,8 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[tifffile.Tiff
         buffered: Any = io.BufferedReader(_OwnPosition(file))
         # Files that OME-XML names are never opened: they may be anybody's.
         with SelfContainedTiff(buffered, name="image", _multifile=False, **flags) as tiff:  # type: ignore[arg-type]
-            _refuse_entities(tiff)
+            assert isinstance(tiff, SelfContainedTiff)  # tifffile's own annotation says less
+            require_modest_xml(tiff, described)
             yield tiff
     except CprError:
         raise
@@ -106,7 +108,7 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[tifffile.Tiff
         ) from error
 
 
-def read_layout(file: ReadableFile, tiff: tifffile.TiffFile, layout: Layout, ours: bytes) -> Array:
+def read_layout(file: ReadableFile, tiff: SelfContainedTiff, layout: Layout, ours: bytes) -> Array:
     """All pixels of a file that holds an array of known layout.
 
     A file that begins as cpr writes it (its first description is `ours`) is read as it arrives, and
@@ -171,7 +173,7 @@ def _reshaped(array: Array, layout: Layout) -> Array:
     return array.reshape(layout.file_shape)
 
 
-def read_series(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OWN) -> Array:
+def read_series(file: ReadableFile, tiff: SelfContainedTiff, choice: Choice = OWN) -> Array:
     """An image of a file of any origin."""
     series = series_of(file, tiff, choice)
     refuse_bombs(series.keyframe, series.nbytes, file)
@@ -181,7 +183,7 @@ def read_series(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OW
     return array
 
 
-def series_of(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OWN) -> tifffile.TiffPageSeries:
+def series_of(file: ReadableFile, tiff: SelfContainedTiff, choice: Choice = OWN) -> tifffile.TiffPageSeries:
     """An image of a file. Raises DecodeError where parts of it are missing, FormatError if there is none."""
     # tifffile stops silently where the chain is broken.
     for _ in directories(file):
@@ -198,7 +200,7 @@ def series_of(file: ReadableFile, tiff: tifffile.TiffFile, choice: Choice = OWN)
     return series
 
 
-def _refuse_swapped(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+def _refuse_swapped(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> None:
     """Raise DecodeError for samples that tifffile has given to its codec with their bytes swapped.
 
     JPEG 2000 knows no order of bytes: what tifffile writes into big-endian files has other values, for
@@ -227,7 +229,7 @@ def _stored_pieces(series: tifffile.TiffPageSeries) -> Iterator[tuple[int, int]]
             yield from zip(page.dataoffsets, page.databytecounts, strict=False)
 
 
-def page_at(tiff: tifffile.TiffFile, offset: int, number: int) -> tifffile.TiffPage:
+def page_at(tiff: SelfContainedTiff, offset: int, number: int) -> tifffile.TiffPage:
     """The page whose directory is at an offset."""
     tiff.filehandle.seek(offset)
     return tifffile.TiffPage(tiff, index=number)
@@ -242,15 +244,6 @@ def _description(page: tifffile.TiffPage) -> bytes:
 def _normal(description: bytes) -> bytes:
     """A description without what differs between equal ones: OME's UUID, and space at the end."""
     return re.sub(rb' UUID="[^"]*"', b"", description, count=1).rstrip(b"\n\0 ")
-
-
-def _refuse_entities(tiff: tifffile.TiffFile) -> None:
-    """Raise DecodeError for OME-XML with entities of its own: a few lines of them expand to any size."""
-    description = _description(tiff.pages.first)
-    if b"<!DOCTYPE" in description or b"<!ENTITY" in description:
-        raise damaged(
-            "OME-XML with a document type", "elements and their attributes", "<!DOCTYPE or <!ENTITY"
-        )
 
 
 def refuse_claims(layout: Layout, file: ReadableFile) -> None:

@@ -16,6 +16,7 @@ from cpr.image.choice import Choice
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, indexed
 from cpr.image.reading import page_at, read_series, refuse_bombs, series_of
+from cpr.image.series import SelfContainedTiff
 
 __all__ = ["read_region"]
 
@@ -30,7 +31,7 @@ _DIRECTORY_BYTES = 4 << 10
 
 
 def read_region(
-    file: ReadableFile, tiff: tifffile.TiffFile, region: Region, layout: Layout | None, choice: Choice
+    file: ReadableFile, tiff: SelfContainedTiff, region: Region, layout: Layout | None, choice: Choice
 ) -> Array:
     """The pixels of a region; fetches the strips or tiles that it touches, and no other page.
 

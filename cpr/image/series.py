@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -16,6 +17,8 @@ from cpr.image.choice import Choice, chosen, listed
 
 __all__ = [
     "OWN",
+    "PAGES_ALONE",
+    "SelfContainedTiff",
     "elements",
     "names_of",
     "pick",
@@ -23,17 +26,20 @@ __all__ = [
     "require_whole",
 ]
 
-_PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
+PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 _IN_ORDER = (
     "its OME-XML does not say which page is which plane: they are taken in its DimensionOrder, "
-    f"as Bio-Formats does; {_PAGES_ALONE}"
+    f"as Bio-Formats does; {PAGES_ALONE}"
 )
 
 
 class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to type checkers
-    """A file whose OME-XML says that its pages are the planes in order, where it says nothing of them."""
+    """A file whose OME-XML says that its pages are the planes in order, where it says nothing of them.
 
-    @property
+    Its OME-XML is read once, however often it is asked for: tifffile asks several times.
+    """
+
+    @cached_property
     def ome_metadata(self) -> str | None:
         """OME-XML, with an element TiffData for an only image that has none."""
         text = super().ome_metadata
@@ -43,16 +49,22 @@ class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to ty
             root = ET.fromstring(text)  # noqa: S314 - expat bounds entities
         except ET.ParseError:
             return text
-        if len(found := list(elements(root, "Pixels"))) == 1:
-            ET.SubElement(found[0], found[0].tag.replace("Pixels", "TiffData"))
+        if len(found := list(elements(root, "Pixels"))) != 1:
+            return text
+        ET.SubElement(found[0], found[0].tag.replace("Pixels", "TiffData"))
         return ET.tostring(root, encoding="unicode")
+
+    @cached_property
+    def ome_root(self) -> ET.Element:
+        """The OME-XML, parsed. Raises xml.etree.ElementTree.ParseError."""
+        return ET.fromstring(self.ome_metadata or "")  # noqa: S314 - expat bounds entities
 
 
 OWN = Choice(0)
 """Of a file that cpr wrote."""
 
 
-def pick(tiff: tifffile.TiffFile, choice: Choice) -> tifffile.TiffPageSeries:
+def pick(tiff: SelfContainedTiff, choice: Choice) -> tifffile.TiffPageSeries:
     """The image that is meant. Raises FormatError where there is none of this number or name."""
     series = tiff.series
     if tiff.is_ome and any(one.kind != "ome" for one in series[:1]):
@@ -62,27 +74,27 @@ def pick(tiff: tifffile.TiffFile, choice: Choice) -> tifffile.TiffPageSeries:
     return series[chosen(names_of(tiff), choice.image)]
 
 
-def _tell_of_pages(tiff: tifffile.TiffFile) -> None:
+def _tell_of_pages(tiff: SelfContainedTiff) -> None:
     """Warn where OME-XML does not say which page is which plane, or says nothing of some pages."""
     if "TiffData" not in tiff.pages.first.description:
         warn_user(_IN_ORDER)
-    images = len(list(elements(_xml(tiff), "Pixels")))
+    images = len(list(elements(tiff.ome_root, "Pixels")))
     if images > len(tiff.series):
         warn_user(
             f"its OME-XML describes {images} images, of which {len(tiff.series)} are in this file: "
-            f"{listed(names_of(tiff))}; {_PAGES_ALONE}"
+            f"{listed(names_of(tiff))}; {PAGES_ALONE}"
         )
     described = {page.index for one in tiff.series for page in one.pages if page is not None}
     if len(described) < len(tiff.pages):
         warn_user(
             f"the file has {len(tiff.pages)} pages, of which its OME-XML names {len(described)}: only these "
-            f"are taken; {_PAGES_ALONE}"
+            f"are taken; {PAGES_ALONE}"
         )
 
 
-def pixels_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ET.Element:
+def pixels_of(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> ET.Element:
     """An image's element Pixels in the OME-XML. Raises DecodeError where it is not known which that is."""
-    found: list[ET.Element] = list(elements(_xml(tiff), "Pixels"))
+    found: list[ET.Element] = list(elements(tiff.ome_root, "Pixels"))
     if len(found) == len(tiff.series):
         return found[tiff.series.index(series)]
     # tifffile leaves out those whose pages are not there, or of another size.
@@ -95,17 +107,17 @@ def pixels_of(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> ET.El
             "its OME-XML does not say which of its images this is",
             f"one image with page {first}",
             f"{len(found)}",
-            f"correct it; or, {_PAGES_ALONE}",
+            f"correct it; or, {PAGES_ALONE}",
         )
     return found[0]
 
 
-def names_of(tiff: tifffile.TiffFile) -> list[str]:
+def names_of(tiff: SelfContainedTiff) -> list[str]:
     """What the images of a file are called; nothing for those without a name."""
     return [one.name or "" for one in tiff.series]
 
 
-def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> None:
+def require_whole(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> None:
     """Raise DecodeError for an image that is not all in the file."""
     there = claimed = len(series.pages)
     if series.dataoffset is None:
@@ -117,7 +129,7 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> N
             "planes are missing: its OME-XML names pages that are not there, or leaves planes out",
             f"a page for each of {claimed} planes",
             f"{there}, of {len(tiff.pages)} pages in the file",
-            f"restore the file; or, {_PAGES_ALONE}",
+            f"restore the file; or, {PAGES_ALONE}",
         )
     page = series.keyframe
     planes = math.prod(series.shape) // max(1, math.prod(page.shape))
@@ -127,22 +139,22 @@ def require_whole(tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> N
             "the file is cut, or pages were taken out of it",
             f"{images} planes, as ImageJ's description says",
             f"{len(tiff.pages)} pages of {page.shape}, {tiff.filehandle.size} bytes",
-            f"restore the file; or, {_PAGES_ALONE}",
+            f"restore the file; or, {PAGES_ALONE}",
         )
 
 
-def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
+def _not_described(tiff: SelfContainedTiff) -> DecodeError:
     """Why OME-XML does not say which page is which plane."""
     expected, actual = "all planes in this file", "something else"
     problem = "its OME-XML does not describe it"
     try:
-        root = _xml(tiff)
+        root = tiff.ome_root
     except ET.ParseError as error:
         return damaged(
-            "OME-XML that cannot be read", "well-formed XML", error, f"correct it; or, {_PAGES_ALONE}"
+            "OME-XML that cannot be read", "well-formed XML", error, f"correct it; or, {PAGES_ALONE}"
         )
     others = _other_files(tiff)
-    remedy = f"restore it; or, {_PAGES_ALONE}"
+    remedy = f"restore it; or, {PAGES_ALONE}"
     pixels = next(elements(root, "Pixels"), None)
     if (binary := next(elements(root, "BinaryOnly"), None)) is not None:
         problem = "its metadata are in another file"
@@ -151,7 +163,7 @@ def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
         problem, actual = "planes of it are in other files", ", ".join(sorted(others))
         remedy = (
             "with those files beside it, under these names, write one: tifffile.imwrite('whole.ome.tif', "
-            f"tifffile.imread(path), photometric='minisblack'); or, {_PAGES_ALONE}"
+            f"tifffile.imread(path), photometric='minisblack'); or, {PAGES_ALONE}"
         )
     elif pixels is None:
         expected, actual = "an element Pixels", "none"
@@ -167,13 +179,9 @@ def _not_described(tiff: tifffile.TiffFile) -> DecodeError:
     return damaged(problem, expected, actual, remedy)
 
 
-def _xml(tiff: tifffile.TiffFile) -> ET.Element:
-    return ET.fromstring(tiff.ome_metadata or "")  # noqa: S314 - expat bounds entities
-
-
-def _other_files(tiff: tifffile.TiffFile) -> set[str]:
+def _other_files(tiff: SelfContainedTiff) -> set[str]:
     """The files that OME-XML says planes are in; none where all are in this one."""
-    return {name for uuid in elements(_xml(tiff), "UUID") if (name := uuid.get("FileName"))}
+    return {name for uuid in elements(tiff.ome_root, "UUID") if (name := uuid.get("FileName"))}
 
 
 def elements(parent: ET.Element, name: str) -> Iterator[Any]:

@@ -1,0 +1,87 @@
+"""XML in a TIFF that would take more time and memory than the size of the file lets expect: refused."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from math import prod
+from xml.etree import ElementTree as ET
+
+from cpr.format import damaged
+from cpr.image.series import PAGES_ALONE, SelfContainedTiff, elements
+
+__all__ = ["require_modest_xml"]
+
+# What says nothing of planes, and then a few elements for each plane: with its page a plane takes 200 bytes.
+_MOST = 50_000
+_BYTES_EACH = 64
+_MOST_ATTRIBUTES = 5000
+_ATTRIBUTE = re.compile(r"""=\s*["']""")
+
+
+def require_modest_xml(tiff: SelfContainedTiff, described: bool) -> None:
+    """Raise DecodeError for XML in a file's description that is out of proportion to the file.
+
+    That is a document type, as a few lines of entities expand to any size; more elements, or more planes
+    said to be there, than a file of this size can have.
+
+    Args:
+        tiff: the file.
+        described: whether OME-XML is going to be read.
+    """
+    page = tiff.pages.first
+    text = page.description
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise damaged(
+            "OME-XML with a document type", "elements and their attributes", "<!DOCTYPE or <!ENTITY"
+        )
+    is_ome = page.is_ome
+    if is_ome and not described:
+        return
+    limit = _MOST + tiff.filehandle.size // _BYTES_EACH
+    # In XML this sign begins tags, comments and the like, and stands nowhere else but in CDATA.
+    _require("elements", text.count("<") - text.count("</"), limit, is_ome)
+    _require("attributes in one element", _attributes(text), _MOST_ATTRIBUTES, is_ome)
+    if is_ome:
+        with suppress(ET.ParseError):  # tifffile tells of it
+            _require("planes", _claimed(tiff), limit, is_ome)
+
+
+def _require(what: str, count: int, limit: int, is_ome: bool) -> None:
+    if count > limit:
+        raise damaged(
+            f"its XML has more {what} than are read of a file of this size",
+            f"up to {limit}",
+            f"{count}",
+            f"remove what does not describe its images{f'; or, {PAGES_ALONE}' if is_ome else ''}",
+        )
+
+
+def _attributes(text: str) -> int:
+    """The most attributes that an element may have; expat's time grows with the square of their number."""
+    long = (tag for tag in text.split("<") if len(tag) > 4 * _MOST_ATTRIBUTES)
+    return max((len(_ATTRIBUTE.findall(tag)) for tag in long), default=0)
+
+
+def _claimed(tiff: SelfContainedTiff) -> int:
+    """How many steps tifffile takes through planes: of images, of their pieces and along modulo axes."""
+    count = 0
+    for pixels in elements(tiff.ome_root, "Pixels"):
+        count += prod(_number(pixels, f"Size{axis}", 1) for axis in "ZCT")
+        for data in elements(pixels, "TiffData"):
+            one = 1 if "IFD" in data.attrib else len(tiff.pages)
+            count += _number(data, "PlaneCount", _number(data, "NumPlanes", 0)) or one
+    for axis in "ZCT":
+        for along in elements(tiff.ome_root, f"ModuloAlong{axis}"):
+            with suppress(ValueError, ArithmeticError):
+                start, end, step = (float(along.get(name, 1)) for name in ("Start", "End", "Step"))
+                count += max(0, int((end - start) / step))
+    return count
+
+
+def _number(element: ET.Element, name: str, default: int) -> int:
+    """A number that an element gives; the default where it is none, which tifffile refuses."""
+    try:
+        return max(0, int(element.get(name, default)))
+    except ValueError:
+        return default
