@@ -12,6 +12,7 @@ and knows neither typer nor rich. Exit codes, the same for all commands:
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 __all__ = ["main"]
@@ -26,6 +27,17 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.")
         sys.exit(130)
+    from cpr.io.waiting import end_soon
+
+    def interrupt(*_: object) -> None:
+        # Whatever is asked from here on, to clean up or in other threads, shall not keep the process.
+        end_soon()
+        # It may be raised in a finalizer, which cannot pass it on: `progress` raises it again.
+        sys.unraisablehook = lambda _: None
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     # Connections of filesystems that zarr has made end with the process, of which aiohttp complains.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     for stream in (sys.stdout, sys.stderr):

@@ -19,6 +19,7 @@ import typer
 from cpr.errors import CprError
 from cpr.io.humanize import human_size
 from cpr.io.progress_bar import alone
+from cpr.io.waiting import is_ending
 from cpr.operations.compact import CompactList
 
 if TYPE_CHECKING:
@@ -281,6 +282,8 @@ def progress(action: str) -> Iterator[Callable[..., None]]:
             count: int = 1, nbytes: int = 0, total: int | None = None, stage: str | None = None
         ) -> None:
             nonlocal action, done, moved, known
+            if is_ending():
+                raise KeyboardInterrupt
             if stage is not None and stage != action:
                 action, done, known = stage, 0, None
             done, moved, known = done + count, moved + nbytes, total or known
@@ -288,7 +291,12 @@ def progress(action: str) -> Iterator[Callable[..., None]]:
 
         try:
             yield advance
-        except KeyboardInterrupt:
+            if is_ending():
+                raise KeyboardInterrupt
+        except (KeyboardInterrupt, CprError) as error:
+            # What fails because the process is to end is no failure.
+            if isinstance(error, CprError) and not is_ending():
+                raise
             of = f" of {known:,}" if known else ""
             raise KeyboardInterrupt(f"{action}, after {done:,}{of}") from None
 

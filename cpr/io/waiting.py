@@ -2,7 +2,8 @@
 
 Every request has a limit of its own: `CPR_TIMEOUT` seconds (60 where it is not set), and a second more for
 each 256 KiB that it reads. What it sends may take longer, as long as it goes on. Ctrl-C, and the timeouts
-that Prefect raises in a thread, act within a fraction of a second, for nobody waits in one piece.
+that Prefect raises in a thread, act within a fraction of a second, for nobody waits in one piece. A process
+that is to end (`end_soon`) waits for nothing any longer, in whatever thread.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ __all__ = [
     "NoAnswerError",
     "abandonable",
     "at_most",
+    "cleaning_up",
+    "end_soon",
+    "is_ending",
     "is_interruption",
     "pause",
     "request_seconds",
@@ -41,11 +45,15 @@ _BYTES_PER_SECOND = 256 << 10
 # An exception for a thread is raised between two of its waits.
 _SLICE_SECONDS = 0.2
 _INTERRUPTED_SECONDS = 1.0
+# After `end_soon`: what is under way, and what cleans up behind it.
+_WORK_SECONDS, _CLEANING_SECONDS = 1.0, 3.0
 
 _INTERRUPTION = "_cpr_interruption"
 
 _limit: ContextVar[float | None] = ContextVar("cpr_request_limit", default=None)
 _abandoned: ContextVar[threading.Event | None] = ContextVar("cpr_abandoned", default=None)
+_cleans: ContextVar[bool] = ContextVar("cpr_cleans", default=False)
+_told_to_end: list[float] = []  # once, by time.monotonic()
 
 
 class NoAnswerError(TimeoutError):
@@ -94,6 +102,38 @@ def at_most(seconds: float) -> Iterator[None]:
         _limit.reset(token)
 
 
+def end_soon() -> None:
+    """Let all requests of this process end within a second, those of `cleaning_up` within three.
+
+    For a process that was interrupted and is about to end: whatever its threads, `finally` clauses and exit
+    handlers ask a store that does not answer, they do not keep it. There is no way back.
+    """
+    if not _told_to_end:
+        _told_to_end.append(time.monotonic())
+
+
+def is_ending() -> bool:
+    """Whether `end_soon` was called."""
+    return bool(_told_to_end)
+
+
+@contextmanager
+def cleaning_up() -> Iterator[None]:
+    """Have the block's requests outlast the others when the process is to end (`end_soon`)."""
+    token = _cleans.set(True)
+    try:
+        yield
+    finally:
+        _cleans.reset(token)
+
+
+def _last_moment() -> float:
+    """When requests have to be over because the process is to end, by time.monotonic()."""
+    if not _told_to_end:
+        return math.inf
+    return _told_to_end[0] + (_CLEANING_SECONDS if _cleans.get() else _WORK_SECONDS)
+
+
 @contextmanager
 def abandonable(event: threading.Event) -> Iterator[None]:
     """Let the requests of the block be given up, with AbandonedError, once an event is set."""
@@ -127,15 +167,16 @@ def wait_for(future: Future[T], nbytes: int = 0, alive: Callable[[], float] | No
     try:
         while True:
             try:
-                return future.result(_SLICE_SECONDS)
+                return future.result(min(_SLICE_SECONDS, max(0.0, _last_moment() - time.monotonic())))
             except TimeoutError as error:
                 # One of another class is raised from outside, to end the wait.
                 if type(error) is not TimeoutError:
                     raise
                 if future.done():
                     return future.result()
-            if time.monotonic() - max(begun, alive() if alive else begun) >= seconds:
-                raise NoAnswerError(time.monotonic() - begun)
+            now = time.monotonic()
+            if now - max(begun, alive() if alive else begun) >= seconds or now >= _last_moment():
+                raise NoAnswerError(now - begun)
             if abandoned is not None and abandoned.is_set():
                 raise AbandonedError
     except BaseException as error:
@@ -161,17 +202,21 @@ async def within_limit(
     """
     begun, task = time.monotonic(), asyncio.ensure_future(request)
     try:
-        done, _ = await asyncio.wait((task,), timeout=request_seconds(nbytes))
-        if not done and ask_size is not None:
-            ends = begun + request_seconds(await within_limit(ask_size()))
-            done, _ = await asyncio.wait((task,), timeout=max(0.0, ends - time.monotonic()))
-        if not done:
+        await _wait_until(begun + request_seconds(nbytes), task)
+        if not task.done() and ask_size is not None:
+            await _wait_until(begun + request_seconds(await within_limit(ask_size())), task)
+        if not task.done():
             raise NoAnswerError(time.monotonic() - begun)
         return task.result()
     finally:
         if not task.done():
             task.cancel()
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+
+
+async def _wait_until(moment: float, task: asyncio.Task[Any]) -> None:
+    while not task.done() and (left := min(moment, _last_moment()) - time.monotonic()) > 0:
+        await asyncio.wait((task,), timeout=min(left, _SLICE_SECONDS))
 
 
 def is_interruption(error: BaseException) -> bool:

@@ -23,6 +23,7 @@ from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
 from cpr.io.gc_marks import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.io.objects import remove_many
+from cpr.io.waiting import cleaning_up
 from cpr.operations.gc_survey import Candidate, Mark, Survey, survey
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]
@@ -147,7 +148,8 @@ def _store_time(url: str) -> datetime:
         try:
             return io.stat(probe).modified
         finally:
-            io.remove(probe)
+            with cleaning_up():
+                io.remove(probe)
 
 
 class _Sweep:

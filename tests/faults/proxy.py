@@ -139,8 +139,9 @@ class FaultProxy:
     def plan(self, plan: Plan) -> None:
         """plan(number, kind) names the fault of a request, or None; numbers start at 0 again.
 
-        A status is a fault too, with a code or without ("400 BadDigest"). A function is a fault as well: it
-        gets an answer's body and returns what the client is to get, with a Content-Length that agrees.
+        A status is a fault too, with a code or without ("400 BadDigest"), and so is no answer at all
+        ("silent"). A function is a fault as well: it gets an answer's body and returns what the client is to
+        get, with a Content-Length that agrees.
         """
         with self._lock:
             self._plan = plan
@@ -246,7 +247,9 @@ class FaultProxy:
                 self.broken.append(f"{kind}: {fault if isinstance(fault, str) else 'damage'}")
             self.request_bytes += len(request.body)
         await self._wait_for_wave(number, kind)
-        if fault == "cut before":
+        if fault == "silent":
+            await self._stop.wait()
+        if fault in ("silent", "cut before"):
             return False
         if isinstance(fault, str) and _IS_ANSWER.fullmatch(fault):
             writer.write(_error(fault, request, self._codes.get(fault)))

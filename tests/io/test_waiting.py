@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import signal
@@ -9,13 +10,15 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import Future
 
 import pytest
 
 import cpr
 from cpr import io
 from cpr.errors import ConfigurationError, CprError, TransferError
-from cpr.io.waiting import request_seconds
+from cpr.io import waiting
+from cpr.io.waiting import NoAnswerError, cleaning_up, request_seconds, wait_for, within_limit
 from tests.servers.broken import BrokenServer, answer
 
 LIMIT = 4.0
@@ -263,3 +266,35 @@ def test_a_timeout_raised_in_a_thread_acts(broken, monkeypatch, operation):
     assert time.monotonic() - begun < SOON
     assert len(ended) == 1
     assert type(ended[0]) is TaskTimeoutError
+
+
+@pytest.mark.parametrize(("ago", "work", "cleaning"), [(0, True, True), (2, False, True), (4, False, False)])
+def test_a_process_that_is_to_end_waits_for_nothing(monkeypatch, ago, work, cleaning):
+    """So many seconds after Ctrl-C: whether a request still gets the half second that its answer takes."""
+    monkeypatch.setattr(waiting, "_told_to_end", [])
+    waiting.end_soon()
+    waiting._told_to_end[0] = time.monotonic() - ago + (0 if ago else 30)  # however busy the machine is
+
+    async def slow() -> bool:
+        await asyncio.sleep(0.5)
+        return True
+
+    def answered(request) -> bool:
+        try:
+            return request()
+        except NoAnswerError:
+            return False
+
+    def wait_for_slow() -> bool:
+        future: Future[bool] = Future()
+        threading.Timer(0.5, lambda: future.cancelled() or future.set_result(True)).start()
+        return wait_for(future)
+
+    for request in (wait_for_slow, lambda: asyncio.run(within_limit(slow()))):
+        begun = time.monotonic()
+        assert answered(request) is work
+        if not work:
+            assert time.monotonic() - begun < 5
+        with cleaning_up():
+            # A busy machine may use up the second that is left.
+            assert answered(request) is cleaning or ago == 2

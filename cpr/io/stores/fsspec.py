@@ -29,7 +29,7 @@ from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, modified_time
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.temp_names import is_temporary, temporary_name
 from cpr.io.urls import normalise
-from cpr.io.waiting import NoAnswerError, at_most, is_interruption, request_seconds, wait_for
+from cpr.io.waiting import NoAnswerError, at_most, cleaning_up, is_interruption, request_seconds, wait_for
 
 __all__ = ["FsspecStore"]
 
@@ -236,7 +236,7 @@ class _BackgroundUpload:
 
     def abort(self, timeout: float | None = None) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
-        with at_most(request_seconds() if timeout is None else timeout):
+        with cleaning_up(), at_most(request_seconds() if timeout is None else timeout):
             _answer(self._fs, lambda _: self._discard_after(self._pending[-1:]))
 
     def _discard_after(self, writing: list[Future[Any]]) -> None:

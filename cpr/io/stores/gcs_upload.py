@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
-from cpr.io.waiting import at_most, wait_for
+from cpr.io.waiting import at_most, cleaning_up, wait_for
 
 __all__ = ["CHECKSUM", "ResumableUpload", "put_whole"]
 
@@ -185,7 +185,7 @@ class ResumableUpload:
             return
         aborting = self._requests.submit(self._abort(self._session))
         if not self._requests.is_here():
-            with at_most(10.0 if timeout is None else timeout):
+            with cleaning_up(), at_most(10.0 if timeout is None else timeout):
                 wait_for(aborting)
 
     async def _abort(self, session: str) -> None:

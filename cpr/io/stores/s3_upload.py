@@ -22,7 +22,7 @@ from cpr.io.stores.base import OccupiedError, Stat
 from cpr.io.stores.lost_uploads import abort_unseen
 from cpr.io.stores.part_sizes import part_bytes
 from cpr.io.transfer_width import still_silent, width_of
-from cpr.io.waiting import at_most, wait_for
+from cpr.io.waiting import at_most, cleaning_up, wait_for
 
 __all__ = ["S3Upload", "is_refused_condition", "stat_object"]
 
@@ -294,7 +294,7 @@ class S3Upload:
             return
         aborting = self._client.submit(self._abort())
         if not self._client.is_here():
-            with at_most(_ABORT_SECONDS if timeout is None else timeout):
+            with cleaning_up(), at_most(_ABORT_SECONDS if timeout is None else timeout):
                 wait_for(aborting)
 
     async def _abort(self) -> None:

@@ -14,6 +14,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.stores.base import Entry, Stat, Store, Upload, UploadListingStore
 from cpr.io.urls import protocol_of
+from cpr.io.waiting import cleaning_up
 
 __all__ = ["Scratch", "scratch"]
 
@@ -99,7 +100,7 @@ def scratch(url: str) -> Iterator[Scratch]:
         yield place
     finally:
         # Where that is not allowed a check has said so.
-        with suppress(CprError):
+        with cleaning_up(), suppress(CprError):
             for entry in place.entries():
                 with suppress(CprError):
                     io.remove(entry.url)
