@@ -56,8 +56,8 @@ def cp(
     where it stopped. Exit code 1 says that something could not be copied.
     """
     result = Copy()
-    with told_if_interrupted(lambda: _print(result, destination)), progress("copying") as advance:
-        copy_results(source, destination, data, run, lambda one: advance(nbytes=one.nbytes), result)
+    with told_if_interrupted(lambda: _print(result, destination)), progress("reading records") as advance:
+        copy_results(source, destination, data, run, advance, result)
     if json:
         print_json(result)
         ended(bool(result.failed), not result.targets and not result.records)

@@ -86,7 +86,7 @@ def gc(
     age, wait = None if older_than is None else duration(older_than), duration(grace)
     done = Collection(not delete)
     with told_if_interrupted(lambda: _print(done, grace)), progress("reading records") as advance:
-        collect(urls, age, wait, delete, without_unreadable, lambda _: advance(), done)
+        collect(urls, age, wait, delete, without_unreadable, advance, done)
     if json:
         print_json({**as_json(done), "freed": done.freed})
     else:

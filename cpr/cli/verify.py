@@ -69,11 +69,18 @@ def verify(
     url = results_url(url)
     share = None if sample is None else _share(sample)
     report = Report()
+
+    def tell() -> None:
+        if report.targets or report.wrong:
+            _print(report, url, share, [], drop=False)
+        else:
+            say("No target was read.")
+
     with (
-        told_if_interrupted(lambda: _print(report, url, share, [], drop=False)),
+        told_if_interrupted(tell),
         progress("verifying") as advance,
     ):
-        run(url, share, seed, by_store, lambda one: advance(nbytes=one.nbytes), report)
+        run(url, share, seed, by_store, advance, report)
     dropped = heal(url, report) if drop else []
     if json:
         print_json({**as_json(report), "dropped": dropped})

@@ -79,7 +79,7 @@ def copy_results(
     destination: str,
     data: str | None = None,
     flow_run: str | None = None,
-    on_progress: Callable[[Copied], None] = lambda _: None,
+    on_progress: Callable[..., None] = lambda **_: None,
     result: Copy | None = None,
 ) -> Copy:
     """Copy the records under a URL, and the targets that they name, wherever these are.
@@ -92,7 +92,8 @@ def copy_results(
         destination: URL of the folder or prefix for it.
         data: for targets that do not lie below `source`; `destination/data` unless given.
         flow_run: copy only what this run of a flow has made: its id, or how that begins.
-        on_progress: is told of each target and record as soon as it is done.
+        on_progress: is called for each record that is read; then, with a `stage`, for each target and record
+            that is done, with its `nbytes` and the `total` of both.
         result: is filled with what was done, step by step, and returned: it tells when this is interrupted.
 
     Raises:
@@ -117,14 +118,30 @@ def copy_results(
     def count(copied: Copied) -> bool:
         if copied.error is not None:
             result.failed.append(copied)
-        on_progress(copied)
+        on_progress(nbytes=copied.nbytes, total=total, stage="copying")
         return copied.error is None
 
     data = io.normalise(data or io.join(destination, "data"))
-    spool = RecordSpool(one for one in find_records(source) if _is_of_run(one, flow_run))
+    numbers: set[int] = set()
+    locations: set[str] = set()
+    total = 0
+
+    def looked_at() -> Iterator[Record]:
+        nonlocal total
+        for one in find_records(source):
+            on_progress()
+            if not _is_of_run(one, flow_run):
+                continue
+            total += not one.is_foreign
+            numbers.update(target.number for target in one.targets)
+            locations.update(t.fields["location"] for t in one.targets if not is_below(t.url, source))
+            yield one
+
+    spool = RecordSpool(looked_at())
+    total += len(numbers)
+    numbers.clear()
     with closing(spool), writing_only_below(destination, data):
-        outside = (t for one in spool for t in one.targets if not is_below(t.url, source))
-        elsewhere = _common({one.fields["location"] for one in outside})
+        elsewhere = _common(locations)
         places = _Places(source, destination, elsewhere, data)
         there = _There(places)
         targets = (target for target, _ in distinct_targets(spool))

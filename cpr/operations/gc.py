@@ -81,7 +81,7 @@ def collect(
     grace: timedelta = DEFAULT_GRACE,
     delete: bool = False,
     without_unreadable: bool = False,
-    on_progress: Callable[[int], None] = lambda _: None,
+    on_progress: Callable[..., None] = lambda **_: None,
     done: Collection | None = None,
 ) -> Collection:
     """Mark what is garbage under some URLs, and delete what was marked a grace period ago and still is.
@@ -95,7 +95,8 @@ def collect(
         grace: at least twice as long as any run takes.
         delete: without it nothing is written or deleted.
         without_unreadable: go on although some records cannot be read; what only they refer to is garbage.
-        on_progress: is told the number of records that were read, now and then.
+        on_progress: is called for each record that is read, with a `stage` for each place and, where it has
+            no more than ten thousand objects, their `total`.
         done: is filled with what was done, step by step, and returned: it tells when this is interrupted.
 
     Raises:

@@ -22,7 +22,7 @@ from cpr.operations.gc_mentions import (
 from cpr.operations.object_names import is_data, number_of, owner_of
 from cpr.operations.places import is_below, leads_out
 from cpr.operations.records import Record
-from cpr.operations.scan import scan, walk
+from cpr.operations.scan import read_all, walk, with_total
 
 __all__ = ["Candidate", "Mark", "OldRecord", "Survey", "survey"]
 
@@ -118,19 +118,21 @@ class Survey:
 
 
 def survey(
-    places: list[str], now: datetime, older_than: timedelta | None, on_progress: Callable[[int], None]
+    places: list[str], now: datetime, older_than: timedelta | None, on_progress: Callable[..., None]
 ) -> Survey:
     """Read all records, then list all objects.
 
     In memory are 8 bytes, in a set, for each target that is in use, and the names of what is not.
     """
     found = Survey()
-    for place in places:
+    for number, place in enumerate(places, 1):
+        stage = "reading records" + (f", place {number} of {len(places)}" if len(places) > 1 else "")
         others: list[Entry] = []
-        for count, one in enumerate(scan(place), 1):
+        entries, total = with_total(walk(place))
+        for one in read_all(place, entries):
             if isinstance(one, Record):
                 _take_record(found, one, places, now, older_than)
-                on_progress(count)
+                on_progress(total=total, stage=stage)
             elif one.nbytes and not is_data(one.url):
                 others.append(one)
         _take_others(found, others)

@@ -77,7 +77,7 @@ def migrate(
     Args:
         folder: with records, results or both, at any depth.
         write: whether to write the new records; else it is only found out what would be written.
-        advance: is told of every object that was looked at.
+        advance: is called for every object that was looked at, with their `total`.
         result: to add to.
 
     Raises ResourceNotFoundError where there is no such folder, TransferError where it cannot be listed.
@@ -96,6 +96,7 @@ def migrate(
         )
     mentioned: set[str] = set()
     files = []
+    total = sum(not one.endswith(ENDING) for one in found)
 
     def take(one: str, value: Any) -> None:
         with writing_only_below(url):
@@ -108,11 +109,11 @@ def migrate(
             files.append(one)
             continue
         take(one, _value_of(one, stat.nbytes))
-        advance()
+        advance(total=total)
     for one in files:
         if one not in mentioned:
             take(one, _of_file(one))
-        advance()
+        advance(total=total)
     return result
 
 

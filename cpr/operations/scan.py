@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import chain, islice
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError, TransferError
@@ -20,9 +21,10 @@ from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record
 
-__all__ = ["find_records", "lines", "read_all", "read_record", "scan", "time_from", "walk"]
+__all__ = ["find_records", "lines", "read_all", "read_record", "scan", "time_from", "walk", "with_total"]
 
 _AT_ONCE = 32  # objects
+_AHEAD = 10_000  # objects, of which ten pages of a listing tell
 _FIRST_BYTES = 64 << 10  # most records are whole with these
 _FAILURES_IN_A_ROW = 16
 _FIRST, _LAST = -62_135_510_400, 253_370_764_800  # seconds of the times that Python knows
@@ -33,6 +35,13 @@ def walk(url: str) -> Iterator[Entry]:
     store, path = open_store(url)
     with translate_errors(url, "list"):
         yield from store.walk(path)
+
+
+def with_total(entries: Iterator[Entry]) -> tuple[Iterator[Entry], int | None]:
+    """Entries of a listing, and how many of them may be records; None where that takes a long listing."""
+    ahead = list(islice(entries, _AHEAD + 1))
+    total = None if len(ahead) > _AHEAD else sum(not is_data(one.url) for one in ahead)
+    return chain(ahead, entries), total
 
 
 def lines(url: str) -> Iterator[Line]:

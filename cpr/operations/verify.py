@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from cpr import io
@@ -36,6 +37,7 @@ __all__ = ["Checked", "Report", "State", "check", "check_by_store", "heal", "ver
 State = Literal["intact", "damaged", "missing", "unreadable record", "not checked"]
 
 _AT_ONCE = 16
+_AHEAD_BYTES = 4 << 20  # of records that are read first, to know how many targets there are
 _BUDGET_BYTES = 48 << 20
 _BLOCK_BYTES = 8 << 20  # what a large object is read in, several ahead
 _LARGE_BYTES = 5 * _BLOCK_BYTES
@@ -128,7 +130,7 @@ def verify(
     sample: float | None = None,
     seed: int | None = None,
     by_store: bool = False,
-    on_progress: Callable[[Checked], None] = lambda _: None,
+    on_progress: Callable[..., None] = lambda **_: None,
     report: Report | None = None,
 ) -> Report:
     """Read every target that the records under a URL name, and compare it with what they say.
@@ -139,7 +141,8 @@ def verify(
         seed: of the choice; another one each time if it is None.
         by_store: ask the store for the checksum of what it has received, instead of reading what is larger
             than 8 MiB. That finds what was replaced, cut or deleted, not what has decayed on its disks.
-        on_progress: is told of each target as soon as it has been checked.
+        on_progress: is called for each target that was checked, with its `nbytes` and, where that is soon
+            known, the `total`; for records that are read first to know it with another `stage`.
         report: is filled with what was found, step by step, and returned: it tells when this is interrupted.
 
     Raises:
@@ -155,20 +158,37 @@ def verify(
     budget = ByteBudget(_BUDGET_BYTES)
     outages = 0
     look = check_by_store if by_store else check
+    records, total = _with_total(find_records(url), on_progress)
+    total = None if sample is not None else total
     for checked in parallel_map(
         lambda found: found if isinstance(found, Checked) else look(*found, budget),
-        _targets(find_records(url), report, lambda: sample is None or dice.random() < sample),
+        _targets(records, report, lambda: sample is None or dice.random() < sample),
         _AT_ONCE,
     ):
         report.seconds = time.monotonic() - started
         report.add(checked)
-        on_progress(checked)
+        on_progress(nbytes=checked.nbytes, total=total, stage="verifying")
         outages = outages + 1 if isinstance(checked.error, TransferError) else 0
         if outages >= _OUTAGES_IN_A_ROW:
             assert checked.error is not None
             raise checked.error
     report.seconds = time.monotonic() - started
     return report
+
+
+def _with_total(
+    records: Iterator[Record], on_progress: Callable[..., None]
+) -> tuple[Iterator[Record], int | None]:
+    """Records, and how many targets they name; None where that would take reading many of them first."""
+    ahead: list[Record] = []
+    nbytes = 0
+    for record in records:
+        ahead.append(record)
+        nbytes += record.nbytes
+        if nbytes > _AHEAD_BYTES:
+            return chain(ahead, records), None
+        on_progress(stage="reading records")
+    return iter(ahead), sum(1 for _ in distinct_targets(ahead, with_regions=True))
 
 
 def _targets(

@@ -139,10 +139,25 @@ def test_progress_is_one_line_and_is_erased(width, terminal, results):
             assert len(line) <= width
 
 
-def test_progress_has_a_total_where_there_is_one(terminal, results):
-    _, text = terminal(100, "report", results.url, "-o", f"{results.url}/../report.html")
+@pytest.mark.parametrize(
+    ("command", "action", "total"),
+    [
+        # Five objects: four records, and one that is none.
+        (("ls", "URL"), "reading records", 4),
+        (("show", "URL", "image"), "reading records", 4),
+        (("lineage", "URL"), "reading records", 4),
+        (("report", "URL", "-o", "OUT/report.html"), "looking at results", 4),
+        (("verify", "URL"), "verifying", 4),
+        (("gc", "URL"), "reading records", 4),
+        (("cp", "URL", "OUT/copy"), "copying", 8),
+        (("migrate", "URL"), "verifying", r"[1-9]\d*"),
+    ],
+)
+def test_progress_has_a_total_where_there_is_one(command, action, total, terminal, results, tmp_path):
+    words = [word.replace("URL", results.url).replace("OUT", str(tmp_path)) for word in command]
+    _, text = terminal(100, *words)
     drawn = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    assert "4/4" in drawn
+    assert re.search(rf"{action}.*\b({total})/\1\b", drawn), drawn
 
 
 def test_a_dumb_terminal_gets_no_bars(terminal, results):
