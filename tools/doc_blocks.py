@@ -64,7 +64,7 @@ def blocks(page: str, language: str) -> list[str]:
 def install_lines() -> dict[str, list[str]]:
     """README's lines that make an environment and install, as typed: for Start alone, and with all extras."""
     make, first = blocks(START, "shell")[0].splitlines()
-    (complete,) = re.findall(r"`(pip install [^`]*)` installs all extras", _start)
+    (complete,) = re.findall(r"`(pip install [^`]*)`\s+installs all extras", _start)
     return {"start": [make, first], "all": [make, complete]}
 
 

@@ -187,8 +187,8 @@ class Trial:
         start = time.monotonic()
         try:
             tried(place)
-        except (AssertionError, subprocess.SubprocessError) as error:
-            self.failed[name] = str(error)
+        except Exception as error:
+            self.failed[name] = f"{type(error).__name__}: {error}"
         word = "FAILED" if name in self.failed else "works"
         print(f"{name}: {count} blocks {word}, {time.monotonic() - start:.0f} s", flush=True)
         self.counts["failed" if name in self.failed else "run"] += count

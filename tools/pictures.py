@@ -29,6 +29,8 @@ FOLDER = ROOT / "docs" / "pictures"
 WIDTHS = {1400: 1000, 390: 844}  # and heights, in pixels
 SCHEMES = ("light", "dark")
 PATIENCE = 300.0  # seconds
+# The site's header would lie on what is at the top.
+BELOW_HEADER = "one => { one.style.scrollMarginTop = '4.5rem'; one.scrollIntoView() }"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,12 @@ class Page:
 PAGES = [
     Page("site", "file://{place}/site/start.html", "h1"),
     Page("reference", "file://{place}/site/reference.html", "h2", "#cpr\\.image\\.ImageTarget\\.ImageTarget"),
-    Page("notebook", "file://{place}/site/notebooks/images.html", ".md-content img", "h2 >> nth=2"),
+    Page(
+        "notebook",
+        "file://{place}/site/notebooks/images.html",
+        ".md-content img",
+        "pre:has-text('nuclei[0]')",
+    ),
     Page("report", "file://{place}/report.html", "img"),
     Page("artifact", "{prefect}/artifacts/artifact/{artifact}", "td img", schemes=("dark",)),
     Page("artifact-v2", "{prefect}/v2/artifacts/artifact/{artifact}", "td img"),
@@ -132,7 +139,7 @@ def take(browser: Any, page: Page, url: str) -> None:
             tab.goto(url)
             tab.wait_for_selector(page.shows)
             if page.scrolls_to is not None:
-                tab.locator(page.scrolls_to).first.evaluate("one => one.scrollIntoView()")
+                tab.locator(page.scrolls_to).first.evaluate(BELOW_HEADER)
             tab.wait_for_timeout(2000)
             wide = tab.evaluate("document.documentElement.scrollWidth")
             path = FOLDER / f"{page.name}-{width}-{scheme}.webp"

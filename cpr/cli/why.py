@@ -71,7 +71,7 @@ def _print(one: Explanation) -> None:
     say(one.url)
     say(f"  made by {_run(one.made)}")
     if one.before is None:
-        say("  because no result that is known here was made by this task from like arguments.")
+        say("  because no result that is known here was made by this task from similar arguments.")
         return
     where = one.before_url or "a result whose record is gone"
     say(f"  compared with {where},")

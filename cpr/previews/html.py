@@ -71,12 +71,14 @@ def html_of(resource: Shown) -> str:
         facts["bytes"] = human_size(facts["bytes"])
     lines = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-        f"<td style='text-align:left'>{html.escape(str(value))}</td></tr>"
+        f"<td style='text-align:left;overflow-wrap:anywhere'>{html.escape(str(value))}</td></tr>"
         for name, value in facts.items()
     )
+    # Side by side where there is room, else one below the other: a page may be read on a telephone.
     return (
-        "<div style='display:flex;gap:1em;align-items:flex-start'>"
-        f"<div>{shown}</div><table>{lines}</table></div>"
+        "<div style='display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start'>"
+        f"<div style='max-width:100%;overflow-x:auto'>{shown}</div>"
+        f"<div style='flex:1 1 20em;min-width:0'><table>{lines}</table></div></div>"
     )
 
 
