@@ -37,15 +37,28 @@ _CONTAINER = re.compile(r"[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]")
 _LEAST = 16  # characters of a token that nobody guesses
 _WORDS_AND_NUMBERS = re.compile(r"[A-Z]?[a-z]{3,}|[0-9]{3,}")
 _NAMED = re.compile(r"([\w.-]+)[\"']?\s*[=:]\s*[^\s/]|://")
+# Tokens of so plain a shape that no name has it by chance: they are looked for in paths as well.
+_PLAIN_TOKENS = re.compile(
+    r"(?<![\w-])(eyJ[\w-]{8,}\.eyJ[\w-]{4,}\.[\w-]{8,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}"
+    r"|xox[abprs]-[0-9]+-[\w-]{16,}|A[KS]IA[0-9A-Z]{16}[:/][A-Za-z0-9+=/]{40})(?![\w-])"
+)
+# What is sent as a header; and a user's name with a password, where a parameter's name says that it is one.
+_SCHEMES = re.compile(r"(bearer|basic|negotiate|apikey|token)[\s+:]+\S", re.IGNORECASE)
+_USERS = re.compile(r"login|logon|user|account", re.IGNORECASE)
+# `https:/me:word@host`: a URL that lost a slash on its way.
+_LOST_SLASH = re.compile(r"[A-Za-z][\w+.-]+:/[^/\s:@]+:[^/\s@]+@")
 # Without one of these behind its protocol a URL has no user, password, parameters and no second link.
-_MAY_HIDE = re.compile(r"[@?:;#]")
+_MAY_HIDE = re.compile(r"[@?:;#]|eyJ|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|A[KS]IA")
 
 
 def secret_in(url: str) -> bool:
     """Whether a URL carries a password, a key or a signature, in any of its links."""
-    if not _MAY_HIDE.search(url.partition("://")[2]):
+    _, scheme, rest = url.partition("://")
+    if not _MAY_HIDE.search(rest if scheme else url):
         return False  # most have nothing to look into
-    return any(_link_has_secret(link) for link in url.split("::"))
+    if scheme and _PLAIN_TOKENS.search(rest):
+        return True
+    return any(_LOST_SLASH.match(link) or _link_has_secret(link) for link in url.split("::"))
 
 
 def _link_has_secret(link: str) -> bool:
@@ -78,6 +91,8 @@ def _is_secret(parameter: str, may_be_key: bool) -> bool:
         return bool(value) and _SECRETS.search(name) is not None
     if not equals:
         return _is_token(name)
+    if _SCHEMES.match(value) or (_USERS.search(name) and re.fullmatch(r"[^/:]+:[^/]+", value)):
+        return True
     if _NAMED.search(value) and tells_secret(value):
         return True  # a URL, a query or JSON in a parameter
     return bool(value) and (
@@ -131,7 +146,8 @@ def redact_url(url: str) -> str:
     """
     if not secret_in(url):
         return url
-    return re.sub(r"([?#;]).*", r"\1***", re.sub(r"//.*@", "//***@", url, flags=re.DOTALL), flags=re.DOTALL)
+    shown = re.sub(r"(:/*)[^/].*@", r"\1***@", url, flags=re.DOTALL)
+    return re.sub(r"([?#;]).*", r"\1***", _PLAIN_TOKENS.sub("***", shown), flags=re.DOTALL)
 
 
 def require_no_secret(url: str) -> None:

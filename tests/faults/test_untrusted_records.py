@@ -8,11 +8,13 @@ from __future__ import annotations
 import base64
 import copy
 import hashlib
+import json
 import os
 import posixpath
 import string
 import sys
 import time
+import uuid
 
 import fsspec
 import pytest
@@ -277,6 +279,13 @@ def test_what_windows_makes_more_of(location, name):
         "https://h/a.txt?dbpw=CANARY", "https://h/a.txt?SAMLResponse=CANARY", "https://h/a.txt?x=SG.CANARY",
         "s3://bucket/a.txt?AWSAccessKeyId=CANARY",
         "s3://AKIA:CANARY@bucket/\x00.txt", "nowhere://me:CANARY@host/a.txt",
+        "https://h/a.txt?login=bob:CANARY", "https://h/a.txt?user=bob%3ACANARY", "https://h/a.txt?x=Bearer+CANARY",
+        "https://h/a.txt?x=basic%20CANARY", "https://h/a.txt?h=Authorization:+Bearer+CANARY",
+        "https:/me:CANARY@h/a.txt", "gs:/AKIA:CANARY@bucket/a.txt",
+        f"https://h/ghp_{'CANARY' * 6}/a.txt", f"s3://bucket/glpat-CANARY{'x' * 14}/a.txt",
+        f"s3://bucket/AKIA{'CANARY01' * 2}/{'CANARYab' * 5}/a.txt", "sftp://host/xoxb-1234-CANARYCANARYCANARY/a.txt",
+        "memory://eyJhbGciOiJI.eyJzdWIiOiJCAN.CANARYCANARY/a.txt",
+        f"gs://bucket/x=github_pat_{'CANARY' * 4}/a.txt",
     ],
 )  # fmt: skip
 def test_urls_with_secrets_are_refused_unseen(url):
@@ -320,9 +329,29 @@ def test_words_and_numbers_are_no_secret(words):
     assert not secret_in(f"https://h/a.txt?q={'-'.join(words)}&r={''.join(words)}#{'_'.join(words)}")
 
 
+@given(st.binary(min_size=8, max_size=64), st.sampled_from(["s3://b", "https://h", "memory://m", "sftp://h"]))
+def test_names_made_of_content_are_no_secret(data, place):
+    digest = hashlib.sha512(data).digest()
+    names = [
+        hashlib.sha256(data).hexdigest(),
+        str(uuid.UUID(bytes=digest[:16])),
+        base64.urlsafe_b64encode(data).decode(),
+        base64.urlsafe_b64encode(digest).decode().rstrip("="),
+        base64.b32encode(digest[:20]).decode(),
+        base64.urlsafe_b64encode(json.dumps({"a": digest.hex()}).encode()).decode(),  # begins as tokens do
+        f"{digest[:6].hex()}.{digest[6:12].hex()}.{digest[12:18].hex()}",
+    ]
+    for name in names:
+        for url in (f"{place}/{name}/a.txt", f"{place}/a/{name}.tif", f"{place}/a/x-{name}.ome.zarr/0/c/1"):
+            assert not secret_in(url)
+            assert redact_url(url) == url
+
+
 @pytest.mark.parametrize(
     "url",
-    ["s3://bucket/a@b/c:d.txt", "sftp://me@host:22/a.txt", "https://host/a.txt?download=1",
+    ["https://h/a?time=12:30:05", "https://h/a?user=bob", "https://h/a?q=basic", "s3://bucket/AKIA/eyJ/ghp_x.tif",
+     "s3://bucket/AKIAIOSFODNN7EXAMPLE.txt", "s3://bucket/token bearer/basic training.csv", "https://h/x?q=tokens+of+x",
+     "s3://bucket/a@b/c:d.txt", "sftp://me@host:22/a.txt", "https://host/a.txt?download=1",
     "/a:b@c?sig=1.txt",
      "abfs://data@account/a.txt", "s3://bucket/a?b.txt", "memory://a:b@c.txt",
      "hf://datasets/a/b@main/c.txt", "https://h/a.txt?versionId=3sL4kqtJlcpXroDTDmJrmSpXd3dIbrHY",
