@@ -10,11 +10,11 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from cpr.errors import CprError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
+from cpr.io.parallel import parallel_map
 from cpr.io.stores.base import PagingStore, Stat
 
 __all__ = ["listed"]
@@ -40,9 +40,8 @@ def listed(urls: Iterable[str]) -> dict[str, Stat]:
     runs = [(folder, run) for folder, names in folders.items() for run in _runs(sorted(names))]
     found: dict[str, Stat] = {}
     if runs:
-        with ThreadPoolExecutor(min(_AT_ONCE, len(runs)), "cpr-list") as pool:
-            for some in pool.map(lambda one: _listed_run(*one), runs):
-                found.update(some)
+        for some in parallel_map(lambda one: _listed_run(*one), runs, min(_AT_ONCE, len(runs))):
+            found.update(some)
     return found
 
 

@@ -9,6 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any, Literal
 
 from prefect.context import TaskRunContext
@@ -282,7 +283,8 @@ def _check_all(targets: Iterable[Target], verify: Verify) -> None:
     else:
         with ThreadPoolExecutor(min(_READS if full else _LOOKUPS, len(groups)), "cpr-check") as pool:
             try:
-                asked = sum(pool.map(check, groups))
+                checks = [pool.submit(copy_context().run, check, group) for group in groups]
+                asked = sum(one.result() for one in checks)
             except CprError:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise

@@ -13,13 +13,13 @@ import pathlib
 import sys
 import types
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from cpr import io
 from cpr.errors import ResourceError
+from cpr.io.parallel import parallel_map
 from cpr.prefect.own_code import is_own_class, is_own_function
 from cpr.Source import Source
 
@@ -245,8 +245,7 @@ def ask_versions(values: Sequence[Any]) -> None:
     """Ask the store for the versions of many sources side by side, not one after another."""
     sources = [value for value in values if isinstance(value, Source)] if len(values) > 1 else []
     if len(sources) > 1:
-        with ThreadPoolExecutor(min(_LOOKUPS, len(sources)), "cpr-versions") as pool:
-            list(pool.map(_ask_version, sources))
+        list(parallel_map(_ask_version, sources, min(_LOOKUPS, len(sources))))
 
 
 def _ask_version(source: Source) -> None:
