@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -17,6 +16,7 @@ from cpr.errors import FormatError
 from cpr.image.description import OWN_UNIT
 from cpr.image.layout import leading_axes
 from cpr.image.series import SelfContainedTiff, elements, pixels_of
+from cpr.io.outside_json import read_json
 
 __all__ = ["is_signed", "metadata_of"]
 
@@ -103,7 +103,7 @@ def _channel_labels(lines: dict[str, Any], axes: str | None) -> tuple[str, ...]:
 def _shaped(page: tifffile.TiffPage, plain: Metadata) -> Metadata:
     """Tifffile's JSON description, in which cpr puts its own keys as well."""
     try:
-        given = json.loads(page.description)
+        given = read_json(page.description, strict=False)
         resolution = given.pop("resolution", None)
         keys = ("unit", "xunit", "yunit", "zunit", "spacing", "finterval", "tunit", "fps", "Channel")
         found = Metadata.of({key: given[key] for key in keys if key in given}, resolution)

@@ -23,6 +23,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
+from cpr.io.outside_json import read_json
 from cpr.io.reading import reading
 from cpr.io.urls import join, split
 
@@ -147,11 +148,11 @@ def decode(blob: bytes) -> list[str]:
     if 16 * (blob.count(b"[") + blob.count(b"{") - 2) > len(blob) or 8 * blob.count(b'"') > len(blob) + 64:
         raise ValueError("not a list of marked names")
     try:
-        document = json.loads(blob)
+        document = read_json(blob)
         names = document["names"]
         if document["format"] != _FORMAT or not all(isinstance(name, str) for name in names):
             raise ValueError("not a list of marked names")
-    except (KeyError, TypeError, RecursionError) as error:
+    except (KeyError, TypeError) as error:
         raise ValueError(f"not a list of marked names: {type(error).__name__}") from None
     return list(names)
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from cpr.errors import DecodeError
+from cpr.io.outside_json import read_json
 
 __all__ = ["MAX_BYTES", "Head", "Picture", "Preview"]
 
@@ -95,13 +96,13 @@ class Head:
     def from_bytes(cls, data: bytes) -> Self:
         """A stored head. Raises DecodeError for anything else."""
         try:
-            found = json.loads(data)
+            found = read_json(data)
             columns = tuple(_text(label) for label in found["columns"])
             rows = tuple(tuple(_text(cell) for cell in row) for row in found["rows"])
             more = found["more_columns"]
             if type(more) is not int or more < 0:
                 raise TypeError("a number of columns was expected")
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):
             raise _bad("the first rows of a table, as JSON", data) from None
         if any(len(row) != len(columns) for row in rows):
             raise _bad("rows of as many cells as there are columns", data)

@@ -12,24 +12,22 @@ line}, "uses": {code: what that uses}, "made": [...]}`, entries as in `cpr.prove
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import secrets
 import time
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cpr import io
-from cpr.errors import CprError, RecordError, ResourceNotFoundError
+from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
 from cpr.io.stores.base import Entry
-from cpr.provenance.made import Input, Made
+from cpr.provenance.journal_entries import MAX_BYTES, MAX_ENTRIES, Entries, decode, encode, inflate
+from cpr.provenance.made import Made
 
 __all__ = [
     "Entries",
@@ -45,13 +43,9 @@ __all__ = [
 
 _FOLDER = ".cpr/made"
 _NAME = re.compile(r"[0-9]{13}-[0-9a-f]{16}\.json\.gz")
-_GZIP = 31  # zlib's number for it
-_MOST_BYTES = 32 << 20  # of one object, unpacked
 _MOST_READ = 8 << 20  # of a task, packed
 _MOST_UNPACKED = 64 << 20  # of a task
 _MOST_OBJECTS = 64
-_MOST_ENTRIES = 20_000
-_MOST_LINES = 10_000
 _MOST_OTHERS = 32  # journals
 
 
@@ -88,7 +82,7 @@ class UrlFolder:
 
     def read(self, name: str) -> bytes:
         with io.reading(io.join(self._url, name)) as file:
-            return file.read(_MOST_BYTES)
+            return file.read(MAX_BYTES)
 
     def write(self, name: str, data: bytes) -> None:
         with io.writing(io.join(self._url, name)) as file:
@@ -114,7 +108,7 @@ class FileSystemFolder:
         return []
 
     def read(self, name: str) -> bytes:
-        return bytes(self._fs.cat_file(f"{self._path}/{name}", start=0, end=_MOST_BYTES))
+        return bytes(self._fs.cat_file(f"{self._path}/{name}", start=0, end=MAX_BYTES))
 
     def write(self, name: str, data: bytes) -> None:
         self._fs.pipe_file(f"{self._path}/{name}", data)
@@ -122,36 +116,6 @@ class FileSystemFolder:
     def remove(self, name: str) -> None:
         with suppress(FileNotFoundError):
             self._fs.rm_file(f"{self._path}/{name}")
-
-
-@dataclass
-class Entries:
-    """What is known of a task's results.
-
-    Attributes:
-        task: the task's name.
-        made: of its results, the latest last.
-        lines: `cpr.provenance.diff.line_digests` of its source and of functions it uses, by their digests.
-        first: numbers of the first lines of these in their files.
-        uses: what its code uses, by `Made.code`.
-    """
-
-    task: str = ""
-    made: list[Made] = field(default_factory=list)
-    lines: dict[str, Sequence[str]] = field(default_factory=dict)
-    first: dict[str, int] = field(default_factory=dict)
-    uses: dict[str, Mapping[str, Input]] = field(default_factory=dict)
-
-    def whole(self, made: Made) -> Made:
-        """With what its code uses, where its record had no room for that."""
-        known = self.uses.get(made.code or "")
-        return made if made.uses or known is None else dataclasses.replace(made, uses=known)
-
-    def update(self, other: Entries) -> None:
-        """Take what is known of texts and code from other entries."""
-        self.lines.update(other.lines)
-        self.first.update(other.first)
-        self.uses.update(other.uses)
 
 
 def folder_of(function_name: str) -> str:
@@ -166,7 +130,7 @@ def _plain(name: str) -> str:
 
 def append(place: Folder, folder: str, entries: Entries) -> None:
     """Keep some more results of a task, in one object. Raises what the place raises."""
-    place.write(f"{folder}/{int(time.time() * 1000):013d}-{secrets.token_hex(8)}.json.gz", _packed(entries))
+    place.write(f"{folder}/{int(time.time() * 1000):013d}-{secrets.token_hex(8)}.json.gz", encode(entries))
 
 
 def read(place: Folder, folder: str, compact: bool = False) -> Entries:
@@ -185,16 +149,17 @@ def read(place: Folder, folder: str, compact: bool = False) -> Entries:
         (name for name in place.names(folder) if _NAME.fullmatch(name.rpartition("/")[2])), reverse=True
     )
     found: list[Entries] = []
-    nbytes = unpacked = 0
+    nbytes = unpacked = count = 0
     for name in names:
-        if nbytes > _MOST_READ or unpacked > _MOST_UNPACKED:
+        if nbytes > _MOST_READ or unpacked > _MOST_UNPACKED or count > MAX_ENTRIES:
             break
         with suppress(CprError, OSError):
             packed = place.read(name)
             nbytes += len(packed)
-            text = _inflated(packed)
+            text = inflate(packed)
             unpacked += len(text)
-            found.append(_unpacked(text))
+            found.append(decode(text))
+            count += len(found[-1].made)
     together = _together(reversed(found))
     if compact and len(names) > _MOST_OBJECTS:
         append(place, folder, together)
@@ -253,7 +218,7 @@ def _together(several: Iterable[Entries]) -> Entries:
             key = (made.key, made.source, made.code, json.dumps(made.to_json().get("inputs"), sort_keys=True))
             latest.pop(key, None)
             latest[key] = made
-    result.made = list(latest.values())[-_MOST_ENTRIES:]
+    result.made = list(latest.values())[-MAX_ENTRIES:]
     kept = {made.code for made in result.made}
     result.uses = {code: uses for code, uses in result.uses.items() if code in kept}
     used = {made.source for made in result.made}
@@ -261,83 +226,3 @@ def _together(several: Iterable[Entries]) -> Entries:
     result.lines = {digest: lines for digest, lines in result.lines.items() if digest in used}
     result.first = {digest: first for digest, first in result.first.items() if digest in used}
     return result
-
-
-def _packed(entries: Entries) -> bytes:
-    text = json.dumps(
-        {
-            "task": entries.task,
-            "lines": {digest: "".join(lines) for digest, lines in entries.lines.items()},
-            "first": entries.first,
-            "uses": {code: _to_json(uses) for code, uses in entries.uses.items()},
-            "made": [_without_uses(made, entries).to_json() for made in entries.made],
-        },
-        separators=(",", ":"),
-        allow_nan=False,
-    )
-    packer = zlib.compressobj(6, wbits=_GZIP)
-    return packer.compress(text.encode()) + packer.flush()
-
-
-def _inflated(packed: bytes) -> bytes:
-    """The begin of a text that was packed, which is all of what cpr writes. Raises RecordError."""
-    try:
-        return zlib.decompressobj(_GZIP).decompress(packed, _MOST_BYTES)
-    except zlib.error as error:
-        raise _refused(f"{type(error).__name__}: {error}"[:100]) from None
-
-
-def _unpacked(text: bytes) -> Entries:
-    """Raises RecordError for what is not as `_packed` gives it, before it takes much memory."""
-    # Empty lists in a list would take 27 times the size of their text.
-    if 8 * (text.count(b"[") + text.count(b"{")) > len(text) + 1024:
-        raise _refused("lists in lists")
-    try:
-        match json.loads(text):
-            case {"task": str() as task, "lines": dict() as lines, "made": list() as made, **more}:
-                return Entries(
-                    task[:200],
-                    [Made.parse(one) for one in made],
-                    dict(_lines(lines)),
-                    dict(_numbers(more.get("first", {}))),
-                    dict(_uses(more.get("uses", {}))),
-                )
-    except (ValueError, RecursionError) as error:
-        raise _refused(f"{type(error).__name__}: {error}"[:100]) from None
-    raise _refused("something else")
-
-
-def _lines(lines: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
-    for source, digests in lines.items():
-        if not isinstance(digests, str) or len(digests) > 6 * _MOST_LINES:
-            raise _refused(type(digests).__name__)
-        yield source, [digests[start : start + 6] for start in range(0, len(digests), 6)]
-
-
-def _without_uses(made: Made, entries: Entries) -> Made:
-    return dataclasses.replace(made, uses={}) if made.code in entries.uses else made
-
-
-def _to_json(uses: Mapping[str, Input]) -> dict[str, Any]:
-    return {name: one.to_json() for name, one in uses.items()}
-
-
-def _numbers(first: Any) -> Iterator[tuple[str, int]]:
-    for digest, number in first.items() if isinstance(first, dict) else ():
-        if type(number) is not int:
-            raise _refused(type(number).__name__)
-        yield digest, number
-
-
-def _uses(tables: Any) -> Iterator[tuple[str, Mapping[str, Input]]]:
-    for code, uses in tables.items() if isinstance(tables, dict) else ():
-        yield code, Made.parse({"uses": uses}).uses
-
-
-def _refused(actual: str) -> RecordError:
-    return RecordError(
-        "not an object of the journal",
-        expected="what cpr writes",
-        actual=actual,
-        remedy="delete it; nothing depends on it",
-    )

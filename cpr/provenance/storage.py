@@ -10,6 +10,7 @@ from typing import Any
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, RecordError
 from cpr.io.hashing import hex16
+from cpr.io.outside_json import read_json
 from cpr.provenance.made import MAX_HELD, Input, Made
 
 __all__ = ["copy_whole", "fit", "made_url", "read_whole"]
@@ -126,8 +127,8 @@ def read_whole(made: Made, url: str) -> Made:
             remedy="restore it; the result itself is not concerned",
         )
     try:
-        whole = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        whole = read_json(text)
+    except ValueError as error:
         raise RecordError("not JSON", url=beside, expected="JSON", actual=str(error)[:100]) from None
     try:
         return Made.parse(whole)

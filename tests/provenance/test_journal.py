@@ -6,11 +6,13 @@ import gzip
 import json
 import tracemalloc
 import uuid
+from contextlib import suppress
 
 import fsspec
 import pytest
 
 from cpr import io
+from cpr.errors import RecordError
 from cpr.provenance import journal
 from cpr.provenance.diff import line_digests
 from cpr.provenance.journal import (
@@ -23,6 +25,7 @@ from cpr.provenance.journal import (
     read_journal,
     read_tasks,
 )
+from cpr.provenance.journal_entries import decode
 from cpr.provenance.made import Input, Made
 
 FOLDER = folder_of("Lab.denoise")
@@ -49,7 +52,8 @@ def test_comes_back_in_order(place, monkeypatch):
         append(place, FOLDER, entries(number, number + 10))
     found = read(place, FOLDER)
     assert found.made == entries(1, 11, 2, 12).made
-    assert (found.task, found.lines) == ("denoise", entries().lines)
+    assert found.task == "denoise"
+    assert {digest: list(lines) for digest, lines in found.lines.items()} == entries().lines
     assert read(place, folder_of("other")) == Entries()
 
 
@@ -157,6 +161,65 @@ def test_what_a_stranger_packed_takes_no_more_than_its_share():
         assert tracemalloc.get_traced_memory()[1] < 32 << 20
     finally:
         tracemalloc.stop()
+
+
+def objects(count: int, one: str) -> str:
+    return ", ".join(f'"{number:016x}": {one}' for number in range(count))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        f'"made": [], "lines": {{{objects(10, json.dumps("a" * 59_994))}}}',
+        f'"lines": {{}}, "made": [{", ".join(["{}"] * 10)}], "uses": {{{objects(5000, "{}")}}}',
+        f'"lines": {{}}, "made": [{{"inputs": {{{objects(20_000, "1")}}}}}]',
+        f'"lines": {{}}, "made": [], "first": {{{objects(20_000, "1")}}}',
+    ],
+    ids=["lines", "uses", "inputs", "numbers of lines"],
+)
+def test_what_a_stranger_says_of_results_takes_no_more_than_its_share(fields):
+    text = f'{{"task": "t", {fields}}}'.encode()
+    tracemalloc.start()
+    try:
+        with suppress(RecordError):
+            decode(text)
+        peak = tracemalloc.get_traced_memory()[1]
+        assert peak < 16 * len(text)
+    finally:
+        tracemalloc.stop()
+
+
+def test_of_more_results_than_are_kept_the_latest_are_taken(monkeypatch):
+    monkeypatch.setattr("cpr.provenance.journal_entries.MAX_ENTRIES", 3)
+    made = json.dumps([one.to_json() for one in entries(*range(10)).made])
+    assert decode(f'{{"task": "t", "lines": {{}}, "made": {made}}}'.encode()).made == entries(7, 8, 9).made
+
+
+def test_more_values_than_are_written_are_passed_over(monkeypatch):
+    monkeypatch.setattr("cpr.provenance.journal_entries._MOST_VALUES", 100)
+    with pytest.raises(RecordError, match="not an object of the journal"):
+        decode(f'{{"task": "t", "lines": {{}}, "made": [], "first": {{{objects(100, "1")}}}}}'.encode())
+
+
+def test_the_latest_of_more_results_than_are_read_are_kept(monkeypatch):
+    place = UrlFolder(f"memory://{uuid.uuid4().hex}")
+    append(place, FOLDER, entries(*range(10)))
+    for limit in ("MAX_BYTES", "_MOST_VALUES"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"cpr.provenance.journal_entries.{limit}", 700 if limit == "MAX_BYTES" else 40)
+            append(place, f"{FOLDER}{limit}", entries(*range(10)))
+            kept = read(place, f"{FOLDER}{limit}").made
+        assert 0 < len(kept) < 10
+        assert kept == entries(*range(10)).made[-len(kept) :]
+
+
+def test_digests_of_lines_are_a_sequence(place):
+    append(place, FOLDER, entries(1))
+    found, expected = read(place, FOLDER).lines["1" * 16], line_digests("def f(n):\n    return n\n")
+    assert list(found) == expected
+    assert (len(found), found[-1], found[1:]) == (len(expected), expected[-1], expected[1:])
+    with pytest.raises(IndexError):
+        found[len(expected)]
 
 
 def test_what_is_unpacked_of_a_task_has_a_limit(monkeypatch):

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from cpr.io.answers import BadAnswerError, SetupError
+from cpr.io.outside_json import read_json
 from cpr.io.waiting import wait_for
 
 __all__ = [
@@ -79,7 +80,7 @@ class Answer:
     def json(self) -> dict[str, Any]:
         """What the body says. Raises BadAnswerError where somebody else has answered, a proxy's page say."""
         try:
-            found: dict[str, Any] = json.loads(self.body)
+            found: dict[str, Any] = read_json(self.body, strict=False)
         except ValueError:
             raise BadAnswerError("NotJSON") from None
         if not isinstance(found, dict):

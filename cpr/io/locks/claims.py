@@ -14,6 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from cpr.io.locks.compare_and_swap import Versioned
+from cpr.io.outside_json import read_json
 
 __all__ = ["LEASE_SECONDS", "Claim", "Watch"]
 
@@ -48,11 +49,11 @@ class Claim:
     def parse(cls, content: bytes) -> Claim | None:
         """The claim; None if nobody could have written it, who may then hold it all the same."""
         try:
-            fields = json.loads(content)
+            fields = read_json(content)
             token, count, seconds, holder, released = (
                 fields[name] for name in ("token", "count", "seconds", "holder", "released")
             )
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             return None
         kinds = isinstance(token, str) and type(count) is int and isinstance(released, bool)
         if not (kinds and isinstance(holder, str) and type(seconds) in (int, float)):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 import zarr
 from zarr.buffer import default_buffer_prototype
 
+from cpr.io.outside_json import read_json
 from cpr.zarr.options import unit_of
 from cpr.zarr.parts.regions import Bounds
 from cpr.zarr.stores.manifest import Manifest
@@ -67,7 +67,7 @@ def content_of(array: zarr.Array[Any], bounds: Bounds, store: VerifyingStore) ->
     key = f"{array.path}/{name}".strip("/")
     document = sync(store.get(key, default_buffer_prototype()))
     assert document is not None  # it was opened
-    metadata = json.loads(document.to_bytes())
+    metadata = read_json(document.to_bytes(), strict=False)
     about = {name: value for name, value in metadata.items() if name not in _NOT_CONTENT}
     objects = []
     for key in sorted(keys_of(array, bounds, manifest)):

@@ -34,6 +34,7 @@ from cpr.io.block_digests import blocks_url
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, hex16
 from cpr.io.objects import open_store
+from cpr.io.outside_json import read_json
 from cpr.io.reading import reading
 from cpr.io.seekable_files import fetch_block
 from cpr.zarr.stores.entries import Entries, Entry, corrupt
@@ -145,7 +146,7 @@ class Manifest:
         self._tail = self._fetch(self._tail_start, nbytes) if data is None else data
         self._index_bytes = self._find_index(root)
         try:
-            index = json.loads(self._index_bytes)
+            index = read_json(self._index_bytes)
             self._rows: list[list[Any]] = index["pages"]
             self._first_keys: list[str] = [row[0] for row in self._rows]
             if not all(type(row) is list and list(map(type, row)) == _ROW for row in self._rows):
@@ -156,7 +157,7 @@ class Manifest:
             self.total: int = index["nbytes"]
             if index["format"] != _FORMAT or index["algorithm"] != self.algorithm:
                 raise ValueError(f"{index['format']}, {index['algorithm']}")
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise self._unreadable(error) from None
         self._pages: OrderedDict[int, _Page] = OrderedDict()
         self._blocks: OrderedDict[str, bytes] = OrderedDict()
@@ -186,16 +187,16 @@ class Manifest:
         try:
             (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
             index = data[-_LENGTH.size - length : -_LENGTH.size]
-            algorithm = json.loads(index)["algorithm"]
+            algorithm = read_json(index)["algorithm"]
             root = digest_of(index, algorithm).hex()
-        except (ValueError, LookupError, TypeError, RecursionError, struct.error) as error:
+        except (ValueError, LookupError, TypeError, struct.error) as error:
             raise corrupt(url, "a manifest as cpr writes it", type(error).__name__) from None
         return cls(url, len(data), f"{algorithm}:{root}", data, place)
 
     @property
     def part(self) -> Any:
         """What was said of the part that it is of; None of a whole."""
-        return json.loads(self._index_bytes).get("part")
+        return read_json(self._index_bytes).get("part")
 
     @property
     def data(self) -> bytes | None:

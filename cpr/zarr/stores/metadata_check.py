@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from cpr.errors import DecodeError
+from cpr.io.outside_json import TooMuchJsonError, read_json
 
 __all__ = ["allowed_codecs", "is_metadata", "require_safe_metadata", "without_consolidated"]
 
@@ -136,11 +137,11 @@ def _parsed(data: bytes) -> dict[str, Any]:
     if (values := sum(map(data.count, (b",", b"[", b"{")))) > _MOST_VALUES:
         raise _RefusedError("", f"at most {_MOST_VALUES} values", f"about {values}")
     try:
-        document = json.loads(data)
+        document = read_json(data, strict=False)  # as zarr, which reads it next
+    except TooMuchJsonError as error:
+        raise _RefusedError("", f"at most {_MOST_DEPTH} levels of lists and objects", str(error)) from None
     except ValueError:
         return {}
-    except RecursionError:
-        raise _RefusedError("", f"at most {_MOST_DEPTH} levels of lists and objects", "many more") from None
     if not isinstance(document, dict):
         return {}
     # Those who walk through deeper nesting later would not come back.
