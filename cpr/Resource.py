@@ -20,7 +20,7 @@ from cpr.errors import (
     shown,
 )
 from cpr.format import Format, Region, RegionReader, Shares, naming, supports
-from cpr.predecessor.arguments import Arguments, resource_of_record
+from cpr.predecessor.arguments import Arguments, resource_of_record, with_names
 from cpr.predecessor.own_classes import OwnFiles, adopt, is_own_style
 from cpr.previews.html import Shown
 from cpr.records.flow_parameters import FlowParameter
@@ -57,6 +57,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
     format_class: ClassVar[type[Any]]
     fields_class: ClassVar[type[ResourceFields]] = ResourceFields
     record_type: ClassVar[str]  # the class's name, unless it is in the predecessor's style
+    options_in_order: ClassVar[tuple[str, ...]] = ()  # which the predecessor took without their names
     old_defaults: ClassVar[dict[str, Any]] = {}  # options that the predecessor's constructor stood for
     known_by_content: ClassVar[bool] = False  # whether its results are found by their data_hash alone
     _is_sealed = True  # records of earlier versions do not vouch for themselves
@@ -74,6 +75,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         location: str | os.PathLike[str] | None = None,
         name: str | None = None,
         ext: str | None = None,
+        *in_order: Any,
         format: Format | None = None,
         **options: Any,
     ) -> None:
@@ -88,6 +90,8 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
             self.__dict__.update(resource_of_record(type(self), options).__dict__)
             return
         if format is None:
+            more = ("data_hash",) if self.known_by_content else ()
+            options = with_names(type(self), in_order, options, more)
             found = Arguments.of(type(self), location, name, ext, options)
         else:
             found = Arguments(str(location), str(name), str(ext), format)
@@ -110,24 +114,27 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
             resource = found.format.build(found.location, found.name, found.ext)
             found = found._replace(format=resource.format)
         else:
-            resource = cls(*found[:4])
+            resource = cls(*found[:3], format=found.format)
             if found.data_hash is None and cls.__init__ is Resource.__init__:
                 return resource  # which has looked at all of them
         resource._take_arguments(found)
         return resource
 
     @classmethod
-    def from_path(cls, path: str | os.PathLike[str], **options: Any) -> Self:
+    def from_path(cls, path: str | os.PathLike[str], *in_order: Any, **options: Any) -> Self:
         """A resource at a path or URL; nothing is read, written or connected to.
 
         Args:
             path: str, os.PathLike or UPath; any fsspec URL.
+            *in_order: options without their names, where the predecessor had them in this order.
             **options: fields of the format (compression, metadata ...).
 
         Raises:
             UnsupportedExtensionError: the extension is none of this class's.
             FormatError: an option that the format does not have.
+            UsageError: more options without their names than the predecessor had.
         """
+        options = with_names(cls, in_order, options)
         require_kind_of_file(cls, path)
         location, file_name = io.split(io.normalise(path))
         name, ext = cls._split_extension(file_name, location)
@@ -147,12 +154,14 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         for ext in sorted(filter(None, extensions), key=len, reverse=True):
             if file_name.lower().endswith(ext) and len(file_name) > len(ext):
                 return file_name[: -len(ext)], file_name[-len(ext) :]
+        url = io.join(location, file_name)
+        named = f"{cls.__name__}.from_path({url + extensions[0]!r}), or " if cls.known_by_content else ""
         raise UnsupportedExtensionError(
             f"{cls.__name__} does not handle this extension",
-            url=io.join(location, file_name),
+            url=url,
             expected=f"a name ending in {' or '.join(filter(None, extensions))}",
             actual=os.path.splitext(file_name)[1] or "no extension",
-            remedy="change the name, or use the class for this kind of file",
+            remedy=f"{named}use the class for this kind of file",
         )
 
     @classmethod

@@ -104,6 +104,15 @@ class Source(Resource):
         return ()
 
     @property
+    def _data(self) -> Any:
+        """What is held of the data, as the predecessor called it: `source._data = None` lets go of it."""
+        return self._cached
+
+    @_data.setter
+    def _data(self, data: Any) -> None:
+        self._cached = data
+
+    @property
     def url(self) -> str:
         """Where the object is: a plain path for local files, else an fsspec URL."""
         return io.join(self.location, self.name + self.ext)

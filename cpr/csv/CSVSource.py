@@ -35,7 +35,7 @@ class CSVSource(Source):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[CSVSourceArguments]) -> Self: ...  # type: ignore[override]
+        def from_path(cls, path: Path, **options: Unpack[CSVSourceArguments]) -> Self: ...
 
         def get_data(self, cache: bool = False, region: Region | None = None) -> pd.DataFrame: ...
 

@@ -30,7 +30,7 @@ class CSVTarget(TableTarget):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[CSVTargetArguments]) -> Self: ...  # type: ignore[override]
+        def from_path(cls, path: Path, **options: Unpack[CSVTargetArguments]) -> Self: ...
 
     @classmethod
     def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:

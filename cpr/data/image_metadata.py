@@ -38,6 +38,8 @@ _IMAGEJ_LINES = {
     "mode", "loop", "min", "max", "vunit", "cf", "c0", "c1", "c2", "c3", "c4",
     "xorigin", "yorigin", "zorigin",
 }  # fmt: skip
+# What is said beside metadata=, and would be lost among them.
+_OPTIONS = {"compression", "imagej", "like", "ome", "pixel_size", "predictor", "resolution"}
 _KNOWN = _COMPUTED | _UNDERSTOOD | IMAGEJ_TAGS | OME_ELEMENTS | _IMAGEJ_LINES | {"Creator", "PixelType"}
 
 
@@ -198,6 +200,9 @@ def require_known(metadata: Any) -> None:
     for key in metadata if isinstance(metadata, Mapping) else ():
         if key in _KNOWN or not isinstance(key, str):
             continue
+        if key in _OPTIONS:
+            remedy = f"give it beside them: from_path(path, metadata=..., {key}=...)"
+            raise unusable(_METADATA, f"metadata[{key!r}]", "what the image means", key, remedy)
         folded = {known.lower(): known for known in _KNOWN}
         nearest = get_close_matches(key.lower(), folded, 1, 0.6)
         meant = f"write {folded[nearest[0]]!r}, or, for" if nearest else "for"

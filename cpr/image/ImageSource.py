@@ -57,7 +57,7 @@ class ImageSource(Image, Source):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[ImageSourceArguments]) -> Self: ...  # type: ignore[override]
+        def from_path(cls, path: Path, **options: Unpack[ImageSourceArguments]) -> Self: ...
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Array:
         """The pixels, or a part of them; of a file of a microscope those of bioio, axes of length 1 left out.

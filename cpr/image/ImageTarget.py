@@ -32,6 +32,6 @@ class ImageTarget(Image, ArrayTarget):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[ImageTargetArguments]) -> Self: ...  # type: ignore[override]
+        def from_path(cls, path: Path, **options: Unpack[ImageTargetArguments]) -> Self: ...
 
         def get_data(self, cache: bool = False, region: Region | None = None) -> Array: ...

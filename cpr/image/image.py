@@ -21,6 +21,7 @@ class Image(CalibratedImage):
     """An image: pixels, and what they mean."""
 
     format_class = Tiff
+    options_in_order = ("metadata", "resolution")
     _inspected: tuple[tuple[int, ...], np.dtype[Any], Metadata] | None = None
 
     @classmethod

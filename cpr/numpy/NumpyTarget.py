@@ -28,6 +28,6 @@ class NumpyTarget(ArrayTarget):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[NoArguments]) -> Self: ...  # type: ignore[override]
+        def from_path(cls, path: Path, **options: Unpack[NoArguments]) -> Self: ...
 
         def get_data(self, cache: bool = False, region: Region | None = None) -> Array: ...

@@ -29,4 +29,4 @@ class ParquetTarget(TableTarget):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[ParquetTargetArguments]) -> Self: ...  # type: ignore[override]
+        def from_path(cls, path: Path, **options: Unpack[ParquetTargetArguments]) -> Self: ...

@@ -12,7 +12,7 @@ from cpr.errors import FormatError, RecordError, UnsupportedExtensionError, Usag
 from cpr.records.misuse import not_from_a_path
 from cpr.records.registry import load_record
 
-__all__ = ["Arguments", "require_extension", "resource_of_record"]
+__all__ = ["Arguments", "require_extension", "resource_of_record", "with_names"]
 
 _HASH = re.compile("[0-9a-f]{16}")
 
@@ -114,3 +114,26 @@ def resource_of_record(resource_class: Any, arguments: Mapping[str, Any]) -> Any
             remedy="cpr.load(record) gives what a record is of",
         )
     return resource
+
+
+def with_names(
+    resource_class: Any, in_order: tuple[Any, ...], options: Mapping[str, Any], more: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Options by their names, those too that were given in the predecessor's order alone.
+
+    Raises UsageError for more of these than it had, and for an option that is given twice.
+    """
+    names = (*resource_class.options_in_order, *more)
+    named = dict(zip(names, in_order, strict=False))
+    twice = sorted(set(named) & set(options))
+    if not twice and len(in_order) <= len(names):
+        return {**named, **options}
+    known = [one.name for one in dataclasses.fields(resource_class.format_class)]
+    example = (twice or known or ["option"])[0]
+    raise UsageError(
+        "an option is given twice" if twice else "options are given by their names",
+        field=", ".join(twice) or None,
+        expected=f"one of {', '.join(known)}, each with its name" if known else "no options",
+        actual=f"{len(in_order)} without names",
+        remedy=f"{resource_class.__name__}.from_path(path, {example}=...)" if known else "leave them out",
+    )

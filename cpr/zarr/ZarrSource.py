@@ -7,7 +7,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, Self, Unpack, get_args
+from typing import Any, ClassVar, Literal, Self, Unpack, cast, get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.format import Region
 from cpr.io.hashing import hex16
 from cpr.io.parallel import parallel_map
+from cpr.predecessor.arguments import with_names
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source, WhenEmpty, report_empty
@@ -115,19 +116,22 @@ class ZarrSource(Source):
     """
 
     format_class = ZarrSourceOptions
+    options_in_order = ("group", "slices_start", "slices_stop", "mode")
 
     @classmethod
     def from_path(  # type: ignore[override]
-        cls, path: str | os.PathLike[str], **options: Unpack[ZarrSourceArguments]
+        cls, path: str | os.PathLike[str], *in_order: Any, **options: Unpack[ZarrSourceArguments]
     ) -> Self:
         """A source at a path or URL; nothing is read or connected to.
 
         Args:
             path: str, os.PathLike or UPath; any fsspec URL. What follows `.zarr/` in it is the group.
-            **options: group, slices_start, slices_stop, mode: see `ZarrSourceOptions`.
+            *in_order: group, slices_start, slices_stop and mode may stand without their names, in this order.
+            **options: group, slices_start, slices_stop, mode, version: see `ZarrSourceOptions`.
 
-        Raises FormatError for options that make no sense.
+        Raises FormatError for options that make no sense, UsageError for too many without names.
         """
+        options = cast("ZarrSourceArguments", with_names(cls, in_order, options))
         url = io.normalise(path)
         root, dot, inside = url.partition(".zarr/")
         if dot and not inside.endswith(".zarr"):

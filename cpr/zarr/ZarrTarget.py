@@ -68,7 +68,7 @@ class ZarrTarget(Whole):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[ZarrTargetArguments]) -> Self: ...  # type: ignore[override]
+        def from_path(cls, path: Path, **options: Unpack[ZarrTargetArguments]) -> Self: ...
 
     _began = 0.0
     _manifest: Manifest | None = None  # of data that is written and not published yet

@@ -54,7 +54,8 @@ class _Codecs(WideCodecs):
 
 
 class _Group(zarr.Group):
-    def __getitem__(self, path: str) -> Any:
+    def __getitem__(self, path: str | int) -> Any:
+        path = str(path)  # plate["A"]["1"][0], as zarr 2 took it
         with decoding(str(self.store_path / path)):
             try:
                 return with_typed_errors(super().__getitem__(path))

@@ -70,7 +70,7 @@ def part_of(
             field="region",
             expected="None, for this Zarr is a group",
             actual=repr(region)[:200],
-            remedy="read an array of it: get_data()['name'][...]",
+            remedy="name the array: from_path(url, group='0') of a source, or get_data()['0'][...]",
         )
     base = Selection.of(within or (), node.shape).ranges
     chosen = Selection.of(region, tuple(len(r) for r in base))

@@ -46,6 +46,7 @@ def place(tmp_path):
     group = zarr.open_group(str(tmp_path / "image.zarr"), mode="w", zarr_format=2)
     group.create_array("0", data=IMAGE)
     group.create_array("1", data=IMAGE[::2, ::2])
+    group.create_array("A/1/0/0", data=IMAGE)
     group.attrs["multiscales"] = [{"datasets": [{"path": "0"}, {"path": "1"}]}]
     written.image_target(tmp_path, IMAGE)
     written.numpy_target(tmp_path, IMAGE)
@@ -134,6 +135,25 @@ SAME = {
     "ZarrSource(mode='w')": lambda p: written_in_place(p, "w"),
     "ZarrSource(mode='r+')": lambda p: written_in_place(p, "r+"),
     "ZarrSource(mode='a')": lambda p: written_in_place(p, "a"),
+    "ZarrSource.from_path in order": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr", "0", [1, 2], [2, -2]).get_data(), IMAGE[1:2, 2:-2]),
+    "ZarrSource in order": lambda p: np.array_equal(ZarrSource(p, "image", ".zarr", "0", [1], [3], "r").get_data(), IMAGE[1:3]),
+    "a whole plate, to be written to": lambda p: grouped(p) == ["0", "projections"],
+    "a group by its number": lambda p: np.array_equal(zarr_at(p, group="/", mode="w").get_data()["A"]["1"][0]["0"][:], IMAGE),
+    "_data before get_data": lambda p: zarr_at(p)._data is None,
+    "_data = None": lambda p: emptied(p) == (True, None, (1, 7)),
+    "ImageSource.from_path in order": lambda p: ImageSource.from_path(f"{p}/raw.tif", METADATA, [7.4, 7.4]).get_metadata() == METADATA,
+    "ImageSource with all in order": lambda p: ImageSource(p, "raw", ".tif", METADATA, [7.4, 7.4]).metadata == METADATA,
+    "ImageTarget.from_path in order": lambda p: list(ImageTarget.from_path(f"{p}/a.tif", METADATA, [7.4, 7.4]).resolution) == [7.4, 7.4],
+    "ImageTarget with all in order": lambda p: np.array_equal(ImageTarget(p, "cell", ".tif", None, None, HASH).get_data(), IMAGE),
+    "NumpyTarget in order": lambda p: np.array_equal(NumpyTarget(p, "flow", ".npy", HASH).get_data(), IMAGE),
+    "CSVTarget in order": lambda p: CSVTarget(p, "cells", ".csv", written.table_hash(TABLE)).get_data().equals(TABLE),
+    "set_metadata after set_data": lambda p: described_late(p) == (METADATA, [7.4, 7.4]),
+    "metadata that are changed": lambda p: (lambda s: (s.get_metadata().update(mine=1), s.get_metadata())[1])(ImageSource(p, "raw", ".tif", METADATA)) == METADATA,
+    "a file beside a result": lambda p: (lambda t: t.get_path())(filled(ImageTarget, p, IMAGE)).startswith(f"{p}/new-"),
+    "a result and numbers": lambda p: through_json(cpr_serializer(), (filled(ImageTarget, p, IMAGE), [1.5, 2.0]))[1] == [1.5, 2.0],
+    "data that were set": lambda p: filled(NumpyTarget, p, IMAGE).get_data().shape == (5, 7),
+    "a table of tables": lambda p: cpr.load(filled(CSVTarget, p, pd.concat([TABLE, TABLE])).serialize()).get_data().equals(pd.concat([TABLE, TABLE])),
+    "target_decoder of the package": lambda p: cpr.Serializer.target_decoder({"a": 1}) == {"a": 1},
     "cpr_serializer()": lambda p: np.array_equal(through_json(cpr_serializer(), [filled(ImageTarget, p, IMAGE)])[0].get_data(), IMAGE),
     "cpr_serializer(dumps_kwargs=)": lambda p: cpr_serializer(dumps_kwargs={"sort_keys": True}).dumps({"b": 1, "a": 2}).startswith(b'{"__cpr__":["value",{"a"'),
     "Prefect's JSONSerializer": lambda p: np.array_equal(through_json(PREFECTS, {"a": filled(ImageTarget, p, IMAGE)})["a"].get_data(), IMAGE),
@@ -147,6 +167,14 @@ SAME = {
 # What is called -> what is raised, and what of the line that changes the error names.
 CHANGED = {
     "an extension without its dot": (lambda p: ImageTarget(location=p, name="a", ext="tif"), CprError, "ext='.tif'"),
+    "a target without extension": (lambda p: ImageTarget.from_path(f"{p}/raw", metadata=METADATA), CprError, "/raw.tif')"),
+    "a target of a name with dots": (lambda p: ImageTarget.from_path(f"{p}/plate.A01"), CprError, "/plate.A01.tif')"),
+    "imagej among the metadata": (lambda p: ImageTarget.from_path(f"{p}/a.tif", metadata={**METADATA, "imagej": True}), CprError, "imagej=..."),
+    "imagej set among the metadata": (lambda p: ImageTarget.from_path(f"{p}/a.tif").set_metadata({"imagej": True}), CprError, "imagej=..."),
+    "a region of the default group": (lambda p: ZarrSource.from_path(f"{p}/image.zarr", slices_start=[1], slices_stop=[2]).get_data(), CprError, "group='0'"),
+    "one more without its name": (lambda p: ImageTarget.from_path(f"{p}/a.tif", METADATA, None, True), CprError, "ImageTarget.from_path(path, compression=...)"),
+    "one without its name": (lambda p: CSVSource.from_path(f"{p}/table.csv", 0), CprError, "each with its name"),
+    "an option twice": (lambda p: ZarrSource.from_path(f"{p}/image.zarr", "0", group="1"), CprError, "ZarrSource.from_path(path, group=...)"),
     "a path alone": (lambda p: ImageTarget(f"{p}/raw.tif"), CprError, "ImageTarget.from_path("),
     "metadata of any key": (lambda p: ImageTarget(location=p, name="a", ext=".tif", metadata={"mine": 1}), CprError, "metadata={'custom': {'mine': ...}}"),
     "a source of a target's record": (lambda p: ImageSource(**filled(ImageTarget, p, IMAGE).serialize()), CprError, "cpr.load(record)"),
@@ -158,6 +186,28 @@ CHANGED = {
     "a .npz written": (lambda p: NumpyTarget(location=p, name="a", ext=".npz"), CprError, "ext='.npy'"),
     "an option that is none": (lambda p: NumpyTarget.from_path(f"{p}/a.npy", imagej=True), CprError, "imagej"),
 }  # fmt: skip
+
+
+def grouped(place):
+    plate = zarr_at(place, group="/", mode="w").get_data()
+    plate["A"]["1"][0].create_group("projections")
+    return sorted(zarr_at(place, group="A/1/0").get_data())
+
+
+def emptied(place):
+    source = zarr_at(place, slices_start=[1], slices_stop=[2])
+    source.get_data(cache=True)
+    was_held = source._data is not None
+    source._data = None
+    return was_held, source._data, source.get_data().shape
+
+
+def described_late(place):
+    target = filled(ImageTarget, place, IMAGE)
+    target.set_metadata(METADATA)
+    target.set_resolution([7.4, 7.4])
+    found = through_json(cpr_serializer(), target)
+    return found.get_metadata(), list(found.get_resolution())
 
 
 def recomputed(place):
