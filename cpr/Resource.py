@@ -89,12 +89,12 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         if RECORD_KEY in options:
             self.__dict__.update(resource_of_record(type(self), options).__dict__)
             return
-        if format is None:
-            more = ("data_hash",) if self.known_by_content else ()
-            options = with_names(type(self), in_order, options, more)
+        is_format = bool(in_order) and isinstance(in_order[0], getattr(self, "format_class", ()))
+        if format is None and not is_format:
+            options = with_names(type(self), in_order, options, ("data_hash",) * self.known_by_content)
             found = Arguments.of(type(self), location, name, ext, options)
         else:
-            found = Arguments(str(location), str(name), str(ext), format)
+            found = Arguments(str(location), str(name), str(ext), in_order[0] if is_format else format)
         self._take_arguments(found)
 
     def _take_arguments(self, found: Arguments) -> None:
@@ -114,7 +114,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
             resource = found.format.build(found.location, found.name, found.ext)
             found = found._replace(format=resource.format)
         else:
-            resource = cls(*found[:3], format=found.format)
+            resource = cls(*found[:4])
             if found.data_hash is None and cls.__init__ is Resource.__init__:
                 return resource  # which has looked at all of them
         resource._take_arguments(found)

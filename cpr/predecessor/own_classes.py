@@ -40,7 +40,15 @@ def is_own_style(cls: type[Any]) -> bool:
     format_class = getattr(cls, "format_class", None)
     if format_class is not None:
         return issubclass(format_class, OwnFiles)
-    return any(name in cls.__dict__ for name in _METHODS)
+    return any(name in cls.__dict__ for name in _METHODS) or _holds_data(cls)
+
+
+def _holds_data(cls: type[Any]) -> bool:
+    """Whether a class that reads files itself keeps what it has read as `_data`, as sources did there."""
+    code = getattr(cls.__dict__.get("get_data"), "__code__", None)
+    bases = [base for base in cls.__bases__ if hasattr(base, "url")]
+    is_of_a_kind = any(not getattr(base.url, "__isabstractmethod__", False) for base in bases)
+    return is_of_a_kind and "_data" in getattr(code, "co_names", ())
 
 
 def adopt(cls: Any) -> None:

@@ -54,7 +54,7 @@ class OMEPlateTarget(OMEPlate, ZarrTarget):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[OMEPlateTargetArguments]) -> Self: ...
+        def from_path(cls, path: Path, **options: Unpack[OMEPlateTargetArguments]) -> Self: ...  # type: ignore[override]
 
     def set_data(self, wells: Mapping[Any, Any], *, fill: bool = False) -> None:  # type: ignore[override]
         """Write a plate of images; it becomes a result when the target is persisted.

@@ -76,7 +76,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     if TYPE_CHECKING:
 
         @classmethod
-        def from_path(cls, path: Path, **options: Unpack[OMEZarrTargetArguments]) -> Self: ...
+        def from_path(cls, path: Path, **options: Unpack[OMEZarrTargetArguments]) -> Self: ...  # type: ignore[override]
 
     _description: Description | None = None  # of an image that is not persisted yet
     _axes_given: str | None = None  # of its data, where they are stored in another order

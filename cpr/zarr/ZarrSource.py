@@ -119,7 +119,7 @@ class ZarrSource(Source):
     options_in_order = ("group", "slices_start", "slices_stop", "mode")
 
     @classmethod
-    def from_path(  # type: ignore[override]
+    def from_path(
         cls, path: str | os.PathLike[str], *in_order: Any, **options: Unpack[ZarrSourceArguments]
     ) -> Self:
         """A source at a path or URL; nothing is read or connected to.

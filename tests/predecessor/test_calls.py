@@ -273,3 +273,26 @@ def test_results_that_it_did_not_have_come_back_from_their_records_too(cls, tmp_
     target.set_data(IMAGE)
     record = json.loads(json.dumps(target.serialize()))
     assert np.array_equal(cls(**record).get_data(region=slice(None)), IMAGE)
+
+
+class _Labels(cpr.Source):
+    """In the predecessor's style: it keeps what it has read, and asks whether it has."""
+
+    def __init__(self, location, name, ext=".labels"):
+        super().__init__(location=location, name=name, ext=ext)
+
+    def get_data(self):
+        if self._data is None:
+            with open(self.get_path()) as file:
+                self._data = file.read().split()
+        return self._data
+
+
+@pytest.mark.parametrize("place", ["local", "memory"])
+def test_a_source_of_ones_own_keeps_what_it_has_read(place, tmp_path):
+    url = f"{tmp_path}/a.labels" if place == "local" else "memory://labels-of-ones-own/a.labels"
+    with cpr.io.writing(url) as file:
+        file.write(b"nucleus cell")
+    source = _Labels.from_path(url)
+    assert source._data is None and source.get_data() == ["nucleus", "cell"]
+    assert cpr.load(source.serialize()).get_data(cache=True) == ["nucleus", "cell"]
