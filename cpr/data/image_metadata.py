@@ -201,8 +201,8 @@ def require_known(metadata: Any) -> None:
         if key in _KNOWN or not isinstance(key, str):
             continue
         if key in _OPTIONS:
-            remedy = f"give it beside them: from_path(path, metadata=..., {key}=...)"
-            raise unusable(_METADATA, f"metadata[{key!r}]", "what the image means", key, remedy)
+            beside = f"give it beside them: from_path(path, metadata=..., {key}=...)"
+            raise unusable(_METADATA, f"metadata[{key!r}]", "what the image means", key, beside)
         folded = {known.lower(): known for known in _KNOWN}
         nearest = get_close_matches(key.lower(), folded, 1, 0.6)
         meant = f"write {folded[nearest[0]]!r}, or, for" if nearest else "for"

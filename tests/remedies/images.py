@@ -113,6 +113,10 @@ ROWS: dict[str, Row] = {
     "metadata as a list": Row(
         lambda: target(metadata=["ZYX"]), "give a dict", lambda: target(metadata={"axes": "ZYX"})
     ),
+    "an option among the metadata": Row(
+        lambda: tif(STACK, metadata={"imagej": True}), "from_path(path, metadata=..., imagej=...)",
+        lambda: tif(STACK, metadata={"unit": "micron"}, imagej=True),
+    ),
     "custom that is none": Row(
         lambda: target(metadata={"custom": 3}), LEFT_OUT,
         lambda: (target(metadata={"custom": {"number": 3}}), target()),

@@ -184,6 +184,16 @@ ROWS: dict[str, Row] = {
         lambda: cpr.ImageSource.from_path(put(TWO_IMAGES, "a.tif")).get_metadata(), ALONE,
         lambda: cpr.ImageSource.from_path(put(TWO_IMAGES, "a.tif"), description=False).get_metadata(),
     ),
+    "OME-XML that describes other things": restored(
+        ome_file(("</OME>", f"{'<a/>' * 100_000}</OME>")), FOREIGN, named="remove what does not describe"
+    ),
+    "OME-XML that describes other things, left alone": alone(
+        ome_file(("</OME>", f"{'<a/>' * 100_000}</OME>"))
+    ),
+    "XML that describes other things": restored(
+        tiff(STACK[0], metadata=None, description=f"<scn>{'<a/>' * 100_000}</scn>"), FOREIGN,
+        named="remove what does not describe",
+    ),
     "swapped samples": Row(lambda: image(_SWAPPED), "write it again", _written_again),
     "another magic number": restored(b"II\x55" + FOREIGN[3:], FOREIGN),
     "a directory that is cut": restored(PAGES[: LAST + 20], PAGES),

@@ -273,8 +273,11 @@ ROWS: dict[str, Row] = {
         lambda: source(f"{mkdtemp()}/a.zarr").version(), "check the URL", lambda: source(array()).version()
     ),
     "a region of a group": Row(
-        lambda: source(group()).get_data(region=np.s_[0]), "get_data()['name'][...]",
-        lambda: source(group()).get_data()["name"][...],
+        lambda: source(written()).get_data(region=np.s_[0]), "get_data()['0'][...]",
+        lambda: (
+            source(written(), group="0").get_data(region=np.s_[0]),
+            source(written()).get_data()["0"][...],
+        ),
     ),
     "a group for dask": Row(
         lambda: source(group()).get_dask(), "dask.array.from_array(get_data()['name'])",
