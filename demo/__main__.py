@@ -229,7 +229,8 @@ def write_report(records: str) -> None:
     """All of it as a page for a browser, from the records alone; `cpr report` does the same."""
     from cpr.operations.report import gather, render
 
-    REPORT.write_text(render(gather(records), "The demo's results"), "utf-8")
+    results, unreadable = gather(records)
+    REPORT.write_text(render(results, "The demo's results", unreadable), "utf-8")
     print(f"\nAll of it as one page, with pictures: {REPORT}")
 
 

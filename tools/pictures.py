@@ -114,7 +114,8 @@ def make_report(place: Path) -> None:
     put_images(images)
     for weight in (8.0, 12.0):
         analyse(images, results, weight)
-    (place / "report.html").write_text(render(gather(os.environ["PREFECT_LOCAL_STORAGE_PATH"]), "The demo"))
+    found, _ = gather(os.environ["PREFECT_LOCAL_STORAGE_PATH"])
+    (place / "report.html").write_text(render(found, "The demo"))
 
 
 def last_artifact() -> dict[str, str]:

@@ -16,6 +16,7 @@ from cpr.cli.output import (
     progress,
     results_url,
     say,
+    say_unreadable,
 )
 from cpr.provenance.diff import render
 
@@ -55,7 +56,7 @@ def diff(
 
     Results are compared that the same task has made under the same name. A run's results are what it has made
     and what that was made from, results of earlier runs that were in the cache among them. Exit code 1 says
-    that something differs.
+    that something differs, or that a record cannot be read.
     """
     from cpr.operations.run_diff import diff_runs
 
@@ -69,7 +70,7 @@ def diff(
         print_json(_as_json(found, pictures))
     else:
         _print(found, pictures)
-    ended(bool(found.changed or found.only_old or found.only_new))
+    ended(bool(found.changed or found.only_old or found.only_new or found.problems))
 
 
 def _write_pictures(found: RunDiff, output: str) -> dict[int, str]:
@@ -118,6 +119,7 @@ def _print(found: RunDiff, pictures: dict[int, str]) -> None:
             say(f"only in {run[:8]}: {url}")
     different = counted(len(found.changed), "result")
     alone = len(found.only_old) + len(found.only_new)
+    say_unreadable(found.problems)
     say(f"{different} changed, {alone:,} in one run only, {found.same:,} the same.")
 
 

@@ -14,6 +14,7 @@ from cpr.cli.output import (
     progress,
     results_url,
     say,
+    say_unreadable,
     size,
     told_if_interrupted,
 )
@@ -79,4 +80,5 @@ def export(
         amount = f", {size(found.nbytes)} copied" if data else ""
         say(f"{found.url}: {counted(found.results, 'result')}{amount}, {counted(found.sources, 'source')},")
         say(f"{counted(found.actions, 'task run')} of run {found.flow_run}.")
-    ended(False)
+        say_unreadable(found.problems)
+    ended(bool(found.problems))

@@ -19,6 +19,7 @@ from cpr.cli.output import (
     progress,
     results_url,
     say,
+    say_unreadable,
     size,
     told_if_interrupted,
 )
@@ -98,7 +99,6 @@ def _print(done: Forgetting) -> None:
     if done.kept:
         others = counted(done.kept, "other record")
         say(f"{others} with such results, of flows or of tasks that pass them on: kept.")
-    for problem in done.problems:
-        say(f"unreadable: {problem}")
+    say_unreadable(done.problems)
     if done.dry and done.entries:
         say("Nothing was touched. With --delete it is done.")

@@ -18,6 +18,7 @@ from cpr.cli.output import (
     progress,
     results_url,
     say,
+    say_unreadable,
     time_of,
 )
 from cpr.operations.lineage import Lineage, Node, trace
@@ -59,8 +60,7 @@ def lineage(
     say(f"{counted(len(found.nodes), 'resource')}, {counted(len(found.roots), 'last result')}.")
     if found.nodes and all(node.made is None for node in found.nodes.values()):
         say("No record here tells how its result was made.")
-    for problem in found.problems:
-        say(f"unreadable: {problem}")
+    say_unreadable(found.problems)
     ended(bool(found.problems), not found.nodes)
 
 

@@ -16,6 +16,7 @@ from cpr.cli.output import (
     progress,
     results_url,
     say,
+    say_unreadable,
     size,
     time_of,
 )
@@ -127,5 +128,4 @@ def _print_summary(listing: Listing, url: str) -> None:
     if listing.unrecorded:
         others = f"{counted(listing.unrecorded, 'target')}, {size(listing.unrecorded_nbytes)}"
         say(f"{others}, that no record here names.")
-    for problem in listing.problems:
-        say(f"unreadable: {problem}")
+    say_unreadable(listing.problems)

@@ -216,6 +216,12 @@ def _in_lines(widths: Mapping[int, int], room: int) -> list[list[int]]:
     return lines
 
 
+def say_unreadable(problems: Iterable[CprError]) -> None:
+    """Say which records could not be read, so that what they name is missing."""
+    for problem in problems:
+        say(f"unreadable: {problem}")
+
+
 def print_error(error: CprError) -> None:
     """Say what went wrong, and what can be done, on stderr."""
     lines = [f"cpr: {': '.join(filter(None, (error.url, error.field)))}: {error.problem}"]

@@ -7,7 +7,17 @@ from typing import Annotated
 import typer
 
 from cpr import io
-from cpr.cli.output import Json, ResultsUrl, counted, ended, print_json, progress, results_url, say
+from cpr.cli.output import (
+    Json,
+    ResultsUrl,
+    counted,
+    ended,
+    print_json,
+    progress,
+    results_url,
+    say,
+    say_unreadable,
+)
 from cpr.io.confinement import writing_only_below
 from cpr.io.humanize import human_size
 
@@ -44,19 +54,20 @@ def report(
 
     It needs no network and no server to be read. What was made of the same raw data stands side by side, a
     row for each sample; rows can be sorted, searched and opened, and a drawing shows the way from sources to
-    results. Exit code 1 says that some results are gone or damaged.
+    results. Exit code 1 says that some results are gone or damaged, or that a record cannot be read.
     """
     from cpr.operations.report import gather, render
 
     url = results_url(url)
     with progress("looking at results") as advance:
-        results = gather(
+        results, unreadable = gather(
             url, run, previews, lambda one, of: advance(nbytes=one.facts.get("bytes") or 0, total=of)
         )
     if not results:
+        say_unreadable(unreadable)
         say(f"No record under {url} names a target: there is nothing to show.")
         raise typer.Exit(3)
-    page = render(results, title or url)
+    page = render(results, title or url, unreadable)
     place = io.normalise(output)
     with writing_only_below(io.split(place)[0]), io.writing(place) as file:
         file.write(page.encode("utf-8", "backslashreplace"))
@@ -67,9 +78,10 @@ def report(
             {"url": result.url, "task": result.task, "state": result.state, "problem": result.problem}
             for result in results
         ]
-        print_json({"page": output, "nbytes": nbytes, "results": shown})
-        ended(bool(wrong))
+        print_json({"page": output, "nbytes": nbytes, "results": shown, "problems": unreadable})
+        ended(bool(wrong or unreadable))
     for result in wrong:
         say(result.problem or "")
+    say_unreadable(unreadable)
     say(f"{counted(len(results), 'result')} in {output} ({human_size(nbytes)}).")
-    ended(bool(wrong))
+    ended(bool(wrong or unreadable))

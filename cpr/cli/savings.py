@@ -13,6 +13,7 @@ from cpr.cli.output import (
     progress,
     results_url,
     say,
+    say_unreadable,
     size,
 )
 from cpr.operations.savings import Savings
@@ -33,13 +34,13 @@ def savings(url: ResultsUrl = None, json: Json = False) -> None:
     from cpr.prefect.task_runs import completed_runs
 
     url = results_url(url)
-    with progress("asking for runs") as advance:
+    with progress("reading records") as advance:
         found = sum_up(url, completed_runs(), advance)
     if json:
         print_json({**as_json(found), "seconds": found.seconds, "nbytes": found.nbytes})
     else:
         _print(found)
-    ended(False, not found.tasks)
+    ended(bool(found.problems), not found.tasks)
 
 
 def _print(found: Savings) -> None:
@@ -60,6 +61,7 @@ def _print(found: Savings) -> None:
         say(f"Of {counted(unknown, 'of them', 'of them')} nothing is known of the time; they count none.")
     if found.elsewhere:
         say(f"{counted(found.elsewhere, 'cached run')} of results that no record here names.")
+    say_unreadable(found.problems)
 
 
 def _duration(seconds: float) -> str:

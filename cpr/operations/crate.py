@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from cpr import io
 from cpr._version import __version__
+from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
 from cpr.operations.crate_terms import Entity, places_of_data, ref, shown, uri_of
 from cpr.operations.find import Result, find_results
@@ -56,6 +57,7 @@ class Crate:
         results: how many results.
         sources: how many resources that others have made.
         nbytes: of the results that were copied into the folder.
+        problems: what is wrong with records that cannot be read, and may be of this run.
     """
 
     url: str
@@ -64,6 +66,7 @@ class Crate:
     results: int
     sources: int
     nbytes: int
+    problems: list[CprError]
 
 
 def export_crate(
@@ -91,7 +94,8 @@ def export_crate(
         TransferError: the store refused or failed.
     """
     folder = io.normalise(folder)
-    run_id, results = results_of_run(find_results(url, on_progress), run, url)
+    known = find_results(url, on_progress)
+    run_id, results = results_of_run(known, run, url)
     graph = _Graph(run_id, results)
     nbytes = 0
     with writing_only_below(folder):
@@ -107,7 +111,8 @@ def export_crate(
         _write(io.join(folder, _WORKFLOW), graph.workflow())
         context = "https://w3id.org/ro/crate/1.1/context"
         _write(io.join(folder, METADATA), {"@context": context, "@graph": entities})
-    return Crate(folder, run_id, len(graph.actions), len(results), len(graph.sources), nbytes)
+    counts = len(graph.actions), len(results), len(graph.sources)
+    return Crate(folder, run_id, *counts, nbytes, known.problems)
 
 
 def _write(url: str, document: Any) -> None:

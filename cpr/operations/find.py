@@ -134,10 +134,15 @@ def called(results: Results, wanted: str, url: str) -> list[Result]:
             "no record here names such a result",
             url=url,
             expected=wanted,
-            actual=f"{results.count} other results",
+            actual=f"{results.count} other results{_and_unreadable(results)}",
             remedy="cpr ls lists the results; name the place where Prefect's result storage writes",
         )
     return found
+
+
+def _and_unreadable(results: Results) -> str:
+    count = len(results.problems)
+    return f", and {count} {'record' if count == 1 else 'records'} that cannot be read" if count else ""
 
 
 def latest(results: Iterable[Result]) -> dict[str, Result]:

@@ -53,6 +53,7 @@ class RunDiff:
         same: how many results are the same.
         changed: results that both have, and that differ.
         only_old, only_new: URLs of results that only one of the runs has.
+        problems: what is wrong with records that cannot be read, and may be of these runs.
     """
 
     old_run: str
@@ -61,6 +62,7 @@ class RunDiff:
     changed: list[ChangedResult] = field(default_factory=list)
     only_old: list[str] = field(default_factory=list)
     only_new: list[str] = field(default_factory=list)
+    problems: list[CprError] = field(default_factory=list)
 
 
 def diff_runs(
@@ -90,7 +92,7 @@ def diff_runs(
     results = find_results(url, on_progress)
     (old_id, old), (new_id, new) = (results_of_run(results, run, url) for run in (old_run, new_run))
     texts, _ = read_texts(url)
-    found = RunDiff(old_id, new_id)
+    found = RunDiff(old_id, new_id, problems=results.problems)
     groups: dict[tuple[str | None, str], tuple[list[Result], list[Result]]] = defaultdict(lambda: ([], []))
     for side, several in enumerate((old, new)):
         for one in several:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cpr import io
-from cpr.operations.find import find_results
+from cpr.errors import CprError
+from cpr.operations.find import Results, find_results
 from cpr.provenance.task_runs import TaskRun
 
 __all__ = ["Savings", "TaskSavings", "savings"]
@@ -48,10 +49,12 @@ class Savings:
     Attributes:
         tasks: by task, what saved most first.
         elsewhere: how many hits were of results that no record here names.
+        problems: what is wrong with records that cannot be read; hits of theirs count as elsewhere.
     """
 
     tasks: list[TaskSavings] = field(default_factory=list)
     elsewhere: int = 0
+    problems: list[CprError] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -72,8 +75,8 @@ def savings(
     Args:
         url: where Prefect keeps records.
         runs: of tasks that have completed, the latest first.
-        on_progress: is called for each run; then, with a `stage`, for each record that is read, with their
-            `total`.
+        on_progress: is called for each record that is read, with their `total`; then, with a `stage`, for
+            each run.
 
     Raises ResourceNotFoundError and TransferError.
 
@@ -82,10 +85,11 @@ def savings(
     """
     hits: dict[str, list[TaskRun]] = defaultdict(list)
     computed: dict[str, list[TaskRun]] = defaultdict(list)
+    results = find_results(url, on_progress)
     for run in runs:
-        on_progress()
+        on_progress(stage="asking for runs")
         (hits if run.cached else computed)[run.key].append(run)
-    records = _records(url, {*hits, *computed}, on_progress)
+    records = _records(results, {*hits, *computed})
     tasks: dict[str, TaskSavings] = {}
     seconds: dict[str, list[float]] = defaultdict(list)
     for key in records.keys() & computed.keys():
@@ -105,20 +109,17 @@ def savings(
         one.seconds += sum(max(0.0, lasted - run.seconds) for run in found)
     elsewhere = sum(len(found) for key, found in hits.items() if key not in records)
     order = sorted(tasks.values(), key=lambda one: (-one.seconds, -one.nbytes, one.task))
-    return Savings(order, elsewhere)
+    return Savings(order, elsewhere, results.problems)
 
 
 def _mean(seconds: list[float]) -> float:
     return sum(seconds) / len(seconds) if seconds else 0.0
 
 
-def _records(
-    url: str, names: set[str], on_progress: Callable[..., None]
-) -> dict[str, tuple[str | None, int]]:
+def _records(results: Results, names: set[str]) -> dict[str, tuple[str | None, int]]:
     """Of records with these names that name results: the task, and the size of the results."""
     found: dict[str, tuple[str | None, int]] = {}
-    known = find_results(url, lambda **more: on_progress(stage="reading records", **more))
-    for one in known.in_records(names):
+    for one in results.in_records(names):
         name = io.split(one.record)[1]
         made = one.reference.made
         task, nbytes = found.get(name, (None, 0))

@@ -58,7 +58,7 @@ def run_into(folder: str, images: int = 3) -> list:
 
 def test_a_report_shows_every_result_with_its_origin(tmp_path):
     targets = run_into(str(tmp_path))
-    results = gather(f"{tmp_path}/records")
+    results, _ = gather(f"{tmp_path}/records")
     assert {result.url for result in results} == {target.url for target in targets}
     assert sorted(result.state for result in results) == ["cached"] + ["computed"] * 6
     page = render(results, "A run")
@@ -104,7 +104,9 @@ def test_a_picture_has_a_scale_bar_where_its_pixels_have_a_size(tmp_path):
 
 def test_pictures_are_described(tmp_path):
     run_into(str(tmp_path), images=1)
-    (said,) = [row[10][1] for row in data_of(render(gather(f"{tmp_path}/records")))["results"] if row[3] == 0]
+    (said,) = [
+        row[10][1] for row in data_of(render(gather(f"{tmp_path}/records")[0]))["results"] if row[3] == 0
+    ]
     assert said.startswith("image 0 of denoise, 40 x 60, pixel size 0.25 x 0.25 micron")
 
 
@@ -133,7 +135,7 @@ def test_lines_that_skip_columns_go_around_the_boxes():
 def test_a_damaged_result_stands_out_and_stops_nothing(tmp_path):
     targets = run_into(str(tmp_path))
     io.remove(targets[0].url)
-    results = gather(f"{tmp_path}/records")
+    results, _ = gather(f"{tmp_path}/records")
     (gone,) = [result for result in results if result.problem is not None]
     assert gone.url == targets[0].url
     assert "there is no such object" in gone.problem
@@ -142,7 +144,9 @@ def test_a_damaged_result_stands_out_and_stops_nothing(tmp_path):
 
 def test_only_the_newest_are_looked_at(tmp_path):
     run_into(str(tmp_path))
-    assert sum(result.preview is not None for result in gather(f"{tmp_path}/records", preview_limit=2)) == 2
+    assert (
+        sum(result.preview is not None for result in gather(f"{tmp_path}/records", preview_limit=2)[0]) == 2
+    )
 
 
 def test_what_records_say_is_text(tmp_path):
@@ -164,7 +168,7 @@ def test_what_records_say_is_text(tmp_path):
 
 def test_nothing_is_loaded_from_elsewhere(tmp_path):
     run_into(str(tmp_path))
-    page = render(gather(f"{tmp_path}/records"))
+    page = render(gather(f"{tmp_path}/records")[0])
     assert not re.search(r"(src|href)=\"(?!data:|#)", page)
     assert "@import" not in page
     assert "url(" not in page
@@ -172,7 +176,7 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path):
 
 def test_tasks_stand_right_of_what_they_are_made_of(tmp_path):
     run_into(str(tmp_path), images=5)
-    drawing = draw(gather(f"{tmp_path}/records"))
+    drawing = draw(gather(f"{tmp_path}/records")[0])
     boxes = {box.label: box for box in drawing.boxes}
     assert [boxes[name].column for name in (f"{tmp_path}/raw", "denoise", "segment", "measure")] == [
         0,
@@ -208,7 +212,7 @@ def test_a_long_chain_of_tasks_is_drawn():
 @pytest.fixture
 def page(browser, tmp_path) -> Iterator:
     run_into(str(tmp_path))
-    (tmp_path / "report.html").write_text(render(gather(f"{tmp_path}/records"), "A run"), "utf-8")
+    (tmp_path / "report.html").write_text(render(gather(f"{tmp_path}/records")[0], "A run"), "utf-8")
     found = browser.new_page(viewport={"width": 1200, "height": 900})
     complaints: list[str] = []
     found.on("console", lambda message: complaints.append(message.text))

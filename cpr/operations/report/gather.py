@@ -107,8 +107,11 @@ def gather(
     run: str | None = None,
     preview_limit: int = 1000,
     on_progress: Callable[[Result, int], None] = lambda *_: None,
-) -> list[Result]:
-    """The targets that the records under a URL name, each once, newest first.
+) -> tuple[list[Result], list[CprError]]:
+    """The targets that the records under a URL name, each once, newest first; and what no record could tell.
+
+    The second list says what is wrong with records that cannot be read: the results that these name are not
+    among the first.
 
     Args:
         url: where Prefect's result storage writes, or any folder with records.
@@ -120,7 +123,8 @@ def gather(
 
     Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
     """
-    named = find.latest(find.find_results(url).all()).values()
+    known = find.find_results(url)
+    named = find.latest(known.all()).values()
     ordered = sorted(named, key=lambda one: (-one.recorded.timestamp(), one.url))
     jobs = [(one, at < preview_limit) for at, one in enumerate(ordered)]
     results = []
@@ -128,7 +132,7 @@ def gather(
         on_progress(result, len(ordered))
         results.append(result)
     run = run or newest_run(results)
-    return [replace(result, state=_state(result, run)) for result in results]
+    return [replace(result, state=_state(result, run)) for result in results], known.problems
 
 
 def _result(named: find.Result, with_preview: bool) -> Result:

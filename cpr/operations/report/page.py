@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from cpr._version import __version__
+from cpr.errors import CprError
 from cpr.io.humanize import human_size
 from cpr.operations.report.gather import Result, when
 from cpr.operations.report.graph import draw
@@ -22,13 +23,18 @@ from cpr.operations.report.page_data import page_data
 
 __all__ = ["render"]
 
-
+_MOST_UNREADABLE = 20
 _DIALOG = """<dialog id="opened" aria-labelledby="opened-name"><form method="dialog">
 <button class="close" aria-label="Close">&times;</button></form><div id="opened-content"></div></dialog>"""
 
 
-def render(results: Sequence[Result], title: str = "Results") -> str:
+def render(results: Sequence[Result], title: str = "Results", unreadable: Sequence[CprError] = ()) -> str:
     """The page for some results: a row for each sample, a column for each task.
+
+    Args:
+        results: what `gather` has found.
+        title: over the page.
+        unreadable: what is wrong with records that cannot be read; the page begins with it.
 
     >>> "<title>Results</title>" in render([])
     True
@@ -52,7 +58,8 @@ def render(results: Sequence[Result], title: str = "Results") -> str:
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<title>{_text(title)}</title>",
             f"<style>{style}</style></head><body>",
-            f"<header><h1>{_text(title)}</h1><p>{_summary(results)}</p>{_run(results)}</header>",
+            f"<header><h1>{_text(title)}</h1><p>{_summary(results)}</p>{_run(results)}",
+            f"{_unreadable(unreadable)}</header>",
             graph,
             _controls(results),
             "<noscript><p>The results are shown by the script of this page: allow it to run.</p></noscript>",
@@ -79,6 +86,17 @@ def _summary(results: Sequence[Result]) -> str:
     if damaged := sum(result.problem is not None for result in results):
         parts.append(f"{damaged} with problems")
     return _text(", ".join(parts))
+
+
+def _unreadable(problems: Sequence[CprError]) -> str:
+    if not problems:
+        return ""
+    count = "1 record" if len(problems) == 1 else f"{len(problems):,} records"
+    lines = "".join(f"<li>{_text(problem)}</li>" for problem in problems[:_MOST_UNREADABLE])
+    rest = len(problems) - _MOST_UNREADABLE
+    more = f"<li>and {rest:,} more: cpr ls tells of all</li>" if rest > 0 else ""
+    said = f"<p>{count} cannot be read; what is named there is missing here:</p>"
+    return f'<div class="unreadable">{said}<ul>{lines}{more}</ul></div>'
 
 
 def _run(results: Sequence[Result]) -> str:
