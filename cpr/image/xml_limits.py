@@ -16,6 +16,9 @@ __all__ = ["require_modest_xml"]
 _MOST = 50_000
 _BYTES_EACH = 64
 _MOST_ATTRIBUTES = 5000
+_MOST_IMAGES = (
+    4000  # of a file, or of all files of a plate: each is made a series, at a fifth of a millisecond
+)
 _ATTRIBUTE = re.compile(r"""=\s*["']""")
 
 
@@ -44,6 +47,8 @@ def require_modest_xml(tiff: SelfContainedTiff, described: bool) -> None:
     _require("attributes in one element", _attributes(text), _MOST_ATTRIBUTES, is_ome)
     if is_ome:
         with suppress(ET.ParseError):  # tifffile tells of it
+            images = sum(1 for _ in elements(tiff.ome_root, "Pixels"))
+            _require("images", images, max(_MOST_IMAGES, len(tiff.pages)), is_ome)
             _require("planes", _claimed(tiff), limit, is_ome)
 
 

@@ -49,6 +49,7 @@ HOSTILE = {
     "planes of a piece by their old name": OME % (PIXELS % (2, '<TiffData IFD="0" NumPlanes="1000000000"/>')),
     "planes of an image": OME % (PIXELS % (100_000_000, "<TiffData/>")),
     "planes of many images": OME % ((PIXELS % (1000, "<TiffData/>")) * 100),
+    "images": OME % many(PIXELS % (1, "<TiffData/>")),
     "a far end along an axis": OME % (PIXELS % (2, "<TiffData/>") + MODULO % ("1e9", "1")),
     "small steps along an axis": OME % (PIXELS % (2, "<TiffData/>") + MODULO % ("1", "1e-9")),
     "Leica's": f"<scn>{many('<a/>')}</scn>",
