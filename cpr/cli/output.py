@@ -218,19 +218,14 @@ def _in_lines(widths: Mapping[int, int], room: int) -> list[list[int]]:
 
 def say_unreadable(problems: Iterable[CprError]) -> None:
     """Say which records could not be read, so that what they name is missing."""
-    for problem in problems:
-        say(f"unreadable: {problem}")
+    say(*(f"unreadable: {problem}" for problem in problems))
 
 
 def print_error(error: CprError) -> None:
     """Say what went wrong, and what can be done, on stderr."""
     lines = [f"cpr: {': '.join(filter(None, (error.url, error.field)))}: {error.problem}"]
-    if error.expected is not None:
-        lines.append(f"  expected  {error.expected}")
-    if error.actual is not None:
-        lines.append(f"  found     {error.actual}")
-    if error.remedy is not None:
-        lines.append(f"  remedy    {error.remedy}")
+    told = {"expected": error.expected, "found": error.actual, "remedy": error.remedy}
+    lines += [f"  {word:8}  {text}" for word, text in told.items() if text is not None]
     lines.append(f"  see       {error.page}")
     for line in lines:
         print(printable(line), file=sys.stderr)
