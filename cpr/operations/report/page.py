@@ -95,8 +95,8 @@ def _unreadable(problems: Sequence[CprError]) -> str:
     lines = "".join(f"<li>{_text(problem)}</li>" for problem in problems[:_MOST_UNREADABLE])
     rest = len(problems) - _MOST_UNREADABLE
     more = f"<li>and {rest:,} more: cpr ls tells of all</li>" if rest > 0 else ""
-    said = f"<p>{count} cannot be read; what is named there is missing here:</p>"
-    return f'<div class="unreadable">{said}<ul>{lines}{more}</ul></div>'
+    said = f"<summary>{count} cannot be read; what is named there is missing here</summary>"
+    return f'<details class="unreadable">{said}<ul>{lines}{more}</ul></details>'
 
 
 def _run(results: Sequence[Result]) -> str:
