@@ -8,7 +8,6 @@ import typer
 
 from cpr.cli.output import (
     Json,
-    counted,
     ended,
     print_json,
     print_table,
@@ -17,6 +16,7 @@ from cpr.cli.output import (
     size,
     told_if_interrupted,
 )
+from cpr.io.humanize import counted
 from cpr.operations.cp import Copy, copy_results
 
 __all__ = ["EXAMPLES", "cp"]

@@ -9,7 +9,6 @@ import typer
 from cpr.cli.output import (
     Json,
     as_json,
-    counted,
     ended,
     print_error,
     print_json,
@@ -18,6 +17,7 @@ from cpr.cli.output import (
     say,
     say_unreadable,
 )
+from cpr.io.humanize import counted
 from cpr.provenance.diff import render
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import typer
 
 from cpr.cli.output import (
     Json,
-    counted,
     ended,
     print_json,
     progress,
@@ -18,6 +17,7 @@ from cpr.cli.output import (
     size,
     told_if_interrupted,
 )
+from cpr.io.humanize import counted
 from cpr.operations.crate import export_crate
 
 __all__ = ["EXAMPLES", "export"]

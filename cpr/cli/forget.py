@@ -12,7 +12,6 @@ from cpr.cli.gc import duration
 from cpr.cli.output import (
     Json,
     ResultsUrl,
-    counted,
     ended,
     print_json,
     print_table,
@@ -23,6 +22,7 @@ from cpr.cli.output import (
     size,
     told_if_interrupted,
 )
+from cpr.io.humanize import counted
 from cpr.operations.choice import Choice
 from cpr.operations.forget import Forgetting
 from cpr.operations.forget import forget as forget_results

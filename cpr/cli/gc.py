@@ -11,7 +11,6 @@ import typer
 from cpr.cli.output import (
     Json,
     as_json,
-    counted,
     ended,
     print_json,
     print_table,
@@ -21,6 +20,7 @@ from cpr.cli.output import (
     time_of,
     told_if_interrupted,
 )
+from cpr.io.humanize import counted
 from cpr.operations.gc import DEFAULT_GRACE, Collection, collect
 
 __all__ = ["EXAMPLES", "duration", "gc"]

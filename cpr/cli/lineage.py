@@ -12,7 +12,6 @@ from cpr.cli.output import (
     Json,
     ResultsUrl,
     as_json,
-    counted,
     ended,
     print_json,
     progress,
@@ -21,6 +20,7 @@ from cpr.cli.output import (
     say_unreadable,
     time_of,
 )
+from cpr.io.humanize import counted
 from cpr.operations.lineage import Lineage, Node, trace
 
 __all__ = ["EXAMPLES", "lineage"]

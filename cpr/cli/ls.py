@@ -9,7 +9,6 @@ import typer
 from cpr.cli.output import (
     Json,
     ResultsUrl,
-    counted,
     ended,
     print_json,
     print_table,
@@ -20,6 +19,7 @@ from cpr.cli.output import (
     size,
     time_of,
 )
+from cpr.io.humanize import counted
 from cpr.operations.ls import Listed, Listing, list_results
 
 __all__ = ["EXAMPLES", "ls"]

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cpr.cli.output import Json, counted, ended, print_json, print_table, progress, say, told_if_interrupted
+from cpr.cli.output import Json, ended, print_json, print_table, progress, say, told_if_interrupted
+from cpr.io.humanize import counted
 from cpr.operations.migrate import Migration
 from cpr.operations.migrate import migrate as migrate_results
 

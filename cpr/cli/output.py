@@ -30,7 +30,6 @@ __all__ = [
     "ResultsUrl",
     "as_json",
     "console",
-    "counted",
     "ended",
     "interruptible",
     "is_name",
@@ -332,15 +331,6 @@ def _bar(action: str) -> Iterator[Callable[[str, int, int | None, int], None]]:
 def size(nbytes: int | None) -> str:
     """A size in bytes for people; empty where it is not known."""
     return "" if nbytes is None else human_size(nbytes)
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "record"), counted(12000, "target")
-    ('1 record', '12,000 targets')
-    """
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def time_of(when: datetime) -> str:

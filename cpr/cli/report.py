@@ -10,7 +10,6 @@ from cpr import io
 from cpr.cli.output import (
     Json,
     ResultsUrl,
-    counted,
     ended,
     print_json,
     progress,
@@ -19,7 +18,7 @@ from cpr.cli.output import (
     say_unreadable,
 )
 from cpr.io.confinement import writing_only_below
-from cpr.io.humanize import human_size
+from cpr.io.humanize import counted, human_size
 
 __all__ = ["EXAMPLES", "report"]
 

@@ -6,7 +6,6 @@ from cpr.cli.output import (
     Json,
     ResultsUrl,
     as_json,
-    counted,
     ended,
     print_json,
     print_table,
@@ -16,6 +15,7 @@ from cpr.cli.output import (
     say_unreadable,
     size,
 )
+from cpr.io.humanize import counted
 from cpr.operations.savings import Savings
 from cpr.operations.savings import savings as sum_up
 

@@ -10,7 +10,6 @@ from cpr.cli.output import (
     Json,
     ResultsUrl,
     as_json,
-    counted,
     ended,
     print_json,
     print_table,
@@ -20,6 +19,7 @@ from cpr.cli.output import (
     size,
     told_if_interrupted,
 )
+from cpr.io.humanize import counted
 from cpr.operations.verify import Checked, Report, heal
 from cpr.operations.verify import verify as run
 

@@ -39,9 +39,8 @@ def listed(urls: Iterable[str]) -> dict[str, Stat]:
         folders[folder].add(name)
     runs = [(folder, run) for folder, names in folders.items() for run in _runs(sorted(names))]
     found: dict[str, Stat] = {}
-    if runs:
-        for some in parallel_map(lambda one: _listed_run(*one), runs, min(_AT_ONCE, len(runs))):
-            found.update(some)
+    for some in parallel_map(lambda one: _listed_run(*one), runs, _AT_ONCE):
+        found.update(some)
     return found
 
 

@@ -1,8 +1,8 @@
-"""Sizes as a person says them, the same in logs, tables and pages."""
+"""Sizes and counts as a person says them, the same in logs, tables and pages."""
 
 from __future__ import annotations
 
-__all__ = ["human_size"]
+__all__ = ["counted", "human_size"]
 
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -18,3 +18,12 @@ def human_size(nbytes: float) -> str:
             break
         nbytes /= 1024
     return f"{nbytes:.1f} {unit}" if nbytes < 10 and unit != "B" else f"{nbytes:.0f} {unit}"
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "record"), counted(12000, "target")
+    ('1 record', '12,000 targets')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

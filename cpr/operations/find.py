@@ -7,6 +7,7 @@ from typing import Protocol
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
+from cpr.io.humanize import counted
 from cpr.operations.catalogue import look_at
 from cpr.operations.choice import Choice
 from cpr.operations.records import Record
@@ -142,7 +143,7 @@ def called(results: Results, wanted: str, url: str) -> list[Result]:
 
 def _and_unreadable(results: Results) -> str:
     count = len(results.problems)
-    return f", and {count} {'record' if count == 1 else 'records'} that cannot be read" if count else ""
+    return f", and {counted(count, 'record')} that cannot be read" if count else ""
 
 
 def latest(results: Iterable[Result]) -> dict[str, Result]:

@@ -245,7 +245,7 @@ def ask_versions(values: Sequence[Any]) -> None:
     """Ask the store for the versions of many sources side by side, not one after another."""
     sources = [value for value in values if isinstance(value, Source)] if len(values) > 1 else []
     if len(sources) > 1:
-        list(parallel_map(_ask_version, sources, min(_LOOKUPS, len(sources))))
+        list(parallel_map(_ask_version, sources, _LOOKUPS))
 
 
 def _ask_version(source: Source) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from cpr._version import __version__
 from cpr.errors import CprError
-from cpr.io.humanize import human_size
+from cpr.io.humanize import counted, human_size
 from cpr.operations.report.gather import Result, when
 from cpr.operations.report.graph import draw
 from cpr.operations.report.page_data import page_data
@@ -91,12 +91,11 @@ def _summary(results: Sequence[Result]) -> str:
 def _unreadable(problems: Sequence[CprError]) -> str:
     if not problems:
         return ""
-    count = "1 record" if len(problems) == 1 else f"{len(problems):,} records"
     lines = "".join(f"<li>{_text(problem)}</li>" for problem in problems[:_MOST_UNREADABLE])
     rest = len(problems) - _MOST_UNREADABLE
     more = f"<li>and {rest:,} more: cpr ls tells of all</li>" if rest > 0 else ""
-    said = f"<summary>{count} cannot be read; what is named there is missing here</summary>"
-    return f'<details class="unreadable">{said}<ul>{lines}{more}</ul></details>'
+    said = f"{counted(len(problems), 'record')} cannot be read; what is named there is missing here"
+    return f'<details class="unreadable"><summary>{said}</summary><ul>{lines}{more}</ul></details>'
 
 
 def _run(results: Sequence[Result]) -> str:
