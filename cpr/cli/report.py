@@ -65,7 +65,7 @@ def report(
     if not results:
         say_unreadable(unreadable)
         say(f"No record under {url} names a target: there is nothing to show.")
-        raise typer.Exit(3)
+        ended(bool(unreadable), nothing=True)
     page = render(results, title or url, unreadable)
     place = io.normalise(output)
     with writing_only_below(io.split(place)[0]), io.writing(place) as file:

@@ -82,6 +82,19 @@ def test_every_command_tells_of_what_it_cannot_read(local, command, kind, tmp_pa
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"diff", "export"}))  # which name runs
+def test_where_nothing_can_be_read_that_is_what_is_told(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "400")
+    records = tmp_path / "records"
+    records.mkdir()
+    for name, content in UNREADABLE.items():
+        (records / name).write_bytes(content)
+    code, said = said_by(command, str(records), tmp_path / "out", capsys)
+    assert code == 1, said
+    for name in UNREADABLE:
+        assert f"{records}/{name}" in said
+
+
 def test_a_result_that_is_not_found_may_be_in_an_unreadable_record(local, capsys):
     (local / "odd").write_bytes(UNREADABLE["cut"])
     for command in ("show", "why"):
