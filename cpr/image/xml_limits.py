@@ -16,9 +16,8 @@ __all__ = ["require_modest_xml"]
 _MOST = 50_000
 _BYTES_EACH = 64
 _MOST_ATTRIBUTES = 5000
-_MOST_IMAGES = (
-    4000  # of a file, or of all files of a plate: each is made a series, at a fifth of a millisecond
-)
+# Of a file, or of all files of a plate: each is made a series, at a fifth of a millisecond.
+_MOST_IMAGES = 4000
 _ATTRIBUTE = re.compile(r"""=\s*["']""")
 
 
@@ -48,7 +47,8 @@ def require_modest_xml(tiff: SelfContainedTiff, described: bool) -> None:
     if is_ome:
         with suppress(ET.ParseError):  # tifffile tells of it
             images = sum(1 for _ in elements(tiff.ome_root, "Pixels"))
-            _require("images", images, max(_MOST_IMAGES, len(tiff.pages)), is_ome)
+            if images > _MOST_IMAGES:  # only then: counting pages reads the whole file, block by block
+                _require("images", images, max(_MOST_IMAGES, len(tiff.pages)), is_ome)
             _require("planes", _claimed(tiff), limit, is_ome)
 
 
@@ -74,8 +74,8 @@ def _claimed(tiff: SelfContainedTiff) -> int:
     for pixels in elements(tiff.ome_root, "Pixels"):
         count += prod(_number(pixels, f"Size{axis}", 1) for axis in "ZCT")
         for data in elements(pixels, "TiffData"):
-            one = 1 if "IFD" in data.attrib else len(tiff.pages)
-            count += _number(data, "PlaneCount", _number(data, "NumPlanes", 0)) or one
+            planes = _number(data, "PlaneCount", _number(data, "NumPlanes", 0))
+            count += planes or (1 if "IFD" in data.attrib else len(tiff.pages))
     for axis in "ZCT":
         for along in elements(tiff.ome_root, f"ModuloAlong{axis}"):
             with suppress(ValueError, ArithmeticError):
