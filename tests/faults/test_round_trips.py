@@ -67,6 +67,9 @@ REGIONS = {
     # Digests, begin and end at once; then the page's directory, and its pixels.
     "tiff-zlib": (lambda f: cpr.ImageTarget.from_path(f"{f}/a.tif"), (3, 1, 1)),
     "tiff-none": (lambda f: cpr.ImageTarget.from_path(f"{f}/a.tif", compression=None), (3, 1)),
+    "ome-tiff-zlib": (lambda f: cpr.ImageTarget.from_path(f"{f}/a.ome.tif"), (3, 1, 1)),
+    "ome-tiff-none": (lambda f: cpr.ImageTarget.from_path(f"{f}/a.ome.tif", compression=None), (3, 1)),
+    "imagej": (lambda f: cpr.ImageTarget.from_path(f"{f}/a.tif", imagej=True), (3, 1, 1)),
     # Whose end tells nothing.
     "npy": (lambda f: cpr.NumpyTarget.from_path(f"{f}/a.npy"), (2, 1)),
 }
