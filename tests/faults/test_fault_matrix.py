@@ -114,14 +114,28 @@ def run(cells: Cells, proxy: MisbehavingProxy | MisbehavingSFTP, fault: str) -> 
     return found
 
 
-@pytest.fixture(params=[pytest.param("s3", marks=pytest.mark.s3), "gs"])
+SERVERS = {"s3": "s3_server", "gs": "gcs_server", "az": "azure_server"}
+S3_ENDPOINTS = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ENDPOINT_URL"]
+
+
+@pytest.fixture(
+    params=[
+        pytest.param("s3", marks=pytest.mark.s3),
+        "gs",
+        pytest.param("az", marks=[pytest.mark.azure, pytest.mark.xdist_group("azure")]),
+    ]
+)
 def cells(request, monkeypatch):
-    server = request.getfixturevalue("s3_server" if request.param == "s3" else "gcs_server")
+    server = request.getfixturevalue(SERVERS[request.param])
     base = request.getfixturevalue(f"{request.param}_url")
     with MisbehavingProxy(server.endpoint) as proxy:
-        names = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ENDPOINT_URL"]
-        for name in names if request.param == "s3" else ["STORAGE_EMULATOR_HOST"]:
-            monkeypatch.setenv(name, proxy.endpoint)
+        variables = {
+            "s3": dict.fromkeys(S3_ENDPOINTS, proxy.endpoint),
+            "gs": {"STORAGE_EMULATOR_HOST": proxy.endpoint},
+            "az": server.environment(proxy.endpoint) if request.param == "az" else {},
+        }
+        for name, value in variables[request.param].items():
+            monkeypatch.setenv(name, value)
         monkeypatch.setenv("CPR_TIMEOUT", "30")
         made = Cells(base)
         monkeypatch.setenv("CPR_TIMEOUT", str(LIMIT))

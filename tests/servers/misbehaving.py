@@ -32,6 +32,8 @@ FAULTS = (
     "gzip encoding",
     "closed half",  # half of an answer, then the end of the connection
 )
+# What is in a page of a listing: of S3, of GCS, of Azure.
+_LISTINGS = (b"IsTruncated", b"storage#objects", b"<EnumerationResults")
 _CLOSED = {"connection", "transfer-encoding", "content-length", "date", "server"}
 
 
@@ -78,12 +80,12 @@ class MisbehavingProxy:
         if fault == "429 for ever":
             self._send(handler, 429, {"Retry-After": "1"}, b"")
             return
-        is_next = re.search(r"[?&](continuation-token|pageToken|key-marker)=\w", handler.path)
+        is_next = re.search(r"[?&](continuation-token|pageToken|key-marker|marker)=\w", handler.path)
         if fault == "endless list" and is_next and self._page:
             self._send(handler, 200, {"Content-Type": "application/xml"}, self._with_token(self._page))
             return
         status, headers, answer = self._forward(handler, body)
-        if fault == "endless list" and (b"IsTruncated" in answer or b"storage#objects" in answer):
+        if fault == "endless list" and any(sign in answer for sign in _LISTINGS):
             self._page, answer = answer, self._with_token(answer)
         partial = status == 206
         if fault == "short body":
@@ -102,6 +104,12 @@ class MisbehavingProxy:
         token = str(next(self._tokens))
         if answer.startswith(b"{"):
             return answer.rstrip().removesuffix(b"}") + f', "nextPageToken": "{token}"}}'.encode()
+        if b"<EnumerationResults" in answer:
+            return re.sub(
+                rb"<NextMarker *(/>|>[^<]*</NextMarker>)",
+                f"<NextMarker>{token}</NextMarker>".encode(),
+                answer,
+            )
         answer = answer.replace(b"<IsTruncated>false", b"<IsTruncated>true")
         more = "".join(
             f"<{name}>{token}</{name}>"
