@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from itertools import pairwise
 from urllib.parse import unquote
 
@@ -25,7 +26,8 @@ _SECRETS = re.compile(
 )
 # Values of these may look like a token and are none: they name a version or content.
 _HARMLESS = re.compile(
-    r"(version|generation|revision|commit|etag|md5|sha\d*|checksum|hash|digest|uu?id|(^|[-_])(id|rev|tag|doi))$"
+    r"(version|generation|revision|commit|etag|md5|sha\d*|checksum|hash|digest|uu?id"
+    r"|(^|(?<!upload)[-_])(id|rev|tag|doi))$"  # who knows the id of an upload to GCS may go on with it
     r"|^(version|file|object)-?id$",
     re.IGNORECASE,
 )
@@ -40,8 +42,22 @@ _NAMED = re.compile(r"([\w.-]+)[\"']?\s*[=:]\s*[^\s/]|://")
 # Tokens of so plain a shape that no name has it by chance: they are looked for in paths as well.
 _PLAIN_TOKENS = re.compile(
     r"(?<![\w-])(eyJ[\w-]{8,}\.eyJ[\w-]{4,}\.[\w-]{8,}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,}|glpat-[\w-]{20,}"
-    r"|xox[abprs]-[0-9]+-[\w-]{16,}|A[KS]IA[0-9A-Z]{16}[:/][A-Za-z0-9+=/]{40})(?![\w-])"
+    r"|xox[abprs]-[0-9]+-[\w-]{16,}|A[KS]IA[0-9A-Z]{16}[:/][A-Za-z0-9+=/]{40}|bot[0-9]{6,}:[\w-]{30,})(?![\w-])"
 )
+# Steps of a path are named like parameters too: `/token=.../`, `/hdntl=exp=1~hmac=.../`, `/token/.../`.
+# Tables are parted by `key=3`, `code=CH`, `session=...`: such names count if the value looks like a token.
+_STEP_NAMES = re.compile(
+    r"signature|token|credential|secret|passw|(^|[-_.])(sig|sas|jwt|hmac|api[-_]?key|jsessionid|authorization)$"
+    r"|access[-_]?key(id)?$|googleaccessid",
+    re.IGNORECASE,
+)
+_STEPS = re.compile(r"[/,!~?&;#][^/,!~?&;#]*")
+_MARKS = "?&;#"
+_NAME_STEP = re.compile(
+    r"/(token|access[-_]?token|api[-_]?key|access[-_]?key|secret|sig(nature)?|sas|jwt)/", re.IGNORECASE
+)
+_VALUE = re.compile(r"=[^/]{6}|%3|%25|\([SAFX]\(")  # `token=5` is a part of a table
+_COOKIELESS = re.compile(r"/(\(?[SAFX]\([a-z0-9]{16,}\))+\)", re.IGNORECASE)  # a session of ASP.NET
 # What is sent as a header; and a user's name with a password, where a parameter's name says that it is one.
 _SCHEMES = re.compile(r"(bearer|basic|negotiate|apikey|token)[\s+:]+\S", re.IGNORECASE)
 _USERS = re.compile(r"login|logon|user|account", re.IGNORECASE)
@@ -54,7 +70,7 @@ _MAY_HIDE = re.compile(r"[@?:;#]|eyJ|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|A
 def secret_in(url: str) -> bool:
     """Whether a URL carries a password, a key or a signature, in any of its links."""
     _, scheme, rest = url.partition("://")
-    if not _MAY_HIDE.search(rest if scheme else url):
+    if not (_MAY_HIDE.search(rest if scheme else url) or (scheme and _has_names(rest))):
         return False  # most have nothing to look into
     if scheme and _PLAIN_TOKENS.search(rest):
         return True
@@ -78,7 +94,46 @@ def _link_has_secret(link: str) -> bool:
         return True
     if re.match(r"[^/@:]*:(?!\d{1,5}/)[^@]*@", rest):
         return True
-    return any(_is_secret(one, kind.literal_keys) for one in re.split("[?&;#]", rest)[1:])
+    path, *parameters = re.split("[?&;#]", rest)
+    if not kind.literal_keys and _COOKIELESS.search(path):
+        return True
+    return any(_is_secret(one, kind.literal_keys) for one in parameters) or any(
+        _step_tells(step, before, kind.literal_keys)
+        for before, step in _steps(rest if kind.literal_keys else path)
+    )
+
+
+def _has_names(path: str) -> bool:
+    """Whether a step of a path may have the name of a secret; most have not."""
+    return _VALUE.search(path) is not None or _NAME_STEP.search(path) is not None
+
+
+def _steps(path: str) -> Iterator[tuple[str, str]]:
+    """The steps of a path behind its first, as those who decode them see them, each with the one before."""
+    if not _has_names(path):
+        return
+    first, slash, rest = path.partition("/")
+    if slash:
+        path = slash + rest
+        yield from pairwise(
+            [first, *_STEPS.findall(path if path.isascii() and "%" not in path else _decoded(path))]
+        )
+
+
+def _step_tells(step: str, before: str, may_be_key: bool) -> bool:
+    """Whether a step of a path is `name=value` of a secret, or follows one that is such a name.
+
+    `may_be_key`: it may as well be a key, in which a table is parted by anything.
+    """
+    mark, (name, equals, value) = step[0], step[1:].partition("=")
+    if not equals:
+        return not may_be_key and _NAME_STEP.fullmatch(f"{before}/") is not None and _is_token(name)
+    value = value.strip("\"'")
+    if not _STEP_NAMES.search(name):
+        return not may_be_key and _SECRETS.search(name) is not None and _is_token(value)
+    if may_be_key and mark not in _MARKS:
+        return _is_token(value)
+    return len(value) >= 6
 
 
 def _is_secret(parameter: str, may_be_key: bool) -> bool:
@@ -89,6 +144,8 @@ def _is_secret(parameter: str, may_be_key: bool) -> bool:
     name, equals, value = map(_decoded, parameter.partition("="))
     if may_be_key:
         return bool(value) and _SECRETS.search(name) is not None
+    if not equals:
+        name, equals, value = name.partition("=")
     if not equals:
         return _is_token(name)
     if _SCHEMES.match(value) or (_USERS.search(name) and re.fullmatch(r"[^/:]+:[^/]+", value)):
@@ -146,8 +203,24 @@ def redact_url(url: str) -> str:
     """
     if not secret_in(url):
         return url
-    shown = re.sub(r"(:/*)[^/].*@", r"\1***@", url, flags=re.DOTALL)
-    return re.sub(r"([?#;]).*", r"\1***", _PLAIN_TOKENS.sub("***", shown), flags=re.DOTALL)
+    head, mark, tail = _cut(url)
+    scheme = re.match(r"[A-Za-z][\w.+-]*(::[A-Za-z][\w.+-]*)*:/+", head)
+    if "@" in tail and re.search(r":(?!\d{1,5}(/|$))[^/]", head):
+        # A password with such a mark in it, or an address in a parameter: nobody can tell.
+        return f"{scheme[0] if scheme else ''}***"
+    shown = _PLAIN_TOKENS.sub("***", re.sub(r"(:/*)[^/].*@", r"\1***@", head, flags=re.DOTALL))
+    shown += f"{mark}***" if mark else ""
+    if not secret_in(shown):
+        return shown
+    protocol, scheme_mark, rest = shown.partition("://")
+    place = f"{protocol}://{rest.partition('/')[0]}/***"
+    return f"{protocol}://***" if "@" in rest or secret_in(place) else place if scheme_mark else "***"
+
+
+def _cut(url: str) -> tuple[str, str, str]:
+    """A URL before its first parameter, the mark before that, and what follows."""
+    found = re.search("[?#;&]", url)
+    return (url[: found.start()], found[0], url[found.end() :]) if found else (url, "", "")
 
 
 def require_no_secret(url: str) -> None:

@@ -286,6 +286,18 @@ def test_what_windows_makes_more_of(location, name):
         f"s3://bucket/AKIA{'CANARY01' * 2}/{'CANARYab' * 5}/a.txt", "sftp://host/xoxb-1234-CANARYCANARYCANARY/a.txt",
         "memory://eyJhbGciOiJI.eyJzdWIiOiJCAN.CANARYCANARY/a.txt",
         f"gs://bucket/x=github_pat_{'CANARY' * 4}/a.txt",
+        "https://h/a;sig=CANARY/a.txt", "https://h/sig=CANARY/a.txt", "https://h/x/token=CANARY/a.txt",
+        "https://h/x,token=CANARY/a.txt", "https://h/x%3Fsig=CANARY/a.txt", "https://h/%73ig%3DCANARY/a.txt",
+        "https://h/hdntl=exp=1~acl=/*~hmac=CANARY/a.txt", "https://h/key=CANx7Kf92LmQp4RtZ8/a.txt",
+        "https://h/cdn_token=HS256-CANARY&expires=1&token_path=%2Fx/a.txt",
+        "https://h/(S(canary55t21z5v55vlm25s55CAN))/a.txt", "https://h/token/CANx7Kf92LmQp4RtZ8/a.txt",
+        f"https://h/file/bot123456789:{'CANARY' * 6}/a.txt", "webhdfs://h/delegation_token=CANARY/a.txt",
+        "https://h/a.txt?upload_id=ABPtcPqCANx7Kf92LmQp4", "https://h/a.txt?mail=me@x.org&token=CANARY",
+        "gs://bucket/a.txt?GoogleAccessId=me@x&Expires=1&Signature=CANARY", "s3://bucket/a&token=CANARY/a.txt",
+        "s3://bucket/a.txt%3FX-Amz-Signature%3DCANARY", "s3://bucket/sig=CANx7Kf92LmQp4RtZ8/a.txt",
+        "az://container/a.txt?sv=2020-08-04&sp=r&%73ig=CANARY", "az://container/a.txt%3Fsp=r%26sig=CANARY",
+        "gs://bucket/a.txt?X-Goog-Credential=CANARY&X-Goog-Expires=9", "sftp://me:a?CANARY@host/a.txt",
+        "s3://AKIA:a&CANARY@bucket/a.txt", "oss://bucket/a.txt?OSSAccessKeyId=x&Signature=CANARY",
     ],
 )  # fmt: skip
 def test_urls_with_secrets_are_refused_unseen(url):
@@ -320,6 +332,75 @@ def test_what_looks_like_chance_is_a_secret_whatever_it_is_called(text, mark):
         url = f"https://h/a.txt{'?x=1' if mark == '&' else ''}{mark}q={token.decode()}"
         assert secret_in(url)
         assert token.decode() not in redact_url(url)
+
+
+SIGNED = [
+    ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature", "X-Amz-Security-Token"),
+    ("GoogleAccessId", "Expires", "Signature"),
+    ("X-Goog-Algorithm", "X-Goog-Credential", "X-Goog-Signature"),
+    ("sv", "se", "sr", "sp", "skoid", "sig"),
+    ("AWSAccessKeyId", "Expires", "Signature"),
+]
+STORES = [
+    "s3://b",
+    "gs://b",
+    "az://c",
+    "abfss://c@a.dfs.core.windows.net",
+    "oss://b",
+    "https://h",
+    "webhdfs://h",
+]
+
+
+@given(
+    st.sampled_from(STORES),
+    st.sampled_from(SIGNED),
+    st.lists(st.sampled_from(["me@x.org", "a:b@c", "1", "a/b", "a;b", "x#y"]), min_size=6, max_size=6),
+    st.sampled_from(["?", ";", "%3F", "%253F", "&", "?x=me@y:1&"]),
+    st.sampled_from(["&", "%26"]),
+    st.text(string.ascii_letters + string.digits, min_size=6),
+)
+def test_signed_urls_of_every_store_are_refused_and_never_shown(store, names, fill, mark, between, text):
+    """Whatever stands beside the signature, and however the marks are spelled."""
+    value = f"CANARY{text}"
+    between = "&" if mark in "?;&" else between
+    parameters = between.join(f"{name}={one}" for name, one in zip(names[:-1], fill, strict=False))
+    url = f"{store}/a/b.tif{mark}{parameters}{between}{names[-1]}={value}"
+    assert secret_in(url)
+    shown = redact_url(url)
+    assert value not in shown
+    assert not secret_in(shown)
+
+
+@given(
+    st.sampled_from(["https://h", "webhdfs://h", "hf://x"]),
+    st.sampled_from("sig token access_token X-Amz-Signature sas jwt cdn_token password secret".split()),
+    st.sampled_from("/,!~;"),
+    st.text(string.ascii_letters + string.digits + "%", min_size=3).map(lambda text: f"CANARY{text}"),
+    st.booleans(),
+)
+def test_secrets_in_steps_of_a_path_are_refused_and_never_shown(store, name, mark, value, is_encoded):
+    equals = "%3D" if is_encoded else "="
+    url = f"{store}/data/x{mark}{name}{equals}{value}/a.tif"
+    assert secret_in(url)
+    assert value not in redact_url(url)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("key code session token plate date policy id sig user".split()),
+            st.one_of(st.integers(0, 99999), st.sampled_from(["CH", "a b", "x%3F", "B2"])),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["s3://b", "gs://b", "az://c", "https://h", "sftp://h", "memory://m"]),
+)
+def test_tables_in_parts_are_no_secret(parts, store):
+    url = "/".join([store, *(f"{name}={value}" for name, value in parts), "part-0.parquet"])
+    assert not secret_in(url)
+    assert redact_url(url) == url
 
 
 @given(
@@ -359,7 +440,9 @@ def test_names_made_of_content_are_no_secret(data, place):
      "https://h/a?sha256=0123456789abcdef0123456789abcdef", "https://h/a?plate=cell20260101plate12well03field",
      "s3://bucket/a;b=1#c.txt", "https://h/a.zarr?format=zarr3#page=2", "https://h/a?key=",
      "https://h/a?next=https%3A%2F%2Fb%2Fx.tif%3Fpage%3D2", "https://h/a?q=a%3Db&t=2026-01-01T10%3A00",
-     "https://h/a?mode=bypass&passes=3"],
+     "https://h/a?mode=bypass&passes=3", "s3://bucket/key=secret/a.txt", "s3://bucket/token=cells/a.txt",
+     "https://h/tokens/of/a.txt", "https://h/x(S(1))/a.txt", "s3://bucket/a%3Fsize%3D7.txt",
+     "s3://b/session=550e8400-e29b-41d4-a716-446655440000/a.txt", "https://h/keys/Plate1-Well2.tif"],
 )  # fmt: skip
 def test_urls_without_secrets_are_not(url):
     assert not secret_in(url)
