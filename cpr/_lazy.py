@@ -19,7 +19,13 @@ __all__ = ["make_lazy", "missing_package", "needs"]
 
 
 # Packages that classes are made with -> the extra that has them.
-_EXTRAS = {"zarr": "zarr", "numcodecs": "zarr", "pyarrow": "parquet", "dask": "dask"}
+_EXTRAS = {
+    "zarr": "zarr",
+    "numcodecs": "zarr",
+    "pyarrow": "parquet",
+    "dask": "dask",
+    "openlineage": "openlineage",
+}
 
 
 def missing_package(error: ModuleNotFoundError) -> str | None:

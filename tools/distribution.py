@@ -62,6 +62,7 @@ target = cpr.NumpyTarget.from_path("memory://dist/a.npy")
 target.set_data(np.arange(3))
 assert target.persist().checksum.startswith("blake3:")
 """,
+    "openlineage": "import openlineage.client, cpr.prefect.lineage_events",
 }
 TRIALS["all"] = "".join(f"{text.strip()}\n" for extra, text in TRIALS.items() if extra != "blake3")
 

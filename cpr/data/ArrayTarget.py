@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cpr.data.array_layout import ArrayLayout
 from cpr.data.arrays import held_or_streamed
 from cpr.data.typed import ArrayData
 from cpr.Target import Target
@@ -13,6 +14,8 @@ __all__ = ["ArrayTarget"]
 
 class ArrayTarget(Target):
     """A target that is filled with an array, in memory or elsewhere, or with planes that pass."""
+
+    array_layout: ArrayLayout | None = None
 
     def set_data(self, data: ArrayData, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
         """Fill the target with an array, or stream one to it.
@@ -28,4 +31,6 @@ class ArrayTarget(Target):
                 that do not fit shape and dtype.
             TransferError, ResourceNotFoundError: a stream could not be written; nothing is visible.
         """
-        super().set_data(held_or_streamed(data, shape, dtype))
+        array = held_or_streamed(data, shape, dtype)
+        super().set_data(array)
+        self.array_layout = ArrayLayout.of(array)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["cache_key_fn_of", "function_of", "has_left", "is_detached", "refreshes", "source_of"]
+__all__ = [
+    "cache_key_fn_of",
+    "ends_others",
+    "function_of",
+    "has_left",
+    "is_detached",
+    "refreshes",
+    "source_of",
+]
 
 
 def source_of(task: Any) -> str | None:
@@ -27,6 +35,14 @@ def function_of(value: Any) -> Any:
 def refreshes(transaction: Any) -> bool:
     """Whether a run was told to run again, whatever is stored (`refresh_cache`)."""
     return bool(getattr(transaction, "overwrite", False))
+
+
+def ends_others(transaction: Any) -> bool:
+    """Whether a transaction is about to store results of those inside of it, which comes before its own."""
+    return any(
+        getattr(one.state, "name", "") in {"PENDING", "ACTIVE", "STAGED"}
+        for one in getattr(transaction, "children", ())
+    )
 
 
 def has_left(context: Any) -> bool:

@@ -19,7 +19,8 @@ from cpr._version import __version__
 from cpr.io.hashing import hex16
 from cpr.io.humanize import human_size
 from cpr.prefect.miss_log import Run, explain, keep
-from cpr.prefect.prefect_internals import refreshes, source_of
+from cpr.prefect.openlineage import remember
+from cpr.prefect.prefect_internals import ends_others, refreshes, source_of
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_log import log
 from cpr.prefect.source_code import name_of_function, unwrapped
@@ -29,7 +30,7 @@ from cpr.records.pack import resources_in
 from cpr.Resource import Resource
 from cpr.Target import Target
 
-__all__ = ["Noted", "begin", "end", "made_here", "note", "resume", "sign"]
+__all__ = ["Noted", "begin", "end", "made_here", "made_now", "note", "resume", "sign"]
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,8 @@ def sign(resources: Iterable[Any]) -> None:
             if made is not None and (noted is None or target.url not in noted.given):
                 target.set_made(made)
                 _tell(target)
+        if made is not None:
+            remember(made, [one for one in unsigned if one.made is made])
 
 
 def _tell(target: Target) -> None:
@@ -196,6 +199,18 @@ def made_here(noted: Noted | None) -> Made | None:
         uses=uses,
         code=name_of_uses(uses) if uses else None,
     )
+
+
+def made_now() -> Made | None:
+    """What the result that is stored now says of its origin; None outside of tasks.
+
+    Also None for results of tasks that the running one has called, which are stored when that one ends.
+    """
+    with _aside():
+        if _task_run() is not None and not ends_others(get_transaction()):
+            _look()
+            return made_here(_noted.get())
+    return None
 
 
 def _running_key() -> str | None:

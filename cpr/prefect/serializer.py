@@ -20,8 +20,9 @@ from cpr import io
 from cpr.errors import CprError, EncodeError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.gc_marks import is_marked
 from cpr.prefect.cache_policy import warn_of_unseen_sources
+from cpr.prefect.openlineage import tell_lineage
 from cpr.prefect.run_log import log, warn_of_local_records
-from cpr.prefect.run_provenance import end, sign
+from cpr.prefect.run_provenance import end, made_now, sign
 from cpr.records.pack import pack
 from cpr.records.predecessor import is_old_record
 from cpr.records.registry import RECORD_KEY, envelope, load_record
@@ -79,7 +80,8 @@ class CprSerializer(Serializer):
             EncodeError: something in the result cannot be stored; `field` is its place.
             ResourceError: a target could not be persisted.
         """
-        if isinstance(obj, BaseException):
+        has_failed = isinstance(obj, BaseException)
+        if has_failed:
             # Prefect keeps why a task failed as its result, and takes a text for it.
             obj = _told(obj)
         warn_of_unseen_sources()
@@ -96,6 +98,8 @@ class CprSerializer(Serializer):
         layout = {"separators": (",", ":"), **self.dumps_kwargs}
         text = json.dumps(packed, allow_nan=False, **layout).encode()
         end()
+        if not has_failed:
+            tell_lineage(text, made_now)
         return text
 
     def loads(self, blob: bytes) -> Any:

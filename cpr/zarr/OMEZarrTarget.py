@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import numpy as np
 import zarr
 
+from cpr.data.array_layout import ArrayLayout
 from cpr.data.typed import OMEZarrTargetArguments, Path
 from cpr.errors import FormatError, NoDataError, RecordError
 from cpr.format import Region
@@ -118,7 +119,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
                 group = zarr.create_group(store, attributes=dict(options.attributes or {}))
                 self._write(group, description, source, native, extremes, of=as_declared(options, source))
                 group.update_attributes({"ome": image_metadata(options, description, native, extremes)})
-            self._description = description
+            self._description, self.array_layout = description, ArrayLayout.of(source)
             if known.axes is not None and known.axes != axes:
                 # What the target says of itself is what is stored; the same data may come once more.
                 self._axes_given = self._axes_given or known.axes

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import numpy as np
 import zarr
 
+from cpr.data.array_layout import ArrayLayout
 from cpr.data.typed import ArrayData, Path, ZarrTargetArguments
 from cpr.errors import NoDataError
 from cpr.format import Region
@@ -70,6 +71,7 @@ class ZarrTarget(Whole):
         @classmethod
         def from_path(cls, path: Path, **options: Unpack[ZarrTargetArguments]) -> Self: ...
 
+    array_layout: ArrayLayout | None = None  # of what `set_data` has written
     _began = 0.0
     _manifest: Manifest | None = None  # of data that is written and not published yet
     _written: RecordingStore | None = None  # its objects
@@ -99,11 +101,13 @@ class ZarrTarget(Whole):
                 store, key = write_resumed(self, source, chunks=chunks, shards=shards)
                 self._end(store, key)
                 self._take_manifest(Manifest.of(store.url, store.entries, store.algorithm))
+                self.array_layout = ArrayLayout.of(source)
                 return
             with self._attempt(nbytes_of(source)) as store:
                 with as_encode_errors():
                     array = zarr.create_array(store, **arguments)
                 fill([array], source)
+            self.array_layout = ArrayLayout.of(source)
 
     def create(self) -> zarr.Group:
         """An empty group at the target's place, for a hierarchy of one's own; `persist` closes it.

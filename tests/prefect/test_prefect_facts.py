@@ -19,12 +19,13 @@ from prefect.filesystems import LocalFileSystem
 from prefect.results import ResultRecord, ResultStore
 from prefect.serializers import JSONSerializer, Serializer
 from prefect.states import Failed, get_state_exception
-from prefect.transactions import transaction
+from prefect.transactions import get_transaction, transaction
 from pydantic import Field
 
 import cpr
 from cpr.prefect.prefect_internals import (
     cache_key_fn_of,
+    ends_others,
     function_of,
     has_left,
     is_detached,
@@ -221,6 +222,27 @@ def test_a_transaction_knows_whether_it_overwrites_and_whether_it_is_left(store)
             assert not has_left(txn)
         assert has_left(txn)
     assert not refreshes(None)
+
+
+def test_a_transaction_stores_those_inside_of_it_before_its_own(store):
+    seen = []
+
+    class Asks(Picky):
+        type: str = Field(default="cpr-test-asks", frozen=True)
+
+        def dumps(self, obj):
+            seen.append((obj, ends_others(get_transaction())))
+            return super().dumps(obj)
+
+    results = store(Asks())
+    with transaction(key="outer", store=results) as outer:
+        for key in ("one", "other"):
+            with transaction(key=key, store=results) as inner:
+                inner.stage(key)
+        assert ends_others(outer)
+        outer.stage("outer")
+    assert seen == [("one", True), ("other", True), ("outer", False)]
+    assert not ends_others(None)
 
 
 def test_the_context_of_a_flow_knows_whether_it_is_a_copy():

@@ -1,0 +1,55 @@
+"""A result that Prefect has stored, and what its run has said of it: of these events of lineage are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from cpr.provenance.made import Made
+
+__all__ = ["Layouts", "Signed", "Told"]
+
+Layouts = list[tuple[list[str | None], list[Any]]]
+"""The `data_hash` of targets, and the layouts of those that are arrays."""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What a run has said of the targets that it made: a record may have no room for all of it.
+
+    Attributes:
+        made: how they came to be.
+        layouts: of those that are arrays.
+    """
+
+    made: Made
+    layouts: Layouts = field(default_factory=list)
+
+    def layout_of(self) -> dict[str | None, Any]:
+        """Layouts by `data_hash`, which is made of shape and dtype too."""
+        return {
+            data_hash: layout
+            for some in self.layouts
+            for data_hash, layout in zip(*some, strict=True)
+            if layout is not None
+        }
+
+
+@dataclass(frozen=True)
+class Told:
+    """A stored result, on its way into an event.
+
+    Attributes:
+        text: of its record.
+        made: what results of the run say; None where the result is another run's, which it names itself.
+        signed: the run's, if it has made targets.
+        at: when it was stored.
+        logger: of the run.
+    """
+
+    text: bytes
+    made: Made | None
+    signed: Signed | None
+    at: datetime
+    logger: Any
