@@ -123,7 +123,7 @@ def fill_raw(url: str) -> None:
     import cpr
 
     for name in ("one", "two"):
-        image = cpr.ImageTarget.from_path(f"{url}/made/{name}.tif", resolution=(100, 100))
+        image = cpr.ImageTarget.from_path(f"{url}/made/{name}.tif", pixel_size=0.25, unit="micron")
         image.set_data(np.random.default_rng(0).integers(0, 255, (40, 50), dtype="uint8"))
         with cpr.io.reading(image.persist().url) as file, cpr.io.writing(f"{url}/raw/{name}.tif") as copy:
             copy.write(file.read())
