@@ -190,8 +190,9 @@ class Trial:
             tried(place)
         except Exception as error:
             self.failed[name] = f"{type(error).__name__}: {error}"
-        word = "FAILED" if name in self.failed else "works"
-        print(f"{name}: {count} blocks {word}, {time.monotonic() - start:.0f} s", flush=True)
+        word = "failed" if name in self.failed else "passed"
+        blocks = f"{count} blocks " if count else ""  # docstrings have counted theirs
+        print(f"{name}: {blocks}{word}, {time.monotonic() - start:.0f} s", flush=True)
         self.counts["failed" if name in self.failed else "run"] += count
 
 
