@@ -31,7 +31,18 @@ __all__ = [
 ]
 
 Kind = Literal[
-    "value", "version", "place", "content", "count", "new", "gone", "used", "source", "missing", "unknown"
+    "value",
+    "version",
+    "place",
+    "content",
+    "more",
+    "count",
+    "new",
+    "gone",
+    "used",
+    "source",
+    "missing",
+    "unknown",
 ]
 
 _KEY = re.compile(r"-[0-9a-f]{16}(?=\.[^/\\]+$)")
@@ -45,10 +56,10 @@ class Difference:
 
     Attributes:
         kind: "value" of an argument that is shown; "version" of a source in its store; "place", another
-            resource; "content" of a target, text, array or object; "count" of resources in a container;
-            "new" or "gone", an argument; "used", what the task's function uses besides; "source", its own
-            text; "missing", nothing differs, but the result was not there; "unknown", nothing that is kept
-            differs, but the key does.
+            resource; "content" of a target, text, array or object; "more" resources in a container, beside
+            those told; "count" of resources in it; "new" or "gone", an argument; "used", what the task's
+            function uses besides; "source", its own text; "missing", nothing differs, but the result was not
+            there; "unknown", nothing that is kept differs, but the key does.
         name: of the argument, or of what is used.
         old: what was kept of it, or of the one resource in it that differs.
         new: what it is now.
@@ -147,11 +158,19 @@ def _of_held(name: str, old: Input, new: Input) -> Iterator[Difference]:
     if counts[0] != counts[1]:
         yield Difference("count", name, old, new)
         return
-    pairs = [pair for pair in zip(old.holds, new.holds, strict=False) if _token(pair[0]) != _token(pair[1])]
+    pairs = _changed_pairs(old, new)
     for before, now in pairs[:_MOST_ITEMS]:
         yield Difference(_of_resource(before, now), name, before, now)
-    if not pairs or len(pairs) > _MOST_ITEMS:
+    if not pairs:
         yield Difference("content", name, old, new)
+    elif len(pairs) > _MOST_ITEMS:
+        yield Difference("more", name, old, new)
+
+
+def _changed_pairs(old: Input, new: Input) -> list[tuple[Input, Input]]:
+    """The resources in a container that are not as they were, as far as they are kept."""
+    pairs = zip(old.holds, new.holds, strict=False)
+    return [(before, now) for before, now in pairs if _token(before) != _token(now)]
 
 
 def _of_code(
@@ -199,6 +218,9 @@ def render(one: Difference) -> str:
             return f"{one.name}: {_file(one.new)} has other content"
         case "content":
             return f"{one.name}: another {one.new.type if one.new is not None else 'value'}"
+        case "more" if one.old is not None and one.new is not None:
+            count = len(_changed_pairs(one.old, one.new)) - _MOST_ITEMS
+            return f"{one.name}: {count} more {'differs' if count == 1 else 'differ'}"
         case "count":
             return f"{one.name}: {_count(one.old)} -> {_count(one.new)} resources"
         case "new":
@@ -228,8 +250,9 @@ def render_kinds(found: Iterable[Difference]) -> str:
     'mask: other content; task source changed at line 7'
     """
     texts = {"version": "another version", "place": "another resource", "content": "other content"}
+    told = (one for one in found if one.kind != "more")
     return "; ".join(
-        dict.fromkeys(f"{one.name}: {texts[one.kind]}" if one.kind in texts else render(one) for one in found)
+        dict.fromkeys(f"{one.name}: {texts[one.kind]}" if one.kind in texts else render(one) for one in told)
     )
 
 

@@ -80,7 +80,9 @@ def test_of_resources_in_a_list():
     assert between(listed(*old), listed(*old, left_out=3)) == "x: 6 -> 9 resources"
     many = [source(str(i), "2", etag="f") for i in range(6)]
     assert between(listed(*old), listed(*many)).startswith("source 0.tif: ETag changed; source 1.tif")
-    assert between(listed(*old), listed(*many)).endswith("x: another list")
+    assert between(listed(*old), listed(*many)).endswith("source 2.tif: ETag changed; x: 3 more differ")
+    assert between(listed(*old[:4]), listed(*many[:4])).endswith("x: 1 more differs")
+    assert between(listed(*old, left_out=1), listed(*old, Input("x"))) == "x: another list"
 
 
 def test_of_what_is_used_and_of_the_source():
