@@ -52,7 +52,8 @@ class Arguments(NamedTuple):
                 )
         ext = resource_class.format_class.extensions[0] if ext is None else ext
         require_extension(resource_class, ext, io.join(str(location), f"{name}{ext}"))
-        return {"location": io.normalise(location), "name": name, "ext": ext}
+        # Of a file name alone the predecessor's record had no location.
+        return {"location": io.normalise(location or "."), "name": name, "ext": ext}
 
     @classmethod
     def of_record(cls, resource_class: Any, fields: Mapping[str, Any]) -> Arguments:
@@ -69,7 +70,8 @@ class Arguments(NamedTuple):
             own = {**resource_class.old_defaults, **own}
             if data_hash is not None and _accepts(resource_class.format_class, "origin"):
                 own["origin"] = "predecessor"
-            format = resource_class.format_class(**own)
+            make = getattr(resource_class.format_class, "of_options", None)  # of a class of one's own
+            format = resource_class.format_class(**own) if make is None else make(own)
         except (FormatError, TypeError) as error:
             raise RecordError(
                 "the record describes no resource of this class",

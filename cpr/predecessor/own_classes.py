@@ -25,7 +25,8 @@ from typing import Any, ClassVar, Self
 
 from cpr.errors import EncodeError, FormatError, UsageError
 from cpr.format import ReadableFile, WritableFile
-from cpr.records.registry import RECORD_KEY, register
+from cpr.records.predecessor import know_own_class
+from cpr.records.registry import LABELS, RECORD_KEY, register
 
 __all__ = ["OwnFiles", "adopt", "is_own_style"]
 
@@ -36,11 +37,29 @@ _HASH = re.compile("[0-9a-f]{16}")
 
 
 def is_own_style(cls: type[Any]) -> bool:
-    """Whether a new class of resources is written in the predecessor's style."""
+    """Whether a new class of resources is written in the predecessor's style.
+
+    Raises UsageError for one with such methods below a class that reads and writes without them.
+    """
     format_class = getattr(cls, "format_class", None)
     if format_class is not None:
+        if not issubclass(format_class, OwnFiles) and "format_class" not in cls.__dict__:
+            _require_none_unused(cls)
         return issubclass(format_class, OwnFiles)
     return any(name in cls.__dict__ for name in _METHODS) or _holds_data(cls)
+
+
+def _require_none_unused(cls: type[Any]) -> None:
+    if unused := [name for name in _METHODS if name in cls.__dict__]:
+        base = cls.__mro__[1].__name__
+        kind = "Source" if "Source" in base else "Target"
+        raise UsageError(
+            f"{base} reads and writes files without such methods, so that these would never be called",
+            field=f"{cls.__qualname__}.{unused[0]}",
+            expected=f"a {kind} of its own for other files, or get_data of {base} as it is",
+            actual=", ".join(unused),
+            remedy=f"class {cls.__name__}({kind}), from cpr import {kind}",
+        )
 
 
 def _holds_data(cls: type[Any]) -> bool:
@@ -72,10 +91,23 @@ def adopt(cls: Any) -> None:
         del cls.get_data  # it reads the place itself, unverified: the format calls it, for a verified copy
     if "__init__" in cls.__dict__:
         cls.__init__ = _taking_records(cls, cls.__init__)
+    if "serialize" in cls.__dict__:
+        cls.serialize = _telling_once(cls.serialize)
     members = {"owner": cls, "read_data": None if read is None else staticmethod(read)}
     cls.format_class = type(f"{cls.__name__}Files", (OwnFiles,), members)
     cls.record_type = re.sub(r"\W", "_", f"{cls.__module__}_{cls.__qualname__}")[-100:].lstrip("0123456789")
     register(cls)
+    know_own_class(f"{cls.__module__}.{cls.__qualname__}", cls.record_type)
+
+
+def _telling_once(serialize: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """`serialize` without what it adds: attributes of its own, which the record has."""
+
+    @functools.wraps(serialize)
+    def tell(self: Any) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if key in LABELS}
+
+    return tell
 
 
 def _taking_records(cls: Any, init: Callable[..., None]) -> Callable[..., None]:
@@ -191,7 +223,14 @@ class OwnFiles:
             yield resource
 
     def encode(self, data: Any, file: WritableFile) -> None:
-        """What the class writes of the data. Raises EncodeError where it writes no file."""
+        """What the class writes of the data. Raises EncodeError unless it is one file, else UsageError."""
+        if not hasattr(self.owner, "_write_data"):
+            raise UsageError(
+                f"{self.owner.__name__} writes nothing",
+                field="_write_data",
+                expected="a method",
+                remedy="def _write_data(self): write(self._data, self.get_path())",
+            )
         with self._scratch() as resource:
             resource._data = data
             resource._write_data()
@@ -203,6 +242,14 @@ class OwnFiles:
                     expected="a file at self.get_path()",
                     actual="a folder" if os.path.isdir(path) else "nothing",
                     remedy="write to self.get_path(), one file; for a folder use ZarrTarget",
+                )
+            if more := sorted(set(os.listdir(resource.location)) - {os.path.basename(path)}):
+                raise EncodeError(
+                    f"{self.owner.__name__}._write_data has written more than one file",
+                    field="_write_data",
+                    expected="the file at self.get_path() alone, for that is what is stored",
+                    actual=", ".join(more)[:100],
+                    remedy="a class for each kind of file, or both in one file",
                 )
             with open(path, "rb") as written:
                 shutil.copyfileobj(written, file, _PIECE)

@@ -26,9 +26,12 @@ _MAKE_TARGET = "sources are read; make a target: ImageTarget.from_path(...)"
 _DATA = dict.fromkeys(("__array__", "array", "compute", "load", "open", "read"), _GIVES_DATA) | dict.fromkeys(
     ("filename", "filepath", "path", "uri"), "get_path() tells where it is"
 )
+# What the predecessor's classes had and called themselves.
+_DATA |= {"_read_data": _GIVES_DATA}
 WRITTEN = _DATA | dict.fromkeys(
-    ("save", "store", "upload", "write"), "set_data(data), then persist(), write it"
+    ("save", "store", "upload", "write", "_write_data"), "set_data(data), then persist(), write it"
 )
+WRITTEN |= {"_hash_data": "data_hash names the content, once set_data(data) has it"}
 READ_ONLY = _DATA | dict.fromkeys(
     ("data_hash", "persist", "save", "set_data", "store", "upload", "write"), _MAKE_TARGET
 )

@@ -2,7 +2,8 @@
 
 It wrote `{"__class__": "cpr.image.ImageTarget.ImageTarget", "data": {...}}`, where `data` is what the class
 took as arguments, and results as `name-<data_hash>.ext`, known by the hash of their content alone. Names of
-classes are looked up here; nothing is imported because a record names it.
+classes are looked up here; nothing is imported because a record names it. Classes of one's own in its style
+are known once they are defined.
 Source: https://github.com/fmi-faim/custom-prefect-result, the methods `serialize` of its classes.
 """
 
@@ -14,7 +15,14 @@ from typing import Any
 from cpr.errors import RecordError, shown
 from cpr.io.url_policy import require_safe
 
-__all__ = ["OLD_CLASSES", "PLACE", "is_old_record", "read_old_record"]
+__all__ = [
+    "OLD_CLASSES",
+    "PLACE",
+    "is_of_unknown_class",
+    "is_old_record",
+    "know_own_class",
+    "read_old_record",
+]
 
 PLACE = ("location", "name", "ext")
 _RESULT = (*PLACE, "data_hash")
@@ -40,35 +48,73 @@ OLD_CLASSES = {
 """How its records name a class -> the record type here."""
 
 
+_own: dict[str, str] = {}  # as above, of classes of one's own; those that are no results have no `data_hash`
+
+
+def know_own_class(place: str, record_type: str) -> None:
+    """Have records understood that the predecessor has written of a class of one's own.
+
+    Args:
+        place: module and name of the class.
+        record_type: what it is registered as.
+    """
+    _own[place] = record_type
+
+
 def is_old_record(value: object) -> bool:
-    """Whether a JSON value is a record that the predecessor has written of one of its own classes.
+    """Whether a JSON value is a record that the predecessor has written of a class that is known here.
 
     >>> is_old_record({"__class__": "cpr.csv.CSVSource.CSVSource", "data": {"name": "plate"}})
     True
     """
+    name = _class_in(value)
+    return name is not None and (name in OLD_CLASSES or name in _own)
+
+
+def is_of_unknown_class(value: object) -> bool:
+    """Whether it is one of a class of somebody's own that is not defined in this process."""
+    return (
+        _class_in(value) is not None
+        and not is_old_record(value)
+        and isinstance(value, Mapping)
+        and set(PLACE) <= set(value["data"])
+    )
+
+
+def _class_in(value: object) -> str | None:
+    """The class that a value names as the predecessor's records do."""
     if not isinstance(value, Mapping) or set(value) != {"__class__", "data"}:
-        return False
+        return None
     name = value["__class__"]
-    return isinstance(name, str) and name in OLD_CLASSES and isinstance(value["data"], Mapping)
+    return name if isinstance(name, str) and isinstance(value["data"], Mapping) else None
 
 
 def read_old_record(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Type here, and arguments, of such a record; no I/O.
 
-    Raises RecordError for arguments that its class did not have, and places that records may not name.
+    Raises RecordError for arguments that its class did not have, places that records may not name, and a
+    class that is not known.
     """
-    name, data = OLD_CLASSES[record["__class__"]], record["data"]
-    known = set(_FIELDS[name])
-    if unknown := sorted(shown(key) for key in data if key not in known):
+    name, data = record["__class__"], record["data"]
+    if not is_old_record(record):
+        raise RecordError(
+            "a record of a class of one's own that is not defined in this process",
+            field="__class__",
+            expected=", ".join(sorted({*OLD_CLASSES, *_own})),
+            actual=shown(name),
+            remedy="import the module that defines this class first: nothing that a record names is imported",
+        )
+    known = set(_FIELDS[OLD_CLASSES[name]]) if name in OLD_CLASSES else None
+    if known is not None and (unknown := sorted(shown(key) for key in data if key not in known)):
         raise RecordError(
             "unknown field",
             field=unknown[0],
-            expected=", ".join(_FIELDS[name]),
+            expected=", ".join(_FIELDS[OLD_CLASSES[name]]),
             actual=", ".join(unknown),
             remedy="the record was not written by custom-prefect-result: delete it",
         )
     require_safe(data.get("location"), data.get("name"))
-    if "data_hash" in known and not isinstance(data.get("data_hash"), str):
+    if "data_hash" in (data if known is None else known) and not isinstance(data.get("data_hash"), str):
         raise RecordError(
             "the record names no content",
             field="data_hash",
@@ -76,4 +122,4 @@ def read_old_record(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             actual=shown(data.get("data_hash")),
             remedy="the task that wrote it never called set_data: run it again",
         )
-    return name, dict(data)
+    return OLD_CLASSES.get(name) or _own[name], dict(data)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_chec
 
 from cpr._lazy import missing_package, needs
 from cpr.errors import DuplicateTypeError, RecordError
-from cpr.records.predecessor import is_old_record, read_old_record
+from cpr.records.predecessor import is_of_unknown_class, is_old_record, read_old_record
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -159,7 +159,8 @@ def lookup(name: object) -> type[Registered]:
         field="type",
         expected="a registered class, such as " + ", ".join(sorted({*BUILT_IN, *_registered})),
         actual=ascii(name)[:100],
-        remedy="import the module that registers this type, or install the plug-in that has it",
+        remedy="import the module that registers this type (@cpr.register above its class), or install the "
+        "plug-in that has it",
     )
 
 
@@ -218,7 +219,7 @@ def load_record(record: Any) -> Storable:
 
     Raises RecordError for anything but a well-formed record of a registered type, or of the predecessor's.
     """
-    if is_old_record(record):
+    if is_old_record(record) or is_of_unknown_class(record):
         name, arguments = read_old_record(record)
         return lookup(name).from_arguments(arguments)
     if (

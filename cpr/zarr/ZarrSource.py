@@ -25,7 +25,7 @@ from cpr.zarr.inner_metadata import MOST_INNER, inner_metadata
 from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.options import option_error, path_inside
 from cpr.zarr.preview import picture_of
-from cpr.zarr.reading import open_node, part_of, to_dask
+from cpr.zarr.reading import array_of, open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
 from cpr.zarr.stores.url_store import ReadOnlyStore, UrlStore
 from cpr.zarr.stores.versioned import MOST_LISTED, Version, VersionedStore, listing_version, object_version
@@ -36,6 +36,9 @@ METADATA = ("zarr.json", ".zarray", ".zgroup")
 # Beside a group of format 2 lie its attributes, and perhaps all metadata below it.
 _MORE = (".zattrs", ".zmetadata")
 _LOOKUPS = 16  # requests at once
+
+FIRST = "0"
+"""The array that is meant where a group of arrays is named: the whole image, of a pyramid."""
 
 _EXAMPLE = 'ZarrSource.from_path(url, group="0", slices_start=(0, 0), slices_stop=(10, 10))'
 _bad = partial(option_error, remedy=_EXAMPLE)
@@ -53,7 +56,8 @@ class ZarrSourceOptions:
     """What of a hierarchy is meant.
 
     Attributes:
-        group: path of an array or group inside; None for the root.
+        group: path of an array or group inside, "/" for the root. None for the root too, but where that is a
+            group with an array "0", as an image of OME-Zarr is, for this array.
         slices_start: first position along each axis; None for all, or for the first.
         slices_stop: end along each axis, not included; None for all, or for the last.
         mode: "r" reads; "r+", "a" and "w" also give a Zarr that exists to be written to in place. Nothing of
@@ -135,8 +139,8 @@ class ZarrSource(Source):
         url = io.normalise(path)
         root, dot, inside = url.partition(".zarr/")
         if dot and not inside.endswith(".zarr"):
-            group = options.get("group")
-            options["group"] = f"{inside}/{group}" if group else inside
+            group: Any = options.get("group")
+            options["group"] = inside if group in (None, "") else f"{inside}/{group}"
             url = f"{root}.zarr"
         return super().from_path(url, **options)
 
@@ -166,15 +170,32 @@ class ZarrSource(Source):
     @property
     def _group(self) -> str:
         """As the predecessor called it."""
-        return self.format.group or ""
+        group: str | None = self.format.group
+        return FIRST if group is None else group
+
+    @property
+    def _slices(self) -> tuple[slice, ...] | None:
+        """As the predecessor called it."""
+        slices: tuple[slice, ...] | None = self.format.slices
+        return slices
+
+    @property
+    def _mode(self) -> Mode:
+        """As the predecessor called it."""
+        mode: Mode = self.format.mode
+        return mode
 
     @property
     def _is_written(self) -> bool:
-        mode: Mode = self.format.mode
-        return mode != "r"
+        return self._mode != "r"
 
     def _node(self) -> Node:
         return self._open(self.format.group or "")
+
+    def _meant(self) -> Node:
+        """The node, or where no group was named, the array that is meant by a group of arrays."""
+        node = self._node()
+        return array_of(node, FIRST) if self.format.group is None else node
 
     def _open(self, path: str) -> Node:
         if self._is_written:
@@ -197,7 +218,7 @@ class ZarrSource(Source):
             TransferError: the store refused or failed.
         """
         slices = self.format.slices if self._cached is None else None
-        data: Any = self._node() if self._cached is None else self._cached
+        data: Any = self._meant() if self._cached is None else self._cached
         if region is not None:
             return part_of(data, region, self.url, slices)
         if slices is not None:
@@ -211,7 +232,7 @@ class ZarrSource(Source):
 
         Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
         """
-        lazy = to_dask(self._node(), f"cpr-{self._token()}", self.url)
+        lazy = to_dask(self._meant(), f"cpr-{self._token()}", self.url)
         return lazy if self.format.slices is None else lazy[self.format.slices]
 
     def _token(self) -> str:
@@ -223,7 +244,7 @@ class ZarrSource(Source):
 
         Raises as `get_data`.
         """
-        return picture_of(self._node())
+        return picture_of(self._meant())
 
     def version(self) -> Version:
         """What the store says of the objects that count (see `ZarrSourceOptions`), asked once.

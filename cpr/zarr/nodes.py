@@ -8,15 +8,15 @@ what is taken from it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import zarr
 
 from cpr.data.array_memory import read_only
-from cpr.errors import CprError, DecodeError
+from cpr.errors import CprError, DecodeError, UsageError
 from cpr.zarr.concurrency import WideCodecs, widen
 from cpr.zarr.zarr_internals import async_group_of
 
@@ -55,6 +55,8 @@ class _Codecs(WideCodecs):
 
 class _Group(zarr.Group):
     def __getitem__(self, path: str | int) -> Any:
+        if not isinstance(path, (str, int, np.integer)):
+            raise self._no_array(f"[{ascii(path)[:100]}]", self._arrays_inside())
         path = str(path)  # plate["A"]["1"][0], as zarr 2 took it
         with decoding(str(self.store_path / path)):
             try:
@@ -79,6 +81,38 @@ class _Group(zarr.Group):
             found = list(super().groups())
         for name, group in found:
             yield name, with_typed_errors(group)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """Not of the names of what it has inside, which is what numpy would take."""
+        if dtype is None or dtype.kind != "O":
+            raise self._no_array("__array__", self._arrays_inside())
+        whole = np.empty(1, object)
+        whole[0] = self
+        return whole.reshape(())
+
+    if not TYPE_CHECKING:  # for checkers, what is not there is not there
+
+        def __getattr__(self, name: str) -> Any:
+            if not name.startswith("_") and (hasattr(zarr.Array, name) or hasattr(np.ndarray, name)):
+                raise self._no_array(name, ())  # without asking the store: many ask whether there is one
+            raise AttributeError(f"'Group' object has no attribute {name!r}")
+
+    def _arrays_inside(self) -> list[str]:
+        try:
+            return sorted(name for name, _ in self.arrays())
+        except CprError:
+            return []
+
+    def _no_array(self, asked: str, inside: Sequence[str]) -> UsageError:
+        """For what is asked of an array."""
+        example = repr(inside[0]) if inside else "'path/of/array'"
+        return UsageError(
+            f"{self.store_path}: this is a group, not an array",
+            field=asked,
+            expected=f"one of its arrays, {', '.join(inside[:5])}" if inside else "an array",
+            actual="the group",
+            remedy=f"take the array: from_path(url, group={example}), or get_data()[{example}][...]",
+        )
 
 
 def with_typed_errors(node: Any) -> Any:

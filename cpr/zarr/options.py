@@ -132,9 +132,16 @@ def declared(shape: Any, dtype: Any) -> tuple[Shape | None, str | None]:
     return shape, dtype
 
 
-def path_inside(name: str, path: str, remedy: str) -> str:
-    """The path of a node of a hierarchy, without slashes around it. Raises FormatError for one outside."""
-    inside = path.strip("/")
+def path_inside(name: str, path: Any, remedy: str) -> str:
+    """The path of a node of a hierarchy, without slashes around it; a number is its name.
+
+    Raises FormatError for one outside, and for what is no path.
+    """
+    if isinstance(path, (int, np.integer)) and not isinstance(path, bool):
+        path = str(path)  # as zarr 2 took it
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(text := os.fspath(path), str):
+        raise option_error(name, "a path inside the Zarr", path, remedy)
+    inside = text.strip("/")
     if inside and ({"", ".", ".."} & set(inside.split("/")) or _NOT_IN_KEYS.search(inside)):
         raise option_error(name, "a path inside the Zarr", path, remedy)
     return inside

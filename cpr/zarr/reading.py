@@ -17,7 +17,7 @@ from cpr.format import Region
 from cpr.zarr.nodes import Node, decoding, with_typed_errors
 from cpr.zarr.stores.url_store import UrlStore
 
-__all__ = ["chunk_count", "open_node", "part_of", "to_dask"]
+__all__ = ["array_of", "chunk_count", "open_node", "part_of", "to_dask"]
 
 _MOST_BLOCKS = 10_000_000
 _MOST_CHUNKS = 1_000_000
@@ -44,10 +44,26 @@ def open_node(
                 actual=type(error).__name__,
                 remedy="check the URL and the group; a deleted result is made again when its task runs again",
             ) from None
+    _require_chunk_memory(node)
+    return with_typed_errors(node)  # type: ignore[no-any-return]
+
+
+def _require_chunk_memory(node: Node) -> None:
     if isinstance(node, zarr.Array):
         for what, extents in (("one chunk", node.chunks), ("one shard", node.shards or ())):
             require_memory(math.prod(extents) * node.dtype.itemsize, what)
-    return with_typed_errors(node)  # type: ignore[no-any-return]
+
+
+def array_of(node: Node, name: str) -> Node:
+    """The array of this name in a group that was opened; the node itself where there is none.
+
+    Raises as `open_node`.
+    """
+    found = node.get(name) if isinstance(node, zarr.Group) else None
+    if not isinstance(found, zarr.Array):
+        return node
+    _require_chunk_memory(found)
+    return found
 
 
 def part_of(

@@ -128,6 +128,13 @@ SAME = {
     "CSVTarget": lambda p: cpr.load(filled(CSVTarget, p, TABLE).serialize()).get_data().equals(TABLE),
     "ZarrSource of an image": lambda p: np.array_equal(zarr_at(p).get_data()[...], IMAGE),
     "ZarrSource(group=)": lambda p: np.array_equal(zarr_at(p, group="1").get_data()[...], IMAGE[::2, ::2]),
+    "the default group": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr").get_data(), IMAGE),
+    "a region of the default group": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr", slices_start=[1], slices_stop=[2]).get_data(), IMAGE[1:2]),
+    "the default group, to be written to": lambda p: (ZarrSource.from_path(f"{p}/image.zarr", mode="w").get_data().__setitem__((0, 0), 99), zarr.open_array(f"{p}/image.zarr/0", mode="r")[0, 0] == 99)[1],
+    "its name": lambda p: ZarrSource.from_path(f"{p}/image.zarr")._group == "0",
+    "a group that is a number": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr", group=1).get_data(), IMAGE[::2, ::2]),
+    "ZarrSource._slices": lambda p: (zarr_at(p, slices_start=[1], slices_stop=[2])._slices, zarr_at(p)._slices) == ((slice(1, 2),), None),
+    "ZarrSource._mode": lambda p: zarr_at(p, mode="w")._mode == "w",
     "ZarrSource._group": lambda p: (zarr_at(p)._group, zarr_at(p, group="1")._group) == ("0", "1"),
     "ZarrSource by words": lambda p: np.array_equal(ZarrSource(location=p, name="image", ext=".zarr", group="0", slices_start=[1, 2], slices_stop=[3, 4], mode="r").get_data(), IMAGE[1:3, 2:4]),
     "no slices are all": lambda p: isinstance(ZarrSource(location=p, name="image", ext=".zarr", group="0", slices_start=[], slices_stop=[]).get_data(), zarr.Array),
@@ -159,6 +166,8 @@ SAME = {
     "Prefect's JSONSerializer": lambda p: np.array_equal(through_json(PREFECTS, {"a": filled(ImageTarget, p, IMAGE)})["a"].get_data(), IMAGE),
     "with values that are no resources": lambda p: through_json(PREFECTS, {"at": pd.Timestamp("2024-01-02").to_pydatetime(), "s": {1}}) == {"at": pd.Timestamp("2024-01-02").to_pydatetime(), "s": {1}},
     "target_encoder, target_decoder": lambda p: json.loads(json.dumps([ImageSource(p, "raw", ".tif")], default=target_encoder), object_hook=target_decoder)[0].get_path() == f"{p}/raw.tif",
+    "a file of the folder one is in": lambda p: ImageSource(location="", name="a", ext=".tif").get_path() == ImageSource.from_path("a.tif").get_path(),
+    "serialize of one's own": lambda p: cpr.load(own(p, serialize=lambda self: {**Target.serialize(self), "n": 3}).serialize()).get_data() == "text",
     "an old record decoded": lambda p: target_decoder({"__class__": "cpr.image.ImageSource.ImageSource", "data": {"location": p, "name": "raw", "ext": ".tif", "metadata": None, "resolution": None}}).get_name() == "raw",
     "hash_objects": lambda p: hash_objects(1, b=2) == hash_objects(1, b=2) != hash_objects(1, b=3),
     "hash_objects(hash_algo=)": lambda p: len(hash_objects(1, hash_algo=hashlib.sha512)) == 128,
@@ -171,7 +180,17 @@ CHANGED = {
     "a target of a name with dots": (lambda p: ImageTarget.from_path(f"{p}/plate.A01"), CprError, "/plate.A01.tif')"),
     "imagej among the metadata": (lambda p: ImageTarget.from_path(f"{p}/a.tif", metadata={**METADATA, "imagej": True}), CprError, "imagej=..."),
     "imagej set among the metadata": (lambda p: ImageTarget.from_path(f"{p}/a.tif").set_metadata({"imagej": True}), CprError, "imagej=..."),
-    "a region of the default group": (lambda p: ZarrSource.from_path(f"{p}/image.zarr", slices_start=[1], slices_stop=[2]).get_data(), CprError, "group='0'"),
+    "an array of a group": (lambda p: ZarrSource.from_path(f"{p}/image.zarr", group="A/1").get_data()[0:1], CprError, "get_data()['path/of/array']"),
+    "the shape of a group": (lambda p: ZarrSource.from_path(f"{p}/image.zarr", group="A/1/0").get_data().shape, CprError, "group='path/of/array'"),
+    "a group as an array": (lambda p: np.squeeze(ZarrSource.from_path(f"{p}/image.zarr", group="A/1/0").get_data()), CprError, "group='0'"),
+    "_read_data": (lambda p: ImageSource(p, "raw", ".tif")._read_data(), CprError, "get_data()"),
+    "_write_data": (lambda p: filled(ImageTarget, p, IMAGE)._write_data(), CprError, "persist()"),
+    "_hash_data": (lambda p: ImageTarget(p, "a", ".tif")._hash_data(IMAGE), CprError, "data_hash"),
+    "an image that is read otherwise": (lambda p: type("Own", (ImageSource,), {"_read_data": lambda self: 1}), CprError, "class Own(Source)"),
+    "an image that is written otherwise": (lambda p: type("Own", (ImageTarget,), {"_write_data": lambda self: 1}), CprError, "class Own(Target)"),
+    "a class that writes nothing": (lambda p: own(p, _write_data=None), CprError, "def _write_data(self)"),
+    "a class that writes two files": (lambda p: own(p, _write_data=lambda self: [open(self.get_path() + end, "w").close() for end in ("", ".md")]), CprError, "a class for each kind of file"),
+    "a record of a class that is not defined": (lambda p: cpr.load({"__class__": "koopaflows.cpr_parquet.Gone", "data": {"location": p, "name": "a", "ext": ".parq", "data_hash": HASH}}), CprError, "import the module"),
     "one more without its name": (lambda p: ImageTarget.from_path(f"{p}/a.tif", METADATA, None, True), CprError, "ImageTarget.from_path(path, compression=...)"),
     "one without its name": (lambda p: CSVSource.from_path(f"{p}/table.csv", 0), CprError, "each with its name"),
     "an option twice": (lambda p: ZarrSource.from_path(f"{p}/image.zarr", "0", group="1"), CprError, "ZarrSource.from_path(path, group=...)"),
@@ -179,7 +198,7 @@ CHANGED = {
     "metadata of any key": (lambda p: ImageTarget(location=p, name="a", ext=".tif", metadata={"mine": 1}), CprError, "metadata={'custom': {'mine': ...}}"),
     "a source of a target's record": (lambda p: ImageSource(**filled(ImageTarget, p, IMAGE).serialize()), CprError, "cpr.load(record)"),
     "a class of Resource alone": (lambda p: type("Own", (Resource,), {"_read_data": lambda self: 1}), CprError, "class Own(Source)"),
-    "a hash that is none": (lambda p: own_with_hash("x", p), CprError, "xxhash.xxh3_64"),
+    "a hash that is none": (lambda p: own(p, _hash_data=lambda self, data: "x"), CprError, "xxhash.xxh3_64"),
     "a file that is gone": (lambda p: ImageTarget(location=p, name="none", ext=".tif", data_hash=HASH).get_data(), ResourceNotFoundError, "none-"),
     "a file of other content": (lambda p: ImageTarget(location=p, name="cell", ext=".tif", data_hash="0" * 16).persist(), FileNotFoundError, "cell-0000"),
     "damage": (lambda p: damaged(p).get_data(), CorruptDataError, HASH),
@@ -237,15 +256,22 @@ def damaged(place):
     return target
 
 
-def own_with_hash(found, place):
-    class OfWrongHash(Target):
-        def _hash_data(self, data):
-            return found
+def own(place, **methods):
+    """A stored result of a class of one's own."""
 
-        def _write_data(self):
-            raise AssertionError("never called")
+    def write(self):
+        with open(self.get_path(), "w") as file:
+            file.write(self._data)
 
-    OfWrongHash.from_path(f"{place}/a.x").set_data(1)
+    def read(self):
+        with open(self.get_path()) as file:
+            return file.read()
+
+    usual = {"_hash_data": lambda self, data: "0" * 15 + "1", "_write_data": write, "_read_data": read}
+    members = {name: one for name, one in (usual | methods).items() if one is not None}
+    target = type("Own", (Target,), {**members, "__module__": __name__}).from_path(f"{place}/a.x")
+    target.set_data("text")
+    return target.persist()
 
 
 def test_there_are_sixty():

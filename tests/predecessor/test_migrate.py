@@ -103,6 +103,18 @@ def test_records_that_lie_are_refused(tmp_path):
     assert done.done == []
 
 
+def test_a_result_of_a_class_that_is_not_defined_here_is_told(tmp_path):
+    own = {
+        "__class__": "flows.of.somebody.Spots",
+        "data": {"location": str(tmp_path), "name": "a", "ext": ".parq"},
+    }
+    (tmp_path / "a").write_text(stored([own, 1]))
+    (tmp_path / "b").write_text(stored([{"__class__": "builtins.set", "data": [1]}]))
+    (failed,) = migrate(str(tmp_path), write=True).failed
+    assert failed.url == str(tmp_path / "a") and "import the module" in failed.error.remedy
+    assert not list(tmp_path.glob("*.cpr.json"))
+
+
 def test_nothing_there(tmp_path):
     assert run(["migrate", str(tmp_path / "none")]) == 3
 

@@ -139,6 +139,44 @@ def test_damage_is_found(tmp_path, index):
         cpr.load(record).get_data()
 
 
+class Pickled(cpr.Target):
+    """Of one's own, in the predecessor's style."""
+
+    def __init__(self, location, name, ext=".pkl", protocol=5, data_hash=None):
+        self.protocol = protocol
+        super().__init__(location=location, name=name, ext=ext, data_hash=data_hash)
+
+    def _hash_data(self, data):
+        return written.table_hash(data)
+
+    def _write_data(self):
+        self._data.to_pickle(self.get_path(), protocol=self.protocol)
+
+    def _read_data(self):
+        return pd.read_pickle(self.get_path())
+
+
+def test_results_of_a_class_of_ones_own(tmp_path):
+    name = written.table_hash(TABLE)
+    TABLE.to_pickle(tmp_path / f"spots-{name}.pkl")
+    data = {"location": str(tmp_path), "name": "spots", "ext": ".pkl", "protocol": 4, "data_hash": name}
+    record = {"__class__": f"{__name__}.Pickled", "data": data}
+    old = cpr.load(json.loads(json.dumps(record)))
+    assert type(old) is Pickled and old.protocol == 4
+    ours = cpr.load(json.dumps(old.serialize()))
+    for one in (old, ours, cpr.Serializer.target_decoder(record)):
+        pd.testing.assert_frame_equal(one.get_data(), TABLE)
+    assert ours.checksum is not None and ours.protocol == 4
+    (TABLE + TABLE).to_pickle(tmp_path / f"spots-{name}.pkl")
+    for one in (cpr.load(record), cpr.load(old.serialize())):
+        with pytest.raises(CorruptDataError):
+            one.get_data()
+    with pytest.raises(RecordError, match="import the module"):
+        cpr.load({**record, "__class__": "flows.of.somebody.Pickled"})
+    with pytest.raises(RecordError, match="no such option"):
+        cpr.load({**record, "data": data | {"more": 1}})
+
+
 HOSTILE = [
     {"__class__": "os.system", "data": {"command": "true"}},
     {"__class__": "cpr.image.ImageTarget.Other", "data": {}},

@@ -273,15 +273,31 @@ ROWS: dict[str, Row] = {
         lambda: source(f"{mkdtemp()}/a.zarr").version(), "check the URL", lambda: source(array()).version()
     ),
     "a region of a group": Row(
-        lambda: source(written()).get_data(region=np.s_[0]), "get_data()['0'][...]",
+        lambda: source(written(), group="/").get_data(region=np.s_[0]), "get_data()['0'][...]",
         lambda: (
             source(written(), group="0").get_data(region=np.s_[0]),
-            source(written()).get_data()["0"][...],
+            source(written(), group="/").get_data()["0"][...],
         ),
     ),
     "a group for dask": Row(
         lambda: source(group()).get_dask(), "dask.array.from_array(get_data()['name'])",
         lambda: da.from_array(source(group()).get_data()["name"]).compute(),
+    ),
+    "a group taken for an array": Row(
+        lambda: source(group()).get_data()[:], "get_data()['name'][...]",
+        lambda: source(group()).get_data()["name"][...],
+    ),
+    "a group taken for an array by numpy": Row(
+        lambda: np.squeeze(source(group()).get_data()), "from_path(url, group='name')",
+        lambda: np.squeeze(source(group(), group="name").get_data()),
+    ),
+    "a group asked for what arrays have": Row(
+        lambda: source(group()).get_data().shape, "from_path(url, group='path/of/array')",
+        lambda: source(group(), group="name").get_data().shape,
+    ),
+    "a group that is no path": Row(
+        lambda: source("a.zarr", group=[0]), 'group="0"',
+        lambda: source(group(), group="name").get_data(),
     ),
     "too many chunks": Row(
         lambda: source(array(**MANY)).get_data(region=np.s_[:]), "in parts",
@@ -327,7 +343,7 @@ ROWS: dict[str, Row] = {
     ),
     "broken metadata of an image": Row(
         lambda: ome_source(written(_no_axes)).levels(), "read the arrays with a ZarrSource",
-        lambda: source(written(_no_axes)).get_data()["0"][...],
+        lambda: source(written(_no_axes)).get_data()[...],
     ),
     "no image": Row(
         lambda: ome_source(group()).levels(), "other Zarrs with a ZarrSource",
