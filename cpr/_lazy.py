@@ -31,7 +31,9 @@ _EXTRAS = {
 def missing_package(error: ModuleNotFoundError) -> str | None:
     """The package that an extra would have brought, where that is what an import lacks."""
     missing = (error.name or "").partition(".")[0]
-    return missing if missing in _EXTRAS and sys.modules.get(missing) is None else None
+    # A folder of this name beside a script makes a package without a file.
+    found = getattr(sys.modules.get(missing), "__file__", None)
+    return missing if missing in _EXTRAS and found is None else None
 
 
 def needs(what: str, package: str) -> MissingDependencyError:

@@ -57,7 +57,7 @@ class ZarrSourceOptions:
 
     Attributes:
         group: path of an array or group inside, "/" for the root. None for the root too, but where that is a
-            group with an array "0", as an image of OME-Zarr is, for this array.
+            group with an array "0", as an image of OME-Zarr is, for this array, which finds others by name.
         slices_start: first position along each axis; None for all, or for the first.
         slices_stop: end along each axis, not included; None for all, or for the last.
         mode: "r" reads; "r+", "a" and "w" also give a Zarr that exists to be written to in place. Nothing of

@@ -20,7 +20,7 @@ from cpr.errors import CprError, DecodeError, UsageError
 from cpr.zarr.concurrency import WideCodecs, widen
 from cpr.zarr.zarr_internals import async_group_of
 
-__all__ = ["Node", "decoding", "own_copy", "with_typed_errors"]
+__all__ = ["Node", "decoding", "named_array", "own_copy", "with_typed_errors"]
 
 Node = zarr.Array[Any] | zarr.Group
 
@@ -113,6 +113,33 @@ class _Group(zarr.Group):
             actual="the group",
             remedy=f"take the array: from_path(url, group={example}), or get_data()[{example}][...]",
         )
+
+
+class _ArrayOfGroup(zarr.Array[Any]):
+    """An array that stands for its group, whose others are found by their names as ever."""
+
+    _of: zarr.Group
+
+    def __getitem__(self, selection: Any) -> Any:
+        is_name = isinstance(selection, str) and self.dtype.names is None
+        return self._of[selection] if is_name else super().__getitem__(selection)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_") or not hasattr(zarr.Group, name):
+                raise AttributeError(f"'Array' object has no attribute {name!r}")
+            return getattr(self._of, name)
+
+
+def named_array(node: Any, name: str) -> Any:
+    """The array of this name in a group, from which the others in it are found; None for none."""
+    found = node.get(name) if isinstance(node, zarr.Group) else None
+    if not isinstance(found, zarr.Array):
+        return None
+    array = _ArrayOfGroup(found.async_array)
+    object.__setattr__(array, "_of", node)
+    return array
 
 
 def with_typed_errors(node: Any) -> Any:

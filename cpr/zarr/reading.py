@@ -14,7 +14,7 @@ from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
 from cpr.errors import DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region
-from cpr.zarr.nodes import Node, decoding, with_typed_errors
+from cpr.zarr.nodes import Node, decoding, named_array, with_typed_errors
 from cpr.zarr.stores.url_store import UrlStore
 
 __all__ = ["array_of", "chunk_count", "open_node", "part_of", "to_dask"]
@@ -59,11 +59,11 @@ def array_of(node: Node, name: str) -> Node:
 
     Raises as `open_node`.
     """
-    found = node.get(name) if isinstance(node, zarr.Group) else None
-    if not isinstance(found, zarr.Array):
+    found = named_array(node, name)
+    if found is None:
         return node
     _require_chunk_memory(found)
-    return found
+    return found  # type: ignore[no-any-return]
 
 
 def part_of(

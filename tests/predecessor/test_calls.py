@@ -131,6 +131,7 @@ SAME = {
     "the default group": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr").get_data(), IMAGE),
     "a region of the default group": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr", slices_start=[1], slices_stop=[2]).get_data(), IMAGE[1:2]),
     "the default group, to be written to": lambda p: (ZarrSource.from_path(f"{p}/image.zarr", mode="w").get_data().__setitem__((0, 0), 99), zarr.open_array(f"{p}/image.zarr/0", mode="r")[0, 0] == 99)[1],
+    "others beside the default group": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr").get_data()["1"], IMAGE[::2, ::2]),
     "its name": lambda p: ZarrSource.from_path(f"{p}/image.zarr")._group == "0",
     "a group that is a number": lambda p: np.array_equal(ZarrSource.from_path(f"{p}/image.zarr", group=1).get_data(), IMAGE[::2, ::2]),
     "ZarrSource._slices": lambda p: (zarr_at(p, slices_start=[1], slices_stop=[2])._slices, zarr_at(p)._slices) == ((slice(1, 2),), None),

@@ -51,6 +51,26 @@ def test_arrays_and_groups_are_read(plate):
         assert source.get_name() == "plate"
 
 
+def test_the_first_array_stands_for_a_group_of_arrays(plate):
+    group = zarr.open_group(plate, mode="r+")
+    for name in ("0", "1"):
+        group.create_array(name, data=DATA[: 6 - int(name)])
+    source = cpr.ZarrSource.from_path(plate)
+    for lazy in (source.get_data(), pickle.loads(pickle.dumps(source.get_data()))):
+        assert isinstance(lazy, zarr.Array) and np.array_equal(lazy[1], DATA[1])
+        assert np.array_equal(lazy["1"][...], DATA[:5]) and np.array_equal(lazy["A/1"][...], DATA)
+        assert sorted(lazy.array_keys()) == ["0", "1"]
+        with pytest.raises(AttributeError, match="nonsense"):
+            _ = lazy.nonsense
+    assert np.array_equal(source.get_data(region=np.s_[2]), DATA[2])
+    assert np.array_equal(source.get_dask().compute(), DATA)
+    for options in ({"group": "/"}, {"group": ""}, {"group": "A"}):
+        assert isinstance(cpr.ZarrSource.from_path(plate, **options).get_data(), zarr.Group)
+    before = cpr.hash_objects(source)
+    group["1"][0] = 7
+    assert cpr.hash_objects(cpr.ZarrSource.from_path(plate)) != before
+
+
 def test_slices_are_read(plate):
     source = cpr.ZarrSource.from_path(plate, group="A/1", slices_start=(1, None, -20), slices_stop=(4, 30))
     expected = DATA[1:4, :30, -20:]
