@@ -62,6 +62,9 @@ def report(
         results, unreadable = gather(
             url, run, previews, lambda one, of: advance(nbytes=one.facts.get("bytes") or 0, total=of)
         )
+    if not results and json:
+        print_json({"page": None, "nbytes": 0, "results": [], "problems": unreadable})
+        ended(bool(unreadable), nothing=True)
     if not results:
         say_unreadable(unreadable)
         say(f"No record under {url} names a target: there is nothing to show.")
