@@ -76,6 +76,12 @@ def expect_reads(file: ReadableFile, ranges: Iterable[tuple[int, int]]) -> None:
         expect(ranges)
 
 
+def expect_end(file: ReadableFile, nbytes: int) -> None:
+    """Say that the last bytes are read before all others; a hint as well."""
+    if (fetch_end := getattr(file, "fetch_end", None)) is not None:
+        fetch_end(nbytes)
+
+
 class Format(Protocol):
     """Bytes and their meaning: a frozen dataclass with these three methods.
 

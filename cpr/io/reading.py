@@ -14,8 +14,9 @@ from cpr.io.hashing import default_algorithm, digest_of
 from cpr.io.objects import open_store, require_stat
 from cpr.io.pinning import Pinned
 from cpr.io.progress_bar import progress_bar
+from cpr.io.ranged_file import RangedFile
 from cpr.io.read_ahead import Fetch
-from cpr.io.seekable_files import BLOCK_BYTES, ArrivingFile, RangedFile, fetch_block
+from cpr.io.seekable_files import BLOCK_BYTES, ArrivingFile, fetch_block
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
 from cpr.io.transfer_width import TransferWidth, width_of

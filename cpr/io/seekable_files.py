@@ -1,4 +1,4 @@
-"""Objects as seekable files: one arrives whole and is hashed on its way, of the other parts are fetched."""
+"""Objects as seekable files: what they share, and the one that arrives whole and is hashed on its way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from bisect import bisect_right
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -19,13 +19,13 @@ from cpr.io.answers import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
 from cpr.io.progress_bar import Advance
-from cpr.io.read_ahead import STALLED_BYTES, Fetch, ReadAhead, wait_wider
+from cpr.io.read_ahead import STALLED_BYTES, Fetch, wait_wider
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Store
 from cpr.io.transfer_width import TransferWidth
 from cpr.io.waiting import abandonable, wait_for
 
-__all__ = ["BLOCK_BYTES", "ArrivingFile", "RangedFile", "SeekableFile", "fetch_block"]
+__all__ = ["BLOCK_BYTES", "ArrivingFile", "SeekableFile", "fetch_block"]
 
 BLOCK_BYTES = 8 << 20
 # A fetch that answers short is asked again this often before it counts as the end of the object.
@@ -124,11 +124,18 @@ class ArrivingFile(SeekableFile):
         self._digest = new_digest(algorithm)
         self._hashed = 0
         self._first: bytes | memoryview | None = None
+        # What is fetched before all else, and where it begins; taken in, and hashed, at its turn.
+        self._end: bytes | memoryview | None = None
+        self._end_begins = nbytes
         self._closing = threading.Event()
         #: Is told of the bytes that have arrived.
         self.on_bytes: Advance | None = None
 
     def _read_at(self, position: int, view: memoryview) -> int:
+        if self._end is not None and position >= self._end_begins:
+            piece = memoryview(self._end)[position - self._end_begins :][: view.nbytes]
+            view[: piece.nbytes] = piece
+            return piece.nbytes
         done = 0
         while done < view.nbytes:
             at = position + done
@@ -176,18 +183,46 @@ class ArrivingFile(SeekableFile):
         self._asked = len(block)
         self._first = block
 
+    def fetch_end(self, nbytes: int) -> None:
+        """Have so many of the last bytes here before the others, which are asked for at the same time.
+
+        For who reads the end of a large object first. They are the very bytes that are hashed at their turn.
+        Nothing happens where the object was begun, or comes in one piece anyway.
+        """
+        if self._asked or self._size <= BLOCK_BYTES:
+            return
+        self._end_begins = begin = max(0, self._size - nbytes)
+        with translate_errors(self._url, "read"):
+            if self._width is None:
+                self._end = self._fetch(begin, self._size)
+                return
+            future = in_thread(partial(self._fetch_measured, self._width, begin, self._size))
+            self._ahead_bytes += self._size - begin
+            self._fetch_ahead(self._width)
+            self._end = self._wait(future, self._size - begin, self._width)
+
     def _next_block(self) -> bytes | memoryview | None:
         if self._first is not None:
             first, self._first = self._first, None
             return first
         if self._width is None:
-            start, self._asked = self._asked, min(self._asked + BLOCK_BYTES, self._size)
-            return self._fetch(start, self._asked) if start < self._asked else None
-        self._fetch_ahead(self._width)
-        if not self._ahead:
-            return None
-        nbytes, future = self._ahead.popleft()
-        wait_wider(future, self._width, partial(self._fetch_ahead, self._width))
+            if self._asked < self._end_begins:
+                start, self._asked = self._asked, min(self._asked + BLOCK_BYTES, self._end_begins)
+                return self._fetch(start, self._asked)
+        else:
+            self._fetch_ahead(self._width)
+            if self._ahead:
+                nbytes, future = self._ahead.popleft()
+                return self._wait(future, nbytes, self._width)
+        if self._asked < self._size:
+            self._asked = self._size
+            return self._end
+        return None
+
+    def _wait(
+        self, future: Future[bytes | memoryview], nbytes: int, width: TransferWidth
+    ) -> bytes | memoryview:
+        wait_wider(future, width, partial(self._fetch_ahead, width))
         # Others share what passes: the limit counts from the last that has arrived.
         self._ahead_bytes -= nbytes
         return wait_for(future, min(nbytes + self._ahead_bytes, STALLED_BYTES), lambda: self._alive)
@@ -196,8 +231,8 @@ class ArrivingFile(SeekableFile):
         """Have as many requests under way as the place deserves, the one that is waited for among them."""
         if not self._asked:
             self._sharing.enter_context(width.transfer())
-        while self._asked < self._size:
-            nbytes = min(width.block_bytes, self._size - self._asked)
+        while self._asked < self._end_begins:
+            nbytes = min(width.block_bytes, self._end_begins - self._asked)
             if self._ahead and (
                 len(self._ahead) >= width.requests or self._ahead_bytes + nbytes > width.memory_bytes
             ):
@@ -253,92 +288,3 @@ def fetch_block(store: Store, path: str, start: int, stop: int) -> bytes | memor
         if len(block) == stop - start:
             break
     return block
-
-
-class RangedFile(SeekableFile):
-    """Parts of an object: small reads are served from cached blocks, large ones fetched as they are.
-
-    Args:
-        block: bytes fetched at once around a small read.
-        blocks: how many of them are kept.
-        width: as many requests as it says fetch what is read in one piece, or expected; None for one.
-    """
-
-    def __init__(
-        self, url: str, fetch: Fetch, nbytes: int, block: int, blocks: int, width: TransferWidth | None = None
-    ) -> None:
-        super().__init__(nbytes)
-        self._ahead = None if width is None else ReadAhead(self._exactly, nbytes, block, width)
-        # What came ahead last, with the number of its first block; larger than what is kept may be.
-        self._arrived: tuple[int, memoryview] = (0, memoryview(b""))
-        self._url = url
-        self._fetch = fetch
-        self._block_bytes = block
-        self._keep = blocks
-        self._cache: OrderedDict[int, bytes | memoryview] = OrderedDict()
-
-    def _read_at(self, position: int, view: memoryview) -> int:
-        stop = position + view.nbytes
-        first, last = position // self._block_bytes, (stop - 1) // self._block_bytes
-        if view.nbytes > self._block_bytes and any(i not in self._cache for i in range(first, last + 1)):
-            if self._ahead is None:
-                return self._copy(self._get(position, stop), view)
-            self._ahead.add(position, stop, self._cache)
-        done = 0
-        while done < view.nbytes:
-            piece = self._piece(position + done, view.nbytes - done)
-            if not piece:
-                break
-            done += self._copy(piece, view[done:])
-        return done
-
-    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
-        if self._ahead is not None:
-            self._ahead.expect(list(ranges), self._cache)
-
-    def _piece(self, position: int, nbytes: int) -> bytes | memoryview:
-        """Bytes from a position, as many as are at hand in one piece; none at the end."""
-        index, offset = divmod(position, self._block_bytes)
-        if self._ahead is not None and index not in self._cache:
-            first, data = self._arrived
-            if not 0 <= position - first * self._block_bytes < data.nbytes:
-                with translate_errors(self._url, "read"):
-                    taken = self._ahead.take(index)
-                first, data = (0, memoryview(b"")) if taken is None else (taken[0], memoryview(taken[2]))
-            if data:
-                self._arrived = first, data
-                offset = position - first * self._block_bytes
-                return data[offset : offset + nbytes]
-        return self._block(index)[offset : offset + nbytes]
-
-    @staticmethod
-    def _copy(data: bytes | memoryview, view: memoryview) -> int:
-        view[: len(data)] = data
-        return len(data)
-
-    def _block(self, index: int) -> bytes | memoryview:
-        if index not in self._cache:
-            start = index * self._block_bytes
-            self._cache[index] = self._get(start, min(start + self._block_bytes, self._size))
-            if len(self._cache) > self._keep:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(index)
-        return self._cache[index]
-
-    def close(self) -> None:
-        """Let go of the blocks: a reader may keep the file in circles of references."""
-        if self._ahead is not None:
-            self._ahead.close()
-        self._arrived = 0, memoryview(b"")
-        self._cache.clear()
-        super().close()
-
-    def _get(self, start: int, stop: int) -> bytes | memoryview:
-        with translate_errors(self._url, "read"):
-            return self._exactly(start, stop)
-
-    def _exactly(self, start: int, stop: int) -> bytes | memoryview:
-        block = self._fetch(start, stop)
-        if len(block) != stop - start:
-            raise BadAnswerError("ObjectShorterThanSaid")
-        return block

@@ -10,7 +10,7 @@ from cpr.data.tables import ColumnType, Values
 from cpr.data.tables.values import category_values, recoded, to_pandas
 from cpr.errors import EncodeError
 
-__all__ = ["array_of", "arrow_type", "column_of"]
+__all__ = ["array_of", "arrow_type", "column_of", "is_plain"]
 
 # Parquet counts no whole seconds: they are stored as milliseconds.
 _MAX_SECONDS = np.iinfo(np.int64).max // 1000
@@ -62,8 +62,16 @@ def array_of(values: Values, column: ColumnType, field: str) -> Any:
     return categories.take(codes)
 
 
+def is_plain(column: ColumnType) -> bool:
+    """Whether pandas keeps it as one of numpy's arrays of values of a fixed size."""
+    return column.kind in {"number", "datetime", "duration"} and isinstance(column.dtype, np.dtype)
+
+
 def column_of(array: Any, column: ColumnType) -> Any:
-    """A pandas array from an Arrow one. Raises ValueError (pyarrow's among them) for other types."""
+    """A pandas array from an Arrow one; of a plain type it may share its memory, and is to be copied.
+
+    Raises ValueError (pyarrow's among them) for other types.
+    """
     import pyarrow as pa
 
     if column.kind == "category":
@@ -96,5 +104,6 @@ def _values(array: Any, column: ColumnType) -> Values:
             raise ValueError(f"a missing value in a column of {column.name}")
         if column.kind != "number":
             array = array.fill_null(column.numpy.type(0).item())
-    data = np.array(array.to_numpy(zero_copy_only=False), dtype=column.numpy)
+    make = np.asarray if is_plain(column) else np.array
+    data = make(array.to_numpy(zero_copy_only=False), dtype=column.numpy)
     return Values(data, None if column.kind == "number" else missing)

@@ -24,8 +24,8 @@ from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
 from cpr.io.pinning import Pinned, Version
+from cpr.io.ranged_file import RangedFile
 from cpr.io.reading import ranged_file
-from cpr.io.seekable_files import RangedFile
 from cpr.parquet.table import Reading, claimed_bytes, opened, pyarrow, rows_at_once, to_pandas
 
 __all__ = ["Folder", "is_of_folder"]

@@ -1,14 +1,14 @@
 """The Parquet formats: tables that cpr writes and restores exactly, and Parquet files of others.
 
 Source: https://parquet.apache.org/docs/file-format/, through pyarrow. Row groups are written as they
-come, forward only. The footer is at the end, so a reader holds the encoded file until it has decoded it.
+come, forward only. The footer is at the end, and is fetched first by who reads a table of ours
+(`cpr.parquet.row_groups`); of files of others the encoded file is held until it is decoded.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,9 +18,10 @@ from cpr.data.memory import Expansion, require_memory
 from cpr.data.tables import Frames, Layout, TableFormat, own_copy
 from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
-from cpr.format import ReadableFile, WritableFile, damaged
-from cpr.parquet.columns import array_of, arrow_type, column_of
+from cpr.format import ReadableFile, WritableFile, damaged, expect_end
+from cpr.parquet.columns import array_of, arrow_type
 from cpr.parquet.pandas_metadata import file_names, pandas_metadata
+from cpr.parquet.row_groups import ForwardReads, read_columns
 
 __all__ = [
     "ForeignParquet",
@@ -37,6 +38,8 @@ __all__ = [
 _ROW_GROUP_BYTES = 64 << 20
 _READ_CELLS = 2_000_000
 _ROWS_OF_TEXT = 16_384
+# What is fetched before the rest of a large file: most footers; and read at once of columns that are large.
+_END_BYTES, _BUFFER_BYTES = 256 << 10, 1 << 20
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}
 
 
@@ -105,7 +108,14 @@ class Parquet(TableFormat):
         Raises DecodeError for a file that does not hold such a table, whole.
         """
         layout = self._recorded()
-        return self._restored(layout, _pieces(file, layout))
+        assert layout.rows is not None
+        with Reading():
+            expect_end(file, _END_BYTES)
+            reads = ForwardReads(file)
+            parquet = opened(reads, buffer_bytes=_BUFFER_BYTES)
+            _require(parquet, layout)
+            arrays = read_columns(parquet, reads, layout)
+        return layout.frame(arrays, layout.rows)
 
 
 @dataclass(frozen=True)
@@ -195,8 +205,14 @@ class Reading:
             raise damaged("not a Parquet file of this kind", expected, found) from error
 
 
-def opened(file: ReadableFile, whole: bool = True) -> Any:
-    """The file, whose footer claims no more than there is memory for; `whole`: it is held as it arrives."""
+def opened(file: ReadableFile | ForwardReads, whole: bool = True, buffer_bytes: int = 0) -> Any:
+    """The file, whose footer claims no more than there is memory for.
+
+    Args:
+        file: to read.
+        whole: it may be held as it arrives.
+        buffer_bytes: to read at once of a column; 0 for all of it.
+    """
     pa, pq = pyarrow()
     size = file.seek(0, os.SEEK_END)
     if whole:
@@ -205,7 +221,7 @@ def opened(file: ReadableFile, whole: bool = True) -> Any:
     file.seek(max(0, size - 8))
     (footer_bytes,) = struct.unpack("<I", file.read(4).rjust(4, b"\0"))
     require_memory(footer_bytes, "the footer")
-    parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False)
+    parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False, buffer_size=buffer_bytes)
     require_memory(claimed_bytes(parquet), "the table")
     return parquet
 
@@ -219,14 +235,14 @@ def claimed_bytes(parquet: Any) -> int:
     return max(encoded, int(footer.num_rows) * row_bytes)
 
 
-def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
-    parquet = opened(file)
+def _require(parquet: Any, layout: Layout) -> None:
+    """Raise DecodeError unless the footer tells of such a table."""
     if parquet.metadata.num_rows != layout.rows:
         # Asked first: a few bytes can claim any number of equal rows.
         raise other_rows(layout.rows, parquet.metadata.num_rows)
     names = parquet.schema_arrow.names
     # Earlier versions wrote no names for levels without.
-    if names not in (file_names(layout), layout.stored_names):
+    if names not in (file_names(layout), layout.stored_names) or parquet.metadata.num_columns != len(names):
         raise DecodeError(
             "the columns are not the recorded ones",
             field="columns",
@@ -234,7 +250,6 @@ def _batches(file: ReadableFile, layout: Layout, rows: int) -> Iterator[Any]:
             actual=ascii(names)[:200],
             remedy="restore the file: its columns were changed",
         )
-    yield from parquet.iter_batches(rows_at_once(parquet, rows))
 
 
 def rows_at_once(parquet: Any, rows: int) -> int:
@@ -245,20 +260,6 @@ def rows_at_once(parquet: Any, rows: int) -> int:
 
 def _write(writer: Any, table: Any) -> None:
     writer.write_table(table, row_group_size=max(1, table.num_rows))
-
-
-def _pieces(file: ReadableFile, layout: Layout) -> Iterator[tuple[int, Iterator[Any]]]:
-    with Reading():
-        table = Expansion("the table")
-        for batch in _batches(file, layout, max(1, _READ_CELLS // len(layout.stored_types))):
-            table.grown(batch.nbytes)
-            yield batch.num_rows, _columns(batch, layout)
-
-
-def _columns(batch: Any, layout: Layout) -> Iterator[Any]:
-    with Reading():
-        for i, column in enumerate(layout.stored_types):
-            yield column_of(batch.column(i), column)
 
 
 def pyarrow() -> tuple[Any, Any]:

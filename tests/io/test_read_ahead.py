@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cpr.errors import TransferError
+from cpr.io.ranged_file import RangedFile
 from cpr.io.read_ahead import ReadAhead
-from cpr.io.seekable_files import RangedFile
 from cpr.io.transfer_width import TransferWidth
 
 BLOCK = 16

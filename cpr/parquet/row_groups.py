@@ -1,0 +1,125 @@
+"""Columns of a Parquet file while it arrives: some are decoded while those behind them are on their way.
+
+The footer, which says what lies where, is fetched first. Then the file is taken in order, a few columns of a
+row group at a time, let go of when they are decoded, and not held whole. Where columns lie is pyarrow's to
+find out: what it tells of them ends the process where a footer is damaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from cpr.data.memory import Expansion
+from cpr.data.tables import Layout
+from cpr.data.tables.table_format import other_rows
+from cpr.data.tables.values import joined
+from cpr.format import ReadableFile
+from cpr.parquet.columns import column_of, is_plain
+
+__all__ = ["ForwardReads", "read_columns"]
+
+# Bytes of a value in memory. Of others, a few bits may stand for a long one.
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
+_ROWS_OF_TEXT = 16_384
+# Decoded: of columns that threads take at once, and of one that is larger.
+_AT_ONCE_BYTES = 24 << 20
+
+
+class ForwardReads:
+    """A file to read from, as pyarrow wants it, that knows how far it was read."""
+
+    closed = False
+
+    def __init__(self, file: ReadableFile) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+        self._farthest = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """As the file's."""
+        data = self._file.read(size)
+        self._farthest = max(self._farthest, self._file.tell())
+        return data
+
+    def close(self) -> None:
+        """Whoever opened the file closes it."""
+
+    def restart(self) -> None:
+        """The end was read, and the rest is read from the first byte on."""
+        self._farthest = 0
+
+    def let_go(self) -> None:
+        """Nothing is read again but what lies behind all that was."""
+        self._file.release(self._farthest)
+
+
+def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
+    """The columns of a table as pandas arrays, in the order of `stored_types`.
+
+    Args:
+        parquet: the file as pyarrow has opened it; its footer was found to claim so many columns and rows.
+        file: what it reads from.
+        layout: what was recorded.
+
+    Raises DecodeError, ValueError, and what pyarrow raises.
+    """
+    assert layout.rows is not None
+    file.restart()
+    footer, types = parquet.metadata, layout.stored_types
+    table = Expansion("the table")
+    # Values of a fixed size go where they stay; of others, what each row group holds is put together.
+    plain = [np.empty(layout.rows, one.dtype) if is_plain(one) else None for one in types]
+    parts: list[list[Any]] = [[] for _ in types]
+    begin = 0
+    for group in range(footer.num_row_groups):
+        rows = footer.row_group(group).num_rows
+        if rows < 0 or begin + rows > layout.rows:
+            raise other_rows(layout.rows, f"at least {begin + rows}")
+        for columns, at_once in _slices(parquet.schema, len(types), rows):
+            row = begin
+            # By number: names may repeat, and pyarrow takes those with dots for nested ones.
+            for batch in parquet.reader.iter_batches(at_once, [group], columns):
+                table.grown(batch.nbytes)
+                if row + batch.num_rows > begin + rows:
+                    raise ValueError(f"a column of more than {rows} values")
+                for i, column in enumerate(columns):
+                    values = column_of(batch.column(i), types[column])
+                    if (whole := plain[column]) is None:
+                        parts[column].append(values)
+                    else:
+                        whole[row : row + len(values)] = values
+                row += batch.num_rows
+                if len(columns) == 1:  # of several, what others have read is not all that was asked for
+                    file.let_go()
+            if row != begin + rows:
+                raise ValueError(f"a column of {row - begin} values, not {rows}")
+            file.let_go()
+        begin += rows
+    if begin != layout.rows:
+        raise other_rows(layout.rows, begin)
+    found = []
+    for whole, part, one in zip(plain, parts, types, strict=True):
+        # One column after the other, so that at most one is there twice.
+        found.append(joined(part, one) if whole is None else whole)
+        part.clear()
+    return found
+
+
+def _slices(schema: Any, count: int, rows: int) -> Iterator[tuple[list[int], int]]:
+    """Consecutive columns to decode at once, and how many rows of them."""
+    widths = [_WIDTHS.get(schema.column(i).physical_type, 0) for i in range(count)]
+    for is_text, columns in groupby(range(count), lambda i: not widths[i]):
+        if is_text:
+            yield [*columns], max(1, min(rows, _ROWS_OF_TEXT))
+            continue
+        some: list[int] = []
+        for i in columns:
+            if some and sum(widths[one] for one in [*some, i]) * rows > _AT_ONCE_BYTES:
+                yield some, max(1, min(rows, _AT_ONCE_BYTES // widths[some[0]]))
+                some = []
+            some.append(i)
+        yield some, max(1, min(rows, _AT_ONCE_BYTES // widths[some[0]]))
