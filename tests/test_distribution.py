@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import cpr
-from tools.distribution import TRIALS
+from tools.distribution import LACKS, TRIALS, lacking
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -43,3 +43,15 @@ def test_what_is_tried_works_here(extra, tmp_path):
 
 def test_every_extra_is_tried():
     assert set(TRIALS) == {"none", *PROJECT["optional-dependencies"]}
+    assert set(LACKS) == set(PROJECT["optional-dependencies"]) - {"all", "openlineage"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("there", [None, *LACKS])
+def test_what_is_lacking_is_told(there, tmp_path):
+    """With no extra, and with each alone; what the others bring is made impossible to import."""
+    extras = [one for one in LACKS if one != there]
+    hidden = {LACKS[extra][0]: None for extra in extras}
+    code = f"import sys; sys.modules.update({hidden!r})\n{lacking(extras)}"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -64,6 +64,45 @@ assert target.persist().checksum.startswith("blake3:")
 """,
     "openlineage": "import openlineage.client, cpr.prefect.lineage_events",
 }
+
+# The package of each extra, and what cannot be done without it. Of OpenLineage's lack the log alone tells.
+LACKS = {
+    "s3": ("s3fs", 'cpr.ImageSource.from_path("s3://bucket/a.tif").get_data()'),
+    "gcs": ("gcsfs", 'cpr.ImageSource.from_path("gs://bucket/a.tif").get_data()'),
+    "azure": ("adlfs", 'cpr.ImageSource.from_path("az://container/a.tif").get_data()'),
+    "dask": ("dask", "image.get_dask()"),
+    "parquet": ("pyarrow", 'cpr.ParquetTarget.from_path("memory://dist/a.parquet").set_data(frame)'),
+    "zarr": ("zarr", 'cpr.ZarrTarget.from_path("memory://dist/a.zarr")'),
+    "blake3": (
+        "blake3",
+        'target.set_data(np.arange(4)); os.environ["CPR_CHECKSUM"] = "blake3"; target.persist()',
+    ),
+}
+
+
+def lacking(extras: Sequence[str]) -> str:
+    """A program that does what cannot be done without these extras: each error names the line for it."""
+    tried = {extra: LACKS[extra][1] for extra in extras}
+    return f"""{TRIALS["none"]}
+import os, pydoc
+from cpr import *
+pydoc.render_doc(cpr)
+assert all(hasattr(cpr, name) for name in cpr.__all__)
+frame = pd.DataFrame({{"a": [1]}})
+target = cpr.NumpyTarget.from_path("memory://dist/lacking.npy")
+target.set_data(np.arange(3))
+image = cpr.ImageTarget.from_path("memory://dist/lacking.tif")
+image.set_data(np.ones((3, 4), "uint8"))
+for extra, use in {tried!r}.items():
+    try:
+        exec(use)
+    except cpr.MissingDependencyError as error:
+        assert error.remedy.replace("'", '"') == f'pip install "prefect-cpr[{{extra}}]"', error.remedy
+    else:
+        raise AssertionError(f"{{use}} works without {{extra}}")
+"""
+
+
 TRIALS["all"] = "".join(f"{text.strip()}\n" for extra, text in TRIALS.items() if extra != "blake3")
 
 
@@ -111,6 +150,7 @@ def _try(python: Path, version: str, wheel: Path, extra: str, folder: Path) -> N
     there = _environment(python, folder / f"{version}-{extra}", wanted)
     # In a folder without a checkout, which could be imported in its place.
     _run(there, "-c", TRIALS[extra], folder=folder)
+    _run(there, "-c", lacking([one for one in LACKS if extra not in (one, "all")]), folder=folder)
     _run(there.with_name("cpr"), "--help", folder=folder)
     print(f"Python {version}, {wheel.name} with extra {extra}: works")
     shutil.rmtree(there.parents[1])
