@@ -58,12 +58,12 @@ def diff(
     and what that was made from, results of earlier runs that were in the cache among them. Exit code 1 says
     that something differs, or that a record cannot be read.
     """
-    from cpr.operations.run_diff import diff_runs
-
     if len(runs) not in (2, 3):
         raise typer.BadParameter("two runs are compared: [URL] RUN_A RUN_B")
     url = results_url(runs[0] if len(runs) == 3 else None)
     with progress("reading records") as advance:
+        from cpr.operations.run_diff import diff_runs
+
         found = diff_runs(url, runs[-2], runs[-1], data, advance)
     pictures = _write_pictures(found, output) if output is not None else {}
     if json:

@@ -55,10 +55,10 @@ def report(
     row for each sample; rows can be sorted, searched and opened, and a drawing shows the way from sources to
     results. Exit code 1 says that some results are gone or damaged, or that a record cannot be read.
     """
-    from cpr.operations.report import gather, render
-
     url = results_url(url)
     with progress("looking at results") as advance:
+        from cpr.operations.report import gather, render
+
         results, unreadable = gather(
             url, run, previews, lambda one, of: advance(nbytes=one.facts.get("bytes") or 0, total=of)
         )

@@ -31,10 +31,10 @@ def savings(url: ResultsUrl = None, json: Json = False) -> None:
     the cache, and how long the run took that made it. Only results count that records under URL name, as long
     as the server remembers their runs.
     """
-    from cpr.prefect.task_runs import completed_runs
-
     url = results_url(url)
     with progress("reading records") as advance:
+        from cpr.prefect.task_runs import completed_runs  # takes seconds, of which the bar tells
+
         found = sum_up(url, completed_runs(), advance)
     if json:
         print_json({**as_json(found), "seconds": found.seconds, "nbytes": found.nbytes})

@@ -60,11 +60,12 @@ def show(
     the result is gone or has another size.
     """
     from cpr.operations.object_names import owner_of
-    from cpr.operations.show import show as find
 
     if result is None and (owner_of(url) is not None or is_name(url)):
         url, result = results_url(None), url
     with progress("reading records") as advance:
+        from cpr.operations.show import show as find
+
         found = find(url, result, advance)
     if json:
         print_json([_as_json(one) for one in found])
