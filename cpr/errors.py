@@ -152,7 +152,8 @@ class NoDataError(ResourceError, ValueError):
             url=url,
             expected="set_data(...) first",
             actual="an empty target",
-            remedy="call set_data first; a file that exists is read by a source: ImageSource.from_path(url)",
+            remedy="call set_data first; a file that exists is read by the source for its kind, such as "
+            "ImageSource.from_path(url)",
         )
 
 

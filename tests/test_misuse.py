@@ -83,6 +83,17 @@ def test_a_path_alone_makes_none(name, tmp_path):
     assert made.name == "a"
 
 
+@pytest.mark.parametrize("name", ["ImageTarget", "ImageSource", "CSVSource", "NumpyTarget"])
+def test_data_make_a_target(name, tmp_path):
+    data = pd.DataFrame({"a": [1]}) if name.startswith("CSV") else IMAGE
+    with pytest.raises(UsageError) as failure:
+        getattr(cpr, name)(data)
+    ext = {"I": ".tif", "C": ".csv", "N": ".npy"}[name[0]]
+    known = {"data": data, "path": f"{tmp_path}/a{ext}"}
+    exec(failure.value.remedy, vars(cpr) | known, known)  # the remedy is code
+    assert known["target"].persist().nbytes > 0
+
+
 def test_sources_are_not_written(url):
     source = cpr.ImageSource.from_path(url)
     for call in (lambda: source.set_data(IMAGE), lambda: source.persist()):

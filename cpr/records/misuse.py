@@ -120,7 +120,8 @@ def not_from_a_path(name: str, path: object, options: Mapping[str, Any]) -> Usag
     elif given is None:
         remedy = f"{name}.from_path('s3://bucket/folder/name.ext')"
     else:
-        remedy = f"target = {name}.from_path(path); target.set_data(data)"
+        target = name.replace("Source", "Target")  # data are written, whatever was called
+        remedy = f"target = {target}.from_path(path); target.set_data(data)"
     return UsageError(
         f"{name} is not made from a path alone" if given is not None else f"{name} is made from a path",
         expected="a folder, a name and an extension",
