@@ -19,6 +19,7 @@ from cpr.data.memory import require_memory
 from cpr.errors import CprError
 from cpr.format import ReadableFile, damaged
 from cpr.image.choice import Choice
+from cpr.image.description_limits import require_modest_lines
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, ends_in_index
 from cpr.image.series import OWN, SelfContainedTiff, pick, require_whole
@@ -97,6 +98,8 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContained
         with SelfContainedTiff(buffered, name="image", _multifile=False, **flags) as tiff:  # type: ignore[arg-type]
             assert isinstance(tiff, SelfContainedTiff)  # tifffile's own annotation says less
             require_modest_xml(tiff, described)
+            if described:
+                require_modest_lines(tiff.pages.first, tiff.filehandle.size)
             yield tiff
     except CprError:
         raise

@@ -14,6 +14,7 @@ from cpr.data.warning import warn_user
 from cpr.errors import DecodeError
 from cpr.format import damaged
 from cpr.image.choice import Choice, chosen, listed
+from cpr.image.description_limits import require_modest_json
 
 __all__ = [
     "OWN",
@@ -53,6 +54,22 @@ class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to ty
             return text
         ET.SubElement(found[0], found[0].tag.replace("Pixels", "TiffData"))
         return ET.tostring(root, encoding="unicode")
+
+    def _series_shaped(self) -> list[tifffile.TiffPageSeries] | None:
+        """What tifffile makes of its own JSON; of each page that begins an image it is looked at first."""
+        pages: Any = self.pages
+        set_keyframe = pages.set_keyframe
+
+        def checked(index: int) -> None:
+            set_keyframe(index)
+            require_modest_json(pages.keyframe, self.filehandle.size)
+
+        pages.set_keyframe = checked
+        try:
+            found: list[tifffile.TiffPageSeries] | None = super()._series_shaped()
+            return found
+        finally:
+            del pages.set_keyframe
 
     @cached_property
     def ome_root(self) -> ET.Element:
