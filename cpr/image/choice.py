@@ -8,8 +8,9 @@ from typing import NamedTuple
 from cpr.data.warning import warn_user
 from cpr.format import unusable
 
-__all__ = ["Choice", "SeveralImagesWarning", "chosen", "labels", "listed"]
+__all__ = ["PAGES_ALONE", "Choice", "SeveralImagesWarning", "chosen", "labels", "listed"]
 
+PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 _MOST_NAMES = 10
 
 

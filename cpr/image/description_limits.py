@@ -13,6 +13,7 @@ from typing import Any
 import tifffile
 
 from cpr.format import damaged
+from cpr.image.choice import PAGES_ALONE
 from cpr.io.outside_json import read_json
 
 __all__ = ["require_modest_json", "require_modest_lines"]
@@ -23,7 +24,7 @@ _BYTES_EACH = 64
 _MOST_AXES = 64  # of an array, in numpy
 _LARGEST = 1 << 63
 _OLD = "shape="
-_REMEDY = "to read its pages one after the other: from_path(url, description=False)"
+_REMEDY = f"remove what does not describe its images; or, {PAGES_ALONE}"
 
 
 def require_modest_json(page: tifffile.TiffPage, nbytes: int) -> None:

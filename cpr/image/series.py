@@ -13,7 +13,7 @@ import tifffile
 from cpr.data.warning import warn_user
 from cpr.errors import DecodeError
 from cpr.format import damaged
-from cpr.image.choice import Choice, chosen, listed
+from cpr.image.choice import PAGES_ALONE, Choice, chosen, listed
 from cpr.image.description_limits import require_modest_json
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "require_whole",
 ]
 
-PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 _IN_ORDER = (
     "its OME-XML does not say which page is which plane: they are taken in its DimensionOrder, "
     f"as Bio-Formats does; {PAGES_ALONE}"

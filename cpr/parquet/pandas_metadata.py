@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 
 from cpr.data.tables import ColumnType, Layout
+from cpr.io.outside_json import read_json
 
-__all__ = ["file_names", "pandas_metadata"]
+__all__ = ["file_names", "pandas_metadata", "require_modest_labels"]
 
+_MOST_LEVELS = 256
 _TEXT = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
 _KINDS = {"text": "unicode", "duration": "timedelta", "category": "categorical"}
 
@@ -25,6 +27,31 @@ def file_names(layout: Layout) -> list[str]:
         if name is None:
             names[level] = f"__index_level_{level}__"
     return names
+
+
+def require_modest_labels(schema: Any) -> None:
+    """Raise ValueError for labels of columns that would take pandas minutes to make levels of.
+
+    Where columns have labels in several levels pyarrow takes the name of each for a literal of Python, and
+    pandas makes a level of each of its elements, at half a millisecond: of a text, of each character.
+    """
+    text = (schema.metadata or {}).get(b"pandas")
+    found = None if text is None else read_json(text, strict=False)
+    if not isinstance(found, dict):
+        return
+    heads = found.get("column_indexes")
+    if not isinstance(heads, list) or len(heads) < 2:
+        return
+    listed, index = (found.get(key) for key in ("columns", "index_columns"))
+    columns = [column for column in listed or () if isinstance(column, dict)]
+    names = [(name, name) for name in schema.names]
+    names += [(column.get("field_name"), column.get("name")) for column in columns]
+    for field, name in names:
+        if isinstance(index, list) and field in index:
+            continue  # of which pyarrow takes the name as it is
+        is_long = isinstance(name, str) and len(name) > _MOST_LEVELS
+        if is_long and not (name.startswith("(") and name.count(",") <= _MOST_LEVELS):
+            raise ValueError(f"a label of {len(heads)} levels that is no tuple of so many: {name[:40]!r}")
 
 
 def pandas_metadata(layout: Layout) -> dict[bytes, bytes]:

@@ -20,7 +20,7 @@ from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile, damaged, expect_end
 from cpr.parquet.columns import array_of, arrow_type
-from cpr.parquet.pandas_metadata import file_names, pandas_metadata
+from cpr.parquet.pandas_metadata import file_names, pandas_metadata, require_modest_labels
 from cpr.parquet.row_groups import ForwardReads, read_columns
 
 __all__ = [
@@ -148,6 +148,7 @@ def to_pandas(table: Any, what: str = "it") -> pd.DataFrame:
         what: to read in another way, for the remedy.
     """
     try:
+        require_modest_labels(table.schema)
         frame: pd.DataFrame = table.to_pandas()
     except Exception as error:
         raise damaged(

@@ -163,6 +163,12 @@ ROWS: dict[str, Row] = {
     "planes in other files": alone(LESS),
     "a cut stack of ImageJ": alone(tiff(STACK[0], description="ImageJ=1.54f\nimages=3\nslices=3\n")),
     "other OME-XML": alone(ome_file(('SizeX="5"', 'SizeX="6"'))),
+    "JSON that describes other things": alone(
+        tiff(STACK[0], metadata=None, description='{"shape": [4, 5], "a": [' + "0," * 60_000 + "0]}")
+    ),
+    "JSON with a shape that is none": alone(
+        tiff(STACK[0], metadata=None, description='{"shape": [[0], 20]}')
+    ),
     "OME-XML that is none": alone(ome_file(("<Pixels ", "<Pixels < "))),
     "OME-XML with entities": restored(
         ome_file(("<OME ", "<!DOCTYPE x><OME ")), ome_file(("x", "x"))
