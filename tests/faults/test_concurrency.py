@@ -19,6 +19,7 @@ from cpr import io
 from cpr.io.locks import leases
 from cpr.io.locks.compare_and_swap import read
 from tests.faults.proxy import FaultProxy
+from tests.faults.test_forged_content import forged
 
 ROOT = Path(__file__).parents[2]
 PROCESSES, THREADS = 5, 10
@@ -45,6 +46,37 @@ def one(thread):
 
 with ThreadPoolExecutor(threads) as pool:
     print(json.dumps(list(pool.map(one, range(threads)))))
+"""
+
+COLLIDING = """
+import json, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np, cpr, cpr.io
+from tests.faults.test_forged_content import forged
+url, me, threads, rounds, ext = sys.argv[1], *map(int, sys.argv[2:5]), sys.argv[5]
+ready = threading.Barrier(threads)
+kind = {".npy": cpr.NumpyTarget, ".tif": cpr.ImageTarget}[ext]
+cpr.io.lookup(url + "/warm")
+print("ready", flush=True)
+sys.stdin.readline()
+
+def one(thread):
+    found = []
+    for round in range(rounds):
+        data = forged((64, 128))[(me + thread + round) % 2]
+        target = kind.from_path(f"{url}/{round}/same{ext}")
+        target.set_data(data)
+        ready.wait(60)
+        try:
+            record = target.persist().serialize()
+            right = np.array_equal(cpr.load(record).get_data(), data)
+            found.append([(me + thread + round) % 2, record if right else "other data came back"])
+        except Exception as error:
+            found.append([0, repr(error)])
+    return found
+
+with ThreadPoolExecutor(threads) as pool:
+    print(json.dumps(sum(pool.map(one, range(threads)), [])))
 """
 
 HOLDING = """
@@ -108,6 +140,31 @@ def test_fifty_persist_at_once(different, size, s3_url, open_uploads):
     for number, answer in enumerate(answers):
         wanted = number if different else 7
         assert np.array_equal(cpr.load(answer).get_data(), np.full(size, wanted, "int64"))
+    assert open_uploads() == []
+
+
+@pytest.mark.real_s3
+@pytest.mark.slow
+@pytest.mark.parametrize("checksum", ["xxh3_128", "sha256"])
+@pytest.mark.parametrize("ext", [".npy", ".tif"])
+def test_two_results_of_one_name_written_and_read_at_once(ext, checksum, s3_url, open_uploads, monkeypatch):
+    """Of two arrays that were made to have one `data_hash` neither is ever read for the other."""
+    monkeypatch.setenv("CPR_CHECKSUM", checksum)
+    processes = [start(COLLIDING, s3_url, index, 6, 4, ext) for index in range(4)]
+    for process in processes:
+        said(process, "ready")
+    answers = []
+    with ThreadPoolExecutor(len(processes)) as pool:
+        for output, errors in pool.map(lambda one: one.communicate("go\n", timeout=500), processes):
+            assert output, errors
+            answers += json.loads(output)
+    assert len(answers) == 4 * 6 * 4
+    assert [answer for _, answer in answers if isinstance(answer, str)] == []
+    both = forged((64, 128))
+    for which, answer in answers:
+        assert np.array_equal(cpr.load(answer).get_data(), both[which])
+    assert {which for which, _ in answers} == {0, 1}
+    assert len({answer["__cpr__"]["data_hash"] for _, answer in answers}) == 1
     assert open_uploads() == []
 
 
