@@ -113,10 +113,11 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         if issubclass(cls.format_class, OwnFiles):
             resource = found.format.build(found.location, found.name, found.ext)
             found = found._replace(format=resource.format)
+        elif cls.__init__ is Resource.__init__:
+            resource = cls.__new__(cls)
+            resource._cached = None  # noqa: SLF001
         else:
             resource = cls(*found[:4])
-            if found.data_hash is None and cls.__init__ is Resource.__init__:
-                return resource  # which has looked at all of them
         resource._take_arguments(found)
         return resource
 
@@ -282,7 +283,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
             )
         own = names_of(cls.fields_class)
         format = read_format(cls.format_class, {k: v for k, v in record.items() if k not in own})
-        resource = cls._of(Arguments(fields.location, fields.name, fields.ext, format))
+        resource = cls._of(Arguments(fields.location, fields.name, fields.ext, format, is_safe=True))
         resource._take_fields(fields)  # noqa: SLF001
         require_seal(record)
         return resource

@@ -22,6 +22,7 @@ class Arguments(NamedTuple):
 
     Attributes:
         data_hash: of a result that is stored already, known by its content alone.
+        is_safe: whether the place was found to be one that records may name.
     """
 
     location: str
@@ -29,6 +30,7 @@ class Arguments(NamedTuple):
     ext: str
     format: Any
     data_hash: str | None = None
+    is_safe: bool = False
 
     @classmethod
     def of(cls, resource_class: Any, location: Any, name: Any, ext: Any, options: Mapping[str, Any]) -> Any:
@@ -41,7 +43,8 @@ class Arguments(NamedTuple):
         if data_hash is not None:
             return cls.of_record(resource_class, found | own | {"data_hash": data_hash})
         own = {**resource_class.old_defaults, **own}
-        return cls(**found, format=resource_class._make_format(found["ext"], own))
+        format = resource_class._make_format(found["ext"], own)
+        return cls(found["location"], found["name"], found["ext"], format)
 
     @staticmethod
     def _placed(resource_class: Any, location: Any, name: Any, ext: Any) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 import cpr
@@ -109,3 +110,22 @@ def test_a_record_has_the_fields_of_the_table_in_its_order(tmp_path):
     assert (
         TextTarget.deserialize({RECORD_KEY: json.loads(json.dumps(fields))}).serialize()[RECORD_KEY] == fields
     )
+
+
+def test_the_place_of_a_record_is_looked_at_once(monkeypatch):
+    """A hit on many targets costs what looking at their places costs."""
+    from cpr.predecessor import known_by_content
+    from cpr.records import record_fields
+
+    looked = []
+    for module in (known_by_content, record_fields):
+        safe = module.require_safe
+        monkeypatch.setattr(
+            module, "require_safe", lambda *place, safe=safe: looked.append(place) or safe(*place)
+        )
+    target = cpr.NumpyTarget.from_path("memory://once/a.npy")
+    target.set_data(np.zeros(3))
+    record = target.serialize()
+    looked.clear()
+    assert cpr.load(record).url == target.url
+    assert len(looked) == 1
