@@ -21,21 +21,22 @@ PAGE = Path(__file__).parents[1] / "docs" / "cli.md"
 INTRODUCTION = """\
 # The command `cpr`
 
-Looks at results, checks them and cleans up, from their URL alone: no server is asked, nothing has to be
-running, and the flow may have run elsewhere. (Only `cpr savings` asks Prefect's server, for the runs.)
+`cpr` looks at results, checks them and cleans up, from their URL alone: no server is asked, nothing has to
+be running, and the flow may have run elsewhere. (Only `cpr savings` asks Prefect's server, for the runs.)
 
 A *results URL* is where Prefect's result storage writes (the `basepath` of its block), a folder or prefix
-that targets are in, or one that holds both. Where endpoints and credentials come from is the same as for
-flows, see the [README](../README.md).
+that contains targets, or one that contains both. Endpoints and credentials come from the same places as for
+flows, see the [README](../README.md#where-endpoints-and-credentials-come-from).
 
-What records say is kept as columns in `.cpr/catalogue` under the results URL, by whoever runs a command and
-may write there, so that the next reads only new records ([how](decisions/catalogue.md)). The same is a table
-in Python: `cpr.results("s3://my-bucket/records")`.
+Where there are more than a few hundred records, and the extra `parquet` is installed, a command that may
+write there keeps what the records say as a table in `.cpr/catalogue` under the results URL, so that the next
+command reads only new records ([how](decisions/catalogue.md)). In Python, `cpr.results("s3://my-bucket/records")`
+gives this table.
 
 Every command takes `--json` and then prints one JSON document on stdout, errors included. Progress is shown
-on stderr, where that is a terminal. `cpr --install-completion` completes commands and options in bash, zsh
-and fish. `python -m cpr` is the same as `cpr`. This page is made from the
-commands' own help (`python -m tools.cli_pages`).
+on stderr, if that is a terminal. `cpr --install-completion` installs completion of commands and options for
+bash, zsh and fish. `python -m cpr` is the same as `cpr`. This page is made from the commands' own help
+(`python -m tools.cli_pages`).
 
 | exit code | meaning |
 | ---: | --- |

@@ -38,7 +38,7 @@ def cp(
         typer.Option(
             "--data",
             metavar="URL",
-            help="For targets that do not lie below SOURCE; DESTINATION/data unless given.",
+            help="For targets that are not below SOURCE. Default: DESTINATION/data.",
         ),
     ] = None,
     run: Annotated[
@@ -51,9 +51,10 @@ def cp(
 ) -> None:
     """Copy records with their targets to another place, comparing digests on the way.
 
-    What lies below SOURCE keeps its path below DESTINATION, and the records say where their targets are
-    now. Another result that is there already stays as it is, and is told as not copied. Run it again to go on
-    where it stopped. Exit code 1 says that something could not be copied.
+    What is below SOURCE keeps its path below DESTINATION, and the copied records say where their targets are
+    now. If another result is at the destination already, it stays as it is, and the copy is reported as
+    failed. Run the command again to go on where it stopped. Exit code 1 says that something could not be
+    copied.
     """
     result = Copy()
     with told_if_interrupted(lambda: _print(result, destination)), progress("reading records") as advance:

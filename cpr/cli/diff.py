@@ -48,15 +48,15 @@ def diff(
         ),
     ] = None,
     data: Annotated[
-        bool, typer.Option("--data/--no-data", help="Read the results that differ, to tell by how much.")
+        bool, typer.Option("--data/--no-data", help="Read the results that differ, to say by how much.")
     ] = True,
     json: Json = False,
 ) -> None:
     """Compare what two runs of a flow have made: which results differ, why, and by how much.
 
-    Results are compared that the same task has made under the same name. A run's results are what it has made
-    and what that was made from, results of earlier runs that were in the cache among them. Exit code 1 says
-    that something differs, or that a record cannot be read.
+    Two results are compared if the same task has made them under the same name. A run's results are those
+    that it has made and those that they were made from, including cached results of earlier runs. Exit code 1
+    says that something differs, or that a record cannot be read.
     """
     if len(runs) not in (2, 3):
         raise typer.BadParameter("two runs are compared: [URL] RUN_A RUN_B")

@@ -22,7 +22,7 @@ _MARKS = {"good": "ok", "poor": "poor", "wrong": "WRONG", "not tried": "-"}
 def doctor(
     url: Annotated[str, typer.Argument(metavar="URL", help="The bucket or folder where results are to be.")],
     mib: Annotated[
-        int, typer.Option("--mib", metavar="N", min=0, help="Measure speed with so many MiB; 0: not.")
+        int, typer.Option("--mib", metavar="N", min=0, help="Measure speed with N MiB; 0 does not measure.")
     ] = 32,
     remove_leftovers: Annotated[
         bool,
@@ -32,10 +32,10 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Try out what cpr relies on, on your own bucket, and say what is wrong and how to mend it.
+    """Try out what cpr relies on, on your own bucket, and say what is wrong and how to fix it.
 
     Everything happens in a scratch folder under URL, which is removed again. Exit code 1 says that something
-    is wrong; what is merely poor, cpr works with.
+    is wrong; where something is only poor, cpr works, with less than could be.
     """
     with progress("examining") as advance:
 

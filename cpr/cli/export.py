@@ -49,7 +49,8 @@ def export(
         bool, typer.Option("--data", help="Copy the results into the crate; else it names their URLs.")
     ] = False,
     licence: Annotated[
-        str | None, typer.Option("--license", metavar="URL", help="Under which the results are published.")
+        str | None,
+        typer.Option("--license", metavar="URL", help="The licence under which the results are published."),
     ] = None,
     json: Json = False,
 ) -> None:

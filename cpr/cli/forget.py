@@ -55,16 +55,16 @@ def forget(
         ),
     ] = None,
     delete: Annotated[
-        bool, typer.Option("--delete", help="Really forget; else it is only said what would be.")
+        bool, typer.Option("--delete", help="Forget them; without it, only list them.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Forget results, so that the next run computes them again; without --delete only say which.
 
-    What is chosen has to fit all options that are given. Deleted are the records by which Prefect finds
-    cached results; the data stays, for cpr gc to delete when nothing refers to it. What was made from a
-    forgotten result is computed again only where that comes out differently. Where a task has returned
-    several results, all of them are forgotten with the one that is chosen. Exit code 3 says that none was.
+    A result is chosen if it fits all options that are given. What is deleted are the records by which Prefect
+    finds cached results; the data stays until cpr gc deletes it, when nothing refers to it. What was made
+    from a forgotten result is computed again only if that comes out differently. If a task has returned
+    several results at once, choosing one forgets all of them. Exit code 3 says that no result was chosen.
     """
     before = None if older_than is None else datetime.now(UTC) - duration(older_than)
     choice = Choice(task, flow, run, name, before)

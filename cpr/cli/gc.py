@@ -56,7 +56,7 @@ def gc(
     older_than: Annotated[
         str | None,
         typer.Option(
-            "--older-than", metavar="AGE", help="Records written longer ago go too, with their data: 90d."
+            "--older-than", metavar="AGE", help="Delete records written longer ago too, with their data: 90d."
         ),
     ] = None,
     grace: Annotated[
@@ -66,22 +66,23 @@ def gc(
         ),
     ] = f"{DEFAULT_GRACE.days}d",
     delete: Annotated[
-        bool, typer.Option("--delete", help="Really mark and delete; else it is only said what would be.")
+        bool, typer.Option("--delete", help="Mark and delete; without it, only say what would be done.")
     ] = False,
     without_unreadable: Annotated[
         bool,
         typer.Option(
-            "--without-unreadable", help="Go on although some records cannot be read: what they use may go."
+            "--without-unreadable",
+            help="Go on although some records cannot be read: what they use may be deleted.",
         ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Delete targets that no record refers to, and with --older-than old records with their data.
 
-    Two phases: what is garbage now is marked; what was marked a grace period ago, and is garbage still, is
-    deleted. So call it regularly, once a day for example: each call does what is due. Runs may go on
-    meanwhile: they keep off what is marked. Only targets under URL are ever deleted, known by their
-    names; records elsewhere are not seen, so name every place that has some.
+    This happens in two phases: what is garbage now is marked; what was marked a grace period ago, and is
+    garbage still, is deleted. So call it regularly, once a day for example: each call does what is due. Flows
+    may run meanwhile: they do not use what is marked. Only targets under URL are ever deleted; they are known
+    by their names. Records elsewhere are not seen, so name every place that has some.
     """
     age, wait = None if older_than is None else duration(older_than), duration(grace)
     done = Collection(not delete)

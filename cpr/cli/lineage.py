@@ -36,15 +36,15 @@ def lineage(
     result: Annotated[
         str | None,
         typer.Argument(
-            metavar="RESULT", help="A result's URL or file name, or how that begins; else all last results."
+            metavar="RESULT", help="A result's URL or file name, or how that begins; else all final results."
         ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Show what results were made from, and by which tasks, from the records alone: no server is asked.
 
-    Each line is a resource, the lines below it and to the right are what its task was given. Results made
-    before records told this have no lines below.
+    Each line is a source or a target; the indented lines below it are what its task was given. Results of
+    versions of cpr that did not record this have no lines below them.
     """
     url = results_url(url)
     with progress("reading records") as advance:

@@ -41,7 +41,7 @@ def ls(
             "--most",
             metavar="N",
             min=0,
-            help="List the newest so many; the sums are of all. 0 lists all.",
+            help="List only the newest N; the totals count all. 0 lists all.",
         ),
     ] = 1000,
     json: Json = False,

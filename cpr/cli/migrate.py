@@ -20,18 +20,21 @@ EXAMPLES = (
 
 
 def migrate(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Where its records or results are.")],
+    folder: Annotated[
+        str,
+        typer.Argument(metavar="FOLDER", help="Where the records or results of custom-prefect-result are."),
+    ],
     write: Annotated[
-        bool, typer.Option("--write", help="Really write records; else it is only said which.")
+        bool, typer.Option("--write", help="Write the records; without it, only list them.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Make results of custom-prefect-result cpr's; without --write only verify them and say what would be.
+    """Give results of custom-prefect-result records of cpr; without --write, verify and list them only.
 
-    Every record of its that Prefect 2 has stored, and every result without one, gets a record of cpr beside
-    it, NAME.cpr.json, for cpr.load, cpr ls and the others. Results are read once and verified; no file is
-    copied or changed. Run it again to go on where it stopped. Exit code 1 says that a result is damaged or
-    gone.
+    Every record of custom-prefect-result that Prefect 2 has stored, and every result without one, gets a cpr
+    record beside it, NAME.cpr.json, for cpr.load, cpr ls and the other commands. Results are read once and
+    verified; no file is copied or changed. Run it again to go on where it stopped. Exit code 1 says that a
+    result is damaged or gone.
     """
     done = Migration()
     with told_if_interrupted(lambda: _print(done, write)), progress("verifying") as advance:

@@ -34,24 +34,27 @@ def report(
         str, typer.Option("--output", "-o", metavar="FILE", help="The page to write, or its URL.")
     ] = "report.html",
     title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="Over the page; else the URL.")
+        str | None, typer.Option("--title", metavar="TEXT", help="Heading of the page; else the URL.")
     ] = None,
     run: Annotated[
         str | None,
         typer.Option(
             "--run",
             metavar="ID",
-            help="The flow run that is reported: what others made is cached. Else the newest.",
+            help="The flow run to report; what others made counts as cached. Else the newest.",
         ),
     ] = None,
     previews: Annotated[
-        int, typer.Option("--previews", metavar="N", help="Show so many of the newest targets.")
+        int,
+        typer.Option(
+            "--previews", metavar="N", help="Show pictures and table heads of the newest N targets."
+        ),
     ] = 1000,
     json: Json = False,
 ) -> None:
     """Write one HTML file with pictures, table heads, sizes, hashes and origins of results.
 
-    It needs no network and no server to be read. What was made of the same raw data stands side by side, a
+    No network and no server are needed to read it. What was made of the same raw data stands side by side, a
     row for each sample; rows can be sorted, searched and opened, and a drawing shows the way from sources to
     results. Exit code 1 says that some results are gone or damaged, or that a record cannot be read.
     """

@@ -25,11 +25,11 @@ EXAMPLES = (("cpr savings s3://my-bucket/records", "time and bytes that runs did
 
 
 def savings(url: ResultsUrl = None, json: Json = False) -> None:
-    """Say how much time and how many bytes the cache has spared, by task.
+    """Say how much time and how many bytes the cache has saved, by task.
 
-    Prefect's server is asked, the one that PREFECT_API_URL names: it knows which runs found their result in
-    the cache, and how long the run took that made it. Only results count that records under URL name, as long
-    as the server remembers their runs.
+    This asks Prefect's server, the one that PREFECT_API_URL names: it knows which runs found their result in
+    the cache, and how long the run took that made it. Only results that records under URL name are counted,
+    and only as long as the server remembers their runs.
     """
     url = results_url(url)
     with progress("reading records") as advance:

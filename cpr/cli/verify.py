@@ -41,7 +41,9 @@ def verify(
             "--sample", metavar="PERCENT", help="Check only this share of the targets, at random: 5%."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The same sample again.")] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="The same N draws the same sample again.")
+    ] = None,
     drop: Annotated[
         bool,
         typer.Option(
@@ -59,12 +61,12 @@ def verify(
 ) -> None:
     """Read every target that records name, and compare its bytes with what was written.
 
-    Targets are read side by side and hashed, not decoded. A list says what is damaged, and exit code 1; exit
-    code 3 says that some targets could not be read at all.
+    Targets are read in parallel and hashed, not decoded. If any are damaged, a list says which, and the exit
+    code is 1; exit code 3 says that some targets could not be read at all.
 
-    With --by-store what the store says of each target is compared instead. This finds what was replaced, cut
+    With --by-store, checksums that the store keeps are compared instead. This finds what was replaced, cut
     or deleted; it does not prove that the store's disks still hold those bytes. Where a store keeps no
-    checksums, targets are "not checked".
+    checksums, targets are "not checked", and the exit code is 3.
     """
     url = results_url(url)
     share = None if sample is None else _share(sample)

@@ -36,15 +36,17 @@ def why(
     ] = None,
     other: Annotated[
         str | None,
-        typer.Argument(metavar="OTHER", help="Another result to compare it with; else the nearest before."),
+        typer.Argument(
+            metavar="OTHER", help="Another result to compare it with; else the most similar earlier one."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Explain why a result was made, and not an earlier one of its task used again.
+    """Explain why a result was made, instead of an earlier one of its task being used again.
 
-    It is compared with the nearest result that the task had made before, or with OTHER. What differs in
-    arguments, sources or code is why. Secrets and data are in no record, so that of these it is only said
-    that they changed.
+    The result is compared with the most similar one that the task had made before, or with OTHER. What
+    differs in arguments, sources or code is the reason. Secrets and data are in no record, so for these it
+    only says that they changed.
     """
     if result is None:
         url, result = results_url(None), url
