@@ -103,7 +103,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """A resource from the arguments in a record of the predecessor. Raises RecordError."""
+        """A resource from the arguments in a record of custom-prefect-result. Raises RecordError."""
         return cls._of(Arguments.of_record(cls, arguments))
 
     @classmethod
@@ -127,13 +127,13 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
         Args:
             path: str, os.PathLike or UPath; any fsspec URL.
-            *in_order: options without their names, where the predecessor had them in this order.
+            *in_order: options without names, in the order that custom-prefect-result had.
             **options: fields of the format (compression, metadata ...).
 
         Raises:
             UnsupportedExtensionError: the extension is none of this class's.
             FormatError: an option that the format does not have.
-            UsageError: more options without their names than the predecessor had.
+            UsageError: more options without names than custom-prefect-result had.
         """
         options = with_names(cls, in_order, options)
         require_kind_of_file(cls, path)

@@ -39,7 +39,7 @@ def report_empty(pattern: str, empty: WhenEmpty) -> None:
 
 
 class Source(Resource):
-    r"""An object that was there before: read in one version, from the cache key to the last byte.
+    r"""A file that is there already: read in one version, from the cache key to the last byte.
 
     The version is asked for once, by the first that needs it: a cache key, a read, `glob`. It travels to
     other processes in pickles, not in records. Every read, there or here, whole or in parts, gives that
@@ -70,7 +70,7 @@ class Source(Resource):
         Args:
             pattern: a path or URL with `*`, `?`, `[...]` or `**`.
             empty: what to do where nothing matches: "error" raises if the folder in which the pattern begins
-                does not exist, and warns else; "warn" warns; "ignore" does neither.
+                does not exist, and otherwise warns; "warn" warns; "ignore" does neither.
             **options: as for `from_path`, the same for all.
 
         Raises:

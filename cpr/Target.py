@@ -246,12 +246,12 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
     ) -> Self:
         """A copy at another location, under the same name and key, compared with its digests on the way.
 
-        What is there already stays: equal content, in whatever bytes, is the copy; anything else an error.
+        What is there already stays: if its content is equal it is the copy, otherwise there is an error.
 
         Args:
             location: folder or bucket prefix.
-            is_new: nothing is there, as a listing has told: it is not asked for once more.
-            may_replace: is asked where something else is there: whether it is known to be damaged.
+            is_new: a listing has shown that nothing is there, so the store is not asked again.
+            may_replace: called if something else is there: whether that is known to be damaged.
 
         Raises:
             CorruptDataError: the stored object is not the one that was written; nothing was copied.
@@ -303,7 +303,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
     def serialize(self) -> dict[str, Any]:
         """The record; persists first when that has not happened yet.
 
-        `"data_hash" in record` tells those of targets from those of sources, as it did in the predecessor.
+        `"data_hash" in record` is True for targets and False for sources, as in custom-prefect-result.
         """
         self.persist()
         record = super().serialize()

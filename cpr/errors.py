@@ -174,7 +174,7 @@ class UnsupportedStoreError(ResourceError, NotImplementedError):
 
 
 class FormatError(CprError, ValueError):
-    """Bytes and their meaning do not fit together."""
+    """Data does not fit its format, or an option has a value that the format does not have."""
 
 
 class UnsupportedExtensionError(FormatError):
@@ -216,7 +216,7 @@ class RecordError(CprError, ValueError):
 
 
 class ConfigurationError(CprError, ValueError):
-    """The local table of storage options is malformed; `url` is its file, `field` the place in it."""
+    """A setting is malformed: the table of storage options (`url` is its file), or a variable (`field`)."""
 
 
 class DuplicateTypeError(CprError, ValueError):

@@ -98,7 +98,7 @@ class ForeignCSV:
     Attributes:
         separator: between cells (pandas' `sep`); `" "` and `r"\s+"` for blanks; None takes the one of comma,
             semicolon, tab and bar that the first rows agree on. A first line `sep=;`, as Excel writes it, is
-            no row, and wins over None and comma.
+            not a row, and decides instead of None and comma.
         encoding: of the text.
         index: the column or columns of row labels, by number or name (pandas' `index_col`).
         decimal: what separates whole and parts: "." or ",".
@@ -107,13 +107,13 @@ class ForeignCSV:
         parse_dates: columns of dates, by number or name; True for the row labels.
         compression: `gzip` or None; the extension says which.
         header: the number of the row that names the columns; None where there is none.
-        names: of the columns; the first row is one of cells then, unless `header=0` replaces it.
-        skiprows: so many lines before the header are none.
-        comment: the character from which on a line is none.
+        names: of the columns; the first row then holds cells, unless `header=0` replaces it.
+        skiprows: how many lines before the header to skip.
+        comment: the character after which the rest of a line is a comment.
         thousands: what separates thousands.
         na_values: further spellings of a missing value.
         keep_default_na: whether "NA", "null" and the like are missing values too.
-        quotechar: what is around cells with separators in them.
+        quotechar: the character around cells that contain separators.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz", ".tsv", ".tsv.gz")

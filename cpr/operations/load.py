@@ -22,7 +22,7 @@ def load(record_or_url: Any, name: str | None = None) -> Any:
 
     Args:
         record_or_url: a record as `serialize()` gave it, its JSON text, or the URL of a JSON object that
-            holds one: what Prefect has stored of a task's result holds them (`record` of `cpr.results`).
+            holds one, such as what Prefect has stored for a task (column `record` of `cpr.results`).
         name: which one, by its URL or file name, where the object names several.
 
     Raises:

@@ -17,7 +17,7 @@ def results(url: str) -> pd.DataFrame:
     """A table of the targets that the records under a URL name, a row each, the latest made last.
 
     Only records are read, and of these only those that no earlier call or command has read: see
-    `docs/decisions/catalogue.md`. No data is read, and nobody asks whether the targets are still there.
+    `docs/decisions/catalogue.md`. No data is read, and no store is asked whether the targets still exist.
 
     | column | dtype | |
     | --- | --- | --- |

@@ -19,9 +19,9 @@ __all__ = ["ParquetSource"]
 class ParquetSource(Source):
     """A Parquet file that somebody else wrote, or a folder of them, as a DataFrame.
 
-    A folder is one table, as for `pandas.read_parquet`: of all its files, and the columns that folders called
-    `column=value` are. Its version is that of all of them: a file that is new, gone or another one is a
-    changed source.
+    A folder is one table, as for `pandas.read_parquet`: all its files together; folders called `column=value`
+    add a column. Its version is that of all its files: if one is new, gone or replaced, the source has
+    changed.
 
     >>> cpr.ParquetSource.from_path("s3://bucket/raw/cells.parquet").get_name()
     'cells'

@@ -47,6 +47,6 @@ class KnownByContent:
         raise NotImplementedError
 
     def compute_data_hash(self) -> None:
-        """Hash the data that is held once more: for who has changed it in place since `set_data`."""
+        """Hash the data again, after it was changed in place since `set_data`."""
         if self._data is not None:
             self.set_data(self._data)

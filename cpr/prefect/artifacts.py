@@ -49,21 +49,21 @@ Thumbnail = Callable[[Resource], bytes | None]
 def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | None = None) -> UUID | None:
     """Show results in Prefect's UI: a table of thumbnails, names, sizes, pixel sizes, tasks and places.
 
-    What was made of the same raw data stands together. Over it is told how many results of each task this run
-    has computed and why, and how many it found: `sigma: 1.0 -> 2.0`, `myhelpers.gain changed (line 2)`.
-    Below it are the places, to be copied for `cpr show` or `from_path`.
+    Results of the same raw data stand together. Above them it says how many results of each task this run has
+    computed, why (`sigma: 1.0 -> 2.0`, `myhelpers.gain changed (line 2)`), and how many were in the cache.
+    Below them are their places, to be copied for `cpr show` or `from_path`.
 
     One markdown artifact of the flow run (or task run) that calls it, under one key for each flow, so that
     the UI lists its runs one after another. At most 500 results are listed, the first 50 with pictures.
 
     Args:
         results: whatever a flow has: resources and futures of such, at any depth in lists, dicts ...
-        title: over the table.
+        title: heading of the table.
         thumbnail: gives a PNG of up to 100 kB for a result, or None; by default what the result shows in
             Jupyter, at most 160 pixels a side.
 
     Returns the artifact's id; None, with a warning in the log, if Prefect does not take it: a report does not
-    fail what it reports. Raises CprError outside of a run.
+    make a flow fail. Raises CprError outside of a run.
 
     >>> @prefect.flow
     ... def analyse(images: list[ImageSource]) -> list[ImageTarget]:

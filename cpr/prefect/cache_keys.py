@@ -39,7 +39,7 @@ def hash_objects(*args: Any, hash_algo: Callable[[bytes], Any] | None = None, **
     `identity()`, which needs no I/O for targets and one question to the store for a source it does not
     know yet. Types count: 1, 1.0 and True are three things, and so are a list and a tuple. Functions
     count by their code, defaults and closures, in bytecode, which a new Python version may change.
-    A path counts with the size and time of change of the file there; a folder, or a text, by its name.
+    A `Path` of a file counts with the size and time of change of the file, of a folder by its name alone.
 
     Args:
         *args: what to hash.

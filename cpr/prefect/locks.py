@@ -29,12 +29,12 @@ _LONGEST_SECONDS = 86400.0
 
 @dataclass(frozen=True)
 class BucketLocks(LockManager):
-    """A Prefect lock manager that needs nothing but a place to write to: S3, MinIO, GCS or a folder.
+    """A Prefect lock manager that needs only a place to write to: S3, MinIO, GCS, Azure or a folder.
 
     With it, a task that is asked for by many processes at the same time is computed by one of them; the
     others wait and take its result. A lock is a small object that its holder renews. When the holder is
-    killed, another takes over as soon as it was not renewed for `lease_seconds`; when it was only held
-    up for so long, both compute, to the same result. See `cpr.io.locks.leases`.
+    killed, another takes over when the lock has not been renewed for `lease_seconds`; when it was only
+    delayed for so long, both compute the same result. See `cpr.io.locks.leases`.
 
     Holds no connection, and pickles as its two attributes.
 

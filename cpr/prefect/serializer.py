@@ -156,9 +156,9 @@ def target_encoder(obj: Any) -> Any:
 
 
 def target_decoder(record: dict[str, Any]) -> Any:
-    """What `target_encoder` made as it was, records as their resources, any other dict as it is.
+    """Restore what `target_encoder` made, records as their resources; any other dict stays as it is.
 
-    Records of the predecessor are understood as well.
+    Records of custom-prefect-result are understood as well.
     `object_hook` for `json.loads`, `object_decoder` for Prefect's JSONSerializer. No I/O; nothing is imported
     because a record names it.
 

@@ -21,7 +21,7 @@ class Shown:
         return {}
 
     def preview(self) -> Preview | None:
-        """A small picture, or the first rows of a table: for the eye, nothing vouches for it.
+        """A small picture, or the first rows of a table, for people; it is not verified.
 
         At most a megabyte or a few planes are read. None where there is nothing to be seen.
 

@@ -93,14 +93,14 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         """Write an image in all its resolutions; it becomes a result when the target is persisted.
 
         Args:
-            data: numpy; dask, whose workers write, so that blocks that are no whole chunks are rechunked;
-                zarr, a memmap or another lazy array; or an iterable of planes or slabs in C order, of which
-                those of one chunk's depth, or 16 MiB, are in memory, and their smaller versions.
+            data: a numpy array; a dask array, which its workers write (blocks that are not whole chunks are
+                rechunked); a zarr array, memmap or other lazy array; or an iterable of planes or slabs in C
+                order, of which as many as one chunk is deep, or 16 MiB, are in memory with their levels.
             shape: of the whole array, with an iterable.
             dtype: of every element, with an iterable.
             axes: of the data, in any order, such as ImageJ's "TZCYX"; by default those of the metadata.
-                Other axes than they are stored in are turned while the data passes; of an iterable those
-                planes are in memory then that lie behind the first axis that moves.
+                Data whose axes are in another order than they are stored in is reordered while it passes; of
+                an iterable, the planes behind the first axis that moves are then in memory together.
 
         Raises:
             EncodeError: axes, channels or options do not fit the data, or Zarr cannot hold it.

@@ -28,13 +28,13 @@ __all__ = ["ZarrRegion"]
 
 @register
 class ZarrRegion(Excerpt):
-    """Some elements of a stored array or image, which nothing else of it counts with in cache keys.
+    """A part of a stored array or image that counts in cache keys by itself, without the rest.
 
-    `target.region(np.s_[:, 1])` gives it, of a `ZarrTarget` or `OMEZarrTarget`. A task that is handed it runs
-    again if one of the chunks (of a sharded array, shards) changes that the region touches, or what decides
-    how they are read: dtype, codecs, fill value, chunks. Nothing else counts: other chunks, the array's shape
-    beyond the region, attributes, names of axes, an image's display ranges and pixel size. What of these a
-    task needs is handed to it beside the region. The same elements under another name or at another location
+    `target.region(np.s_[:, 1])` gives it, of a `ZarrTarget` or `OMEZarrTarget`. A task that takes it runs
+    again if a chunk (of a sharded array, a shard) that the region touches changes, or what decides how chunks
+    are read: dtype, codecs, fill value, chunk shape. Nothing else counts: other chunks, the array's shape
+    beyond the region, attributes, names of axes, an image's display ranges and pixel size. If a task needs
+    one of these, pass it as another argument. The same elements under another name or at another location
     are another region, as with all results.
 
     It is a value of a few hundred bytes, which travels to workers and is returned by tasks as any result is.

@@ -62,11 +62,11 @@ class ZarrSourceOptions:
         slices_stop: end along each axis, not included; None for all, or for the last.
         mode: "r" reads; "r+", "a" and "w" also give a Zarr that exists to be written to in place. Nothing of
             such a one is verified, and it counts in cache keys by its place alone.
-        version: what counts in cache keys, and is held to while reading: "listing", every object, by one
-            listing of them, and a question to the store after each that is read; "metadata", the metadata
-            objects alone, a group's with those of all it has inside: chunks that are changed in place are
-            not noticed. None for a listing of
-            up to 20,000 objects, for metadata where there are more or the store lists none, which is logged.
+        version: what counts in cache keys, and has to stay as it is while it is read. "listing": all objects,
+            by one listing, and one more request for each object that is read. "metadata": the metadata
+            objects alone, of a group with those of all that is inside; chunks that are changed in place are
+            not noticed. None takes "listing" for up to 20,000 objects, and "metadata" where there are more or
+            the store cannot list them, which is logged.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr", "")

@@ -80,9 +80,9 @@ class ZarrTarget(Whole):
         """Write an array; it becomes a result when the target is persisted.
 
         Args:
-            data: numpy; dask, whose workers write, so that blocks that are no whole chunks are rechunked;
-                zarr, a memmap or another lazy array; or an iterable of planes or slabs in C order, of which
-                those of one chunk's depth, or 16 MiB, are in memory.
+            data: a numpy array; a dask array, which its workers write (blocks that are not whole chunks are
+                rechunked); a zarr array, memmap or other lazy array; or an iterable of planes or slabs in C
+                order, of which as many as one chunk is deep, or 16 MiB, are in memory.
             shape: of the whole array, with an iterable.
             dtype: of every element, with an iterable.
 
@@ -217,7 +217,7 @@ class ZarrTarget(Whole):
         return super().get_data(cache, region)
 
     def region(self, region: Region, path: str = "") -> ZarrRegion:
-        """Some elements of an array, to be handed to a task: what changes elsewhere does not run it again.
+        """A part of an array, for a task that does not have to run again when other parts change.
 
         In cache keys a region counts with the digests of the chunks or shards that it touches, which the
         manifest has, and with what decides how they are read. It is published first if that has not

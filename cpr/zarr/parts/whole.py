@@ -150,15 +150,15 @@ class Whole(Folder):
     def assemble(self, parts: Iterable[ZarrPart], *, fill: bool = False, full: bool = False) -> Self:
         """Publish the whole that parts make up; no pixel is read or moved.
 
-        The parts' digests are merged into the manifest with which the whole exists. What it holds, its
-        `data_hash` too, is what `set_data` of all data at once would have made. Parts that an earlier run has
-        written, which a cache gave, are copied where their whole is another one than that of the others.
+        The parts' digests are merged into a manifest, with which the whole exists. Its content, and its
+        `data_hash`, are what `set_data` of all data at once would have made. Cached parts that an earlier run
+        has written for another whole than the other parts are copied.
 
         Args:
             parts: all parts, in any order, as tasks returned them.
             fill: let what no part has hold the fill value; without it a gap is an error.
-            full: read and check every object first; by default those alone that were written to since their
-                part was published, and of all others that they are there and of the size they had.
+            full: read and check every object first. By default only those that were written to since their
+                part was published are read; of the others presence and size are checked.
 
         Raises, before anything is published:
             PartError: parts overlap, leave a gap, cut a chunk or shard, or are of another whole.
