@@ -1,6 +1,6 @@
 """An object is replaced while it is read, before each request in turn: what was asked for, or an error.
 
-The rows of "Readers and changes in mid-read" in docs/guarantees.md.
+The rows of "Changes while data is read" in docs/guarantees.md.
 """
 
 from __future__ import annotations
