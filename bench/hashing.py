@@ -17,9 +17,10 @@ __all__ = ["TITLE", "report", "run"]
 TITLE = "Hashing"
 _FORMATS = ("tiff-none", "npy", "tiff-zlib")
 _INTRODUCTION = """\
-*Saved* is what the same transfer takes less when nothing is hashed, in turns. *Inside the digests*: seconds
-for the content (once when it is set, once while it is written), the stored bytes, and their blocks. The first
-to look at a piece of data fetches it from memory for whoever copies it next, so that less than this is saved.
+*Saved* is the time that the same transfer saves when nothing is hashed, measured in turns. *Inside the
+digests* are the seconds spent in hashing the content (once when it is set, once while it is written), the
+stored bytes, and their blocks. Less than that is saved, because hashing also brings the data into the cache
+of the processor for the copy that follows.
 """
 
 

@@ -15,8 +15,9 @@ TITLE = "Levels of compression"
 _MIB = 128
 _LEVELS = {"zlib": range(1, 10), "zstd": (1, 3, 9)}
 _INTRODUCTION = """\
-Server and client share the cores, so that encoding and then uploading is the floor: doing both at once gains
-only what would have waited. The faster upload counts; ratios are medians of those of each turn.
+Server and client share the cores, so cpr cannot be much faster than encoding alone and uploading alone one
+after the other. The last column compares cpr with the sum of these two, with the faster upload; ratios are
+medians of the ratios of each turn.
 """
 
 

@@ -25,8 +25,10 @@ HEAD = """# Benchmarks
 Written by `make bench`. `make bench ARGS="--only growth"` measures a section anew, and
 `ARGS="--mib 64 --rounds 1"` is a quick look.
 
-Contenders take turns, every run in a process of its own, against one S3 server on loopback with which they
-share the cores: ratios within a table carry over to other machines, seconds do not. Numbers are medians.
+The ways that are compared take turns, each run in a process of its own, with one S3 server on the same
+machine, which shares the cores with them. So ratios within a table carry over to other machines, seconds do
+not. Numbers are medians. `tiff-none`, `tiff-zlib` and `tiff-zstd` are TIFFs by their compression; *Prefect's
+pickles* are results that Prefect stores by itself, without cpr.
 """
 
 

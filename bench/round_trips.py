@@ -114,7 +114,7 @@ def _works(url: str, size: Size) -> dict[str, Callable[[], Work]]:
 def report(rows: list[Row]) -> str:
     """A table of the operations."""
     lines = [
-        "Round trips: what 0.2 s more before each answer make it longer, in units of that; best of three.\n",
+        "Each answer is delayed by 0.2 s. Round trips: the time that this adds, over 0.2 s; best of three.\n",
         "| | requests | round trips | seconds at 30 ms |",
         "| --- | ---: | ---: | ---: |",
     ]

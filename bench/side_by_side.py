@@ -19,8 +19,9 @@ _FORMATS = ("tiff-none", "tiff-zlib", "tiff-zstd", "npy", "csv")
 _PICKLED = ("npy", *TABLES)
 
 _INTRODUCTION = """\
-cpr reads verified, the others do not. *Encoding alone* and *decoding alone* are floors; *upload alone* sends
-bytes that were encoded before. Memory is the peak over the imports, with the data itself.
+cpr verifies what it reads, the others do not. *Encoding alone* and *decoding alone* are the least that any
+way takes; *upload alone* sends bytes that were encoded before. Memory is the peak above what the imports
+take, with the data itself.
 """
 
 

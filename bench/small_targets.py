@@ -77,7 +77,7 @@ def write_and_read(contender: str, count: int, threads: int, url: str) -> Any:
 
 def report(rows: list[Row]) -> str:
     lines = [
-        f"{_BYTES} bytes each, written and read back (by cpr: verified), by so many threads; per second.\n",
+        f"Targets of {_BYTES} bytes, written and read back (by cpr: verified) per second, by threads.\n",
         "| targets | threads | cpr | obstore, bare | s3fs, bare | cpr / obstore | cpr / s3fs |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]

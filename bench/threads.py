@@ -56,7 +56,7 @@ def write_and_read(format: str, threads: int, mib: int, url: str) -> Any:
 
 def report(rows: list[Row]) -> str:
     lines = [
-        f"{_TARGETS} targets of so many MiB, each written and read back, verified, in one process.\n",
+        f"{_TARGETS} targets of the given size, each written and read back, verified, in one process.\n",
         "| format | MiB | threads | seconds | MB/s, there and back | CPU seconds | peak MiB |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
