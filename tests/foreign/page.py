@@ -10,21 +10,23 @@ from tests.foreign.limits import Limit
 
 _HEAD = """# Other programs
 
-What other programs find in files that cpr writes. `make test-foreign` writes the files, opens each in each
-program, compares what it says with what is in them, and writes this page. A program that cannot be had on a
-machine is skipped there, and the run says so. A difference whose reason is not listed below fails the run.
+What other programs read in files that cpr writes. `make test-foreign` writes the files, opens each in each
+program, compares what the program reads with what is in the file, and writes this page. A program that cannot
+be installed on a machine is skipped there, and the run says so. A difference whose reason is not in the table
+fails the run.
 
-In the table: how many files are right in all that the program tells (pixels; axes; physical size with its
-unit; frame interval; channel names; values of tables), of how many. The notes say what the others lack.
+*Right* counts the files of which everything that the program can report is as it was written (*compared*:
+pixels; axes; physical size with its unit; frame interval; channel names; values of tables). The fifth column
+says what the program cannot do in the other files, and in how many of them.
 """
 
 
 _IN_TURN = """## Files of other programs
 
-In turn, cpr reads {} TIFFs that tifffile, Pillow, GDAL, libvips, OpenCV and Bio-Formats write: combinations
-of data types, codecs, tiles, planar colours, byte orders, series and pyramids. Pixels, axes and sizes are
-those of the writer or of its own reader, several images are told, and where a file is refused, the remedy
-that the error names reads it.
+The other way round, cpr reads {} TIFFs that tifffile, Pillow, GDAL, libvips, OpenCV and Bio-Formats write:
+combinations of data types, codecs, tiles, planar colours, byte orders, series and pyramids. Pixels, axes and
+sizes are as the writer or its own reader has them, a warning tells of further images in a file, and where cpr
+refuses a file, the remedy in the error reads it.
 """
 
 
@@ -46,7 +48,7 @@ def page(table: Mapping[tuple[str, str], Cell], skipped: Mapping[str, str], read
     """The page."""
     lines = [_HEAD]
     lines += [
-        "| program | files | right | compared | the program cannot | ours to mend |",
+        "| program | files | right | compared | what the program cannot do | to fix in cpr |",
         "| --- " * 6 + "|",
     ]
     for (reader, kind), cell in table.items():
