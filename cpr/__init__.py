@@ -1,4 +1,4 @@
-"""Prefect tasks that return real files: TIFF, CSV, NPY and Zarr at any fsspec URL, verified.
+"""Prefect tasks that return real files: TIFF, CSV, NPY, Parquet and Zarr at any fsspec URL, verified.
 
 A task fills a Target; cpr streams it to its place, hashes it on the way, and Prefect keeps a few
 hundred bytes of JSON, which any worker turns back into the verified data.
