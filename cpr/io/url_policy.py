@@ -20,7 +20,10 @@ from cpr.io.protocols import StorageKind, all_kinds, kind_of
 from cpr.io.url_secrets import CONFIGURATION_VARIABLE, redact_url, secret_in
 from cpr.io.urls import join, normalise, protocol_of
 
-__all__ = ["Objection", "objection_to", "require_safe", "windows_objection"]
+__all__ = ["EXTENSION", "Objection", "objection_to", "require_safe", "windows_objection"]
+
+EXTENSION = r"(\.[A-Za-z0-9._+-]{1,63})?"
+"""What a record may say of a file name's end, as a regular expression."""
 
 _MOST_CHARACTERS = 4096
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufff9-\uffff\ud800-\udfff]")

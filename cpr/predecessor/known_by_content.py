@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextvars import ContextVar
 from typing import Any, ClassVar
 
 from cpr import io
@@ -10,7 +11,10 @@ from cpr.errors import RecordError
 from cpr.io.url_policy import require_safe
 from cpr.predecessor.arguments import Arguments
 
-__all__ = ["KnownByContent"]
+__all__ = ["KnownByContent", "in_scratch"]
+
+in_scratch: ContextVar[bool] = ContextVar("in_scratch", default=False)
+"""Whether a target is made for a scratch folder of ours, which no record has named."""
 
 
 class KnownByContent:
@@ -29,7 +33,7 @@ class KnownByContent:
     def _take_arguments(self, found: Arguments) -> None:
         super()._take_arguments(found)  # type: ignore[misc] # of Resource
         try:
-            if not found.is_safe:
+            if not (found.is_safe or in_scratch.get()):
                 require_safe(self.location, self.name)
         except RecordError as error:
             error.url = io.join(self.location, self.name + self.ext)

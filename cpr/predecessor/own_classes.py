@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Self
 
 from cpr.errors import EncodeError, FormatError, UsageError
 from cpr.format import ReadableFile, WritableFile
+from cpr.predecessor.known_by_content import in_scratch
 from cpr.records.predecessor import know_own_class
 from cpr.records.registry import LABELS, RECORD_KEY, register
 
@@ -199,11 +200,19 @@ class OwnFiles:
         resource.format = dataclasses.replace(self, ext=ext)
         return resource
 
+    def _in_scratch(self, folder: str) -> Any:
+        """A resource in a folder of ours, wherever records may lead to."""
+        token = in_scratch.set(True)
+        try:
+            return self.build(folder, "data", self.ext)
+        finally:
+            in_scratch.reset(token)
+
     def fingerprint(self, data: Any) -> str:
         """What the class says of the data. Raises EncodeError for no hash of 16 hex digits."""
         found = None
         if hasattr(self.owner, "_hash_data"):
-            found = self.build(tempfile.gettempdir(), "data", self.ext)._hash_data(data)
+            found = self._in_scratch(tempfile.gettempdir())._hash_data(data)
         if not isinstance(found, str) or not _HASH.fullmatch(found):
             raise EncodeError(
                 f"{self.owner.__name__}._hash_data names no content",
@@ -218,7 +227,7 @@ class OwnFiles:
     def _scratch(self) -> Iterator[Any]:
         """A resource of the class, in a folder that goes afterwards."""
         with tempfile.TemporaryDirectory(prefix="cpr-") as folder:
-            resource = self.build(folder, "data", self.ext)
+            resource = self._in_scratch(folder)
             resource.data_hash = resource._key = _AnyHash("0" * 16)
             yield resource
 

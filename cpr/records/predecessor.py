@@ -9,11 +9,12 @@ Source: https://github.com/fmi-faim/custom-prefect-result, the methods `serializ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from cpr.errors import RecordError, shown
-from cpr.io.url_policy import require_safe
+from cpr.io.url_policy import EXTENSION, require_safe
 
 __all__ = [
     "OLD_CLASSES",
@@ -114,6 +115,15 @@ def read_old_record(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
             remedy="the record was not written by custom-prefect-result: delete it",
         )
     require_safe(data.get("location"), data.get("name"))
+    ext = data.get("ext")
+    if not isinstance(ext, str) or not re.fullmatch(EXTENSION, ext):
+        raise RecordError(
+            "not a usable extension",
+            field="ext",
+            expected="a dot, and letters and digits",
+            actual=shown(ext),
+            remedy="the record was not written by custom-prefect-result: delete it",
+        )
     if "data_hash" in (data if known is None else known) and not isinstance(data.get("data_hash"), str):
         raise RecordError(
             "the record names no content",

@@ -17,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field, Strict, StringConstraints, TypeAdapter, ValidationError
 
 from cpr.errors import RecordError
-from cpr.io.url_policy import require_safe
+from cpr.io.url_policy import EXTENSION, require_safe
 
 __all__ = [
     "RESERVED",
@@ -43,7 +43,7 @@ class ResourceFields:
     type: Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z_]\w{0,99}$")]
     location: Any
     name: Any
-    ext: Annotated[str, StringConstraints(strict=True, pattern=r"^(\.[A-Za-z0-9._+-]{1,63})?$")]
+    ext: Annotated[str, StringConstraints(strict=True, pattern=f"^{EXTENSION}$")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import tifffile
 import zarr
 
 import cpr
+import cpr.Serializer
 from cpr.errors import CorruptDataError, RecordError, ResourceNotFoundError
 from tests.predecessor import written
 
@@ -175,6 +176,39 @@ def test_results_of_a_class_of_ones_own(tmp_path):
         cpr.load({**record, "__class__": "flows.of.somebody.Pickled"})
     with pytest.raises(RecordError, match="no such option"):
         cpr.load({**record, "data": data | {"more": 1}})
+
+
+ENDS = [
+    "/../../secret/key.txt", "/key", "\\..\\key", "::http://evil/x", "::file:///etc/passwd",
+    "?X-Amz-Signature=" + "a" * 64, "#x", ".txt\n", ".\0", ".\x1b[2J", ".\u202etxt", "." + "a" * 64, " ",
+    "txt", None, 5, [".pkl"], True,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "cls", [f"{__name__}.Pickled", "cpr.image.ImageTarget.ImageTarget", "cpr.csv.CSVSource.CSVSource"]
+)
+@pytest.mark.parametrize("ext", ENDS, ids=ascii)
+def test_an_extension_leads_nowhere(ext, cls, tmp_path):
+    """Above all one of a class of one's own, which may end in anything."""
+    (tmp_path / "results" / "a-0000000000000000").mkdir(parents=True)
+    data = {"location": str(tmp_path / "results"), "name": "a", "ext": ext}
+    if cls != "cpr.csv.CSVSource.CSVSource":
+        data["data_hash"] = "0" * 16
+    with pytest.raises(RecordError):
+        cpr.load({"__class__": cls, "data": data})
+
+
+def test_a_class_of_ones_own_where_records_name_some_places(tmp_path, monkeypatch):
+    """Its scratch folder is named by no record."""
+    table = {"records": [f"{tmp_path}/results"]}
+    monkeypatch.setenv("CPR_STORAGE", json.dumps(table))
+    target = Pickled(str(tmp_path / "results"), "a", ".pkl")
+    target.set_data(TABLE)
+    record = target.serialize()
+    pd.testing.assert_frame_equal(cpr.load(record).get_data(), TABLE)
+    with pytest.raises(RecordError):
+        cpr.load(record | {"location": str(tmp_path / "others")})
 
 
 HOSTILE = [

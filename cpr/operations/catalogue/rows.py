@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from cpr.errors import RecordError
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry
-from cpr.io.url_policy import require_safe
+from cpr.io.url_policy import EXTENSION, require_safe
 from cpr.operations.records import Record, Reference
 from cpr.provenance.diff import places_of
 from cpr.provenance.made import Made, is_acceptable
@@ -70,7 +70,7 @@ ENCODED = ("type", "location", "task", "flow", "flow_run")
 """Columns of texts that occur again and again."""
 
 _PLAIN_NAME = r"^[A-Za-z0-9_][A-Za-z0-9_+-]*(\.[A-Za-z0-9_+-]+){0,4}$"
-_TARGET_NAME = r"-[0-9a-f]{16}(\.[A-Za-z0-9._+-]{1,63})?$"
+_TARGET_NAME = f"-[0-9a-f]{{16}}{EXTENSION}$"
 _NO_OBJECT = (None,) * len(OBJECT)
 _NO_RESOURCE = (None,) * len(RESOURCE)
 _CHUNK = 1 << 14
