@@ -134,7 +134,10 @@ def _blocks(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[slice, ...]
 
 
 def _unequal(a: Array, b: Array) -> Array:
-    found = np.asarray(a != b, np.bool_)
+    try:
+        found = np.asarray(a != b, np.bool_)
+    except TypeError:  # of numpy: records and numbers, or records of other fields
+        return np.ones(np.broadcast_shapes(a.shape, b.shape), np.bool_)
     if a.dtype.kind in "fc" and b.dtype.kind in "fc":
         found &= ~(np.isnan(a) & np.isnan(b))
     return found
@@ -233,6 +236,12 @@ def _unequal_cells(a: Any, b: Any) -> Array:
     missing = np.asarray(a.isna()), np.asarray(b.isna())
     left, right = np.asarray(a, object), np.asarray(b, object)
     same = np.fromiter(
-        (bool(np.all(one == other)) for one, other in zip(left, right, strict=True)), np.bool_, len(left)
+        # What is missing may be pandas.NA, which equals nothing and has no truth.
+        (
+            not gone and bool(np.all(one == other))
+            for one, other, gone in zip(left, right, missing[0] | missing[1], strict=True)
+        ),
+        np.bool_,
+        len(left),
     )
     return np.asarray(~(same | (missing[0] & missing[1])))

@@ -198,6 +198,64 @@ def test_tables_of_other_shapes():
     assert change_between("text", "other") is None
 
 
+COLUMNS = {
+    **{kind: pd.array([1, None, 0], kind) for kind in ("Int8", "Int64", "UInt8", "Float64", "boolean")},
+    **{f"{kind} whole": pd.array([1, 1, 0], kind) for kind in ("Int64", "int64", "float32", "bool")},
+    **{kind: pd.array(["a", None, "b"], kind) for kind in ("string", "object", "category")},
+    **{f"{kind} of numbers": pd.array([1, None, 0], kind) for kind in ("float64", "object", "category")},
+    "dates": pd.array(["2026-01-01", None, "2026-01-03"], "datetime64[ns]"),
+    "dates of a zone": pd.array(["2026-01-01", None, "2026-01-03"], "datetime64[us, UTC]"),
+    "durations": pd.array([1, None, 3], "timedelta64[s]"),
+    "lists": pd.Series([[1, 2], None, [3]]).array,
+    **{f"{kind}[pyarrow]": pd.array([1, None, 0], f"{kind}[pyarrow]") for kind in ("int32", "double")},
+    "string[pyarrow]": pd.array(["a", None, "b"], "string[pyarrow]"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("old", COLUMNS)
+def test_columns_of_all_types(old):
+    for new in COLUMNS:
+        pair = [pd.DataFrame({"a": pd.Series(COLUMNS[name])}) for name in (old, new)]
+        found = change_between(*pair)
+        assert found.total == 3
+        if old == new:
+            assert (found.different, found.notes) == (0, ())
+        if "whole" not in old and "whole" in new:
+            assert found.different >= 1  # of what is missing in one of them
+        if not old.startswith("lists") and not new.startswith("lists"):
+            assert change_between(*(one.set_index("a") for one in pair)).different == 0
+
+
+def test_arrays_of_fields_beside_others():
+    records = np.array([(1, 2.0), (3, 4.0)], [("a", "i4"), ("b", "f8")])
+    others = [
+        np.array([(1, 2.0), (3, 5.0)], [("x", "i4"), ("y", "f8")]),
+        np.array([(1,), (3,)], [("a", "i4")]),
+        np.arange(2),
+        np.array(["a", "b"]),
+        np.array([b"a", b"b"]),
+        np.array(["2026-01-01"] * 2, "M8[D]"),
+    ]
+    for other in others:
+        for pair in ((records, other), (other, records)):
+            found = change_between(*pair)
+            assert (found.total, found.different) == (2, 2) and found.notes
+    changed = records.copy()
+    changed["b"][1] = 9
+    assert change_between(records, changed).different == 1
+    assert change_between(records, records).different == 0
+
+
+def test_a_table_with_missing_values_stops_no_command(runs, capsys):
+    from cpr.cli.app import run
+
+    for time, values in ((OLD, [1, None, 3]), (NEW, [1, None, 4])):
+        runs.make(time, "measure", "table.csv", pd.DataFrame({"a": pd.array(values, "Int64")}))
+    assert run(["diff", runs.url, OLD, NEW, "--json"]) == 1
+    change = json.loads(capsys.readouterr().out)["changed"][0]["change"]
+    assert (change["different"], change["largest"]) == (1, 1)
+
+
 def test_json_of_what_has_no_number(runs, capsys):
     from cpr.cli.app import run
 
