@@ -32,6 +32,7 @@ Label = int | str
 _OPTION = "not an option of a CSV source"
 # As many lines as the separator is guessed from.
 _START_LINES, _START_BYTES = 60, 1 << 16
+_FEW_LINES = 100_000
 _TYPES: dict[Any, str] = {int: "int64", float: "float64", bool: "bool", str: "str", object: "object"}
 
 
@@ -202,7 +203,8 @@ class ForeignCSV:
             frame: pd.DataFrame = read_csv(
                 io.BufferedReader(body, 1 << 18),
                 sep=separator,
-                skiprows=skipped,
+                # Of a number pandas makes a set of all numbers below it.
+                skiprows=skipped if skipped < _FEW_LINES else lambda line: line < skipped,
                 index_col=self.index,
                 engine="c",
                 **said,

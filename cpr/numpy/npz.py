@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cpr.data.array_memory import read_only
+from cpr.data.memory import Expansion
 from cpr.format import ReadableFile, Region, damaged
 from cpr.numpy.npy import NPY
 
@@ -67,10 +68,15 @@ class _Member:
 def _arrays(file: Any) -> dict[str, np.ndarray[Any, Any]]:
     try:
         with zipfile.ZipFile(file) as archive:
-            found = {}
+            found: dict[str, np.ndarray[Any, Any]] = {}
+            arrays = Expansion("the arrays")
             for info in archive.infolist():
+                name = info.filename.removesuffix(".npy")
+                if name in found:  # a small file can name one array again and again
+                    raise zipfile.BadZipFile("a name that occurs twice")
                 with archive.open(info) as member:
-                    found[info.filename.removesuffix(".npy")] = NPY().decode(_Member(member, info.file_size))
+                    found[name] = NPY().decode(_Member(member, info.file_size))
+                arrays.grown(found[name].nbytes)
             return found
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise damaged("not an NPZ file", "a zip of NPY files", ascii(str(error))[:200]) from error

@@ -6,6 +6,7 @@ Source: https://pandas.pydata.org/docs/development/developer.html#storing-pandas
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,8 @@ from cpr.io.outside_json import read_json
 __all__ = ["file_names", "pandas_metadata", "require_modest_labels"]
 
 _MOST_LEVELS = 256
+# Of labels pyarrow makes an array of the type that is said here, of whatever width: `S1000000000`.
+_LABEL_TYPE = re.compile(r"[A-Za-z][A-Za-z_-]+\d{0,3}")
 _TEXT = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
 _KINDS = {"text": "unicode", "duration": "timedelta", "category": "categorical"}
 
@@ -40,7 +43,14 @@ def require_modest_labels(schema: Any) -> None:
     if not isinstance(found, dict):
         return
     heads = found.get("column_indexes")
-    if not isinstance(heads, list) or len(heads) < 2:
+    if not isinstance(heads, list):
+        return
+    for head in heads:
+        for key in ("pandas_type", "numpy_type"):
+            said = head.get(key) if isinstance(head, dict) else None
+            if isinstance(said, str) and not _LABEL_TYPE.fullmatch(said.partition("[")[0]):
+                raise ValueError(f"labels of type {said[:40]!r}")
+    if len(heads) < 2:
         return
     listed, index = (found.get(key) for key in ("columns", "index_columns"))
     columns = [column for column in listed or () if isinstance(column, dict)]

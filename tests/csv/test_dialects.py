@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import tracemalloc
 
 import numpy as np
 import pandas as pd
@@ -252,3 +253,24 @@ def test_columns_that_are_not_there(tmp_path):
     for words in ({"usecols": ["c"]}, {"index_col": "c"}, {"parse_dates": ["c"]}, {"dtype": {"b": "bool"}}):
         with pytest.raises(DecodeError):
             cpr.CSVSource.from_path(path, **words).get_data()
+
+
+@pytest.mark.parametrize("skipped", [99_999, 100_000, 100_001])
+def test_many_lines_before_the_header(skipped, tmp_path):
+    (tmp_path / "a.csv").write_text("no row\n" * skipped + "a,b\n1,2\n3,4\n")
+    found = cpr.CSVSource.from_path(tmp_path / "a.csv", skiprows=skipped).get_data()
+    pd.testing.assert_frame_equal(found, pd.DataFrame({"a": [1, 3], "b": [2, 4]}))
+
+
+@pytest.mark.parametrize("skipped", [30_000_000, 2 * 10**9, 10**12])
+def test_no_memory_is_taken_for_lines_that_are_not_there(skipped, tmp_path):
+    """Of a number pandas makes a set of all numbers below it, and a record may say any."""
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n3,4\n")
+    source = cpr.load(cpr.CSVSource.from_path(tmp_path / "a.csv", skiprows=skipped).serialize())
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError):
+            source.get_data()
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()

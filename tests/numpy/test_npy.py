@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
+import zipfile
 
 import hypothesis.extra.numpy as st_numpy
 import numpy as np
@@ -181,3 +183,32 @@ def test_damaged_headers_of_version_3(header, tmp_path):
     (tmp_path / "a.npy").write_bytes(data)
     with pytest.raises(DecodeError):
         cpr.NumpySource.from_path(tmp_path / "a.npy").get_data()
+
+
+def test_an_npz_within_the_memory_that_there_is_as_a_whole(tmp_path, monkeypatch):
+    """Each array fits, and a few kilobytes hold thirty of them."""
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, **{f"a{number}": np.zeros(8 << 20, "uint8") for number in range(30)})
+    assert path.stat().st_size < 1 << 20
+    monkeypatch.setenv("CPR_MEMORY", "100MiB")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError, match="CPR_MEMORY"):
+            cpr.NumpySource.from_path(path).get_data()
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
+    monkeypatch.setenv("CPR_MEMORY", "300MiB")
+    assert len(cpr.NumpySource.from_path(path).get_data()) == 30
+
+
+def test_an_npz_that_names_an_array_twice(tmp_path):
+    """As small files can, forty times."""
+    data = io.BytesIO()
+    np.save(data, np.arange(3))
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", data.getvalue())
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("a.npy", data.getvalue())
+    with pytest.raises(DecodeError, match="twice"):
+        cpr.NumpySource.from_path(tmp_path / "a.npz").get_data()

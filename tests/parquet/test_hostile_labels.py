@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 
 import pandas as pd
 import pyarrow as pa
@@ -14,13 +15,13 @@ import cpr
 from cpr.errors import CprError, DecodeError
 
 
-def put(path, *names: str):
+def put(path, *names: str, **said: str):
     table = pa.table({name: pa.array([1, 2]) for name in names})
     text = {"pandas_type": "unicode", "numpy_type": "object", "metadata": None}
     number = {"pandas_type": "int64", "numpy_type": "int64", "metadata": None}
     metadata = {
         "index_columns": [],
-        "column_indexes": [{"name": "x", "field_name": None, **text}] * 2,
+        "column_indexes": [{"name": "x", "field_name": None, **text, **said}] * (1 if said else 2),
         "columns": [{"name": name, "field_name": name, **number} for name in names],
         "creator": {"library": "pyarrow", "version": "1"},
         "pandas_version": "3.0",
@@ -73,3 +74,61 @@ def test_labels_in_levels_come_back(tmp_path):
     target = cpr.ParquetTarget.from_path(tmp_path / "b.parquet")
     target.set_data(frame)
     pd.testing.assert_frame_equal(cpr.load(target.serialize()).get_data(), frame)
+
+
+WIDE = [
+    "S200000000",
+    "U50000000",
+    "<U50000000",
+    "V900000000",
+    "a1000",
+    "(1000,1000)f8",
+    "1000000f8",
+    "8000S9999",
+]
+
+
+@pytest.mark.parametrize("key", ["pandas_type", "numpy_type"])
+@pytest.mark.parametrize("said", WIDE)
+def test_labels_of_any_width_are_refused(said, key, tmp_path):
+    """Of labels pyarrow makes an array of the type that the file says."""
+    source = put(tmp_path / "a.parquet", "a", "b", "c", "d", **{key: said})
+    tracemalloc.start()
+    try:
+        with pytest.raises(DecodeError) as caught:
+            source.get_data()
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()
+    assert caught.value.remedy
+
+
+LABELS = [
+    pd.Index(["a", "b"]),
+    pd.Index(["a", "b"], dtype="string"),
+    pd.Index(["a", "b"], dtype="string[pyarrow]"),
+    pd.Index([1, 2]),
+    pd.Index([1, 2], dtype="uint8"),
+    pd.Index([1.5, 2.5]),
+    pd.Index([True, False]),
+    pd.Index([b"a", b"b"]),
+    pd.Index([1, "b"]),
+    pd.CategoricalIndex(["a", "b"]),
+    pd.DatetimeIndex(["2026-01-01", "2026-01-02"]),
+    pd.DatetimeIndex(["2026-01-01", "2026-01-02"], tz="Europe/Berlin"),
+    pd.TimedeltaIndex(["1s", "2s"]),
+    pd.MultiIndex.from_tuples([("a", 1), ("b", 2)]),
+    pd.RangeIndex(2),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("labels", LABELS, ids=lambda one: f"{type(one).__name__} {one.dtype}")
+def test_labels_that_pandas_writes_come_back(labels, tmp_path):
+    frame = pd.DataFrame([[1, 2], [3, 4]], columns=labels)
+    try:
+        frame.to_parquet(tmp_path / "a.parquet")
+        expected = pd.read_parquet(tmp_path / "a.parquet")
+    except Exception:
+        pytest.skip("pandas itself does not")
+    pd.testing.assert_frame_equal(cpr.ParquetSource.from_path(tmp_path / "a.parquet").get_data(), expected)
