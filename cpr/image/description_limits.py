@@ -1,4 +1,4 @@
-"""JSON and lines in a page's description: in proportion to the file, and a shape of numbers.
+"""JSON, lines and indexes that describe a TIFF's planes: in proportion to the file, and a shape of numbers.
 
 tifffile multiplies what stands in a shape, whatever it is: `[[0], 1000000000]` becomes a list of a billion,
 and a million extents a number that takes minutes.
@@ -16,7 +16,7 @@ from cpr.format import damaged
 from cpr.image.choice import PAGES_ALONE
 from cpr.io.outside_json import read_json
 
-__all__ = ["require_modest_json", "require_modest_lines"]
+__all__ = ["require_modest_index", "require_modest_json", "require_modest_lines"]
 
 # As for XML: what says nothing of planes, and then a few values for each plane.
 _MOST = 50_000
@@ -34,23 +34,25 @@ def require_modest_json(page: tifffile.TiffPage, nbytes: int) -> None:
         page: the first of an image. Those below it (SubIFDs) are read, as tifffile is going to.
         nbytes: the size of the file.
     """
-    for one in _with_those_below(page):
+    for one in _with_those_below(page, _MOST // 10 + nbytes // _BYTES_EACH):
         text = one.shaped_description
         if text is not None:
             _require("values", sum(text.count(sign) for sign in ",[{"), nbytes)
             _require_shape(_shape_of(text))
 
 
-def _with_those_below(page: tifffile.TiffPage) -> Iterator[tifffile.TiffPage]:
-    waiting, seen = [page], set[int]()
+def _with_those_below(page: tifffile.TiffPage, most: int) -> Iterator[tifffile.TiffPage]:
+    """A page and all below it, as often as tifffile is going to read them: the same may be below several."""
+    waiting, count = [page], 0
     while waiting:
         yield (page := waiting.pop())
         for offset in page.subifds or ():
-            if offset >= 8 and offset not in seen and page.is_shaped:
-                seen.add(offset)
+            if offset >= 8 and page.is_shaped:
+                count += 1
+                _require_count("pages below its pages", count, most)
                 page.parent.filehandle.seek(offset)
                 with suppress(tifffile.TiffFileError):  # tifffile tells of it
-                    waiting.append(tifffile.TiffPage(page.parent, index=(page.index, len(seen))))
+                    waiting.append(tifffile.TiffPage(page.parent, index=(page.index, count)))
 
 
 def require_modest_lines(page: tifffile.TiffPage, nbytes: int) -> None:
@@ -59,8 +61,35 @@ def require_modest_lines(page: tifffile.TiffPage, nbytes: int) -> None:
         _require("lines", page.description.count("\n"), nbytes)
 
 
+def require_modest_index(tiff: tifffile.TiffFile) -> None:
+    """Raise DecodeError for Micro-Manager's index where it spans more planes than the file has use for.
+
+    tifffile makes a list with a place for each, from the largest numbers of the index and of the summary.
+    """
+    if not tiff.pages.first.is_micromanager:
+        return
+    settings = tiff.micromanager_metadata or {}
+    index, summary = settings.get("IndexMap"), settings.get("Summary") or {}
+    planes = 1
+    for column, name in enumerate(("Channels", "Slices", "Frames", "Positions")):
+        found = 0 if index is None or not len(index) else int(index[:, column].max()) + 1
+        said = summary.get(name, 1)
+        planes *= max(1, found, int(said) if isinstance(said, (int, float, str)) else 1)
+    most = _MOST + tiff.filehandle.size // _BYTES_EACH
+    if planes > most:
+        raise damaged(
+            "Micro-Manager's index spans more planes than are read of a file of this size",
+            f"up to {most}",
+            f"{planes}",
+            "write it again with Micro-Manager, or with tifffile from its pages",
+        )
+
+
 def _require(what: str, count: int, nbytes: int) -> None:
-    most = _MOST + nbytes // _BYTES_EACH
+    _require_count(what, count, _MOST + nbytes // _BYTES_EACH)
+
+
+def _require_count(what: str, count: int, most: int) -> None:
     if count > most:
         raise damaged(
             f"its description has more {what} than are read of a file of this size",

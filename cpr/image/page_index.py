@@ -26,6 +26,8 @@ _MOST_TAGS = 4096
 _USUAL_BYTES = 512
 # Pages may share values (a palette); a small file whose pages all share a large one is a bomb.
 _MOST_SHARED = 64
+_SUBIFDS = 330
+_MOST_BELOW, _BYTES_EACH = 50_000, 64
 # Bytes of TIFF's types of values; those not listed take one.
 _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
@@ -66,10 +68,17 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
     order, pointer, tag, head = _structure(file.read(16))
     offset = struct.unpack_from(order + pointer, head)[0]
     seen = set()
-    values = 0
+    values = below = 0
     while offset:
-        following, nbytes = _next(file, offset, end, order, pointer, tag)
+        following, nbytes, count = _next(file, offset, end, order, pointer, tag)
         values += nbytes
+        below += count
+        if below > _MOST_BELOW + end // _BYTES_EACH:
+            raise damaged(
+                "more pages below its pages than are read of a file of this size",
+                f"up to {_MOST_BELOW + end // _BYTES_EACH}",
+                f"{below}",
+            )
         if values > _MOST_SHARED * end:
             raise damaged("its tags refer to the same bytes again and again", f"{end} bytes", f"{values}")
         if offset in seen:
@@ -101,8 +110,13 @@ def _structure(head: bytes) -> tuple[str, str, int, bytes]:
     raise damaged("not a TIFF file", "II or MM, and 42 or 43", ascii(head[:4]))
 
 
-def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int) -> tuple[int, int]:
-    """Offset of the directory after that at `offset`, all of whose values lie within the file; their size."""
+def _next(
+    file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int
+) -> tuple[int, int, int]:
+    """Offset of the directory after that at `offset`, all of whose values lie within the file.
+
+    And the size of these values, and how many pages are said to be below it.
+    """
     count_format = order + ("H" if pointer == "I" else "Q")
     count_size, size = struct.calcsize(count_format), struct.calcsize(pointer)
     cut = damaged("the file is cut", f"a directory at byte {offset}", f"{end} bytes")
@@ -116,13 +130,14 @@ def _next(file: ReadableFile, offset: int, end: int, order: str, pointer: str, t
         raise cut
     if len(start) < stop + size:
         start += file.read(stop + size - len(start))
-    values = 0
+    values = below = 0
     for code, kind, number, at in struct.iter_unpack(f"{order}HH{pointer}{pointer}", start[count_size:stop]):
         nbytes = number * _SIZES.get(kind, 1)
         if nbytes > size and at + nbytes > end:
             raise damaged("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
         values += nbytes
+        below += number * (code == _SUBIFDS)
     following = struct.unpack_from(order + pointer, start, stop)[0]
     if following and following + count_size > end:
         raise damaged("the file is cut", f"a directory at byte {following}", f"{end} bytes")
-    return int(following), values
+    return int(following), values, below

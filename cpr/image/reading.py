@@ -19,7 +19,7 @@ from cpr.data.memory import require_memory
 from cpr.errors import CprError
 from cpr.format import ReadableFile, damaged
 from cpr.image.choice import Choice
-from cpr.image.description_limits import require_modest_lines
+from cpr.image.description_limits import require_modest_index, require_modest_lines
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, ends_in_index
 from cpr.image.series import OWN, SelfContainedTiff, pick, require_whole
@@ -100,6 +100,9 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContained
             require_modest_xml(tiff, described)
             if described:
                 require_modest_lines(tiff.pages.first, tiff.filehandle.size)
+                if tiff.is_shaped:
+                    tiff.look_first()
+            require_modest_index(tiff)
             yield tiff
     except CprError:
         raise

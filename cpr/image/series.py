@@ -54,8 +54,8 @@ class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to ty
         ET.SubElement(found[0], found[0].tag.replace("Pixels", "TiffData"))
         return ET.tostring(root, encoding="unicode")
 
-    def _series_shaped(self) -> list[tifffile.TiffPageSeries] | None:
-        """What tifffile makes of its own JSON; of each page that begins an image it is looked at first."""
+    def look_first(self) -> None:
+        """From now on look at the JSON of each page that begins an image, before tifffile reads it."""
         pages: Any = self.pages
         set_keyframe = pages.set_keyframe
 
@@ -64,11 +64,6 @@ class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to ty
             require_modest_json(pages.keyframe, self.filehandle.size)
 
         pages.set_keyframe = checked
-        try:
-            found: list[tifffile.TiffPageSeries] | None = super()._series_shaped()
-            return found
-        finally:
-            del pages.set_keyframe
 
     @cached_property
     def ome_root(self) -> ET.Element:

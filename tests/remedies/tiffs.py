@@ -19,6 +19,7 @@ from cpr.image.page_index import directories
 from cpr.image.tiff import Tiff
 from cpr.testing import SeekableBytes
 from tests.image.test_foreign_files import TAGS, ifd, jpeg_2000
+from tests.image.test_hostile_structure import micro_manager, shared_below
 from tests.remedies.rows import LEFT_OUT, RESTORED, STACK, Row, decoded, image, own, put, tiff
 
 ALONE = "from_path(url, description=False)"
@@ -169,6 +170,11 @@ ROWS: dict[str, Row] = {
     "JSON with a shape that is none": alone(
         tiff(STACK[0], metadata=None, description='{"shape": [[0], 20]}')
     ),
+    "Micro-Manager's index of a cube": restored(
+        micro_manager((549, 549, 549, 0)), FOREIGN,
+        named="write it again with Micro-Manager, or with tifffile from its pages",
+    ),
+    "many pages below pages": restored(shared_below(40, 20_000), FOREIGN),
     "OME-XML that is none": alone(ome_file(("<Pixels ", "<Pixels < "))),
     "OME-XML with entities": restored(
         ome_file(("<OME ", "<!DOCTYPE x><OME ")), ome_file(("x", "x"))
