@@ -93,7 +93,7 @@ def digest_bytes(algorithm: str) -> int:
 
 def default_algorithm() -> str:
     """What new objects are protected with: `CPR_CHECKSUM`, else xxh3_128."""
-    return os.environ.get("CPR_CHECKSUM", DEFAULT_ALGORITHM)
+    return os.environ.get("CPR_CHECKSUM") or DEFAULT_ALGORITHM
 
 
 def content_digest() -> Digest:

@@ -331,3 +331,30 @@ def test_credentials_of_one_place_are_not_those_of_another(two_servers, s3_serve
     assert other_server.secret_key not in str(caught.value)
     with pytest.raises(TransferError):
         io.stat(f"{there}/a.npy")
+
+
+VARIABLES = [
+    "CHECKSUM",
+    "CONNECTIONS",
+    "MEMORY",
+    "OPENLINEAGE",
+    "PROGRESS",
+    "STORAGE",
+    "TIMEOUT",
+    "ZARR_CODECS",
+]
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_a_variable_that_is_empty_is_as_if_it_were_not_set(name, monkeypatch, tmp_path):
+    def checksum(file: str) -> str:
+        target = cpr.NumpyTarget.from_path(tmp_path / file)
+        target.set_data(np.arange(3))
+        record = target.serialize()
+        assert np.array_equal(cpr.load(record).get_data(), np.arange(3))
+        return target.checksum
+
+    monkeypatch.delenv(f"CPR_{name}", raising=False)
+    expected = checksum("a.npy")
+    monkeypatch.setenv(f"CPR_{name}", "")
+    assert checksum("b.npy") == expected
