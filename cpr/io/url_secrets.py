@@ -95,6 +95,8 @@ def _link_has_secret(link: str) -> bool:
     if re.match(r"[^/@:]*:(?!\d{1,5}/)[^@]*@", rest):
         return True
     path, *parameters = re.split("[?&;#]", rest)
+    # Marks that are encoded in one part it from the next for those who decode them.
+    parameters += [more for one in parameters if "%" in one for more in re.split("[?&;#]", _decoded(one))[1:]]
     if not kind.literal_keys and _COOKIELESS.search(path):
         return True
     return any(_is_secret(one, kind.literal_keys) for one in parameters) or any(
@@ -170,7 +172,8 @@ def _is_token(text: str) -> bool:
         return True
     if len(text) < _LEAST or not _TOKEN.fullmatch(text):
         return False
-    if re.fullmatch(r"[0-9a-fA-F-]{32,}", text):
+    # Of hex digits by chance, hardly one in ten million has fewer than eight of the sixteen.
+    if re.fullmatch(r"[0-9a-fA-F-]{32,}", text) and len(set(text.lower()) - {"-"}) >= 8:
         return True
     # Codes between words (`plateV2wellA1`) change their kind often, but out of few characters.
     if len(set(_WORDS_AND_NUMBERS.sub("", text))) < 6:
@@ -195,6 +198,9 @@ def tells_secret(text: str) -> bool:
     )
 
 
+_PLAIN_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.$-]*)(:\d+)?(/|$)")
+
+
 def redact_url(url: str) -> str:
     """A URL for an error: one with a secret is shown without what may hold it.
 
@@ -209,6 +215,9 @@ def redact_url(url: str) -> str:
         # A password with such a mark in it, or an address in a parameter: nobody can tell.
         return f"{scheme[0] if scheme else ''}***"
     shown = _PLAIN_TOKENS.sub("***", re.sub(r"(:/*)[^/].*@", r"\1***@", head, flags=re.DOTALL))
+    if "@" in shown and not _PLAIN_HOST.match(shown.rpartition("@")[2]):
+        # What stood before the last @ may have been a parameter's value, and more of them follow.
+        return f"{scheme[0] if scheme else ''}***"
     shown += f"{mark}***" if mark else ""
     if not secret_in(shown):
         return shown

@@ -18,7 +18,7 @@ import uuid
 
 import fsspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cpr.errors import CprError, RecordError
@@ -352,6 +352,8 @@ STORES = [
 ]
 
 
+@example("az://c", SIGNED[0], ["me@x.org"] * 6, "%3F", "%26", "000000")
+@example("https://h", SIGNED[3], ["me@x.org"] * 4 + ["a;b", "1"], "%3F", "%26", "000000")
 @given(
     st.sampled_from(STORES),
     st.sampled_from(SIGNED),
@@ -403,6 +405,8 @@ def test_tables_in_parts_are_no_secret(parts, store):
     assert redact_url(url) == url
 
 
+@example(["2026"] * 7 + ["A1"] * 5)
+@example(["2026"] * 7)
 @given(
     st.lists(st.sampled_from("the cell nuclei plate image final 2026 v2 Denoised A1".split()), max_size=12)
 )
