@@ -20,11 +20,14 @@ from cpr.data.tables.values import joined
 from cpr.format import ReadableFile
 from cpr.parquet.columns import column_of, is_plain
 
-__all__ = ["ForwardReads", "read_columns"]
+__all__ = ["ROWS_OF_TEXT", "WIDTHS", "ForwardReads", "read_columns"]
 
-# Bytes of a value in memory. Of others, a few bits may stand for a long one.
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
-_ROWS_OF_TEXT = 16_384
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
+"""Bytes of a value in memory, by its type in the file. Of others, a few bits may stand for a long one."""
+
+ROWS_OF_TEXT = 16_384
+"""Of these, so many are decoded at once."""
+
 # Decoded: of columns that threads take at once, and of one that is larger.
 _AT_ONCE_BYTES = 24 << 20
 
@@ -111,15 +114,17 @@ def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
 
 def _slices(schema: Any, count: int, rows: int) -> Iterator[tuple[list[int], int]]:
     """Consecutive columns to decode at once, and how many rows of them."""
-    widths = [_WIDTHS.get(schema.column(i).physical_type, 0) for i in range(count)]
+    widths = [WIDTHS.get(schema.column(i).physical_type, 0) for i in range(count)]
     for is_text, columns in groupby(range(count), lambda i: not widths[i]):
         if is_text:
-            yield [*columns], max(1, min(rows, _ROWS_OF_TEXT))
+            yield [*columns], max(1, min(rows, ROWS_OF_TEXT))
             continue
         some: list[int] = []
+        row_bytes = 0
         for i in columns:
-            if some and sum(widths[one] for one in [*some, i]) * rows > _AT_ONCE_BYTES:
+            if some and (row_bytes + widths[i]) * rows > _AT_ONCE_BYTES:
                 yield some, max(1, min(rows, _AT_ONCE_BYTES // widths[some[0]]))
-                some = []
+                some, row_bytes = [], 0
             some.append(i)
+            row_bytes += widths[i]
         yield some, max(1, min(rows, _AT_ONCE_BYTES // widths[some[0]]))

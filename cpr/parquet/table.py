@@ -21,7 +21,7 @@ from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile, damaged, expect_end
 from cpr.parquet.columns import array_of, arrow_type
 from cpr.parquet.pandas_metadata import file_names, pandas_metadata, require_modest_labels
-from cpr.parquet.row_groups import ForwardReads, read_columns
+from cpr.parquet.row_groups import ROWS_OF_TEXT, WIDTHS, ForwardReads, read_columns
 
 __all__ = [
     "ForeignParquet",
@@ -37,10 +37,8 @@ __all__ = [
 # Large enough that a reader's requests are few, small enough to be held beside everything else.
 _ROW_GROUP_BYTES = 64 << 20
 _READ_CELLS = 2_000_000
-_ROWS_OF_TEXT = 16_384
 # What is fetched before the rest of a large file: most footers; and read at once of columns that are large.
 _END_BYTES, _BUFFER_BYTES = 256 << 10, 1 << 20
-_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4}
 
 
 @dataclass(frozen=True)
@@ -232,7 +230,7 @@ def claimed_bytes(parquet: Any) -> int:
     footer = parquet.metadata
     encoded: int = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
     # A run of equal values takes a few bytes, whatever their number: in memory each takes its own.
-    row_bytes = sum(_WIDTHS.get(parquet.schema.column(i).physical_type, 8) for i in range(footer.num_columns))
+    row_bytes = sum(WIDTHS.get(parquet.schema.column(i).physical_type, 8) for i in range(footer.num_columns))
     return max(encoded, int(footer.num_rows) * row_bytes)
 
 
@@ -256,7 +254,7 @@ def _require(parquet: Any, layout: Layout) -> None:
 def rows_at_once(parquet: Any, rows: int) -> int:
     """How many rows to decode at once: fewer where a long text may be repeated for a few bits."""
     columns = map(parquet.schema.column, range(parquet.metadata.num_columns))
-    return min(rows, _ROWS_OF_TEXT) if any(c.physical_type == "BYTE_ARRAY" for c in columns) else rows
+    return min(rows, ROWS_OF_TEXT) if any(c.physical_type == "BYTE_ARRAY" for c in columns) else rows
 
 
 def _write(writer: Any, table: Any) -> None:
