@@ -14,13 +14,12 @@ import tifffile
 
 from cpr.format import damaged
 from cpr.image.choice import PAGES_ALONE
+from cpr.image.page_index import most_claimed
 from cpr.io.outside_json import read_json
 
 __all__ = ["require_modest_index", "require_modest_json", "require_modest_lines"]
 
-# As for XML: what says nothing of planes, and then a few values for each plane.
-_MOST = 50_000
-_BYTES_EACH = 64
+_BELOW = 5000  # pages below others, of a file of any size
 _MOST_AXES = 64  # of an array, in numpy
 _LARGEST = 1 << 63
 _OLD = "shape="
@@ -34,10 +33,10 @@ def require_modest_json(page: tifffile.TiffPage, nbytes: int) -> None:
         page: the first of an image. Those below it (SubIFDs) are read, as tifffile is going to.
         nbytes: the size of the file.
     """
-    for one in _with_those_below(page, _MOST // 10 + nbytes // _BYTES_EACH):
+    for one in _with_those_below(page, most_claimed(nbytes, _BELOW)):
         text = one.shaped_description
         if text is not None:
-            _require("values", sum(text.count(sign) for sign in ",[{"), nbytes)
+            _require("values", sum(text.count(sign) for sign in ",[{"), most_claimed(nbytes))
             _require_shape(_shape_of(text))
 
 
@@ -49,7 +48,7 @@ def _with_those_below(page: tifffile.TiffPage, most: int) -> Iterator[tifffile.T
         for offset in page.subifds or ():
             if offset >= 8 and page.is_shaped:
                 count += 1
-                _require_count("pages below its pages", count, most)
+                _require("pages below its pages", count, most)
                 page.parent.filehandle.seek(offset)
                 with suppress(tifffile.TiffFileError):  # tifffile tells of it
                     waiting.append(tifffile.TiffPage(page.parent, index=(page.index, count)))
@@ -58,7 +57,7 @@ def _with_those_below(page: tifffile.TiffPage, most: int) -> Iterator[tifffile.T
 def require_modest_lines(page: tifffile.TiffPage, nbytes: int) -> None:
     """Raise DecodeError for ImageJ's description with more lines than a file of this size has use for."""
     if page.is_imagej:
-        _require("lines", page.description.count("\n"), nbytes)
+        _require("lines", page.description.count("\n"), most_claimed(nbytes))
 
 
 def require_modest_index(tiff: tifffile.TiffFile) -> None:
@@ -75,8 +74,7 @@ def require_modest_index(tiff: tifffile.TiffFile) -> None:
         found = 0 if index is None or not len(index) else int(index[:, column].max()) + 1
         said = summary.get(name, 1)
         planes *= max(1, found, int(said) if isinstance(said, (int, float, str)) else 1)
-    most = _MOST + tiff.filehandle.size // _BYTES_EACH
-    if planes > most:
+    if planes > (most := most_claimed(tiff.filehandle.size)):
         raise damaged(
             "Micro-Manager's index spans more planes than are read of a file of this size",
             f"up to {most}",
@@ -85,11 +83,7 @@ def require_modest_index(tiff: tifffile.TiffFile) -> None:
         )
 
 
-def _require(what: str, count: int, nbytes: int) -> None:
-    _require_count(what, count, _MOST + nbytes // _BYTES_EACH)
-
-
-def _require_count(what: str, count: int, most: int) -> None:
+def _require(what: str, count: int, most: int) -> None:
     if count > most:
         raise damaged(
             f"its description has more {what} than are read of a file of this size",

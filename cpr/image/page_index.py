@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from cpr.errors import DecodeError
 from cpr.format import ReadableFile, damaged
 
-__all__ = ["directories", "ends_in_index", "index", "indexed", "is_tiff"]
+__all__ = ["directories", "ends_in_index", "index", "indexed", "is_tiff", "most_claimed"]
 
 _MARK = b"cprpages"
 _MOST_TAGS = 4096
@@ -27,7 +27,6 @@ _USUAL_BYTES = 512
 # Pages may share values (a palette); a small file whose pages all share a large one is a bomb.
 _MOST_SHARED = 64
 _SUBIFDS = 330
-_MOST_BELOW, _BYTES_EACH = 50_000, 64
 # Bytes of TIFF's types of values; those not listed take one.
 _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
@@ -35,6 +34,14 @@ _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8
 def index(offsets: list[int]) -> bytes:
     """The index of a file's pages."""
     return struct.pack(f"<{len(offsets)}Q", *offsets) + struct.pack("<Q", len(offsets)) + _MARK
+
+
+def most_claimed(nbytes: int, besides: int = 50_000) -> int:
+    """How many planes, or values that describe them, are read of a file of this size.
+
+    Those that say nothing of planes, and then a few for each plane: with its page a plane takes 200 bytes.
+    """
+    return besides + nbytes // 64
 
 
 def ends_in_index(file: ReadableFile, offsets: list[int]) -> bool:
@@ -73,10 +80,10 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
         following, nbytes, count = _next(file, offset, end, order, pointer, tag)
         values += nbytes
         below += count
-        if below > _MOST_BELOW + end // _BYTES_EACH:
+        if below > most_claimed(end):
             raise damaged(
                 "more pages below its pages than are read of a file of this size",
-                f"up to {_MOST_BELOW + end // _BYTES_EACH}",
+                f"up to {most_claimed(end)}",
                 f"{below}",
             )
         if values > _MOST_SHARED * end:

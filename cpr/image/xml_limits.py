@@ -8,13 +8,11 @@ from math import prod
 from xml.etree import ElementTree as ET
 
 from cpr.format import damaged
+from cpr.image.page_index import most_claimed
 from cpr.image.series import PAGES_ALONE, SelfContainedTiff, elements
 
 __all__ = ["require_modest_xml"]
 
-# What says nothing of planes, and then a few elements for each plane: with its page a plane takes 200 bytes.
-_MOST = 50_000
-_BYTES_EACH = 64
 _MOST_ATTRIBUTES = 5000
 # Of a file, or of all files of a plate: each is made a series, at a fifth of a millisecond.
 _MOST_IMAGES = 4000
@@ -40,7 +38,7 @@ def require_modest_xml(tiff: SelfContainedTiff, described: bool) -> None:
     is_ome = page.is_ome
     if is_ome and not described:
         return
-    limit = _MOST + tiff.filehandle.size // _BYTES_EACH
+    limit = most_claimed(tiff.filehandle.size)
     # In XML this sign begins tags, comments and the like, and stands nowhere else but in CDATA.
     _require("elements", text.count("<") - text.count("</"), limit, is_ome)
     _require("attributes in one element", _attributes(text), _MOST_ATTRIBUTES, is_ome)

@@ -12,6 +12,7 @@ import tifffile
 import cpr
 from cpr.errors import DecodeError
 from cpr.image import reading, xml_limits
+from cpr.image.page_index import most_claimed
 from cpr.image.series import SelfContainedTiff
 
 STACK = np.arange(2 * 16 * 16, dtype="uint8").reshape(2, 16, 16)
@@ -78,7 +79,7 @@ def test_xml_out_of_proportion_is_refused(kind, tmp_path):
 
 def test_xml_that_tells_of_every_plane_is_in_proportion(tmp_path, monkeypatch):
     """A file of any number of small planes has room for what is said of them."""
-    monkeypatch.setattr(xml_limits, "_MOST", 0)
+    monkeypatch.setattr(xml_limits, "most_claimed", lambda nbytes: most_claimed(nbytes, 0))
     count = 1000
     planes = "".join(
         f'<TiffData FirstZ="{i}" IFD="{i}" PlaneCount="1"><UUID>urn:uuid:1</UUID></TiffData>'
