@@ -17,7 +17,7 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError
 from cpr.io.confinement import require_allowed, writing_only_below
-from cpr.records.predecessor import is_of_unknown_class, is_old_record
+from cpr.records.predecessor import has_old_form, is_old_record
 from cpr.records.registry import RECORD_KEY, load_record, source_of
 from cpr.records.strict_json import parse
 from cpr.Target import Target
@@ -163,7 +163,7 @@ def _value_of(url: str, nbytes: int) -> Any:
             if not isinstance(document["data"], str):
                 return None
             document = parse(document["data"])
-        if not any(is_old_record(one) or is_of_unknown_class(one) for one in _parts_of(document)):
+        if not any(map(has_old_form, _parts_of(document))):
             return None
         return _with_resources(document)
     except CprError as error:
@@ -205,7 +205,7 @@ def _parts_of(value: Any) -> Iterator[Any]:
 
 
 def _with_resources(value: Any) -> Any:
-    if is_old_record(value) or is_of_unknown_class(value):
+    if has_old_form(value):
         return load_record(value)
     if isinstance(value, list):
         return [_with_resources(one) for one in value]

@@ -19,7 +19,7 @@ from cpr.io.url_policy import EXTENSION, require_safe
 __all__ = [
     "OLD_CLASSES",
     "PLACE",
-    "is_of_unknown_class",
+    "has_old_form",
     "is_old_record",
     "know_own_class",
     "read_old_record",
@@ -72,14 +72,11 @@ def is_old_record(value: object) -> bool:
     return name is not None and (name in OLD_CLASSES or name in _own)
 
 
-def is_of_unknown_class(value: object) -> bool:
-    """Whether it is one of a class of somebody's own that is not defined in this process."""
-    return (
-        _class_in(value) is not None
-        and not is_old_record(value)
-        and isinstance(value, Mapping)
-        and set(PLACE) <= set(value["data"])
-    )
+def has_old_form(value: object) -> bool:
+    """Whether it is one, or one of a class of somebody's own that is not defined in this process."""
+    if is_old_record(value):
+        return True
+    return _class_in(value) is not None and isinstance(value, Mapping) and set(PLACE) <= set(value["data"])
 
 
 def _class_in(value: object) -> str | None:

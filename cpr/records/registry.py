@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, runtime_chec
 
 from cpr._lazy import missing_package, needs
 from cpr.errors import DuplicateTypeError, RecordError
-from cpr.records.predecessor import is_of_unknown_class, is_old_record, read_old_record
+from cpr.records.predecessor import has_old_form, is_old_record, read_old_record
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -219,7 +219,7 @@ def load_record(record: Any) -> Storable:
 
     Raises RecordError for anything but a well-formed record of a registered type, or of the predecessor's.
     """
-    if is_old_record(record) or is_of_unknown_class(record):
+    if has_old_form(record):
         name, arguments = read_old_record(record)
         return lookup(name).from_arguments(arguments)
     if (
