@@ -53,6 +53,8 @@ _STEP_NAMES = re.compile(
 )
 _STEPS = re.compile(r"[/,!~?&;#][^/,!~?&;#]*")
 _MARKS = "?&;#"
+_BETWEEN = re.compile(f"[{_MARKS}]")
+_PLAIN_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.$-]*)(:\d+)?(/|$)")
 _NAME_STEP = re.compile(
     r"/(token|access[-_]?token|api[-_]?key|access[-_]?key|secret|sig(nature)?|sas|jwt)/", re.IGNORECASE
 )
@@ -94,9 +96,9 @@ def _link_has_secret(link: str) -> bool:
         return True
     if re.match(r"[^/@:]*:(?!\d{1,5}/)[^@]*@", rest):
         return True
-    path, *parameters = re.split("[?&;#]", rest)
+    path, *parameters = _BETWEEN.split(rest)
     # Marks that are encoded in one part it from the next for those who decode them.
-    parameters += [more for one in parameters if "%" in one for more in re.split("[?&;#]", _decoded(one))[1:]]
+    parameters += [more for one in parameters if "%" in one for more in _BETWEEN.split(_decoded(one))[1:]]
     if not kind.literal_keys and _COOKIELESS.search(path):
         return True
     return any(_is_secret(one, kind.literal_keys) for one in parameters) or any(
@@ -198,9 +200,6 @@ def tells_secret(text: str) -> bool:
     )
 
 
-_PLAIN_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[\w.$-]*)(:\d+)?(/|$)")
-
-
 def redact_url(url: str) -> str:
     """A URL for an error: one with a secret is shown without what may hold it.
 
@@ -228,7 +227,7 @@ def redact_url(url: str) -> str:
 
 def _cut(url: str) -> tuple[str, str, str]:
     """A URL before its first parameter, the mark before that, and what follows."""
-    found = re.search("[?#;&]", url)
+    found = _BETWEEN.search(url)
     return (url[: found.start()], found[0], url[found.end() :]) if found else (url, "", "")
 
 
