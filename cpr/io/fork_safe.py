@@ -5,12 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
-__all__ = ["PerProcess"]
+__all__ = ["PerProcess", "in_children"]
 
 K = TypeVar("K")
 V = TypeVar("V")
+
+
+def in_children(work: Callable[[], object]) -> None:
+    """Call something in each child that is forked from this process, before anything else of it runs."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=work)
 
 
 class PerProcess(Generic[K, V]):
@@ -25,8 +32,7 @@ class PerProcess(Generic[K, V]):
         self.known: OrderedDict[K, V] = OrderedDict()
         self.lock = threading.Lock()
         self._inherited: list[list[V]] = []
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin_anew)
+        in_children(self._begin_anew)
 
     def _begin_anew(self) -> None:
         self.lock = threading.Lock()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-import os
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url, verified, with_store_checksum
 from cpr.io.error_translation import translate_errors
+from cpr.io.fork_safe import in_children
 from cpr.io.hashing import CACHED_BYTES
 from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.objects import open_store, remove, stat
@@ -329,6 +329,5 @@ def _abort_all() -> None:
 # run where the first of them was made: before ours here, so that it is made to run after ours.
 weakref.finalize(_abort_all, int)
 atexit.register(_abort_all)
-if hasattr(os, "register_at_fork"):
-    # A forked process ends without touching what its parent is writing.
-    os.register_at_fork(after_in_child=_under_way.clear)
+# A forked process ends without touching what its parent is writing.
+in_children(_under_way.clear)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import inspect
-import os
 import queue
 import secrets
 import threading
@@ -24,6 +23,7 @@ from prefect.filesystems import LocalFileSystem, RemoteFileSystem
 from prefect.logging import get_logger
 
 from cpr.errors import CprError
+from cpr.io.fork_safe import in_children
 from cpr.provenance.diff import NearestResults, differences, line_digests, render_all
 from cpr.provenance.journal import Entries, FileSystemFolder, Folder, UrlFolder, append, folder_of, read
 from cpr.provenance.made import Made
@@ -255,5 +255,4 @@ def _after_fork() -> None:
 
 
 atexit.register(drain)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_children(_after_fork)

@@ -25,6 +25,7 @@ from prefect.logging import get_logger, get_run_logger
 
 from cpr._lazy import missing_package, needs
 from cpr.errors import CprError
+from cpr.io.fork_safe import in_children
 from cpr.prefect.run_log import first_time
 from cpr.prefect.stored_result import Layouts, Signed, Told
 from cpr.provenance.made import Made
@@ -217,5 +218,4 @@ def _after_fork() -> None:
 
 
 atexit.register(drain)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_children(_after_fork)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cpr.io.fork_safe import in_children
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.code_graph import CodeGraph
 from cpr.prefect.code_nodes import Node
@@ -32,8 +32,7 @@ def _after_fork() -> None:
     _lock = threading.RLock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+in_children(_after_fork)
 
 
 def _label_of(node: Node) -> list[str]:
