@@ -7,11 +7,11 @@ import struct
 import time
 import tracemalloc
 
-import numpy as np
 import pytest
 
 import cpr
 from cpr.errors import CprError, DecodeError
+from tests.image.test_description_limits import OPERATIONS
 
 SHAPED = b'{"shape": [1, 1]}\0'
 
@@ -121,13 +121,6 @@ BOMBS = {
     "Micro-Manager's index": micro_manager((549, 549, 549, 0)),
     "Micro-Manager's summary": micro_manager((0, 0, 0, 0), Frames=10**9),
     "Micro-Manager's summary of texts": micro_manager((0, 0, 0, 0), Frames="1000000000"),
-}
-OPERATIONS = {
-    "data": lambda source: source.get_data(),
-    "region": lambda source: source.get_data(region=np.s_[:1, :1]),
-    "metadata": lambda source: source.get_metadata(),
-    "images": lambda source: cpr.ImageSource.images(source.url),
-    "preview": lambda source: source.preview(),
 }
 
 
