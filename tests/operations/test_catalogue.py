@@ -25,6 +25,8 @@ from tests.stored_flow import prefect_record, put
 
 pytest.importorskip("pyarrow")
 
+import pyarrow as pa
+
 from cpr.operations.catalogue import listing, pages, rows, segments
 from cpr.operations.catalogue.found import CatalogueResults
 
@@ -169,7 +171,6 @@ def test_many_rows_are_in_several_files_and_each_record_in_one(tmp_path, small_f
 
 def test_a_file_that_is_taken_in_by_half_stays(tmp_path, small_files, monkeypatch):
     """Else what was read of it would pass for all of it."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     monkeypatch.setattr(segments, "FULL_ROWS", 400)
@@ -253,7 +254,7 @@ def test_page_headers_that_claim_more_than_the_footer_are_not_read(tmp_path):
         column = footer.row_group(0).column(number)
         places = [column.dictionary_page_offset, column.data_page_offset]
         starts |= {place for place in places if place is not None}
-    assert pages.are_honest(blob, footer)
+    assert pages.are_honest(blob, footer, rows.ENCODED)
     for start in starts:
         claims = pages.read_header(blob, start)
         # Type, then the size when unpacked, each after its field's own byte.
@@ -263,9 +264,79 @@ def test_page_headers_that_claim_more_than_the_footer_are_not_read(tmp_path):
         assert blob[start + 3 : start + 3 + len(honest)] == honest
         # As long as it was, so that all else stays in its place: of the packed size some bytes are lost.
         forged = blob[: start + 3] + lie + blob[start + 3 + len(lie) :]
-        assert not pages.are_honest(forged, footer)
+        assert not pages.are_honest(forged, footer, rows.ENCODED)
     for cut in range(4, len(blob) - footer.serialized_size - 8, 97):
-        assert not pages.are_honest(blob[:cut], footer)
+        assert not pages.are_honest(blob[:cut], footer, rows.ENCODED)
+
+
+_WITHOUT_DICTIONARY = [
+    one.name for one in rows.SCHEMA if one.name not in rows.ENCODED and one.type != pa.bool_()
+]
+
+
+@pytest.mark.parametrize("column", _WITHOUT_DICTIONARY)
+def test_pages_that_hold_a_value_in_less_bytes_than_it_has_are_not_read(tmp_path, column):
+    # 18 kB of texts that share all but nothing with the one before took a gigabyte.
+    import pyarrow.parquet as pq
+
+    text = next(field for field in rows.SCHEMA if field.name == column).type in (pa.string(), pa.binary())
+    values = {"name": b"name", "version": "1", "kind": 1, "cached": True, "nbytes": 1, "size": 1, "at": 1}
+    row = {one.name: values.get(one.name, 1 if one.name == "places" else "a" * 16) for one in rows.SCHEMA}
+    row[column] = row[column] * 4096 if text else row[column]
+    table = pa.Table.from_pylist([row] * 1000, schema=rows.SCHEMA)
+    plain = {one: "PLAIN" for one in rows.SCHEMA.names if one not in (*rows.ENCODED, "cached", column)}
+
+    def stored(dictionaries, **encodings):
+        path = tmp_path / "a.parquet"
+        pq.write_table(
+            table,
+            path,
+            compression="zstd",
+            use_dictionary=dictionaries,
+            column_encoding={**plain, **encodings},
+            write_statistics=False,
+        )
+        return path
+
+    path = stored(rows.ENCODED, **{column: "PLAIN"})
+    assert pages.are_honest(path.read_bytes(), pq.ParquetFile(path).metadata, rows.ENCODED)
+    others = ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"] if text else ["DELTA_BINARY_PACKED"]
+    for encoding in others:
+        path = stored(rows.ENCODED, **{column: encoding})
+        kept = path.rename(tmp_path / f"{'0' * 16}.{segments._digest(path.read_bytes())}.parquet")
+        assert segments.read(str(kept), kept.stat().st_size, rows.SCHEMA.names) is None
+    # The footer says of each column whether it has a dictionary; it is not asked.
+    path = stored([*rows.ENCODED, column])
+    assert not pages.are_honest(path.read_bytes(), pq.ParquetFile(path).metadata, rows.ENCODED)
+
+
+@pytest.mark.parametrize("values", [-1, 0, 119, 121, (1 << 31) - 1])
+def test_pages_have_as_many_values_as_there_are_rows(tmp_path, values):
+    import pyarrow.parquet as pq
+
+    fill(tmp_path, random.Random(16), 120)
+    assert list_results(str(tmp_path)).targets
+    (kept,) = files(tmp_path)
+    blob, footer = kept.read_bytes(), pq.ParquetFile(kept).metadata
+    number = footer.schema.names.index("nbytes")
+    column = footer.row_group(0).column(number)
+    header = pages.read_header(blob, column.data_page_offset)
+    assert header.values == footer.num_rows != values
+
+    class Said:
+        """A footer that agrees with the page's number of values only where that is honest."""
+
+        num_rows, num_columns = values, 1
+
+        def column(self, _):
+            return column
+
+        def row_group(self, _):
+            return self
+
+        num_row_groups = 1
+
+    assert not pages.are_honest(blob, Said(), rows.ENCODED)
 
 
 @pytest.mark.parametrize("few", [1, 30, 10_000])
@@ -297,7 +368,6 @@ def test_what_is_there_is_listed_once(tmp_path, monkeypatch, few):
     ],
 )
 def test_texts_that_are_none_are_not_believed(tmp_path, name, text):
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     fill(tmp_path, random.Random(18), 120)
@@ -318,7 +388,6 @@ def test_texts_that_are_none_are_not_believed(tmp_path, name, text):
 
 def test_a_file_of_another_content_than_its_name_says_is_not_believed(tmp_path):
     # Sound, of the right schema, and wrong: only the digest tells.
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     fill(tmp_path, random.Random(15), 120)

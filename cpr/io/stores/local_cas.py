@@ -5,7 +5,9 @@ complete new file the name n + 1 with link(2), which fails where there is that n
 well; then the lower ones are deleted. Who was slow may succeed in linking a number that was deleted
 meanwhile: so nobody has succeeded before seeing that no higher number is there.
 
-A process that is killed or stopped anywhere in between holds up nobody, as it would with flock(2).
+A process that is killed or stopped anywhere in between holds up nobody, as it would with flock(2). Nor does
+what somebody else puts there: numbers of folders, links and pipes are left out, and after the last number
+comes the first, when what had the last is deleted.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ __all__ = ["VersionedFolder"]
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _NUMBER = re.compile("[0-9]{12}")
+_LAST = 10**12 - 1
 _MOST_BYTES = 1 << 16
 
 
@@ -53,7 +56,7 @@ class VersionedFolder:
         os.makedirs(self._path, exist_ok=True)
         if self._highest() != before:
             return None
-        number = before + 1
+        number = self._after(before)
         temporary = self._write(content)
         try:
             os.link(temporary, self._place(number))
@@ -81,17 +84,29 @@ class VersionedFolder:
     def _place(self, number: int) -> str:
         return os.path.join(self._path, f"{number:012d}")
 
-    def _numbers(self) -> list[int]:
+    def _numbers(self, are_files: bool = True) -> list[int]:
+        """The numbers that files have, or those that anything else has."""
         try:
             with os.scandir(self._path) as entries:
                 # Whatever else somebody has put here, folders and links too, is none of ours.
                 return [
                     int(one.name)
                     for one in entries
-                    if _NUMBER.fullmatch(one.name) and one.is_file(follow_symlinks=False)
+                    if _NUMBER.fullmatch(one.name) and one.is_file(follow_symlinks=False) == are_files
                 ]
         except FileNotFoundError:
             return []
+
+    def _after(self, before: int) -> int:
+        """The number that follows one, of those that nothing but a file can have."""
+        taken, number = frozenset(self._numbers(are_files=False)), before % _LAST + 1
+        while number in taken:
+            number = number % _LAST + 1
+        if number < before:
+            # Nobody has counted so far. Who is slow finds a number that is there, or a higher one.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._place(before))
+        return number
 
     def _highest(self) -> int:
         return max(self._numbers(), default=0)

@@ -85,7 +85,7 @@ def _open(url: str, nbytes: int, columns: Sequence[str]) -> Any:
         thrift_string_size_limit=_MOST_FOOTER_BYTES,
         thrift_container_size_limit=_MOST_FOOTER_BYTES,
     )
-    if not _is_modest(parquet.metadata, nbytes) or not are_honest(content, parquet.metadata):
+    if not _is_modest(parquet.metadata, nbytes) or not are_honest(content, parquet.metadata, ENCODED):
         raise ValueError("it claims more than it may")
     schema = parquet.schema_arrow
     if schema.names != SCHEMA.names or any(

@@ -8,6 +8,8 @@ import os
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -15,8 +17,10 @@ import pytest
 
 from cpr import io
 from cpr.io.locks import claims, compare_and_swap, leases
+from cpr.io.locks.claims import Claim
 from cpr.io.locks.compare_and_swap import read, swap
 from cpr.io.locks.leases import acquiring, lease_here, release, waiting
+from cpr.io.stores.local_cas import VersionedFolder
 
 
 @pytest.fixture(
@@ -278,18 +282,102 @@ def test_old_ones_are_orphans(url):
     assert read(url) is None
 
 
-@pytest.mark.parametrize("name", ["5", "\u0663", "000000000007.bak", "9" * 30, "folder", "link"])
-def test_what_somebody_has_put_into_a_lock_folder_is_none_of_ours(tmp_path, name):
+_FREE = json.dumps(asdict(Claim("t", 1, 30.0, "h", True))).encode()
+
+
+def _folder(path):
+    path.mkdir()
+
+
+def _link(path):
+    path.symlink_to("/etc/hostname")
+
+
+def _link_to_nothing(path):
+    path.symlink_to(path.with_name("nothing"))
+
+
+def _link_to_itself(path):
+    path.symlink_to(path.name)
+
+
+def _pipe(path):
+    os.mkfifo(path)
+
+
+def _text(path):
+    path.write_text("{}")
+    os.utime(path, (0, 0))
+
+
+def _free(path):
+    path.write_bytes(_FREE)
+
+
+def _huge(path):
+    with path.open("wb") as file:
+        file.truncate(1 << 33)
+    os.utime(path, (0, 0))
+
+
+def _deep(path):
+    path.write_text("[" * (1 << 16))
+    os.utime(path, (0, 0))
+
+
+_NOT_FILES = [_folder, _link, _link_to_nothing, _link_to_itself, _pipe]
+_FILES = [_text, _free, _huge, _deep]
+_LAST = "9" * 12
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        *({name: _text} for name in ("5", "\u0663", "000000000007.bak", "9" * 30)),
+        *({name: make} for name in ("000000000001", "000000000007", _LAST) for make in _NOT_FILES),
+        *({name: make} for name in ("000000000001", "000000000007", _LAST) for make in _FILES),
+        # At the number that comes next, and at those after it.
+        *({"000000000007": _free, "000000000008": make, "000000000009": _folder} for make in _NOT_FILES),
+        {_LAST: _free, "000000000001": _pipe, "000000000002": _link},
+        {_LAST: _free, "999999999998": _free, "999999999997": _folder},
+        {f"{10**12 - 2}": _free, _LAST: _folder},
+    ],
+    ids=str,
+)
+def test_what_somebody_has_put_into_a_lock_folder_is_none_of_ours(tmp_path, found):
     folder = tmp_path / f"{'a' * 32}.cpr-lease"
     folder.mkdir()
-    if name == "folder":
-        (folder / "000000000007").mkdir()
-    elif name == "link":
-        (folder / "000000000007").symlink_to(tmp_path / "nothing")
-    else:
-        (folder / name).write_text("{}")
-    steps = acquiring(str(folder), "me", timeout=3.0)
-    with pytest.raises(StopIteration) as ended:
-        next(steps)
-    assert ended.value.value.is_valid
-    release(str(folder), "me")
+    for name, make in found.items():
+        make(folder / name)
+    for holder in ("me", "you"):
+        steps, looks = acquiring(str(folder), holder, timeout=3.0), 0
+        with pytest.raises(StopIteration) as ended:
+            while True:
+                next(steps)
+                looks += 1
+        assert ended.value.value.is_valid
+        assert looks <= 2
+        ended.value.value.renew()
+        assert ended.value.value.is_valid
+        release(str(folder), holder)
+    # What is no file was left alone.
+    kept = [name for name, make in found.items() if make in _NOT_FILES]
+    assert [os.path.lexists(folder / name) for name in kept] == [True] * len(kept)
+
+
+def test_after_the_last_number_one_of_many_gets_the_first(tmp_path):
+    for turn in range(20):
+        folder = tmp_path / f"{turn}"
+        folder.mkdir()
+        _free(folder / _LAST)
+        start = threading.Barrier(8)
+
+        def write(number, folder=folder, start=start):
+            start.wait()
+            return VersionedFolder(str(folder)).write_if(b"%d" % number, str(10**12 - 1))
+
+        with ThreadPoolExecutor(8) as pool:
+            written = list(pool.map(write, range(8)))
+        (version,) = (one for one in written if one is not None)
+        kept = VersionedFolder(str(folder)).read()
+        assert (kept.content, kept.version) == (b"%d" % written.index(version), version)
