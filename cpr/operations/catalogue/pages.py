@@ -100,7 +100,7 @@ def read_header(content: Any, place: int) -> Header:
     """The header that begins at a place. Raises ValueError and IndexError for what is none."""
     numbers = dict.fromkeys((1, 2, 3, 6, 7), -1)
     end = _skip_struct(content, place, {1: 1, 2: 2, 3: 3}, numbers, 0)
-    return Header(*numbers.values(), end)
+    return Header(numbers[1], numbers[2], numbers[3], numbers[6], numbers[7], end)
 
 
 def _skip_struct(
