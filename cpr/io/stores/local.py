@@ -120,23 +120,21 @@ class LocalStore:
             try:
                 with os.scandir(folder) as entries:
                     for entry in entries:
-                        name = entry.name
                         if entry.is_dir(follow_symlinks=False):
-                            below.append(base + name)
+                            below.append(base + entry.name)
                             continue
-                        with contextlib.suppress(FileNotFoundError):
+                        try:
                             found = entry.stat(follow_symlinks=False)
-                            # A file's time can be set back, that of its last change cannot.
-                            line = (
-                                base + name,
-                                found.st_size,
-                                found.st_mtime,
-                                f"{found.st_mtime_ns:x}-{found.st_ctime_ns:x}",
-                            )
-                            if stat.S_ISLNK(found.st_mode) and os.path.isdir(line[0]):
-                                links.append(line)
-                            else:
-                                yield line
+                        except FileNotFoundError:
+                            continue
+                        # A file's time can be set back, that of its last change cannot. Of equal length, so
+                        # that texts are in the order of times.
+                        version = f"{found.st_ctime_ns:016x}-{found.st_mtime_ns:016x}"
+                        line = base + entry.name, found.st_size, found.st_mtime, version
+                        if entry.is_symlink() and os.path.isdir(line[0]):
+                            links.append(line)
+                        else:
+                            yield line
             except OSError as error:
                 _unless_gone(error)
             yield from links

@@ -15,6 +15,7 @@ from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import (
     ChangedError,
     Entry,
+    Line,
     Stat,
     Versioned,
     age_of,
@@ -24,6 +25,7 @@ from cpr.io.stores.base import (
 )
 from cpr.io.stores.glob import matching_in_bucket, names_in_bucket
 from cpr.io.stores.s3_copy import copy_equal
+from cpr.io.stores.s3_listing import Found
 from cpr.io.stores.s3_upload import S3Upload, is_refused_condition, stat_object
 from cpr.io.waiting import is_interruption
 
@@ -145,17 +147,30 @@ class S3Store:
         return names_in_bucket(path, self._listed)
 
     def walk(self, path: str) -> Iterator[Entry]:
+        head = f"s3://{bucket_and_key(path)[0]}/"
+        for key, nbytes, modified, etag in self._found(path):
+            yield Entry(head + key, modified, nbytes, version_of({"ETag": etag, "LastModified": modified}))
+
+    def lines(self, path: str) -> Iterator[Line]:
+        """As `walk`, in its order, for millions of objects."""
+        head = f"s3://{bucket_and_key(path)[0]}/"
+        for key, nbytes, modified, etag in self._found(path):
+            version = "etag=" + etag.strip('"') if etag else ""
+            yield head + key, nbytes, modified.timestamp(), version
+
+    def _found(self, path: str) -> Iterator[Found]:
         bucket, key = bucket_and_key(path)
         fast = s3_obstore.fast_bucket(self._client.fs, bucket)
         # obstore would give keys that begin with a slash without it.
-        found = None if fast is None or (not key and self._has_prefix(bucket, "/")) else fast.walk(key)
+        found = None if fast is None or (not key and self._has_prefix(bucket, "/")) else fast.list_keys(key)
         last = ""
         if found is not None:
             try:
-                for last, stat in found:
+                for one in found:
+                    last = one.key
                     # What is empty may be the marker of a folder, whose key ends with a slash.
-                    if stat.nbytes or self.stat(f"{bucket}/{last}") is not None:
-                        yield Entry(f"s3://{bucket}/{last}", stat.modified, stat.nbytes, stat.version)
+                    if one.nbytes or self.stat(f"{bucket}/{last}") is not None:
+                        yield one
             except Exception as error:
                 if is_interruption(error):
                     raise
@@ -167,9 +182,9 @@ class S3Store:
                     return
         for answer in self._pages(bucket, folder_prefix(key), "", after=last):
             for item in answer.get("Contents", []):
-                if not item["Key"].endswith("/"):
-                    url = f"s3://{bucket}/{item['Key']}"
-                    yield Entry(url, item["LastModified"], int(item["Size"]), version_of(item))
+                # A server may not heed where it was told to begin.
+                if not item["Key"].endswith("/") and item["Key"] > last:
+                    yield Found(item["Key"], int(item["Size"]), item["LastModified"], item.get("ETag"))
 
     def _has_prefix(self, bucket: str, key: str) -> bool:
         found = self._client.call("list_objects_v2", Bucket=bucket, Prefix=folder_prefix(key), MaxKeys=1)

@@ -21,6 +21,7 @@ from cpr.io.answers import BadAnswerError
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.request_threads import in_thread, is_request_thread
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
+from cpr.io.stores.s3_listing import PAGE, Found, list_keys
 from cpr.io.transfer_width import width_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, pause, wait_for
 
@@ -42,7 +43,6 @@ _SLOWED_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 _SLOW_DOWN = re.compile(r"status code: (429|503)\b")
 _SMALL_BYTES = 64 << 10  # an answer of so little tells how long the way is
-_LISTED_AT_ONCE = 1000  # what a store puts into a page
 
 # Where a filesystem keeps its own, which go when it goes.
 _BUCKETS = "_cpr_buckets"
@@ -144,30 +144,15 @@ class FastBucket:
 
         return self._ask(ask, len(data)) if _can_spell(key) else None
 
-    def walk(self, folder: str) -> Iterator[tuple[str, Stat]] | None:
-        """Keys in a folder and below, with their stats, in the order of the keys; "" is the whole bucket.
+    def list_keys(self, folder: str) -> Iterator[Found] | None:
+        """The objects in a folder and below, in the order of their keys; "" is the whole bucket.
 
         May raise what it likes after any of them, as at a key that it cannot spell ("a//b"). Drops a slash
         at the beginning or end of a key, so that "a" stands for "a/" too.
         """
         if self._breaker.is_open or not (folder == "" or _can_spell(folder)):
             return None
-        return self._walk(folder)
-
-    def _walk(self, folder: str) -> Iterator[tuple[str, Stat]]:
-        import obstore
-
-        pages = obstore.list(self._store, folder or None, chunk_size=_LISTED_AT_ONCE)
-
-        last = ""
-        while page := wait_for(in_thread(lambda: next(pages, None))):
-            # A server that gives the same page again and again would be listed for ever.
-            if page[0]["path"] <= last:
-                raise BadAnswerError("ListingRepeats")
-            last = page[-1]["path"]
-            for one in page:
-                version = version_of({"ETag": one["e_tag"]})
-                yield one["path"], Stat(int(one["size"]), version, one["last_modified"])
+        return list_keys(self._store, folder)
 
     def page_after(self, folder: str, name: str) -> tuple[dict[str, Stat], str | None] | None:
         """As `PagingStore.page_after`; what lies below the folder takes its place in a page."""
@@ -176,7 +161,7 @@ class FastBucket:
         prefix = f"{folder}/"
 
         def ask() -> tuple[dict[str, Stat], str | None]:
-            pages = obstore.list(self._store, folder, offset=prefix + name, chunk_size=_LISTED_AT_ONCE)
+            pages = obstore.list(self._store, folder, offset=prefix + name, chunk_size=PAGE)
             page = next(pages, [])
             names = [one["path"][len(prefix) :] for one in page]
             stats = {
@@ -184,7 +169,7 @@ class FastBucket:
                 for name, one in zip(names, page, strict=True)
                 if "/" not in name
             }
-            return stats, names[-1] if len(page) == _LISTED_AT_ONCE else None
+            return stats, names[-1] if len(page) == PAGE else None
 
         return self._ask(ask) if folder and _can_spell(folder) else None
 

@@ -15,7 +15,7 @@ from cpr import io
 from cpr.io.config import current_table
 from cpr.io.stores.base import Entry, Line
 from cpr.operations.catalogue import segments
-from cpr.operations.catalogue.listing import Listing
+from cpr.operations.catalogue.listing import Listing, give_back
 from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, Rows, encoded, kind_of, sound
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
@@ -115,7 +115,7 @@ def read_catalogue(
     tables = [(one.table, one.index) for one in found if one.table is not None] + [tuple(new)]
     catalogue = Catalogue(listing, kinds, *_merged(tables), records)
     del tables, new, found
-    _give_back()
+    give_back()
     return catalogue
 
 
@@ -145,13 +145,8 @@ def _read_segments(listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequ
             _take(segment, table, listing, kinds, columns)
         found.append(segment)
         del table
-        _give_back()
+        give_back()
     return found
-
-
-def _give_back() -> None:
-    """Memory that nothing is in goes back: Arrow would keep it for later, most of what was only looked at."""
-    pa.default_memory_pool().release_unused()
 
 
 def _take(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, SupportsInt
 
 import numpy as np
@@ -17,9 +18,9 @@ import pyarrow.compute as pc
 from cpr.io.stores.base import Entry, Line
 from cpr.operations.scan import lines, time_from
 
-__all__ = ["Listing"]
+__all__ = ["Listing", "give_back"]
 
-_PAGE = 1 << 16  # lines
+_PAGE = 1 << 13  # lines, so few that the garbage collector has little to look through
 # File systems date files by a clock that ticks: what was written just now may be written again in its tick.
 _SETTLED_SECONDS = 3.0
 
@@ -56,41 +57,28 @@ class Listing:
         """
         base = url.rstrip("/\\")
         prefix = base + ("\\" if "\\" in url and "/" not in url else "/")
-        pages: list[tuple[Any, ...]] = []
-        names: list[bytes] = []
-        sizes: list[int] = []
-        times: list[float] = []
-        versions: list[str] = []
+        settled = f"{int((time.time() - _SETTLED_SECONDS) * 1e9):016x}"
+        none: list[Any] = []
+        names, nbytes, modified = [pa.array(none, pa.binary())], [np.zeros(0, np.int64)], [np.zeros(0)]
+        versions = [pa.array(none, pa.string())]
         strays: dict[int, str] = {}
-
-        def turn() -> None:
-            columns = pa.array(names, pa.binary()), np.array(sizes, np.int64), np.array(times, np.float64)
-            pages.append((*columns, pa.array(versions, pa.string())))
-            for column in (names, sizes, times, versions):
-                column.clear()
-
-        settled = f"{int((time.time() - _SETTLED_SECONDS) * 1e9):x}"
-        cut = len(prefix)
-        for number, (place, nbytes, seconds, version) in enumerate(lines(url) if listed is None else listed):
-            if not place.startswith(prefix):
-                strays[number] = place
-            names.append(place[cut:].encode("utf-8", "surrogatepass"))
-            sizes.append(nbytes)
-            times.append(seconds)
-            versions.append(version if "=" in version or _is_settled(version, settled) else "")
-            if len(names) == _PAGE:
-                turn()
-        turn()
-        columns = list(zip(*pages, strict=True))
-        return cls(
-            url,
-            prefix,
-            pa.concat_arrays(columns[0]),
-            np.concatenate(columns[1]),
-            np.concatenate(columns[2]),
-            pa.concat_arrays(columns[3]),
-            strays,
-        )
+        count = 0
+        rest = iter(lines(url) if listed is None else listed)
+        while page := list(islice(rest, _PAGE)):
+            places, sizes, times, texts = zip(*page, strict=True)
+            named, others = _names(places, prefix)
+            names.append(named)
+            nbytes.append(np.array(sizes, np.int64))
+            modified.append(np.array(times, np.float64))
+            lasting = [one if one < settled or "=" in one else "" for one in texts]
+            versions.append(pa.array(lasting, pa.string()))
+            strays |= {count + number: place for number, place in others}
+            count += len(page)
+        columns = pa.concat_arrays(names), np.concatenate(nbytes), np.concatenate(modified)
+        found = cls(url, prefix, *columns, pa.concat_arrays(versions), strays)
+        del names, versions
+        give_back()
+        return found
 
     def __len__(self) -> int:
         return len(self.nbytes)
@@ -114,7 +102,7 @@ class Listing:
             name, _, value = text.partition("=")
             version = {name: value}
         elif text:
-            version = {"size": nbytes, "mtime_ns": int(text.rpartition("-")[0], 16)}
+            version = {"size": nbytes, "mtime_ns": int(text.partition("-")[2], 16)}
         return Entry(self.url_of(index), self.time_of(index), nbytes, version)
 
     def where(self, test: Callable[[str], bool], of: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -139,7 +127,17 @@ class Listing:
         return plain
 
 
-def _is_settled(version: str, before: str) -> bool:
-    """Whether a local file was last changed long enough ago."""
-    changed = version.rpartition("-")[2]
-    return bool(version) and (len(changed), changed) < (len(before), before)
+def give_back() -> None:
+    """Memory that nothing is in goes back: Arrow would keep it for later, most of what was only looked at."""
+    pa.default_memory_pool().release_unused()
+
+
+def _names(places: Sequence[str], prefix: str) -> tuple[Any, list[tuple[int, str]]]:
+    """What URLs go on with after a prefix, and those that begin otherwise, with their numbers."""
+    cut = len(prefix)
+    strays = [(number, place) for number, place in enumerate(places) if not place.startswith(prefix)]
+    names = [place[cut:] for place in places]
+    try:
+        return pa.array(names, pa.string()).cast(pa.binary()), strays
+    except UnicodeEncodeError:  # names of files that are no UTF-8
+        return pa.array([name.encode("utf-8", "surrogatepass") for name in names], pa.binary()), strays

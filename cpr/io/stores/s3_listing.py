@@ -1,0 +1,175 @@
+"""What is in a bucket, in the order of keys, through obstore: names that are spread evenly in ranges at once.
+
+A page has a thousand keys, and each page begins where the one before ended, so that a million records behind
+30 ms take half a minute of waiting alone. But Prefect names its records by hexadecimal digests: the first
+page tells how many of them lie between two such names, and so where, about, every sixteenth page will begin.
+Those ranges are asked for side by side. That names are spread so is a guess, which costs requests where it
+is wrong; what is found is all that is there, whatever the names.
+
+Some servers walk through all names of a folder to begin in its midst: MinIO takes seconds to begin among a
+million, and milliseconds to go on. So one request is made to see how long it takes to begin, and where that
+is several times as long as a next page, all is listed page by page.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import chain
+from typing import Any, NamedTuple
+
+from cpr.io.answers import BadAnswerError
+from cpr.io.parallel import parallel_map
+from cpr.io.request_threads import in_thread
+from cpr.io.waiting import wait_for
+
+__all__ = ["PAGE", "Found", "list_keys"]
+
+PAGE = 1000
+"""Keys that a store puts into a page."""
+
+_AT_ONCE = 16  # ranges
+_RANGE_PAGES = 16  # of a range where the guess is right
+_MOST = 64 * PAGE  # of a range, in memory
+_SLOW_BEGINNING = 3  # times as long as a next page
+_LEAST_SECONDS = 0.01  # of a page: less is noise
+_NAMES = 1 << 32  # what eight hexadecimal digits can tell apart
+_DIGEST = re.compile("[0-9a-f]{16}")
+_AFTER_DIGESTS = "g"
+
+
+class Found(NamedTuple):
+    """An object in a bucket.
+
+    Attributes:
+        key: in the bucket.
+        nbytes: its size.
+        modified: when it was written.
+        etag: None where the store tells none.
+    """
+
+    key: str
+    nbytes: int
+    modified: datetime
+    etag: str | None
+
+
+def list_keys(store: Any, folder: str) -> Iterator[Found]:
+    """The objects in a folder and below, in the order of their keys; "" is the whole bucket.
+
+    Raises what obstore raises, and BadAnswerError for a listing that is not in order, or repeats itself.
+    """
+    prefix = f"{folder}/" if folder else ""
+    pages = _pages(store, folder, "")
+    first = next(pages, [])
+    yield from first
+    if len(first) < PAGE:
+        return
+    begun = time.monotonic()
+    second = next(pages, [])
+    seconds = time.monotonic() - begun
+    yield from second
+    ranges = _Ranges.guessed(second, len(prefix)) if len(second) == PAGE else None
+    if ranges is None or _begins_slowly(store, folder, prefix + ranges.last(), seconds):
+        for page in pages:
+            yield from page
+        return
+
+    def look(part: tuple[str, str]) -> tuple[str, list[Found]]:
+        after, stop = (prefix + name for name in part)
+        return stop, _some(store, folder, after, stop)
+
+    for stop, found in parallel_map(look, ranges, _AT_ONCE):
+        yield from found
+        ranges.adapt(len(found))
+        if len(found) >= _MOST:
+            yield from chain.from_iterable(_between(store, folder, found[-1].key, stop))
+    for page in _pages(store, folder, prefix + _AFTER_DIGESTS):
+        yield from page
+
+
+def _begins_slowly(store: Any, folder: str, after: str, page_seconds: float) -> bool:
+    """Whether the server takes much longer to begin after a key than for a page that goes on."""
+    begun = time.monotonic()
+    next(_pages(store, folder, after), [])
+    return time.monotonic() - begun > _SLOW_BEGINNING * max(page_seconds, _LEAST_SECONDS)
+
+
+def _some(store: Any, folder: str, after: str, stop: str) -> list[Found]:
+    """As `_between`; where more would be too many for memory, the first of them."""
+    found: list[Found] = []
+    for page in _between(store, folder, after, stop):
+        found += page
+        if len(found) >= _MOST:
+            break
+    return found
+
+
+def _between(store: Any, folder: str, after: str, stop: str) -> Iterator[list[Found]]:
+    """Pages of the objects after a key, up to another and with it."""
+    for page in _pages(store, folder, after):
+        if page[-1].key > stop:
+            yield [one for one in page if one.key <= stop]
+            return
+        yield page
+
+
+def _pages(store: Any, folder: str, after: str) -> Iterator[list[Found]]:
+    import obstore
+
+    pages = obstore.list(store, folder or None, offset=after or None, chunk_size=PAGE)
+    last = after
+    while page := wait_for(in_thread(lambda: next(pages, None))):
+        found = [Found(one["path"], int(one["size"]), one["last_modified"], one["e_tag"]) for one in page]
+        keys = [one.key for one in found]
+        # A server that gives the same page again and again would be listed for ever.
+        if keys[0] <= last or keys != sorted(keys):
+            raise BadAnswerError("ListingRepeats")
+        last = keys[-1]
+        yield found
+
+
+class _Ranges:
+    """Ranges of names, made while they are asked for: how wide the next one is, those before it have told.
+
+    Args:
+        first: name that was listed last.
+        at: what its first eight digits say.
+        width: of a range, in such numbers.
+    """
+
+    def __init__(self, first: str, at: int, width: int) -> None:
+        self._first = first
+        self._at = at
+        self._width = width
+
+    @classmethod
+    def guessed(cls, page: list[Found], cut: int) -> _Ranges | None:
+        """From a page of a listing; None where names are no digests, or few are left."""
+        names = [one.key[cut:] for one in page if _DIGEST.match(one.key, cut)]
+        if len(names) < len(page) // 2 or page[-1].key[cut:] != names[-1]:
+            return None
+        begin, end = int(names[0][:8], 16), int(names[-1][:8], 16)
+        width = (end - begin) * _RANGE_PAGES * PAGE // len(names)
+        return cls(names[-1], end, width) if 0 < width < 2 * (_NAMES - end) else None
+
+    def last(self) -> str:
+        """A name that about half a page of others comes after."""
+        return f"{_NAMES - 1 - self._width // (2 * _RANGE_PAGES):08x}"
+
+    def adapt(self, count: int) -> None:
+        """Make the next ranges wider, or narrower, after one with so many names in it."""
+        if count < _RANGE_PAGES * PAGE // 4:
+            self._width *= 16
+        elif count > _RANGE_PAGES * PAGE * 2:
+            self._width = max(1, self._width // 2)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        after = self._first
+        while self._at < _NAMES:
+            self._at += self._width
+            stop = f"{self._at:08x}" if self._at < _NAMES else _AFTER_DIGESTS
+            yield after, stop
+            after = stop
