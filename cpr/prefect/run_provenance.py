@@ -221,7 +221,17 @@ def _running_key() -> str | None:
     return transaction.key
 
 
-tell_running_key(_running_key)
+def _nth(name: str) -> int:
+    """How many times this was asked before in the transaction, of which each try of a run has its own."""
+    transaction = get_transaction()
+    if _task_run() is None or transaction is None:
+        return 0
+    counted: int = transaction.get(f"cpr: {name}", 0)
+    transaction.set(f"cpr: {name}", counted + 1)
+    return counted
+
+
+tell_running_key(_running_key, _nth)
 
 
 def name_of_uses(uses: Mapping[str, Input]) -> str:

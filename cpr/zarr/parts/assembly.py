@@ -185,7 +185,9 @@ def listing(url: str) -> dict[str, Listed]:
         return {entry.url[len(url) + 1 :].replace("\\", "/"): entry for entry in store.walk(path)}
 
 
-def remove_leftovers(url: str, pieces: Sequence[Piece], layout: Layout, others: Sequence[str]) -> None:
+def remove_leftovers(
+    url: str, pieces: Sequence[Piece], layout: Layout, others: Sequence[str], is_alone: bool = False
+) -> None:
     """Remove objects that no part has: of a writer, or of an assembly, that was killed and came again.
 
     Args:
@@ -193,14 +195,18 @@ def remove_leftovers(url: str, pieces: Sequence[Piece], layout: Layout, others: 
         pieces: all parts.
         layout: of the whole.
         others: the keys of these objects.
+        is_alone: whoever wrote them was a run that wrote all of it, labels too.
 
     Raises PartError for one that is in no part's region: it may be of a part that was not given.
     """
     boxes = [layout.full.objects(piece.part.region) for piece in pieces]
+    folders = [plan.path for plan in layout.plans[1:]]
+    if is_alone and layout.description is not None:
+        folders.append("labels")
     for key in others:
         numbers = layout.full.numbers(key)
         if numbers is None:
-            ours = key == "zarr.json" or key.partition("/")[0] in [plan.path for plan in layout.plans[1:]]
+            ours = key == "zarr.json" or key.partition("/")[0] in folders
         else:
             ours = any(
                 all(part.start <= n < part.stop for part, n in zip(box, numbers, strict=True))

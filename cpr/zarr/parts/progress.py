@@ -17,6 +17,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, PartError, RecordError, ResourceNotFoundError
 from cpr.io.hashing import FORGERY_PROOF, default_algorithm, hex16
 from cpr.io.write_markers import is_abandoned
+from cpr.provenance.running import nth_of_run
 from cpr.publishing import may_be_deleted
 from cpr.Target import Target
 from cpr.zarr.parts.assembly import Piece, listing, require_layout, require_piece
@@ -28,7 +29,7 @@ from cpr.zarr.stores.recording import was_abandoned
 if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart
 
-__all__ = ["key_of_run", "parts_there", "uncovered"]
+__all__ = ["key_of_nth", "key_of_run", "parts_there", "uncovered"]
 
 log = logging.getLogger("cpr")
 
@@ -50,6 +51,16 @@ def key_of_run(whole: Target, layout: Layout, key: str) -> str:
         if not is_closed and not is_abandoned(url) and not may_be_deleted(url):
             return found
         found = hex16(found.encode())
+
+
+def key_of_nth(whole: Target, layout: Layout, key: str) -> str:
+    """As `key_of_run`, for data of which nothing is known beforehand.
+
+    What the run writes to one place first, second and so on is told apart by that: run again, it does so
+    in the same order.
+    """
+    place = io.join(whole.location, f"{whole.name}{whole.ext}")
+    return key_of_run(whole, layout, f"{key}\0{nth_of_run(place)}")
 
 
 def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:

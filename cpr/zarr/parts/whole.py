@@ -25,7 +25,7 @@ from cpr.zarr.parts.coverage import owners_of, require_no_gap, require_regions
 from cpr.zarr.parts.layout import Layout, layout_of
 from cpr.zarr.parts.levels import complete_image
 from cpr.zarr.parts.options import PartOptions
-from cpr.zarr.parts.progress import key_of_run, parts_there, uncovered
+from cpr.zarr.parts.progress import key_of_nth, parts_there, uncovered
 from cpr.zarr.parts.regions import bounds_of, regions_of, require_whole_objects, shown
 from cpr.zarr.stores.entries import make_entry
 from cpr.zarr.stores.manifest import Manifest, manifest_url
@@ -142,10 +142,16 @@ class Whole(Folder):
         if self._adopted is not None:
             return
         key = running_key()
-        if key is not None:
-            self._parts_key = key_of_run(self, layout, key)
-        assert self._parts_key is not None
-        self._adopted = [] if key is None else parts_there(self, layout, self._parts_key)
+        if key is None:
+            self._adopted = []
+        else:
+            self._begin_parts(key_of_nth(self, layout, key), layout)
+
+    def _begin_parts(self, key: str, layout: Layout) -> list[ZarrPart]:
+        """Write parts under the key of a run from now on; those that are there, which others are added to."""
+        self._parts_key = key
+        self._adopted = parts_there(self, layout, key)
+        return self._adopted
 
     def assemble(self, parts: Iterable[ZarrPart], *, fill: bool = False, full: bool = False) -> Self:
         """Publish the whole that parts make up; no pixel is read or moved.
@@ -231,8 +237,13 @@ class Whole(Folder):
             self._parts_key = uuid.uuid4().hex[:16]
         return self._parts_key, None
 
-    def _gather(self, key: str, pieces: Sequence[Piece], layout: Layout, full: bool) -> RecordingStore:
-        """All objects of the parts in one folder, checked; a store that knows them."""
+    def _gather(
+        self, key: str, pieces: Sequence[Piece], layout: Layout, full: bool, is_alone: bool = False
+    ) -> RecordingStore:
+        """All objects of the parts in one folder, checked; a store that knows them.
+
+        `is_alone`: all that is in the folder was written by runs of one key.
+        """
         url = self._url(key)
         leftovers: list[str] = []
         places: dict[str, list[Piece]] = {}
@@ -246,7 +257,7 @@ class Whole(Folder):
             require_marked(url)
         else:
             mark_once(url)
-        remove_leftovers(url, pieces, layout, leftovers)
+        remove_leftovers(url, pieces, layout, leftovers, is_alone)
         for place, some in places.items():
             for piece in some if place != url else ():
                 copy_objects(piece.manifest, url)
