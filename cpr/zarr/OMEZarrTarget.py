@@ -21,7 +21,7 @@ from cpr.zarr.earlier_results import nbytes_of
 from cpr.zarr.folder import Folder
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.axes import checked_axes, stored_axes
-from cpr.zarr.ome.chunking import kept_axes
+from cpr.zarr.ome.chunking import kept_axes, level_chunks
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.image import OMEZarr
 from cpr.zarr.ome.metadata import (
@@ -34,6 +34,7 @@ from cpr.zarr.ome.options import OMEZarrOptions
 from cpr.zarr.ome.order import transposed
 from cpr.zarr.ome.plan import create_levels, describe, extremes_of, halved_axes, image_metadata
 from cpr.zarr.options import option_error
+from cpr.zarr.parts.resumed import can_resume
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.writing import fill
 from cpr.zarr.zarr_internals import sync
@@ -92,6 +93,9 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     ) -> None:
         """Write an image in all its resolutions; it becomes a result when the target is persisted.
 
+        In a task with a cache key what can be sliced, from 256 MiB on, is written in parts: the same run, run
+        again after a kill or an error, writes and computes what is missing.
+
         Args:
             data: a numpy array; a dask array, which its workers write (blocks that are not whole chunks are
                 rechunked); a zarr array, memmap or other lazy array; or an iterable of planes or slabs in C
@@ -104,7 +108,8 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
 
         Raises:
             EncodeError: axes, channels or options do not fit the data, or Zarr cannot hold it.
-            TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed.
+            TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed,
+                unless the same run can go on with it.
         """
         with self._lock, self._decoding():
             options: OMEZarrOptions = self.format
@@ -114,11 +119,19 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
             given = checked_axes(axes or self._axes_given or known.axes, source.shape, native)
             source, axes = _as_stored(source, given)
             description = describe(options, options.name or self.get_name(), axes, tuple(source.shape))
-            extremes = extremes_of(description)
-            with self._attempt(nbytes_of(source)) as store:
-                group = zarr.create_group(store, attributes=dict(options.attributes or {}))
-                self._write(group, description, source, native, extremes, of=as_declared(options, source))
-                group.update_attributes({"ome": image_metadata(options, description, native, extremes)})
+            cut_as = as_declared(options, source)
+            if self._written is None and can_resume(source, nbytes_of(source)):
+                cuts = level_chunks(options.zarr(), cut_as, native, axes, description.shapes)
+                metadata = {**(options.metadata or {}), "axes": axes}
+                self._resume(
+                    source, metadata=metadata, **dict(zip(("chunks", "shards"), next(cuts), strict=True))
+                )
+            else:
+                extremes = extremes_of(description)
+                with self._attempt(nbytes_of(source)) as store:
+                    group = zarr.create_group(store, attributes=dict(options.attributes or {}))
+                    self._write(group, description, source, native, extremes, of=cut_as)
+                    group.update_attributes({"ome": image_metadata(options, description, native, extremes)})
             self._description, self.array_layout = description, ArrayLayout.of(source)
             if known.axes is not None and known.axes != axes:
                 # What the target says of itself is what is stored; the same data may come once more.

@@ -79,6 +79,9 @@ class ZarrTarget(Whole):
     def set_data(self, data: ArrayData, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
         """Write an array; it becomes a result when the target is persisted.
 
+        In a task with a cache key what can be sliced, from 256 MiB on, is written in parts: the same run, run
+        again after a kill or an error, writes and computes what is missing.
+
         Args:
             data: a numpy array; a dask array, which its workers write (blocks that are not whole chunks are
                 rechunked); a zarr array, memmap or other lazy array; or an iterable of planes or slabs in C
@@ -88,7 +91,8 @@ class ZarrTarget(Whole):
 
         Raises:
             EncodeError: Zarr cannot hold the data, or the options do not fit it.
-            TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed.
+            TransferError, ResourceNotFoundError: it could not be written. What was written of it is removed,
+                unless the same run can go on with it.
         """
         with self._lock, self._decoding():
             options: ZarrOptions = self.format
@@ -97,16 +101,12 @@ class ZarrTarget(Whole):
             chunks, shards = chunks_for(options, as_declared(options, source), native)
             arguments = array_arguments(options, tuple(source.shape), native, chunks, shards)
             if self._written is None and can_resume(source, nbytes_of(source)):
-                self._began = time.monotonic()
-                store, key = write_resumed(self, source, chunks=chunks, shards=shards)
-                self._end(store, key)
-                self._take_manifest(Manifest.of(store.url, store.entries, store.algorithm))
-                self.array_layout = ArrayLayout.of(source)
-                return
-            with self._attempt(nbytes_of(source)) as store:
-                with as_encode_errors():
-                    array = zarr.create_array(store, **arguments)
-                fill([array], source)
+                self._resume(source, chunks=chunks, shards=shards)
+            else:
+                with self._attempt(nbytes_of(source)) as store:
+                    with as_encode_errors():
+                        array = zarr.create_array(store, **arguments)
+                    fill([array], source)
             self.array_layout = ArrayLayout.of(source)
 
     def create(self) -> zarr.Group:
@@ -148,6 +148,13 @@ class ZarrTarget(Whole):
         url = self._url(key)
         return begin(url, find_earlier(self, url, self.format, nbytes)), key
 
+    def _resume(self, source: Any, **declared: Any) -> None:
+        """Write what an earlier run of the running task has not; see `write_resumed`."""
+        self._began = time.monotonic()
+        store, key = write_resumed(self, source, **declared)
+        self._end(store, key)
+        self._take_manifest(Manifest.of(store.url, store.entries, store.algorithm))
+
     def _end(self, store: RecordingStore, key: str) -> None:
         """Take a new attempt in the place of an earlier one."""
         self._forget()
@@ -176,7 +183,10 @@ class ZarrTarget(Whole):
             if self.checksum is not None:
                 return self
             if self._written is None and self._adopted:
-                return self.assemble(self._adopted)
+                notes = [part.place for part in self._adopted]
+                self.assemble(self._adopted)
+                remove_notes(self.url, notes)
+                return self
             if self._written is None:
                 raise NoDataError.of_empty(self.url, "be persisted")
             if self._manifest is None:
@@ -190,7 +200,7 @@ class ZarrTarget(Whole):
             # Another run of the same key may have published the same.
             witness = f"{self._manifest.url}/{min(self._written.entries)}" if self._written.notes else None
             confirm(self._manifest.url, witness)
-            remove_notes(self._written)
+            remove_notes(self.url, self._written.notes)
             self._written.seal()
             self.uploaded, self.copied = traffic_of(self._written, self._manifest)
             self.checksum, self.manifest = self._manifest.checksum, self._manifest.nbytes

@@ -15,7 +15,15 @@ from cpr.errors import CprError, EncodeError
 from cpr.zarr.dask import is_dask, require_known
 from cpr.zarr.options import ZarrOptions, default_chunks, dividing_chunks, fitting_chunks
 
-__all__ = ["Declared", "as_declared", "as_encode_errors", "chunks_for", "declared_source", "source_of"]
+__all__ = [
+    "Declared",
+    "as_declared",
+    "as_encode_errors",
+    "chunks_for",
+    "declared_source",
+    "objects_of",
+    "source_of",
+]
 
 
 def source_of(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
@@ -91,6 +99,14 @@ def chunks_for(
         shards = source.shards if options.zarr_format == 3 else None
         return tuple(source.chunks), None if shards is None else tuple(shards)
     return default_chunks(shape, dtype.itemsize), None
+
+
+def objects_of(source: Any) -> tuple[int, ...] | None:
+    """Shape of the objects (chunks or shards) of an array elsewhere; None where it has none of one shape."""
+    chunks = getattr(source, "shards", None) or getattr(source, "chunks", None)
+    if not isinstance(chunks, tuple) or not all(isinstance(n, int) and n > 0 for n in chunks):
+        return None
+    return chunks
 
 
 @contextmanager

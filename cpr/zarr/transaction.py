@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.objects import remove_many
@@ -42,12 +43,12 @@ def discard(store: RecordingStore) -> None:
         log.warning("%s: could not remove what was written of a failed attempt: %s", store.url, error)
 
 
-def remove_notes(store: RecordingStore) -> None:
+def remove_notes(url: str, notes: Iterable[str]) -> None:
     """Remove what told of the progress of a result that is published now; what stays goes with the result."""
     try:
-        remove_many(store.notes)
+        remove_many(notes)
     except CprError as error:
-        log.warning("%s: could not remove what told of its progress: %s", store.url, error)
+        log.warning("%s: could not remove what told of its progress: %s", url, error)
 
 
 def require_all_recorded(store: RecordingStore) -> None:

@@ -28,6 +28,7 @@ from cpr.data.lazy_arrays import require_block
 from cpr.io.progress_bar import Advance, progress_bar
 from cpr.io.request_threads import in_thread
 from cpr.io.waiting import wait_for
+from cpr.zarr.chunking import objects_of
 from cpr.zarr.concurrency import widen
 from cpr.zarr.dask import fill_from_dask, is_dask
 from cpr.zarr.ome.downsample import Method, halve
@@ -100,7 +101,7 @@ def _cell(arrays: Sequence[zarr.Array[Any]], data: Any, axes: Sequence[int]) -> 
         # Along this axis cells are deeper than one; all of the axes behind it must be at hand.
         last = next((axis for axis in range(leading) if cell[axis] > 1), leading - 1)
         cell[last + 1 :] = [-(-n // c) * c for n, c in zip(shape[last + 1 :], cell[last + 1 :], strict=True)]
-    elif (source := _objects_of(data)) is not None:
+    elif (source := objects_of(data)) is not None:
         cell = [-(-s // c) * c for s, c in zip(source, cell, strict=True)]
     # Several objects are written at a time: larger cells are fewer waits.
     for axis in reversed(range(last + 1)):
@@ -109,14 +110,6 @@ def _cell(arrays: Sequence[zarr.Array[Any]], data: Any, axes: Sequence[int]) -> 
         if isinstance(data, Planes) and cell[axis] < shape[axis]:
             break
     return tuple(cell)
-
-
-def _objects_of(source: Any) -> Shape | None:
-    """Shape of the objects (chunks or shards) of an array elsewhere; None where it has none of one shape."""
-    chunks = getattr(source, "shards", None) or getattr(source, "chunks", None)
-    if not isinstance(chunks, tuple) or not all(isinstance(n, int) and n > 0 for n in chunks):
-        return None
-    return chunks
 
 
 def _reader(data: Any, planes: Any) -> Callable[[Slices], Array]:

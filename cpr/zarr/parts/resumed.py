@@ -1,8 +1,10 @@
-"""Dask arrays that are written as parts, so that a task which was killed goes on where it was.
+"""Arrays that are written as parts, so that a task which was killed goes on where it was.
 
-Each block, or some small ones together, is a part, published by the worker that has it. The same task run,
-run again, finds them by one listing; their blocks, and what these are made of, are not computed. Nothing is
-known to Prefect or to the scheduler that could disagree with what is stored.
+Each block of a dask array, or some small ones together, is a part, published by the worker that has it; of
+another array that can be sliced, a region of about the same size is. The same task run, run again, finds them
+by one listing; they, and what they are made of, are not computed. Nothing is known to Prefect or to the
+scheduler that could disagree with what is stored. Parts of an image have their shares of the smaller
+levels; what spans parts there is made of the stored parts when all are there.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from cpr.data.lazy_arrays import is_lazy_array, require_block
 from cpr.provenance.running import running_key
+from cpr.zarr.chunking import objects_of
 from cpr.zarr.dask import (
     aligned,
     as_declared_by,
@@ -25,8 +30,9 @@ from cpr.zarr.dask import (
     starts_of,
 )
 from cpr.zarr.parts.assembly import read_pieces
-from cpr.zarr.parts.layout import layout_of
-from cpr.zarr.parts.progress import key_of_run, parts_there
+from cpr.zarr.parts.layout import Layout, layout_of
+from cpr.zarr.parts.levels import complete_image
+from cpr.zarr.parts.progress import key_of_nth, key_of_run, uncovered
 from cpr.zarr.parts.regions import Bounds
 from cpr.zarr.parts.whole import Whole
 from cpr.zarr.stores.recording import RecordingStore
@@ -40,8 +46,10 @@ Shape = tuple[int, ...]
 
 
 def can_resume(data: Any, nbytes: int) -> bool:
-    """Whether data are a dask array that is worth it, in a task whose run has a cache key."""
-    return is_dask(data) and data.ndim > 0 and nbytes >= _LEAST_BYTES and running_key() is not None
+    """Whether data can be sliced, and are worth it, in a task whose run has a cache key."""
+    return (
+        is_lazy_array(data) and len(data.shape) > 0 and nbytes >= _LEAST_BYTES and running_key() is not None
+    )
 
 
 def write_resumed(target: Whole, data: Any, **declared: Any) -> tuple[RecordingStore, str]:
@@ -49,35 +57,52 @@ def write_resumed(target: Whole, data: Any, **declared: Any) -> tuple[RecordingS
 
     Args:
         target: that is filled; it is not changed.
-        data: a dask array. Its name, which dask makes of all that the array is made of, counts: another
-            array never goes on with what was done of this one.
-        declared: chunks and shards.
+        data: a dask array, or another one that can be sliced, with its axes as they are stored. The name of a
+            dask array, which dask makes of all that the array is made of, counts: another array never goes
+            on with what was done of this one. Of others it counts how many the run has written to this place
+            before.
+        declared: chunks and shards, and other options than the target's.
 
     Returns a store that knows all objects, and the key in its URL. What is written stays if this raises.
     """
-    options = dataclasses.replace(target.format, shape=data.shape, dtype=data.dtype, **declared)
+    options = dataclasses.replace(target.format, shape=tuple(data.shape), dtype=data.dtype, **declared)
     whole = type(target)(target.location, target.name, target.ext, options)
     layout = layout_of(options, whole.name)
-    key = key_of_run(whole, layout, f"{running_key()}\0{data.name}")
-    whole._parts_key = key  # noqa: SLF001 - of this class
-    level = as_declared_by(data)
-    if level.dtype != layout.dtype:
-        level = level.astype(layout.dtype)
-    level = _in_units(aligned(level, layout.full.unit))
-    there = {part.region: part for part in parts_there(whole, layout, key)}
-    parts, sent = _write(whole, level, there)
-    url = whole._url(key)  # noqa: SLF001
-    pieces = read_pieces(parts, layout, url)
-    store = whole._gather(key, pieces, layout, full=False)  # noqa: SLF001
+    key = str(running_key())
+    if is_dask(data):
+        key = key_of_run(whole, layout, f"{key}\0{data.name}")
+    else:
+        key = key_of_nth(whole, layout, key)
+    there = whole._begin_parts(key, layout)  # noqa: SLF001 - of this class
+    sent: list[tuple[int, int]] = []
+    if is_dask(data):
+        there, sent = _write_blocks(whole, data, layout, there)
+    else:
+        for region in uncovered(layout, _regions(whole, data, layout), there):
+            shape = tuple(along.stop - along.start for along in region)
+            block = require_block(data[region], shape, data.dtype, f"part {region}")
+            whole[region] = block.astype(layout.dtype, copy=False)
+            sent.append((there[-1].uploaded or 0, there[-1].copied or 0))
+    pieces = read_pieces(there, layout, whole._url(key))  # noqa: SLF001
+    store = whole._gather(key, pieces, layout, full=False, is_alone=True)  # noqa: SLF001
+    if layout.description is not None:
+        complete_image(store, layout, options, pieces, np.ones(layout.full.grid, bool))
     for uploaded, copied in sent:
         store.written.uploaded += uploaded
         store.written.copied += copied
-    store.notes += [part.place for part in parts]
+    store.notes += [part.place for part in there]
     return store, key
 
 
-def _write(whole: Whole, level: Any, there: dict[Bounds, Any]) -> tuple[list[Any], list[tuple[int, int]]]:
+def _write_blocks(
+    whole: Whole, data: Any, layout: Layout, adopted: Sequence[Any]
+) -> tuple[list[Any], list[tuple[int, int]]]:
     """All parts, those that are there and those that workers write now; and what was sent for these."""
+    level = as_declared_by(data)
+    if level.dtype != layout.dtype:
+        level = level.astype(layout.dtype)
+    level = _in_units(aligned(level, _pairs(layout)), layout.halved)
+    there = {part.region: part for part in adopted}
     starts = starts_of(level)
     # In the order of the array, as far as dask is free; a name of each attempt, whose results nobody keeps.
     # A block and what writes it are one task: a worker computes none while another waits to be written.
@@ -113,12 +138,58 @@ def _bounds(starts: list[list[int]], index: Shape) -> Bounds:
     return tuple((s[i], s[i + 1]) for s, i in zip(starts, index, strict=True))
 
 
-def _in_units(level: Any) -> Any:
-    """Neighbouring small blocks together, from the last axis on, up to the size of a part."""
-    wanted = list(level.chunks)
-    for axis in reversed(range(level.ndim)):
-        nbytes = math.prod(max(sizes) for sizes in wanted) * level.dtype.itemsize
-        together = min(max(1, _UNIT_BYTES // max(1, nbytes)), len(wanted[axis]))
-        sizes = wanted[axis]
-        wanted[axis] = tuple(sum(sizes[i : i + together]) for i in range(0, len(sizes), together))
-    return level if tuple(wanted) == level.chunks else level.rechunk(tuple(wanted))
+def _pairs(layout: Layout) -> Shape:
+    """Whole objects, and whole pairs of them where there is a smaller level, of which a part has all then."""
+    plan = layout.full
+    return tuple(
+        2 * unit if axis in layout.halved and len(layout.plans) > 1 and extent > unit else unit
+        for axis, (unit, extent) in enumerate(zip(plan.unit, plan.shape, strict=True))
+    )
+
+
+def _in_units(level: Any, halved: Sequence[int]) -> Any:
+    """Neighbouring small blocks together, up to the size of a part."""
+    biggest = [max(sizes) for sizes in level.chunks]
+    counts = _together(biggest, level.numblocks, level.dtype.itemsize, halved)
+    wanted = tuple(
+        tuple(sum(sizes[i : i + count]) for i in range(0, len(sizes), count))
+        for sizes, count in zip(level.chunks, counts, strict=True)
+    )
+    return level if wanted == level.chunks else level.rechunk(wanted)
+
+
+def _together(block: Sequence[int], grid: Sequence[int], itemsize: int, halved: Sequence[int]) -> list[int]:
+    """How many blocks along each axis make up a part.
+
+    Along axes that are halved twice as many as long as that goes, for a part has as many of the smaller
+    levels as it has whole chunks there; then neighbours, from the last axis on.
+    """
+    counts = [1] * len(block)
+
+    def room() -> int:
+        nbytes = math.prod(n * count for n, count in zip(block, counts, strict=True)) * itemsize
+        return _UNIT_BYTES // max(1, nbytes)
+
+    growing = True
+    while growing:
+        growing = False
+        for axis in sorted(halved, reverse=True):
+            if counts[axis] < grid[axis] and room() >= 2:
+                counts[axis], growing = 2 * counts[axis], True
+    for axis in reversed(range(len(block))):
+        if axis not in halved:
+            counts[axis] = max(1, min(room(), grid[axis]))
+    return counts
+
+
+def _regions(whole: Whole, data: Any, layout: Layout) -> list[tuple[slice, ...]]:
+    """Regions of an array that is sliced, of whole objects of both."""
+    unit, shape = _pairs(layout), layout.full.shape
+    source = objects_of(data)
+    if source is not None and len(source) == len(unit):
+        unit = tuple(-(-n // u) * u for n, u in zip(source, unit, strict=True))
+    grid = [-(-n // u) for n, u in zip(shape, unit, strict=True)]
+    counts = _together(
+        [min(u, n) for u, n in zip(unit, shape, strict=True)], grid, layout.dtype.itemsize, layout.halved
+    )
+    return whole.regions([u * count for u, count in zip(unit, counts, strict=True)])

@@ -91,3 +91,65 @@ def test_a_task_that_is_retried_goes_on(tmp_path):
     assert done == [0, 1, "failed", 2, "failed", 3, 4, 5]
     assert result.data_hash == at_once(cpr.OMEZarrTarget, DATA, **OPTIONS).data_hash
     assert cpr.load(result.serialize()).verify()
+
+
+class Sliced:
+    """An array elsewhere, which tells what it is asked for, and fails once."""
+
+    shape, dtype, chunks = DATA.shape, DATA.dtype, (1, 50, 70)
+
+    def __init__(self, factor, done):
+        self.factor, self.done = factor, done
+
+    def __getitem__(self, region):
+        start = region[0].start
+        if (self.factor, start) == (2, 3) and "failed" not in self.done:
+            self.done.append("failed")
+            raise ConnectionError
+        self.done.append((self.factor, start))
+        return DATA[region] * np.uint16(self.factor)
+
+
+@pytest.mark.parametrize("is_published", [False, True])
+@pytest.mark.parametrize("how", ["loops", "slices"])
+def test_two_of_one_name_in_a_task_that_is_retried(how, is_published, tmp_path, monkeypatch):
+    """Neither goes on with what was written of the other, whatever of them was published by then."""
+    from prefect import flow
+
+    from cpr.zarr.parts import resumed
+
+    monkeypatch.setattr(resumed, "_LEAST_BYTES", 1)
+    monkeypatch.setattr(resumed, "_UNIT_BYTES", 1)
+    done = []
+
+    def write(url, factor):
+        data = Sliced(factor, done)
+        if how == "slices":
+            target = cpr.ZarrTarget.from_path(url, chunks=data.chunks)
+            target.set_data(data)
+            return target
+        target = cpr.ZarrTarget.from_path(url, shape=data.shape, dtype=data.dtype, chunks=data.chunks)
+        for region in target.missing((1,)):
+            target[region] = data[region]
+        return target
+
+    @cpr.task(retries=1)
+    def both(url: str) -> list[cpr.ZarrTarget]:
+        targets = []
+        for factor in (1, 2):
+            targets.append(write(url, factor))
+            if is_published:
+                targets[-1].persist()
+        return targets
+
+    @flow
+    def run():
+        return both(str(tmp_path / "volume.zarr"))
+
+    for factor, target in zip((1, 2), run(), strict=True):
+        assert np.array_equal(target.get_data()[...], DATA * np.uint16(factor))
+        target.verify()
+    again = [] if not is_published else [(1, start) for start in range(6)]
+    assert done == [*((1, n) for n in range(6)), (2, 0), (2, 1), (2, 2), "failed", *again] + [
+        (2, n) for n in (3, 4, 5)
+    ]

@@ -191,7 +191,9 @@ def test_kill_9_at_random_points(kills, tmp_path):
         io.remove_orphans(str(tmp_path / str(number)), timedelta(seconds=-60))
         found = [name for name in listed(tmp_path / str(number)) if name.endswith(".zarr")]
         assert len(found) == results
-        kept = [name for name in listed(tmp_path / f"{number}/.cpr") if not name.endswith(".digests")]
+        # The digests of what was published, and nobody was told of, may be there still.
+        beside = listed(tmp_path / f"{number}/.cpr")
+        kept = [name for name in beside if results == 1 or not name.endswith(".digests")]
         assert kept == [f"{name}.blocks" for name in found]
     print(f"{runs} of {kills} killed in the midst: {computed} units computed for {runs * UNITS}")
 

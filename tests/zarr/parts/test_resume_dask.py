@@ -1,4 +1,4 @@
-"""A dask array whose writer was killed: the same task run writes what is not there, and computes no more."""
+"""An array that can be sliced, and whose writer was killed: the same run computes what is not there."""
 
 from __future__ import annotations
 
@@ -170,6 +170,142 @@ def test_small_blocks_make_up_a_part(keyed, tmp_path, monkeypatch):
     computed = []
     target = write(tmp_path, numbered(computed))
     assert len(computed) == UNITS - 3 * there
+    target.persist().verify()
+
+
+IMAGE = np.random.default_rng(3).integers(0, 2**16, (2, 6, 50, 70), dtype="uint16")
+IMAGES = [
+    {"chunks": (1, 1, 20, 20), "levels": 4},
+    {"chunks": (1, 1, 10, 10), "shards": (1, 1, 20, 20), "levels": 3},
+    {"chunks": (1, 2, 20, 20), "levels": 3, "downscale": "ZYX", "shape": IMAGE.shape, "dtype": IMAGE.dtype},
+    {"levels": 3, "downsample": "mode", "colors": ("red", "green"), "attributes": {"of": "an embryo"}},
+    {"chunks": (1, 1, 20, 20), "levels": 3, "metadata": {"axes": "ZCYX", "unit": "micron"}},
+]
+
+
+class Sliced:
+    """An array elsewhere that can be sliced, and is lost after some slices."""
+
+    def __init__(self, data, chunks, lost_after=None):
+        self.data, self.chunks, self.lost_after = data, chunks, lost_after
+        self.shape, self.dtype, self.elements = data.shape, data.dtype, 0
+
+    def __getitem__(self, region):
+        if self.lost_after is not None and self.elements >= self.lost_after:
+            raise LostError
+        self.elements += self.data[region].size
+        return self.data[region]
+
+
+def image(where, data, **options):
+    target = cpr.OMEZarrTarget.from_path(
+        f"{where}/cells.ome.zarr", **{"metadata": {"axes": "CZYX"}, "name": "cells", **options}
+    )
+    target.set_data(data)
+    return target
+
+
+@pytest.mark.parametrize("unit", [1, 4000, 20_000])
+@pytest.mark.parametrize("options", IMAGES, ids=str)
+def test_an_image_that_goes_on_is_the_one_at_once(options, unit, keyed, tmp_path, monkeypatch):
+    monkeypatch.setattr(resumed, "_UNIT_BYTES", unit)
+    cut = (1, 1, 17, 31)
+    for how in ("dask", "slices"):
+        keyed(None)
+        blocks = da.from_array(IMAGE, chunks=cut, name="image")
+        whole = blocks if how == "dask" else Sliced(IMAGE, cut)
+        expected = image(tmp_path / how / "once", whole, **options)
+        keyed("a key")
+        half = IMAGE.size // 2
+        seen = []
+
+        def lost_later(block, seen=seen, half=half):
+            if sum(seen) >= half:
+                raise LostError
+            seen.append(block.size)
+            return block
+
+        meta = np.empty((0,) * 4, IMAGE.dtype)
+        failing = da.map_blocks(lost_later, blocks, name="counted", dtype=IMAGE.dtype, meta=meta)
+        with pytest.raises(LostError):
+            image(tmp_path / how, failing if how == "dask" else Sliced(IMAGE, cut, half), **options)
+        again = []
+        goes_on = da.map_blocks(
+            lambda block, again=again: again.append(block.size) or block,
+            blocks,
+            name="counted",
+            dtype=IMAGE.dtype,
+            meta=meta,
+        )
+        data = goes_on if how == "dask" else Sliced(IMAGE, cut)
+        target = image(tmp_path / how, data, **options)
+        assert target.data_hash == expected.data_hash
+        assert sum(again) + getattr(data, "elements", 0) < IMAGE.size
+        stored = cpr.load(target.serialize())
+        stored.verify()
+        assert stored.get_metadata() == expected.get_metadata()
+        beside = left(tmp_path / how)
+        assert beside == [manifest_url(target.url)]
+        for level, other in zip(stored.levels(), expected.levels(), strict=True):
+            assert np.array_equal(level.data[...], other.data[...])
+
+
+@pytest.mark.parametrize("harm", ["a chunk", "a chunk of a smaller level", "digests"])
+def test_a_damaged_part_of_an_image_is_made_again(harm, keyed, tmp_path):
+    keyed("a key")
+    options = {"chunks": (1, 1, 20, 20), "levels": 3}
+    with pytest.raises(LostError):
+        image(tmp_path, Sliced(IMAGE, (1, 1, 40, 70), IMAGE.size // 2), **options)
+    pattern = {"a chunk": "0/c/0/0/*/*", "a chunk of a smaller level": "1/c/0/0/*/*"}.get(harm)
+    places = f"cells-*.ome.zarr/{pattern}" if pattern else ".cpr/*.digests"
+    place = min(io.find(f"{tmp_path}/{places}", hidden=True))
+    with io.writing(place) as file:
+        file.write(bytes(io.stat(place).nbytes))
+    later = os.stat(place).st_mtime + 10
+    os.utime(place, (later, later))
+    data = Sliced(IMAGE, (1, 1, 40, 70))
+    target = image(tmp_path, data, **options)
+    assert IMAGE.size // 2 < data.elements < IMAGE.size
+    target.persist().verify()
+    keyed(None)
+    assert image(tmp_path / "once", IMAGE, **options).data_hash == target.data_hash
+
+
+def test_labels_of_an_image_that_goes_on(keyed, tmp_path):
+    """What was written of labels by a run that was lost is removed, and they are written anew."""
+    keyed("a key")
+    mask = IMAGE[0] > 1 << 15
+    first = image(tmp_path, Sliced(IMAGE, (1, 1, 40, 70)), chunks=(1, 1, 20, 20), levels=3)
+    first.add_labels("lost", mask)
+    first.add_labels("cells", mask)
+    data = Sliced(IMAGE, (1, 1, 40, 70))
+    target = image(tmp_path, data, chunks=(1, 1, 20, 20), levels=3)
+    assert data.elements == 0
+    target.add_labels("cells", mask)
+    stored = cpr.load(target.serialize())
+    assert list(stored.labels()) == ["cells"]
+    stored.verify()
+    keyed(None)
+    once = image(tmp_path / "once", IMAGE, chunks=(1, 1, 20, 20), levels=3)
+    once.add_labels("cells", mask)
+    assert once.persist().data_hash == stored.data_hash
+
+
+def test_planes_that_pass_begin_anew(keyed, tmp_path):
+    """They cannot be asked for those that are missing; what a run that failed has written is removed."""
+    keyed("a key")
+
+    def planes(fail_at=None):
+        for number, plane in enumerate(DATA):
+            if number == fail_at:
+                raise LostError
+            yield plane
+
+    target = cpr.ZarrTarget.from_path(f"{tmp_path}/volume.zarr", chunks=(1, 16, 16))
+    with pytest.raises(LostError):
+        target.set_data(planes(8), DATA.shape, DATA.dtype)
+    assert left(tmp_path) == []
+    target.set_data(planes(), DATA.shape, DATA.dtype)
     target.persist().verify()
 
 
