@@ -17,7 +17,7 @@ from cpr.image.choice import PAGES_ALONE
 from cpr.image.page_index import most_claimed
 from cpr.io.outside_json import read_json
 
-__all__ = ["require_modest_index", "require_modest_json", "require_modest_lines"]
+__all__ = ["Descriptions", "require_modest_index", "require_modest_lines"]
 
 _BELOW = 5000  # pages below others, of a file of any size
 _MOST_AXES = 64  # of an array, in numpy
@@ -26,32 +26,46 @@ _OLD = "shape="
 _REMEDY = f"remove what does not describe its images; or, {PAGES_ALONE}"
 
 
-def require_modest_json(page: tifffile.TiffPage, nbytes: int) -> None:
-    """Raise DecodeError for a page, or one below it, whose JSON takes too much time or memory.
+class Descriptions:
+    """JSON that describes the pages of a file, those below others among them.
 
     Args:
-        page: the first of an image. Those below it (SubIFDs) are read, as tifffile is going to.
         nbytes: the size of the file.
     """
-    for one in _with_those_below(page, most_claimed(nbytes, _BELOW)):
-        text = one.shaped_description
-        if text is not None:
-            _require("values", sum(text.count(sign) for sign in ",[{"), most_claimed(nbytes))
-            _require_shape(_shape_of(text))
 
+    def __init__(self, nbytes: int) -> None:
+        self._most_values = most_claimed(nbytes)
+        self._most_below = most_claimed(nbytes, _BELOW)
+        self._below = 0
+        self._seen: set[int] = set()
 
-def _with_those_below(page: tifffile.TiffPage, most: int) -> Iterator[tifffile.TiffPage]:
-    """A page and all below it, as often as tifffile is going to read them: the same may be below several."""
-    waiting, count = [page], 0
-    while waiting:
-        yield (page := waiting.pop())
-        for offset in page.subifds or ():
-            if offset >= 8 and page.is_shaped:
-                count += 1
-                _require("pages below its pages", count, most)
-                page.parent.filehandle.seek(offset)
-                with suppress(tifffile.TiffFileError):  # tifffile tells of it
-                    waiting.append(tifffile.TiffPage(page.parent, index=(page.index, count)))
+    def require_modest(self, page: tifffile.TiffPage) -> None:
+        """Raise DecodeError for a page, or one below it, whose JSON takes too much time or memory.
+
+        Args:
+            page: the first of an image. Those below it (SubIFDs) are read, as tifffile is going to.
+        """
+        if page.offset in self._seen:  # tifffile comes back to the first
+            return
+        self._seen.add(page.offset)
+        for one in self._with_those_below(page):
+            text = one.shaped_description
+            if text is not None:
+                _require("values", sum(text.count(sign) for sign in ",[{"), self._most_values)
+                _require_shape(_shape_of(text))
+
+    def _with_those_below(self, page: tifffile.TiffPage) -> Iterator[tifffile.TiffPage]:
+        """A page and all below it, as often as tifffile reads them: the same may be below several."""
+        waiting = [page]
+        while waiting:
+            yield (page := waiting.pop())
+            for offset in page.subifds or ():
+                if offset >= 8 and page.is_shaped:
+                    self._below += 1
+                    _require("pages below its pages", self._below, self._most_below)
+                    page.parent.filehandle.seek(offset)
+                    with suppress(tifffile.TiffFileError):  # tifffile tells of it
+                        waiting.append(tifffile.TiffPage(page.parent, index=(page.index, self._below)))
 
 
 def require_modest_lines(page: tifffile.TiffPage, nbytes: int) -> None:

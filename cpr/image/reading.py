@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,10 @@ from cpr.format import ReadableFile, damaged
 from cpr.image.choice import Choice
 from cpr.image.description_limits import require_modest_index, require_modest_lines
 from cpr.image.layout import Layout
+from cpr.image.metered_file import MeteredFile, OutOfProportion
 from cpr.image.page_index import directories, ends_in_index
 from cpr.image.series import OWN, SelfContainedTiff, pick, require_whole
+from cpr.image.vendor_headers import require_modest_text
 from cpr.image.xml_limits import require_modest_xml
 
 __all__ = [
@@ -56,32 +57,6 @@ def workers() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-class _OwnPosition(io.RawIOBase):
-    """A file that others seek in as well, for a buffer that remembers where it was."""
-
-    def __init__(self, file: ReadableFile) -> None:
-        super().__init__()
-        self._file = file
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = self._file.seek(0, whence) if whence == os.SEEK_END else self._position * whence
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        self._file.seek(self._position)
-        count = self._file.readinto(buffer)
-        self._position += count
-        return count
-
-
 @contextmanager
 def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContainedTiff]:
     """The file as tifffile sees it; whatever tifffile raises of damaged bytes is a DecodeError.
@@ -92,20 +67,25 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContained
     """
     flags = {} if described else {"is_ome": False, "is_imagej": False, "is_shaped": False}
     try:
-        # tifffile asks for a few bytes of a directory at a time.
-        buffered: Any = io.BufferedReader(_OwnPosition(file))
-        # Files that OME-XML names are never opened: they may be anybody's.
-        with SelfContainedTiff(buffered, name="image", _multifile=False, **flags) as tiff:  # type: ignore[arg-type]
-            assert isinstance(tiff, SelfContainedTiff)  # tifffile's own annotation says less
-            require_modest_xml(tiff, described)
-            if described:
-                require_modest_lines(tiff.pages.first, tiff.filehandle.size)
-                if tiff.is_shaped:
-                    tiff.look_first()
-            require_modest_index(tiff)
+        metered = MeteredFile(file)
+        with ExitStack() as stack:
+            with metered.counting():
+                # Files that OME-XML names are never opened: they may be anybody's.
+                tiff = SelfContainedTiff(metered, name="image", _multifile=False, **flags)  # type: ignore[arg-type]
+                stack.enter_context(tiff)
+                tiff.metered = metered
+                require_modest_xml(tiff, described)
+                require_modest_text(tiff)
+                if described:
+                    require_modest_lines(tiff.pages.first, tiff.filehandle.size)
+                    if tiff.is_shaped:
+                        tiff.look_first()
+                require_modest_index(tiff)
             yield tiff
     except CprError:
         raise
+    except OutOfProportion as found:
+        raise found.error from None
     except Exception as error:
         raise damaged(
             "not a TIFF that can be read",
@@ -194,7 +174,8 @@ def series_of(file: ReadableFile, tiff: SelfContainedTiff, choice: Choice = OWN)
     # tifffile stops silently where the chain is broken.
     for _ in directories(file):
         pass
-    series = pick(tiff, choice)
+    with tiff.metered.counting():
+        series = pick(tiff, choice)
     if 0 in series.shape:
         raise damaged("it has no pixels", "a width and a height", f"{series.shape}")
     size = file.seek(0, os.SEEK_END)

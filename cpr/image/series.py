@@ -14,7 +14,9 @@ from cpr.data.warning import warn_user
 from cpr.errors import DecodeError
 from cpr.format import damaged
 from cpr.image.choice import PAGES_ALONE, Choice, chosen, listed
-from cpr.image.description_limits import require_modest_json
+from cpr.image.description_limits import Descriptions
+from cpr.image.metered_file import MeteredFile
+from cpr.image.vendor_headers import VendorHeaders
 
 __all__ = [
     "OWN",
@@ -33,11 +35,16 @@ _IN_ORDER = (
 )
 
 
-class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to type checkers
+class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type checkers
     """A file whose OME-XML says that its pages are the planes in order, where it says nothing of them.
 
     Its OME-XML is read once, however often it is asked for: tifffile asks several times.
+
+    Attributes:
+        metered: the file that it reads.
     """
+
+    metered: MeteredFile
 
     @cached_property
     def ome_metadata(self) -> str | None:
@@ -58,10 +65,11 @@ class SelfContainedTiff(tifffile.TiffFile):  # type: ignore[misc]  # final to ty
         """From now on look at the JSON of each page that begins an image, before tifffile reads it."""
         pages: Any = self.pages
         set_keyframe = pages.set_keyframe
+        descriptions = Descriptions(self.filehandle.size)
 
         def checked(index: int) -> None:
             set_keyframe(index)
-            require_modest_json(pages.keyframe, self.filehandle.size)
+            descriptions.require_modest(pages.keyframe)
 
         pages.set_keyframe = checked
 

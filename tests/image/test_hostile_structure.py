@@ -89,13 +89,13 @@ def micro_manager(last, **summary):
     # Micro-Manager's header is between the first eight bytes and the first directory: all moves behind it.
     head = struct.pack("<8I", 54773648, 0, 483765892, 0, 99384722, 0, 2355492, len(text)) + text
     head += b"\0" * (len(head) % 2)
-    moved = _moved(data, len(head))
+    moved = shifted(data, len(head))
     whole = bytearray(moved[:8] + head + moved[8:])
     struct.pack_into("<I", whole, 12, len(whole))
     return bytes(whole) + _moved_index(index, offset, len(head))
 
 
-def _moved(data, by):
+def shifted(data, by):
     """A file of one page with all offsets moved."""
     found = bytearray(data)
     (first,) = struct.unpack_from("<I", found, 4)

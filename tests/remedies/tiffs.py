@@ -20,6 +20,7 @@ from cpr.image.tiff import Tiff
 from cpr.testing import SeekableBytes
 from tests.image.test_foreign_files import TAGS, ifd, jpeg_2000
 from tests.image.test_hostile_structure import micro_manager, shared_below
+from tests.image.test_vendor_headers import channels, scanimage, strips_below
 from tests.remedies.rows import LEFT_OUT, RESTORED, STACK, Row, decoded, image, own, put, tiff
 
 ALONE = "from_path(url, description=False)"
@@ -173,6 +174,14 @@ ROWS: dict[str, Row] = {
     "Micro-Manager's index of a cube": restored(
         micro_manager((549, 549, 549, 0)), FOREIGN,
         named="write it again with Micro-Manager, or with tifffile from its pages",
+    ),
+    "settings of ScanImage that claim much": restored(
+        scanimage(channels("zeros(100000,100000)")), FOREIGN,
+        named="write it again with the program that made it, or with tifffile from its pages",
+    ),
+    "headers that lead to the same bytes": restored(
+        strips_below(20_000, 50_000), FOREIGN,
+        named="write it again with the program that made it, or with tifffile from its pages",
     ),
     "many pages below pages": restored(shared_below(40, 20_000), FOREIGN),
     "OME-XML that is none": alone(ome_file(("<Pixels ", "<Pixels < "))),

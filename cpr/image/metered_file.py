@@ -1,0 +1,114 @@
+"""A file as tifffile reads it: what it reads before it comes to pixels is counted.
+
+A few kilobytes of a TIFF may lead to the same bytes again and again: pages below pages, offsets that
+thousands of entries share. Each reading takes time and memory; both are in proportion to the file where the
+bytes that are read are.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cpr.errors import DecodeError
+from cpr.format import ReadableFile, damaged
+
+__all__ = ["MeteredFile", "OutOfProportion"]
+
+# tifffile reads a directory up to four times: to find the next, to compare pages, as one, as a frame.
+_TIMES = 16
+_BESIDES = 8 << 20
+_PER_READ = 128
+
+
+class OutOfProportion(BaseException):
+    """Too much is asked of a file of this size.
+
+    No Exception: tifffile catches those, tells its log, and goes on to the next entry.
+
+    Attributes:
+        error: what to raise where tifffile has been left.
+    """
+
+    def __init__(self, error: DecodeError) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+class _OwnPosition(io.RawIOBase):
+    """A file that others seek in as well, for a buffer that remembers where it was."""
+
+    def __init__(self, file: ReadableFile) -> None:
+        super().__init__()
+        self._file = file
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = self._file.seek(0, whence) if whence == os.SEEK_END else self._position * whence
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._position)
+        count = self._file.readinto(buffer)
+        self._position += count
+        return count
+
+
+class MeteredFile(io.BufferedReader):
+    """A file in which tifffile, which asks for a few bytes of a directory at a time, may read so much.
+
+    Raises OutOfProportion, while it is counting, where the bytes read are more than sixteen times the file's.
+    """
+
+    def __init__(self, file: ReadableFile) -> None:
+        raw: Any = _OwnPosition(file)
+        super().__init__(raw)
+        self._size = file.seek(0, os.SEEK_END)
+        self._most = self._left = _TIMES * self._size + _BESIDES
+        self._counting = 0
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """While this is entered, what is read counts; pixels are read outside."""
+        self._counting += 1
+        try:
+            yield
+        finally:
+            self._counting -= 1
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Bytes; memory is taken for those that are there, whatever number a header gives."""
+        rest = max(0, self._size - self.tell())
+        data = super().read(rest if size is None or size < 0 else min(size, rest))
+        if self._counting:
+            self._take(len(data))
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read bytes into a buffer; how many there were."""
+        count = super().readinto(buffer)
+        if self._counting:
+            self._take(count)
+        return count
+
+    def _take(self, count: int) -> None:
+        self._left -= count + _PER_READ
+        if self._left < 0:
+            raise OutOfProportion(
+                damaged(
+                    "its headers lead to the same bytes again and again",
+                    f"up to {self._most} bytes to read in a file of {self._size}",
+                    "more",
+                    "write it again with the program that made it, or with tifffile from its pages",
+                )
+            )
