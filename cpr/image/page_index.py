@@ -18,7 +18,15 @@ from collections.abc import Iterator
 from cpr.errors import DecodeError
 from cpr.format import ReadableFile, damaged
 
-__all__ = ["directories", "ends_in_index", "index", "indexed", "is_tiff", "most_claimed"]
+__all__ = [
+    "directories",
+    "ends_in_index",
+    "index",
+    "indexed",
+    "is_tiff",
+    "most_claimed",
+    "require_first_directory",
+]
 
 _MARK = b"cprpages"
 _MOST_TAGS = 4096
@@ -27,6 +35,9 @@ _USUAL_BYTES = 512
 # Pages may share values (a palette); a small file whose pages all share a large one is a bomb.
 _MOST_SHARED = 64
 _SUBIFDS = 330
+# Of ImageJ's texts, which tifffile cuts from its other tag as it reads a page: backwards, by negative counts.
+_IJ_BYTE_COUNTS = 50838
+_COUNTS = frozenset({3, 4, 13, 16, 18})  # types that have no negative numbers
 # Bytes of TIFF's types of values; those not listed take one.
 _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
@@ -95,6 +106,11 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
         offset = following
 
 
+def require_first_directory(file: ReadableFile) -> None:
+    """Raise DecodeError for a file whose first directory is none, or is not for tifffile to read."""
+    next(directories(file), None)
+
+
 def is_tiff(file: ReadableFile) -> bool:
     """Whether a file begins as a TIFF does; a few bytes are read."""
     file.seek(0)
@@ -142,6 +158,8 @@ def _next(
         nbytes = number * _SIZES.get(kind, 1)
         if nbytes > size and at + nbytes > end:
             raise damaged("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
+        if code == _IJ_BYTE_COUNTS and kind not in _COUNTS:
+            raise damaged("lengths of ImageJ's texts that may be negative", "numbers from 0", f"type {kind}")
         values += nbytes
         below += number * (code == _SUBIFDS)
     following = struct.unpack_from(order + pointer, start, stop)[0]

@@ -21,7 +21,7 @@ from cpr.image.choice import Choice
 from cpr.image.description_limits import require_modest_index, require_modest_lines
 from cpr.image.layout import Layout
 from cpr.image.metered_file import MeteredFile, OutOfProportion
-from cpr.image.page_index import directories, ends_in_index
+from cpr.image.page_index import directories, ends_in_index, require_first_directory
 from cpr.image.series import OWN, SelfContainedTiff, pick, require_whole
 from cpr.image.vendor_headers import require_modest_text
 from cpr.image.xml_limits import require_modest_xml
@@ -66,6 +66,7 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContained
         described: whether what the file says of its axes counts, or its pages alone.
     """
     flags = {} if described else {"is_ome": False, "is_imagej": False, "is_shaped": False}
+    require_first_directory(file)
     try:
         metered = MeteredFile(file)
         with ExitStack() as stack:

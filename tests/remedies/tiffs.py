@@ -183,6 +183,13 @@ ROWS: dict[str, Row] = {
         strips_below(20_000, 50_000), FOREIGN,
         named="write it again with the program that made it, or with tifffile from its pages",
     ),
+    "ImageJ's numbers that are none": restored(
+        tiff(STACK[0], metadata=None, description="ImageJ=1.54f\nimages=1e308\nslices=nan\nchannels=inf\n"),
+        FOREIGN,
+    ),
+    "lengths of ImageJ's texts": restored(
+        tiff(STACK[0], metadata=None, extratags=[(50838, 9, 2, (12, 0), True)]), FOREIGN
+    ),
     "many pages below pages": restored(shared_below(40, 20_000), FOREIGN),
     "OME-XML that is none": alone(ome_file(("<Pixels ", "<Pixels < "))),
     "OME-XML with entities": restored(
