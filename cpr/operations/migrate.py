@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpr import io
-from cpr.errors import CprError, RecordError, ResourceNotFoundError
+from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.confinement import require_allowed, writing_only_below
 from cpr.records.predecessor import has_old_form, is_old_record
 from cpr.records.registry import RECORD_KEY, load_record, source_of
@@ -179,7 +179,7 @@ def _value_of(url: str, nbytes: int) -> Any:
 
 
 def _of_file(url: str) -> Any:
-    """The result that a file holds, if it is named by its content; None for one that is not."""
+    """The result in a file that is named by its content, None for any other; the error where nobody knows."""
     location, file_name = io.split(url)
     match = _RESULT.fullmatch(file_name)
     assert match is not None
@@ -189,6 +189,8 @@ def _of_file(url: str) -> Any:
     try:
         target: Any = load_record({"__class__": f"cpr.{package}.{kind}.{kind}", "data": fields})
         target.persist()
+    except TransferError as error:
+        return error  # what it holds is not known
     except CprError:
         return None  # named otherwise, by this library or by somebody else
     return target

@@ -169,9 +169,9 @@ def _scan(folder: str, prefix: str, files: list[tuple[str, Stat]]) -> list[str]:
                 path = f"{folder.rstrip('/')}/{entry.name}"
                 if not path.startswith(prefix):
                     continue
-                if entry.is_dir():
+                if entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(path)):
                     folders.append(f"{path}/")
-                elif (stat := _stat(path)) is not None:
+                elif (stat := _stat_or_link(path)) is not None:
                     files.append((path, stat))
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -186,6 +186,22 @@ def _unless_gone(error: OSError) -> None:
 def _time(result: os.stat_result) -> datetime:
     """When a file was last written to; the first or last time that Python knows for one beyond."""
     return datetime.fromtimestamp(min(max(result.st_mtime, -62_135_510_400), 253_370_764_800), UTC)
+
+
+def _stat_or_link(path: str) -> Stat | None:
+    """As `_stat`; of a link whose end nobody knows (it leads to itself, or where one may not look) itself.
+
+    So that whoever reads it is told, and all else is found.
+    """
+    try:
+        return _stat(path)
+    except NotADirectoryError:  # a link to what would be inside a file
+        return None
+    except OSError as error:
+        if error.errno not in {errno.ELOOP, errno.EACCES, errno.ENAMETOOLONG}:
+            raise
+        result = os.lstat(path)
+        return Stat(result.st_size, _version(result), _time(result))
 
 
 def _stat(path: str) -> Stat | None:
