@@ -8,13 +8,12 @@ that the system kills. `CPR_MEMORY` (bytes, or such as "64GiB") replaces what th
 from __future__ import annotations
 
 import os
-import re
 
-from cpr.errors import DecodeError, FormatError
+from cpr.errors import DecodeError
+from cpr.io.variables import MEMORY
 
 __all__ = ["Expansion", "available", "require_memory"]
 
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40}
 # Read again whenever this much has come, not for every block.
 _STEP = 16 << 20
 # Of what was free at the begin this part stays free, for what is made of the data afterwards.
@@ -25,10 +24,10 @@ def available() -> int | None:
     """Bytes that this process may still take; None where the system does not tell.
 
     The least of CPR_MEMORY or the machine's free memory, and of the limits of the control group (as
-    containers set them) and of the address space (`ulimit -v`).
+    containers set them) and of the address space (`ulimit -v`). Raises ConfigurationError.
     """
-    given = os.environ.get("CPR_MEMORY")
-    bounds = [_bytes_of(given) if given else _free(), _group(), _address_space()]
+    given = MEMORY.get()
+    bounds = [_free() if given is None else given, _group(), _address_space()]
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
@@ -81,19 +80,6 @@ def _too_large(what: str, free: int, found: object) -> DecodeError:
         actual=str(found),
         remedy="read it in parts (region=, get_dask()); if the memory is there, say so in CPR_MEMORY",
     )
-
-
-def _bytes_of(text: str) -> int:
-    found = re.fullmatch(r"\s*(\d+)\s*([kmgt]?)i?b?\s*", text, re.IGNORECASE)
-    if found is None:
-        raise FormatError(
-            "not an amount of memory",
-            field="CPR_MEMORY",
-            expected="a number of bytes, or such as 64GiB",
-            actual=ascii(text)[:50],
-            remedy="set it to such as 64GiB, or a number of bytes, or leave it unset",
-        )
-    return int(found[1]) << _UNITS[found[2].lower()]
 
 
 def _free() -> int | None:

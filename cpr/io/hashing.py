@@ -7,13 +7,13 @@ somebody who forges data on purpose. Whoever needs that configures sha256 or bla
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import xxhash
 
 from cpr.errors import CprError, MissingDependencyError
+from cpr.io.variables import CHECKSUM
 
 __all__ = [
     "CACHED_BYTES",
@@ -74,7 +74,7 @@ def new_digest(algorithm: str) -> Digest:
             field="algorithm",
             expected=" or ".join(_ALGORITHMS),
             actual=repr(algorithm),
-            remedy="set CPR_CHECKSUM to one of the known algorithms",
+            remedy="take one of these; where a record names another, upgrade cpr",
         )
     return _ALGORITHMS[algorithm]()
 
@@ -92,8 +92,8 @@ def digest_bytes(algorithm: str) -> int:
 
 
 def default_algorithm() -> str:
-    """What new objects are protected with: `CPR_CHECKSUM`, else xxh3_128."""
-    return os.environ.get("CPR_CHECKSUM") or DEFAULT_ALGORITHM
+    """What new objects are protected with: `CPR_CHECKSUM`, else xxh3_128. Raises ConfigurationError."""
+    return CHECKSUM.get() or DEFAULT_ALGORITHM
 
 
 def content_digest() -> Digest:

@@ -19,15 +19,15 @@ from importlib import import_module
 from typing import Any, Protocol
 
 from cpr.io.humanize import human_size
+from cpr.io.variables import PROGRESS
 
 __all__ = ["VARIABLE", "Advance", "alone", "progress_bar", "quiet_when"]
 
 log = logging.getLogger("cpr")
 
-VARIABLE = "CPR_PROGRESS"
+VARIABLE = PROGRESS.name
 _AFTER = 2.0  # seconds
 _EVERY = 0.2
-_OFF = {"0", "off", "false", "no"}
 
 _quiet: list[Callable[[], bool]] = []
 _drawing = threading.Lock()  # one bar at a time: what is read to be written has none beside it
@@ -88,7 +88,7 @@ def alone() -> Iterator[None]:
 
 def _screen() -> type[_Terminal | _Notebook] | None:
     """Where a bar would be seen."""
-    if os.environ.get(VARIABLE, "").strip().lower() in _OFF:
+    if PROGRESS.get() is False:
         return None
     if threading.current_thread() is not threading.main_thread() or any(ask() for ask in _quiet):
         return None

@@ -9,7 +9,6 @@ they hold in memory is bounded, whatever their number.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator
@@ -17,14 +16,14 @@ from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from cpr.errors import ConfigurationError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.host_share import HostShare
 from cpr.io.urls import protocol_of
+from cpr.io.variables import CONNECTIONS
 
 __all__ = ["TransferWidth", "connections", "still_silent", "width_of"]
 
-VARIABLE = "CPR_CONNECTIONS"
+VARIABLE = CONNECTIONS.name
 _CONNECTIONS = 96  # of a machine, whose processes share them
 # Of the bytes under way, what any transfer may have, however many share them.
 _LEAST_MEMORY_BYTES = 16 << 20
@@ -205,18 +204,7 @@ def connections() -> int | None:
 
     Raises ConfigurationError.
     """
-    setting = os.environ.get(VARIABLE, "").strip()
-    if not setting:
-        return None
-    if not (setting.isascii() and setting.isdigit() and int(setting) > 0):
-        raise ConfigurationError(
-            "not a number of connections",
-            field=VARIABLE,
-            expected="a whole number above 0",
-            actual=ascii(setting)[:40],
-            remedy=f"set {VARIABLE}={_CONNECTIONS}, or unset it",
-        )
-    return int(setting)
+    return CONNECTIONS.get()
 
 
 _widths: PerProcess[tuple[str, str], TransferWidth] = PerProcess()

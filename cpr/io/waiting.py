@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from cpr.errors import ConfigurationError
+from cpr.io.variables import TIMEOUT
 
 __all__ = [
     "AbandonedError",
@@ -39,7 +38,7 @@ __all__ = [
 
 T = TypeVar("T")
 
-VARIABLE = "CPR_TIMEOUT"
+VARIABLE = TIMEOUT.name
 _SECONDS = 60.0
 _BYTES_PER_SECOND = 256 << 10
 # An exception for a thread is raised between two of its waits.
@@ -76,19 +75,7 @@ def request_seconds(nbytes: int = 0) -> float:
     """How long a request that reads so many bytes may take. Raises ConfigurationError."""
     limit = _limit.get()
     if limit is None:
-        setting = os.environ.get(VARIABLE, "").strip()
-        try:
-            limit = float(setting) if setting else _SECONDS
-        except ValueError:
-            limit = math.nan
-        if not 0 < limit < math.inf:
-            raise ConfigurationError(
-                "not a time to wait for a store",
-                field=VARIABLE,
-                expected="a number of seconds above 0",
-                actual=ascii(setting)[:40],
-                remedy=f"set {VARIABLE}=60, or unset it",
-            )
+        limit = TIMEOUT.get() or _SECONDS
     return limit + nbytes / _BYTES_PER_SECOND
 
 

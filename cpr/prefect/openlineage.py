@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
-import os
 import queue
 import threading
 import time
@@ -24,8 +23,9 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_logger, get_run_logger
 
 from cpr._lazy import missing_package, needs
-from cpr.errors import CprError
+from cpr.errors import ConfigurationError, CprError
 from cpr.io.fork_safe import in_children
+from cpr.io.variables import OPENLINEAGE
 from cpr.prefect.run_log import first_time
 from cpr.prefect.stored_result import Layouts, Signed, Told
 from cpr.provenance.made import Made
@@ -33,9 +33,7 @@ from cpr.Target import Target
 
 __all__ = ["VARIABLE", "drain", "is_asked_for", "remember", "tell_lineage"]
 
-VARIABLE = "CPR_OPENLINEAGE"
-_ON = {"1", "on", "true", "yes"}
-_OFF = {"", "0", "off", "false", "no"}
+VARIABLE = OPENLINEAGE.name
 
 _MOST_WAITING = 1000  # results
 _MOST_BYTES = 64 << 20  # of their records
@@ -45,12 +43,12 @@ _PATIENCE = 3.0  # seconds, of a process that ends
 
 def is_asked_for() -> bool:
     """Whether events are to be sent."""
-    setting = os.environ.get(VARIABLE, "").strip().lower()
-    if setting not in _ON | _OFF and first_time((VARIABLE, setting)):
-        get_logger("cpr").warning(
-            "%s is neither on nor off: no lineage is sent. Remedy: set it to 1, or unset it", VARIABLE
-        )
-    return setting in _ON
+    try:
+        return OPENLINEAGE.get() or False
+    except ConfigurationError as error:  # lineage stops no run
+        if first_time((VARIABLE, str(error))):
+            get_logger("cpr").warning("no lineage is sent: %s", error)
+        return False
 
 
 class _Desk:

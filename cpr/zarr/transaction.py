@@ -28,8 +28,9 @@ def begin(url: str, earlier: Earlier | None = None) -> RecordingStore:
 
     Raises TransferError and ResourceNotFoundError.
     """
+    store = RecordingStore(url, earlier=earlier)
     mark(url)
-    return RecordingStore(url, earlier=earlier)
+    return store
 
 
 def discard(store: RecordingStore) -> None:

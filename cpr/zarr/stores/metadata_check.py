@@ -12,7 +12,6 @@ with the codecs of numcodecs.
 from __future__ import annotations
 
 import json
-import os
 import re
 import reprlib
 from collections.abc import Iterator
@@ -20,11 +19,12 @@ from typing import Any
 
 from cpr.errors import DecodeError
 from cpr.io.outside_json import TooMuchJsonError, read_json
+from cpr.io.variables import ZARR_CODECS
 
 __all__ = ["allowed_codecs", "is_metadata", "require_safe_metadata", "without_consolidated"]
 
 _DOCUMENTS = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
-_ENVIRONMENT = "CPR_ZARR_CODECS"
+_ENVIRONMENT = ZARR_CODECS.name
 
 _NUMCODECS = frozenset(
     "adler32 astype bitround blosc bz2 crc32 crc32c delta fixedscaleoffset fletcher32 gzip jenkins_lookup3 "
@@ -123,7 +123,7 @@ class _RefusedError(Exception):
 
 
 def _added() -> frozenset[str]:
-    return frozenset(re.split(r"[,\s]+", os.environ.get(_ENVIRONMENT, ""))) - {""}
+    return ZARR_CODECS.get() or frozenset()
 
 
 def _name_in(key: str) -> str:
