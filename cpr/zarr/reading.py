@@ -143,7 +143,9 @@ def to_dask(array: Node, name: str, url: str) -> Any:
             remedy="take an array of it: dask.array.from_array(get_data()['name'])",
         )
     chunks = tuple(max(1, n) for n in array.shards or array.chunks)
-    if math.prod(-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)) > _MOST_BLOCKS:
+    counts = [-(-n // chunk) for n, chunk in zip(array.shape, chunks, strict=True)]
+    # dask lists those along each axis, of an array without elements too.
+    if max(math.prod(counts), *counts, 0) > _MOST_BLOCKS:
         raise DecodeError(
             "too many chunks for a task graph",
             url=url,

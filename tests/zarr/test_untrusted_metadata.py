@@ -179,6 +179,77 @@ def test_what_version_3_may_not_name(changes, tmp_path):
         assert caught.value.remedy
 
 
+def _sharding(*codecs):
+    return {"name": "sharding_indexed", "configuration": {"chunk_shape": [2], "codecs": [*codecs]}}
+
+
+def _in_each_other(depth: int):
+    """Each holds two of the next: two to the power of the depth."""
+    codec = {"name": "bytes"}
+    for _ in range(depth):
+        codec = _sharding(codec, codec)
+    return codec
+
+
+MANY = {
+    "codecs in a row": (3, {"codecs": [{"name": "bytes"}, *[{"name": "crc32c"}] * 50_000]}),
+    "codecs in others": (3, {"codecs": [_sharding({"name": "bytes"}, *[{"name": "crc32c"}] * 100)]}),
+    "codecs in codecs in codecs": (3, {"codecs": [_in_each_other(6)]}),
+    "codecs of an index": (
+        3,
+        {
+            "codecs": [
+                {"name": "sharding_indexed", "configuration": {"index_codecs": [{"name": "crc32c"}] * 99}}
+            ]
+        },
+    ),
+    "filters": (2, {"filters": [{"id": "delta", "dtype": "|u1"}] * 50_000}),
+    "fields": (2, {"dtype": [[f"f{i}", "|u1"] for i in range(100_000)]}),
+    "fields of a field": (2, {"dtype": [["a", [[f"f{i}", "|u1"] for i in range(100_000)]]]}),
+    "fields of version 3": (
+        3,
+        {
+            "data_type": {
+                "name": "structured",
+                "configuration": {"fields": [[f"f{i}", "uint8"] for i in range(100_000)]},
+            }
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize(("zarr_format", "changes"), MANY.values(), ids=MANY)
+def test_more_codecs_and_fields_than_any_array_has_are_refused_at_once(zarr_format, changes, tmp_path):
+    if zarr_format == 3:
+        source = ZarrSource.from_path(f"{v3(tmp_path, **changes).url}/x")
+    else:
+        put_v2(tmp_path, **changes)
+        source = ZarrSource.from_path(tmp_path)
+    begin = time.process_time()
+    with pytest.raises(DecodeError, match="in the metadata of a Zarr"):
+        source.get_data()
+    assert time.process_time() - begin < 2  # it were five, and for each question
+
+
+@pytest.mark.parametrize("where", range(3))
+@pytest.mark.parametrize("extent", [2**28, 2**60])
+def test_an_array_without_elements_may_be_of_any_length(where, extent, tmp_path):
+    shape = [5] * 3
+    shape[where], shape[where - 1] = 0, extent
+    put_v2(tmp_path, shape=shape, chunks=[1, 1, 1])
+    source = ZarrSource.from_path(tmp_path)
+    assert source.get_data().shape == tuple(shape)
+    assert source.get_data(region=np.s_[:]).size == 0
+    with pytest.raises(DecodeError, match="too many chunks for a task graph"):
+        source.get_dask()
+
+
+def test_an_array_without_axes_or_elements_has_a_graph(tmp_path):
+    for shape in ([], [0], [0, 4], [4, 0]):
+        put_v2(tmp_path, shape=shape, chunks=[1] * len(shape))
+        assert ZarrSource.from_path(tmp_path).get_dask().shape == tuple(shape)
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_consolidated_metadata_are_checked_as_well(zarr_format, tmp_path):
     place = tmp_path / "group.zarr"

@@ -59,6 +59,8 @@ _KEY_ENCODINGS = frozenset({"default", "v2"})
 _MOST_BYTES = 64 << 20
 _MOST_VALUES = 3_000_000  # each takes a hundred bytes once it is read
 _MOST_DEPTH = 100
+_MOST_CODECS = 64  # of an array, those in others among them: each takes zarr a tenth of a millisecond
+_MOST_FIELDS = 10_000  # of a dtype
 _MOST_NESTED = 8  # codecs in codecs, fields in fields, groups in consolidated metadata
 _MOST_AXES = 64  # of a numpy array
 _MOST_EXTENT = 1 << 63
@@ -188,8 +190,8 @@ def _mapping(value: Any, field: str) -> dict[str, Any]:
 def _check_array_v2(document: dict[str, Any]) -> None:
     _check_shape(document.get("shape"), document.get("chunks"), "chunks")
     filters = document.get("filters") or []
-    if not isinstance(filters, list):
-        raise _RefusedError("filters", "a list, or null", filters)
+    if not isinstance(filters, list) or len(filters) > _MOST_CODECS:
+        raise _RefusedError("filters", f"a list of up to {_MOST_CODECS}, or null", filters)
     compressor = document.get("compressor")
     for field, codec in [*(("filters", each) for each in filters), ("compressor", compressor)]:
         if codec is not compressor or codec is not None:
@@ -203,7 +205,8 @@ def _check_array_v3(document: dict[str, Any]) -> None:
     chunks = _mapping(grid.get("configuration"), "chunk_grid.configuration").get("chunk_shape")
     _check_shape(document.get("shape"), chunks, "chunk_shape")
     _check_data_type(document.get("data_type"), 0)
-    _check_codecs(document.get("codecs"), "codecs", 0)
+    if (count := _check_codecs(document.get("codecs"), "codecs", 0)) > _MOST_CODECS:
+        raise _RefusedError("codecs", f"up to {_MOST_CODECS}, with those in others", count)
     _require_name(document.get("chunk_key_encoding"), _KEY_ENCODINGS, "chunk_key_encoding")
     if document.get("storage_transformers"):
         raise _RefusedError("storage_transformers", "none", document["storage_transformers"])
@@ -230,16 +233,19 @@ def _require_name(named: Any, known: frozenset[str], field: str) -> None:
         raise _RefusedError(field, f"one of {', '.join(sorted(known))}", name)
 
 
-def _check_codecs(codecs: Any, field: str, depth: int) -> None:
+def _check_codecs(codecs: Any, field: str, depth: int) -> int:
+    """How many codecs there are, with those in others. Raises for what is not listed."""
     if not isinstance(codecs, list) or depth > _MOST_NESTED:
         raise _RefusedError(field, "a list of codecs", codecs)
+    count = len(codecs)
     for codec in codecs:
         given = codec.get("configuration") if isinstance(codec, dict) else None
         configuration = _mapping(given or {}, field)
         _check_codec(_name_of(codec), configuration, field, 3)
         for inner in ("codecs", "index_codecs"):
             if inner in configuration:
-                _check_codecs(configuration[inner], f"{field}.{inner}", depth + 1)
+                count += _check_codecs(configuration[inner], f"{field}.{inner}", depth + 1)
+    return count
 
 
 def _check_codec(name: Any, options: dict[str, Any], field: str, zarr_format: int) -> None:
@@ -268,7 +274,7 @@ def _check_codec(name: Any, options: dict[str, Any], field: str, zarr_format: in
 
 
 def _check_numpy_dtype(dtype: Any, filters: list[dict[str, Any]], depth: int) -> None:
-    if isinstance(dtype, list) and dtype and depth <= _MOST_NESTED:
+    if isinstance(dtype, list) and 0 < len(dtype) <= _MOST_FIELDS and depth <= _MOST_NESTED:
         for each in dtype:
             if not isinstance(each, list) or len(each) not in (2, 3) or not isinstance(each[0], str):
                 raise _RefusedError("dtype", "fields of [name, dtype]", each)
@@ -301,6 +307,8 @@ def _check_data_type(data_type: Any, depth: int) -> None:
 
 def _types_of_fields(data_type: Any) -> Iterator[Any]:
     fields = _mapping(_mapping(data_type, "data_type").get("configuration"), "data_type").get("fields")
+    if isinstance(fields, list) and len(fields) > _MOST_FIELDS:
+        raise _RefusedError("data_type", f"up to {_MOST_FIELDS} fields", f"{len(fields)} fields")
     for each in fields if isinstance(fields, list) else [None]:
         if isinstance(each, dict):
             yield each.get("data_type")
