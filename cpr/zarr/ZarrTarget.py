@@ -31,7 +31,7 @@ from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording import RecordingStore
 from cpr.zarr.stores.verifying import VerifyingStore
-from cpr.zarr.transaction import begin, discard, remove_notes, require_all_recorded
+from cpr.zarr.transaction import begin, discard, remove_leftovers, remove_notes, require_all_recorded
 from cpr.zarr.verify import verify_all
 from cpr.zarr.writing import fill
 
@@ -196,6 +196,7 @@ class ZarrTarget(Whole):
                     Manifest.of(self._written.url, self._written.entries, self._written.algorithm)
                 )
             assert self._manifest is not None and self._manifest.data is not None
+            remove_leftovers(self._written)
             put_blocks(self._manifest.url, self._manifest.data)
             # Another run of the same key may have published the same.
             witness = f"{self._manifest.url}/{min(self._written.entries)}" if self._written.notes else None

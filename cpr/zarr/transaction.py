@@ -14,7 +14,7 @@ from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.verify import is_left_behind
 from cpr.zarr.zarr_internals import sync
 
-__all__ = ["begin", "discard", "remove_notes", "require_all_recorded"]
+__all__ = ["begin", "discard", "remove_leftovers", "remove_notes", "require_all_recorded"]
 
 log = logging.getLogger("cpr")
 
@@ -42,6 +42,12 @@ def discard(store: RecordingStore) -> None:
         unmark(store.url)
     except CprError as error:
         log.warning("%s: could not remove what was written of a failed attempt: %s", store.url, error)
+
+
+def remove_leftovers(store: RecordingStore) -> None:
+    """Remove what a killed run has left and nobody has written again. Raises TransferError."""
+    remove_many(f"{store.url}/{key}" for key in store.leftovers - store.entries.keys())
+    store.leftovers.clear()
 
 
 def remove_notes(url: str, notes: Iterable[str]) -> None:

@@ -187,8 +187,11 @@ def listing(url: str) -> dict[str, Listed]:
 
 def remove_leftovers(
     url: str, pieces: Sequence[Piece], layout: Layout, others: Sequence[str], is_alone: bool = False
-) -> None:
+) -> list[str]:
     """Remove objects that no part has: of a writer, or of an assembly, that was killed and came again.
+
+    Returns the keys of those that stay where a run goes on alone: of smaller levels and labels, which are
+    mostly written again, all the same. Another process of the run may be about to publish them.
 
     Args:
         url: of the folder.
@@ -221,7 +224,10 @@ def remove_leftovers(
                 actual="one that other programs would read as data of the whole",
                 remedy="give assemble() its part as well, or write the parts of a new whole",
             )
-    remove_many(f"{url}/{key}" for key in others)
+    stay = [key for key in others if is_alone and layout.full.numbers(key) is None]
+    kept = set(stay)
+    remove_many(f"{url}/{key}" for key in others if key not in kept)
+    return stay
 
 
 def merged(pieces: Sequence[Piece], url: str) -> Entries:

@@ -54,8 +54,9 @@ def complete_image(
             channels = extremes.along(slices_of(piece.part.region))
             extremes.take_ranges(piece.part.format.ranges, channels)
     _take_fill_value(extremes, store, layout.plans[last], there)
-    group = zarr.create_group(store, attributes=dict(options.attributes or {}))
-    group.update_attributes({"ome": image_metadata(options, layout.description, layout.dtype, extremes)})
+    # Written once: another process of the same run may have published it.
+    ome = image_metadata(options, layout.description, layout.dtype, extremes)
+    zarr.create_group(store, attributes={**(options.attributes or {}), "ome": ome})
 
 
 def _complete_level(

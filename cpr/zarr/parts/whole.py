@@ -257,11 +257,12 @@ class Whole(Folder):
             require_marked(url)
         else:
             mark_once(url)
-        remove_leftovers(url, pieces, layout, leftovers, is_alone)
+        leftovers = remove_leftovers(url, pieces, layout, leftovers, is_alone)
         for place, some in places.items():
             for piece in some if place != url else ():
                 copy_objects(piece.manifest, url)
         store = RecordingStore(url, algorithm=pieces[0].manifest.algorithm if pieces else None)
+        store.leftovers.update(leftovers)
         for name, document in layout.documents.items():
             if url in places:
                 store.entries[name] = make_entry(memoryview(document), store.algorithm, False)

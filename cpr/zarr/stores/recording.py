@@ -60,6 +60,7 @@ class _Journal:
 
     written: Written = field(default_factory=Written)
     sharded: set[str] = field(default_factory=set)  # folders of arrays with shards
+    leftovers: set[str] = field(default_factory=set)
     sealed: bool = False
 
 
@@ -119,6 +120,11 @@ class RecordingStore(UrlStore):
     def written(self) -> Written:
         """All objects that are there, and how they came there."""
         return self._journal.written
+
+    @property
+    def leftovers(self) -> set[str]:
+        """Keys of objects that a killed run has left, which are not there unless they are written again."""
+        return self._journal.leftovers
 
     def shards_below(self, folder: str) -> None:
         """Let parts of the objects of an array be checked alone."""
@@ -212,10 +218,15 @@ class RecordingStore(UrlStore):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         entry = self.entries.get(key)
+        if entry is None and key in self.leftovers:
+            return None
         if entry is None or byte_range is not None:
             return await super().get_bytes(key, prototype, byte_range)
         # A chunk that is read to be changed must not bring damage along under a new digest.
         return await self._get_as_written(key, prototype, entry, self.algorithm)
+
+    async def exists(self, key: str) -> bool:
+        return (key in self.entries or key not in self.leftovers) and await super().exists(key)
 
     async def delete(self, key: str) -> None:
         self._check_writable()

@@ -291,6 +291,21 @@ def test_labels_of_an_image_that_goes_on(keyed, tmp_path):
     assert once.persist().data_hash == stored.data_hash
 
 
+def test_two_processes_of_one_run_at_once(keyed, tmp_path):
+    """What one is about to publish stays, whatever the other does, and however far that comes."""
+    keyed("a key")
+    options = {"chunks": (1, 1, 20, 20), "levels": 4}
+    first = image(tmp_path, Sliced(IMAGE, (1, 1, 40, 70)), **options)
+    first.add_labels("cells", IMAGE[0] > 1 << 15)
+    second = image(tmp_path, Sliced(IMAGE, (1, 1, 40, 70)), **options)
+    stored = cpr.load(first.serialize())
+    stored.verify()
+    assert second.url == first.url
+    second.add_labels("cells", IMAGE[0] > 1 << 15)
+    assert second.persist().data_hash == stored.data_hash
+    stored.verify()
+
+
 def test_planes_that_pass_begin_anew(keyed, tmp_path):
     """They cannot be asked for those that are missing; what a run that failed has written is removed."""
     keyed("a key")
