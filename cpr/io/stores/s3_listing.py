@@ -31,7 +31,8 @@ PAGE = 1000
 """Keys that a store puts into a page."""
 
 _AT_ONCE = 16  # ranges
-_RANGE_PAGES = 16  # of a range where the guess is right
+_RANGE_PAGES = (4, 16)  # of a range where the guess is right, by how much there is
+_LEAST_PAGES = 8  # for which it is worth it
 _MOST = 64 * PAGE  # of a range, in memory
 _SLOW_BEGINNING = 3  # times as long as a next page
 _LEAST_SECONDS = 0.01  # of a page: less is noise
@@ -137,13 +138,16 @@ class _Ranges:
     Args:
         first: name that was listed last.
         at: what its first eight digits say.
-        width: of a range, in such numbers.
+        page: how far a page goes, in such numbers.
     """
 
-    def __init__(self, first: str, at: int, width: int) -> None:
+    def __init__(self, first: str, at: int, page: int) -> None:
         self._first = first
         self._at = at
-        self._width = width
+        self._page = page
+        least, most = _RANGE_PAGES
+        self._pages = min(max((_NAMES - at) // page // _AT_ONCE, least), most)
+        self._width = page * self._pages
 
     @classmethod
     def guessed(cls, page: list[Found], cut: int) -> _Ranges | None:
@@ -152,18 +156,18 @@ class _Ranges:
         if len(names) < len(page) // 2 or page[-1].key[cut:] != names[-1]:
             return None
         begin, end = int(names[0][:8], 16), int(names[-1][:8], 16)
-        width = (end - begin) * _RANGE_PAGES * PAGE // len(names)
-        return cls(names[-1], end, width) if 0 < width < 2 * (_NAMES - end) else None
+        width = (end - begin) * PAGE // len(names)
+        return cls(names[-1], end, width) if 0 < width * _LEAST_PAGES < _NAMES - end else None
 
     def last(self) -> str:
         """A name that about half a page of others comes after."""
-        return f"{_NAMES - 1 - self._width // (2 * _RANGE_PAGES):08x}"
+        return f"{_NAMES - 1 - self._page // 2:08x}"
 
     def adapt(self, count: int) -> None:
         """Make the next ranges wider, or narrower, after one with so many names in it."""
-        if count < _RANGE_PAGES * PAGE // 4:
+        if count < self._pages * PAGE // 4:
             self._width *= 16
-        elif count > _RANGE_PAGES * PAGE * 2:
+        elif count > self._pages * PAGE * 2:
             self._width = max(1, self._width // 2)
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

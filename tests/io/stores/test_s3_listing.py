@@ -18,7 +18,7 @@ from cpr.io.stores import s3_listing
 @pytest.fixture(autouse=True)
 def _pages_are_small(monkeypatch):
     monkeypatch.setattr(s3_listing, "PAGE", 10)
-    monkeypatch.setattr(s3_listing, "_RANGE_PAGES", 3)
+    monkeypatch.setattr(s3_listing, "_RANGE_PAGES", (2, 3))
     monkeypatch.setattr(s3_listing, "_MOST", 50)
     # How long a store in memory takes is noise.
     monkeypatch.setattr(s3_listing, "_LEAST_SECONDS", 10.0)
