@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from cpr import io
 from cpr.io.stores.base import Line
 from cpr.operations.catalogue.catalogue import Catalogue, read_catalogue
+from cpr.operations.catalogue.listing import give_back
 from cpr.operations.catalogue.rows import FOREIGN, NONE
 from cpr.operations.listed import Listed, Listing, Run, add_object
 
@@ -58,6 +59,7 @@ def _distinct_rows(catalogue: Catalogue) -> npt.NDArray[np.int64]:
     place = _codes(catalogue.rows["location"])[rows].astype(np.int64) << 32
     place |= _codes(catalogue.rows["file"].dictionary_encode())[rows]
     found: npt.NDArray[np.int64] = rows[np.sort(np.unique(place, return_index=True)[1])]
+    give_back()
     return found
 
 
