@@ -162,7 +162,9 @@ class S3Store:
         bucket, key = bucket_and_key(path)
         fast = s3_obstore.fast_bucket(self._client.fs, bucket)
         # obstore would give keys that begin with a slash without it.
-        found = None if fast is None or (not key and self._has_prefix(bucket, "/")) else fast.list_keys(key)
+        found = None
+        if fast is not None and (key or not self._has_prefix(bucket, "/")):
+            found = fast.list_keys(key, lambda: not self._is_minio(bucket))
         last = ""
         if found is not None:
             try:
@@ -185,6 +187,10 @@ class S3Store:
                 # A server may not heed where it was told to begin.
                 if not item["Key"].endswith("/") and item["Key"] > last:
                     yield Found(item["Key"], int(item["Size"]), item["LastModified"], item.get("ETag"))
+
+    def _is_minio(self, bucket: str) -> bool:
+        answer = self._client.call("list_objects_v2", Bucket=bucket, MaxKeys=1)
+        return "minio" in str(answer["ResponseMetadata"]["HTTPHeaders"].get("server")).lower()
 
     def _has_prefix(self, bucket: str, key: str) -> bool:
         found = self._client.call("list_objects_v2", Bucket=bucket, Prefix=folder_prefix(key), MaxKeys=1)

@@ -6,16 +6,17 @@ page tells how many of them lie between two such names, and so where, about, eve
 Those ranges are asked for side by side. That names are spread so is a guess, which costs requests where it
 is wrong; what is found is all that is there, whatever the names.
 
-Some servers walk through all names of a folder to begin in its midst: MinIO takes seconds to begin among a
-million, and milliseconds to go on. So one request is made to see how long it takes to begin, and where that
-is several times as long as a next page, all is listed page by page.
+Some servers walk through all names of a folder to begin in its midst: MinIO takes a minute to begin among a
+million, and milliseconds to go on, so that ranges take several times as long. Who is known to be such a one
+is asked page by page; of others one request tells how long it takes to begin.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
@@ -34,7 +35,8 @@ _AT_ONCE = 16  # ranges
 _RANGE_PAGES = (4, 16)  # of a range where the guess is right, by how much there is
 _LEAST_PAGES = 8  # for which it is worth it
 _MOST = 64 * PAGE  # of a range, in memory
-_SLOW_BEGINNING = 3  # times as long as a next page
+_PAGES_FIRST = 4  # one by one; the quickest tells how long a page takes
+_SLOW_BEGINNING = 2  # times as long as a page
 _LEAST_SECONDS = 0.01  # of a page: less is noise
 _NAMES = 1 << 32  # what eight hexadecimal digits can tell apart
 _DIGEST = re.compile("[0-9a-f]{16}")
@@ -57,25 +59,33 @@ class Found(NamedTuple):
     etag: str | None
 
 
-def list_keys(store: Any, folder: str) -> Iterator[Found]:
+def list_keys(store: Any, folder: str, may_begin_anywhere: Callable[[], bool]) -> Iterator[Found]:
     """The objects in a folder and below, in the order of their keys; "" is the whole bucket.
+
+    Args:
+        store: obstore's, of the bucket.
+        folder: without a slash at its end.
+        may_begin_anywhere: False for a server known to take long for it; asked where there is much to list.
 
     Raises what obstore raises, and BadAnswerError for a listing that is not in order, or repeats itself.
     """
     prefix = f"{folder}/" if folder else ""
     pages = _pages(store, folder, "")
-    first = next(pages, [])
-    yield from first
-    if len(first) < PAGE:
-        return
-    begun = time.monotonic()
-    second = next(pages, [])
-    seconds = time.monotonic() - begun
-    yield from second
-    ranges = _Ranges.guessed(second, len(prefix)) if len(second) == PAGE else None
-    if ranges is None or _begins_slowly(store, folder, prefix + ranges.last(), seconds):
-        for page in pages:
-            yield from page
+    page: list[Found] = []
+    seconds = math.inf
+    for _ in range(_PAGES_FIRST):
+        begun = time.monotonic()
+        if (page := next(pages, [])) == []:
+            return
+        seconds = min(seconds, time.monotonic() - begun)
+        yield from page
+    ranges = _Ranges.guessed(page, len(prefix)) if len(page) == PAGE else None
+    if (
+        ranges is None
+        or not may_begin_anywhere()
+        or _begins_slowly(store, folder, prefix + ranges.last(), seconds)
+    ):
+        yield from chain.from_iterable(pages)
         return
 
     def look(part: tuple[str, str]) -> tuple[str, list[Found]]:
@@ -87,8 +97,7 @@ def list_keys(store: Any, folder: str) -> Iterator[Found]:
         ranges.adapt(len(found))
         if len(found) >= _MOST:
             yield from chain.from_iterable(_between(store, folder, found[-1].key, stop))
-    for page in _pages(store, folder, prefix + _AFTER_DIGESTS):
-        yield from page
+    yield from chain.from_iterable(_pages(store, folder, prefix + _AFTER_DIGESTS))
 
 
 def _begins_slowly(store: Any, folder: str, after: str, page_seconds: float) -> bool:

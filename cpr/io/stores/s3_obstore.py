@@ -144,15 +144,17 @@ class FastBucket:
 
         return self._ask(ask, len(data)) if _can_spell(key) else None
 
-    def list_keys(self, folder: str) -> Iterator[Found] | None:
-        """The objects in a folder and below, in the order of their keys; "" is the whole bucket.
+    def list_keys(
+        self, folder: str, may_begin_anywhere: Callable[[], bool] = lambda: True
+    ) -> Iterator[Found] | None:
+        """The objects in a folder and below, in the order of their keys; see `s3_listing`.
 
         May raise what it likes after any of them, as at a key that it cannot spell ("a//b"). Drops a slash
         at the beginning or end of a key, so that "a" stands for "a/" too.
         """
         if self._breaker.is_open or not (folder == "" or _can_spell(folder)):
             return None
-        return list_keys(self._store, folder)
+        return list_keys(self._store, folder, may_begin_anywhere)
 
     def page_after(self, folder: str, name: str) -> tuple[dict[str, Stat], str | None] | None:
         """As `PagingStore.page_after`; what lies below the folder takes its place in a page."""

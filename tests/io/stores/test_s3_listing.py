@@ -36,7 +36,7 @@ def fill(keys):
 
 
 def listed(store, folder):
-    return [one.key for one in s3_listing.list_keys(store, folder)]
+    return [one.key for one in s3_listing.list_keys(store, folder, lambda: True)]
 
 
 @pytest.fixture
@@ -76,6 +76,12 @@ def test_where_it_takes_long_to_begin_in_the_midst_all_is_listed_page_by_page(ra
     assert len(ranges) == 2
 
 
+def test_a_server_that_is_known_is_asked_page_by_page(ranges):
+    keys = sorted(f"records/{digest(number)}" for number in range(500))
+    assert [one.key for one in s3_listing.list_keys(fill(keys), "records", lambda: False)] == keys
+    assert len(ranges) == 1
+
+
 COUNTERS = [f"{number:032x}" for number in range(400)]
 LATE = [f"{'f' * 4}{digest(number)[4:]}" for number in range(400)]
 STEPS = [f"{number * 2**20:08x}{'0' * 24}" for number in range(300)] + LATE
@@ -83,7 +89,7 @@ STEPS = [f"{number * 2**20:08x}{'0' * 24}" for number in range(300)] + LATE
 
 @pytest.mark.parametrize(
     "names",
-    [COUNTERS, LATE, STEPS, [digest(n) for n in range(15)] + LATE, [f"name-{n}" for n in range(400)]],
+    [COUNTERS, LATE, STEPS, [digest(n) for n in range(60)] + LATE, [f"name-{n}" for n in range(400)]],
     ids=["counters", "all at the end", "two densities", "few, then many", "no digests"],
 )
 def test_names_that_only_look_even_are_all_found(names, ranges):
@@ -112,5 +118,5 @@ def test_a_store_that_does_not_heed_where_to_begin_is_no_listing(monkeypatch):
     )
     found = []
     with pytest.raises(BadAnswerError):
-        found.extend(one.key for one in s3_listing.list_keys(fill(keys), "records"))
+        found.extend(one.key for one in s3_listing.list_keys(fill(keys), "records", lambda: True))
     assert found == keys[: len(found)]

@@ -88,8 +88,8 @@ def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
     assert len(walked(f"{s3_url}/c")) == 2
     below = fast.FastBucket.list_keys
 
-    def breaking(self, folder):
-        for number, one in enumerate(below(self, folder)):
+    def breaking(self, folder, may_begin_anywhere):
+        for number, one in enumerate(below(self, folder, may_begin_anywhere)):
             if number == 700:
                 raise ValueError("a key that it cannot spell")
             yield one
@@ -98,6 +98,13 @@ def test_listings_of_obstore_are_those_of_s3fs(s3_url, s3_server, monkeypatch):
     assert walked(s3_url) == with_it
     monkeypatch.setattr("cpr.io.stores.s3_obstore.fast_bucket", lambda fs, name: None)
     assert walked(s3_url) == with_it
+
+
+def test_minio_is_listed_page_by_page(s3_url, s3_server):
+    if "MinIO" not in s3_server.description:
+        pytest.skip("another server")
+    store, path = open_store(s3_url)
+    assert store._is_minio(path.partition("/")[0])
 
 
 @pytest.mark.parametrize(
