@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 
-__all__ = ["BadAnswerError", "SetupError", "code_of", "require_other", "require_range"]
+__all__ = [
+    "BadAnswerError",
+    "SetupError",
+    "code_of",
+    "is_of_parser",
+    "require_items",
+    "require_other",
+    "require_range",
+]
 
 
 class BadAnswerError(OSError):
@@ -41,6 +52,31 @@ def require_other(before: object, *page: object) -> object:
     if any(page) and page == before:
         raise BadAnswerError("ListingRepeats")
     return page
+
+
+def require_items(answer: Mapping[str, Any], name: str, **kinds: type[Any]) -> None:
+    """Raise BadAnswerError unless each item of a list in an answer has these fields, of these kinds."""
+    for item in answer.get(name) or ():
+        for field, kind in kinds.items():
+            value = item.get(field) if isinstance(item, dict) else None
+            try:
+                sound = isinstance(value, kind) and not (isinstance(value, int) and value < 0)
+                if isinstance(value, datetime):
+                    value.timestamp()  # an offset of four days is noticed by who uses it
+            except (ValueError, OverflowError):
+                sound = False
+            if not sound:
+                raise BadAnswerError(f"No{field}")
+
+
+def is_of_parser(error: BaseException, module: str) -> bool:
+    """Whether it was raised while a client's module made values of an answer: a size or date that is none."""
+    step = error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_globals.get("__name__") == module:
+            return True
+        step = step.tb_next
+    return False
 
 
 def code_of(error: BaseException) -> str | None:

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from cpr.io.answers import BadAnswerError, SetupError, code_of, require_range
+from cpr.io.answers import BadAnswerError, SetupError, code_of, is_of_parser, require_range
 from cpr.io.clients.s3_body import Body
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
 from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered
@@ -130,6 +130,10 @@ class S3Client:
                 return await self.fs._call_s3(method, **arguments)
             except (RecursionError, LookupError, TypeError, AttributeError) as error:
                 # botocore looks for what the answer of a store always has, a redirect's region say.
+                raise BadAnswerError(type(error).__name__) from None
+            except Exception as error:
+                if isinstance(error, OSError) or not is_of_parser(error, "botocore.parsers"):
+                    raise
                 raise BadAnswerError(type(error).__name__) from None
 
         # Nothing else can have been changed; of a whole object, at its completion, it will be said each time.

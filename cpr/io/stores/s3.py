@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, code_of, require_other, require_range
+from cpr.io.answers import BadAnswerError, code_of, require_items, require_other, require_range
 from cpr.io.clients.s3_checksums import checksum_of_head
 from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.filesystems import filesystem
@@ -205,6 +206,7 @@ class S3Store:
             answer = self._client.call("list_multipart_uploads", Bucket=bucket, **page)
             if "IsTruncated" not in answer:
                 raise BadAnswerError("NotAListing")
+            require_items(answer, "Uploads", Key=str, UploadId=str, Initiated=datetime)
             before = require_other(before, answer.get("Uploads"))
             for found in answer.get("Uploads", []):
                 if key and not found["Key"].startswith(f"{key}/"):
@@ -226,6 +228,7 @@ class S3Store:
         with suppress(FileNotFoundError):
             while True:
                 answer = self._client.call("list_parts", Bucket=bucket, Key=key, UploadId=upload, **page)
+                require_items(answer, "Parts", LastModified=datetime, Size=int)
                 parts += answer.get("Parts", [])
                 if not answer.get("IsTruncated"):
                     break
@@ -268,6 +271,8 @@ class S3Store:
             answer = self._client.call("list_objects_v2", **query, **page)
             if "IsTruncated" not in answer:
                 raise BadAnswerError("NotAListing")
+            require_items(answer, "Contents", Key=str, Size=int, LastModified=datetime)
+            require_items(answer, "CommonPrefixes", Prefix=str)
             before = require_other(before, answer.get("Contents"), answer.get("CommonPrefixes"))
             yield answer
             if not answer["IsTruncated"]:
