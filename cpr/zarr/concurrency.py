@@ -12,14 +12,14 @@ from typing import Any, Literal
 import zarr
 
 from cpr.io.transfer_width import width_of
-from cpr.zarr.zarr_internals import wrap_codecs
+from cpr.zarr.zarr_internals import stores_as_it_is, wrap_codecs
 
 __all__ = ["WideCodecs", "widen"]
 
 _ZARRS_OWN = 10
 _AT_ONCE = 64
-# Of chunks under way, before they are compressed or after; those that are written are copied.
-_MEMORY_BYTES = {"read": 80 << 20, "write": 64 << 20}
+# Of chunks under way, as they are in the array.
+_MEMORY_BYTES = {"read": 80 << 20, "write": 128 << 20}
 
 
 class WideCodecs:
@@ -57,7 +57,9 @@ class WideCodecs:
         own = int(zarr.config.get("async.concurrency"))
         width = width_of(self._url, direction)
         is_ours = own == _ZARRS_OWN and len(batch) > own and width.is_far
-        in_memory = _MEMORY_BYTES[direction] // max(1, self._chunk_bytes)
+        # Those that are written are copied once; what they become is beside the copy until the store has it.
+        copies = 1 if direction == "read" or stores_as_it_is(self._codecs) else 2
+        in_memory = _MEMORY_BYTES[direction] // max(1, copies * self._chunk_bytes)
         # Only where it is ours: others on this machine are counted for it.
         if not is_ours or (at_once := min(_AT_ONCE, in_memory, width.connections)) <= own:
             await transfer(batch, *args, **kwargs)

@@ -73,7 +73,7 @@ def fill(
         return
     if isinstance(data, np.ndarray):
         for array in arrays:
-            copy_before_encoding(array)
+            copy_before_encoding(array, data)
     for array in arrays:
         widen(array)
     planes = iter(data) if isinstance(data, Planes) else None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import zarr
 from zarr.abc.codec import ArrayArrayCodec
-from zarr.codecs import ShardingCodec
+from zarr.codecs import BytesCodec, ShardingCodec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import NDBuffer
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-__all__ = ["async_group_of", "copy_before_encoding", "open_local", "sync", "wrap_codecs"]
+__all__ = ["async_group_of", "copy_before_encoding", "open_local", "stores_as_it_is", "sync", "wrap_codecs"]
 
 
 def async_group_of(group: zarr.Group) -> zarr.AsyncGroup:
@@ -30,13 +32,22 @@ def wrap_codecs(array: zarr.Array[Any], wrap: Callable[[Any], Any]) -> None:
 
 
 class _OwnCopy(ArrayArrayCodec):
-    """A chunk of somebody else's memory becomes ours before it is encoded; nothing tells of it afterwards."""
+    """A chunk in somebody else's memory becomes ours before it is encoded; nothing tells of it afterwards.
+
+    zarr puts most chunks together in memory of its own: those are not copied once more.
+    """
 
     is_fixed_size = True
 
+    def __init__(self, data: np.ndarray[Any, Any]) -> None:
+        self._data = data
+
     def _encode_sync(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:
+        found = chunk.as_numpy_array()
+        if not np.may_share_memory(found, self._data):
+            return chunk
         # Small enough to stay in a cache; without it an encoder that looks twice sees two things.
-        return spec.prototype.nd_buffer.from_numpy_array(chunk.as_numpy_array().copy())
+        return spec.prototype.nd_buffer.from_numpy_array(found.copy())
 
     async def _encode_single(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:
         return self._encode_sync(chunk, spec)
@@ -46,17 +57,27 @@ class _OwnCopy(ArrayArrayCodec):
         return input_byte_length
 
 
-def copy_before_encoding(array: zarr.Array[Any]) -> None:
-    """Let chunks be copied before they are encoded: their memory may be changed by others meanwhile.
+def copy_before_encoding(array: zarr.Array[Any], data: np.ndarray[Any, Any]) -> None:
+    """Let chunks in the memory of `data` be copied before they are encoded: others may change it meanwhile.
 
     Shards are put together in memory of their own.
     """
     codecs = array.async_array.codec_pipeline
     own = getattr(codecs, "array_array_codecs", None)
     if own is not None and not isinstance(getattr(codecs, "array_bytes_codec", None), ShardingCodec):
-        wrap_codecs(
-            array, lambda pipeline: dataclasses.replace(pipeline, array_array_codecs=(_OwnCopy(), *own))
-        )
+        copies = (_OwnCopy(data), *own)
+        wrap_codecs(array, lambda pipeline: dataclasses.replace(pipeline, array_array_codecs=copies))
+
+
+def stores_as_it_is(codecs: Any) -> bool:
+    """Whether codecs make no other bytes of a chunk than those that it has in memory."""
+    codec = getattr(codecs, "array_bytes_codec", None)
+    return (
+        isinstance(codec, BytesCodec)
+        and (codec.endian is None or getattr(codec.endian, "value", codec.endian) == sys.byteorder)
+        and not codecs.bytes_bytes_codecs
+        and all(isinstance(one, _OwnCopy) for one in codecs.array_array_codecs)
+    )
 
 
 def open_local(store: LocalStore) -> None:

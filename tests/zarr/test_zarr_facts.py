@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 
 import numpy as np
+import pytest
 import zarr
-from zarr.storage import LocalStore
+from zarr.storage import LocalStore, MemoryStore
 
 from cpr.zarr import zarr_internals
 
@@ -61,3 +62,47 @@ def test_a_local_store_can_be_opened_twice(tmp_path):
     zarr_internals.open_local(store)
     zarr_internals.open_local(store)
     assert store._is_open
+
+
+class Kept(MemoryStore):
+    """What a store is given of an array's chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[np.ndarray] = []
+
+    async def set(self, key, value, byte_range=None):
+        if not key.endswith("zarr.json"):
+            self.given.append(value.as_numpy_array())
+        await super().set(key, value, byte_range)
+
+
+@pytest.mark.parametrize("shape", [(4, 6), (2, 3), (3, 4), (1, 1)])
+@pytest.mark.parametrize("options", [{"compressors": None}, {}, {"shards": (4, 6)}], ids=str)
+def test_no_chunk_is_encoded_in_the_memory_of_the_data(shape, options):
+    data = np.arange(1, np.prod(shape) + 1, dtype="uint16").reshape(shape)
+    store = Kept()
+    array = zarr.create_array(store, name="a", shape=shape, dtype=data.dtype, chunks=(2, 3), **options)
+    zarr_internals.copy_before_encoding(array, data)
+    array[...] = data
+    assert store.given
+    assert not any(np.may_share_memory(one, data) for one in store.given)
+    assert np.array_equal(zarr.open_array(store, path="a")[...], data)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"compressors": None}, True),
+        ({}, False),
+        ({"compressors": None, "shards": (4, 6)}, False),
+        ({"compressors": None, "filters": [zarr.codecs.TransposeCodec(order=(1, 0))]}, False),
+        ({"compressors": None, "serializer": zarr.codecs.BytesCodec(endian="big")}, False),
+        ({"compressors": None, "zarr_format": 2}, False),
+    ],
+    ids=str,
+)
+def test_which_chunks_are_stored_as_they_are(options, expected):
+    array = zarr.create_array(MemoryStore(), name="a", shape=(4, 6), dtype="uint16", chunks=(2, 3), **options)
+    zarr_internals.copy_before_encoding(array, np.zeros((4, 6), "uint16"))
+    assert zarr_internals.stores_as_it_is(array.async_array.codec_pipeline) == expected
