@@ -12,7 +12,7 @@ import pytest
 
 import cpr
 from cpr.data.memory import Expansion, available, require_memory
-from cpr.errors import DecodeError, FormatError
+from cpr.errors import ConfigurationError, DecodeError
 from tests.faults.decompression_bombs import BOMBS, ROOM
 
 # These are found out while they expand: what they hold cannot be told from what they look like.
@@ -70,7 +70,7 @@ def test_a_limit_of_ones_own(monkeypatch, tmp_path):
     monkeypatch.setenv("CPR_MEMORY", "1g")
     assert cpr.NumpySource.from_path(path).get_data().nbytes == 100 << 20
     monkeypatch.setenv("CPR_MEMORY", "much")
-    with pytest.raises(FormatError, match="CPR_MEMORY"):
+    with pytest.raises(ConfigurationError, match="CPR_MEMORY"):
         available()
 
 
