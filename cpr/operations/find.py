@@ -56,7 +56,10 @@ class Results(Protocol):
         """All results of the records that have these names, whatever their folders; as `beside`."""
 
     def near(self, made: Made) -> list[Result]:
-        """At least those of the same task, made from resources at the same places."""
+        """At least those of the same task, made from resources at the same places before, in another run.
+
+        Of very many only the newest.
+        """
 
 
 class RecordResults:

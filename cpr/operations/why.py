@@ -17,7 +17,7 @@ from cpr.provenance.diff import Difference, NearestResults, differences
 from cpr.provenance.journal import Entries, read_journal
 from cpr.provenance.made import Made
 
-__all__ = ["Explanation", "between", "compare", "explain", "read_texts"]
+__all__ = ["Explanation", "between", "compare", "explain", "is_before", "read_texts"]
 
 _AT_ONCE = 16
 
@@ -112,12 +112,12 @@ def _explained(
     candidates = NearestResults()
     urls: dict[int, str] = {}
     for kept in journal.get(made.task or "", ()):
-        if _is_before(kept, made):
+        if is_before(kept, made):
             candidates.add(kept)
     earlier = [
         other
         for other in known.near(made)
-        if (how := other.reference.made) is not None and how.task == made.task and _is_before(how, made)
+        if (how := other.reference.made) is not None and how.task == made.task and is_before(how, made)
     ]
     for other, whole in zip(earlier, parallel_map(Result.whole_made, earlier, _AT_ONCE), strict=True):
         if whole is not None:
@@ -129,7 +129,7 @@ def _explained(
     return Explanation(one.url, made, before, urls.get(id(before)), between(before, made, texts))
 
 
-def _is_before(one: Made, made: Made) -> bool:
+def is_before(one: Made, made: Made) -> bool:
     """Whether it could have been used again; what the same run made for another image could not."""
     same_run = one.flow_run == made.flow_run if made.flow_run else one.task_run == made.task_run
     return not same_run and (one.at or 0) <= (made.at or 0)

@@ -19,6 +19,7 @@ from cpr.operations.find import RecordResults, find_results
 from cpr.operations.ls import list_records, list_results
 from cpr.operations.object_names import is_data, owner_of
 from cpr.operations.scan import find_records
+from cpr.operations.why import is_before
 from cpr.provenance.diff import NearestResults
 from tests.operations.catalogue_stores import DAMAGES, change, files, fill, target
 from tests.stored_flow import prefect_record, put
@@ -69,11 +70,26 @@ def _require_same(url, limit=None):
             nearest = [NearestResults(), NearestResults()]
             for either, kept in zip((found, expected), nearest, strict=True):
                 for other in either.near(made):
-                    if other.reference.made is not None and other.reference.made.task == made.task:
-                        kept.add(other.reference.made)
+                    how = other.reference.made
+                    if how is not None and how.task == made.task and is_before(how, made):
+                        kept.add(how)
             assert nearest[0].nearest(made) == nearest[1].nearest(made)
     names = {one.reference.file_name for one in results[::3]}
     assert found.named(names) == expected.named(names)
+
+
+def test_of_very_many_that_are_near_the_newest_are_read(tmp_path, monkeypatch):
+    for name, content in records(200, str(tmp_path)):
+        (tmp_path / name).write_bytes(content)
+    list_results(str(tmp_path))
+    known = CatalogueResults(str(tmp_path), lambda **_: None)
+    asked = next(one for one in known.called("cell-0000160-0"))
+    made = asked.reference.made
+    before = sorted((one for one in known.near(made)), key=lambda one: one.reference.made.at)
+    assert len(before) == 40
+    assert all(is_before(one.reference.made, made) for one in before)
+    monkeypatch.setattr("cpr.operations.catalogue.found._MOST_NEAR", 10)
+    assert sorted(known.near(made), key=lambda one: one.reference.made.at) == before[-10:]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

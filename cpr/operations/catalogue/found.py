@@ -20,8 +20,9 @@ from cpr.provenance.made import Made
 
 __all__ = ["CatalogueResults"]
 
-
-_COLUMNS = ("file", "size", "task", "places", "flow", "flow_run")
+_COLUMNS = ("file", "size", "at", "task", "places", "flow", "flow_run")
+# A task may have made a hundred thousand results of one file, and each costs a request.
+_MOST_NEAR = 1000
 
 
 class CatalogueResults:
@@ -73,14 +74,20 @@ class CatalogueResults:
         return list(self._read(chosen[self._catalogue.index]))
 
     def near(self, made: Made) -> list[Result]:
-        """Those that may be near."""
+        """Those that may be near: of what was made before, the newest thousand."""
         rows = self._catalogue.rows
         places = pc.or_kleene(pc.equal(rows["places"], number_of_places(made)), pc.is_null(rows["places"]))
         task = rows["task"]
         same = pc.is_null(task) if made.task is None else pc.equal(task, made.task)
-        chosen = pc.and_kleene(same, places)
+        at = rows["at"].fill_null(0)
+        chosen = pc.and_kleene(pc.and_kleene(same, places), pc.less_equal(at, made.at or 0))
+        if made.flow_run is not None:
+            other = pc.not_equal(rows["flow_run"], made.flow_run).fill_null(True)
+            chosen = pc.and_kleene(chosen, other)
+        found = np.flatnonzero(chosen.fill_null(False).to_numpy())
+        newest = found[np.argsort(-at.to_numpy()[found], kind="stable")[:_MOST_NEAR]]
         # All records that name the same, for the best of them counts.
-        return in_order(self._read(self._named(rows["file"].filter(chosen))))
+        return in_order(self._read(self._named(rows["file"].take(pa.array(newest)))))
 
     def _called(self, wanted: str) -> npt.NDArray[np.bool_]:
         name = re.split(r"[/\\]", wanted)[-1]
