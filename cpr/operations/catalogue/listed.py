@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from cpr.operations.listed import Listed, Listing, Run, add_object
 __all__ = ["Targets", "list_columns"]
 
 _COLUMNS = ("type", "location", "file", "size", "at", "task", "flow", "flow_run")
+_TEXTS = 1 << 16  # at a time
+_ODD = np.int64(-7_046_029_254_386_353_131)  # 2**64 / golden ratio: codes are spread over all bits
 
 
 def list_columns(
@@ -56,9 +59,8 @@ def _distinct_rows(catalogue: Catalogue) -> npt.NDArray[np.int64]:
     """The first row of each target that records name."""
     is_target = pc.is_valid(catalogue.rows["size"])
     rows = np.flatnonzero(is_target.to_numpy())
-    place = _codes(catalogue.rows["location"])[rows].astype(np.int64) << 32
-    place |= _codes(catalogue.rows["file"].dictionary_encode())[rows]
-    found: npt.NDArray[np.int64] = rows[np.sort(np.unique(place, return_index=True)[1])]
+    place = _codes(catalogue.rows["location"]).astype(np.int64) * _ODD ^ _numbers(catalogue.rows["file"])
+    found: npt.NDArray[np.int64] = rows[np.sort(np.unique(place[rows], return_index=True)[1])]
     give_back()
     return found
 
@@ -162,6 +164,12 @@ def _codes(column: Any) -> npt.NDArray[np.int32]:
         column.unify_dictionaries().combine_chunks().indices.fill_null(-1).to_numpy()
     )
     return found
+
+
+def _numbers(texts: Any) -> npt.NDArray[np.int64]:
+    """A number for each text: a dictionary of them all would take a hundred megabytes for a million."""
+    parts = (texts.slice(start, _TEXTS).to_pylist() for start in range(0, len(texts), _TEXTS))
+    return np.fromiter(chain.from_iterable(map(hash, part) for part in parts), np.int64, len(texts))
 
 
 def _micros(seconds: Any) -> Any:
