@@ -342,7 +342,7 @@ _LAST = "9" * 12
         {_LAST: _free, "999999999998": _free, "999999999997": _folder},
         {f"{10**12 - 2}": _free, _LAST: _folder},
     ],
-    ids=str,
+    ids=lambda found: ", ".join(f"{name} {make.__name__[1:]}" for name, make in found.items()),
 )
 def test_what_somebody_has_put_into_a_lock_folder_is_none_of_ours(tmp_path, found):
     folder = tmp_path / f"{'a' * 32}.cpr-lease"
