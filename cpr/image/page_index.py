@@ -147,12 +147,17 @@ def _next(
         raise cut
     file.seek(offset)
     start = file.read(_USUAL_BYTES)
+    if len(start) < count_size:
+        raise cut
     count = struct.unpack_from(count_format, start)[0]
     stop = count_size + count * tag
     if not 0 < count <= _MOST_TAGS or offset + stop + size > end:
         raise cut
     if len(start) < stop + size:
         start += file.read(stop + size - len(start))
+    # A store may give fewer bytes than it has said that there are.
+    if len(start) < stop + size:
+        raise cut
     values = below = 0
     for code, kind, number, at in struct.iter_unpack(f"{order}HH{pointer}{pointer}", start[count_size:stop]):
         nbytes = number * _SIZES.get(kind, 1)

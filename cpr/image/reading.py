@@ -66,8 +66,8 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContained
         described: whether what the file says of its axes counts, or its pages alone.
     """
     flags = {} if described else {"is_ome": False, "is_imagej": False, "is_shaped": False}
-    require_first_directory(file)
     try:
+        require_first_directory(file)
         metered = MeteredFile(file)
         with ExitStack() as stack:
             with metered.counting():
