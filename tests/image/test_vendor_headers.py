@@ -181,7 +181,8 @@ def measured(operation, path) -> Exception | None:
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert time.process_time() - begin < 10
+    # tracemalloc makes it five times as long, others twice.
+    assert time.process_time() - begin < 60
     assert peak < 30 * path.stat().st_size + (32 << 20)
     return raised
 
