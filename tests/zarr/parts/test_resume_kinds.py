@@ -6,8 +6,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import closing, suppress
 from datetime import timedelta
@@ -18,6 +16,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.zarr.stores.manifest import manifest_url
+from tests.zarr.parts.task_processes import TaskProcesses
 
 KINDS = ["array of dask", "array in slices", "array in a loop"]
 KINDS += ["image of dask", "image in slices", "image in a loop"]
@@ -26,7 +25,7 @@ UNITS = 16  # of 16 x 16, which are four chunks; of the third level of an image 
 CUT = {"chunks": (1, 8, 8)}
 IMAGE = {**CUT, "levels": 3, "metadata": {"axes": "ZYX"}}
 
-# Forks for each line of its input: a child is the process of the task, which tells of each unit it computes.
+# A child is the process of the task, which tells of each unit it computes.
 TASKS = """
 import json, os, sys, time
 import dask
@@ -40,7 +39,7 @@ from cpr.zarr.parts import resumed
 resumed._LEAST_BYTES = resumed._UNIT_BYTES = 1
 DATA = np.random.default_rng(0).integers(0, 2**16, (4, 30, 32), dtype="uint16")
 
-def write(kind, url, log, record):
+def run(kind, url, log, record):
     def tell(*start):
         with open(log, "a") as file:
             file.write(" ".join(map(str, start)) + "\\n")
@@ -79,45 +78,7 @@ def write(kind, url, log, record):
         target.add_labels("cells", DATA >> 12)
     with open(record, "w") as file:
         json.dump(target.serialize(), file)
-
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        try:
-            write(*json.loads(line))
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    print(child, flush=True)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
 """
-
-
-class Tasks:
-    """Processes of tasks, one after the other."""
-
-    def __init__(self, errors):
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", TASKS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-
-    def begin(self, *values):
-        print(json.dumps([str(value) for value in values]), file=self._server.stdin, flush=True)
-        return int(self._server.stdout.readline())
-
-    def end(self):
-        return int(self._server.stdout.readline())
-
-    def close(self):
-        self._server.stdin.close()
-        self._server.wait(60)
-        self._server.stdout.close()
 
 
 def at_once(kind):
@@ -137,7 +98,7 @@ def kill_and_run_again(kind, kills, base, tmp_path):
     draw, expected = random.Random(kind), at_once(kind)
     under_way = 2 if kind.endswith("dask") else 1
     twice, midst = 0, 0
-    with open(tmp_path / "errors", "w") as errors, closing(Tasks(errors)) as tasks:
+    with open(tmp_path / "errors", "w") as errors, closing(TaskProcesses(TASKS, errors)) as tasks:
         for number in range(kills):
             folder = f"{base}/{number}"
             url = f"{folder}/volume{'.ome' * kind.startswith('image')}.zarr"

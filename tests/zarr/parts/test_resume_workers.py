@@ -19,6 +19,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.zarr.stores.manifest import manifest_url
+from tests.zarr.parts.task_processes import TaskProcesses
 
 distributed = pytest.importorskip("distributed")
 
@@ -28,7 +29,7 @@ DATA = np.arange(1, 1 + UNITS * 16 * 16, dtype="uint16").reshape(UNITS, 16, 16)
 # well: how much that is, depends on the machine.
 UNDER_WAY = {"task": 4, "all": 4, "worker": UNITS}
 
-# Forks for each line of its input: a child is the process of the task, with the cluster for its dask.
+# A child is the process of the task, with the cluster for its dask.
 TASKS = """
 import json, os, sys, time
 import dask.array as da
@@ -42,7 +43,7 @@ from cpr.zarr.parts import resumed
 resumed._LEAST_BYTES = resumed._UNIT_BYTES = 1
 DATA = np.arange(1, 1 + 12 * 16 * 16, dtype="uint16").reshape(12, 16, 16)
 
-def write(address, url, log, record):
+def run(address, url, log, record):
     def plane(block, block_id=None):
         with open(log, "a") as file:
             file.write(f"{block_id[0]}\\n")
@@ -58,46 +59,7 @@ def write(address, url, log, record):
         target.set_data(array)
     with open(record, "w") as file:
         json.dump(target.serialize(), file)
-
-for line in sys.stdin:
-    child = os.fork()
-    if not child:
-        try:
-            write(*json.loads(line))
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    print(child, flush=True)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
 """
-
-
-class Tasks:
-    """Processes of tasks, one after the other."""
-
-    def __init__(self, address, errors):
-        self._address = address
-        self._server = subprocess.Popen(
-            [sys.executable, "-c", TASKS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-        )
-
-    def begin(self, *places):
-        print(json.dumps([self._address, *map(str, places)]), file=self._server.stdin, flush=True)
-        return int(self._server.stdout.readline())
-
-    def end(self):
-        return int(self._server.stdout.readline())
-
-    def close(self):
-        self._server.stdin.close()
-        self._server.wait(60)
-        self._server.stdout.close()
 
 
 class Workers:
@@ -144,13 +106,13 @@ def test_killed_at_random_points(kills, tmp_path, tmp_path_factory):
         distributed.LocalCluster(n_workers=0, dashboard_address=":0") as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
         closing(Workers(cluster.scheduler_address, tmp_path_factory.mktemp("dask"), errors)) as workers,
-        closing(Tasks(cluster.scheduler_address, errors)) as tasks,
+        closing(TaskProcesses(TASKS, errors)) as tasks,
     ):
         for number, kind in zip(range(kills), kinds, strict=False):
             workers.complete(client)
             folder, log, record = (tmp_path / f"{number}{end}" for end in ("", ".log", ".json"))
             places = folder / "volume.zarr", log, record
-            pid, lines = tasks.begin(*places), draw.randrange(UNITS)
+            pid, lines = tasks.begin(cluster.scheduler_address, *places), draw.randrange(UNITS)
             deadline = time.monotonic() + 120
             while not record.exists() and (not log.exists() or len(log.read_text().split()) <= lines):
                 assert time.monotonic() < deadline, (tmp_path / "errors").read_text()
@@ -165,7 +127,7 @@ def test_killed_at_random_points(kills, tmp_path, tmp_path_factory):
             killed += status == -9 or kind == "worker"
             if not record.exists():
                 workers.complete(client)
-                tasks.begin(*places)
+                tasks.begin(cluster.scheduler_address, *places)
                 assert tasks.end() == 0, (tmp_path / "errors").read_text()
             target = cpr.load(json.loads(record.read_text()))
             assert np.array_equal(target.get_data()[...], DATA)
