@@ -33,9 +33,10 @@ class OutOfProportion(BaseException):
         error: what to raise where tifffile has been left.
     """
 
-    def __init__(self, error: DecodeError) -> None:
-        super().__init__(error)
-        self.error = error
+    def __init__(self, problem: str, expected: str, actual: object) -> None:
+        remedy = "write it again with the program that made it, or with tifffile from its pages"
+        self.error: DecodeError = damaged(problem, expected, str(actual)[:80], remedy)
+        super().__init__(self.error)
 
 
 class _OwnPosition(io.RawIOBase):
@@ -105,10 +106,7 @@ class MeteredFile(io.BufferedReader):
         self._left -= count + _PER_READ
         if self._left < 0:
             raise OutOfProportion(
-                damaged(
-                    "its headers lead to the same bytes again and again",
-                    f"up to {self._most} bytes to read in a file of {self._size}",
-                    "more",
-                    "write it again with the program that made it, or with tifffile from its pages",
-                )
+                "its headers lead to the same bytes again and again",
+                f"up to {self._most} bytes to read in a file of {self._size}",
+                "more",
             )

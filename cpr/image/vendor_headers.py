@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from cpr.errors import DecodeError
-from cpr.format import damaged
 from cpr.image.metered_file import OutOfProportion
 from cpr.image.page_index import most_claimed
 
@@ -169,10 +167,4 @@ class _RecordAlone:
 
 
 def _refused(what: str, expected: str, actual: object) -> OutOfProportion:
-    error: DecodeError = damaged(
-        f"{what} claims more than is read of a file of this size",
-        expected,
-        str(actual)[:80],
-        "write it again with the program that made it, or with tifffile from its pages",
-    )
-    return OutOfProportion(error)
+    return OutOfProportion(f"{what} claims more than is read of a file of this size", expected, actual)

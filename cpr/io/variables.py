@@ -122,12 +122,14 @@ def _codecs(text: str) -> frozenset[str]:
 
 _ON_OR_OFF = "1, on, true or yes; or 0, off, false or no"
 
+_CHECKSUMS = ("xxh3_128", "sha256", "blake3")
+
 CHECKSUM = Variable(
     "CPR_CHECKSUM",
     "a known checksum algorithm",
-    "xxh3_128, sha256 or blake3",
+    f"{', '.join(_CHECKSUMS[:-1])} or {_CHECKSUMS[-1]}",
     "sha256",
-    _one_of("xxh3_128", "sha256", "blake3"),
+    _one_of(*_CHECKSUMS),
 )
 CONNECTIONS = Variable("CPR_CONNECTIONS", "a number of connections", "a whole number above 0", "96", _count)
 MEMORY = Variable(

@@ -1,8 +1,8 @@
 """What is in a bucket, in the order of keys, through obstore: names that are spread evenly in ranges at once.
 
 A page has a thousand keys, and each page begins where the one before ended, so that a million records behind
-30 ms take half a minute of waiting alone. But Prefect names its records by hexadecimal digests: the first
-page tells how many of them lie between two such names, and so where, about, every sixteenth page will begin.
+30 ms take half a minute of waiting alone. But Prefect names its records by hexadecimal digests: a page
+tells how many of them lie between two such names, and so where, about, every few pages another will begin.
 Those ranges are asked for side by side. That names are spread so is a guess, which costs requests where it
 is wrong; what is found is all that is there, whatever the names.
 
@@ -75,7 +75,7 @@ def list_keys(store: Any, folder: str, may_begin_anywhere: Callable[[], bool]) -
     seconds = math.inf
     for _ in range(_PAGES_FIRST):
         begun = time.monotonic()
-        if (page := next(pages, [])) == []:
+        if not (page := next(pages, [])):
             return
         seconds = min(seconds, time.monotonic() - begun)
         yield from page
