@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import struct
 import time
 import tracemalloc
 
+import numpy as np
 import pytest
+import tifffile
 
 import cpr
 from cpr.errors import CprError, DecodeError
+from cpr.image import page_index
 from tests.image.test_description_limits import OPERATIONS
 
 SHAPED = b'{"shape": [1, 1]}\0'
@@ -160,3 +165,37 @@ def test_a_few_are_read_or_refused(data, tmp_path):
             operation(cpr.ImageSource.from_path(tmp_path / "a.tif"))
         except CprError as error:
             assert error.problem
+
+
+class Shorter(io.BytesIO):
+    """A file of which a store gives fewer bytes than it said that there are."""
+
+    def __init__(self, data, given):
+        super().__init__(data[:given])
+        self._said = len(data)
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        return self._said + offset if whence == os.SEEK_END else super().seek(offset, whence)
+
+
+KINDS = {
+    "plain": {},
+    "BigTIFF": {"bigtiff": True},
+    "ImageJ": {"imagej": True},
+    "OME": {"ome": True},
+    "a directory of over 512 bytes": {"extratags": [(65000 + n, "s", 0, "value", True) for n in range(50)]},
+}
+
+
+@pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
+def test_of_fewer_bytes_than_were_said_the_error_is_typed(options):
+    written = io.BytesIO()
+    tifffile.imwrite(written, np.zeros((4, 8, 8), "uint16"), **options)
+    data = written.getvalue()
+    errors = 0
+    for given in range(len(data)):
+        try:
+            list(page_index.directories(Shorter(data, given)))
+        except DecodeError:
+            errors += 1
+    assert errors > 100  # at least in the first directory
