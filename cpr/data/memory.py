@@ -8,11 +8,12 @@ that the system kills. `CPR_MEMORY` (bytes, or such as "64GiB") replaces what th
 from __future__ import annotations
 
 import os
+import threading
 
 from cpr.errors import DecodeError
 from cpr.io.variables import MEMORY
 
-__all__ = ["Expansion", "available", "require_memory"]
+__all__ = ["Expansion", "Room", "available", "require_memory"]
 
 # Read again whenever this much has come, not for every block.
 _STEP = 16 << 20
@@ -71,6 +72,34 @@ class Expansion:
             self._room = free + self._nbytes
         if self._nbytes > self._room or free < self._room // _RESERVE:
             raise _too_large(self._what, self._room, f"{self._nbytes} bytes and more")
+
+
+class Room:
+    """Holds what is about to be decoded, piece by piece, to the memory that there was at the begin."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._claimed = 0
+        self._room: int | None = None
+        self._is_known = False
+        self._lock = threading.Lock()
+
+    def claim(self, nbytes: int, besides: int = 0) -> None:
+        """Take note of what will be held. Raises DecodeError where there is no room for all of it.
+
+        Args:
+            nbytes: that stay.
+            besides: that this piece takes while it is decoded.
+        """
+        with self._lock:
+            self._claimed += nbytes
+            most = self._claimed + besides
+            if most < _STEP:
+                return
+            if not self._is_known:
+                self._room, self._is_known = available(), True
+            if self._room is not None and most > self._room:
+                raise _too_large(self._what, self._room, f"{most} bytes and more")
 
 
 def _too_large(what: str, free: int, found: object) -> DecodeError:

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 import pandas as pd
 
 from cpr import io
-from cpr.data.memory import Expansion, require_memory
+from cpr.data.memory import Expansion, Room, require_memory
 from cpr.errors import CprError, DecodeError, SourceChangedError
 from cpr.format import naming
 from cpr.io.error_translation import translate_errors
@@ -26,7 +26,8 @@ from cpr.io.parallel import parallel_map
 from cpr.io.pinning import Pinned, Version
 from cpr.io.ranged_file import RangedFile
 from cpr.io.reading import ranged_file
-from cpr.parquet.table import Reading, claimed_bytes, opened, pyarrow, rows_at_once, to_pandas
+from cpr.parquet.table import Reading, claimed_bytes, coded_fields, opened, pyarrow, rows_at_once, to_pandas
+from cpr.parquet.watched_file import WatchedFile
 
 __all__ = ["Folder", "is_of_folder"]
 
@@ -87,9 +88,11 @@ class Folder:
         with ExitStack() as held:
             for pinned in self.parts.values():
                 held.enter_context(pinned.held())
-            columns, rows = self._looked_through()
+            columns, rows, coded = self._looked_through()
             # Of a column that is in the files as well, as polars writes it, pyarrow would find two types.
-            files = _Files({_without(columns, name): pinned for name, pinned in self.parts.items()})
+            paths = [_without(columns, name) for name in self.parts]
+            parts = dict(zip(paths, self.parts.values(), strict=True))
+            files = _Files(parts, dict(zip(paths, coded, strict=True)))
             try:
                 with naming(self.url), Reading():
                     dataset = _dataset(files)
@@ -104,15 +107,15 @@ class Folder:
                 files.raise_failure()
                 raise
 
-    def _looked_through(self) -> tuple[frozenset[str], int]:
-        """The columns, and how many rows to decode at once, as the footers say.
+    def _looked_through(self) -> tuple[frozenset[str], int, list[frozenset[int]]]:
+        """The columns, rows to decode at once, and coded fields of each file, as the footers say.
 
         Raises DecodeError for files that make no one table.
         """
-        looks = parallel_map(_look, self.parts.values(), _AT_ONCE)
+        looks = list(parallel_map(_look, self.parts.values(), _AT_ONCE))
         first: frozenset[str] | None = None
         claimed, rows = 0, _ROWS
-        for (name, pinned), (columns, nbytes, at_once) in zip(self.parts.items(), looks, strict=True):
+        for (name, pinned), (columns, nbytes, at_once, _) in zip(self.parts.items(), looks, strict=True):
             first = columns if first is None else first
             if more := sorted(columns - first):
                 folder = io.join(self.url, "**/*.parquet")
@@ -126,7 +129,7 @@ class Folder:
             claimed += nbytes
             require_memory(claimed, f"the table, up to {name}")
             rows = min(rows, at_once)
-        return first or frozenset(), rows
+        return first or frozenset(), rows, [look[-1] for look in looks]
 
 
 def is_of_folder(version: Version) -> bool:
@@ -134,8 +137,8 @@ def is_of_folder(version: Version) -> bool:
     return "files" in version
 
 
-def _look(pinned: Pinned) -> tuple[frozenset[str], int, int]:
-    """Columns, size in memory, and rows to decode at once of a file."""
+def _look(pinned: Pinned) -> tuple[frozenset[str], int, int, frozenset[int]]:
+    """Columns, size in memory, rows to decode at once and coded fields of a file."""
     file = RangedFile(pinned.url, pinned.fetch, pinned.nbytes, _FOOTER_BLOCK, _FOOTER_BLOCKS)
     try:
         with naming(pinned.url), Reading(), file:
@@ -144,6 +147,7 @@ def _look(pinned: Pinned) -> tuple[frozenset[str], int, int]:
                 frozenset(parquet.schema_arrow.names),
                 claimed_bytes(parquet),
                 rows_at_once(parquet, _ROWS),
+                coded_fields(parquet.schema_arrow),
             )
     except DecodeError:
         if file.failure is not None:
@@ -168,10 +172,13 @@ class _Files:
 
     Args:
         parts: by their path.
+        coded: by the same, the fields whose texts stay numbers in a dictionary.
     """
 
-    def __init__(self, parts: Mapping[str, Pinned]) -> None:
+    def __init__(self, parts: Mapping[str, Pinned], coded: Mapping[str, frozenset[int]]) -> None:
         self.parts = parts
+        self.coded = coded
+        self.room = Room("the table")
         self._failure: CprError | None = None
 
     def raise_failure(self) -> None:
@@ -217,7 +224,7 @@ class _Files:
                 return [pyarrow.fs.FileInfo(path, kind, size=files.parts[path].nbytes) for path in paths]
 
             def open_input_file(self, path: str) -> Any:
-                return pa.PythonFile(files.open(path), mode="r")
+                return pa.PythonFile(WatchedFile(files.open(path), files.room, files.coded[path]), mode="r")
 
             open_input_stream = open_input_file
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import pandas as pd
 
-from cpr.data.memory import Expansion, require_memory
+from cpr.data.memory import Expansion, Room, require_memory
 from cpr.data.tables import Frames, Layout, TableFormat, own_copy
 from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
@@ -22,12 +22,14 @@ from cpr.format import ReadableFile, WritableFile, damaged, expect_end
 from cpr.parquet.columns import array_of, arrow_type
 from cpr.parquet.pandas_metadata import file_names, pandas_metadata, require_modest_labels
 from cpr.parquet.row_groups import ROWS_OF_TEXT, WIDTHS, ForwardReads, read_columns
+from cpr.parquet.watched_file import WatchedFile
 
 __all__ = [
     "ForeignParquet",
     "Parquet",
     "Reading",
     "claimed_bytes",
+    "coded_fields",
     "opened",
     "pyarrow",
     "rows_at_once",
@@ -220,9 +222,17 @@ def opened(file: ReadableFile | ForwardReads, whole: bool = True, buffer_bytes: 
     file.seek(max(0, size - 8))
     (footer_bytes,) = struct.unpack("<I", file.read(4).rjust(4, b"\0"))
     require_memory(footer_bytes, "the footer")
-    parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"), pre_buffer=False, buffer_size=buffer_bytes)
+    watched = WatchedFile(file, Room("the table"))
+    parquet = pq.ParquetFile(pa.PythonFile(watched, mode="r"), pre_buffer=False, buffer_size=buffer_bytes)
     require_memory(claimed_bytes(parquet), "the table")
+    watched.coded = coded_fields(parquet.schema_arrow)
     return parquet
+
+
+def coded_fields(schema: Any) -> frozenset[int]:
+    """The fields, by number, that pyarrow gives as numbers in a dictionary."""
+    pa, _ = pyarrow()
+    return frozenset(i for i, one in enumerate(schema) if pa.types.is_dictionary(one.type))
 
 
 def claimed_bytes(parquet: Any) -> int:
@@ -230,7 +240,8 @@ def claimed_bytes(parquet: Any) -> int:
     footer = parquet.metadata
     encoded: int = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
     # A run of equal values takes a few bytes, whatever their number: in memory each takes its own.
-    row_bytes = sum(WIDTHS.get(parquet.schema.column(i).physical_type, 8) for i in range(footer.num_columns))
+    columns = [parquet.schema.column(i) for i in range(footer.num_columns)]
+    row_bytes: int = sum(WIDTHS.get(one.physical_type, max(8, one.length)) for one in columns)
     return max(encoded, int(footer.num_rows) * row_bytes)
 
 

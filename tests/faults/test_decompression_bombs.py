@@ -21,7 +21,6 @@ EXPANDING = {
     "csv_target_of_endless_rows",
     "csv_of_endless_columns",
     "csv_of_one_endless_row",
-    "parquet_of_long_equal_texts",
     "zarr_with_10_gigabytes_in_a_chunk_of_ten",
 }
 
