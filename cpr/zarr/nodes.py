@@ -18,7 +18,8 @@ import zarr
 from cpr.data.array_memory import read_only
 from cpr.errors import CprError, DecodeError, UsageError
 from cpr.zarr.concurrency import WideCodecs, widen
-from cpr.zarr.zarr_internals import async_group_of
+from cpr.zarr.counted_texts import counted
+from cpr.zarr.zarr_internals import async_group_of, wrap_codecs
 
 __all__ = ["Node", "decoding", "named_array", "own_copy", "with_typed_errors"]
 
@@ -146,6 +147,7 @@ def with_typed_errors(node: Any) -> Any:
     """The array or group, for reading: broken chunks, and broken metadata below it, raise DecodeError."""
     if isinstance(node, zarr.Group):
         return _Group(async_group_of(node))
+    wrap_codecs(node, counted)
     widen(node, _Codecs)
     return node
 

@@ -1,0 +1,122 @@
+"""Codecs of texts and bytes of any length that take no more memory than the chunk has bytes for.
+
+A chunk of them begins with how many there are; numcodecs makes an array of so many before it looks at how
+long the chunk is, so that 64 bytes claim 32 GB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numcodecs
+from numcodecs.compat import ensure_contiguous_ndarray
+from zarr.abc.codec import Codec
+from zarr.codecs import ShardingCodec, VLenBytesCodec, VLenUTF8Codec
+from zarr.codecs._v2 import V2Codec
+from zarr.core.array_spec import ArraySpec
+from zarr.core.buffer import Buffer, NDBuffer
+from zarr.registry import get_pipeline_class
+
+__all__ = ["counted"]
+
+_LENGTH_BYTES = 4
+
+
+def counted(codecs: Any) -> Any:
+    """An array's codecs, of which those that count what they decode are held to the length of the chunk.
+
+    Args:
+        codecs: zarr's pipeline of them.
+
+    Decoding raises ValueError for chunks that claim more than they have.
+    """
+    own = getattr(codecs, "array_bytes_codec", None)
+    found = None if own is None else _counted(own)
+    return codecs if found is own else dataclasses.replace(codecs, array_bytes_codec=found)
+
+
+def _require_room(chunk: Any) -> None:
+    """Raise ValueError for a chunk that claims more texts than it has bytes for their lengths."""
+    data = ensure_contiguous_ndarray(chunk).reshape(-1).view("u1")
+    claimed = int.from_bytes(bytes(data[:_LENGTH_BYTES]), "little")
+    room = len(data) // _LENGTH_BYTES - 1
+    if claimed > max(0, room):
+        raise ValueError(f"a chunk of {len(data)} bytes that claims {claimed} texts")
+
+
+class _Texts(VLenUTF8Codec):
+    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        _require_room(chunk_bytes.as_array_like())
+        return await super()._decode_single(chunk_bytes, chunk_spec)
+
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        _require_room(chunk_bytes.as_array_like())
+        return super()._decode_sync(chunk_bytes, chunk_spec)
+
+
+class _Bytes(VLenBytesCodec):
+    async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        _require_room(chunk_bytes.as_array_like())
+        return await super()._decode_single(chunk_bytes, chunk_spec)
+
+    def _decode_sync(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
+        _require_room(chunk_bytes.as_array_like())
+        return super()._decode_sync(chunk_bytes, chunk_spec)
+
+
+class _Shards(ShardingCodec):
+    """Counts in its chunks too; as a class, since copies are made of what its metadata say."""
+
+    @property
+    def codec_pipeline(self) -> Any:
+        """Zarr's, of counting codecs."""
+        return get_pipeline_class().from_codecs(tuple(map(_counted, self.codecs)))
+
+
+class _Filter:
+    """A filter of version 2, called as that which it is."""
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        """As numcodecs'."""
+        _require_room(buf)
+        return super().decode(buf, out)  # type: ignore[misc]
+
+
+class _TextFilter(_Filter, numcodecs.VLenUTF8):  # type: ignore[misc]
+    pass
+
+
+class _BytesFilter(_Filter, numcodecs.VLenBytes):  # type: ignore[misc]
+    pass
+
+
+class _ArrayFilter(_Filter, numcodecs.VLenArray):  # type: ignore[misc]
+    pass
+
+
+def _counted(codec: Codec) -> Codec:
+    if type(codec) is VLenUTF8Codec:
+        return _Texts()
+    if type(codec) is VLenBytesCodec:
+        return _Bytes()
+    if type(codec) is ShardingCodec:
+        return _Shards(
+            chunk_shape=codec.chunk_shape,
+            codecs=codec.codecs,
+            index_codecs=codec.index_codecs,
+            index_location=codec.index_location,
+        )
+    if isinstance(codec, V2Codec):
+        filters = None if codec.filters is None else tuple(map(_counted_filter, codec.filters))
+        compressor = None if codec.compressor is None else _counted_filter(codec.compressor)
+        return dataclasses.replace(codec, filters=filters, compressor=compressor)
+    return codec
+
+
+def _counted_filter(codec: Any) -> Any:
+    if type(codec) is numcodecs.VLenUTF8:
+        return _TextFilter()
+    if type(codec) is numcodecs.VLenBytes:
+        return _BytesFilter()
+    return _ArrayFilter(codec.dtype) if type(codec) is numcodecs.VLenArray else codec
