@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 __all__ = [
+    "MOST_BYTES",
     "BadAnswerError",
     "SetupError",
     "code_of",
     "is_of_parser",
+    "read_some",
     "require_items",
     "require_other",
     "require_range",
+    "require_sound",
+    "required_text",
+    "time_from_text",
+    "whole_number",
 ]
+
+MOST_BYTES = (1 << 63) - 1
+"""Of an object, as its size is counted."""
+# A day from the first and the last time that Python knows, for whoever tells them in a time zone.
+_SOME_TIME = datetime.fromtimestamp(0, UTC)
+_FIRST, _LAST = -62_135_510_400, 253_370_764_800
 
 
 class BadAnswerError(OSError):
@@ -39,6 +51,20 @@ def require_range(header: str | None, start: int, stop: int, nbytes: int) -> Non
         raise BadAnswerError("IncompleteBody")
 
 
+async def read_some(read: Callable[[int], Awaitable[bytes]], nbytes: int) -> bytes:
+    """The first bytes of a body, up to so many: what else somebody may send is not waited for.
+
+    Args:
+        read: gives some of the next bytes, up to a number; none at the end.
+        nbytes: the most that are wanted.
+    """
+    pieces: list[bytes] = []
+    while nbytes > 0 and (piece := await read(nbytes)):
+        pieces.append(piece)
+        nbytes -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 class SetupError(OSError):
     """What is set for a store cannot be used, and no request was made; `code` says what."""
 
@@ -60,13 +86,57 @@ def require_items(answer: Mapping[str, Any], name: str, **kinds: type[Any]) -> N
         for field, kind in kinds.items():
             value = item.get(field) if isinstance(item, dict) else None
             try:
-                sound = isinstance(value, kind) and not (isinstance(value, int) and value < 0)
+                sound = isinstance(value, kind)
+                if isinstance(value, int):
+                    require_sound(value, _SOME_TIME)
                 if isinstance(value, datetime):
-                    value.timestamp()  # an offset of four days is noticed by who uses it
-            except (ValueError, OverflowError):
+                    require_sound(0, value)
+            except BadAnswerError:
                 sound = False
             if not sound:
                 raise BadAnswerError(f"No{field}")
+
+
+def require_sound(nbytes: int, modified: datetime) -> None:
+    """Raise BadAnswerError unless an object can have such a size, and be of such a time."""
+    try:
+        sound = modified.tzinfo is not None and _FIRST <= modified.timestamp() <= _LAST
+    except (ValueError, OverflowError):
+        sound = False
+    if not sound or not 0 <= nbytes <= MOST_BYTES:
+        raise BadAnswerError("NotAnObject")
+
+
+def whole_number(value: object) -> int:
+    """A number of bytes that an answer tells, in digits or as a number of JSON's; else BadAnswerError.
+
+    >>> whole_number("12"), whole_number(12)
+    (12, 12)
+    """
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,19}", value):
+        return int(value)
+    if type(value) is not int:
+        raise BadAnswerError("NotANumber")
+    return value
+
+
+def time_from_text(value: object) -> datetime:
+    """A time in ISO's form that an answer tells, in UTC where it names no zone; else BadAnswerError."""
+    try:
+        if isinstance(value, str):
+            found = datetime.fromisoformat(value)
+            return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except ValueError:
+        pass
+    raise BadAnswerError("NotATime")
+
+
+def required_text(answer: Mapping[str, Any], field: str) -> str:
+    """A text that an answer or its headers must have. Raises BadAnswerError."""
+    value = answer.get(field)
+    if not isinstance(value, str) or not value:
+        raise BadAnswerError(f"No{field}")
+    return value
 
 
 def is_of_parser(error: BaseException, module: str) -> bool:

@@ -163,6 +163,13 @@ PROBLEMS = (
         "between (a proxy, a login page)",
     ),
     StoreProblem(
+        "undecodable-name",
+        ("NameNotUTF8",),
+        "a name in this folder, or below it, is not UTF-8, which is how SFTP spells names",
+        "names in UTF-8",
+        "rename the file on the server (convmv -f latin1 -t utf8 -r --notest FOLDER), or move it away",
+    ),
+    StoreProblem(
         "no-answer",
         ("NoAnswerError",),
         "the store did not answer in time, when asked to {verb}",

@@ -28,6 +28,7 @@ import pytest
 from cpr import io
 from cpr.errors import CprError, MissingDependencyError
 from cpr.io.store_problems import PROBLEMS
+from cpr.operations.scan import find_records
 from tests.cli.faulty_stores import open_to_everybody
 from tests.faults.proxy import FaultProxy, Message
 from tests.minio import binaries, buckets
@@ -335,6 +336,20 @@ def tls_without_https(place: Place) -> Steps:
     place.endpoint(server.endpoint.replace("https://", "http://"))
     error = yield each(url)
     place.set(**{found(r"that (\w+) is the store's: host, port, and https://", error): server.endpoint})
+    yield []
+
+
+@case("undecodable-name")
+def latin1_name(place: Place) -> Steps:
+    folder = place.sftp_url.rpartition("/")[2]
+    there = os.fsencode(place.sftp_server.folder / folder)
+    os.mkdir(there)
+    old = os.path.join(there, "Pr\xe4parat.txt".encode("latin1"))
+    Path(os.fsdecode(old)).write_bytes(b"text")
+    url = f"{place.sftp_server.url}/{folder}"
+    error = yield [lambda: io.find(f"{url}/*.txt"), lambda: list(find_records(url))]
+    found(r"(rename the file) on the server", error)
+    os.rename(old, os.path.join(there, "Pr\xe4parat.txt".encode()))
     yield []
 
 

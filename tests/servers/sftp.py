@@ -23,6 +23,7 @@ class SFTPServer:
     """An SFTP server that runs."""
 
     port: int
+    folder: Path
     password: str = field(repr=False)
     connections: list[Any] = field(default_factory=list, repr=False)
     loop: Any = field(default=None, repr=False)
@@ -52,7 +53,7 @@ def running_sftp(folder: Path, base: type[asyncssh.SFTPServer] = asyncssh.SFTPSe
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    server = SFTPServer(0, secrets.token_hex(16), loop=loop)
+    server = SFTPServer(0, folder, secrets.token_hex(16), loop=loop)
     listening = asyncio.run_coroutine_threadsafe(_listen(server, folder, base), loop).result(60)
     server.port = listening.get_port()
     try:

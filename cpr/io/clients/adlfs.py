@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from cpr.io.answers import BadAnswerError, SetupError, require_range
+from cpr.io.answers import BadAnswerError, SetupError, require_range, whole_number
 from cpr.io.waiting import wait_for
 
 __all__ = ["AzureClient", "client_options", "right", "settle"]
@@ -168,26 +168,33 @@ class AzureClient:
         return wait_for(self.submit(coroutine), nbytes)
 
     async def read(
-        self, container: str, key: str, start: int | None = None, stop: int | None = None, **condition: Any
+        self, container: str, key: str, start: int, stop: int, **condition: Any
     ) -> tuple[bytes, Mapping[str, str]]:
-        """The bytes of a blob from start to stop, or all, and the headers of the answer they came with."""
+        """The bytes of a blob from start to stop, and the headers of the answer they came with."""
         for _ in range(_READS - 1):
             with suppress(BadAnswerError):
                 return await self._read(container, key, start, stop, condition)
         return await self._read(container, key, start, stop, condition)
 
     async def _read(
-        self, container: str, key: str, start: int | None, stop: int | None, condition: Mapping[str, Any]
+        self, container: str, key: str, start: int, stop: int, condition: Mapping[str, Any]
     ) -> tuple[bytes, Mapping[str, str]]:
         answers: list[Any] = []
-        span = {} if start is None or stop is None else {"offset": start, "length": stop - start}
+
+        def note(answer: Any) -> None:
+            # The body is read after this: of one that is longer than it may be nothing.
+            announced = answer.http_response.headers.get("Content-Length", "")
+            if answer.http_response.status_code < 300 and whole_number(announced) > stop - start:
+                raise BadAnswerError("RangeIgnored")
+            answers.append(answer)
+
         found = await self.blob(container, key).download_blob(
-            **span, **condition, raw_response_hook=answers.append
+            offset=start, length=stop - start, **condition, raw_response_hook=note
         )
         content = bytes(await found.readall())
         headers: Mapping[str, str] = answers[-1].http_response.headers
         is_empty = not content and headers.get("Content-Range", "/0").endswith("/0")
-        if start is not None and stop is not None and not is_empty:
+        if not is_empty:
             require_range(headers.get("Content-Range"), start, stop, len(content))
         return content, headers
 

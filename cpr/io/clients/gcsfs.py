@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from cpr.io.answers import BadAnswerError, SetupError
+from cpr.io.answers import BadAnswerError, SetupError, read_some
 from cpr.io.outside_json import read_json
 from cpr.io.waiting import wait_for
 
@@ -47,6 +47,7 @@ _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60
 # The slowest line that is waited for.
 _BYTES_PER_SECOND = 256 << 10
+_MOST_BYTES = 64 << 20  # of an answer: a page of a listing has a thousand names
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,6 +146,7 @@ class Requests:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | memoryview | None = None,
+        most: int = _MOST_BYTES,
     ) -> Answer:
         """One request, whatever the answer. Raises what aiohttp raises where there is none.
 
@@ -154,6 +156,7 @@ class Requests:
             query: parameters.
             headers: besides those of the credentials.
             body: is sent in pieces, none of which is copied whole.
+            most: bytes of the answer's body that are worth reading, and one more.
         """
         import aiohttp
         from yarl import URL
@@ -179,7 +182,8 @@ class Requests:
             allow_redirects=False,
         ) as response:
             setattr(self._fs, _ANSWERED, True)
-            return Answer(response.status, response.headers, await response.read())
+            content = await read_some(response.content.read, most + 1)
+            return Answer(response.status, response.headers, content)
 
     def _is_worth_waiting_for(self, error: Exception) -> bool:
         import aiohttp
@@ -193,11 +197,12 @@ class Requests:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: bytes | memoryview | None = None,
+        most: int = _MOST_BYTES,
     ) -> Answer:
         """A request that is repeated while that may help; a refusal is raised as an OSError with its code."""
         for attempt in range(1, _TRIES + 1):
             try:
-                answer = await self.once(method, path, query, headers, body)
+                answer = await self.once(method, path, query, headers, body, most)
             except passing_errors() as error:
                 if attempt == (_TRIES if self._is_worth_waiting_for(error) else _FIRST_TRIES):
                     raise

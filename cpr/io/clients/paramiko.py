@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from cpr.io.answers import BadAnswerError
@@ -33,6 +34,17 @@ def settle(fs: Any) -> None:
     transport.set_keepalive(30)
     # Else the end of every 32 KiB is held back until the other side has acknowledged their beginning.
     transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    fs._decode_stat = partial(_told, fs._decode_stat)
+
+
+def _told(decode: Callable[..., dict[str, Any]], stat: Any, parent_path: str | None = None) -> dict[str, Any]:
+    """As the filesystem's `_decode_stat`. Raises BadAnswerError where the server tells too little."""
+    if stat.st_mode is None or stat.st_mtime is None:
+        raise BadAnswerError("NoAttributes")
+    try:
+        return decode(stat, parent_path)
+    except (TypeError, ValueError, OverflowError):
+        raise BadAnswerError("NoAttributes") from None
 
 
 def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
@@ -52,15 +64,26 @@ def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
 
 
 def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
-    """What is in a folder, as the filesystem's `ls`. Raises BadAnswerError for one that goes in circles."""
+    """What is in a folder, as the filesystem's `ls`. Raises BadAnswerError for one that goes in circles.
+
+    A name that is not UTF-8 ends the listing: paramiko can neither spell it nor ask for it.
+    """
     found: dict[str, dict[str, Any]] = {}
     with exclusive_use(fs):
-        for entry in fs.ftp.listdir_iter(path):
+        entries = fs.ftp.listdir_iter(path)
+        while (entry := _next(entries)) is not None:
             if entry.filename in found:
                 raise BadAnswerError("ListingRepeats")
             found[entry.filename] = fs._decode_stat(entry, path)
             note_answer(fs)
     return list(found.values())
+
+
+def _next(entries: Iterator[Any]) -> Any:
+    try:
+        return next(entries, None)
+    except UnicodeDecodeError:
+        raise BadAnswerError("NameNotUTF8") from None
 
 
 def hang_up(fs: Any) -> None:

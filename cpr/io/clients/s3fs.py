@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from cpr.io.answers import BadAnswerError, SetupError, code_of, is_of_parser, require_range
+from cpr.io.answers import BadAnswerError, SetupError, code_of, is_of_parser, read_some, require_range
 from cpr.io.clients.s3_body import Body
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
 from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered
@@ -168,9 +168,9 @@ class S3Client:
         """Note that the store has answered: what fails from now on is worth waiting for."""
         has_answered(self.fs)
 
-    def get(self, bucket: str, key: str, nbytes: int = 0, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
-        """The body of an object, of about so many bytes, and the answer that it came with."""
-        return wait_for(self.submit(self._get(bucket, key, arguments)), nbytes)
+    def get(self, bucket: str, key: str, most: int, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
+        """The body of an object and the answer that it came with; of a longer one a byte more than `most`."""
+        return wait_for(self.submit(self._get(bucket, key, most, arguments)), most)
 
     def get_range(self, bucket: str, key: str, start: int, stop: int, **arguments: Any) -> bytes:
         """The bytes from start to stop, fewer only where the object ends. Raises BadAnswerError."""
@@ -179,14 +179,14 @@ class S3Client:
         require_range(answer.get("ContentRange"), start, stop, len(body))
         return body
 
-    async def _get(self, bucket: str, key: str, arguments: Any) -> tuple[bytes, dict[str, Any]]:
+    async def _get(self, bucket: str, key: str, most: int, arguments: Any) -> tuple[bytes, dict[str, Any]]:
         from s3fs import core
 
         for attempt in range(1, _TRIES + 1):
             response = await self.request("get_object", Bucket=bucket, Key=key, **arguments)
             try:
                 async with response["Body"] as body:
-                    return bytes(await body.read()), response
+                    return await read_some(body.read, most + 1), response
             except (OSError, *core.S3_RETRYABLE_ERRORS):
                 if attempt == _TRIES:
                     raise

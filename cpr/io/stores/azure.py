@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, SetupError, code_of, require_other
+from cpr.io.answers import BadAnswerError, SetupError, code_of, require_other, whole_number
 from cpr.io.clients.adlfs import AzureClient
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.azure_upload import BlockUpload, is_refused_condition
 from cpr.io.stores.base import (
+    MOST_SMALL_BYTES,
     ChangedError,
     Entry,
     Stat,
@@ -161,6 +162,8 @@ class AzureStore:
         before: object = None
         token: object = None
         while (items := self._client.wait(page())) is not None:
+            if not all(isinstance(one.name, str) and one.name for one in items):
+                raise BadAnswerError("NoName")
             objects = [one for one in items if "size" in one]
             folders = [one.name for one in items if "size" not in one]
             before = require_other(before, [one.name for one in objects], folders)
@@ -181,7 +184,7 @@ class _ConditionalObject:
 
     def read(self) -> Versioned | None:
         try:
-            content, headers = self._client.wait(self._client.read(*self._where))
+            content, headers = self._client.wait(self._client.read(*self._where, 0, MOST_SMALL_BYTES))
         except FileNotFoundError as error:
             if code_of(error) in _NO_CONTAINER:
                 raise
@@ -224,4 +227,4 @@ def _etag(found: str | None) -> str:
 def _stat(found: Any) -> Stat:
     if found.size is None or found.last_modified is None:
         raise BadAnswerError("NotAnObject")
-    return Stat(int(found.size), {"etag": _etag(found.etag).strip('"')}, found.last_modified)
+    return Stat(whole_number(found.size), {"etag": _etag(found.etag).strip('"')}, found.last_modified)

@@ -13,7 +13,10 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
+from cpr.io.answers import BadAnswerError, require_sound, time_from_text
+
 __all__ = [
+    "MOST_SMALL_BYTES",
     "ChangedError",
     "ChecksumStore",
     "Conditional",
@@ -37,12 +40,15 @@ __all__ = [
     "version_of",
 ]
 
+MOST_SMALL_BYTES = 1 << 16
+"""Of an object that is written conditionally; of a larger one, somebody else's, the rest is not read."""
+
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True)
 class Stat:
-    """What a store tells of an object without reading it.
+    """What a store tells of an object without reading it. Raises BadAnswerError for what none can have.
 
     Attributes:
         nbytes: its size.
@@ -54,10 +60,13 @@ class Stat:
     version: Mapping[str, str | int] = field(default_factory=dict)
     modified: datetime = field(default=_UNKNOWN, compare=False)
 
+    def __post_init__(self) -> None:
+        require_sound(self.nbytes, self.modified)
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a listing.
+    """A line of a listing. Raises BadAnswerError for a size or time that no object can have.
 
     Attributes:
         url: of the object.
@@ -70,6 +79,9 @@ class Entry:
     modified: datetime
     nbytes: int
     version: Mapping[str, str | int] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        require_sound(self.nbytes, self.modified)
 
 
 Line = tuple[str, int, float, str]
@@ -240,7 +252,7 @@ class Conditional(Protocol):
     """A small object that is written only if it is still the version that the writer knows."""
 
     def read(self) -> Versioned | None:
-        """Content and version now; None where there is no object."""
+        """Content and version now, of a large one the first `MOST_SMALL_BYTES` or so; None for no object."""
 
     def write_if(self, content: bytes, version: str | None) -> str | None:
         """Write if the version is still this one (None: if there is no object).
@@ -278,15 +290,21 @@ def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
 
 
 def modified_time(info: Mapping[str, Any]) -> datetime:
-    """When a file was last written to, from fsspec's `info`; now, where a filesystem does not tell."""
+    """When a file was last written to, from fsspec's `info`; now, where a filesystem does not tell.
+
+    Raises BadAnswerError for what is no time.
+    """
     for name in ("LastModified", "last_modified", "mtime", "modified", "updated", "created"):
         time = info.get(name)
         if isinstance(time, str):
-            time = datetime.fromisoformat(time)
+            return time_from_text(time)
         if isinstance(time, datetime):
             return time if time.tzinfo else time.replace(tzinfo=UTC)
         if isinstance(time, (int, float)):
-            return datetime.fromtimestamp(time, UTC)
+            try:
+                return datetime.fromtimestamp(time, UTC)
+            except (ValueError, OverflowError, OSError):
+                raise BadAnswerError("NotATime") from None
     return datetime.now(UTC)
 
 
@@ -295,9 +313,9 @@ def age_of(headers: Mapping[str, str]) -> float | None:
     lower = {name.lower(): value for name, value in headers.items()}
     try:
         now, written = (parsedate_to_datetime(lower[name]) for name in ("date", "last-modified"))
-    except (KeyError, ValueError, TypeError):
-        return None
-    return max(timedelta(0), now - written).total_seconds()
+        return max(timedelta(0), now - written).total_seconds()
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None  # one of them may have a zone, and the other none
 
 
 def folder_prefix(key: str) -> str:

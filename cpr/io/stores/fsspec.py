@@ -20,6 +20,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
 from cpr.errors import CprError
+from cpr.io.answers import BadAnswerError, whole_number
 from cpr.io.clients.fsspec import holds_back
 from cpr.io.clients.paramiko import hang_up, is_connection_lost
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, last_answer
@@ -165,7 +166,11 @@ class FsspecStore:
                     return []
             raise
         infos = [{**one, "name": one["name"].rstrip("/")} for one in infos]
-        return [self._followed(one) for one in infos if one["name"].startswith(f"{folder}/")]
+        infos = [one for one in infos if one["name"].startswith(f"{folder}/")]
+        # A name with a slash is none in a folder; followed, it may lead in circles.
+        if any("/" in one["name"][len(folder) + 1 :] for one in infos):
+            raise BadAnswerError("NotAName")
+        return [self._followed(one) for one in infos]
 
     def _ls_of(self, folder: str) -> list[dict[str, Any]]:
         return self._call(lambda fs: list(fs.ls(folder, detail=True)), is_endless=True)
@@ -291,4 +296,4 @@ class _RenamedUpload(_BackgroundUpload):
 
 
 def _stat(info: dict[str, Any]) -> Stat:
-    return Stat(int(info["size"] or 0), version_of(info), modified_time(info))
+    return Stat(whole_number(info.get("size") or 0), version_of(info), modified_time(info))

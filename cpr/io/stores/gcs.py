@@ -10,13 +10,20 @@ from __future__ import annotations
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from cpr.io.answers import BadAnswerError, require_other, require_range
+from cpr.io.answers import (
+    BadAnswerError,
+    require_other,
+    require_range,
+    required_text,
+    time_from_text,
+    whole_number,
+)
 from cpr.io.clients.gcsfs import Answer, Requests, named, refusal
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.base import (
+    MOST_SMALL_BYTES,
     ChangedError,
     Entry,
     OccupiedError,
@@ -34,6 +41,33 @@ __all__ = ["GCSStore"]
 _API = "/storage/v1/b/"
 _FIELDS = "name,size,generation,updated"
 _NO_SUCH_BUCKET = "NoSuchBucket"
+
+
+class _Page(NamedTuple):
+    """A page of a listing.
+
+    Attributes:
+        objects: their names and what is told of them.
+        folders: with a slash at their ends.
+        token: of the next page.
+    """
+
+    objects: list[tuple[str, Stat]]
+    folders: list[str]
+    token: str | None
+
+    @classmethod
+    def of(cls, answer: dict[str, Any]) -> Self:
+        """What the store has answered. Raises BadAnswerError for what is no listing of objects."""
+        if answer and not {"kind", "items", "prefixes", "nextPageToken"} & answer.keys():
+            raise BadAnswerError("NotAListing")
+        items, folders, token = (answer.get(name) for name in ("items", "prefixes", "nextPageToken"))
+        if not (isinstance(items or [], list) and isinstance(folders or [], list)):
+            raise BadAnswerError("NotAListing")
+        objects = [(required_text(_object_of(item), "name"), _stat(item)) for item in items or ()]
+        if not all(isinstance(one, str) and one for one in folders or ()):
+            raise BadAnswerError("NotAFolder")
+        return cls(objects, folders or [], required_text(answer, "nextPageToken") if token else None)
 
 
 class GCSStore:
@@ -98,7 +132,9 @@ class GCSStore:
     def _fetch(self, path: str, start: int, stop: int, **conditions: str) -> Answer:
         part = {"Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "gzip"}
         query = {"alt": "media", **conditions}
-        answer = self._ask("GET", f"/download{_object(path)}", query, part, nbytes=stop - start)
+        answer = self._ask(
+            "GET", f"/download{_object(path)}", query, part, nbytes=stop - start, most=stop - start
+        )
         require_range(answer.headers.get("Content-Range"), start, stop, len(answer.body))
         return answer
 
@@ -109,8 +145,11 @@ class GCSStore:
 
     def store_checksum(self, path: str) -> tuple[int, str | None]:
         found = self._ask("GET", _object(path), {"fields": f"{_FIELDS},crc32c"}).json()
-        crc = found.get("crc32c")
-        return _stat(found).nbytes, crc and f"{CHECKSUM}:{b64decode(crc).hex()}"
+        crc = found.get("crc32c") and required_text(found, "crc32c")
+        try:
+            return _stat(found).nbytes, crc and f"{CHECKSUM}:{b64decode(crc, validate=True).hex()}"
+        except ValueError:
+            raise BadAnswerError("NotADigest") from None
 
     def remove(self, path: str) -> None:
         self._ask("DELETE", _object(path))
@@ -120,25 +159,25 @@ class GCSStore:
 
     def has_folder(self, path: str) -> bool:
         bucket, key = bucket_and_key(path)
-        return bool(next(self._pages(bucket, {"prefix": folder_prefix(key), "maxResults": "1"})).get("items"))
+        return bool(next(self._pages(bucket, {"prefix": folder_prefix(key), "maxResults": "1"})).objects)
 
     def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All objects and folders whose names begin with a prefix, of however many pages."""
         objects: list[tuple[str, Stat]] = []
         folders: list[str] = []
         for page in self._pages(bucket, {"prefix": prefix, "delimiter": "" if deep else "/"}):
-            objects += [(item["name"], _stat(item)) for item in page.get("items", [])]
-            folders += page.get("prefixes", [])
+            objects += page.objects
+            folders += page.folders
         return objects, folders
 
     def page_after(self, path: str, name: str) -> tuple[dict[str, Stat], str | None]:
         bucket, key = bucket_and_key(path)
         prefix = folder_prefix(key)
         page = next(self._pages(bucket, {"prefix": prefix, "delimiter": "/", "startOffset": prefix + name}))
-        objects = {item["name"][len(prefix) :]: _stat(item) for item in page.get("items", [])}
-        if "nextPageToken" not in page:
+        objects = {name[len(prefix) :]: stat for name, stat in page.objects}
+        if page.token is None:
             return objects, None
-        folders = [folder[len(prefix) :] for folder in page.get("prefixes", [])]
+        folders = [folder[len(prefix) :] for folder in page.folders]
         return objects, max([*objects, *folders], default="")
 
     def names_in(self, path: str) -> set[str]:
@@ -147,12 +186,9 @@ class GCSStore:
     def walk(self, path: str) -> Iterator[Entry]:
         bucket, key = bucket_and_key(path)
         for page in self._pages(bucket, {"prefix": folder_prefix(key)}):
-            for item in page.get("items", []):
-                if item["name"].endswith("/"):
-                    continue  # the marker of a folder
-                modified = datetime.fromisoformat(item["updated"])
-                url = f"gs://{bucket}/{item['name']}"
-                yield Entry(url, modified, int(item["size"]), _stat(item).version)
+            for name, stat in page.objects:
+                if not name.endswith("/"):  # the marker of a folder
+                    yield Entry(f"gs://{bucket}/{name}", stat.modified, stat.nbytes, stat.version)
 
     def copy_equal(self, source: str, path: str, md5: str, nbytes: int) -> bool:
         digest = b64encode(bytes.fromhex(md5)).decode()
@@ -163,22 +199,23 @@ class GCSStore:
                 return False
             query = {"ifSourceGenerationMatch": str(found.get("generation"))}
             while not (answer := self._ask("POST", place, query, nbytes=nbytes).json()).get("done"):
-                if query.get("rewriteToken") == answer.get("rewriteToken"):
+                token = required_text(answer, "rewriteToken")
+                if query.get("rewriteToken") == token:
                     raise BadAnswerError("RewriteRepeats")
-                query["rewriteToken"] = str(answer["rewriteToken"])
+                query["rewriteToken"] = token
         except FileNotFoundError:
             return False
         except OSError as error:
             if getattr(error, "code", None) == "412":
                 return False
             raise
-        return bool((answer.get("resource") or {}).get("md5Hash") == digest)
+        return bool(_object_of(answer.get("resource")).get("md5Hash") == digest)
 
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""
         return _ConditionalObject(self._requests, *bucket_and_key(path))
 
-    def _pages(self, bucket: str, query: dict[str, str]) -> Iterator[dict[str, Any]]:
+    def _pages(self, bucket: str, query: dict[str, str]) -> Iterator[_Page]:
         query = {name: value for name, value in query.items() if value}
         query["fields"] = f"items({_FIELDS}),prefixes,nextPageToken"
         before: object = None
@@ -187,19 +224,17 @@ class GCSStore:
                 answer = self._ask("GET", named(_API, bucket, "/o"), query)
             except FileNotFoundError:
                 raise refusal(404, _NO_SUCH_BUCKET) from None
-            page = answer.json()
-            if not {"kind", "items", "prefixes", "nextPageToken"} & page.keys() and page:
-                raise BadAnswerError("NotAListing")
-            before = require_other(before, page.get("items"), page.get("prefixes"))
+            page = _Page.of(answer.json())
+            before = require_other(before, page.objects, page.folders)
             yield page
-            if not (token := page.get("nextPageToken")):
+            if page.token is None:
                 return
-            if query.get("pageToken") == token:
+            if query.get("pageToken") == page.token:
                 raise BadAnswerError("ListingRepeats")
-            query["pageToken"] = token
+            query["pageToken"] = page.token
 
-    def _ask(self, *arguments: Any, nbytes: int = 0) -> Answer:
-        return self._requests.wait(self._requests.ask(*arguments), nbytes)
+    def _ask(self, *arguments: Any, nbytes: int = 0, **options: Any) -> Answer:
+        return self._requests.wait(self._requests.ask(*arguments, **options), nbytes)
 
 
 class _ConditionalObject:
@@ -211,10 +246,13 @@ class _ConditionalObject:
     def read(self) -> Versioned | None:
         path = f"/download{_object(f'{self._bucket}/{self._key}')}"
         try:
-            answer = self._requests.wait(self._requests.ask("GET", path, {"alt": "media"}))
+            answer = self._requests.wait(
+                self._requests.ask("GET", path, {"alt": "media"}, most=MOST_SMALL_BYTES)
+            )
         except FileNotFoundError:
             return None
-        return Versioned(answer.body, str(answer.headers["X-Goog-Generation"]), age_of(answer.headers))
+        generation = required_text(answer.headers, "X-Goog-Generation")
+        return Versioned(answer.body, generation, age_of(answer.headers))
 
     def write_if(self, content: bytes, version: str | None) -> str | None:
         put = put_whole(self._requests, self._bucket, self._key, content, ifGenerationMatch=version or "0")
@@ -224,7 +262,7 @@ class _ConditionalObject:
             if getattr(error, "code", None) == "412":
                 return None
             raise
-        return str(found["generation"])
+        return str(whole_number(found.get("generation")))
 
 
 def _object(path: str) -> str:
@@ -237,8 +275,14 @@ def _quotable(path: str) -> tuple[str, str, str]:
 
 
 def _stat(item: dict[str, Any]) -> Stat:
-    try:
-        version = {"generation": str(item["generation"])}
-        return Stat(int(item["size"]), version, datetime.fromisoformat(item["updated"]))
-    except (KeyError, TypeError, ValueError):
-        raise BadAnswerError("NotAnObject") from None
+    # Some emulators tell numbers where the service tells their digits.
+    generation = str(whole_number(item.get("generation")))
+    return Stat(
+        whole_number(item.get("size")), {"generation": generation}, time_from_text(item.get("updated"))
+    )
+
+
+def _object_of(item: object) -> dict[str, Any]:
+    if not isinstance(item, dict):
+        raise BadAnswerError("NotAnObject")
+    return item

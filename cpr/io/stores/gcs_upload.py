@@ -14,6 +14,7 @@ from base64 import b64encode
 from concurrent.futures import Future
 from typing import Any
 
+from cpr.io.answers import required_text, whole_number
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
 from cpr.io.waiting import at_most, cleaning_up, wait_for
 
@@ -83,7 +84,7 @@ class ResumableUpload:
         kind = {"Content-Type": "application/json"}
         query = {"uploadType": "resumable"}
         answer = await _begin_object(self._requests, self._bucket, self._key, query, kind, b"{}")
-        return str(answer.headers["Location"])
+        return required_text(answer.headers, "Location")
 
     async def _put_part(self, part: bytes, start: int, total: int | None) -> dict[str, Any] | None:
         """Send a part until the store has all of it; the object, if it was the last.
@@ -160,9 +161,9 @@ class ResumableUpload:
             assert self._part is not None
             found = wait_for(self._part, _LARGEST_PART_BYTES)
         assert found is not None
-        if (found.get("crc32c"), int(found.get("size", 0))) != (self._digest, self._sent):
+        if (found.get("crc32c"), whole_number(found.get("size", 0))) != (self._digest, self._sent):
             if "generation" in found:
-                self._requests.wait(self._remove(str(found["generation"])))
+                self._requests.wait(self._remove(str(whole_number(found["generation"]))))
             raise refusal(400, "BadDigest")
 
     async def _put_whole(self) -> dict[str, Any]:
@@ -232,4 +233,4 @@ async def _begin_object(
 def _persisted(answer: Answer) -> int:
     """How many bytes the store has, from `Range: bytes=0-N`; it is left out where it has none."""
     found = answer.headers.get("Range")
-    return 0 if not found else int(found.rpartition("-")[2]) + 1
+    return 0 if not found else whole_number(found.rpartition("-")[2]) + 1

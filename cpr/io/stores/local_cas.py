@@ -20,7 +20,7 @@ import secrets
 
 from cpr.errors import UnsupportedStoreError
 from cpr.io.confinement import require_allowed
-from cpr.io.stores.base import Versioned
+from cpr.io.stores.base import MOST_SMALL_BYTES, Versioned
 from cpr.io.stores.regular_files import open_regular
 
 __all__ = ["VersionedFolder"]
@@ -28,7 +28,6 @@ __all__ = ["VersionedFolder"]
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _NUMBER = re.compile("[0-9]{12}")
 _LAST = 10**12 - 1
-_MOST_BYTES = 1 << 16
 
 
 class VersionedFolder:
@@ -42,7 +41,7 @@ class VersionedFolder:
         while (number := self._highest()) > 0:
             try:
                 with open(self._place(number), "rb", opener=open_regular) as file:
-                    content = file.read(_MOST_BYTES)
+                    content = file.read(MOST_SMALL_BYTES)
                     written = os.fstat(file.fileno()).st_mtime
             except FileNotFoundError:
                 continue  # a higher one has come

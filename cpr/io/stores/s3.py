@@ -14,6 +14,7 @@ from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.filesystems import filesystem
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import (
+    MOST_SMALL_BYTES,
     ChangedError,
     Entry,
     Line,
@@ -105,7 +106,7 @@ class S3Store:
             if is_refused_condition(error):
                 raise ChangedError from None
             raise
-        if str(answer["ETag"]).strip('"') != etag:
+        if str(required(answer, "ETag")).strip('"') != etag:
             raise ChangedError
         require_range(answer.get("ContentRange"), start, stop, len(block))
         return block
@@ -307,7 +308,7 @@ class _ConditionalObject:
 
     def read(self) -> Versioned | None:
         try:
-            content, answer = self._client.get(self._where["Bucket"], self._where["Key"])
+            content, answer = self._client.get(self._where["Bucket"], self._where["Key"], MOST_SMALL_BYTES)
         except FileNotFoundError as error:
             if code_of(error) == "NoSuchBucket":
                 raise

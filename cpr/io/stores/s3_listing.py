@@ -21,7 +21,7 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
-from cpr.io.answers import BadAnswerError
+from cpr.io.answers import MOST_BYTES, BadAnswerError
 from cpr.io.parallel import parallel_map
 from cpr.io.request_threads import in_thread
 from cpr.io.waiting import wait_for
@@ -133,6 +133,8 @@ def _pages(store: Any, folder: str, after: str) -> Iterator[list[Found]]:
     last = after
     while page := wait_for(in_thread(lambda: next(pages, None))):
         found = [Found(one["path"], int(one["size"]), one["last_modified"], one["e_tag"]) for one in page]
+        if max(one.nbytes for one in found) > MOST_BYTES:
+            raise BadAnswerError("NotAnObject")
         keys = [one.key for one in found]
         # A server that gives the same page again and again would be listed for ever.
         if keys[0] <= last or keys != sorted(keys):
