@@ -63,6 +63,14 @@ def read_format(cls: type[Any], fields: Mapping[str, Any]) -> Any:
 
     Raises RecordError for a field that the format does not have, or a value that it cannot have.
     """
+    if not isinstance(fields, Mapping):
+        raise RecordError(
+            "not the fields of a format",
+            field="format",
+            expected="an object",
+            actual=shown(fields, 200),
+            remedy=RecordError.NOT_OURS,
+        )
     known = _recorded(cls)
     if unknown := sorted(set(fields) - known):
         raise RecordError(

@@ -116,7 +116,9 @@ class ZarrPart(Folder):
         manifest = Manifest.stored(part.url, place)
         if manifest is None:
             raise ResourceNotFoundError("the part was deleted meanwhile", url=place)
-        part.format = dataclasses.replace(read_format(PartOptions, manifest.part or {}), whole=options)
+        part.format = dataclasses.replace(
+            read_format(PartOptions, {} if manifest.part is None else manifest.part), whole=options
+        )
         part._take_content(manifest)  # noqa: SLF001
         part.checksum = manifest.checksum
         part.manifest, part.nbytes = manifest.nbytes, manifest.total + manifest.nbytes

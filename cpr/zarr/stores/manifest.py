@@ -26,10 +26,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from cpr.data.memory import require_memory
-from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
+from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError, TransferError
 from cpr.io.block_digests import blocks_url
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import digest_bytes, digest_of, hex16
@@ -38,6 +36,7 @@ from cpr.io.outside_json import read_json
 from cpr.io.reading import reading
 from cpr.io.seekable_files import fetch_block
 from cpr.zarr.stores.entries import Entries, Entry, corrupt
+from cpr.zarr.stores.manifest_pages import Page, encode_page, require_order
 
 __all__ = ["Manifest", "encode", "manifest_url"]
 
@@ -45,8 +44,8 @@ _PAGE = 4096
 _FORMAT = "cpr manifest 1"
 _TAIL_BYTES = 256 << 10  # fetched to open a manifest; small ones are in memory with that
 _PAGES_KEPT = 512
+_MOST = 1 << 62
 _LENGTH = struct.Struct(">Q")
-_HEAD = struct.Struct("<II")
 _ROW = [str, int, int, int, int, str]
 
 
@@ -66,7 +65,7 @@ def encode(entries: Entries, algorithm: str, part: Mapping[str, Any] | None = No
     for start in range(0, len(keys), _PAGE):
         some = keys[start : start + _PAGE]
         counts = [len(entries[key].blocks) // width for key in some]
-        page = _encode_page(some, [entries[key] for key in some], counts)
+        page = encode_page(some, [entries[key] for key in some], counts)
         rows.append(
             [
                 some[0],
@@ -91,34 +90,6 @@ def encode(entries: Entries, algorithm: str, part: Mapping[str, Any] | None = No
         separators=(",", ":"),
     ).encode()
     return b"".join((blocks, pages, index, _LENGTH.pack(len(index))))
-
-
-def _encode_page(keys: list[str], entries: list[Entry], counts: list[int]) -> bytes:
-    names = "\0".join(keys).encode()
-    return b"".join(
-        (
-            _HEAD.pack(len(keys), len(names)),
-            names,
-            np.array([entry.size for entry in entries], "<u8").tobytes(),
-            np.array(counts, "<u4").tobytes(),
-            b"".join(entry.digest for entry in entries),
-        )
-    )
-
-
-class _Page:
-    """Some consecutive entries."""
-
-    def __init__(self, data: bytes, width: int, first_block: int) -> None:
-        count, size = _HEAD.unpack_from(data)
-        self.keys = data[_HEAD.size : _HEAD.size + size].decode().split("\0")
-        at = _HEAD.size + size
-        self.sizes = np.frombuffer(data, "<u8", count, at)
-        self.counts = np.frombuffer(data, "<u4", count, at + 8 * count)
-        self.block_starts = first_block + np.cumsum(self.counts, dtype=np.uint64) - self.counts
-        self.digests = data[at + 12 * count :]
-        if len(self.keys) != count or len(self.digests) != width * count:
-            raise ValueError("its columns differ in length")
 
 
 class Manifest:
@@ -148,18 +119,22 @@ class Manifest:
         try:
             index = read_json(self._index_bytes)
             self._rows: list[list[Any]] = index["pages"]
-            self._first_keys: list[str] = [row[0] for row in self._rows]
             if not all(type(row) is list and list(map(type, row)) == _ROW for row in self._rows):
                 raise ValueError("rows of another kind")
+            self._first_keys: list[str] = [row[0] for row in self._rows]
             #: How many objects there are.
             self.objects: int = index["objects"]
             #: Size of all of them in bytes.
             self.total: int = index["nbytes"]
+            counted = [self.objects, self.total, *(number for row in self._rows for number in row[1:5])]
+            if not all(type(number) is int and 0 <= number <= _MOST for number in counted):
+                raise ValueError("a number that counts nothing")
+            require_order(self._first_keys)
             if index["format"] != _FORMAT or index["algorithm"] != self.algorithm:
                 raise ValueError(f"{index['format']}, {index['algorithm']}")
         except (ValueError, LookupError, TypeError) as error:
             raise self._unreadable(error) from None
-        self._pages: OrderedDict[int, _Page] = OrderedDict()
+        self._pages: OrderedDict[int, Page] = OrderedDict()
         self._blocks: OrderedDict[str, bytes] = OrderedDict()
         self._lock = threading.RLock()
 
@@ -189,7 +164,7 @@ class Manifest:
             index = data[-_LENGTH.size - length : -_LENGTH.size]
             algorithm = read_json(index)["algorithm"]
             root = digest_of(index, algorithm).hex()
-        except (ValueError, LookupError, TypeError, struct.error) as error:
+        except (ValueError, LookupError, TypeError, struct.error, CprError) as error:
             raise corrupt(url, "a manifest as cpr writes it", type(error).__name__) from None
         return cls(url, len(data), f"{algorithm}:{root}", data, place)
 
@@ -241,7 +216,7 @@ class Manifest:
                     self._blocks.popitem(last=False)
         return entry._replace(blocks=blocks)
 
-    def _locate(self, key: str) -> tuple[_Page, int] | None:
+    def _locate(self, key: str) -> tuple[Page, int] | None:
         number = bisect_right(self._first_keys, key) - 1
         if number < 0:
             return None
@@ -250,7 +225,10 @@ class Manifest:
         return (page, at) if at < len(page.keys) and page.keys[at] == key else None
 
     def entries(self) -> Entries:
-        """All entries, with the digests of their blocks; the manifest is to be in memory."""
+        """All entries, with the digests of their blocks; the manifest is to be in memory.
+
+        Raises CorruptDataError for a manifest that contradicts itself.
+        """
         found: Entries = {}
         assert self._data is not None
         for number in range(len(self._rows)):
@@ -260,6 +238,8 @@ class Manifest:
             for at, (key, size) in enumerate(zip(page.keys, page.sizes.tolist(), strict=True)):
                 digest = page.digests[at * width : (at + 1) * width]
                 found[key] = Entry(size, digest, self._data[starts[at] : stops[at]])
+        if (len(found), sum(entry.size for entry in found.values())) != (self.objects, self.total):
+            raise self._damaged(f"{self.objects} objects of {self.total} bytes", "others")
         return found
 
     def keys(self, start: str = "") -> Iterator[str]:
@@ -268,10 +248,10 @@ class Manifest:
             keys = self._page(number).keys
             yield from keys[bisect_left(keys, start) :]
 
-    def _entry(self, page: _Page, at: int) -> Entry:
+    def _entry(self, page: Page, at: int) -> Entry:
         return Entry(int(page.sizes[at]), page.digests[at * self._width : (at + 1) * self._width], b"")
 
-    def _page(self, number: int) -> _Page:
+    def _page(self, number: int) -> Page:
         page = self._pages.get(number)
         if page is not None:
             return page
@@ -282,9 +262,8 @@ class Manifest:
                 _, count, start, size, first_block, digest = self._rows[number]
                 data = self._get(start, start + size)
                 self._expect(digest, data)
-                page = _Page(data, self._width, first_block)
-                if len(page.keys) != count or any(_leaves(key) for key in page.keys):
-                    raise ValueError("keys that no hierarchy has")
+                page = Page(data, self._width, first_block)
+                page.require(count, *self._first_keys[number : number + 2])
             except CorruptDataError:
                 raise
             except (ValueError, TypeError, struct.error) as error:
@@ -334,8 +313,3 @@ class Manifest:
 
     def _unreadable(self, error: Exception) -> CorruptDataError:
         return self._damaged("a manifest as cpr writes it", f"{type(error).__name__}: {error}"[:200])
-
-
-def _leaves(key: str) -> bool:
-    """Whether a key would name something outside the hierarchy."""
-    return key.startswith("/") or (".." in key and ".." in key.split("/"))
