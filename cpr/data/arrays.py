@@ -167,6 +167,14 @@ class Planes(Stream[np.ndarray[Any, Any]]):
                 )
             shape = tuple(data.shape) if shape is None else shape
             dtype = data.dtype if dtype is None else dtype
+        if not (hasattr(data, "shape") or isinstance(data, Iterable)):
+            raise EncodeError(
+                "this is neither an array nor an iterable of planes",
+                field="data",
+                expected="an array, or planes of it one by one",
+                actual=type(data).__name__,
+                remedy="np.full(shape, value) is an array of one value",
+            )
         if any(n != n for n in shape):  # noqa: PLR0124 - NaN
             raise EncodeError(
                 "the array does not know its size",

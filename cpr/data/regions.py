@@ -32,7 +32,7 @@ class Selection:
     def of(cls, region: Any, shape: tuple[int, ...]) -> Selection:
         """What `array[region]` means for an array of this shape: integers, slices and one `...`.
 
-        Raises FormatError for anything else, and for integers beyond the array.
+        Raises FormatError for anything else (a bool is a mask to numpy), and for integers beyond the array.
         """
         index = region if isinstance(region, tuple) else (region,)
         if sum(item is Ellipsis for item in index) == 1:
@@ -43,14 +43,16 @@ class Selection:
         index = (*index, *(slice(None),) * (len(shape) - len(index)))
         ranges = []
         for item, extent in zip(index, shape, strict=True):
-            if isinstance(item, slice):
-                ranges.append(range(extent)[item])
-                continue
+            if isinstance(item, bool):
+                raise _no_region(region, shape)
             try:
-                at = range(extent)[item]
-            except (IndexError, TypeError):
+                chosen = range(extent)[item]
+            except (IndexError, TypeError, ValueError):
                 raise _no_region(region, shape) from None
-            ranges.append(range(at, at + 1))
+            if not isinstance(chosen, range):
+                chosen = range(chosen, chosen + 1)
+            # The step of one position may be any number.
+            ranges.append(range(chosen.start, chosen.start + 1) if len(chosen) == 1 else chosen or range(0))
         return cls(tuple(ranges), tuple(not isinstance(item, slice) for item in index))
 
     @property
@@ -58,9 +60,20 @@ class Selection:
         """Of the result."""
         return tuple(len(r) for r, drop in zip(self.ranges, self.dropped, strict=True) if not drop)
 
+    @property
+    def index(self) -> tuple[int | slice, ...]:
+        """The same as numpy's basic index, of integers and slices within the array."""
+        return tuple(
+            along[0] if drop else _slice(along) for along, drop in zip(self.ranges, self.dropped, strict=True)
+        )
+
     def positions(self, axes: int) -> Iterator[tuple[int, ...]]:
         """The selected positions along the first `axes` axes, in the order of the result."""
         return product(*self.ranges[:axes])
+
+
+def _slice(along: range) -> slice:
+    return slice(along.start, along.stop if along.stop >= 0 else None, along.step) if along else slice(0, 0)
 
 
 def ends(along: range) -> tuple[int, int]:

@@ -105,7 +105,7 @@ class NPY:
         shape, fortran_order, dtype = _read_header(file)
         if fortran_order:
             file.seek(0)
-            part: np.ndarray[Any, Any] = self.decode(file)[region]
+            part: np.ndarray[Any, Any] = self.decode(file)[Selection.of(region, shape).index]
             return part
         start = file.tell()
         chosen = Selection.of(region, shape)
@@ -123,6 +123,7 @@ class NPY:
                 offset = 0
                 for extent, p in zip(shape, (*position, first), strict=False):
                     offset = offset * extent + p
+                require_memory((last - first + 1) * rows * dtype.itemsize, "what lies between these elements")
                 buffer = np.empty((last - first + 1, rows), dtype)
                 file.seek(start + offset * rows * dtype.itemsize)
                 if _fill(file, buffer.reshape(-1).view(np.uint8).data) != buffer.nbytes:

@@ -110,7 +110,7 @@ class ZarrRegion(Excerpt):
         """
         chosen = Selection.of(() if region is None else region, self.shape)
         if self._cached is not None:
-            return own_copy(self._cached)[tuple(_index(chosen))]
+            return own_copy(self._cached)[chosen.index]
         data = part_of(self._compared(), tuple(self._all_axes(chosen)), self.url, slices_of(self.region))
         if not cache or region is not None:
             return data
@@ -129,7 +129,7 @@ class ZarrRegion(Excerpt):
         return lazy[tuple(start if drop else slice(start, stop) for (start, stop), drop in where)]
 
     def _all_axes(self, chosen: Selection) -> Iterator[int | slice]:
-        kept = _index(chosen)
+        kept = iter(chosen.index)
         yield from (0 if drop else next(kept) for drop in self.format.dropped)
 
     def _open(self) -> Any:
@@ -191,18 +191,3 @@ class ZarrRegion(Excerpt):
     def __repr__(self) -> str:
         inside = f", path={self.path!r}" if self.path else ""
         return f"ZarrRegion({self.url!r}, {shown(self.region)}{inside})"
-
-
-def _index(chosen: Selection) -> Iterator[int | slice]:
-    """A selection as an index."""
-    for along, drop in zip(chosen.ranges, chosen.dropped, strict=True):
-        if drop:
-            yield along[0]
-        elif along.step < 0:
-            yield (
-                slice(along.start, along.stop if along.stop >= 0 else None, along.step)
-                if along
-                else slice(0, 0)
-            )
-        else:
-            yield slice(along.start, along.stop, along.step)

@@ -88,7 +88,10 @@ class ZarrSourceOptions:
             value = getattr(self, name)
             if value is None:
                 continue
-            bounds = tuple(value) or None
+            try:
+                bounds = tuple(value) or None
+            except TypeError:
+                raise _bad(name, "integers or None, one for each axis", value) from None
             if bounds is None:  # the predecessor's way to say all
                 object.__setattr__(self, name, None)
                 continue

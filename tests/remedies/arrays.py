@@ -161,6 +161,11 @@ ROWS: dict[str, Row] = {
         lambda: npy(chunks(STACK[0], STACK[1] * 1.5), PLANES), "plane.astype(dtype)",
         lambda: npy(chunks(STACK[0], (STACK[1] * 1.5).astype("uint16")), PLANES),
     ),
+    "a number for an array": Row(
+        lambda: npy(5, PLANES),
+        "np.full(shape, value)",
+        lambda: npy(np.full(PLANES["shape"], 5, "uint16")),
+    ),
     "planes without a shape": Row(
         lambda: npy(iter(STACK)), "shape=(n, y, x), dtype='uint16'",
         lambda: npy(iter(STACK), {"shape": (3, 4, 5), "dtype": "uint16"}),

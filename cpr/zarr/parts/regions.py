@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+import numpy as np
+
 from cpr.data.regions import Selection
 from cpr.errors import PartError
 from cpr.format import Region, unusable
@@ -74,7 +76,23 @@ def regions_of(shape: Shape, unit: Shape, size: Sequence[int | None] | None) -> 
         shape: of the array.
         unit: of an object.
         size: of a region, at least, each axis rounded up to whole objects; None for all of an axis.
+
+    Raises FormatError for what is no such size.
     """
+    if size is not None and not (
+        isinstance(size, (tuple, list))
+        and len(size) <= len(shape)
+        and all(
+            one is None or (isinstance(one, (int, np.integer)) and not isinstance(one, bool)) for one in size
+        )
+    ):
+        raise unusable(
+            "no size of regions",
+            "size",
+            f"up to {len(shape)} integers or None",
+            size,
+            "whole.regions((64, None))",
+        )
     wanted = unit if size is None else (*size, *(None,) * (len(shape) - len(size)))
     steps = (
         -(-(extent if want is None else max(1, want)) // one) * one
