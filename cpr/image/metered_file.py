@@ -15,6 +15,7 @@ from typing import Any
 
 from cpr.errors import DecodeError
 from cpr.format import ReadableFile, damaged
+from cpr.image.page_index import require_forward, structure
 
 __all__ = ["MeteredFile", "OutOfProportion"]
 
@@ -37,6 +38,13 @@ class OutOfProportion(BaseException):
         remedy = "write it again with the program that made it, or with tifffile from its pages"
         self.error: DecodeError = damaged(problem, expected, str(actual)[:80], remedy)
         super().__init__(self.error)
+
+    @classmethod
+    def of(cls, error: DecodeError) -> OutOfProportion:
+        """One that ends in an error that was raised already."""
+        found = cls("", "", "")
+        found.error = error
+        return found
 
 
 class _OwnPosition(io.RawIOBase):
@@ -77,6 +85,9 @@ class MeteredFile(io.BufferedReader):
         self._size = file.seek(0, os.SEEK_END)
         self._most = self._left = _TIMES * self._size + _BESIDES
         self._counting = 0
+        file.seek(0)
+        self._order, self._pointer, self._tag_bytes, _ = structure(file.read(16))
+        self._expected = -1
 
     @contextmanager
     def counting(self) -> Iterator[None]:
@@ -93,7 +104,19 @@ class MeteredFile(io.BufferedReader):
         data = super().read(rest if size is None or size < 0 else min(size, rest))
         if self._counting:
             self._take(len(data))
+        self._look(data)
         return data
+
+    def _look(self, data: bytes) -> None:
+        """Look at each directory, of pages below others too: the number of its tags is read, then these."""
+        if len(data) == self._expected and data:
+            try:
+                require_forward(data, self._order, self._pointer)
+            except DecodeError as error:
+                raise OutOfProportion.of(error) from None
+        is_number = len(data) == (2 if self._pointer == "I" else 8)
+        number = int.from_bytes(data, "little" if self._order == "<" else "big")
+        self._expected = number * self._tag_bytes if is_number else -1
 
     def readinto(self, buffer: Any, /) -> int:
         """Read bytes into a buffer; how many there were."""

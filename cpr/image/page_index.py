@@ -26,6 +26,8 @@ __all__ = [
     "is_tiff",
     "most_claimed",
     "require_first_directory",
+    "require_forward",
+    "structure",
 ]
 
 _MARK = b"cprpages"
@@ -83,7 +85,7 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
     """
     end = file.seek(0, os.SEEK_END)
     file.seek(0)
-    order, pointer, tag, head = _structure(file.read(16))
+    order, pointer, tag, head = structure(file.read(16))
     offset = struct.unpack_from(order + pointer, head)[0]
     seen = set()
     values = below = 0
@@ -115,14 +117,37 @@ def is_tiff(file: ReadableFile) -> bool:
     """Whether a file begins as a TIFF does; a few bytes are read."""
     file.seek(0)
     try:
-        _structure(file.read(16))
+        structure(file.read(16))
     except DecodeError:
         return False
     return True
 
 
-def _structure(head: bytes) -> tuple[str, str, int, bytes]:
-    """Byte order, format of a pointer, size of a tag, and the bytes of the first pointer."""
+def require_forward(entries: bytes, order: str, pointer: str) -> None:
+    """Raise DecodeError for tags of a directory by which tifffile would cut ImageJ's texts backwards.
+
+    Args:
+        entries: the tags, whole.
+        order: of bytes.
+        pointer: its format.
+    """
+    for code, kind, _, _ in struct.iter_unpack(f"{order}HH{pointer}{pointer}", entries):
+        _require_forward(code, kind)
+
+
+def _require_forward(code: int, kind: int) -> None:
+    if code == _IJ_BYTE_COUNTS and kind not in _COUNTS:
+        raise damaged("lengths of ImageJ's texts that may be negative", "numbers from 0", f"type {kind}")
+
+
+def structure(head: bytes) -> tuple[str, str, int, bytes]:
+    """Byte order, format of a pointer, size of a tag, and the bytes of the first pointer.
+
+    Raises DecodeError for what is no TIFF.
+
+    Args:
+        head: the first 16 bytes of a file.
+    """
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     if order is not None and len(head) >= 8:
         version = struct.unpack_from(order + "H", head, 2)[0]
@@ -163,8 +188,7 @@ def _next(
         nbytes = number * _SIZES.get(kind, 1)
         if nbytes > size and at + nbytes > end:
             raise damaged("the file is cut", f"tag {code} at bytes {at} to {at + nbytes}", f"{end} bytes")
-        if code == _IJ_BYTE_COUNTS and kind not in _COUNTS:
-            raise damaged("lengths of ImageJ's texts that may be negative", "numbers from 0", f"type {kind}")
+        _require_forward(code, kind)
         values += nbytes
         below += number * (code == _SUBIFDS)
     following = struct.unpack_from(order + pointer, start, stop)[0]

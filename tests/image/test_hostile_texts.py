@@ -53,6 +53,50 @@ def test_lengths_that_may_be_negative_are_refused(tmp_path, kind, page, operatio
         tracemalloc.stop()
 
 
+BELOW = {
+    "plain": {"metadata": None},
+    "JSON": {},
+    "ImageJ": {"metadata": None, "description": "ImageJ=1.54f\nimages=2\n"},
+    "OME": {"ome": True},
+}
+
+
+def below_another(path, counts, kind, options):
+    """A file of two pages, each with one below it that has ImageJ's texts."""
+    options = dict(options)
+    each = max(map(abs, counts[1:]))
+    texts = b"IJIJlbal" + struct.pack("<I", len(counts) - 1) + b"a\0" * (int(each) // 2)
+    extra = [
+        (_TEXTS, 1, len(texts), texts, True),
+        (_COUNTS, kind, len(counts), struct.pack(f"<{len(counts)}{_FORMATS[kind]}", *counts), True),
+    ]
+    ome = options.pop("ome", None)
+    with tifffile.TiffWriter(path, bigtiff=kind in (16, 17), ome=ome) as file:
+        for _ in range(1 if ome else 2):
+            file.write(np.zeros((16, 16), "u1"), subifds=1, **options)
+            file.write(np.zeros((8, 8), "u1"), subfiletype=1, metadata=None, extratags=extra)
+    return path
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize("kind", [9, 17])
+@pytest.mark.parametrize("options", BELOW.values(), ids=BELOW)
+def test_nor_are_they_read_of_a_page_below_another(tmp_path, options, kind, operation):
+    path = below_another(tmp_path / "a.tif", [12, *[100_000, -100_000] * 2000], kind, options)
+    below_another(tmp_path / "b.tif", [12, 4, 4], 4, options)
+    operation(cpr.ImageSource.from_path(tmp_path / "b.tif"))  # as it is read where no length is negative
+    source = cpr.ImageSource.from_path(path)
+    tracemalloc.start()
+    try:
+        try:
+            operation(source)
+        except DecodeError as error:
+            assert "lengths of ImageJ's texts" in str(error)
+        assert tracemalloc.get_traced_memory()[1] < 8 * path.stat().st_size + (8 << 20)
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("kind", [3, 4, 16])
 def test_lengths_from_0_are_read(tmp_path, kind):
     source = cpr.ImageSource.from_path(stored(tmp_path / "a.tif", [12, 4, 4], kind))
