@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cpr.data.tables import ColumnType, Values
+from cpr.data.tables.texts import ArrowTexts
 from cpr.data.tables.values import category_values, recoded, to_pandas
 from cpr.errors import EncodeError
 
@@ -52,6 +53,8 @@ def array_of(values: Values, column: ColumnType, field: str) -> Any:
                 remedy="store it as CSV, or the seconds as integers: frame[column].astype('int64')",
             )
         return pa.array(data, pa.int64(), mask=missing).view(kind)
+    if isinstance(data, ArrowTexts):
+        return data.arrow(missing)
     if column.kind != "category":
         return pa.array(data, kind, mask=missing)
     assert column.of is not None

@@ -13,6 +13,7 @@ from cpr.data.tables.columns import ColumnType
 from cpr.data.tables.layout import Layout, require_unicode
 from cpr.data.tables.levels import Levels, level_arrays
 from cpr.data.tables.recorded import type_to_json
+from cpr.data.tables.texts import ArrowTexts
 from cpr.data.tables.values import Values, absent_in, from_pandas, plain_array
 from cpr.errors import EncodeError
 from cpr.io.hashing import ContentDigest, hex16
@@ -155,7 +156,12 @@ class _Digest:
     def update(self, values: Values, field: str) -> None:
         """Take the next values. Raises EncodeError for text that is not Unicode."""
         data, missing = values
-        if data.dtype == object:
+        if isinstance(data, ArrowTexts):
+            self._data.update(data.utf8)
+            marks = data.lengths()
+            if missing is not None:
+                marks[missing] = -1
+        elif data.dtype == object:
             texts = data.tolist()
             text = "".join(texts)
             require_unicode(text, field)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
 
 from cpr.data.tables.arrow import arrow_array, plain_values
 from cpr.data.tables.columns import Array, ColumnType
+from cpr.data.tables.texts import ArrowTexts
 from cpr.errors import EncodeError, FormatError
 
 __all__ = [
@@ -34,8 +35,8 @@ class Values(NamedTuple):
 
     Attributes:
         data: what is there, in native byte order: numbers as they are, times as int64 counts of their
-            unit, text as str objects, categories as codes. Something of the same dtype where a value
-            is missing.
+            unit, text as str objects (`ArrowTexts` where pandas has none), categories as codes.
+            Something of the same dtype where a value is missing.
         missing: True where nothing is, or None where all is there. NaN in a column of plain floats
             is a number, not missing.
     """
@@ -57,6 +58,9 @@ def from_pandas(array: Any, column: ColumnType, field: str) -> Values:
     Raises EncodeError for objects that are not strings.
     """
     array = array.copy()
+    is_arrows = column.own is not None or getattr(column.dtype, "storage", None) == "pyarrow"
+    if column.kind == "text" and is_arrows:
+        return Values(cast(Array, ArrowTexts(array.__arrow_array__(), field)), _any(array.isna()))
     if column.own is not None:
         data, missing = plain_values(array, column.numpy)
         return Values(_canonical(data), _any(missing))
