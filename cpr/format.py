@@ -34,6 +34,7 @@ __all__ = [
     "Streams",
     "WritableFile",
     "damaged",
+    "hold_ahead",
     "naming",
     "supports",
     "unusable",
@@ -80,6 +81,12 @@ def expect_end(file: ReadableFile, nbytes: int) -> None:
     """Say that the last bytes are read before all others; a hint as well."""
     if (fetch_end := getattr(file, "fetch_end", None)) is not None:
         fetch_end(nbytes)
+
+
+def hold_ahead(file: ReadableFile, nbytes: int) -> None:
+    """Say how much of a file far away may be here before it is read; a hint, where decoding takes memory."""
+    if (hold := getattr(file, "hold_ahead", None)) is not None:
+        hold(nbytes)
 
 
 class Format(Protocol):

@@ -7,13 +7,15 @@ that the system kills. `CPR_MEMORY` (bytes, or such as "64GiB") replaces what th
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 import threading
 
 from cpr.errors import DecodeError
 from cpr.io.variables import MEMORY
 
-__all__ = ["Expansion", "Room", "available", "require_memory"]
+__all__ = ["Expansion", "Room", "available", "require_memory", "return_freed"]
 
 # Read again whenever this much has come, not for every block.
 _STEP = 16 << 20
@@ -45,6 +47,19 @@ def require_memory(nbytes: int, what: str) -> None:
     free = available()
     if free is not None and nbytes > free:
         raise _too_large(what, free, nbytes)
+
+
+def return_freed() -> None:
+    """Give the system back what was freed here, where the C library would keep it.
+
+    glibc does so for blocks of up to 32 MiB, of each thread by itself, between others that are in use: after
+    many blocks from several threads it may hold as much as is in use. Takes a millisecond or two.
+    """
+    if sys.platform == "linux":
+        # Other C libraries have no such function, and need none.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 class Expansion:

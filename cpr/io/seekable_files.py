@@ -127,6 +127,7 @@ class ArrivingFile(SeekableFile):
         # What is fetched before all else, and where it begins; taken in, and hashed, at its turn.
         self._end: bytes | memoryview | None = None
         self._end_begins = nbytes
+        self._most_ahead = nbytes
         self._closing = threading.Event()
         #: Is told of the bytes that have arrived.
         self.on_bytes: Advance | None = None
@@ -183,6 +184,10 @@ class ArrivingFile(SeekableFile):
         self._asked = len(block)
         self._first = block
 
+    def hold_ahead(self, nbytes: int) -> None:
+        """Have no more than so many bytes here, or on their way, before they are read."""
+        self._most_ahead = nbytes
+
     def fetch_end(self, nbytes: int) -> None:
         """Have so many of the last bytes here before the others, which are asked for at the same time.
 
@@ -234,7 +239,8 @@ class ArrivingFile(SeekableFile):
         while self._asked < self._end_begins:
             nbytes = min(width.block_bytes, self._end_begins - self._asked)
             if self._ahead and (
-                len(self._ahead) >= width.requests or self._ahead_bytes + nbytes > width.memory_bytes
+                len(self._ahead) >= width.requests
+                or self._ahead_bytes + nbytes > min(self._most_ahead, width.memory_bytes)
             ):
                 return
             start, self._asked = self._asked, self._asked + nbytes

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.data.memory import Expansion
+from cpr.data.memory import Expansion, return_freed
 from cpr.data.tables import Layout
 from cpr.data.tables.table_format import other_rows
 from cpr.data.tables.values import joined
@@ -28,8 +28,11 @@ WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
 ROWS_OF_TEXT = 16_384
 """Of these, so many are decoded at once."""
 
-# Decoded: of columns that threads take at once, and of one that is larger.
-_AT_ONCE_BYTES = 24 << 20
+# Of columns that threads take at once: all their rows of a row group, and those that are decoded at once.
+_TOGETHER_BYTES = 24 << 20
+_AT_ONCE_BYTES = 6 << 20
+# Whenever so much was decoded, what was freed meanwhile goes back to the system.
+_RETURN_BYTES = 16 << 20
 
 
 class ForwardReads:
@@ -77,7 +80,7 @@ def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
     # Values of a fixed size go where they stay; of others, what each row group holds is put together.
     plain = [np.empty(layout.rows, one.dtype) if is_plain(one) else None for one in types]
     parts: list[list[Any]] = [[] for _ in types]
-    begin = 0
+    begin = decoded = 0
     for group in range(footer.num_row_groups):
         rows = footer.row_group(group).num_rows
         if rows < 0 or begin + rows > layout.rows:
@@ -87,6 +90,7 @@ def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
             # By number: names may repeat, and pyarrow takes those with dots for nested ones.
             for batch in parquet.reader.iter_batches(at_once, [group], columns):
                 table.grown(batch.nbytes)
+                decoded += batch.nbytes
                 if row + batch.num_rows > begin + rows:
                     raise ValueError(f"a column of more than {rows} values")
                 for i, column in enumerate(columns):
@@ -96,11 +100,15 @@ def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
                     else:
                         whole[row : row + len(values)] = values
                 row += batch.num_rows
+                del batch, values  # not beside the next ones
                 if len(columns) == 1:  # of several, what others have read is not all that was asked for
                     file.let_go()
             if row != begin + rows:
                 raise ValueError(f"a column of {row - begin} values, not {rows}")
             file.let_go()
+            if decoded >= _RETURN_BYTES:
+                decoded = 0
+                return_freed()
         begin += rows
     if begin != layout.rows:
         raise other_rows(layout.rows, begin)
@@ -122,9 +130,9 @@ def _slices(schema: Any, count: int, rows: int) -> Iterator[tuple[list[int], int
         some: list[int] = []
         row_bytes = 0
         for i in columns:
-            if some and (row_bytes + widths[i]) * rows > _AT_ONCE_BYTES:
-                yield some, max(1, min(rows, _AT_ONCE_BYTES // widths[some[0]]))
+            if some and (row_bytes + widths[i]) * rows > _TOGETHER_BYTES:
+                yield some, max(1, min(rows, _AT_ONCE_BYTES // row_bytes))
                 some, row_bytes = [], 0
             some.append(i)
             row_bytes += widths[i]
-        yield some, max(1, min(rows, _AT_ONCE_BYTES // widths[some[0]]))
+        yield some, max(1, min(rows, _AT_ONCE_BYTES // row_bytes))

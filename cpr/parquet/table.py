@@ -18,7 +18,7 @@ from cpr.data.memory import Expansion, Room, require_memory
 from cpr.data.tables import Frames, Layout, TableFormat, own_copy
 from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
-from cpr.format import ReadableFile, WritableFile, damaged, expect_end
+from cpr.format import ReadableFile, WritableFile, damaged, expect_end, hold_ahead
 from cpr.parquet.columns import array_of, arrow_type
 from cpr.parquet.pandas_metadata import file_names, pandas_metadata, require_modest_labels
 from cpr.parquet.row_groups import ROWS_OF_TEXT, WIDTHS, ForwardReads, read_columns
@@ -41,6 +41,8 @@ _ROW_GROUP_BYTES = 64 << 20
 _READ_CELLS = 2_000_000
 # What is fetched before the rest of a large file: most footers; and read at once of columns that are large.
 _END_BYTES, _BUFFER_BYTES = 256 << 10, 1 << 20
+# Fetched before it is decoded, beside the columns that are: half of what other reads may have.
+_AHEAD_BYTES = 48 << 20
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Parquet(TableFormat):
         layout = self._recorded()
         assert layout.rows is not None
         with Reading():
+            hold_ahead(file, _AHEAD_BYTES)
             expect_end(file, _END_BYTES)
             reads = ForwardReads(file)
             parquet = opened(reads, buffer_bytes=_BUFFER_BYTES)

@@ -143,6 +143,33 @@ def test_columns_are_decoded_before_the_last_has_arrived(width, monkeypatch):
     assert max(stop for _, stop in asked) == len(data)
 
 
+def test_little_is_fetched_before_it_is_decoded(monkeypatch):
+    """However wide the place is, for what is decoded takes memory as well."""
+    monkeypatch.setattr(table_module, "_AHEAD_BYTES", 2 * MiB)
+    monkeypatch.setattr(table_module, "_ROW_GROUP_BYTES", 2 * MiB)
+    frame = pd.DataFrame({"x": np.random.default_rng(0).normal(size=10 * ROWS)})
+    format, data = encoded(frame)
+    lock, asked, most = threading.Lock(), 0, 0
+
+    def fetch(start: int, stop: int) -> bytes:
+        nonlocal asked
+        with lock:
+            asked += stop - start
+        return data[start:stop]
+
+    class Counting(ArrivingFile):
+        def release(self, position: int) -> None:
+            nonlocal most
+            super().release(position)
+            most = max(most, asked - position)
+
+    width = TransferWidth(64, (MiB // 2, MiB // 2), 96 * MiB)
+    with Counting("memory://a", fetch, len(data), "sha256", width) as file:
+        assert same(format.decode(file), frame)
+    # What is not decoded yet of a row group, and the end.
+    assert 0 < most < 6 * MiB < len(data) // 2
+
+
 @pytest.mark.parametrize("place", ["memory://row-groups", "file"])
 @pytest.mark.parametrize("where", [0.05, 0.3, 0.9, "end", "footer", "cut"])
 def test_damage_anywhere_is_told(place, where, tmp_path, small_groups):
@@ -173,6 +200,26 @@ def test_row_groups_that_do_not_make_up_the_table_are_refused(claim):
     pq.write_table(pa.table(other), file)
     with pytest.raises(errors.DecodeError):
         format.decode(SeekableBytes(file.getvalue().to_pybytes()))
+
+
+def test_columns_for_threads_are_decoded_in_pieces(monkeypatch):
+    """Two whole columns are taken together, so that threads have both, and of each a part at a time."""
+    from cpr.parquet import row_groups
+
+    most = 0
+    grown = row_groups.Expansion.grown
+
+    def watch(self, nbytes: int) -> None:
+        nonlocal most
+        most = max(most, nbytes)
+        grown(self, nbytes)
+
+    monkeypatch.setattr(row_groups.Expansion, "grown", watch)
+    monkeypatch.setattr(row_groups, "_AT_ONCE_BYTES", MiB)
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(ROWS, 2)), columns=["x", "y"])
+    format, data = encoded(frame)
+    assert same(format.decode(SeekableBytes(data)), frame)
+    assert MiB // 2 < most < 1.1 * MiB  # with the bits of what is there
 
 
 def test_text_that_expands_is_refused_while_it_does(monkeypatch):
