@@ -22,6 +22,7 @@ TIMES = pd.date_range("2026-01-01", periods=2)
 ODD_ZONE = column(TIMES.tz_localize(dt.timezone(dt.timedelta(seconds=90))))
 FAR = np.array([2**62], "i8").view("M8[s]")
 HALF = "\ud800x"
+NO_TEXT = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], "i4")), pa.py_buffer(b"\xffx"))
 CSV_FORMAT, CSV_FILE = own(cpr.CSVTarget, ".csv", TABLE)
 PARQUET_FORMAT, PARQUET_FILE = own(cpr.ParquetTarget, ".parquet", TABLE)
 GZIP_FORMAT, GZIP_FILE = own(cpr.CSVTarget, ".csv.gz", TABLE)
@@ -134,6 +135,10 @@ ROWS: dict[str, Row] = {
     "half a character": Row(
         lambda: csv(column(pd.array([HALF], "string[python]"))), "encode('utf-8', 'replace')",
         lambda: csv(column([HALF.encode("utf-8", "replace").decode()])),
+    ),
+    "bytes that are no text": Row(
+        lambda: csv(column(pd.array(NO_TEXT, pd.ArrowDtype(pa.string())))), "texts.cast('binary')",
+        lambda: csv(column([text.decode("utf-8", "replace") for text in NO_TEXT.cast("binary").to_pylist()])),
     ),
     "a file's name for a table": Row(
         lambda: csv("a.csv"), "from_path('a.csv').get_data()",

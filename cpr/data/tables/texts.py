@@ -48,7 +48,7 @@ class ArrowTexts:
                 field=ascii(field)[1:-1],
                 expected="text as Arrow has it, in UTF-8",
                 actual=ascii(str(error))[:200],
-                remedy="make the column anew from its bytes, decoded with errors='replace'",
+                remedy="clean the text: texts.cast('binary') gives pyarrow's bytes, to decode with 'replace'",
             ) from None
 
     def __len__(self) -> int:
