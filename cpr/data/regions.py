@@ -10,7 +10,11 @@ from typing import Any
 from cpr.errors import FormatError
 from cpr.format import unusable
 
-__all__ = ["Selection", "ends"]
+__all__ = ["MOST_POSITIONS", "Selection", "ends"]
+
+
+MOST_POSITIONS = (1 << 63) - 1
+"""Along an axis: what arrays count with."""
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,13 @@ class Selection:
                 raise _no_region(region, shape)
             try:
                 chosen = range(extent)[item]
-            except (IndexError, TypeError, ValueError):
+                if not isinstance(chosen, range):
+                    chosen = range(chosen, chosen + 1)
+                count = len(chosen)
+            except (IndexError, TypeError, ValueError, OverflowError):
                 raise _no_region(region, shape) from None
-            if not isinstance(chosen, range):
-                chosen = range(chosen, chosen + 1)
             # The step of one position may be any number.
-            ranges.append(range(chosen.start, chosen.start + 1) if len(chosen) == 1 else chosen or range(0))
+            ranges.append(range(chosen.start, chosen.start + 1) if count == 1 else chosen or range(0))
         return cls(tuple(ranges), tuple(not isinstance(item, slice) for item in index))
 
     @property

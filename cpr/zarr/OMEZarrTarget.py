@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["OMEZarrTarget"]
 
 _ADD = 'add_labels("nuclei", mask)'
-_NAME = re.compile(r"(?!__)(?!\.+$)[A-Za-z0-9._-]+")
+_NAME = re.compile(r"(?!__)(?!\.+$)(?!(?i:zarr\.json)$)[A-Za-z0-9._-]+")
 
 
 @register
@@ -175,6 +175,8 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
                 raise NoDataError.of_empty(self.url, "have labels")
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 raise option_error("name", "letters, digits, '.', '_' and '-'", name, _ADD)
+            if axes is not None and not isinstance(axes, str):
+                raise option_error("axes", "a letter for each axis", axes, 'add_labels("n", mask, axes="YX")')
             group = zarr.open_group(store, mode="r+", zarr_format=3)
             names: list[str] = []
             if "labels" in group:

@@ -11,6 +11,7 @@ import tifffile
 import cpr
 from cpr.data.regions import Selection
 from cpr.errors import CprError, FormatError
+from cpr.records.seal import seal_of
 
 DATA = np.arange(3 * 8 * 10, dtype="uint16").reshape(3, 8, 10)
 _HUGE = 1 << 70
@@ -101,6 +102,15 @@ def test_what_is_no_size_of_regions(tmp_path, size):
     for ask in (whole.regions, whole.missing):
         with pytest.raises(FormatError):
             ask(size)
+
+
+@pytest.mark.parametrize("end", [(1 << 63) - 1, 1 << 63, 1 << 64, 10**30])
+def test_a_record_of_a_region_without_an_end(resources, end):
+    record = resources[-1].serialize()
+    record["__cpr__"]["region"][2][1] = end
+    record["__cpr__"]["seal"] = seal_of(record["__cpr__"])
+    with pytest.raises(CprError):
+        cpr.load(record).get_data()
 
 
 @pytest.mark.parametrize("bounds", [5, 1.5, True, np.s_[:], np.array(1), ..., "a", ({},)])

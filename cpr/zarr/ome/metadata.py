@@ -215,6 +215,9 @@ def image_label(colors: Mapping[int, Any] | None, properties: Mapping[int, Any] 
 
     Raises FormatError for labels that are no integers, and for values that are no colors or dicts.
     """
+    for field, value in (("colors", colors), ("properties", properties)):
+        if value is not None and not isinstance(value, Mapping):
+            raise _bad(field, "a dict with a value for each label", value)
     found: dict[str, Any] = {"version": VERSION, "source": {"image": "../../"}}
     # Validators want both, where both are given, to name the same labels.
     labels = [*(colors or ()), *(label for label in properties or () if label not in (colors or ()))]

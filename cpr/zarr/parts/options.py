@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from cpr.data.regions import MOST_POSITIONS
 from cpr.errors import NoDataError
 from cpr.format import unusable
 from cpr.zarr.parts.layout import Layout, layout_of
@@ -35,7 +36,7 @@ class PartOptions:
     dropped: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        if any(not 0 <= start < stop for start, stop in self.region):
+        if any(not 0 <= start < stop <= MOST_POSITIONS for start, stop in self.region):
             expected = "0 <= start < stop along each axis"
             raise unusable("no region of a part", "region", expected, self.region)
 

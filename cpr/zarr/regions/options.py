@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from cpr.data.regions import MOST_POSITIONS
 from cpr.format import unusable
 from cpr.zarr.options import path_inside
 
@@ -39,7 +40,7 @@ class RegionOptions:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", path_inside("path", self.path, EXAMPLE))
-        if any(not 0 <= start < stop for start, stop in self.region):
+        if any(not 0 <= start < stop <= MOST_POSITIONS for start, stop in self.region):
             raise unusable("no region", "region", "0 <= start < stop along each axis", self.region, EXAMPLE)
         if len(self.dropped) != len(self.region):
             raise unusable("no region", "dropped", "a value for each axis", self.dropped, EXAMPLE)
