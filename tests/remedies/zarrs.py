@@ -205,6 +205,8 @@ ROWS: dict[str, Row] = {
         lambda: labelled().add_labels("nuclei", np.ones_like(STACK)) or 1,
     ),
     "properties": labelling({"properties": {1: 3}}, SAID, LABELS),
+    "axes of labels": labelling({"axes": ["Y", "X"]}, {"axes": "ZYX"}, 'axes="YX"'),
+    "colours in a list": labelling({"colors": ["green"]}, SAID, LABELS),
     "labels by names": labelling({"colors": {"one": "green"}}, SAID, LABELS),
     "colours of labels": labelling({"colors": {1: (1, 2, 3, 999)}}, SAID, LABELS),
     "blocks of unknown size": Row(
