@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 from unicodedata import normalize
 
 from cpr.operations.result import Result
@@ -51,13 +52,19 @@ class Namesakes:
     def __init__(self, known: Mapping[str, Result] | None = None) -> None:
         self.known: dict[str, Result] = {}
         self._named: defaultdict[str, list[str]] = defaultdict(list)
+        # Of those with one name and content, by these two: their places, as far as they were looked for.
+        self._ends: dict[tuple[str, Any], _Ends] = {}
+        self._sorted: Counter[str] = Counter()
         self.add(known or {})
 
     def add(self, known: Mapping[str, Result]) -> None:
         """Take more of them."""
         for url, one in known.items():
+            name = last_of(url)
             if url not in self.known:
-                self._named[last_of(url)].append(url)
+                self._named[name].append(url)
+            elif _content(self.known[url]) != _content(one) and self._sorted.pop(name, 0):
+                self._ends = {key: ends for key, ends in self._ends.items() if key[0] != name}
             self.known[url] = one
 
     def find(self, given: Input) -> str | None:
@@ -69,22 +76,51 @@ class Namesakes:
         assert given.url is not None
         if given.url in self.known:
             return given.url
-        same = self._named.get(last_of(given.url), [])
-        if len(same) > 1:
-            same = [url for url in same if self.known[url].reference.fields.get("data_hash") == given.digest]
-        wanted = _steps(given.url)
-        return max(same, key=lambda url: _in_common(_steps(url), wanted), default=None)
+        name = last_of(given.url)
+        same = self._named.get(name, [])
+        if len(same) < 2:
+            return same[0] if same else None
+        # One after the other would take a time that grows with the square of how many have this name.
+        for url in same[self._sorted[name] :]:
+            self._ends.setdefault((name, _content(self.known[url])), _Ends()).add(url)
+        self._sorted[name] = len(same)
+        ends = self._ends.get((name, given.digest))
+        return None if ends is None else ends.most_alike(given.url)
+
+
+def _content(result: Result) -> Any:
+    return result.reference.fields.get("data_hash")
+
+
+class _Ends:
+    """Paths, by their steps from their ends on."""
+
+    def __init__(self) -> None:
+        # Places in a tree, by the one before and the step from there; of each, the path that made it.
+        self._next: dict[tuple[int, str], int] = {}
+        self._first: list[str] = []
+
+    def add(self, url: str) -> None:
+        """Add a path."""
+        if not self._first:
+            self._first.append(url)
+        at = 0
+        for step in _steps(url):
+            following = self._next.setdefault((at, step), len(self._first))
+            if following == len(self._first):
+                self._first.append(url)
+            at = following
+
+    def most_alike(self, url: str) -> str:
+        """The path that has most steps in common with another, from the end on; of several the first."""
+        at = 0
+        for step in _steps(url):
+            following = self._next.get((at, step))
+            if following is None:
+                break
+            at = following
+        return self._first[at]
 
 
 def _steps(url: str) -> list[str]:
     return _SEPARATOR.split(url)[::-1]
-
-
-def _in_common(one: list[str], other: list[str]) -> int:
-    """How many steps two paths have in common, from their ends on."""
-    count = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine != theirs:
-            break
-        count += 1
-    return count
