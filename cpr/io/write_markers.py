@@ -21,6 +21,7 @@ from contextlib import suppress
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
 from cpr.io.objects import lookup, remove
+from cpr.io.parallel import parallel_map
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat
 from cpr.io.writing import writing
@@ -31,6 +32,7 @@ __all__ = [
     "is_abandoned",
     "mark",
     "mark_once",
+    "mark_unpublished",
     "marker_url",
     "require_marked",
     "take_over",
@@ -63,15 +65,30 @@ def mark_once(url: str) -> None:
 
     Raises ResourceNotFoundError if it was taken for an orphan meanwhile, and TransferError.
     """
-    if lookup(marker_url(url)) is None:
+    _mark_unless(lookup(marker_url(url)), url)
+
+
+def mark_unpublished(url: str) -> bool:
+    """As `mark_once`, of a folder that may be published by now: False then, and nothing is marked."""
+    published, marker = parallel_map(lookup, (blocks_url(url), marker_url(url)), 2)
+    if published is None:
+        _mark_unless(marker, url)
+    return published is None
+
+
+def _mark_unless(marker: Stat | None, url: str) -> None:
+    if marker is None:
         mark(url)
     else:
-        require_marked(url)
+        _require_whole(url, marker)
 
 
 def require_marked(url: str) -> None:
     """Raise ResourceNotFoundError if a folder is marked no more, as it was taken for an orphan."""
-    marker = lookup(marker_url(url))
+    _require_whole(url, lookup(marker_url(url)))
+
+
+def _require_whole(url: str, marker: Stat | None) -> None:
     if marker is None or marker.nbytes != len(_CONTENT):
         raise _taken_for_an_orphan(url, marker)
 

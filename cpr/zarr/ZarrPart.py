@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +15,14 @@ from cpr import io
 from cpr.errors import NoDataError, RecordError, ResourceNotFoundError, UsageError
 from cpr.format import Region
 from cpr.io.hashing import hex16
-from cpr.io.write_markers import mark_once, require_marked
+from cpr.io.write_markers import mark_unpublished, require_marked
 from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
 from cpr.records.format_fields import read_format, to_json
 from cpr.records.registry import register
 from cpr.Target import Target
 from cpr.zarr.copy import copy_all
-from cpr.zarr.earlier_results import find_earlier, nbytes_of, traffic_of
+from cpr.zarr.earlier_results import find_earlier, traffic_of
 from cpr.zarr.folder import Folder
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.extremes import Extremes
@@ -30,7 +31,7 @@ from cpr.zarr.parts.opening import open_part
 from cpr.zarr.parts.options import PartOptions
 from cpr.zarr.parts.regions import Bounds, shown
 from cpr.zarr.parts.source import source_of_part
-from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.stores.part import PartStore
 from cpr.zarr.stores.verifying import VerifyingStore
 from cpr.zarr.verify import verify_listed
@@ -165,7 +166,7 @@ class ZarrPart(Folder):
                 for plan, share in zip(plans, shares, strict=True)
             }
             extremes = layout.extremes(self.region) if len(shares) == len(layout.plans) else None
-            with self._writing(layout, corners, extremes, nbytes_of(source)) as store:
+            with self._writing(layout, corners, extremes) as store:
                 arrays = [
                     array_on(store, plan, tuple(stop - start for start, stop in share))
                     for plan, share in zip(plans, shares, strict=True)
@@ -174,11 +175,11 @@ class ZarrPart(Folder):
 
     @contextmanager
     def _writing(
-        self, layout: Layout, corners: dict[str, tuple[int, ...]], extremes: Extremes | None, nbytes: int
+        self, layout: Layout, corners: dict[str, tuple[int, ...]], extremes: Extremes | None
     ) -> Iterator[PartStore]:
         assert self._parts_key is not None
         url, began = self._url(self._parts_key), time.monotonic()
-        if io.lookup(manifest_url(url)) is not None:
+        if not mark_unpublished(url):
             raise RecordError(
                 "the whole was assembled already, and a stored result is never changed",
                 url=url,
@@ -187,7 +188,8 @@ class ZarrPart(Folder):
                 actual="a part after it",
                 remedy="make a new whole with from_path, and its part",
             )
-        mark_once(url)
+        # How much there is to be saved, all parts together tell.
+        nbytes = math.prod(layout.full.shape) * layout.dtype.itemsize
         earlier = find_earlier(self, url, self.format.whole, nbytes)
         store = PartStore(url, earlier=earlier, corners=corners)
         try:

@@ -1,0 +1,81 @@
+"""What parts ask of a bucket beside their objects, counted at a proxy."""
+
+from __future__ import annotations
+
+import time
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+
+import cpr
+from cpr import io
+from cpr.errors import CorruptDataError
+from cpr.zarr.parts import resumed
+
+pytestmark = pytest.mark.real_s3
+
+COUNT = 6
+DATA = np.random.default_rng(0).integers(1, 60_000, (COUNT, 64, 96)).astype("uint16")
+OPTIONS = {"chunks": (1, 64, 96), "compressors": None}
+
+
+def volume(url, data=DATA):
+    whole = cpr.ZarrTarget.from_path(
+        f"{url}/volume.zarr", shape=data.shape, dtype=data.dtype, base=False, **OPTIONS
+    )
+    parts = [whole.part(region) for region in whole.regions((1,))]
+    for part, plane in zip(parts, data, strict=True):
+        part.set_data(plane[None])
+        part.persist()
+    return whole, parts
+
+
+def test_a_part_asks_for_what_is_published_and_twice_for_the_marker(proxy, s3_url):
+    whole, parts = volume(s3_url)
+    proxy.clear()
+    again = whole.part(np.s_[2:3])
+    again.set_data(DATA[2:3])
+    again.persist()
+    assert proxy.kinds.count("head") == 3
+    assert proxy.kinds.count("put") == 3  # its chunk, the metadata, its digests
+    whole.assemble([*parts[:2], again, *parts[3:]]).verify()
+
+
+def test_assembly_reads_no_pixels(proxy, s3_url):
+    whole, parts = volume(s3_url)
+    proxy.clear()
+    whole.assemble(parts)
+    assert proxy.response_bytes < DATA.nbytes // 2
+    # Digests of each part, and the array's metadata.
+    assert proxy.kinds.count("get") == COUNT + 1
+    assert np.array_equal(whole.get_data()[...], DATA)
+
+
+def test_what_was_changed_later_is_read(proxy, s3_url):
+    """However closely the store tells times."""
+    whole, parts = volume(s3_url)
+    time.sleep(1.1)  # not in the same second
+    with io.writing(next(iter(io.find(f"{s3_url}/volume-*.zarr/c/3/**")))) as file:
+        file.write(bytes(DATA[3].nbytes))
+    with pytest.raises(CorruptDataError):
+        whole.assemble(parts)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (512, 512)], ids=["small", "over 1 MiB"])
+def test_parts_of_a_run_find_the_earlier_result(size, proxy, s3_url, monkeypatch):
+    """Whether it is worth looking for, the whole says, however small its parts are."""
+    data = np.random.default_rng(1).integers(1, 60_000, (COUNT, *size)).astype("uint16")
+    changed = data + (np.arange(COUNT) == 4)[:, None, None].astype("uint16")
+    written = []
+    for key, values in (("first", data), ("second", changed)):
+        monkeypatch.setattr(resumed, "running_key", lambda key=key: key)
+        target = cpr.ZarrTarget.from_path(f"{s3_url}/cells.zarr", chunks=(1, *size), compressors=None)
+        with dask.config.set(scheduler="threads"):
+            target.set_data(da.from_array(values, chunks=(1, *size)))
+        written.append(target.persist())
+        assert np.array_equal(target.get_data()[...], values)
+    assert written[0].copied == 0
+    assert written[1].copied == (5 * data[0].nbytes if data.nbytes > 1 << 20 else 0)
+    written[1].verify()
