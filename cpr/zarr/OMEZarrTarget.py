@@ -93,8 +93,9 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     ) -> None:
         """Write an image in all its resolutions; it becomes a result when the target is persisted.
 
-        In a task with a cache key what can be sliced, from 256 MiB on, is written in parts: the same run, run
-        again after a kill or an error, writes and computes what is missing.
+        In a task with a cache key a dask array of several blocks, and from 256 MiB on whatever can be sliced,
+        is written in parts: the same run, run again after a kill or an error, writes and computes what is
+        missing.
 
         Args:
             data: a numpy array; a dask array, which its workers write (blocks that are not whole chunks are

@@ -79,8 +79,9 @@ class ZarrTarget(Whole):
     def set_data(self, data: ArrayData, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
         """Write an array; it becomes a result when the target is persisted.
 
-        In a task with a cache key what can be sliced, from 256 MiB on, is written in parts: the same run, run
-        again after a kill or an error, writes and computes what is missing.
+        In a task with a cache key a dask array of several blocks, and from 256 MiB on whatever can be sliced,
+        is written in parts: the same run, run again after a kill or an error, writes and computes what is
+        missing.
 
         Args:
             data: a numpy array; a dask array, which its workers write (blocks that are not whole chunks are

@@ -24,7 +24,7 @@ __all__ = ["find_earlier", "nbytes_of", "traffic_of"]
 log = logging.getLogger("cpr")
 
 # For less a listing and a manifest take as long as they save.
-_LEAST_BYTES = 32 << 20
+_LEAST_BYTES = 1 << 20
 _KEPT = 64
 
 _chosen: PerProcess[str, Earlier | None] = PerProcess()

@@ -61,7 +61,7 @@ class ZarrOptions:
         dtype: of its elements, likewise.
         base: an earlier result, in the same store, of which equal chunks are copied by the store instead of
             uploaded: a target, its record or its URL. By default the newest of the target's name, for arrays
-            of 32 MiB and more; False for none. Results stay whole without each other.
+            of 1 MiB and more; False for none. Results stay whole without each other.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".zarr", ".ome.zarr")

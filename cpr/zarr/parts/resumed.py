@@ -39,17 +39,20 @@ from cpr.zarr.stores.recording import RecordingStore
 
 __all__ = ["can_resume", "write_resumed"]
 
-_LEAST_BYTES = 256 << 20  # of an array: less is written anew in the time that parts take
-_UNIT_BYTES = 64 << 20  # of a part, which takes some requests of its own
+# A part takes some requests of its own, and of what is only copied less is written anew in that time.
+_LEAST_BYTES = 256 << 20
+_UNIT_BYTES = 64 << 20  # of a part of such arrays
+# What takes how long to compute, its bytes do not tell: smaller dask arrays are written by the block.
+_MOST_SMALL_PARTS = 64
 
 Shape = tuple[int, ...]
 
 
 def can_resume(data: Any, nbytes: int) -> bool:
-    """Whether data can be sliced, and are worth it, in a task whose run has a cache key."""
-    return (
-        is_lazy_array(data) and len(data.shape) > 0 and nbytes >= _LEAST_BYTES and running_key() is not None
-    )
+    """Whether data can be written in parts, and are worth it, in a task whose run has a cache key."""
+    if not is_lazy_array(data) or not data.shape or running_key() is None:
+        return False
+    return nbytes >= _LEAST_BYTES or (is_dask(data) and data.npartitions > 1)
 
 
 def write_resumed(target: Whole, data: Any, **declared: Any) -> tuple[RecordingStore, str]:
@@ -148,9 +151,10 @@ def _pairs(layout: Layout) -> Shape:
 
 
 def _in_units(level: Any, halved: Sequence[int]) -> Any:
-    """Neighbouring small blocks together, up to the size of a part."""
+    """Neighbouring small blocks together, up to the size of a part; of a small array only where many are."""
     biggest = [max(sizes) for sizes in level.chunks]
-    counts = _together(biggest, level.numblocks, level.dtype.itemsize, halved)
+    least = 1 if level.nbytes >= _LEAST_BYTES else _MOST_SMALL_PARTS
+    counts = _together(biggest, level.numblocks, level.dtype.itemsize, halved, least)
     wanted = tuple(
         tuple(sum(sizes[i : i + count]) for i in range(0, len(sizes), count))
         for sizes, count in zip(level.chunks, counts, strict=True)
@@ -158,11 +162,14 @@ def _in_units(level: Any, halved: Sequence[int]) -> Any:
     return level if wanted == level.chunks else level.rechunk(wanted)
 
 
-def _together(block: Sequence[int], grid: Sequence[int], itemsize: int, halved: Sequence[int]) -> list[int]:
+def _together(
+    block: Sequence[int], grid: Sequence[int], itemsize: int, halved: Sequence[int], least: int = 1
+) -> list[int]:
     """How many blocks along each axis make up a part.
 
     Along axes that are halved twice as many as long as that goes, for a part has as many of the smaller
-    levels as it has whole chunks there; then neighbours, from the last axis on.
+    levels as it has whole chunks there; then neighbours, from the last axis on, as long as there are more
+    parts than `least`.
     """
     counts = [1] * len(block)
 
@@ -178,7 +185,8 @@ def _together(block: Sequence[int], grid: Sequence[int], itemsize: int, halved: 
                 counts[axis], growing = 2 * counts[axis], True
     for axis in reversed(range(len(block))):
         if axis not in halved:
-            counts[axis] = max(1, min(room(), grid[axis]))
+            parts = math.prod(-(-n // count) for n, count in zip(grid, counts, strict=True))
+            counts[axis] = max(1, min(room(), grid[axis], -(-parts // least)))
     return counts
 
 

@@ -73,8 +73,6 @@ def cluster():
 )
 def test_a_worker_is_killed(cls, options, key, cluster, tmp_path, monkeypatch):
     """The data are right; of parts, computed twice is what the worker had under way, or just done."""
-    monkeypatch.setattr(resumed, "_LEAST_BYTES", 1)
-    monkeypatch.setattr(resumed, "_UNIT_BYTES", 1)
     monkeypatch.setattr(resumed, "running_key", lambda: key)
     log = tmp_path / "log"
     ending = ".ome.zarr" if cls is cpr.OMEZarrTarget else ".zarr"

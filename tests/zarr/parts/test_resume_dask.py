@@ -24,6 +24,9 @@ UNITS = 12
 DATA = np.arange(1, 1 + UNITS * 16 * 16, dtype="uint16").reshape(UNITS, 16, 16)
 
 
+LARGE_BYTES, PART_BYTES = resumed._LEAST_BYTES, resumed._UNIT_BYTES
+
+
 class LostError(Exception):
     """What ends a run in the midst."""
 
@@ -156,11 +159,41 @@ def test_a_target_that_is_filled_again(keyed, tmp_path):
     again.persist().verify()
 
 
-def test_small_arrays_are_written_as_ever(keyed, tmp_path, monkeypatch):
-    keyed("a key")
-    monkeypatch.setattr(resumed, "_LEAST_BYTES", DATA.nbytes + 1)
-    lose(tmp_path)
-    assert left(tmp_path) == []
+@pytest.fixture
+def small(keyed, monkeypatch):
+    """As `keyed`, with arrays and parts of the sizes that users have."""
+    monkeypatch.setattr(resumed, "_LEAST_BYTES", LARGE_BYTES)
+    monkeypatch.setattr(resumed, "_UNIT_BYTES", PART_BYTES)
+    return keyed
+
+
+def test_small_arrays_go_on_by_the_block(small, tmp_path):
+    small("a key")
+    missing = lose(tmp_path)
+    computed = []
+    target = write(tmp_path, numbered(computed))
+    assert sorted(computed) == missing
+    target.persist().verify()
+    assert np.array_equal(target.get_data()[...], DATA)
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 200])
+def test_of_small_arrays_only_many_blocks_make_up_a_part(count, small, tmp_path):
+    small("a key")
+    data = np.arange(1, 1 + count * 16, dtype="uint16").reshape(count, 4, 4)
+    target = cpr.ZarrTarget.from_path(f"{tmp_path}/volume.zarr", chunks=(1, 4, 4))
+    target.set_data(da.from_array(data, chunks=(1, 4, 4), name="many"))
+    parts = len([name for name in left(tmp_path) if name.endswith(".digests")])
+    assert parts == -(-count // -(-count // 64))
+    assert np.array_equal(target.persist().get_data()[...], data)
+    target.verify()
+
+
+@pytest.mark.parametrize("data", [da.from_array(DATA, chunks=DATA.shape), DATA], ids=["one block", "numpy"])
+def test_nothing_goes_on_where_there_is_one_block(data, small, tmp_path):
+    small("a key")
+    write(tmp_path, data)
+    assert [name for name in left(tmp_path) if name.endswith(".digests")] == []
 
 
 def test_small_blocks_make_up_a_part(keyed, tmp_path, monkeypatch):

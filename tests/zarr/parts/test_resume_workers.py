@@ -38,9 +38,7 @@ from distributed import Client
 import cpr
 import cpr.zarr.ZarrPart, cpr.zarr.ZarrTarget
 from cpr.provenance.running import tell_running_key
-from cpr.zarr.parts import resumed
 
-resumed._LEAST_BYTES = resumed._UNIT_BYTES = 1
 DATA = np.arange(1, 1 + 12 * 16 * 16, dtype="uint16").reshape(12, 16, 16)
 
 def run(address, url, log, record):
