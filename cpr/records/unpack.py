@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import functools
 import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from cpr.records.scalars import SCALARS
 
 __all__ = ["unpack"]
 
+# Keys of one dict or set that have one hash: Python compares each with all others, a second for so many.
+_MOST_ALIKE = 10_000
 _REMEDY = "the record was not written by cpr: delete it, so that its task runs again"
 
 
@@ -80,15 +83,20 @@ class _Unpacker:
             return SCALARS[tag].unpack(*parts)
         builders: dict[str, Callable[..., Any]] = {
             "tuple": lambda items: tuple(self._list(items)),
-            "set": lambda items: set(self._list(items)),
-            "frozenset": lambda items: frozenset(self._list(items)),
-            "dict": lambda pairs: {self.unpack(key): self.unpack(value) for key, value in pairs},
+            "set": lambda items: set(_told_apart(self._list(items))),
+            "frozenset": lambda items: frozenset(_told_apart(self._list(items))),
+            "dict": self._dict,
             "enum": self._enum,
             "namedtuple": self._namedtuple,
             "dataclass": self._dataclass,
             "model": self._model,
         }
         return builders[tag](*parts)
+
+    def _dict(self, pairs: Any) -> dict[Any, Any]:
+        found = [(self.unpack(key), self.unpack(value)) for key, value in pairs]
+        _told_apart([key for key, _ in found])
+        return dict(found)
 
     def _list(self, items: Any) -> list[Any]:
         if not isinstance(items, list):
@@ -176,6 +184,13 @@ def _require(cls: Any, condition: Callable[[Any], bool], kind: str) -> Any:
             remedy=_REMEDY,
         )
     return cls
+
+
+def _told_apart(keys: list[Any]) -> list[Any]:
+    """The keys. Raises ValueError where so many have one hash that Python compares each with all others."""
+    if len(keys) > _MOST_ALIKE and max(Counter(map(hash, keys)).values()) > _MOST_ALIKE:
+        raise ValueError(f"more than {_MOST_ALIKE} keys with one hash")
+    return keys
 
 
 def _exactly(cls: type, names: Iterable[str], fields: dict[str, Any]) -> dict[str, Any]:
