@@ -12,6 +12,7 @@ Otherwise nothing starts.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,8 @@ SWEEPS = {
     "test_only_changes.py::test_each_request_breaks_once",
 }
 
+_ADDRESS = re.compile("at 0x[0-9a-f]")
+
 # Set in the process of a test that is marked `own_process`.
 OWN_PROCESS = "CPR_TEST_OWN_PROCESS"
 
@@ -94,6 +97,9 @@ def pytest_configure_node(node) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before `-m` selects by the markers set here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if named_by_address := [item.nodeid for item in items if _ADDRESS.search(item.nodeid)]:
+        # Each process would have other names, and pytest-xdist would run none, after a minute.
+        raise pytest.UsageError(f"an address in the name of a test; give it ids=: {named_by_address[0]}")
     long_too, one_of = config.getoption("--long"), config.getoption("--one-of")
     kept = [item for item in items if zlib.crc32(item.nodeid.encode()) % one_of == 0]
     if len(kept) < len(items):

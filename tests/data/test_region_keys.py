@@ -13,6 +13,14 @@ from cpr.data.regions import Selection
 from cpr.errors import CprError, FormatError
 from cpr.records.seal import seal_of
 
+
+class Thing:
+    """What is no region, with a name in which no address is."""
+
+    def __repr__(self):
+        return "a thing"
+
+
 DATA = np.arange(3 * 8 * 10, dtype="uint16").reshape(3, 8, 10)
 _HUGE = 1 << 70
 GOOD = [
@@ -45,7 +53,7 @@ BAD = [
         "a",
         b"a",
     ),
-    *((..., ...), (0, 0, 0, 0), (0, ..., 0, 0, 0), ({},), object(), range(2), (1, (2,)), 1j, math.nan, {1}),
+    *((..., ...), (0, 0, 0, 0), (0, ..., 0, 0, 0), ({},), Thing(), range(2), (1, (2,)), 1j, math.nan, {1}),
     *((None, 0), (0, None), np.datetime64(1, "D"), "0:2"),
 ]
 
