@@ -36,8 +36,10 @@ class Selection:
     def of(cls, region: Any, shape: tuple[int, ...]) -> Selection:
         """What `array[region]` means for an array of this shape: integers, slices and one `...`.
 
-        Raises FormatError for anything else (a bool is a mask to numpy), and for integers beyond the array.
+        Raises FormatError for anything else (a bool is a mask to numpy), and for integers beyond the array;
+        TypeError for what is no shape, as damaged files have it.
         """
+        axes = [range(extent) for extent in shape]
         index = region if isinstance(region, tuple) else (region,)
         if sum(item is Ellipsis for item in index) == 1:
             at = next(i for i, item in enumerate(index) if item is Ellipsis)
@@ -46,11 +48,11 @@ class Selection:
             raise _no_region(region, shape)
         index = (*index, *(slice(None),) * (len(shape) - len(index)))
         ranges = []
-        for item, extent in zip(index, shape, strict=True):
+        for item, axis in zip(index, axes, strict=True):
             if isinstance(item, bool):
                 raise _no_region(region, shape)
             try:
-                chosen = range(extent)[item]
+                chosen = axis[item]
                 if not isinstance(chosen, range):
                     chosen = range(chosen, chosen + 1)
                 count = len(chosen)
