@@ -10,12 +10,12 @@ from typing import Any
 __all__ = [
     "MOST_BYTES",
     "BadAnswerError",
+    "PageGuard",
     "SetupError",
     "code_of",
     "is_of_parser",
     "read_some",
     "require_items",
-    "require_other",
     "require_range",
     "require_sound",
     "required_text",
@@ -25,6 +25,7 @@ __all__ = [
 
 MOST_BYTES = (1 << 63) - 1
 """Of an object, as its size is counted."""
+_MOST_EMPTY_PAGES = 250  # in a row: a store that filters what it lists may give some
 # A day from the first and the last time that Python knows, for whoever tells them in a time zone.
 _SOME_TIME = datetime.fromtimestamp(0, UTC)
 _FIRST, _LAST = -62_135_510_400, 253_370_764_800
@@ -73,11 +74,22 @@ class SetupError(OSError):
         self.code = code
 
 
-def require_other(before: object, *page: object) -> object:
-    """This page of a listing, unless it is the one before again, whatever its token: then BadAnswerError."""
-    if any(page) and page == before:
-        raise BadAnswerError("ListingRepeats")
-    return page
+class PageGuard:
+    """Of a listing in pages: none is the one before again, whatever its token, and empty ones have an end."""
+
+    def __init__(self) -> None:
+        self._before: object = None
+        self._empty = 0
+
+    def require_other(self, *page: object) -> None:
+        """Raise BadAnswerError for a page that shows that the listing would not end."""
+        if any(page):
+            repeats, self._before, self._empty = page == self._before, page, 0
+        else:
+            self._empty += 1
+            repeats = self._empty > _MOST_EMPTY_PAGES
+        if repeats:
+            raise BadAnswerError("ListingRepeats")
 
 
 def require_items(answer: Mapping[str, Any], name: str, **kinds: type[Any]) -> None:

@@ -43,16 +43,6 @@ def test_a_part_asks_for_what_is_published_and_twice_for_the_marker(proxy, s3_ur
     whole.assemble([*parts[:2], again, *parts[3:]]).verify()
 
 
-def test_assembly_reads_no_pixels(proxy, s3_url):
-    whole, parts = volume(s3_url)
-    proxy.clear()
-    whole.assemble(parts)
-    assert proxy.response_bytes < DATA.nbytes // 2
-    # Digests of each part, and the array's metadata.
-    assert proxy.kinds.count("get") == COUNT + 1
-    assert np.array_equal(whole.get_data()[...], DATA)
-
-
 def test_what_was_changed_later_is_read(proxy, s3_url):
     """However closely the store tells times."""
     whole, parts = volume(s3_url)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, SetupError, code_of, require_other, whole_number
+from cpr.io.answers import BadAnswerError, PageGuard, SetupError, code_of, whole_number
 from cpr.io.clients.adlfs import AzureClient
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.azure_upload import BlockUpload, is_refused_condition
@@ -159,14 +159,14 @@ class AzureStore:
             except StopAsyncIteration:
                 return None
 
-        before: object = None
+        guard = PageGuard()
         token: object = None
         while (items := self._client.wait(page())) is not None:
             if not all(isinstance(one.name, str) and one.name for one in items):
                 raise BadAnswerError("NoName")
             objects = [one for one in items if "size" in one]
             folders = [one.name for one in items if "size" not in one]
-            before = require_other(before, [one.name for one in objects], folders)
+            guard.require_other([one.name for one in objects], folders)
             yield objects, folders
             if pages.continuation_token and pages.continuation_token == token:
                 raise BadAnswerError("ListingRepeats")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 
 from cpr.io.answers import (
     BadAnswerError,
-    require_other,
+    PageGuard,
     require_range,
     required_text,
     time_from_text,
@@ -218,14 +218,14 @@ class GCSStore:
     def _pages(self, bucket: str, query: dict[str, str]) -> Iterator[_Page]:
         query = {name: value for name, value in query.items() if value}
         query["fields"] = f"items({_FIELDS}),prefixes,nextPageToken"
-        before: object = None
+        guard = PageGuard()
         while True:
             try:
                 answer = self._ask("GET", named(_API, bucket, "/o"), query)
             except FileNotFoundError:
                 raise refusal(404, _NO_SUCH_BUCKET) from None
             page = _Page.of(answer.json())
-            before = require_other(before, page.objects, page.folders)
+            guard.require_other(page.objects, page.folders)
             yield page
             if page.token is None:
                 return

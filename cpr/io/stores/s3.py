@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, code_of, require_items, require_other, require_range
+from cpr.io.answers import BadAnswerError, PageGuard, code_of, require_items, require_range
 from cpr.io.clients.s3_checksums import checksum_of_head
 from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.filesystems import filesystem
@@ -201,14 +201,14 @@ class S3Store:
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
         bucket, key = bucket_and_key(path)
         page: dict[str, Any] = {}
-        before: object = None
+        guard = PageGuard()
         while True:
             # Without a prefix: asked for one, MinIO lists only uploads whose key it is.
             answer = self._client.call("list_multipart_uploads", Bucket=bucket, **page)
             if "IsTruncated" not in answer:
                 raise BadAnswerError("NotAListing")
             require_items(answer, "Uploads", Key=str, UploadId=str, Initiated=datetime)
-            before = require_other(before, answer.get("Uploads"))
+            guard.require_other(answer.get("Uploads"))
             for found in answer.get("Uploads", []):
                 if key and not found["Key"].startswith(f"{key}/"):
                     continue
@@ -267,14 +267,14 @@ class S3Store:
     def _pages(self, bucket: str, prefix: str, delimiter: str, after: str = "") -> Iterator[dict[str, Any]]:
         query = {"Bucket": bucket, "Prefix": prefix, "Delimiter": delimiter}
         page: dict[str, Any] = {"StartAfter": after} if after else {}
-        before: object = None
+        guard = PageGuard()
         while True:
             answer = self._client.call("list_objects_v2", **query, **page)
             if "IsTruncated" not in answer:
                 raise BadAnswerError("NotAListing")
             require_items(answer, "Contents", Key=str, Size=int, LastModified=datetime)
             require_items(answer, "CommonPrefixes", Prefix=str)
-            before = require_other(before, answer.get("Contents"), answer.get("CommonPrefixes"))
+            guard.require_other(answer.get("Contents"), answer.get("CommonPrefixes"))
             yield answer
             if not answer["IsTruncated"]:
                 return

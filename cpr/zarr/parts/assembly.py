@@ -164,20 +164,12 @@ def require_piece(piece: Piece, listed: dict[str, Listed], full: bool = False) -
             raise _of_part(missing(f"{url}/{key}", entry), piece)
         if found.nbytes != entry.size:
             raise _of_part(corrupt(f"{url}/{key}", f"{entry.size} bytes", f"{found.nbytes} bytes"), piece)
-        if full or _is_later(found.modified, piece.sealed):
+        if full or found.modified > piece.sealed:
             doubtful.append(key)
     try:
         verify_some(VerifyingStore.of(piece.manifest), doubtful)
     except CorruptDataError as error:
         raise _of_part(error, piece) from None
-
-
-def _is_later(modified: datetime, sealed: datetime) -> bool:
-    """Whether an object was written after its part was published.
-
-    Stores tell of one object to the second (HTTP's `Last-Modified`), and in listings often more closely.
-    """
-    return (modified if sealed.microsecond else modified.replace(microsecond=0)) > sealed
 
 
 def _of_part(error: CorruptDataError, piece: Piece) -> CorruptDataError:
