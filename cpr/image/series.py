@@ -15,7 +15,6 @@ from cpr.errors import DecodeError
 from cpr.format import damaged
 from cpr.image.choice import PAGES_ALONE, Choice, chosen, listed
 from cpr.image.description_limits import Descriptions
-from cpr.image.generic_series import generic_series
 from cpr.image.metered_file import MeteredFile
 from cpr.image.vendor_headers import VendorHeaders
 
@@ -61,9 +60,6 @@ class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type c
             return text
         ET.SubElement(found[0], found[0].tag.replace("Pixels", "TiffData"))
         return ET.tostring(root, encoding="unicode")
-
-    def _series_generic(self) -> list[tifffile.TiffPageSeries] | None:
-        return generic_series(self)
 
     def look_first(self) -> None:
         """From now on look at the JSON of each page that begins an image, before tifffile reads it."""
