@@ -181,7 +181,7 @@ class Page:
             levels = self._said[5] + self._said[6]
             if self._said[5] < 0 or self._said[6] < 0 or levels > min(len(data), self.nbytes):
                 raise ValueError(f"{levels} bytes of levels")
-            if not self._said.get(7, True):
+            if self._said.get(7) is False:  # and not a number in its place, which decoders skip
                 return data[levels:]
             return self._decompressed(data[levels:], self.nbytes - levels)
         data = self._decompressed(data)

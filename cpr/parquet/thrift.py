@@ -38,6 +38,9 @@ class _Reader:
         while head := self.byte():
             number = number + (head >> 4) if head >> 4 else self.integer()
             kind = head & 15
+            # Of two, decoders take the last one of the kind that they expect: another than this might be.
+            if number in fields:
+                raise ValueError(f"field {number} twice")
             # Of a truth value the kind is the value.
             fields[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self.value(kind, depth)
         return fields, self.at

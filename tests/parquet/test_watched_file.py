@@ -265,3 +265,12 @@ def test_columns_that_lie_on_each_other_are_refused():
         except ValueError as error:
             refused += "reaches into" in str(error)
     assert refused
+
+
+def test_a_field_that_is_there_twice_is_refused():
+    """A decoder takes the last one of the kind that it expects; the other would be judged."""
+    once = bytes([0x15, 0x02, 0])  # field 1, an i32 of 1
+    assert read_struct(once) == ({1: 1}, 3)
+    for again in (bytes([0x05, 0x02, 0x04]), bytes([0x06, 0x02, 0x04]), bytes([0x01, 0x02])):
+        with pytest.raises(ValueError, match="field 1 twice"):
+            read_struct(once[:-1] + again + b"\0")
