@@ -12,7 +12,7 @@ from cpr.errors import TransferError
 from cpr.io.locks.compare_and_swap import read
 from cpr.io.objects import open_store
 from cpr.io.stores.base import MOST_SMALL_BYTES
-from tests.servers.environment import exported
+from tests.servers.environment import every_store_at
 
 _MOST_SENT = 32 << 20  # a network buffers some, and a client tries a few times
 _PIECE = b"{" * (256 << 10)
@@ -56,19 +56,7 @@ def endless(monkeypatch):
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}"
-        login = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint={url}/a"
-        variables = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ENDPOINT_URL_S3": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-            "STORAGE_EMULATOR_HOST": url,
-            "AZURE_STORAGE_CONNECTION_STRING": login,
-        }
-        with exported(
-            variables, hide=("AWS_", "AZURE_STORAGE_", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_")
-        ):
+        with every_store_at(url):
             yield taken
         server.shutdown()
         thread.join()

@@ -10,7 +10,7 @@ import pytest
 
 from cpr import io
 from cpr.errors import TransferError
-from tests.servers.environment import exported
+from tests.servers.environment import every_store_at
 
 PAGES = {
     "gs": '{{"kind": "storage#objects", "nextPageToken": "{0}"}}',
@@ -27,6 +27,7 @@ def asked(request, monkeypatch):
     count = itertools.count(1)
     numbers: list[int] = []
     page = PAGES[request.param]
+    monkeypatch.setenv("CPR_TIMEOUT", "5")
 
     class Answers(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -49,20 +50,7 @@ def asked(request, monkeypatch):
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        variables = {
-            "AWS_ENDPOINT_URL": url,
-            "AWS_ENDPOINT_URL_S3": url,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": "us-east-1",
-            "STORAGE_EMULATOR_HOST": url,
-            "AZURE_STORAGE_CONNECTION_STRING": "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;"
-            f"BlobEndpoint={url}/a",
-            "CPR_TIMEOUT": "5",
-        }
-        with exported(
-            variables, hide=("AWS_", "AZURE_STORAGE_", "GOOGLE_APPLICATION_CREDENTIALS", "FSSPEC_")
-        ):
+        with every_store_at(url):
             yield request.param, numbers
         server.shutdown()
 
