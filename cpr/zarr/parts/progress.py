@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpr import io
-from cpr.errors import CprError, ResourceNotFoundError
+from cpr.errors import CprError, ResourceNotFoundError, TransferError
 from cpr.io.hashing import FORGERY_PROOF, default_algorithm, hex16
 from cpr.io.write_markers import is_abandoned
 from cpr.provenance.running import nth_of_run
@@ -95,6 +95,8 @@ def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
             if cells.any():
                 continue  # of the same objects, which another part has
             require_piece(piece, listed)
+        except TransferError:
+            raise  # a store that fails is no reason to compute all anew
         except CprError as error:
             # Anybody may have put something there: it stops no task, whatever it is.
             log.info("%s is not adopted, and made again: %s", place, error)
