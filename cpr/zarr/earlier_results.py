@@ -13,7 +13,7 @@ import numpy as np
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.copying import can_copy
-from cpr.io.fork_safe import PerProcess
+from cpr.io.shared_answers import SharedAnswers
 from cpr.Target import Target
 from cpr.zarr.stores.earlier import Earlier
 from cpr.zarr.stores.manifest import Manifest, manifest_url
@@ -27,7 +27,7 @@ log = logging.getLogger("cpr")
 _LEAST_BYTES = 1 << 20
 _KEPT = 64
 
-_chosen: PerProcess[str, Earlier | None] = PerProcess()
+_chosen: SharedAnswers[str, Earlier | None] = SharedAnswers(_KEPT)
 
 
 def find_earlier(target: Target, url: str, options: Any, nbytes: int) -> Earlier | None:
@@ -45,19 +45,17 @@ def find_earlier(target: Target, url: str, options: Any, nbytes: int) -> Earlier
     base = options.base
     if base is False or (base is None and nbytes < _LEAST_BYTES):
         return None
-    with _chosen.lock:
-        if url in _chosen.known:
-            return _chosen.known[url]
-    try:
-        earlier = _newest(target, url) if base is None else _given(base, url)
-    except CprError as error:
-        log.log(logging.DEBUG if base is None else logging.WARNING, "all of %s is uploaded: %s", url, error)
-        earlier = None
-    with _chosen.lock:
-        _chosen.known[url] = earlier
-        while len(_chosen.known) > _KEPT:
-            _chosen.known.popitem(last=False)
-    return earlier
+
+    def choose() -> Earlier | None:
+        try:
+            return _newest(target, url) if base is None else _given(base, url)
+        except CprError as error:
+            log.log(
+                logging.DEBUG if base is None else logging.WARNING, "all of %s is uploaded: %s", url, error
+            )
+            return None
+
+    return _chosen.get(url, choose)
 
 
 def _given(base: str, url: str) -> Earlier | None:

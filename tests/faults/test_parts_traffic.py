@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 
 import dask
@@ -13,6 +14,7 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError
 from cpr.zarr.parts import resumed
+from cpr.zarr.stores import versioned
 
 pytestmark = pytest.mark.real_s3
 
@@ -69,3 +71,31 @@ def test_parts_of_a_run_find_the_earlier_result(size, proxy, s3_url, monkeypatch
     assert written[0].copied == 0
     assert written[1].copied == (5 * data[0].nbytes if data.nbytes > 1 << 20 else 0)
     written[1].verify()
+
+
+def test_the_earlier_manifest_is_fetched_once_for_all_chunks(proxy, s3_url):
+    data = np.random.default_rng(2).integers(1, 60_000, (32, 128, 256)).astype("uint16")
+    options = {"chunks": (1, 128, 256), "compressors": None}
+    written = []
+    for step in (0, 1):
+        data[7] += step
+        target = cpr.ZarrTarget.from_path(f"{s3_url}/volume.zarr", **options)
+        proxy.clear()
+        target.set_data(data.copy())
+        written.append(target.persist())
+    assert written[1].copied == 31 * data[0].nbytes
+    assert proxy.kinds.count("get") <= 2
+
+
+def test_threads_of_a_worker_list_a_source_once(proxy, s3_url):
+    target = cpr.ZarrTarget.from_path(f"{s3_url}/volume.zarr", base=False, **OPTIONS)
+    target.set_data(DATA)
+    target.persist()
+    source = cpr.ZarrSource.from_path(target.url)
+    source.identity()
+    sent = pickle.dumps(source.get_data())
+    versioned._listings.clear()
+    array = pickle.loads(sent)
+    proxy.clear()
+    assert np.array_equal(array[...], DATA)
+    assert proxy.kinds.count("list") == 1

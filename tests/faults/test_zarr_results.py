@@ -55,7 +55,7 @@ def base(request, tmp_path):
 
 def read(record: Any) -> list[np.ndarray]:
     """As a process that has nothing but the record."""
-    _manifests.known.clear()
+    _manifests.clear()
     return everything(cpr.load(record))
 
 

@@ -160,12 +160,12 @@ def test_a_member_that_is_gone_raises(tmp_path):
 def test_what_is_sent_to_another_process_lists_again_there(tmp_path):
     url = image(str(tmp_path))
     sent = pickle.dumps([keyed(ZarrSource, f"{url}/0").get_data(), keyed(ZarrSource, f"{url}/0").get_dask()])
-    versioned._listings.known.clear()
+    versioned._listings.clear()
     array, lazy = pickle.loads(sent)
     assert np.array_equal(array[...], DATA)
     assert np.array_equal(lazy.compute(), DATA)
     assert len(sent) < 20_000
-    versioned._listings.known.clear()
+    versioned._listings.clear()
     array, lazy = pickle.loads(sent)
     CHANGES["a chunk of the same size"](url)
     with pytest.raises(SourceChangedError):
@@ -285,7 +285,7 @@ def test_a_store_that_answers_another_version_at_every_question(tmp_path, monkey
 def test_a_store_that_does_not_list(how, tmp_path, monkeypatch, caplog):
     """Web servers, and buckets that one may only read from."""
     url = image(str(tmp_path))
-    versioned._listings.known.clear()
+    versioned._listings.clear()
     if how == "refused":
         monkeypatch.setattr(versioned, "_files", lambda _: (_ for _ in ()).throw(PermissionError()))
     elif how == "empty":

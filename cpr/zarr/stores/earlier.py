@@ -47,7 +47,8 @@ class Earlier:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Earlier:
-        """The result of a manifest."""
+        """The result of a manifest, which this process need not fetch again."""
+        VerifyingStore.share(manifest)
         return cls(manifest.url, manifest.nbytes, manifest.checksum)
 
     def __hash__(self) -> int:

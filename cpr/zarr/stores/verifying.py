@@ -18,6 +18,7 @@ from cpr.errors import CorruptDataError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.objects import open_store
 from cpr.io.request_threads import in_thread
+from cpr.io.shared_answers import SharedAnswers
 from cpr.io.urls import protocol_of
 from cpr.io.waiting import request_seconds
 from cpr.zarr.stores.block_reader import BlockReader, bounds_of
@@ -29,6 +30,7 @@ from cpr.zarr.stores.url_store import ReadOnlyStore
 __all__ = ["CONSOLIDATED", "VerifyingStore"]
 
 _MANIFESTS_KEPT = 16
+_MOST_SHARED_BYTES = 32 << 20
 _ROOT, _ROOT_BYTES = "zarr.json", 64 << 10
 CONSOLIDATED = ".zmetadata"
 """What `zarr.consolidate_metadata` adds to a group of format 2; into one of format 3 it writes."""
@@ -83,6 +85,12 @@ class VerifyingStore(ReadOnlyStore):
         store._found = Manifest(url, nbytes, checksum)
         return store
 
+    @staticmethod
+    def share(manifest: Manifest) -> None:
+        """Let the stores that this process makes of it fetch nothing of a manifest that is in memory."""
+        if manifest.nbytes <= _MOST_SHARED_BYTES:
+            _manifests.keep((manifest.url, manifest.nbytes, manifest.checksum, None), manifest)
+
     @property
     def checksum(self) -> str:
         """Root of the manifest: it names the content of the whole hierarchy."""
@@ -95,8 +103,11 @@ class VerifyingStore(ReadOnlyStore):
     def manifest(self) -> Manifest:
         """What vouches for the objects. Raises ResourceNotFoundError or CorruptDataError."""
         if self._found is None:
-            known = (self.url, self._nbytes, self._checksum, self._data, self._manifest_place)
-            self._found = _open_manifest(*known)
+            place = self._manifest_place
+            self._found = _manifests.get(
+                (self.url, self._nbytes, self._checksum, place),
+                lambda: Manifest(self.url, self._nbytes, self._checksum, self._data, place),
+            )
         return self._found
 
     async def _manifest(self) -> Manifest:
@@ -290,22 +301,8 @@ class VerifyingStore(ReadOnlyStore):
             start = f"{below}0" if key != below else f"{below}\0"
 
 
-_manifests: PerProcess[tuple[Any, ...], Manifest] = PerProcess()
-
-
-def _open_manifest(url: str, nbytes: int, checksum: str, data: bytes | None, place: str | None) -> Manifest:
-    """The manifest, shared by all stores of this process that ask for the same."""
-    key = (url, nbytes, checksum, place)
-    with _manifests.lock:
-        if key in _manifests.known:
-            _manifests.known.move_to_end(key)
-            return _manifests.known[key]
-    manifest = Manifest(url, nbytes, checksum, data, place)
-    with _manifests.lock:
-        _manifests.known[key] = manifest
-        while len(_manifests.known) > _MANIFESTS_KEPT:
-            _manifests.known.popitem(last=False)
-    return manifest
+#: Shared by all stores of this process that ask for the same.
+_manifests: SharedAnswers[tuple[Any, ...], Manifest] = SharedAnswers(_MANIFESTS_KEPT)
 
 
 def _begin_of(url: str) -> bytes | memoryview:

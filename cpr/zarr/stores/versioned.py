@@ -24,8 +24,8 @@ from zarr.abc.store import ByteRequest
 from cpr import io
 from cpr.errors import SourceChangedError, TransferError
 from cpr.io.error_translation import translate_errors
-from cpr.io.fork_safe import PerProcess
 from cpr.io.objects import open_store
+from cpr.io.shared_answers import SharedAnswers
 from cpr.io.urls import protocol_of
 from cpr.zarr.stores.url_store import ReadOnlyStore
 
@@ -39,7 +39,7 @@ MOST_LISTED = 20_000
 """Objects that are listed unasked: two seconds, where a page of 1,000 takes a tenth of one."""
 
 #: (URL, digest) -> key, relative to the URL -> digest of the object's version
-_listings: PerProcess[tuple[str, str], dict[str, bytes]] = PerProcess()
+_listings: SharedAnswers[tuple[str, str], dict[str, bytes]] = SharedAnswers(_LISTINGS_KEPT)
 
 
 def listing_version(url: str, needed: Collection[str], *, unlimited: bool = False) -> Version | None:
@@ -64,7 +64,7 @@ def listing_version(url: str, needed: Collection[str], *, unlimited: bool = Fals
     if asked is None or _brief(asked.version) != found[known]:
         return None
     digest = _digest_of(found)
-    _keep(url, digest, found)
+    _listings.keep((url, digest), found)
     return {_LISTING: digest, "objects": len(found)}
 
 
@@ -141,14 +141,14 @@ class VersionedStore(ReadOnlyStore):
     def _listing(self) -> dict[str, bytes]:
         place = io.join(self.url, self._source) if self._source else self.url
         digest = str(self._version[_LISTING])
-        with _listings.lock:
-            known = _listings.known.get((place, digest))
-        if known is None:
-            known = _listed(place, None) or {}
-            if (now := _digest_of(known)) != digest:
-                raise _changed(place, f"{self._version['objects']} objects, {digest}", f"{len(known)}, {now}")
-            _keep(place, digest, known)
-        return known
+
+        def ask() -> dict[str, bytes]:
+            found = _listed(place, None) or {}
+            if (now := _digest_of(found)) != digest:
+                raise _changed(place, f"{self._version['objects']} objects, {digest}", f"{len(found)}, {now}")
+            return found
+
+        return _listings.get((place, digest), ask)
 
 
 def _changed(url: str, expected: str, actual: str) -> SourceChangedError:
@@ -159,13 +159,6 @@ def _changed(url: str, expected: str, actual: str) -> SourceChangedError:
         actual=f"version {actual}",
         remedy="make the source again, from_path(...), once nobody writes to it: its key is then another one",
     )
-
-
-def _keep(url: str, digest: str, found: dict[str, bytes]) -> None:
-    with _listings.lock:
-        _listings.known[url, digest] = found
-        while len(_listings.known) > _LISTINGS_KEPT:
-            _listings.known.popitem(last=False)
 
 
 def _listed(url: str, limit: int | None) -> dict[str, bytes] | None:
