@@ -27,6 +27,8 @@ from cpr.image.vendor_headers import require_modest_text
 from cpr.image.xml_limits import require_modest_xml
 
 __all__ = [
+    "SOFTWARE",
+    "is_own",
     "opened",
     "page_at",
     "read_layout",
@@ -50,6 +52,9 @@ _EXPANSION_OTHER = 33_000
 _JPEG_2000 = {33003, 33004, 33005, 34712}
 _SMALL = 1 << 20
 _SMALL_PAGE = 1 << 15
+
+SOFTWARE = "cpr"
+"""Of the tag of this name in the first page of a file that cpr has written."""
 
 
 def workers() -> int:
@@ -98,15 +103,15 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContained
 def read_layout(file: ReadableFile, tiff: SelfContainedTiff, layout: Layout, ours: bytes) -> Array:
     """All pixels of a file that holds an array of known layout.
 
-    A file that begins as cpr writes it (its first description is `ours`) is read as it arrives, and
-    every page is let go once it is decoded. Somebody may have written the file again in another way;
-    what it holds may still be the same.
+    A file that begins as cpr writes it (see `is_own`) is read as it arrives, and every page is let go once
+    it is decoded. Somebody may have written the file again in another way; what it holds may still be the
+    same.
     """
+    if not is_own(tiff, ours):
+        return _reshaped(read_series(file, tiff), layout)
     chain = directories(file)
     first, following = next(chain, (0, 0))
     page = page_at(tiff, first, 0)
-    if _description(page) != _normal(ours):
-        return _reshaped(read_series(file, tiff), layout)
     _require_page(page, layout, 0)
     refuse_bombs(page, layout.nbytes, file)
     stored = np.empty(layout.file_shape, layout.stored_dtype)
@@ -129,6 +134,24 @@ def read_layout(file: ReadableFile, tiff: SelfContainedTiff, layout: Layout, our
             "bytes are missing or too many", f"{layout.count} pages and their index", f"{len(offsets)}"
         )
     return stored
+
+
+def is_own(tiff: SelfContainedTiff, ours: bytes) -> bool:
+    """Whether a file begins as cpr writes it: then it has to end so too, or it was cut or extended.
+
+    Other programs keep the description of what they write again, some also who has made it, and put
+    directories behind pixels. `ours` is the description that cpr has written.
+    """
+    page = tiff.pages.first
+    software = page.tags.get(305)
+    return (
+        software is not None
+        and software.value == SOFTWARE
+        and tiff.byteorder == "<"
+        and page.offset == (16 if tiff.is_bigtiff else 8)
+        and not page.is_tiled
+        and _description(page) == _normal(ours)
+    )
 
 
 def _require_page(page: tifffile.TiffPage, layout: Layout, number: int) -> None:

@@ -19,9 +19,9 @@ from cpr.image.choice import Choice
 from cpr.image.description import FirstPage, first_page
 from cpr.image.layout import DTYPES, Layout, require_dtype, usual_axes
 from cpr.image.read_metadata import is_signed, metadata_of
-from cpr.image.reading import opened, read_layout, read_series, refuse_claims, series_of
+from cpr.image.reading import is_own, opened, read_layout, read_series, refuse_claims, series_of
 from cpr.image.region import read_region
-from cpr.image.series import OWN
+from cpr.image.series import OWN, SelfContainedTiff
 from cpr.image.writing import Compression, write_pages
 from cpr.previews.models import Picture
 from cpr.previews.thumbnails import PictureMaker
@@ -186,8 +186,11 @@ class Tiff:
             if layout.flavour == "empty":
                 read_series(file, tiff)
                 return np.empty(layout.shape, layout.dtype)
-            refuse_claims(layout, file)
-            stored = read_layout(file, tiff, layout, self._first_page.description)
+            return self._of_layout(file, tiff, layout)
+
+    def _of_layout(self, file: ReadableFile, tiff: SelfContainedTiff, layout: Layout) -> Array:
+        refuse_claims(layout, file)
+        stored = read_layout(file, tiff, layout, self._first_page.description)
         return _restored(stored, layout.dtype).reshape(layout.shape)
 
     def decode_region(self, file: ReadableFile, region: Region) -> Array:
@@ -197,6 +200,9 @@ class Tiff:
             part: Array = self.decode(file)[region]
             return part
         with opened(file, self._choice.described) as tiff:
+            if layout is not None and not is_own(tiff, self._first_page.description):
+                part = self._of_layout(file, tiff, layout)[region]
+                return np.asarray(part)
             found = read_region(file, tiff, region, layout, self._choice)
             signed = layout is None and is_signed(tiff)
         return _native(found, signed) if layout is None else _restored(found, layout.dtype)

@@ -15,7 +15,7 @@ from cpr.image import page_index as pages
 from cpr.image.description import FirstPage
 from cpr.image.forward_file import Skeleton, Window
 from cpr.image.layout import Layout
-from cpr.image.reading import workers
+from cpr.image.reading import SOFTWARE, workers
 
 __all__ = ["Compression", "write_pages"]
 
@@ -143,5 +143,5 @@ def _tags(layout: Layout, first: FirstPage, number: int) -> dict[str, Any]:
         "software": False,
     }
     if number == 0:
-        tags |= {"description": first.description, "extratags": first.extra, "software": "cpr"}
+        tags |= {"description": first.description, "extratags": first.extra, "software": SOFTWARE}
     return tags

@@ -28,7 +28,7 @@ FORMAT, WHOLE = own(cpr.ImageTarget, ".tif", STACK)
 PLAIN_FORMAT, PLAIN = own(cpr.ImageTarget, ".tif", STACK[0], compression=None)
 CUT = PLAIN.index(STACK[0].tobytes()) + 10
 ONE_FORMAT, ONE = own(cpr.ImageTarget, ".tif", STACK[0])
-OURS = FORMAT._first_page.description
+OURS = {"metadata": None, "description": FORMAT._first_page.description, "software": "cpr"}
 FOREIGN = tiff(STACK[0], metadata=None)
 MASK_FORMAT, MASK = own(cpr.ImageTarget, ".tif", STACK > 7)
 BIG = np.arange(60 * 70, dtype="uint16").reshape(60, 70)
@@ -234,19 +234,19 @@ ROWS: dict[str, Row] = {
     "no pixels": restored(ifd({**TAGS, 256: (4, 1, 0), 259: (3, 1, 1)}) + bytes(500), FOREIGN),
     "what no reader reads": restored(ifd({**TAGS, 259: (3, 1, 1), 258: (3, 1, 77)}) + bytes(500), FOREIGN),
     "no index": restored(WHOLE[:-8], WHOLE, FORMAT),
-    "pages of another shape": restored(tiff(BIG, metadata=None, description=OURS), WHOLE, FORMAT),
+    "pages of another shape": restored(tiff(BIG, **OURS), WHOLE, FORMAT),
     "pages of another shape, in part": restored(
-        tiff(BIG, metadata=None, description=OURS), WHOLE, FORMAT, region=1
+        tiff(BIG, **OURS), WHOLE, FORMAT, region=1
     ),
     "another image": restored(tiff(BIG, metadata=None), WHOLE, FORMAT),
     "pixels that are cut": restored(PLAIN[:CUT], PLAIN, PLAIN_FORMAT),
     "pixels that are cut, in part": restored(PLAIN[:CUT], PLAIN, PLAIN_FORMAT, region=np.s_[:, :]),
     "strips that are cut": restored(ONE[: ONE.rfind(b"cprpages") - 20], ONE, ONE_FORMAT, region=np.s_[:, :]),
     "fewer pages": restored(
-        tiff(STACK[0], metadata=None, description=OURS), WHOLE, FORMAT, region=2
+        tiff(STACK[0], **OURS), WHOLE, FORMAT, region=2
     ),
     "a page of another shape": restored(
-        tiff(STACK[0], BIG, BIG, metadata=None, description=OURS), WHOLE, FORMAT, region=1
+        tiff(STACK[0], BIG, BIG, **OURS), WHOLE, FORMAT, region=1
     ),
     "a small file": Row(
         lambda: decoded(Tiff(shape=(3000, 4000, 5000), dtype="uint16"), FOREIGN), RESTORED,
