@@ -12,8 +12,9 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.errors import CorruptDataError
+from cpr.errors import CorruptDataError, TransferError
 from cpr.zarr.parts import resumed
+from cpr.zarr.parts import whole as whole_module
 from cpr.zarr.stores import versioned
 
 pytestmark = pytest.mark.real_s3
@@ -53,6 +54,32 @@ def test_what_was_changed_later_is_read(proxy, s3_url):
         file.write(bytes(DATA[3].nbytes))
     with pytest.raises(CorruptDataError):
         whole.assemble(parts)
+
+
+def test_what_was_not_changed_is_not_read_however_closely_the_store_tells_times(proxy, s3_url):
+    whole, parts = volume(s3_url)
+    proxy.clear()
+    whole.assemble(parts)
+    # The manifests, and the array's metadata: of the chunks nothing, and no HEAD for each part.
+    assert proxy.kinds.count("get") == COUNT + 1
+    assert proxy.kinds.count("head") < COUNT
+    whole.verify()
+
+
+def test_a_store_that_refuses_the_parts_of_an_earlier_run_is_an_error(proxy, s3_url, monkeypatch):
+    """All would be computed anew otherwise, without a word."""
+    monkeypatch.setattr(whole_module, "running_key", lambda: "a task and its inputs")
+    options = {"shape": DATA.shape, "dtype": DATA.dtype, "base": False, **OPTIONS}
+    killed = cpr.ZarrTarget.from_path(f"{s3_url}/volume.zarr", **options)
+    for region in killed.missing((1,))[:4]:
+        killed[region] = DATA[region]
+    again = cpr.ZarrTarget.from_path(f"{s3_url}/volume.zarr", **options)
+    proxy.plan(lambda _number, kind: "403" if kind == "get" else None)
+    with pytest.raises(TransferError):
+        again.missing((1,))
+    assert proxy.broken
+    proxy.clear()
+    assert len(again.missing((1,))) == COUNT - 4
 
 
 @pytest.mark.parametrize("size", [(64, 96), (512, 512)], ids=["small", "over 1 MiB"])

@@ -1,14 +1,16 @@
 """The whole out of its parts: their digests are merged, their objects stay where they are.
 
-Requests: two for each part, one for each 1000 objects (a listing), and a few for the whole. Pixels are read
+Requests: one for each part, one for each 1000 objects (a listing), and a few for the whole. Pixels are read
 only where a smaller level's chunk spans parts, from the level before it.
 """
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cpr import io
@@ -17,6 +19,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store, remove_many
 from cpr.io.parallel import parallel_map
 from cpr.io.stores.base import Entry as Listed
+from cpr.io.stores.base import Stat
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.parts.regions import shown
 from cpr.zarr.stores.entries import Entries, corrupt, make_entry, missing
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Piece",
     "listing",
+    "manifests_at",
     "merged",
     "read_pieces",
     "remove_leftovers",
@@ -71,7 +75,10 @@ def read_pieces(parts: Sequence[ZarrPart], layout: Layout, url: str) -> list[Pie
         ResourceNotFoundError: one was deleted.
         CorruptDataError: one is damaged.
     """
-    pieces = list(parallel_map(_read_piece, parts, _AT_ONCE))
+    listed: dict[str, Stat] = {}
+    for place in {part.url for part in parts}:
+        listed |= manifests_at(place)
+    pieces = list(parallel_map(partial(_read_piece, listed), parts, _AT_ONCE))
     for piece in pieces:
         first = pieces[0]
         algorithm = piece.manifest.algorithm
@@ -86,6 +93,17 @@ def read_pieces(parts: Sequence[ZarrPart], layout: Layout, url: str) -> list[Pie
             )
         require_layout(piece, layout, url)
     return pieces
+
+
+def manifests_at(url: str) -> dict[str, Stat]:
+    """The manifests of parts in a folder, as a listing tells; no bucket is no manifest.
+
+    A part and its objects are compared by what listings say, for a HEAD may tell times less exactly.
+    """
+    try:
+        return io.find(io.sidecar_url(glob.escape(url), ".*.digests"), hidden=True)
+    except ResourceNotFoundError:
+        return {}
 
 
 def require_layout(piece: Piece, layout: Layout, url: str) -> None:
@@ -104,11 +122,11 @@ def require_layout(piece: Piece, layout: Layout, url: str) -> None:
             )
 
 
-def _read_piece(part: ZarrPart) -> Piece:
+def _read_piece(listed: dict[str, Stat], part: ZarrPart) -> Piece:
     assert part.manifest is not None and part.checksum is not None
     place = part.place
     try:
-        found = io.stat(place)
+        found = listed.get(place) or io.stat(place)
         with io.reading(place, part.checksum.partition(":")[0], part.manifest) as file:
             blob = file.read()
     except ResourceNotFoundError as error:

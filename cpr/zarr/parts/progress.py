@@ -6,7 +6,6 @@ known of what was done, whoever did it, and whenever it was killed.
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
@@ -14,16 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cpr import io
-from cpr.errors import CprError, ResourceNotFoundError, TransferError
+from cpr.errors import CprError, TransferError
 from cpr.io.hashing import FORGERY_PROOF, default_algorithm, hex16
+from cpr.io.parallel import parallel_map
 from cpr.io.write_markers import is_abandoned
 from cpr.provenance.running import nth_of_run
 from cpr.publishing import may_be_deleted
 from cpr.Target import Target
-from cpr.zarr.parts.assembly import Piece, listing, require_layout, require_piece
+from cpr.zarr.parts.assembly import Piece, listing, manifests_at, require_layout, require_piece
 from cpr.zarr.parts.coverage import Mask, require_regions
 from cpr.zarr.parts.layout import Layout
-from cpr.zarr.stores.manifest import manifest_url
+from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording import was_abandoned
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["key_of_nth", "key_of_run", "parts_there", "uncovered"]
 
 log = logging.getLogger("cpr")
+
+_AT_ONCE = 16
 
 
 def key_of_run(whole: Target, layout: Layout, key: str) -> str:
@@ -76,18 +78,26 @@ def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
     if default_algorithm() in FORGERY_PROOF:
         return []
     url = io.join(whole.location, f"{whole.name}-{key}{whole.ext}")
-    try:
-        places = io.find(io.sidecar_url(glob.escape(url), ".*.digests"), hidden=True)
-    except ResourceNotFoundError:
-        return []
+    places = manifests_at(url)
     listed = listing(url) if places else {}
     if not listed.keys() >= layout.documents.keys():
         return []  # somebody has deleted what every part needs
+
+    def read(place: str) -> tuple[ZarrPart, Manifest] | CprError:
+        try:
+            return ZarrPart.stored(whole, whole.format, key, place)
+        except TransferError:
+            raise  # a store that fails is no reason to compute all anew
+        except CprError as error:
+            return error
+
     there: Mask = np.zeros(layout.full.grid, bool)
     found: list[ZarrPart] = []
-    for place, stat in places.items():
+    for (place, stat), stored in zip(places.items(), parallel_map(read, places, _AT_ONCE), strict=True):
         try:
-            part, manifest = ZarrPart.stored(whole, whole.format, key, place)
+            if isinstance(stored, CprError):
+                raise stored
+            part, manifest = stored
             require_regions(layout.full, [part.region], url)
             piece = Piece(part, manifest, manifest.entries(), stat.modified)
             require_layout(piece, layout, url)
@@ -96,7 +106,7 @@ def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
                 continue  # of the same objects, which another part has
             require_piece(piece, listed)
         except TransferError:
-            raise  # a store that fails is no reason to compute all anew
+            raise
         except CprError as error:
             # Anybody may have put something there: it stops no task, whatever it is.
             log.info("%s is not adopted, and made again: %s", place, error)
