@@ -1,22 +1,28 @@
 """How many processes of this machine transfer with the same place: they share its network.
 
-Each one that does touches a file of its own, once a second, in a folder that all processes of a user see.
-Whose file is older than a few seconds does not count: it is idle, or gone. Where there is no such folder, and
-in containers that have one each, a process takes itself for the only one.
+Each one that does touches a file of its own, once a second, in a folder that all processes of a user see: also
+while it waits for requests that take longer. Whose file is older than a few seconds does not count: it is idle,
+or gone. Where there is no such folder, and in containers that have one each, a process takes itself for the
+only one.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from cpr.io.hashing import hex16
+from cpr.io.request_threads import in_thread
 
 __all__ = ["HostShare"]
 
 _EVERY_SECONDS = 1.0
+# Processes that begin together see each other before any of them has many requests under way, which may take long.
+_BEGINNING_SECONDS, _EVERY_SECONDS_THEN = 2.0, 0.02
 _IDLE_SECONDS = 4.0
 _FORGOTTEN_SECONDS = 3600.0
 
@@ -30,24 +36,56 @@ class HostShare:
 
     def __init__(self, place: str) -> None:
         self._prefix = f"{hex16(place.encode())}-"
-        self._asked = -_EVERY_SECONDS
+        self._lock = threading.Lock()
+        self._asked = self._began = float("-inf")
         self._processes = 1
+        self._waiting = 0
+        self._is_touched = False
 
     def processes(self) -> int:
-        """How many transfer with it now, this one included; looked up once a second."""
+        """How many transfer with it now, this one included; looked up once a second, at first more often."""
         now = time.monotonic()
-        if now - self._asked >= _EVERY_SECONDS:
+        if now - self._asked > _IDLE_SECONDS and not self._waiting:
+            self._began = now
+        begins = now - self._began < _BEGINNING_SECONDS
+        if now - self._asked >= (_EVERY_SECONDS_THEN if begins else _EVERY_SECONDS):
             self._asked = now
             with suppress(OSError):
                 self._processes = self._count()
         return self._processes
 
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Be one of them until the block is left, which waits for an answer of the place."""
+        with self._lock:
+            self._waiting += 1
+            if not self._is_touched:
+                self._is_touched = True
+                in_thread(self._stay)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _stay(self) -> None:
+        """Touch the file once a second for as long as anything is waited for."""
+        while True:
+            time.sleep(_EVERY_SECONDS)
+            with self._lock:
+                self._is_touched = self._waiting > 0
+                if not self._is_touched:
+                    return
+            with suppress(OSError):
+                _touch(self._path())
+
+    def _path(self) -> str:
+        return os.path.join(_folder(), f"{self._prefix}{os.getpid()}")
+
     def _count(self) -> int:
-        folder = _folder()
-        own = f"{self._prefix}{os.getpid()}"
-        path = os.path.join(folder, own)
-        with open(path, "wb"):
-            os.utime(path)
+        path = self._path()
+        _touch(path)
+        folder, own = os.path.split(path)
         now, found = os.stat(path).st_mtime, 1
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -59,6 +97,11 @@ class HostShare:
                         os.unlink(entry.path)
                     found += age < _IDLE_SECONDS and entry.name.startswith(self._prefix)
         return found
+
+
+def _touch(path: str) -> None:
+    with open(path, "wb"):
+        os.utime(path)
 
 
 def _folder() -> str:

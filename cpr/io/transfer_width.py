@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 from cpr.io.fork_safe import PerProcess
@@ -84,6 +84,7 @@ class TransferWidth:
     @contextmanager
     def transfer(self) -> Iterator[None]:
         """A transfer that shares what there is with the others until the block is left."""
+        self.announce()
         with self._lock:
             self._transfers += 1
         try:
@@ -99,11 +100,21 @@ class TransferWidth:
             self._under_way += 1
             beside, started = self._under_way, time.monotonic()
         try:
-            yield
+            with self.waiting():
+                yield
             self.learn(nbytes, time.monotonic() - started, beside)
         finally:
             with self._lock:
                 self._under_way -= 1
+
+    def announce(self) -> None:
+        """Let the other processes of this machine know that a transfer is about to begin."""
+        if self._host is not None and connections() is None:
+            self._host.processes()
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Be counted by the others until the block is left, however long it waits for the place."""
+        return nullcontext() if self._host is None else self._host.waiting()
 
     def learn(self, nbytes: int, seconds: float, beside: int) -> None:
         """Take in how long a request took that had so many under way beside it, itself counted."""

@@ -74,7 +74,8 @@ class WideCodecs:
                     waiting.clear()  # nobody wants the others any more
                     raise
 
-        await asyncio.gather(*(one_after_another() for _ in range(at_once)))
+        with width.waiting():
+            await asyncio.gather(*(one_after_another() for _ in range(at_once)))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

@@ -9,6 +9,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,13 +56,63 @@ def test_who_is_idle_or_gone_does_not_count(folder, age, left):
     assert len(os.listdir(folder)) == left
 
 
-def test_it_is_looked_up_now_and_then(folder):
+def test_it_is_looked_up_now_and_then(folder, monkeypatch):
+    clock = SimpleNamespace(monotonic=lambda: 1000.0)
+    monkeypatch.setattr(host_share, "time", clock)
     share = HostShare(PLACE)
-    share._asked = time.monotonic() + 100
-    others(folder, PLACE, 3)
     assert share.processes() == 1
-    share._asked -= 200
+    others(folder, PLACE, 3)
+    clock.monotonic = lambda: 1000.01
+    assert share.processes() == 1
+    # Soon after it has begun: others may have begun with it.
+    clock.monotonic = lambda: 1000.05
     assert share.processes() == 4
+    clock.monotonic = lambda: 1003.0
+    assert share.processes() == 4
+    others(folder, PLACE, 5)
+    clock.monotonic = lambda: 1003.9
+    assert share.processes() == 4
+    clock.monotonic = lambda: 1004.1
+    assert share.processes() == 6
+    # It was idle, and begins again.
+    clock.monotonic = lambda: 1100.0
+    assert share.processes() == 6
+    others(folder, PLACE, 7)
+    clock.monotonic = lambda: 1100.05
+    assert share.processes() == 8
+
+
+def test_who_waits_long_still_counts(folder, monkeypatch):
+    monkeypatch.setattr(host_share, "_EVERY_SECONDS", 0.02)
+    share = HostShare(PLACE)
+    share.processes()
+    (file,) = folder.iterdir()
+
+    def becomes_new(seconds: float) -> bool:
+        os.utime(file, (1.0, 1.0))
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and file.stat().st_mtime == 1.0:
+            time.sleep(0.005)
+        return file.stat().st_mtime != 1.0
+
+    for _ in range(2):  # also when it does so again
+        with share.waiting(), share.waiting():
+            assert becomes_new(60)
+            assert becomes_new(60)
+        while share._is_touched:
+            time.sleep(0.005)
+        assert not becomes_new(0.2)
+
+
+def test_requests_and_wide_transfers_are_waited_for(folder):
+    width = TransferWidth(*_DIRECTIONS["write"], HostShare(PLACE))
+    with width.transfer():
+        assert len(list(folder.iterdir())) == 1
+        with width.request(1):
+            assert width._host._waiting == 1
+        with width.waiting():
+            assert width._host._waiting == 1
+        assert width._host._waiting == 0
 
 
 @pytest.mark.parametrize("way", ["a file", "a link"])

@@ -108,6 +108,8 @@ class S3Upload:
 
     def announce(self, nbytes: int) -> None:
         self._expected = nbytes
+        if nbytes > _PART_BYTES:
+            self._width.announce()
 
     def write(self, block: memoryview) -> None:
         self._collect(block, None)
