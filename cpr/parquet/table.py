@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
@@ -20,6 +21,7 @@ from cpr.data.tables.table_format import other_rows
 from cpr.errors import CprError, DecodeError, MissingDependencyError
 from cpr.format import ReadableFile, WritableFile, damaged, expect_end, hold_ahead
 from cpr.parquet.columns import array_of, arrow_type
+from cpr.parquet.dictionaries import worth_a_dictionary
 from cpr.parquet.pandas_metadata import file_names, pandas_metadata, require_modest_labels
 from cpr.parquet.row_groups import ROWS_OF_TEXT, WIDTHS, ForwardReads, read_columns
 from cpr.parquet.watched_file import WatchedFile
@@ -37,7 +39,7 @@ __all__ = [
 ]
 
 # Large enough that a reader's requests are few, small enough to be held beside everything else.
-_ROW_GROUP_BYTES = 64 << 20
+_ROW_GROUP_BYTES = 32 << 20
 _READ_CELLS = 2_000_000
 # What is fetched before the rest of a large file: most footers; and read at once of columns that are large.
 _END_BYTES, _BUFFER_BYTES = 256 << 10, 1 << 20
@@ -77,24 +79,19 @@ class Parquet(TableFormat):
             [pa.field(n, arrow_type(t)) for n, t in zip(names, types, strict=True)], pandas_metadata(layout)
         )
         sink = _Sink(file)
+        groups = self._row_groups(frames, schema)
+        group = next(groups, None)
         writer = pq.ParquetWriter(
-            pa.PythonFile(sink, mode="w"), schema, compression=self.compression or "none"
+            pa.PythonFile(sink, mode="w"),
+            schema,
+            compression=self.compression or "none",
+            use_dictionary=True if group is None else worth_a_dictionary(group),
         )
-        waiting: list[Any] = []
-        nbytes = 0
         try:
-            for piece in frames:
-                columns = [
-                    array_of(values, column, name)
-                    for values, column, name in zip(piece.columns, types, layout.stored_fields, strict=True)
-                ]
-                waiting.append(pa.Table.from_arrays(columns, schema=schema))
-                nbytes += waiting[-1].nbytes
-                if nbytes >= _ROW_GROUP_BYTES:
-                    _write(writer, pa.concat_tables(waiting))
-                    waiting, nbytes = [], 0
-            if waiting:
-                _write(writer, pa.concat_tables(waiting))
+            while group is not None:
+                writer.write_table(group, row_group_size=max(1, group.num_rows))
+                del group  # before there is the next
+                group = next(groups, None)
             writer.close()
         except BaseException:
             # The writer ends its file when it is let go of; nobody wants that end any more.
@@ -103,6 +100,25 @@ class Parquet(TableFormat):
             if sink.failure is not None:
                 raise sink.failure from None
             raise
+
+    def _row_groups(self, frames: Frames, schema: Any) -> Iterator[Any]:
+        """The pieces that pass, as pyarrow's tables, as many together as make a row group."""
+        pa, _ = pyarrow()
+        layout = frames.layout
+        waiting: list[Any] = []
+        for piece in frames:
+            columns = [
+                array_of(values, column, name)
+                for values, column, name in zip(
+                    piece.columns, layout.stored_types, layout.stored_fields, strict=True
+                )
+            ]
+            waiting.append(pa.Table.from_arrays(columns, schema=schema))
+            del piece, columns
+            if sum(table.nbytes for table in waiting) >= _ROW_GROUP_BYTES:
+                yield _together(waiting)
+        if waiting:
+            yield _together(waiting)
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
         """The table, with the dtypes of the record.
@@ -271,8 +287,12 @@ def rows_at_once(parquet: Any, rows: int) -> int:
     return min(rows, ROWS_OF_TEXT) if any(c.physical_type == "BYTE_ARRAY" for c in columns) else rows
 
 
-def _write(writer: Any, table: Any) -> None:
-    writer.write_table(table, row_group_size=max(1, table.num_rows))
+def _together(tables: list[Any]) -> Any:
+    """Tables as one; the list is empty then, and keeps none of them."""
+    pa, _ = pyarrow()
+    taken = list(tables)
+    tables.clear()
+    return pa.concat_tables(taken)
 
 
 def pyarrow() -> tuple[Any, Any]:

@@ -108,7 +108,7 @@ def test_row_groups_are_written_as_they_come():
     format.describe(stream).encode(stream, file)
     assert before[0] > 8
     metadata = pq.ParquetFile(pa.BufferReader(file.getvalue())).metadata
-    assert metadata.num_row_groups == 2
+    assert metadata.num_row_groups == 4
     assert metadata.num_rows == 2_000_000
 
 
