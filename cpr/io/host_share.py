@@ -1,9 +1,9 @@
 """How many processes of this machine transfer with the same place: they share its network.
 
-Each one that does touches a file of its own, once a second, in a folder that all processes of a user see: also
-while it waits for requests that take longer. Whose file is older than a few seconds does not count: it is idle,
-or gone. Where there is no such folder, and in containers that have one each, a process takes itself for the
-only one.
+Each one that does touches a file of its own, once a second, in a folder that all processes of a user see,
+also while it waits for requests that take longer. Whose file is older than a few seconds does not count: it
+is idle, or gone. Where there is no such folder, and in containers that have one each, a process takes itself
+for the only one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from cpr.io.request_threads import in_thread
 __all__ = ["HostShare"]
 
 _EVERY_SECONDS = 1.0
-# Processes that begin together see each other before any of them has many requests under way, which may take long.
+# Those that begin together see each other before any has many requests under way, which may take long.
 _BEGINNING_SECONDS, _EVERY_SECONDS_THEN = 2.0, 0.02
 _IDLE_SECONDS = 4.0
 _FORGOTTEN_SECONDS = 3600.0
