@@ -47,6 +47,8 @@ class WatchedFile:
         self._room = room
         self._lock = threading.Lock()
         self._size: int = file.seek(0, os.SEEK_END)
+        self._footer = self._size
+        self._empty: frozenset[tuple[int, int]] = frozenset()
         self._chunks = self._find_chunks()
         self._starts = [chunk.start for chunk in self._chunks]
 
@@ -60,10 +62,20 @@ class WatchedFile:
         with self._lock:
             start = self._file.tell()
             data: bytes = self._file.read(size)
-            # What is read up to the end is the footer, where pyarrow looks for it: no column reaches into it.
-            if data and self._chunks and start + len(data) < self._size:
+            if data and self._chunks and not self._is_beside(start, start + len(data)):
                 self._look(start, memoryview(data))
             return data
+
+    def _is_beside(self, start: int, stop: int) -> bool:
+        """Whether what is read is none of a column's values.
+
+        Up to the end it is the footer, where pyarrow looks for it, or all of a longer one: no column reaches
+        into it. Of a column without values pyarrow decodes nothing; one that begins in another is that.
+        """
+        if stop >= self._size or start >= self._footer:
+            return True
+        before = bisect_right(self._starts, start) - 1
+        return (start, stop) in self._empty and (before < 0 or start >= self._chunks[before].stop)
 
     def _find_chunks(self) -> list[Chunk]:
         """Where columns lie, in order; none where the end is not that of a Parquet file."""
@@ -76,9 +88,12 @@ class WatchedFile:
         require_memory(footer_bytes, "the footer")
         self._file.seek(end)
         try:
-            chunks = _chunks(read_struct(self._file.read(footer_bytes))[0])
+            found = _chunks(read_struct(self._file.read(footer_bytes))[0])
         except _ODD as error:
             raise ValueError(f"a footer that is damaged ({type(error).__name__})") from None
+        chunks = [chunk for chunk in found if chunk.values > 0]
+        self._footer = end
+        self._empty = frozenset((one.start, one.stop) for one in found if one.values == 0)
         for chunk, after in zip(chunks, [*(one.start for one in chunks[1:]), end], strict=False):
             if chunk.start < 0 or chunk.stop > after:
                 raise ValueError(f"a column at {chunk.start} that reaches into what is behind it")
@@ -145,9 +160,10 @@ class WatchedFile:
 
 
 def _chunks(footer: dict[int, Any]) -> list[Chunk]:
-    """Where columns lie that have bytes, by where they begin."""
+    """Where columns lie that have bytes, by where they begin; behind them those without values."""
     leaves = _leaves(footer[2])
     found: dict[int, Chunk] = {}
+    empty: list[Chunk] = []
     for group in footer.get(4, []):
         if len(group[1]) != len(leaves):
             raise ValueError(f"{len(group[1])} columns, not {len(leaves)}")
@@ -157,9 +173,11 @@ def _chunks(footer: dict[int, Any]) -> list[Chunk]:
             if 0 < about.get(11, 0) < start:
                 start = about[11]
             chunk = Chunk(start, start + about[7], leaf, about[4], about[5], group[3])
-            if about[7] > 0 and about[5] > 0 and found.setdefault(start, chunk) != chunk:
+            if about[7] > 0 and about[5] == 0:
+                empty.append(chunk)
+            elif about[7] > 0 and about[5] > 0 and found.setdefault(start, chunk) != chunk:
                 raise ValueError(f"two columns that begin at {start}")
-    return [found[start] for start in sorted(found)]
+    return [found[start] for start in sorted(found)] + empty
 
 
 def _leaves(schema: list[dict[int, Any]]) -> list[Leaf]:

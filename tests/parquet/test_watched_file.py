@@ -274,3 +274,54 @@ def test_a_field_that_is_there_twice_is_refused():
     for again in (bytes([0x05, 0x02, 0x04]), bytes([0x06, 0x02, 0x04]), bytes([0x01, 0x02])):
         with pytest.raises(ValueError, match="field 1 twice"):
             read_struct(once[:-1] + again + b"\0")
+
+
+@pytest.mark.parametrize("place", ["memory://wide", "file"])
+def test_a_footer_that_is_longer_than_pyarrow_guesses(place, tmp_path):
+    """It is read by itself then, and not up to the end of the file."""
+    place = place if "://" in place else tmp_path
+    table = pd.DataFrame(np.arange(6000.0).reshape(2, 3000), columns=[f"column {n}" for n in range(3000)])
+    target = cpr.ParquetTarget.from_path(f"{place}/wide.parquet")
+    target.set_data(table)
+    pd.testing.assert_frame_equal(cpr.load(target.serialize()).get_data(), table)
+    pd.testing.assert_frame_equal(cpr.ParquetSource.from_path(target.url).get_data(), table)
+
+
+def test_many_groups_of_rows(tmp_path):
+    table = pa.table({"a": range(2000), "b": [f"text {n}" for n in range(2000)]})
+    (tmp_path / "folder").mkdir()
+    pq.write_table(table, tmp_path / "folder" / "many.parquet", row_group_size=1)
+    for place in ("folder/many.parquet", "folder"):
+        assert cpr.ParquetSource.from_path(tmp_path / place).get_data().equals(table.to_pandas())
+
+
+@pytest.mark.parametrize("empty", [(0,), (0, 2), (1,), (1, 3, 4), (0, 1, 2, 3, 4)])
+def test_groups_without_rows(empty, tmp_path):
+    """Pyarrow says of their columns that they begin at byte 0, and reads them there."""
+    table = pa.table({"a": range(100), "b": [f"text {n}" for n in range(100)]})
+    with pq.ParquetWriter(tmp_path / "a.parquet", table.schema) as writer:
+        for number in range(5):
+            writer.write_table(table.slice(0 if number in empty else 20 * number, 20 * (number not in empty)))
+    found = cpr.ParquetSource.from_path(tmp_path / "a.parquet").get_data()
+    assert found.equals(pq.read_table(tmp_path / "a.parquet").to_pandas())
+
+
+def test_a_column_without_values_does_not_hide_another():
+    """What it would hide is looked at: the same bytes may be those of a column with values."""
+    file = io.BytesIO()
+    table = pa.table({"a": range(100_000)})
+    with pq.ParquetWriter(file, table.schema, compression="none") as writer:
+        writer.write_table(table)
+        writer.write_table(table.slice(0, 0))
+    watched = WatchedFile(file, Room("the table"))
+    ((start, stop),) = watched._empty
+    assert start == 0 < stop  # over the beginning of the first one, which begins at 4
+    watched.seek(start)
+    assert len(watched.read(stop)) == stop
+    watched._empty = frozenset({(4, 104), (50, 60)})
+    watched.seek(4)
+    watched.read(100)
+    assert watched._chunks[0].at == 104
+    watched.seek(50)
+    with pytest.raises(ValueError, match="no page begins"):
+        watched.read(10)
