@@ -120,8 +120,8 @@ def find_results(url: str, on_progress: Callable[..., None] = lambda **_: None) 
     if place.is_large:
         from cpr.operations.catalogue.found import CatalogueResults
 
-        return CatalogueResults(url, on_progress, place.lines)
-    return RecordResults(find_records(url, place.lines), on_progress, place.total)
+        return CatalogueResults(url, on_progress, place.pages)
+    return RecordResults(find_records(url, place.pages), on_progress, place.total)
 
 
 def called(results: Results, wanted: str, url: str) -> list[Result]:

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
-from cpr.io.stores.base import Line
+from cpr.io.stores.listings import Page
 from cpr.operations.catalogue import look_at
 from cpr.operations.listed import Listed, Listing, Run, add_object
 from cpr.operations.object_names import number_of
@@ -38,15 +38,15 @@ def list_results(
     if place.is_large:
         from cpr.operations.catalogue.listed import list_columns
 
-        return list_columns(url, limit, on_progress, place.lines)
-    return list_records(url, limit, on_progress, place.lines, place.total)
+        return list_columns(url, limit, on_progress, place.pages)
+    return list_records(url, limit, on_progress, place.pages, place.total)
 
 
 def list_records(
     url: str,
     limit: int | None,
     on_progress: Callable[..., None],
-    listed: Iterable[Line] | None = None,
+    listed: Iterable[Page] | None = None,
     total: int | None = None,
 ) -> Listing:
     """As `list_results`, from each record."""

@@ -16,17 +16,29 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
 from cpr.io.seekable_files import fetch_block
-from cpr.io.stores.base import ChangedError, Entry, Line, LineListingStore, PinningStore
+from cpr.io.stores.base import ChangedError, Entry, PinningStore, Store
+from cpr.io.stores.listings import Line, LineListingStore, Page, PageListingStore
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record
 
-__all__ = ["find_records", "lines", "read_all", "read_record", "scan", "time_from", "walk", "with_total"]
+__all__ = [
+    "find_records",
+    "lines",
+    "list_pages",
+    "read_all",
+    "read_record",
+    "scan",
+    "time_from",
+    "walk",
+    "with_total",
+]
 
 _AT_ONCE = 32  # objects
 _AHEAD = 10_000  # objects, of which ten pages of a listing tell
 _FIRST_BYTES = 64 << 10  # most records are whole with these
 _FAILURES_IN_A_ROW = 16
+_FIRST_PAGE, _PAGE = 256, 1 << 13  # lines, so few that the garbage collector has little to look through
 _FIRST, _LAST = -62_135_510_400, 253_370_764_800  # seconds of the times that Python knows
 
 
@@ -44,18 +56,35 @@ def with_total(entries: Iterator[Entry]) -> tuple[Iterator[Entry], int | None]:
     return chain(ahead, entries), total
 
 
-def lines(url: str) -> Iterator[Line]:
-    """As `walk`, in its order, with the versions that `read_all` can be held to. Raises as `scan`."""
+def list_pages(url: str) -> Iterator[Page]:
+    """As `walk`, in its order, with the versions that `read_all` can be held to. Raises as `scan`.
+
+    The first page is a small one.
+    """
     store, path = open_store(url)
     with translate_errors(url, "list"):
-        if isinstance(store, LineListingStore):
-            yield from store.lines(path)
+        if isinstance(store, PageListingStore):
+            yield from store.pages(path)
             return
-        pins = isinstance(store, PinningStore)
-        for entry in store.walk(path):
-            named = next((name for name in ("etag", "generation") if pins and entry.version.get(name)), None)
-            version = f"{named}={entry.version[named]}" if named else ""
-            yield entry.url, entry.nbytes, entry.modified.timestamp(), version
+        found = store.lines(path) if isinstance(store, LineListingStore) else _lines_of(store, path)
+        most = _FIRST_PAGE
+        while page := list(islice(found, most)):
+            urls, sizes, modified, versions = zip(*page, strict=True)
+            yield Page("", urls, sizes, modified, versions)
+            most = _PAGE
+
+
+def _lines_of(store: Store, path: str) -> Iterator[Line]:
+    pins = isinstance(store, PinningStore)
+    for entry in store.walk(path):
+        named = next((name for name in ("etag", "generation") if pins and entry.version.get(name)), None)
+        version = f"{named}={entry.version[named]}" if named else ""
+        yield entry.url, entry.nbytes, entry.modified.timestamp(), version
+
+
+def lines(found: Iterable[Page]) -> Iterator[Line]:
+    """What is in pages, one by one."""
+    return chain.from_iterable(page.lines() for page in found)
 
 
 def time_from(seconds: float) -> datetime:
@@ -63,7 +92,7 @@ def time_from(seconds: float) -> datetime:
     return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)
 
 
-def scan(url: str, listed: Iterable[Line] | None = None) -> Iterator[Record | Entry]:
+def scan(url: str, listed: Iterable[Page] | None = None) -> Iterator[Record | Entry]:
     """Everything under a URL: records, read; all else as the listing has it, in the listing's order.
 
     The first bytes of many objects are fetched at a time; larger records are fetched and parsed one by one,
@@ -72,7 +101,7 @@ def scan(url: str, listed: Iterable[Line] | None = None) -> Iterator[Record | En
 
     Args:
         url: a results URL.
-        listed: what `lines` gives for it, where that is known.
+        listed: what `list_pages` gives for it, where that is known.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -81,7 +110,7 @@ def scan(url: str, listed: Iterable[Line] | None = None) -> Iterator[Record | En
     url = io.normalise(url)
     if listed is None:
         return read_all(url, walk(url))
-    return read_all(url, (Entry(place, time_from(when), nbytes) for place, nbytes, when, _ in listed))
+    return read_all(url, (Entry(place, time_from(when), nbytes) for place, nbytes, when, _ in lines(listed)))
 
 
 def read_all(
@@ -112,7 +141,7 @@ def read_all(
         raise problem
 
 
-def find_records(url: str, listed: Iterable[Line] | None = None) -> Iterator[Record]:
+def find_records(url: str, listed: Iterable[Page] | None = None) -> Iterator[Record]:
     """The records under a URL; see `scan`.
 
     >>> list(find_records("memory://no-such-folder"))

@@ -362,8 +362,8 @@ def test_what_is_there_is_listed_once(tmp_path, monkeypatch, few):
     fill(tmp_path, random.Random(14), 60)
     expected = _plain(list_records(str(tmp_path), None, lambda **_: None))
     listed = []
-    lines = LocalStore.lines
-    monkeypatch.setattr(LocalStore, "lines", lambda self, path: listed.append(path) or lines(self, path))
+    pages = LocalStore.pages
+    monkeypatch.setattr(LocalStore, "pages", lambda self, path: listed.append(path) or pages(self, path))
     monkeypatch.setattr(LocalStore, "walk", None)
     monkeypatch.setattr(catalogue, "_FEW", few)
     assert _plain(list_results(str(tmp_path))) == expected

@@ -17,6 +17,7 @@ import cpr
 from cpr import io
 from cpr.errors import CprError, RecordError, TransferError
 from cpr.io.stores.base import Entry
+from cpr.io.stores.listings import Page
 from cpr.operations.cp import copy_results
 from cpr.operations.gc import collect
 from cpr.operations.ls import list_results
@@ -80,7 +81,7 @@ def bucket(tmp_path, monkeypatch):
         "data/../../a/victim-0123456789abcdef.npy",
         "records\\..\\..\\..\\v.json",
     ]  # fmt: skip
-    walk, lines, fetch = LocalStore.walk, LocalStore.lines, LocalStore.fetch
+    walk, pages, fetch = LocalStore.walk, LocalStore.pages, LocalStore.fetch
 
     def with_names(self, path):
         yield from walk(self, path)
@@ -89,11 +90,11 @@ def bucket(tmp_path, monkeypatch):
                 for name in names:
                     yield Entry(f"{done.url}/{name}", entry.modified, len(record))
 
-    def with_lines(self, path):
-        yield from lines(self, path)
+    def with_pages(self, path):
+        yield from pages(self, path)
         for entry in list(with_names(self, path)):
             if any(entry.url.endswith(f"/{name}") for name in names):
-                yield entry.url, entry.nbytes, entry.modified.timestamp(), ""
+                yield Page("", [entry.url], [entry.nbytes], [entry.modified.timestamp()], [""])
 
     def anything(self, path, start, stop):
         return (
@@ -103,7 +104,7 @@ def bucket(tmp_path, monkeypatch):
         )
 
     monkeypatch.setattr(LocalStore, "walk", with_names)
-    monkeypatch.setattr(LocalStore, "lines", with_lines)
+    monkeypatch.setattr(LocalStore, "pages", with_pages)
     monkeypatch.setattr(LocalStore, "fetch", anything)
     return done
 

@@ -23,8 +23,6 @@ __all__ = [
     "ConditionalStore",
     "CopyingStore",
     "Entry",
-    "Line",
-    "LineListingStore",
     "OccupiedError",
     "PagingStore",
     "PinningStore",
@@ -82,10 +80,6 @@ class Entry:
 
     def __post_init__(self) -> None:
         require_sound(self.nbytes, self.modified)
-
-
-Line = tuple[str, int, float, str]
-"""An entry where there are millions: URL, size, seconds since 1970, and what changes with the object."""
 
 
 @dataclass(frozen=True)
@@ -190,14 +184,6 @@ class ChecksumStore(Protocol):
 
         Raises FileNotFoundError where there is no such object.
         """
-
-
-@runtime_checkable
-class LineListingStore(Protocol):
-    """A store that lists faster where no objects of Python's are made of the lines."""
-
-    def lines(self, path: str) -> Iterator[Line]:
-        """As `Store.walk`, in the same order."""
 
 
 @runtime_checkable

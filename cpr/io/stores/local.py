@@ -16,9 +16,11 @@ from typing import Self
 
 from cpr.io.answers import SetupError
 from cpr.io.confinement import OpenFolder
-from cpr.io.stores.base import ChangedError, Entry, Line, OccupiedError, Stat
+from cpr.io.stores.base import ChangedError, Entry, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching
+from cpr.io.stores.listings import Page
 from cpr.io.stores.local_cas import VersionedFolder
+from cpr.io.stores.local_listing import pages_in, unless_gone
 from cpr.io.stores.regular_files import open_regular, require_removable, require_replaceable
 from cpr.io.temp_names import temporary_name
 
@@ -101,7 +103,7 @@ class LocalStore:
         return set()
 
     def walk(self, path: str) -> Iterator[Entry]:
-        for folder, folders, names in os.walk(path, onerror=_unless_gone):
+        for folder, folders, names in os.walk(path, onerror=unless_gone):
             # Links to folders are listed and not followed: what they lead to may be anywhere.
             for name in [*names, *(one for one in folders if os.path.islink(os.path.join(folder, one)))]:
                 url = os.path.join(folder, name)
@@ -109,36 +111,9 @@ class LocalStore:
                     result = os.lstat(url)
                     yield Entry(url, _time(result), result.st_size, _version(result))
 
-    def lines(self, path: str) -> Iterator[Line]:
+    def pages(self, path: str) -> Iterator[Page]:
         """As `walk`, in its order, for millions of files."""
-        folders = [path]
-        while folders:
-            folder = folders.pop()
-            base = folder if folder.endswith(os.sep) else folder + os.sep
-            below: list[str] = []
-            links: list[Line] = []
-            try:
-                with os.scandir(folder) as entries:
-                    for entry in entries:
-                        if entry.is_dir(follow_symlinks=False):
-                            below.append(base + entry.name)
-                            continue
-                        try:
-                            found = entry.stat(follow_symlinks=False)
-                        except FileNotFoundError:
-                            continue
-                        # A file's time can be set back, that of its last change cannot. Of equal length, so
-                        # that texts are in the order of times.
-                        version = f"{found.st_ctime_ns:016x}-{found.st_mtime_ns:016x}"
-                        line = base + entry.name, found.st_size, found.st_mtime, version
-                        if entry.is_symlink() and os.path.isdir(line[0]):
-                            links.append(line)
-                        else:
-                            yield line
-            except OSError as error:
-                _unless_gone(error)
-            yield from links
-            folders += reversed(below)
+        return pages_in(path)
 
     def conditional(self, path: str) -> VersionedFolder:
         """The object at a path, for conditional writes: a folder of its versions."""
@@ -176,11 +151,6 @@ def _scan(folder: str, prefix: str, files: list[tuple[str, Stat]]) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     return folders
-
-
-def _unless_gone(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):
-        raise error
 
 
 def _time(result: os.stat_result) -> datetime:

@@ -17,7 +17,6 @@ from cpr.io.stores.base import (
     MOST_SMALL_BYTES,
     ChangedError,
     Entry,
-    Line,
     Stat,
     Versioned,
     age_of,
@@ -26,6 +25,7 @@ from cpr.io.stores.base import (
     version_of,
 )
 from cpr.io.stores.glob import matching_in_bucket, names_in_bucket
+from cpr.io.stores.listings import Line
 from cpr.io.stores.s3_copy import copy_equal
 from cpr.io.stores.s3_listing import Found
 from cpr.io.stores.s3_upload import S3Upload, is_refused_condition, stat_object

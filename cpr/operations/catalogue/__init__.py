@@ -8,9 +8,9 @@ from importlib.util import find_spec
 from itertools import chain
 
 from cpr import io
-from cpr.io.stores.base import Line
+from cpr.io.stores.listings import Page
 from cpr.operations.object_names import is_data
-from cpr.operations.scan import lines
+from cpr.operations.scan import lines, list_pages
 
 __all__ = ["Place", "look_at"]
 
@@ -23,12 +23,12 @@ class Place:
     """A results URL that is being listed.
 
     Attributes:
-        lines: of the listing, all of them, once.
+        pages: of the listing, all of them, once.
         is_large: whether there is more than a few small objects, and pyarrow to keep columns with.
         total: how many objects may be records; None where that is not known yet.
     """
 
-    lines: Iterator[Line]
+    pages: Iterator[Page]
     is_large: bool
     total: int | None = None
 
@@ -36,16 +36,17 @@ class Place:
 def look_at(url: str) -> Place:
     """Begin to list a results URL, as far as it takes to see whether the catalogue is worth it.
 
-    Raises ResourceNotFoundError and TransferError, here and while the lines are gone through.
+    Raises ResourceNotFoundError and TransferError, here and while the pages are gone through.
     """
-    rest = lines(io.normalise(url))
+    rest = list_pages(io.normalise(url))
     if find_spec("pyarrow") is None:
         return Place(rest, False)
-    seen: list[Line] = []
-    total = 0
-    for line in rest:
-        seen.append(line)
-        total += 0 if is_data(line[0]) else line[1]
-        if len(seen) >= _FEW or total > _LITTLE_BYTES:
+    seen: list[Page] = []
+    count = total = 0
+    for page in rest:
+        seen.append(page)
+        count += len(page.names)
+        total += sum(0 if is_data(place) else nbytes for place, nbytes, _, _ in page.lines())
+        if count >= _FEW or total > _LITTLE_BYTES:
             return Place(chain(seen, rest), True)
-    return Place(iter(seen), False, sum(not is_data(line[0]) for line in seen))
+    return Place(iter(seen), False, sum(not is_data(line[0]) for line in lines(seen)))

@@ -13,9 +13,12 @@ import pyarrow.compute as pc
 
 from cpr import io
 from cpr.io.config import current_table
-from cpr.io.stores.base import Entry, Line
+from cpr.io.stores.base import Entry
+from cpr.io.stores.listings import Page
 from cpr.operations.catalogue import segments
+from cpr.operations.catalogue.arrays import mask, numbers, values
 from cpr.operations.catalogue.listing import Listing, give_back
+from cpr.operations.catalogue.positions import positions
 from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, Rows, encoded, kind_of, sound
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
@@ -29,6 +32,7 @@ __all__ = ["Catalogue", "read_catalogue"]
 _LEAST_NEW = 64  # objects that are worth a file
 _MOST_SEGMENTS = 256
 _UNREAD = 255
+_HEADS = [name for name in OBJECT.names if name != "cached"]  # which no command asks for
 
 
 @dataclass
@@ -49,9 +53,9 @@ class Catalogue:
     index: npt.NDArray[np.int64]
     records: dict[int, Record] = field(default_factory=dict)
 
-    def read(self, mask: npt.NDArray[np.bool_]) -> Iterator[Record]:
+    def read(self, chosen_rows: npt.NDArray[np.bool_]) -> Iterator[Record]:
         """The records that have some of the rows, read now, in the listing's order."""
-        chosen = np.unique(self.index[mask])
+        chosen = np.unique(self.index[chosen_rows])
         entries = (self.listing.entry(index) for index in chosen if int(index) not in self.records)
         found = read_all(self.listing.url, entries, answered=bool(len(self.kinds)))
         for index in chosen:
@@ -91,7 +95,7 @@ def read_catalogue(
     url: str,
     columns: Sequence[str],
     on_progress: Callable[..., None] = lambda **_: None,
-    listed: Iterable[Line] | None = None,
+    listed: Iterable[Page] | None = None,
 ) -> Catalogue:
     """List what is under a URL, and read the records that no earlier command has read in this version.
 
@@ -101,7 +105,7 @@ def read_catalogue(
         url: a results URL.
         columns: of `RESOURCE` that are wanted.
         on_progress: is called for each record that is read, with their `total`.
-        listed: the lines of the listing, where somebody has begun it.
+        listed: the pages of the listing, where somebody has begun it.
 
     Raises ResourceNotFoundError and TransferError as `scan`.
     """
@@ -133,7 +137,7 @@ def _read_segments(listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequ
     # Which records may be believed is a matter of this machine's own table: all of them are asked.
     if current_table().records is not None:
         return []
-    names = [*OBJECT.names, *dict.fromkeys(["type", "location", "file", "size", *columns])]
+    names = [*_HEADS, *dict.fromkeys(["type", "location", "file", "size", *columns])]
     data = np.flatnonzero(kinds == NONE)
     there = [index for index in data if segments.is_segment(listing.url, listing.names[int(index)].as_py())]
     there.sort(key=lambda index: (listing.modified[index], listing.nbytes[index]), reverse=True)
@@ -154,42 +158,35 @@ def _take(
 ) -> None:
     """Take the rows of objects that are there in this version, and not known from another file."""
     segment.holds = np.zeros(table.num_rows, np.bool_)
-    first = pc.is_valid(table["name"]).to_numpy()
+    first = values(pc.is_valid(table["name"]))
     owner = np.cumsum(first) - 1
     if owner[0] < 0:
         return
-    heads = table.select(OBJECT.names).filter(pa.array(first))
-    if any(heads[name].null_count for name in OBJECT.names):
+    heads = _chosen(table.select(_HEADS), first)
+    if any(heads[name].null_count for name in _HEADS):
         return
-    at = _positions(listing.names, heads["name"].combine_chunks())
-    kind = heads["kind"].to_numpy()
+    at = positions(listing.names, heads["name"].combine_chunks())
+    kind = values(heads["kind"])
     usable = (at >= 0) & (kind < AWKWARD)
     where = np.where(usable, at, 0)
     usable &= kinds[where] == _UNREAD
-    usable &= listing.nbytes[where] == heads["nbytes"].to_numpy()
-    same = pc.equal(heads["version"], pc.take(listing.versions, pa.array(where)))
-    usable &= same.to_numpy() & pc.not_equal(heads["version"], "").to_numpy()
-    resources = pc.is_valid(table["type"]).to_numpy()
+    usable &= listing.nbytes[where] == values(heads["nbytes"])
+    same = pc.equal(heads["version"], listing.versions.texts(where))
+    usable &= values(same) & (values(pc.binary_length(heads["version"])) > 0)
+    resources = values(pc.is_valid(table["type"]))
     # A row that no record could have, or resources of what is no record: the object itself is asked.
     wrong = resources & (~sound(table) | (kind != 1)[owner])
     usable &= np.bincount(owner[wrong], minlength=len(at)) == 0
     kinds[at[usable]] = kind[usable]
     segment.holds = usable[owner]
     chosen = segment.holds & resources
-    segment.table = table.select(columns).filter(pa.array(chosen))
+    segment.table = _chosen(table.select(columns), chosen)
     segment.index = at[owner[chosen]]
 
 
-def _positions(names: pa.Array, wanted: pa.Array) -> npt.NDArray[np.int64]:
-    """Where each name is among many, first; -1 for what is not there, or was wanted before.
-
-    The wanted are looked at for each of the many: the other way round took three times their memory.
-    """
-    number = pc.index_in(names, wanted).fill_null(-1).to_numpy()
-    there = np.flatnonzero(number >= 0)[::-1]
-    at = np.full(len(wanted), -1, np.int64)
-    at[number[there]] = there
-    return at
+def _chosen(table: pa.Table, rows: npt.NDArray[np.bool_]) -> pa.Table:
+    """Some rows of a table, which are mostly all."""
+    return table if rows.all() else table.filter(mask(rows))
 
 
 def _read_records(
@@ -206,7 +203,7 @@ def _read_records(
     answered = bool(len(listing) - len(unread))
     for index, one in zip(unread, read_all(listing.url, entries, answered, changed), strict=True):
         kinds[index] = kind_of(one)
-        version = listing.versions[int(index)].as_py()
+        version = listing.versions[int(index)]
         lasting = version != "" and one.url not in changed and kinds[index] != AWKWARD
         if isinstance(one, Record):
             on_progress(total=len(unread))
@@ -220,12 +217,13 @@ def _read_records(
 def _merged(
     tables: Sequence[tuple[pa.Table, npt.NDArray[np.int64]]],
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """All rows in the listing's order."""
+    """All rows in the listing's order: mostly those of one file after those of another."""
+    tables = sorted(tables, key=lambda one: one[1][0] if len(one[1]) else -1)
     table = pa.concat_tables([encoded(one) for one, _ in tables]).unify_dictionaries()
     index = np.concatenate([at for _, at in tables])
     if (np.diff(index) < 0).any():
         order = np.argsort(index, kind="stable")
-        table, index = table.take(pa.array(order)), index[order]
+        table, index = table.take(numbers(order)), index[order]
     return table, index
 
 
@@ -243,7 +241,7 @@ def _keep(found: Sequence[_Segment], writer: segments.Writer) -> None:
             start = 0
             try:
                 for part in segments.read_parts(one.url, one.nbytes) if one.useful else ():
-                    writer.add(part.filter(pa.array(one.holds[start : start + part.num_rows])))
+                    writer.add(part.filter(mask(one.holds[start : start + part.num_rows])))
                     start += part.num_rows
             except segments.FAILURES as error:
                 # Part of it was taken in: published now, it would pass for all. Nothing is, or is removed.

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cpr.io.stores.base import Line
+from cpr.io.stores.listings import Page
+from cpr.operations.catalogue.arrays import column, numbers, scalar, values
 from cpr.operations.catalogue.catalogue import read_catalogue
 from cpr.operations.catalogue.rows import number_of_places
 from cpr.operations.choice import Choice
@@ -29,11 +30,11 @@ class CatalogueResults:
     """`cpr.operations.find.Results`; see there."""
 
     def __init__(
-        self, url: str, on_progress: Callable[..., None], listed: Iterable[Line] | None = None
+        self, url: str, on_progress: Callable[..., None], listed: Iterable[Page] | None = None
     ) -> None:
         self._catalogue = read_catalogue(url, _COLUMNS, on_progress, listed)
         rows = self._catalogue.rows
-        self._is_target = pc.is_valid(rows["size"]).to_numpy()
+        self._is_target = values(pc.is_valid(rows["size"]))
         self.count = int(np.count_nonzero(self._is_target))
         known = sorted(self._catalogue.records.items())
         self.problems = [problem for _, record in known for problem in problems_of(record)]
@@ -49,7 +50,7 @@ class CatalogueResults:
 
     def named(self, names: Collection[str]) -> list[Result]:
         """Those with these file names."""
-        mask = self._named(pa.array(names, pa.string()))
+        mask = self._named(column(list(names), pa.string()))
         return in_order(one for one in self._read(mask) if one.reference.file_name in names)
 
     def beside(self, choice: Choice) -> list[Result]:
@@ -57,10 +58,10 @@ class CatalogueResults:
         rows, mask = self._catalogue.rows, np.ones(len(self._is_target), np.bool_)
         for name, value in (("task", choice.task), ("flow", choice.flow)):
             if value is not None:
-                mask &= pc.equal(rows[name], value).fill_null(False).to_numpy()
+                mask &= values(pc.equal(rows[name], scalar(value)))
         if choice.run_digits is not None:
             run = pc.starts_with(rows["flow_run"].cast(pa.string()), choice.run_digits)
-            mask &= run.fill_null(choice.run_digits == "").to_numpy()
+            mask &= values(run, choice.run_digits == "")
         if choice.name is not None:
             mask &= self._called(choice.name)
         results = self._read(mask)
@@ -75,28 +76,28 @@ class CatalogueResults:
 
     def near(self, made: Made) -> list[Result]:
         """Those that may be near: of what was made before, the newest thousand."""
-        rows = self._catalogue.rows
-        places = pc.or_kleene(pc.equal(rows["places"], number_of_places(made)), pc.is_null(rows["places"]))
-        task = rows["task"]
-        same = pc.is_null(task) if made.task is None else pc.equal(task, made.task)
-        at = rows["at"].fill_null(0)
-        chosen = pc.and_kleene(pc.and_kleene(same, places), pc.less_equal(at, made.at or 0))
+        rows, task = self._catalogue.rows, self._catalogue.rows["task"]
+        at = values(rows["at"])
+        chosen = at <= (made.at or 0)
+        chosen &= values(pc.is_null(task) if made.task is None else pc.equal(task, scalar(made.task)))
+        untold = values(pc.is_null(rows["places"]))
+        chosen &= untold | (values(rows["places"]) == number_of_places(made))
         if made.flow_run is not None:
-            other = pc.not_equal(rows["flow_run"], made.flow_run).fill_null(True)
-            chosen = pc.and_kleene(chosen, other)
-        found = np.flatnonzero(chosen.fill_null(False).to_numpy())
-        newest = found[np.argsort(-at.to_numpy()[found], kind="stable")[:_MOST_NEAR]]
+            chosen &= values(pc.not_equal(rows["flow_run"], scalar(made.flow_run)), True)
+        found = np.flatnonzero(chosen)
+        newest = found[np.argsort(-at[found], kind="stable")[:_MOST_NEAR]]
         # All records that name the same, for the best of them counts.
-        return in_order(self._read(self._named(rows["file"].take(pa.array(newest)))))
+        return in_order(self._read(self._named(rows["file"].take(numbers(newest)))))
 
     def _called(self, wanted: str) -> npt.NDArray[np.bool_]:
         name = re.split(r"[/\\]", wanted)[-1]
         # A URL that ends in a slash is that of no file.
-        found = pc.and_(pc.starts_with(self._catalogue.rows["file"], name), name != "")
-        return np.array(found.to_numpy())
+        if not name:
+            return np.zeros(len(self._is_target), np.bool_)
+        return np.array(values(pc.starts_with(self._catalogue.rows["file"], name)))
 
     def _named(self, names: pa.Array) -> npt.NDArray[np.bool_]:
-        found: npt.NDArray[np.bool_] = pc.is_in(self._catalogue.rows["file"], names).to_numpy()
+        found: npt.NDArray[np.bool_] = values(pc.is_in(self._catalogue.rows["file"], names))
         return found
 
     def _read(self, mask: npt.NDArray[np.bool_]) -> Iterable[Result]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from cpr import io
+from cpr.operations.catalogue.arrays import numbers
 from cpr.operations.catalogue.catalogue import read_catalogue
 from cpr.operations.catalogue.listed import Targets
 
@@ -20,7 +20,7 @@ def frame_of(url: str) -> pd.DataFrame:
     catalogue = read_catalogue(url, _COLUMNS)
     targets = Targets(catalogue)
     order = np.argsort(targets.when, kind="stable")
-    rows = catalogue.rows.take(pa.array(targets.rows[order])).unify_dictionaries()
+    rows = catalogue.rows.take(numbers(targets.rows[order])).unify_dictionaries()
     files = rows["file"].to_pylist()
     columns = {name: rows[name].to_pandas() for name in _COLUMNS}
     return pd.DataFrame(

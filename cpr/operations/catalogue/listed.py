@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpr import io
-from cpr.io.stores.base import Line
+from cpr.io.stores.listings import Page
+from cpr.operations.catalogue.arrays import column, values
 from cpr.operations.catalogue.catalogue import Catalogue, read_catalogue
 from cpr.operations.catalogue.listing import give_back
 from cpr.operations.catalogue.rows import FOREIGN, NONE
@@ -27,7 +28,7 @@ _ODD = np.int64(-7_046_029_254_386_353_131)  # 2**64 / golden ratio: codes are s
 
 
 def list_columns(
-    url: str, limit: int | None, on_progress: Callable[..., None], listed: Iterable[Line]
+    url: str, limit: int | None, on_progress: Callable[..., None], listed: Iterable[Page]
 ) -> Listing:
     """As `cpr.operations.ls.list_results`, of a listing that was begun."""
     catalogue = read_catalogue(url, _COLUMNS, on_progress, listed)
@@ -58,7 +59,7 @@ def list_columns(
 def _distinct_rows(catalogue: Catalogue) -> npt.NDArray[np.int64]:
     """The first row of each target that records name."""
     is_target = pc.is_valid(catalogue.rows["size"])
-    rows = np.flatnonzero(is_target.to_numpy())
+    rows = np.flatnonzero(values(is_target))
     place = _codes(catalogue.rows["location"]).astype(np.int64) * _ODD ^ _numbers(catalogue.rows["file"])
     found: npt.NDArray[np.int64] = rows[np.sort(np.unique(place[rows], return_index=True)[1])]
     give_back()
@@ -86,7 +87,7 @@ class Targets:
 
     def _numbers(self, name: str) -> npt.NDArray[np.int64]:
         """A column, with -1 for nulls."""
-        column = self._catalogue.rows[name].fill_null(-1).to_numpy()
+        column = values(self._catalogue.rows[name], -1)
         found: npt.NDArray[np.int64] = column[self.rows]
         return found
 
@@ -150,7 +151,7 @@ def _unrecorded(catalogue: Catalogue) -> list[Listed]:
     others: dict[int, Listed] = {}
     for index in np.flatnonzero(catalogue.kinds == NONE):
         add_object(others, lines.url_of(index), int(lines.nbytes[index]), lines.time_of(index))
-    names = pa.array([io.split(one.url)[1] for one in others.values()], pa.string())
+    names = column([io.split(one.url)[1] for one in others.values()], pa.string())
     table = catalogue.rows
     mask = pc.and_(pc.is_in(table["file"], names), pc.is_valid(table["size"]))
     named = table.select(["location", "file"]).filter(mask).to_pydict()
@@ -158,11 +159,9 @@ def _unrecorded(catalogue: Catalogue) -> list[Listed]:
     return [one for one in others.values() if one.url not in recorded]
 
 
-def _codes(column: Any) -> npt.NDArray[np.int32]:
+def _codes(texts: Any) -> npt.NDArray[np.int32]:
     """The numbers of a column whose texts are encoded; -1 for nulls."""
-    found: npt.NDArray[np.int32] = (
-        column.unify_dictionaries().combine_chunks().indices.fill_null(-1).to_numpy()
-    )
+    found: npt.NDArray[np.int32] = values(texts.unify_dictionaries().combine_chunks().indices, -1)
     return found
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import islice
 from typing import Any, SupportsInt
 
 import numpy as np
@@ -15,12 +14,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cpr.io.stores.base import Entry, Line
-from cpr.operations.scan import lines, time_from
+from cpr.io.stores.base import Entry
+from cpr.io.stores.listings import Page
+from cpr.operations.catalogue.arrays import column, values
+from cpr.operations.catalogue.versions import Versions, VersionsBuilder
+from cpr.operations.scan import list_pages, time_from
 
 __all__ = ["Listing", "give_back"]
 
-_PAGE = 1 << 13  # lines, so few that the garbage collector has little to look through
 # File systems date files by a clock that ticks: what was written just now may be written again in its tick.
 _SETTLED_SECONDS = 3.0
 
@@ -44,38 +45,35 @@ class Listing:
     names: Any
     nbytes: npt.NDArray[np.int64]
     modified: npt.NDArray[np.float64]
-    versions: Any
+    versions: Versions
     strays: dict[int, str]
 
     @classmethod
-    def of(cls, url: str, listed: Iterable[Line] | None = None) -> Listing:
+    def of(cls, url: str, listed: Iterable[Page] | None = None) -> Listing:
         """List what is under a normalised URL. Raises ResourceNotFoundError and TransferError.
 
         Args:
             url: to list.
-            listed: the lines, where somebody has begun to list them.
+            listed: the pages, where somebody has begun to list them.
         """
         base = url.rstrip("/\\")
         prefix = base + ("\\" if "\\" in url and "/" not in url else "/")
-        settled = f"{int((time.time() - _SETTLED_SECONDS) * 1e9):016x}"
+        settled = int((time.time() - _SETTLED_SECONDS) * 1e9)
         none: list[Any] = []
-        names, nbytes, modified = [pa.array(none, pa.binary())], [np.zeros(0, np.int64)], [np.zeros(0)]
-        versions = [pa.array(none, pa.string())]
+        names, nbytes, modified = [column(none, pa.binary())], [np.zeros(0, np.int64)], [np.zeros(0)]
+        versions = VersionsBuilder(settled)
         strays: dict[int, str] = {}
         count = 0
-        rest = iter(lines(url) if listed is None else listed)
-        while page := list(islice(rest, _PAGE)):
-            places, sizes, times, texts = zip(*page, strict=True)
-            named, others = _names(places, prefix)
+        for page in list_pages(url) if listed is None else listed:
+            named, others = _names(page, prefix)
             names.append(named)
-            nbytes.append(np.array(sizes, np.int64))
-            modified.append(np.array(times, np.float64))
-            lasting = [one if one < settled or "=" in one else "" for one in texts]
-            versions.append(pa.array(lasting, pa.string()))
+            nbytes.append(np.array(page.sizes, np.int64))
+            modified.append(np.array(page.modified, np.float64))
+            versions.add(page.versions)
             strays |= {count + number: place for number, place in others}
-            count += len(page)
+            count += len(page.names)
         columns = pa.concat_arrays(names), np.concatenate(nbytes), np.concatenate(modified)
-        found = cls(url, prefix, *columns, pa.concat_arrays(versions), strays)
+        found = cls(url, prefix, *columns, versions.all(), strays)
         del names, versions
         give_back()
         return found
@@ -95,14 +93,8 @@ class Listing:
 
     def entry(self, index: SupportsInt) -> Entry:
         """An object, with the version that a store can be asked for."""
-        version: dict[str, str | int] = {}
-        text = self.versions[int(index)].as_py()
         nbytes = int(self.nbytes[int(index)])
-        if "=" in text:
-            name, _, value = text.partition("=")
-            version = {name: value}
-        elif text:
-            version = {"size": nbytes, "mtime_ns": int(text.partition("-")[2], 16)}
+        version = self.versions.asked(int(index), nbytes)
         return Entry(self.url_of(index), self.time_of(index), nbytes, version)
 
     def where(self, test: Callable[[str], bool], of: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -111,10 +103,10 @@ class Listing:
 
     def called(self, names: Collection[str]) -> npt.NDArray[np.bool_]:
         """Which objects have one of these names, whatever their folders."""
-        known = pa.array([name.encode("utf-8", "surrogatepass") for name in names], pa.binary())
+        known = column([name.encode("utf-8", "surrogatepass") for name in names], pa.binary())
         before = re.escape(self.prefix[-1]).encode()
         last = pc.replace_substring_regex(self.names, rb"(?s)^.*" + before, b"")
-        found: npt.NDArray[np.bool_] = np.array(pc.is_in(last, known).to_numpy(zero_copy_only=False))
+        found: npt.NDArray[np.bool_] = np.array(values(pc.is_in(last, known)))
         return found
 
     def plain(self) -> npt.NDArray[np.bool_]:
@@ -122,7 +114,7 @@ class Listing:
         odd = pc.or_(pc.match_substring(self.names, b"."), pc.match_substring(self.names, b"//"))
         for is_at_end in (pc.starts_with(self.names, b"/"), pc.ends_with(self.names, b"/")):
             odd = pc.or_(odd, is_at_end)
-        plain: npt.NDArray[np.bool_] = np.array(pc.invert(odd).to_numpy(zero_copy_only=False))
+        plain: npt.NDArray[np.bool_] = np.array(values(pc.invert(odd)))
         plain[list(self.strays)] = False
         return plain
 
@@ -132,12 +124,17 @@ def give_back() -> None:
     pa.default_memory_pool().release_unused()
 
 
-def _names(places: Sequence[str], prefix: str) -> tuple[Any, list[tuple[int, str]]]:
+def _names(page: Page, prefix: str) -> tuple[Any, list[tuple[int, str]]]:
     """What URLs go on with after a prefix, and those that begin otherwise, with their numbers."""
-    cut = len(prefix)
-    strays = [(number, place) for number, place in enumerate(places) if not place.startswith(prefix)]
-    names = [place[cut:] for place in places]
+    cut, strays, names = len(prefix), [], page.names
+    if page.base.startswith(prefix):
+        if rest := page.base[cut:]:
+            names = [rest + name for name in names]
+    else:
+        places = [page.base + name for name in names]
+        strays = [(number, place) for number, place in enumerate(places) if not place.startswith(prefix)]
+        names = [place[cut:] for place in places]
     try:
-        return pa.array(names, pa.string()).cast(pa.binary()), strays
+        return column(names, pa.string()).cast(pa.binary()), strays
     except UnicodeEncodeError:  # names of files that are no UTF-8
-        return pa.array([name.encode("utf-8", "surrogatepass") for name in names], pa.binary()), strays
+        return column([name.encode("utf-8", "surrogatepass") for name in names], pa.binary()), strays

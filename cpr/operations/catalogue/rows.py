@@ -18,6 +18,7 @@ from cpr.errors import RecordError
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry
 from cpr.io.url_policy import EXTENSION, require_safe
+from cpr.operations.catalogue.arrays import column, values
 from cpr.operations.records import Record, Reference
 from cpr.provenance.diff import places_of
 from cpr.provenance.made import Made, is_acceptable
@@ -102,8 +103,8 @@ class Rows:
         about: tuple[Any, ...] = (name, nbytes, version, kind, kind != NONE and found.is_cache_entry)  # type: ignore[union-attr]
         for one in resources or (None,):
             row = (*about, *(_NO_RESOURCE if one is None else _fields(one)))
-            for column, value in zip(self._values, row, strict=True):
-                column.append(value)
+            for known, value in zip(self._values, row, strict=True):
+                known.append(value)
             self._index.append(index)
             self._lasting.append(lasting)
             about = _NO_OBJECT
@@ -111,12 +112,12 @@ class Rows:
                 self._turn()
 
     def _turn(self) -> None:
-        arrays = [pa.array(column, field.type) for column, field in zip(self._values, SCHEMA, strict=True)]
+        arrays = [column(one, field.type) for one, field in zip(self._values, SCHEMA, strict=True)]
         table = pa.Table.from_arrays(arrays, schema=SCHEMA)
-        self._keep(table.filter(pa.array(self._lasting, pa.bool_())))
+        self._keep(table.filter(column(self._lasting, pa.bool_())))
         resources = pc.is_valid(table["type"])
         self._chunks.append(encoded(table.select(self._wanted).filter(resources)))
-        self._indices.append(np.array(self._index, np.int64)[resources.to_numpy()])
+        self._indices.append(np.array(self._index, np.int64)[values(resources)])
         self._values = [[] for _ in SCHEMA]
         self._index, self._lasting = [], []
 
@@ -181,14 +182,11 @@ def sound(table: Any) -> npt.NDArray[np.bool_]:
     for name in ("size", "at"):
         if name in table.schema.names:
             limit = 253_370_764_800 if name == "at" else 1 << 62
-            good &= _true(
-                pc.and_(pc.greater_equal(table[name], 0), pc.less(table[name], limit)), when_null=True
-            )
+            number = values(table[name])
+            good &= (number >= 0) & (number < limit)
     if {"location", "file", "size"} <= set(table.schema.names):
         files = table["file"]
-        plain = _true(pc.match_substring_regex(files, _PLAIN_NAME)) & _true(
-            pc.less(pc.utf8_length(files), 200)
-        )
+        plain = _true(pc.match_substring_regex(files, _PLAIN_NAME)) & (values(pc.utf8_length(files)) < 200)
         if os.name == "nt":
             plain[:] = False
         named = _true(pc.match_substring_regex(files, _TARGET_NAME)) | _true(pc.is_null(table["size"]))
@@ -199,9 +197,9 @@ def sound(table: Any) -> npt.NDArray[np.bool_]:
     return good
 
 
-def _true(mask: Any, when_null: bool = False) -> npt.NDArray[np.bool_]:
+def _true(mask: Any) -> npt.NDArray[np.bool_]:
     # A copy: arrays of Arrow's are not to be written to.
-    return np.array(mask.fill_null(when_null).to_numpy(), np.bool_)
+    return np.array(values(mask))
 
 
 def _tested(column: Any, test: Callable[[Hashable], bool]) -> npt.NDArray[np.bool_]:
@@ -209,7 +207,7 @@ def _tested(column: Any, test: Callable[[Hashable], bool]) -> npt.NDArray[np.boo
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.dictionary_encode().combine_chunks()
     good = np.array([*map(test, encoded.dictionary.to_pylist()), True])  # the last for nulls
-    found: npt.NDArray[np.bool_] = good[encoded.indices.fill_null(len(good) - 1).to_numpy()]
+    found: npt.NDArray[np.bool_] = good[values(encoded.indices, len(good) - 1)]
     return found
 
 

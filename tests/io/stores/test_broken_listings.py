@@ -17,7 +17,7 @@ from cpr import io
 from cpr.errors import TransferError
 from cpr.io import gc_marks
 from cpr.operations.ls import list_results
-from cpr.operations.scan import find_records, lines
+from cpr.operations.scan import find_records, lines, list_pages
 from tests.servers.environment import exported
 from tests.servers.sftp import running_sftp
 
@@ -29,7 +29,7 @@ def _asking(url):
         "glob below": lambda: cpr.ImageSource.glob(f"{url}/r/**/*.tif", empty="ignore"),
         "results": lambda: list_results(f"{url}/r"),
         "records": lambda: list(find_records(f"{url}/r")),
-        "lines": lambda: list(lines(f"{url}/r")),
+        "lines": lambda: list(lines(list_pages(f"{url}/r"))),
         "orphans": lambda: io.find_orphans(f"{url}/r"),
         "marks": lambda: gc_marks._read(f"{url}/r", None),
     }
