@@ -32,6 +32,7 @@ _READS = 3  # of an answer that is not what was asked for
 _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 32.0
 _CONNECT_SECONDS = 10
+_STORED = (200, 201, 202)
 # A range of more would be asked for in pieces.
 _RANGE_BYTES = 1 << 30
 
@@ -72,6 +73,7 @@ def settle(fs: Any) -> None:
         credential=before.credential,
         retry_policy=Patience(retry_total=_TRIES),
         raw_request_hook=_add_digest,
+        raw_response_hook=_require_stored,
         connection_timeout=_CONNECT_SECONDS,
         max_single_get_size=_RANGE_BYTES,
     )
@@ -91,6 +93,21 @@ def _add_digest(request: Any) -> None:
     content = getattr(found, "content", None) or getattr(found, "data", None)
     if found.method == "PUT" and isinstance(content, bytes) and "Content-MD5" not in found.headers:
         found.headers["Content-MD5"] = content_md5(content)
+
+
+def _require_stored(answer: Any) -> None:
+    """Raise BadAnswerError where something else has answered an upload, or the service has other bytes.
+
+    For the SDK any answer of this status says that they are stored, with whatever headers.
+    """
+    request, headers = answer.http_request, answer.http_response.headers
+    if request.method != "PUT" or answer.http_response.status_code not in _STORED:
+        return
+    if "x-ms-request-id" not in headers or "x-ms-version" not in headers:
+        raise BadAnswerError("NoRequestId")
+    sent, arrived = request.headers.get("Content-MD5"), headers.get("Content-MD5")
+    if sent is not None and arrived is not None and sent != arrived:
+        raise BadAnswerError("BadDigest")
 
 
 def content_md5(content: bytes) -> str:

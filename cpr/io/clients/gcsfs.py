@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from cpr.io.answers import BadAnswerError, SetupError, read_some
 from cpr.io.outside_json import read_json
@@ -131,6 +131,21 @@ class Requests:
     def wait(self, coroutine: Coroutine[Any, Any, T], nbytes: int = 0) -> T:
         """What a coroutine gives that reads so many bytes. Raises NoAnswerError."""
         return wait_for(self.submit(coroutine), nbytes)
+
+    def place_given(self, url: str) -> str:
+        """A URL that the store has given, to which requests go with the credentials. Raises BadAnswerError.
+
+        It may be on another host, but is asked as HTTP is, and no less protected than the endpoint.
+        """
+        allowed = ("https",) if self._fs._location.startswith("https:") else ("https", "http")
+        try:
+            parts = urlsplit(url)
+            is_sound = parts.scheme in allowed and parts.hostname and parts.port != 0
+        except ValueError:
+            is_sound = False
+        if not is_sound or not url.isascii() or not url.isprintable():
+            raise BadAnswerError("NoLocation")
+        return url
 
     def is_here(self) -> bool:
         """Whether this is the thread of the requests, which would wait for itself."""

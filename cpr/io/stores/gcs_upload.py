@@ -84,7 +84,7 @@ class ResumableUpload:
         kind = {"Content-Type": "application/json"}
         query = {"uploadType": "resumable"}
         answer = await _begin_object(self._requests, self._bucket, self._key, query, kind, b"{}")
-        return required_text(answer.headers, "Location")
+        return self._requests.place_given(required_text(answer.headers, "Location"))
 
     async def _put_part(self, part: bytes, start: int, total: int | None) -> dict[str, Any] | None:
         """Send a part until the store has all of it; the object, if it was the last.

@@ -127,20 +127,20 @@ class FastBucket:
 
         return self._ask(ask) if _can_spell(key) else None
 
-    def put(self, key: str, data: bytes | bytearray, create: bool) -> bool | None:
-        """Whether an object was put, in one request, which is signed with a SHA-256 of its body.
+    def put(self, key: str, data: bytes | bytearray, create: bool) -> str | None:
+        """Put an object in one request, which is signed with a SHA-256 of its body; its ETag.
 
         With `create` on the condition that there is none: raises OccupiedError.
         """
         import obstore
 
-        def ask() -> bool:
+        def ask() -> str:
             mode: Any = "create" if create else "overwrite"
             try:
-                obstore.put(self._store, key, data, mode=mode, use_multipart=False)
+                answer = obstore.put(self._store, key, data, mode=mode, use_multipart=False)
             except obstore.exceptions.AlreadyExistsError:
                 raise OccupiedError from None
-            return True
+            return answer["e_tag"] or ""
 
         return self._ask(ask, len(data)) if _can_spell(key) else None
 

@@ -6,13 +6,14 @@ s3fs writes the parts of a file one after another inside write(), and publishes 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from cpr.io.answers import code_of
+from cpr.io.answers import BadAnswerError, code_of
 from cpr.io.clients.s3_body import Body, LentBody
 from cpr.io.clients.s3_checksums import ObjectChecksum
 from cpr.io.clients.s3fs import S3Client, required
@@ -28,6 +29,8 @@ __all__ = ["S3Upload", "is_refused_condition", "stat_object"]
 
 _REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
 
+# AWS, and whoever does as it does; others are asked once more.
+_USUAL_ETAG = re.compile('"?[0-9a-fA-F]{32}(-[0-9]+)?"?')
 _PART_BYTES = 8 << 20
 # Far away a connection is slow: the smallest parts that S3 takes, so that as many as can be are under way.
 _FAR_PART_BYTES = 5 << 20
@@ -272,8 +275,11 @@ class S3Upload:
         content = self._part.getvalue()
         # Of a missing bucket s3fs shall report. Whatever obstore did, the same once more is the same.
         with suppress(FileNotFoundError):
-            if fast is not None and fast.put(self._where["Key"], content, create=bool(self._condition)):
-                return
+            if fast is not None:
+                etag = fast.put(self._where["Key"], content, create=bool(self._condition))
+                if etag is not None:
+                    self._require_stored(etag, len(content))
+                    return
         if self._only_new:
             self._look()
             self._require_free()
@@ -283,7 +289,18 @@ class S3Upload:
         )
         with _refusals_as_occupied(self._condition):
             answer: dict[str, Any] = wait_for(put, alive=lambda: body.sent)
-            required(answer, "ETag")
+            etag = str(required(answer, "ETag"))
+        self._require_stored(etag, len(content))
+
+    def _require_stored(self, etag: str, nbytes: int) -> None:
+        """Raise BadAnswerError where an answer was none of S3's, and no such object is there.
+
+        The page of a proxy that wants a login has an ETag too.
+        """
+        if _USUAL_ETAG.fullmatch(etag) is None:
+            found = stat_object(self._client, **self._where)
+            if found is None or found.nbytes != nbytes:
+                raise BadAnswerError("NoETag")
 
     def abort(self, timeout: float | None = None) -> None:
         self._sharing.close()
