@@ -24,6 +24,7 @@ from cpr.operations.catalogue import positions as positions_module
 from cpr.operations.catalogue.arrays import column, mask, numbers, scalar, values
 from cpr.operations.catalogue.listing import Listing
 from cpr.operations.catalogue.positions import positions
+from cpr.operations.find import find_results
 
 _TEXTS = st.lists(st.none() | st.text(), max_size=40)
 
@@ -127,6 +128,20 @@ def test_pages_of_a_folder_are_its_listing(tmp_path):
     assert list(pages_in(str(tmp_path / "not there"))) == []
 
 
+@pytest.mark.parametrize("seconds", [-3_000_000_000, -1, 13_569_465_600], ids=["1874", "1969", "2400"])
+def test_files_of_any_year_are_listed(seconds, tmp_path):
+    """Anybody may set a file's time, and file systems know other years than 64 bits of nanoseconds."""
+    for name, content in records(600, "s3://bucket/data"):
+        (tmp_path / name).write_bytes(content)
+    one = min(tmp_path.iterdir())
+    os.utime(one, (seconds, seconds))
+    found = {line[0]: line[3] for page in pages_in(str(tmp_path)) for line in page.lines()}
+    assert len(found) == 600
+    assert found[str(one)].endswith(f"{os.stat(one).st_mtime_ns % (1 << 64):016x}")
+    for _ in ("cold", "warm"):
+        assert len(find_results(str(tmp_path)).all()) == 600
+
+
 def test_versions_in_bulk_are_those_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr("cpr.operations.catalogue.listing._SETTLED_SECONDS", -3600.0)
     _odd_folder(tmp_path)
@@ -136,7 +151,8 @@ def test_versions_in_bulk_are_those_one_by_one(tmp_path, monkeypatch):
     assert found == [line[3] for line in lines] == [listing.versions[at] for at in range(len(listing))]
     for at, one in enumerate(LocalStore().walk(str(tmp_path))):
         assert listing.entry(at).url == one.url
-        assert listing.entry(at).version == one.version
+        # A file of before 1970 has none, or it is of after 2262.
+        assert listing.entry(at).version == ({} if one.version["mtime_ns"] < 0 else one.version)
 
 
 def test_files_of_just_now_have_no_version(tmp_path):

@@ -14,6 +14,7 @@ from cpr.io.stores.listings import Page
 __all__ = ["FileVersions", "pages_in", "unless_gone"]
 
 _FIRST, _MOST = 256, 1 << 13  # files of a page: few at first, for whoever wants to see how many there are
+_HALF = 1 << 63
 _FROM_DESCRIPTOR = os.scandir in os.supports_fd
 
 
@@ -83,8 +84,8 @@ class _Columns:
             name(entry.name)
             size(found.st_size)
             modified(found.st_mtime)
-            changed(found.st_ctime_ns)
-            written(found.st_mtime_ns)
+            changed(_signed(found.st_ctime_ns))
+            written(_signed(found.st_mtime_ns))
             if len(self.names) >= most:
                 return True
         return False
@@ -116,6 +117,11 @@ def pages_in(path: str) -> Iterator[Page]:
             if rest.names:
                 yield rest.page()
         folders += reversed(below)
+
+
+def _signed(nanoseconds: int) -> int:
+    """In 64 bits, for file systems know years beyond 2262; two times 584 years apart are one."""
+    return nanoseconds if -_HALF <= nanoseconds < _HALF else (nanoseconds + _HALF) % (2 * _HALF) - _HALF
 
 
 @contextmanager

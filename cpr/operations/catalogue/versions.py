@@ -54,7 +54,8 @@ class Versions:
     def asked(self, index: int, nbytes: int) -> Mapping[str, str | int]:
         """The version of an object as its store can be asked for it."""
         if self._texts is None:
-            if self._changed[index] == _UNKNOWN:
+            # What is negative may be of a file that was written before 1970, or after 2262.
+            if self._changed[index] == _UNKNOWN or self._written[index] < 0:
                 return {}
             return {"size": nbytes, "mtime_ns": int(self._written[index])}
         name, _, value = self[index].partition("=")
