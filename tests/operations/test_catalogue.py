@@ -110,6 +110,17 @@ def test_answers_are_those_of_the_records(tmp_path, damage, seed):
         _require_same(url, limit)
 
 
+def test_sizes_add_up_to_more_than_64_bits(tmp_path):
+    """A record may claim up to 2**63 - 1 bytes."""
+    for number in range(20):
+        record = target(random.Random(1), key=f"{number:016x}", nbytes=2**63 - 1)
+        put(f"{tmp_path}/{number:032x}", prefect_record(record))
+    listed = list_results(str(tmp_path))
+    assert listed.nbytes == 20 * (2**63 - 1)
+    assert [run.nbytes for run in listed.runs] == [listed.nbytes]
+    _require_same(str(tmp_path))
+
+
 def test_what_is_known_is_not_read_again(tmp_path, monkeypatch):
     from cpr.io.stores.local import LocalStore
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-__all__ = ["column", "mask", "numbers", "scalar", "values"]
+__all__ = ["column", "mask", "numbers", "scalar", "total", "values"]
 
 
 def mask(of: npt.NDArray[np.bool_]) -> Any:
@@ -25,6 +25,15 @@ def mask(of: npt.NDArray[np.bool_]) -> Any:
 def numbers(of: npt.NDArray[Any]) -> Any:
     """An array of numbers."""
     return _made(pa.from_numpy_dtype(of.dtype), len(of), [None, np.ascontiguousarray(of)])
+
+
+def total(of: npt.NDArray[np.int64]) -> int:
+    """The sum of sizes, of any: numpy's has 64 bits, which two records may claim.
+
+    >>> total(np.array([2**63 - 1, 2**63 - 1])) == 2**64 - 2
+    True
+    """
+    return (int((of >> 32).sum()) << 32) + int((of & 0xFFFFFFFF).sum())
 
 
 def scalar(text: str) -> Any:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from cpr import io
 from cpr.io.stores.listings import Page
-from cpr.operations.catalogue.arrays import column, values
+from cpr.operations.catalogue.arrays import column, total, values
 from cpr.operations.catalogue.catalogue import Catalogue, read_catalogue
 from cpr.operations.catalogue.listing import give_back
 from cpr.operations.catalogue.rows import FOREIGN, NONE
@@ -42,7 +42,7 @@ def list_columns(
             problem.url = lines.url_of(index)
             listing.problems.append(problem)
     targets = Targets(catalogue)
-    listing.targets, listing.nbytes = len(targets.rows), int(targets.size.sum())
+    listing.targets, listing.nbytes = len(targets.rows), total(targets.size)
     listing.runs = targets.runs()
     others = _unrecorded(catalogue)
     listing.unrecorded = len(others)
@@ -138,7 +138,7 @@ class Targets:
             named = np.unique(task[self.rows[members]], return_index=True)[1]
             names = {table["task"][int(self.rows[members[one]])].as_py() for one in named}
             run.tasks = names - {None}
-            run.targets, run.nbytes = len(members), int(self.size[members].sum())
+            run.targets, run.nbytes = len(members), total(self.size[members])
             runs.append((int(members[0]), run))
         # As they come in the listing, where they ended at the same time.
         runs.sort(key=lambda one: one[0])
