@@ -3,8 +3,8 @@
 A connection to a far store gives 4 to 100 MB/s, whoever opens more gets more; a near one is busy with a few,
 and more of them only stand in each other's way. So each request is compared with the fastest one lately: as
 long as requests side by side are as fast as one alone, there may be twice as many; where they share
-what there is, as many are enough as keep it busy. A store that says "slow down" gets half as many. What
-they hold in memory is bounded, whatever their number.
+what there is, as many are enough as keep it busy. A store that says "slow down" gets half as many, each of
+which carries twice as much. What they hold in memory is bounded, whatever their number.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ class TransferWidth:
         self._transfers = 0
         self._since_probe = 0
         self._throttled_at = 0.0
+        self._refused_bytes = 0  # what a request should carry at least where the store refuses so many
 
     @contextmanager
     def transfer(self) -> Iterator[None]:
@@ -130,6 +131,8 @@ class TransferWidth:
             enough = gain * max(beside, self._under_way) * self._speed / self._fastest
             # After as many requests as there are at once the new number is reached.
             self._set(self._width + (enough - self._width) / self._width)
+            if now - self._throttled_at > _HALF_LIFE_SECONDS:
+                self._refused_bytes = 0
             self._since_probe += 1
             if self._since_probe > _ROUNDS_BETWEEN_PROBES * self._width:
                 self._since_probe = 0
@@ -150,11 +153,12 @@ class TransferWidth:
                 self._set(2 * self._width)
 
     def throttled(self) -> None:
-        """Halve: the store has said that it is asked too much."""
+        """Half as many, of twice the size: the store has said that it is asked too much."""
         with self._lock:
             now = time.monotonic()
             if now - self._throttled_at > _THROTTLED_SECONDS:
                 self._throttled_at = now
+                self._refused_bytes = min(2 * self.block_bytes, self._block_bytes[1])
                 self._set(self._width / 2)
 
     @property
@@ -189,6 +193,8 @@ class TransferWidth:
     def block_bytes(self) -> int:
         """How much a request should carry: little where little passes, for then many can be in memory."""
         size, most = self._block_bytes
+        # What was refused may be larger as far as all that may be under way fit into memory.
+        size = max(size, min(self._refused_bytes, self._memory_bytes // self.requests))
         if not self._fastest and self._answer_seconds <= _NEAR_SECONDS:
             return min(most, max(size, _NEAR_BLOCK_BYTES))
         # What a request waits for says nothing of how much passes.

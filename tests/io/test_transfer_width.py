@@ -113,6 +113,26 @@ def test_a_store_that_says_slow_down_gets_half_as_many_once():
     assert before // 2 - 1 <= width.requests <= before // 2 + 1
 
 
+@pytest.mark.usefixtures("clock")
+@pytest.mark.parametrize("rate", [4e6, 40e6])
+def test_a_store_that_says_slow_down_gets_larger_requests_for_a_while(rate):
+    width, network = new(), Network(0.03, rate, 1e12)
+    settle([width], network)
+    before = width.block_bytes
+    for _ in range(5):
+        many, size, at_once = width.requests, width.block_bytes, width.requests * width.block_bytes
+        Clock.now += 0.3
+        width.throttled()
+        assert width.requests <= max(4, many // 2)
+        assert size <= width.block_bytes <= 2 * size
+        # As much is under way as before, and no more than fits into memory.
+        assert width.requests * width.block_bytes <= max(at_once, 96 * MiB)
+    assert width.block_bytes > before or before == 8 * MiB
+    Clock.now += 21
+    settle([width], network)
+    assert width.block_bytes == before
+
+
 @pytest.mark.parametrize("transfers", [1, 3, 8, 100])
 def test_transfers_of_a_process_share_its_memory(transfers):
     width = new()
