@@ -225,4 +225,11 @@ def dataset_name(url: str) -> tuple[str, str]:
 def _uri(url: str) -> str:
     protocol, scheme, rest = redact_url(url).partition("://")
     rest = rest if scheme else protocol
-    return f"{protocol if scheme else 'file'}://{quote(rest, safe='/:@!$&()*+,;=~')}"
+    # Names of local files are any bytes; those that are no text are percent signs of a URI all the same.
+    path = rest.encode("utf-8", "surrogateescape" if _is_of_bytes(rest) else "backslashreplace")
+    return f"{protocol if scheme else 'file'}://{quote(path, safe='/:@!$&()*+,;=~')}"
+
+
+def _is_of_bytes(path: str) -> bool:
+    """Whether what is no text in a path stands for bytes, as Python has them in names of files."""
+    return not any("\ud800" <= letter <= "\udc7f" or "\udd00" <= letter <= "\udfff" for letter in path)

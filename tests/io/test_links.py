@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 
+import fsspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from cpr.cli.app import run
 from cpr.errors import CprError, TransferError
 from cpr.operations.migrate import migrate
 from tests.predecessor import written
+from tests.servers.sftp import running_sftp
 
 
 @pytest.fixture
@@ -54,6 +56,36 @@ def test_whoever_reads_a_link_without_an_end_is_told(name, folder):
         sources[name.removesuffix(".npy")].get_data()
     assert name in caught.value.url
     assert caught.value.remedy
+
+
+@pytest.mark.sftp
+def test_links_without_an_end_hide_nothing_else_on_a_server(monkeypatch, tmp_path):
+    place = tmp_path / "results"
+    (place / "sub").mkdir(parents=True)
+    for path in (place / "a.npy", place / "sub" / "b.npy"):
+        np.save(path, np.arange(3))
+    (place / "self.npy").symlink_to("self.npy")
+    (place / "ring-1.npy").symlink_to("ring-2.npy")
+    (place / "ring-2.npy").symlink_to("ring-1.npy")
+    (place / "behind.npy").symlink_to("ring-1.npy/x.npy")
+    (place / "nothing.npy").symlink_to("gone.npy")
+    (place / "link.npy").symlink_to("sub/b.npy")
+    (place / "ring").symlink_to("ring")
+    (place / "up").symlink_to("..")
+    endless = {"self.npy", "ring-1.npy", "ring-2.npy", "behind.npy"}
+    with running_sftp(tmp_path) as server:
+        monkeypatch.setitem(fsspec.config.conf, "sftp", server.options)
+        url = f"{server.url}/results"
+        found = {name.removeprefix(url + "/") for name in io.find(f"{url}/*.npy")}
+        assert found == {"a.npy", "link.npy", *endless}
+        deep = {name.removeprefix(url + "/") for name in io.find(f"{url}/**/*.npy")}
+        assert deep == {*found, "sub/b.npy"}  # and nothing by way of a link to a folder
+        for source in cpr.NumpySource.glob(f"{url}/*.npy"):
+            if source.get_name() in ("a", "link"):
+                assert source.get_data().tolist() == [0, 1, 2]
+            else:
+                with pytest.raises(CprError):
+                    source.get_data()
 
 
 def test_a_name_that_is_no_text_is_found_and_no_source(folder):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import time
 import uuid
 from collections import OrderedDict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,9 @@ pytest.importorskip("openlineage.client")
 
 import cpr
 from cpr.prefect import openlineage, run_log, run_provenance, serializer
-from cpr.prefect.lineage_events import dataset_name
+from cpr.prefect.lineage_events import dataset_name, events_of
+from cpr.prefect.stored_result import Told
+from cpr.provenance.made import Input, Made
 from tests.servers.lineage import LineageServer
 from tests.servers.lineage_schema import require_valid
 from tests.text_format import TextSource, TextTarget
@@ -406,3 +410,22 @@ def test_names_are_those_of_openlineage(url, name):
 
 def test_no_name_has_a_secret():
     assert not re.search("word|x7", " ".join(dataset_name("sftp://me:word@host/a.tif?token=x7")))
+
+
+@pytest.mark.parametrize(
+    ("path", "uri"),
+    [
+        ("/data/\udcff.tif", "file:///data/%FF.tif"),
+        ("/data/\ud83d.tif", "file:///data/%5Cud83d.tif"),
+        ("/data/a\nb \x1b[2J.tif", "file:///data/a%0Ab%20%1B%5B2J.tif"),
+        ("/data/" + "a" * 100_000, "file:///data/" + "a" * 100_000),
+    ],
+)
+def test_a_name_that_is_no_text_keeps_back_no_event(path, uri):
+    made = Made(task="t", flow="f", task_run="ab" * 16, inputs={"image": Input(type="ImageSource", url=path)})
+    told = Told(b'{"__cpr__": ["value", null]}', made, None, datetime.now(UTC), None)
+    (event,) = events_of(told, lambda _: None)
+    from openlineage.client.serde import Serde
+
+    sent = json.loads(Serde.to_json(event).encode())
+    assert sent["inputs"][0]["facets"]["dataSource"]["uri"] == uri

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
+from stat import S_ISLNK
 from typing import Any
 
 from cpr.io.answers import BadAnswerError
@@ -13,9 +14,18 @@ from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, note_answer
 from cpr.io.request_threads import in_thread
 from cpr.io.waiting import request_seconds
 
-__all__ = ["client_options", "hang_up", "is_connection_lost", "list_folder", "read_pipelined", "settle"]
+__all__ = [
+    "client_options",
+    "hang_up",
+    "is_connection_lost",
+    "leads_nowhere",
+    "list_folder",
+    "read_pipelined",
+    "settle",
+]
 
 _CONNECT_SECONDS = 20.0
+_MOST_LINKS = 40  # on a way, as systems have it
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,6 +87,40 @@ def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
             found[entry.filename] = fs._decode_stat(entry, path)
             note_answer(fs)
     return list(found.values())
+
+
+def leads_nowhere(fs: Any, path: str) -> bool:
+    """Whether a link leads to itself, by others or not, or to nothing: servers say only that they fail.
+
+    Raises OSError where a step of the way cannot be looked at.
+    """
+    try:
+        return _leads_in_circles(fs, path)
+    except FileNotFoundError:
+        return True
+
+
+def _leads_in_circles(fs: Any, path: str) -> bool:
+    links = 0
+    at, steps = "", [step for step in reversed(path.split("/")) if step]
+    with exclusive_use(fs):
+        while steps:
+            step = steps.pop()
+            if step == "..":
+                at = at.rpartition("/")[0]
+            elif step != ".":
+                found = fs.ftp.lstat(f"{at}/{step}")
+                note_answer(fs)
+                if not S_ISLNK(found.st_mode or 0):
+                    at = f"{at}/{step}"
+                    continue
+                links += 1
+                if links > _MOST_LINKS:
+                    return True
+                led = fs.ftp.readlink(f"{at}/{step}") or ""
+                at = "" if led.startswith("/") else at
+                steps += [one for one in reversed(led.split("/")) if one]
+    return False
 
 
 def _next(entries: Iterator[Any]) -> Any:

@@ -144,7 +144,8 @@ class FsspecStore:
     def _listed(self, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
         """All files and folders whose paths begin with a prefix."""
         infos = [one for one in self._ls(prefix.rpartition("/")[0]) if one["name"].startswith(prefix)]
-        folders = [f"{one['name']}/" for one in infos if one["type"] == "directory"]
+        below = [one for one in infos if one["type"] == "directory" and not (deep and "is_link" in one)]
+        folders = [f"{one['name']}/" for one in below]
         objects = [(one["name"], _stat(one)) for one in infos if one["type"] == "file"]
         if not deep:
             return objects, folders

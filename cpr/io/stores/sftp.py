@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cpr.io.clients.paramiko import list_folder, read_pipelined
+from cpr.io.clients.paramiko import is_connection_lost, leads_nowhere, list_folder, read_pipelined
 from cpr.io.stores.fsspec import FsspecStore
+from cpr.io.waiting import is_interruption
 
 __all__ = ["SFTPStore"]
 
@@ -18,6 +19,17 @@ class SFTPStore(FsspecStore):
             lambda fs: read_pipelined(fs, fs.open(path, "rb"), start, stop), nbytes=stop - start
         )
         return super().fetch(path, start, stop) if found is None else found
+
+    def _followed(self, info: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return super()._followed(info)
+        except OSError as error:
+            if is_interruption(error) or isinstance(error, PermissionError) or is_connection_lost(error):
+                raise
+            if not self._call(lambda fs: leads_nowhere(fs, info["name"])):
+                raise
+            # As on local disks it is found, and whoever reads it is told.
+            return {**info, "type": "file"}
 
     def _ls_of(self, folder: str) -> list[dict[str, Any]]:
         return self._call(lambda fs: list_folder(fs, folder), is_endless=True)
