@@ -8,6 +8,7 @@ import stat
 import threading
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import cpr
 from cpr import io
 from cpr.errors import CprError, RecordError, TransferError
+from cpr.io.objects import open_store
 from cpr.io.stores.base import Entry
 from cpr.io.stores.listings import Page
 from cpr.operations.cp import copy_results
@@ -24,6 +26,7 @@ from cpr.operations.ls import list_results
 from cpr.operations.places import is_below, leads_out, moved, require_inside
 from cpr.operations.scan import find_records
 from cpr.operations.verify import heal, verify
+from tests.servers.sftp import running_sftp
 from tests.stored_flow import prefect_record, put, store
 
 STEPS = st.lists(
@@ -162,6 +165,26 @@ def test_a_destination_may_be_a_link_itself(tmp_path):
     (tmp_path / "to").symlink_to(tmp_path / "disk")
     assert not copy_results(done.url, f"{tmp_path}/to").failed
     require_inside(f"{tmp_path}/to/x", f"{tmp_path}/to")
+
+
+@pytest.mark.sftp
+def test_a_collection_stops_at_a_link_to_a_folder_on_a_server(tmp_path, monkeypatch):
+    """The records behind it may be of what is here."""
+    (tmp_path / "elsewhere").mkdir()
+    with running_sftp(tmp_path) as server:
+        monkeypatch.setitem(fsspec.config.conf, "sftp", server.options)
+        done = store(f"{server.url}/run", ("small", "table"))
+        (tmp_path / "run" / "linked").symlink_to("../elsewhere")
+        io.remove(done.flow)
+        record = tmp_path / done.records["small"].removeprefix(f"{server.url}/")
+        record.rename(tmp_path / "elsewhere" / record.name)
+        for path in [*tmp_path.rglob("*")]:
+            os.utime(path, (1e9, 1e9))
+        with pytest.raises(CprError, match="not every record"):
+            collect([done.url], delete=True)
+        assert not [one for one in tmp_path.rglob("*") if "marked" in one.parts and one.is_file()]
+        assert done.targets["small"].get_data().size
+        assert "linked" in {entry.url.rpartition("/")[2] for entry in open_store(done.url)[0].walk("/run")}
 
 
 def test_a_collection_marks_and_deletes_nothing_through_links(tmp_path):

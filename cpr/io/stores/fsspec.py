@@ -150,7 +150,7 @@ class FsspecStore:
         if not deep:
             return objects, folders
         for folder in folders:
-            objects += [(one["name"], _stat(one)) for one in self._below(folder)]
+            objects += [(one["name"], _stat(one)) for one in self._below(folder) if one["type"] == "file"]
         return objects, []
 
     def _ls(self, folder: str) -> list[dict[str, Any]]:
@@ -185,14 +185,14 @@ class FsspecStore:
         return info
 
     def _below(self, folder: str) -> Iterator[dict[str, Any]]:
-        """Every file in a folder and below; links to folders are not followed, for they may lead back."""
+        """Every file in a folder and below, and every link to a folder, which is not followed."""
         folders = [folder.rstrip("/")]
         while folders:
             for info in self._ls(folders.pop()):
-                if info["type"] == "file":
-                    yield info
-                elif info["type"] == "directory" and "is_link" not in info:
+                if info["type"] == "directory" and "is_link" not in info:
                     folders.append(info["name"])
+                elif info["type"] in ("file", "link", "directory"):
+                    yield info
 
     def walk(self, path: str) -> Iterator[Entry]:
         for info in self._below(path):
