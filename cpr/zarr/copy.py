@@ -53,8 +53,8 @@ def copy_all(manifest: Manifest, destination: str, place: str | None = None, rep
         blob = file.read()
     if len(blob) != manifest.nbytes:
         raise corrupt(source, f"{manifest.nbytes} bytes", f"{len(blob)} bytes")
-    # What was read now must be what has been checked.
-    Manifest(manifest.url, manifest.nbytes, manifest.checksum, blob, source)
+    # What was read now must be what has been checked, to the last byte.
+    Manifest(manifest.url, manifest.nbytes, manifest.checksum, blob, source).require_whole()
     _put(target, [blob])
 
 

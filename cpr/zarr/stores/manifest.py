@@ -227,20 +227,31 @@ class Manifest:
     def entries(self) -> Entries:
         """All entries, with the digests of their blocks; the manifest is to be in memory.
 
-        Raises CorruptDataError for a manifest that contradicts itself.
+        Raises CorruptDataError unless every byte of it is one that its root vouches for, directly or not:
+        what is made of it, or copied, is published.
         """
-        found: Entries = {}
+        found = dict(self._checked_entries())
+        if (len(found), sum(entry.size for entry in found.values())) != (self.objects, self.total):
+            raise self._damaged(f"{self.objects} objects of {self.total} bytes", "others")
+        return found
+
+    def require_whole(self) -> None:
+        """Raise CorruptDataError as `entries`, of which nothing is kept."""
+        for _ in self._checked_entries():
+            pass
+
+    def _checked_entries(self) -> Iterator[tuple[str, Entry]]:
         assert self._data is not None
         for number in range(len(self._rows)):
             page, width = self._page(number), self._width
             stops = ((page.block_starts + page.counts) * width).tolist()
             starts = (page.block_starts * width).tolist()
             for at, (key, size) in enumerate(zip(page.keys, page.sizes.tolist(), strict=True)):
-                digest = page.digests[at * width : (at + 1) * width]
-                found[key] = Entry(size, digest, self._data[starts[at] : stops[at]])
-        if (len(found), sum(entry.size for entry in found.values())) != (self.objects, self.total):
-            raise self._damaged(f"{self.objects} objects of {self.total} bytes", "others")
-        return found
+                digest, blocks = page.digests[at * width : (at + 1) * width], b""
+                if stops[at] > starts[at]:
+                    blocks = self._data[starts[at] : stops[at]]
+                    self._expect(digest.hex(), blocks)
+                yield key, Entry(size, digest, blocks)
 
     def keys(self, start: str = "") -> Iterator[str]:
         """All keys from `start` on, in order."""
