@@ -17,6 +17,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CprError
+from tests.faults.behind_proxies import HTTP_STORES, store_behind
 from tests.servers.misbehaving import FAULTS, MisbehavingProxy
 from tests.servers.misbehaving_sftp import SFTP_FAULTS, MisbehavingSFTP, misbehaving_sftp
 
@@ -114,28 +115,9 @@ def run(cells: Cells, proxy: MisbehavingProxy | MisbehavingSFTP, fault: str) -> 
     return found
 
 
-SERVERS = {"s3": "s3_server", "gs": "gcs_server", "az": "azure_server"}
-S3_ENDPOINTS = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ENDPOINT_URL"]
-
-
-@pytest.fixture(
-    params=[
-        pytest.param("s3", marks=pytest.mark.s3),
-        "gs",
-        pytest.param("az", marks=[pytest.mark.azure, pytest.mark.xdist_group("azure")]),
-    ]
-)
+@pytest.fixture(params=HTTP_STORES)
 def cells(request, monkeypatch):
-    server = request.getfixturevalue(SERVERS[request.param])
-    base = request.getfixturevalue(f"{request.param}_url")
-    with MisbehavingProxy(server.endpoint) as proxy:
-        variables = {
-            "s3": dict.fromkeys(S3_ENDPOINTS, proxy.endpoint),
-            "gs": {"STORAGE_EMULATOR_HOST": proxy.endpoint},
-            "az": server.environment(proxy.endpoint) if request.param == "az" else {},
-        }
-        for name, value in variables[request.param].items():
-            monkeypatch.setenv(name, value)
+    with store_behind(MisbehavingProxy, request, monkeypatch) as (_, base, proxy):
         monkeypatch.setenv("CPR_TIMEOUT", "30")
         made = Cells(base)
         monkeypatch.setenv("CPR_TIMEOUT", str(LIMIT))

@@ -16,6 +16,7 @@ import cpr
 from cpr.errors import CprError, TransferError
 from cpr.io.answers import BadAnswerError
 from cpr.io.objects import open_store
+from tests.faults.behind_proxies import HTTP_STORES, store_behind
 from tests.servers.misbehaving import MisbehavingProxy
 
 LIMIT = 3.0
@@ -183,8 +184,6 @@ ANSWERS: dict[str, Callable[..., Answer]] = {
 }
 
 
-SERVERS = {"s3": "s3_server", "gs": "gcs_server", "az": "azure_server"}
-S3_ENDPOINTS = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "FSSPEC_S3_ENDPOINT_URL"]
 STEPS = {
     "s3": ["put", "begin", "part", "complete"],
     "gs": ["put", "begin", "part"],
@@ -196,26 +195,11 @@ UNKNOWABLE = {("s3", "put", "another etag")}
 FEW = ["no headers, 201", "html", "html, 201", "error under 200", "empty etag", "md5"]
 
 
-@pytest.fixture(
-    params=[
-        pytest.param("s3", marks=pytest.mark.s3),
-        "gs",
-        pytest.param("az", marks=[pytest.mark.azure, pytest.mark.xdist_group("azure")]),
-    ]
-)
+@pytest.fixture(params=HTTP_STORES)
 def place(request, monkeypatch):
     """A store behind a proxy: its protocol, a folder there, and the proxy."""
-    server = request.getfixturevalue(SERVERS[request.param])
-    base = request.getfixturevalue(f"{request.param}_url")
-    with AnswersProxy(server.endpoint) as proxy:
-        variables = {
-            "s3": dict.fromkeys(S3_ENDPOINTS, proxy.endpoint),
-            "gs": {"STORAGE_EMULATOR_HOST": proxy.endpoint},
-            "az": server.environment(proxy.endpoint) if request.param == "az" else {},
-        }
-        for name, value in variables[request.param].items():
-            monkeypatch.setenv(name, value)
-        yield request.param, base, proxy
+    with store_behind(AnswersProxy, request, monkeypatch) as found:
+        yield found
 
 
 def outcome_of(base: str, proxy: AnswersProxy, step: str, name: str, monkeypatch) -> str:
