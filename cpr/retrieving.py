@@ -87,8 +87,10 @@ class StoredResult:
         if actual != expected:
             if algorithm in FORGERY_PROOF:
                 raise _replaced(self.url, expected, actual)
-            whole = data if decode is None else self.read()
-            if not self._has_content(whole, algorithm):
+            whole, again = (data, actual) if decode is None else self._whole(algorithm)
+            # What the wire did to one answer, another has not: all that is said of a part by reading again
+            # is said of the bytes that are read then.
+            if again != actual or not self._has_content(whole, algorithm):
                 raise _replaced(self.url, expected, actual)
         elif not self.is_sealed and decode is None and _is_array(data):
             # The bytes do not say of which shape an array was; its hash does.
@@ -97,15 +99,19 @@ class StoredResult:
 
     def _verified(self) -> tuple[Any, Stored]:
         """The decoded object, found to hold the content, and its checksum and size."""
-        with io.reading(self.url) as file:
+        data, actual = self._whole(None)
+        self._require_content(data, "the stored object holds other content than was written")
+        return data, Stored(*actual, None)
+
+    def _whole(self, algorithm: str | None) -> tuple[Any, tuple[str, int]]:
+        """The decoded object, whatever it holds, and its checksum and size."""
+        with io.reading(self.url, algorithm) as file:
             try:
                 data = decode_file(self.url, file, self.format.decode)
             except DecodeError as error:
                 problem = f"the stored object is damaged ({error.problem})"
                 raise corrupt(self.url, problem, f"data_hash {self.data_hash}", "no such file") from error
-            actual = file.finish()
-        self._require_content(data, "the stored object holds other content than was written")
-        return data, Stored(*actual, None)
+            return data, file.finish()
 
     def _has_content(self, data: Any, algorithm: str) -> bool:
         """Whether data in memory is what was written, in whatever bytes."""
