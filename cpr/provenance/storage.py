@@ -113,16 +113,19 @@ def read_whole(made: Made, url: str) -> Made:
         CorruptDataError: it is not what was written.
         RecordError: it is not what cpr writes.
     """
-    if made.more is None:
-        return made
-    beside = made_url(url, made.more)
+    return made if made.more is None else _read(made.more, url)[0]
+
+
+def _read(digest: str, url: str) -> tuple[Made, bytes]:
+    """What lies beside a result under its digest, and its bytes. Raises as `read_whole`."""
+    beside = made_url(url, digest)
     with io.reading(beside) as file:
         text = file.read(_WHOLE_BYTES + 1)
-    if len(text) > _WHOLE_BYTES or hex16(text) != made.more:
+    if len(text) > _WHOLE_BYTES or hex16(text) != digest:
         raise CorruptDataError(
             "what is known of the result's origin is not what was written",
             url=beside,
-            expected=made.more,
+            expected=digest,
             actual=hex16(text),
             remedy="restore it; the result itself is not concerned",
         )
@@ -131,7 +134,7 @@ def read_whole(made: Made, url: str) -> Made:
     except ValueError as error:
         raise RecordError("not JSON", url=beside, expected="JSON", actual=str(error)[:100]) from None
     try:
-        return Made.parse(whole)
+        return Made.parse(whole), text
     except CprError as error:
         error.url = beside
         raise
@@ -140,6 +143,6 @@ def read_whole(made: Made, url: str) -> Made:
 def copy_whole(made: Made, source: str, destination: str) -> None:
     """Copy what lies beside a result to beside another. Raises as `read_whole` and `cpr.io.writing`."""
     assert made.more is not None
-    read_whole(made, source)  # raises if it is not what was written
-    with io.reading(made_url(source, made.more)) as file, io.writing(made_url(destination, made.more)) as out:
-        out.write(file.read())
+    _, text = _read(made.more, source)
+    with io.writing(made_url(destination, made.more)) as out:
+        out.write(text)  # the very bytes that were checked
