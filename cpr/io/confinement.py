@@ -41,12 +41,14 @@ def writing_only_below(*urls: str) -> Iterator[None]:
         _places.reset(token)
 
 
-def require_allowed(path: str) -> None:
-    """Raise TransferError for a local path whose folder is, all links followed, in none of the places.
+def require_allowed(url: str) -> None:
+    """Raise TransferError for a local place whose folder is, all links followed, in none of the places.
 
-    Not so for a link at the path itself: it is replaced or deleted, and what it leads to stays.
+    Not so for a link at the place itself: it is replaced or deleted, and what it leads to stays. Nor for a
+    URL of a store that has no links.
     """
-    _resolved(os.path.dirname(path))
+    if protocol_of(url) == "file":
+        _resolved(os.path.dirname(url))
 
 
 def leads_elsewhere(url: str) -> bool:

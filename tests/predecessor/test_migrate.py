@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import cpr
+from cpr import io
 from cpr.cli.app import run
 from cpr.operations.migrate import migrate
 from tests.predecessor import written
@@ -47,6 +49,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+def put(url: str, content: bytes) -> None:
+    with io.writing(url) as file:
+        file.write(content)
+
+
 def contents(folder):
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -79,6 +86,35 @@ def test_migrated_results_are_results(folder, capsys):
     assert run(["verify", str(folder)]) == 0
     assert run(["ls", str(folder)]) == 0
     assert "cells" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "memory",
+        pytest.param("s3", marks=pytest.mark.s3),
+        "gs",
+        pytest.param("az", marks=[pytest.mark.azure, pytest.mark.xdist_group("azure")]),
+        pytest.param("sftp", marks=pytest.mark.sftp),
+    ],
+)
+def test_wherever_they_lie(place, tmp_path, request):
+    """Not on local disks alone, where links are asked for."""
+    base = f"memory://{uuid.uuid4().hex}" if place == "memory" else request.getfixturevalue(f"{place}_url")
+    image = written.image_target(tmp_path, STACK)
+    written.csv_target(tmp_path, TABLE)
+    image["data"]["location"] = f"{base}/data"
+    (tmp_path / "3f2a").write_text(stored({"mask": image}))
+    for path in tmp_path.glob("*.*"):
+        put(f"{base}/data/{path.name}", path.read_bytes())
+    put(f"{base}/records/3f2a", (tmp_path / "3f2a").read_bytes())
+    for write in (False, True):
+        found = migrate(base, write=write)
+        assert (len(found.done), found.failed) == (2, [])
+    assert migrate(base).before == 2
+    with io.reading(f"{base}/records/3f2a.cpr.json") as file:
+        value = cpr.cpr_serializer().loads(file.read())
+    assert np.array_equal(value["mask"].get_data(), STACK)
 
 
 def test_what_is_damaged_or_gone_is_told(folder):
