@@ -45,7 +45,10 @@ def duration(text: str) -> timedelta:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if found is None:
         raise typer.BadParameter(f"{text!r} is no time span: a number and s, m, h, d or w are, such as 7d")
-    return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    try:
+        return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    except OverflowError:
+        raise typer.BadParameter(f"{text[:40]!r} is longer than two million years") from None
 
 
 def gc(

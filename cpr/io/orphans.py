@@ -76,7 +76,10 @@ def find_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
     """
     url = normalise(url)
     store, path = open_store(url)
-    before = datetime.now(UTC) - older_than
+    try:
+        before = datetime.now(UTC) - older_than
+    except OverflowError:
+        before = datetime.min.replace(tzinfo=UTC)
     with translate_errors(url, "list"):
         found = [*_uploads(store, path), *_files(store, path, before)]
     return sorted((orphan for orphan in found if orphan.modified <= before), key=lambda one: one.url)

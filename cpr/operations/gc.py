@@ -16,7 +16,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cpr import io
 from cpr.errors import CprError
@@ -24,7 +24,7 @@ from cpr.io.confinement import writing_only_below
 from cpr.io.gc_marks import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.io.objects import remove_many
 from cpr.io.waiting import cleaning_up
-from cpr.operations.gc_survey import Candidate, Mark, Survey, survey
+from cpr.operations.gc_survey import Candidate, Mark, OldRecord, Survey, survey
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]
 
@@ -128,6 +128,10 @@ class _Clock:
         self._grace = grace.total_seconds()
         self.now = min(map(_store_time, places)) if ask else datetime.now().astimezone()
 
+    def age_of(self, one: Candidate | Mark | OldRecord) -> timedelta:
+        """How long ago it was written; whatever a store says of that, no span is too long to compare with."""
+        return self.now - one.modified
+
     def require_time(self) -> None:
         """Raise before what was read of the records is too old to delete by."""
         elapsed = max(time.monotonic() - self._started[0], time.time() - self._started[1])
@@ -171,11 +175,11 @@ class _Sweep:
         self._older_than = older_than
 
     def run(self) -> None:
-        due = [mark for mark in self._found.marks if mark.modified + self._grace <= self._clock.now]
+        due = [mark for mark in self._found.marks if self._clock.age_of(mark) >= self._grace]
         waiting = [mark for mark in self._found.marks if mark not in due]
         lists = [mark for mark in waiting if not mark.is_swept]
         self._done.waiting = len({url for mark in lists for url in mark.urls})
-        self._done.next_due = min((mark.modified + self._grace for mark in lists), default=None)
+        self._done.next_due = min((_after(mark.modified, self._grace) for mark in lists), default=None)
         garbage = {url: one for mark in due if not mark.is_swept for url, one in self._garbage(mark).items()}
         # First the records: what is left never refers to what is gone.
         self._delete_records(garbage)
@@ -208,7 +212,7 @@ class _Sweep:
                 continue
             # With nothing to wait for they wait for themselves.
             assert self._older_than is not None
-            if record.modified + self._older_than + self._grace > self._clock.now and not any(
+            if self._clock.age_of(record) - self._older_than < self._grace and not any(
                 url in garbage for url in record.targets
             ):
                 continue
@@ -239,6 +243,12 @@ class _Sweep:
             _write(mark.url.removesuffix(".json") + ".swept.json", left)
 
 
+def _after(time: datetime, span: timedelta) -> datetime:
+    """A span after a time, no later than any time zone can tell."""
+    last = datetime(9999, 1, 1, tzinfo=UTC)
+    return time + span if span < last - time else last
+
+
 def _batches(garbage: list[Candidate]) -> Iterator[list[Candidate]]:
     """Targets of the same bucket or disk, some hundred objects at a time."""
     for _, group in itertools.groupby(garbage, lambda one: one.url.split("/")[:3]):
@@ -259,7 +269,7 @@ def _mark(found: Survey, clock: _Clock, done: Collection, grace: timedelta) -> N
     done.marked = [
         one
         for url, one in found.garbage.items()
-        if url not in marked and url not in gone and one.modified + grace <= clock.now
+        if url not in marked and url not in gone and clock.age_of(one) >= grace
     ]
     if done.dry:
         return

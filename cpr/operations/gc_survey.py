@@ -147,7 +147,7 @@ def survey(
 def _take_record(
     found: Survey, record: Record, places: list[str], now: datetime, older_than: timedelta | None
 ) -> None:
-    if older_than is not None and record.modified + older_than <= now and _is_readable(record):
+    if older_than is not None and now - record.modified >= older_than and _is_readable(record):
         found.old.append(OldRecord(record.url, record.modified, tuple(one.url for one in record.targets)))
         _look_elsewhere(found, record, places)
         return

@@ -52,6 +52,13 @@ def everything(base: str) -> set[str]:
     return {entry.url for entry in store.walk(path)}
 
 
+def test_nothing_is_so_old(tmp_path):
+    write(f"{tmp_path}/.cpr/gone.tif.blocks")
+    assert len(io.find_orphans(str(tmp_path), timedelta(0))) == 1
+    for span in (timedelta(days=365 * 3000), timedelta.max):
+        assert io.find_orphans(str(tmp_path), span) == io.remove_orphans(str(tmp_path), span) == []
+
+
 def test_objects_and_their_digests_are_no_orphans(base):
     write(f"{base}/a.bin")
     write(f"{base}/deep/er/b.bin", SMALL_BYTES + 1)

@@ -8,14 +8,17 @@ import json
 import os
 import pickle
 import time
-from datetime import timedelta
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 
 import cpr
 from cpr import io
+from cpr.cli.app import run
 from cpr.errors import CprError
 from cpr.io import gc_marks as marks
 from cpr.io.gc_marks import decode, encode, is_marked
@@ -317,6 +320,39 @@ def test_a_collection_that_is_held_up_gives_up(tmp_path, monkeypatch):
     with pytest.raises(CprError, match="takes too long"):
         collect([str(tmp_path)], delete=True)
     assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("grace", [WEEK, timedelta(days=800), timedelta.max], ids=["week", "years", "for ever"])
+@pytest.mark.parametrize("older_than", [None, timedelta(days=800), timedelta.max], ids=["none", "years", "ever"])
+@pytest.mark.parametrize("year", [1, 1969, 2400, 9998])
+def test_no_time_of_an_object_stops_it_whatever_the_spans(year, older_than, grace):
+    """One object is of a time that a stranger has set, or a clock that was wrong; the others are as they were."""
+    base = f"memory://{uuid.uuid4().hex}"
+    done = store(base, ("small", "table"))
+    odd, objects = datetime(year, 12, 30, tzinfo=UTC), fsspec.filesystem("memory").store
+    old = datetime.now(UTC) - timedelta(days=30)
+    for url in (done.flow, done.records["table"]):
+        io.remove(url)
+    for one in (path for path in objects if path.startswith(base.removeprefix("memory:/"))):
+        objects[one].created = old
+    objects[done.records["small"].removeprefix("memory:/")].created = odd
+    assert not collect([base], older_than, grace).deleted
+    collect([base], older_than, grace, delete=True)
+    for one in (path for path in objects if "/marked/" in path and path.startswith(base.removeprefix("memory:/"))):
+        objects[one].created = odd
+    for delete in (False, True):
+        found = collect([base], older_than, grace, delete=delete)
+        assert found.next_due is None or found.next_due.astimezone(timezone(timedelta(hours=14)))
+    assert io.lookup(done.targets["small"].url) or (older_than == timedelta(days=800) and year < 2000)
+
+
+@pytest.mark.parametrize("text", ["99999999d", "9" * 400 + "w", "999999999999999d", "1e9d", "-1d", "7", "d"])
+@pytest.mark.parametrize("option", ["--older-than", "--grace"])
+def test_a_span_is_none_or_one_that_works(option, text, tmp_path, capsys):
+    done = store(str(tmp_path), ("small",))
+    assert run(["gc", str(tmp_path), option, text]) == (0 if text == "99999999d" else 2)
+    assert "Traceback" not in capsys.readouterr().err
+    assert done.targets["small"].get_data().size
 
 
 def test_too_short_a_grace_period_is_refused(tmp_path):
