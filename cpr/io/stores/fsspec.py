@@ -111,13 +111,13 @@ class FsspecStore:
         if isinstance(self._fs, AsyncFileSystem):
             file = self._ask("open", path, "wb", autocommit=False, block_size=_CHUNK_BYTES)
             if holds_back(file):
-                return _HeldBackUpload(self._fs, file)
+                return _HeldBackUpload(self._fs, file, path)
             # Nothing was sent yet; closing it would put an empty object there.
             file.closed = True
         folder, _, name = path.rpartition("/")
         if not isinstance(self._fs, AsyncFileSystem):  # whose folders are buckets, or nothing
             self._ask("makedirs", folder, exist_ok=True)
-        return _RenamedUpload(self._fs, f"{folder}/{temporary_name(name)}", path)
+        return _RenamedUpload(self._fs, f"{folder}/{temporary_name(name)}", path, create)
 
     def remove(self, path: str) -> None:
         self._ask("rm_file", path)
@@ -212,11 +212,15 @@ def _answer(fs: Any, request: Callable[[Any], T], nbytes: int = 0, is_endless: b
 
 
 class _BackgroundUpload:
-    """A file of any fsspec filesystem, written by one thread while the next bytes are made."""
+    """A file of any fsspec filesystem, written by one thread while the next bytes are made.
+
+    What answers to writes and renames say is no more than that; sizes tell what has come of them.
+    """
 
     def __init__(self, fs: AbstractFileSystem, file: Any) -> None:
         self._fs = fs
         self._file = file
+        self._nbytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cpr-upload")
         self._pending: list[Future[Any]] = []
 
@@ -232,7 +236,26 @@ class _BackgroundUpload:
     def _write(self, block: bytes) -> None:
         for at in range(0, len(block), PIECE_BYTES):  # others have their turn between
             with exclusive_use(self._fs):
-                self._file.write(block[at : at + PIECE_BYTES])
+                self._write_piece(memoryview(block)[at : at + PIECE_BYTES])
+
+    def _write_piece(self, piece: memoryview) -> None:
+        while piece:
+            count = self._file.write(bytes(piece))
+            # Files without a buffer may take less than they are given; paramiko's say nothing.
+            count = len(piece) if count is None else count
+            if not 0 < count <= len(piece):
+                raise BadAnswerError("NothingWritten")
+            self._nbytes += count
+            piece = piece[count:]
+
+    def _require_whole(self, path: str) -> None:
+        """Raise BadAnswerError unless all that was written is at a path."""
+        try:
+            found: int | None = _stat(self._fs.info(path)).nbytes
+        except FileNotFoundError:
+            found = None
+        if found != self._nbytes:
+            raise BadAnswerError("NotWhatWasWritten")
 
     def commit(self) -> None:
         while self._pending:
@@ -265,9 +288,14 @@ class _BackgroundUpload:
 class _HeldBackUpload(_BackgroundUpload):
     """A buffered file that is invisible until it is committed."""
 
+    def __init__(self, fs: AbstractFileSystem, file: Any, path: str) -> None:
+        super().__init__(fs, file)
+        self._path = path
+
     def _publish(self) -> None:
         self._file.close()
         self._file.commit()
+        self._require_whole(self._path)
 
     def _discard(self) -> None:
         self._file.discard()
@@ -278,15 +306,21 @@ class _HeldBackUpload(_BackgroundUpload):
 class _RenamedUpload(_BackgroundUpload):
     """A file of a hidden name, renamed when it is whole."""
 
-    def __init__(self, fs: AbstractFileSystem, temporary: str, path: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, temporary: str, path: str, is_new: bool) -> None:
         # Not pipelined, where paramiko could: it drops the answers to the last writes, errors and all.
         super().__init__(fs, _answer(fs, lambda fs: fs.open(temporary, "wb")))
         self._temporary = temporary
         self._path = path
+        self._is_new = is_new
 
     def _publish(self) -> None:
         self._file.close()
+        self._require_whole(self._temporary)
         self._fs.mv(self._temporary, self._path)
+        self._require_whole(self._path)
+        if not self._is_new and self._fs.exists(self._temporary):
+            # What is there under the name may be what was there before.
+            raise BadAnswerError("NotRenamed")
 
     def _discard(self) -> None:
         # What was not written need not be; it is to go.

@@ -8,6 +8,8 @@ from typing import Self
 from zarr.abc.buffer import Buffer
 from zarr.storage import FsspecStore
 
+from cpr.io.answers import BadAnswerError
+
 __all__ = ["SftpStore"]
 
 
@@ -19,11 +21,15 @@ class SftpStore(FsspecStore):
         return type(self)(self.fs, read_only, self.path, self.allowed_exceptions)
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
-        """As the other store."""
+        """As the other store. Raises BadAnswerError for an object that is not there whole then."""
+        place = f"{self.path}/{key}"
         try:
             await super().set(key, value, byte_range)
         except FileNotFoundError:
             # Another may be making the same folder; whether it is there shows when it is written to.
             with suppress(OSError):
-                await self.fs._makedirs(f"{self.path}/{key}".rpartition("/")[0], exist_ok=True)  # noqa: SLF001
+                await self.fs._makedirs(place.rpartition("/")[0], exist_ok=True)  # noqa: SLF001
             await super().set(key, value, byte_range)
+        # Of files that take less than they are given nobody hears.
+        if (await self.fs._info(place)).get("size") != len(value):  # noqa: SLF001
+            raise BadAnswerError("NotWhatWasWritten")
