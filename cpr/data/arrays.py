@@ -31,8 +31,12 @@ _LASTING_BYTES = 1 << 16
 _COPIED_BYTES = 1 << 28
 
 
-def hash_array(array: np.ndarray[Any, Any]) -> str:
+def hash_array(array: np.ndarray[Any, Any], also: Digest | None = None) -> str:
     """The content hash (16 hex digits) of an array of any layout, without copying it.
+
+    Args:
+        array: to hash.
+        also: is updated with the same bytes.
 
     >>> hash_array(np.arange(3, dtype=">u2")) == hash_array(np.arange(3, dtype="<u2"))
     True
@@ -44,7 +48,7 @@ def hash_array(array: np.ndarray[Any, Any]) -> str:
             plane_ndim < array.ndim and math.prod(array.shape[-plane_ndim:]) * array.itemsize < _PIECE_BYTES
         ):
             plane_ndim += 1
-    return Planes(array, plane_ndim=plane_ndim).digest()
+    return Planes(array, plane_ndim=plane_ndim).digest(also)
 
 
 def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> Any:
@@ -274,12 +278,14 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         passing: Any = self._passing
         return self._lasting if passing is not None and piece.obj is passing else None
 
-    def digest(self) -> str:
-        """The content hash, for which all planes pass now, without copies of them."""
+    def digest(self, also: Digest | None = None) -> str:
+        """The content hash, for which all planes pass now, without copies of them; see `hash_array`."""
         digest: Digest = content_digest()
-        digest.update(self._head())
+        for one in filter(None, (digest, also)):
+            one.update(self._head())
         for plane in self._planes():
-            digest.update(_bytes(plane))
+            for one in filter(None, (digest, also)):
+                one.update(_bytes(plane))
         self._fingerprint = digest.hexdigest()
         return self._fingerprint
 

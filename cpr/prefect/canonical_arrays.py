@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cpr.data.arrays import hash_array
+from cpr.io.hashing import default_algorithm, is_forgery_proof, new_digest
 from cpr.prefect.class_members import state_of
 from cpr.prefect.names import name_of
 
@@ -24,8 +25,17 @@ def exact(array: np.ndarray[Any, Any]) -> list[Any]:
     if array.dtype.kind in "mM":
         # Times hash as the numbers they are stored as, beside their unit.
         unit = np.datetime_data(array.dtype)
-        return [unit, array.dtype.kind, hash_array(array.view(f"{array.dtype.str[0]}i8"))]
-    return [hash_array(array)]
+        return [unit, array.dtype.kind, *_digests(array.view(f"{array.dtype.str[0]}i8"))]
+    return _digests(array)
+
+
+def _digests(array: np.ndarray[Any, Any]) -> list[str]:
+    """The content hash, and where results are to stand against forgers a digest that they cannot make."""
+    algorithm = default_algorithm()
+    if not is_forgery_proof(algorithm):
+        return [hash_array(array)]
+    digest = new_digest(algorithm)
+    return [hash_array(array, digest), f"{algorithm}:{digest.hexdigest()}"]
 
 
 def describe_array(value: np.ndarray[Any, Any], path: str, describe: Describe) -> list[Any]:

@@ -26,7 +26,7 @@ from cpr.prefect.class_members import (
     state_of,
 )
 from cpr.prefect.code_graph import CodeGraph
-from cpr.prefect.description_graph import Part, Unordered
+from cpr.prefect.description_graph import Part, Unordered, is_name
 from cpr.prefect.names import name_of, type_name
 from cpr.prefect.own_code import is_own_class
 from cpr.prefect.plain_values import LEAVES, VIEWS, are_texts, refused, sha
@@ -151,7 +151,9 @@ class Describer:
             # As text: json has no bound for digits where Python has.
             return value if -(1 << 63) <= value < 1 << 63 else ["int", hex(value)]
         if cls is str:
-            return value if len(value) <= _LONG else ["str", sha(value.encode("utf-8", "surrogatepass"))]
+            # What looks like the name of a description would count as what that describes.
+            is_plain = len(value) <= _LONG and not is_name(value)
+            return value if is_plain else ["str", sha(value.encode("utf-8", "surrogatepass"))]
         if cls is float:
             return ["float", repr(value)]
         if cls in LEAVES:

@@ -16,12 +16,13 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-__all__ = ["Part", "Unordered", "digest"]
+__all__ = ["Part", "Unordered", "digest", "is_name"]
 
 _MOST_STEPS = 64
 _SMALL = 1000  # characters
 _TOKEN = f"{secrets.token_hex(8)}:"  # stands in texts where no name is known yet, and in no user's text
 _TOKENS = re.compile(f'"{_TOKEN}([0-9]+)"')
+_NAME = re.compile("[0-9a-f]{64}")
 
 
 class Part:
@@ -46,6 +47,11 @@ class Unordered:
 
     def __init__(self, items: Iterable[Any]) -> None:
         self.items = list(items)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text may be what stands for a part in descriptions: it is to be described in another way."""
+    return len(text) == 64 and _NAME.fullmatch(text) is not None
 
 
 def digest(description: Any, name_of_code: Callable[[Any], Any] | None = None) -> str:

@@ -342,6 +342,54 @@ def test_two_arrays_that_were_made_to_collide(cls, name, algorithm):
         cpr.load(records[0]).get_data()
 
 
+class Settings:
+    """An object of a class of one's own."""
+
+    def __init__(self, mask: np.ndarray) -> None:
+        self.mask = mask
+
+
+def reader_of(data: np.ndarray):
+    """A function that reads an array of its closure."""
+    return lambda: data.sum()
+
+
+ARGUMENTS = {
+    "array": lambda data: data,
+    "other layout": lambda data: np.asfortranarray(data),
+    "other byte order": lambda data: data.ravel().view(">u2"),
+    "times": lambda data: data.ravel().view("M8[s]"),
+    "scalar": lambda data: data.ravel().view(f"V{data.size}")[0],
+    "masked": lambda data: np.ma.array(data, mask=data == 7),
+    "mask": lambda data: np.ma.array(np.zeros(data.size * 8), mask=np.unpackbits(data.ravel())),
+    "in containers": lambda data: {"a": [(data,)]},
+    "column": lambda data: pd.DataFrame({"a": data.ravel()}),
+    "series": lambda data: pd.Series(data.ravel()),
+    "index": lambda data: pd.Index(data.ravel()),
+    "attribute": Settings,
+    "closure": reader_of,
+}
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "blake3"], indirect=True)
+@pytest.mark.parametrize("kind", ARGUMENTS)
+def test_nor_do_arrays_in_memory(kind, algorithm, weak):
+    """Whose pixels a stranger may have chosen: all that is hashed has one `data_hash` here."""
+    make = ARGUMENTS[kind]
+    first, second = forged((64, 128))
+    keys = [cpr.hash_objects(make(data)) for data in (first, second, first.copy())]
+    assert keys[0] == keys[2] != keys[1]
+
+
+@pytest.mark.parametrize("algorithm", ["sha256"], indirect=True)
+def test_nor_do_those_that_were_made_to(algorithm):
+    for shape in ((64, 128), (8192,)):
+        first, second = forged(shape)
+        assert hash_array(first) == hash_array(second)
+        assert cpr.hash_objects(first) != cpr.hash_objects(second)
+    assert cpr.hash_objects(pd.DataFrame({"a": first})) != cpr.hash_objects(pd.DataFrame({"a": second}))
+
+
 @pytest.mark.parametrize("algorithm", ["xxh3_128", "sha256"], indirect=True)
 @pytest.mark.slow
 @pytest.mark.xdist_group("prefect")

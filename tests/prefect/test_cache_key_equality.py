@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import io
+import json
 import os
 import pathlib
 import subprocess
@@ -23,6 +24,8 @@ from hypothesis import given
 
 import cpr
 from cpr.errors import FormatError, ResourceNotFoundError
+from cpr.prefect import description_graph
+from cpr.prefect.canonical_form import Describer
 from cpr.prefect.source_code import describe_source
 from cpr.utilities.utilities import hash_objects, task_input_hash
 from tests.record_values import Box, Cell, Colour, Frozen, Level, Mode, nested, text_target
@@ -178,6 +181,29 @@ WRITTEN = {
     # Until the content digest counted: dbfbe77bed2ca508d6d127d5f7f6b458, as for records that have none.
     "target": "5c36ab45ed9978414a2ee8600a382bed",
 }
+
+
+def circle() -> list:
+    found = ["x" * 300, list(range(400))]
+    found.append(found)
+    return found
+
+
+@pytest.mark.parametrize(
+    "value",
+    [list(range(2000)), {"a": ["x" * 9] * 500}, frozenset(range(2000)), circle(), [["y" * 200] * 9]],
+    ids=["list", "dict", "set", "circle", "nested"],
+)
+def test_no_text_counts_as_what_it_is_the_name_of(value):
+    """A long description is called by 64 digits in those that refer to it; so is what a text may say."""
+    names = description_graph._Names(None)
+    names.of([[Describer().describe_with_code(value, "x")], {}])
+    called = [json.loads(one) for one in names._names.values() if one.startswith('"')]
+    assert called
+    for name in called:
+        assert hash_objects(value) != hash_objects(name)
+        assert hash_objects([value, value]) != hash_objects([name, name])
+        assert hash_objects(name) != hash_objects(name[::-1]) != hash_objects(name[1:])
 
 
 @given(nested())
