@@ -66,7 +66,8 @@ def verify(
 
     With --by-store, checksums that the store keeps are compared instead. This finds what was replaced, cut
     or deleted; it does not prove that the store's disks still hold those bytes. Where a store keeps no
-    checksums, targets are "not checked", and the exit code is 3.
+    checksums, and of results whose checksum stands against forgers (sha256, blake3), what it does not find
+    damaged or missing is "not checked", and the exit code is 3.
     """
     url = results_url(url)
     share = None if sample is None else _share(sample)

@@ -3,13 +3,16 @@
 S3 and Google Cloud Storage compare what they receive with a checksum that comes with it, refuse what differs,
 and tell that checksum later on. What it was is noted beside the object when it is written. So two small
 answers say whether the object that is there is the one that was stored. What has happened to its bytes since,
-on the store's disks, only reading it proves.
+on the store's disks, only reading it proves. Nor do stores' checksums stand against forgers: whoever can write
+to the bucket can make another object for them, and change the note. So they vouch for no result whose own
+checksum is to.
 """
 
 from __future__ import annotations
 
 from cpr import io
 from cpr.errors import CprError
+from cpr.io.hashing import is_forgery_proof
 from cpr.operations.records import Reference
 from cpr.retrieving import corrupt
 
@@ -26,8 +29,8 @@ def is_as_stored(reference: Reference) -> bool:
     False for one that is to be read: it is so small that this is as quick, or the store does not tell any
     more what it should.
 
-    Raises CorruptDataError where the store tells of another object, CprError where it keeps no checksums or
-    nobody has noted this one, ResourceNotFoundError and TransferError.
+    Raises CorruptDataError where the store tells of another object, CprError where it keeps no checksums,
+    nobody has noted this one, or the result is to stand against forgers, ResourceNotFoundError and TransferError.
     """
     url, said, blocks = reference.url, reference.nbytes, reference.fields.get("blocks")
     if "manifest" in reference.fields:
@@ -46,6 +49,9 @@ def is_as_stored(reference: Reference) -> bool:
         return False
     if actual != expected:
         raise corrupt(url, _REPLACED, expected, actual)
+    if is_forgery_proof(reference.checksum or ""):
+        wanted = f"{_algorithm(str(reference.checksum))}, which nobody can make another object for"
+        raise _untold(url, wanted, f"the {_algorithm(actual)} that was noted, which anybody can")
     return True
 
 

@@ -11,8 +11,9 @@ import pytest
 import cpr
 from cpr import io
 from cpr.cli.app import run
-from cpr.io.block_digests import blocks_url
+from cpr.io.block_digests import BLOCK_BYTES, blocks_url, with_store_checksum
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT
+from cpr.io.hashing import digest_bytes
 from cpr.operations.verify import heal, verify
 from tests.stored_flow import get, prefect_record, put, store
 
@@ -81,6 +82,35 @@ def test_what_is_found(place, name):
     assert [(one.url, one.state) for one in report.wrong] == [(target.url, state)]
     assert report.nbytes == 0
     assert len(heal(place, report)) == (state != "not checked")
+
+
+def forge(target: Any) -> None:
+    """Another object of the same size under the name, and a note that says what the store tells of it."""
+    count = -(-target.nbytes // BLOCK_BYTES) + 1
+    digests = get(blocks_url(target.url))[: count * digest_bytes(target.blocks.partition(":")[0])]
+    other = cpr.NumpyTarget.from_path(f"{io.split(target.url)[0]}/other.npy")
+    other.set_data(DATA[::-1])
+    put(target.url, get(other.persist().url))
+    note = io.store_checksum(target.url)[1]
+    put(blocks_url(target.url), with_store_checksum(digests, target.blocks, note))
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "blake3"])
+def test_it_vouches_for_nothing_that_is_to_stand_against_forgers(place, algorithm, monkeypatch, capsys):
+    if algorithm == "blake3":
+        pytest.importorskip("blake3")
+    monkeypatch.setenv("CPR_CHECKSUM", algorithm)
+    target = stored(place)
+    for forged in (False, True):
+        if forged:
+            forge(target)
+        report = verify(place, by_store=True)
+        assert (report.intact, [one.state for one in report.wrong]) == (0, ["not checked"])
+        assert algorithm in str(report.wrong[0].error)
+        assert run(["verify", place, "--by-store"]) == 3
+    assert [one.state for one in verify(place).wrong] == ["damaged"]
+    io.remove(target.url)
+    assert [one.state for one in verify(place, by_store=True).wrong] == ["missing"]
 
 
 @pytest.mark.real_s3
