@@ -279,7 +279,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
     def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:
         """Copy what is stored of this target to the place of another. Raises OccupiedError."""
         assert self.checksum is not None and self.nbytes is not None
-        io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes), is_new, replace)
+        io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes, self.blocks), is_new, replace)
 
     def _is_intact(self) -> bool:
         """Whether the content is there, in whatever bytes."""

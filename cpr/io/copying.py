@@ -12,7 +12,7 @@ from cpr.io.objects import lookup, open_store
 from cpr.io.reading import read_through, reading
 from cpr.io.stores.base import CopyingStore, OccupiedError
 from cpr.io.waiting import is_interruption
-from cpr.io.writing import writing
+from cpr.io.writing import keep_blocks, writing
 
 __all__ = ["InsideCopies", "can_copy", "copy"]
 
@@ -31,7 +31,8 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False, re
     Args:
         source: URL of the object.
         destination: URL where it is to be.
-        stored: checksum and size that it must have.
+        stored: checksum and size that it must have, and what vouches for its blocks, whose digests lie
+            beside it then.
         is_new: nothing is at the destination, as a listing has told: it is not asked for.
         replace: another object there is replaced.
 
@@ -44,6 +45,7 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False, re
         replace = True  # the link: what is behind it is no part of the copy
     elif not is_new and (there := lookup(destination)) is not None:
         if _is_equal(destination, stored, there.nbytes):
+            keep_blocks(destination, stored)
             return False
         if not replace:
             raise OccupiedError
@@ -54,6 +56,7 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False, re
         there = lookup(destination)
         if there is None or not _is_equal(destination, stored, there.nbytes):
             raise
+        keep_blocks(destination, stored)
         return False
     return True
 

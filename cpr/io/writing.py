@@ -215,7 +215,7 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
     except BaseException as error:
         if isinstance(error, OccupiedError):
             with suppress(CprError):
-                _restore_blocks(url, file.block_digests)
+                _restore_blocks(url, file)
         elif file.block_digests is not None:
             with suppress(CprError):
                 remove(blocks_url(url))
@@ -225,25 +225,41 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
         _under_way.pop(upload, None)
 
 
-def _restore_blocks(url: str, digests: bytes | None) -> None:
-    """Put back what vouches for the blocks of the object that was there first."""
-    if digests is None:
-        return
-    there = HashingSink()
+def _restore_blocks(url: str, ours: WritingFile) -> None:
+    """Put back what vouches for the blocks of the object that was there first, by the algorithm of its name."""
+    if ours.block_digests is not None:
+        put_blocks(url, _digested(url, ours.stored.checksum).block_digests)
+
+
+def _digested(url: str, checksum: str) -> HashingSink:
+    """An object in brief, by the algorithm of a checksum."""
+    there = HashingSink(checksum.partition(":")[0])
     with reading(url) as file:
         while block := file.read(_BLOCK_BYTES):
             there.write(block)
-    put_blocks(url, there.block_digests)
+            file.release(file.tell())
+    return there
 
 
-def keep_blocks(url: str, stored: Stored, digests: bytes | None) -> None:
-    """Put the digests of an object's blocks beside it unless they are there."""
-    if stored.blocks is not None:
-        beside = verified(url, stored.nbytes, stored.blocks)
-        with suppress(CorruptDataError, ResourceNotFoundError), beside as file:
-            if file is not None:
-                file.check_digests()
-                return
+def keep_blocks(url: str, stored: Stored, digests: bytes | None = None) -> None:
+    """Put the digests of an object's blocks beside it unless they are there.
+
+    Args:
+        url: of the object.
+        stored: what it is in brief.
+        digests: of its blocks; they are made of the object where they are not given.
+    """
+    if stored.blocks is None:
+        return
+    beside = verified(url, stored.nbytes, stored.blocks)
+    with suppress(CorruptDataError, ResourceNotFoundError), beside as file:
+        if file is not None:
+            file.check_digests()
+            return
+    if digests is None:
+        there = _digested(url, stored.checksum)
+        # Another one than the one that was compared, by now.
+        digests = there.block_digests if there.stored.blocks == stored.blocks else None
     put_blocks(url, digests)
 
 

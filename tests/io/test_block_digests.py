@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from cpr import io
 from cpr.errors import CorruptDataError
 from cpr.io.block_digests import BLOCK_BYTES, SMALL_BYTES, BlockDigests, blocks_url
+from cpr.io.stores.base import OccupiedError
 
 
 def write(url: str, data: bytes):
@@ -93,6 +95,43 @@ def test_digests_that_are_gone_or_damaged_are_not_believed(url):
     io.remove(blocks_url(url))
     with io.verified(url, stored.nbytes, stored.blocks) as file:
         assert file is None
+
+
+def require_digests(url: str, stored) -> None:
+    with io.verified(url, stored.nbytes, stored.blocks) as file:
+        assert file is not None, "what vouches for its parts is gone"
+        file.check_digests()
+
+
+@pytest.mark.parametrize("algorithm", ["xxh3_128", "sha256"])
+def test_who_is_too_late_leaves_the_digests_of_the_first(algorithm, tmp_path):
+    """By whichever algorithm the object of that name has them, and not by that of this process."""
+    url, data = f"{tmp_path}/a.bin", os.urandom(3 << 20)
+    with pytest.raises(OccupiedError), io.writing(url, algorithm, create=True) as late:
+        late.write(data[::-1])
+        with io.writing(url, algorithm) as first:
+            first.write(data)
+    require_digests(url, first.stored)
+
+
+@pytest.mark.parametrize("algorithm", ["xxh3_128", "sha256"])
+@pytest.mark.parametrize("harm", ["gone", "cut", "flipped", "of another object"])
+def test_a_copy_that_was_there_has_its_digests(harm, algorithm, tmp_path):
+    """Another program may have copied the object alone: cpr verify shall not call it damaged."""
+    source, copied, data = f"{tmp_path}/from/a.bin", f"{tmp_path}/to/a.bin", os.urandom(3 << 20)
+    with io.writing(source, algorithm) as file:
+        file.write(data)
+    assert io.copy(source, copied, file.stored)
+    require_digests(copied, file.stored)
+    beside = Path(blocks_url(copied))
+    good = beside.read_bytes()
+    if harm == "gone":
+        beside.unlink()
+    else:
+        bad = {"cut": good[:-1], "flipped": good[:-1] + bytes([good[-1] ^ 1]), "of another object": good[::-1]}
+        beside.write_bytes(bad[harm])
+    assert not io.copy(source, copied, file.stored)
+    require_digests(copied, file.stored)
 
 
 @given(st.lists(st.integers(0, 3 * BLOCK_BYTES), max_size=12))
