@@ -226,7 +226,7 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
 
 
 def _restore_blocks(url: str, ours: WritingFile) -> None:
-    """Put back what vouches for the blocks of the object that was there first, by the algorithm of its name."""
+    """Put back what vouches for the blocks of the object that was there first, by its own algorithm."""
     if ours.block_digests is not None:
         put_blocks(url, _digested(url, ours.stored.checksum).block_digests)
 

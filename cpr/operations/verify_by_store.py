@@ -3,9 +3,9 @@
 S3 and Google Cloud Storage compare what they receive with a checksum that comes with it, refuse what differs,
 and tell that checksum later on. What it was is noted beside the object when it is written. So two small
 answers say whether the object that is there is the one that was stored. What has happened to its bytes since,
-on the store's disks, only reading it proves. Nor do stores' checksums stand against forgers: whoever can write
-to the bucket can make another object for them, and change the note. So they vouch for no result whose own
-checksum is to.
+on the store's disks, only reading it proves. Nor do stores' checksums stand against forgers: whoever can
+write to the bucket can make another object for them, and change the note. So they vouch for no result whose
+own checksum is to.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def is_as_stored(reference: Reference) -> bool:
     more what it should.
 
     Raises CorruptDataError where the store tells of another object, CprError where it keeps no checksums,
-    nobody has noted this one, or the result is to stand against forgers, ResourceNotFoundError and TransferError.
+    nobody has noted this one, or the result is to stand against forgers, ResourceNotFoundError and
+    TransferError.
     """
     url, said, blocks = reference.url, reference.nbytes, reference.fields.get("blocks")
     if "manifest" in reference.fields:

@@ -1,4 +1,4 @@
-"""What a copy publishes is what was checked, whichever of the answers that it rests on was damaged on the way."""
+"""What a copy publishes is what was checked, whichever of the answers that it rests on was damaged."""
 
 from __future__ import annotations
 

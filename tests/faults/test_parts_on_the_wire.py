@@ -1,4 +1,4 @@
-"""Parts of results that are too small for digests of their own, or have lost them, when an answer arrives wrong."""
+"""Parts of results without digests of their blocks, small ones and others, when an answer arrives wrong."""
 
 from __future__ import annotations
 

@@ -128,7 +128,11 @@ def test_a_copy_that_was_there_has_its_digests(harm, algorithm, tmp_path):
     if harm == "gone":
         beside.unlink()
     else:
-        bad = {"cut": good[:-1], "flipped": good[:-1] + bytes([good[-1] ^ 1]), "of another object": good[::-1]}
+        bad = {
+            "cut": good[:-1],
+            "flipped": good[:-1] + bytes([good[-1] ^ 1]),
+            "of another object": good[::-1],
+        }
         beside.write_bytes(bad[harm])
     assert not io.copy(source, copied, file.stored)
     require_digests(copied, file.stored)

@@ -322,11 +322,15 @@ def test_a_collection_that_is_held_up_gives_up(tmp_path, monkeypatch):
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("grace", [WEEK, timedelta(days=800), timedelta.max], ids=["week", "years", "for ever"])
-@pytest.mark.parametrize("older_than", [None, timedelta(days=800), timedelta.max], ids=["none", "years", "ever"])
+@pytest.mark.parametrize(
+    "grace", [WEEK, timedelta(days=800), timedelta.max], ids=["week", "years", "for ever"]
+)
+@pytest.mark.parametrize(
+    "older_than", [None, timedelta(days=800), timedelta.max], ids=["none", "years", "ever"]
+)
 @pytest.mark.parametrize("year", [1, 1969, 2400, 9998])
 def test_no_time_of_an_object_stops_it_whatever_the_spans(year, older_than, grace):
-    """One object is of a time that a stranger has set, or a clock that was wrong; the others are as they were."""
+    """One object is of a time that a stranger has set, or a clock that was wrong."""
     base = f"memory://{uuid.uuid4().hex}"
     done = store(base, ("small", "table"))
     odd, objects = datetime(year, 12, 30, tzinfo=UTC), fsspec.filesystem("memory").store
@@ -338,7 +342,9 @@ def test_no_time_of_an_object_stops_it_whatever_the_spans(year, older_than, grac
     objects[done.records["small"].removeprefix("memory:/")].created = odd
     assert not collect([base], older_than, grace).deleted
     collect([base], older_than, grace, delete=True)
-    for one in (path for path in objects if "/marked/" in path and path.startswith(base.removeprefix("memory:/"))):
+    for one in (
+        path for path in objects if "/marked/" in path and path.startswith(base.removeprefix("memory:/"))
+    ):
         objects[one].created = odd
     for delete in (False, True):
         found = collect([base], older_than, grace, delete=delete)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import asyncssh
 import fsspec
@@ -47,7 +47,7 @@ class RawFile:
     """A file without a buffer, as Python has them: it says how much it has taken."""
 
     def __init__(self, path: str, state: Server) -> None:
-        self._file = open(path, "wb", buffering=0)
+        self._file = open(path, "wb", buffering=0)  # noqa: SIM115 - it is a file itself
         self._state = state
 
     def write(self, data: bytes) -> int:
@@ -64,7 +64,7 @@ class RawFile:
             self._file.truncate(self._file.tell() // 2)
         self._file.close()
 
-    def __enter__(self) -> RawFile:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
