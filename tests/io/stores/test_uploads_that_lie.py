@@ -18,6 +18,7 @@ import cpr
 from cpr import io
 from cpr.errors import TransferError
 from cpr.io import protocols
+from cpr.io.stores.fsspec import FsspecStore
 from tests.servers.sftp import running_sftp
 
 KINDS = {
@@ -200,3 +201,22 @@ def test_what_was_there_stays_until_all_of_the_new_one_is(store, fault, request,
         assert found == after[: len(after) // 2]  # nobody can prevent that; it was told
     else:
         assert found == before
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("nbytes", [0, 1000, 20 << 20])
+def test_files_that_are_held_back(nbytes, s3_url):
+    """As of object stores that cpr has no store of its own for; here of one that it has."""
+    store, path = FsspecStore.open(f"{s3_url}/a.bin")
+    upload = store.upload(path)
+    assert type(upload).__name__ == "_HeldBackUpload"
+    for start in range(0, nbytes, 1 << 20):
+        upload.write(memoryview(bytes(min(1 << 20, nbytes - start))))
+    assert store.stat(path) is None
+    upload.commit()
+    assert store.stat(path).nbytes == nbytes
+    wrong = store.upload(path)
+    wrong.write(memoryview(b"1234"))
+    wrong._nbytes += 1  # as if the store had kept less
+    with pytest.raises(OSError, match="NotWhatWasWritten"):
+        wrong.commit()
