@@ -15,6 +15,7 @@ __all__ = ["TooMuchJsonError", "read_json"]
 _MEMORY_BYTES = 256 << 20
 _LONGEST_SHARED = 256  # characters
 _MOST_SHARED = 1 << 14  # texts
+_SMALL = 1 << 14  # a document that is read in half the time, because nothing in it is shared
 
 
 class TooMuchJsonError(ValueError):
@@ -40,6 +41,10 @@ def read_json(text: str | bytes, strict: bool = True) -> Any:
     try:
         if not strict:
             return json.loads(text)
+        if len(text) <= _SMALL:
+            if not isinstance(text, str):
+                text = text.decode(json.detect_encoding(text), "surrogatepass")
+            return _DECODER.decode(text)
         return json.loads(
             text, parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_Shared().distinct
         )
@@ -69,6 +74,17 @@ def _finite(text: str) -> float:
     return number
 
 
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object without keys that occur twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key that occurs twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_distinct)
+
+
 class _Shared:
     """Objects without keys that occur twice; equal texts in them are one: in large records most are."""
 
@@ -76,10 +92,7 @@ class _Shared:
         self._texts: dict[str, str] = {}
 
     def distinct(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise ValueError("a key that occurs twice")
-        texts = self._texts
+        found, texts = _distinct(pairs), self._texts
         for key, value in pairs:
             if type(value) is str and len(value) < _LONGEST_SHARED:
                 known = texts.get(value)

@@ -7,16 +7,19 @@ there already costs some 50 microseconds, a seventh of what an event loop adds t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cpr.io.fork_safe import PerProcess
+from cpr.io.waiting import request_seconds, wait_for
 
-__all__ = ["ClientPanicError", "in_thread", "is_request_thread"]
+__all__ = ["ClientPanicError", "Watch", "answer_to", "in_thread", "watched"]
 
 T = TypeVar("T")
 
@@ -50,9 +53,70 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     return future
 
 
-def is_request_thread() -> bool:
-    """Whether this thread is one of them: somebody else waits for it, who can be interrupted."""
-    return getattr(_here, "serves", False)
+class Asked(NamedTuple):
+    """A request that is under way.
+
+    Attributes:
+        since: when it began, by time.monotonic().
+        until: when its limit is reached.
+        job: what it is for.
+    """
+
+    since: float
+    until: float
+    job: Any
+
+
+class Watch:
+    """What one of these threads asks, for somebody who waits for many of them and knows the limits.
+
+    Attributes:
+        job: what the thread is about.
+        asked: its request; None while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.job: Any = None
+        self.asked: Asked | None = None
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Let somebody see what this thread asks until the block is left."""
+    _here.watch = watch
+    try:
+        yield
+    finally:
+        del _here.watch
+
+
+def answer_to(question: Callable[[], T], nbytes: int = 0) -> T:
+    """The answer to a question that blocks in a client; whoever waits for it can be interrupted.
+
+    Asked in one of these threads it is asked there: somebody else waits for that thread, and for no longer
+    than a request may take.
+
+    Args:
+        question: is called.
+        nbytes: how many it reads.
+
+    Raises NoAnswerError when it takes longer than its limit, and whatever the question raises.
+    """
+    if not getattr(_here, "serves", False):
+        return wait_for(in_thread(question), nbytes)
+    watch: Watch | None = getattr(_here, "watch", None)
+    if watch is not None:
+        now = time.monotonic()
+        watch.asked = Asked(now, now + request_seconds(nbytes), watch.job)
+    try:
+        return question()
+    except BaseException as error:
+        if _is_panic(error):
+            raise ClientPanicError(type(error).__name__) from None
+        raise
+    finally:
+        if watch is not None:
+            watch.asked = None
 
 
 def _is_panic(error: BaseException) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "end_soon",
     "is_ending",
     "is_interruption",
+    "patience",
     "pause",
     "request_seconds",
     "seconds_to_clean_up",
@@ -138,6 +139,19 @@ def pause(seconds: float) -> None:
         time.sleep(seconds)
     elif abandoned.wait(seconds):
         raise AbandonedError
+
+
+def patience(begun: float) -> float:
+    """For how many seconds to wait in one piece, for somebody who waits since `begun` (time.monotonic()).
+
+    Raises NoAnswerError once the process is to end, and AbandonedError once nobody waits for the answer.
+    """
+    now, abandoned = time.monotonic(), _abandoned.get()
+    if now >= (last := _last_moment()):
+        raise NoAnswerError(now - begun)
+    if abandoned is not None and abandoned.is_set():
+        raise AbandonedError
+    return min(_SLICE_SECONDS, last - now)
 
 
 def wait_for(future: Future[T], nbytes: int = 0, alive: Callable[[], float] | None = None) -> T:

@@ -168,8 +168,9 @@ class Record:
         good: list[Reference] = []
         bad: list[RecordError] = []
         # The targets of a task are made alike: what is said of that is kept and validated once.
-        made: dict[str, tuple[Any, Made | None]] = {}
-        for fields in references(self.value):
+        named = list(references(self.value))
+        made: dict[str, tuple[Any, Made | None]] | None = {} if len(named) > 1 else None
+        for fields in named:
             try:
                 good.append(Reference.of(fields, made))
             except RecordError as error:
@@ -199,10 +200,10 @@ def references(value: Any) -> Iterator[Mapping[str, Any]]:
         one = waiting.pop()
         if isinstance(one, list):
             waiting += reversed(one)
-        elif isinstance(one, Mapping):
+        elif isinstance(one, dict):
             inner = one.get(RECORD_KEY)
             # Under a tag (an array) there may be more of them; a record (an object) holds no other.
-            if isinstance(inner, Mapping):
+            if isinstance(inner, dict):
                 yield inner
             else:
                 waiting += reversed(list(one.values()))
@@ -236,11 +237,11 @@ def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Reco
             )
         document = parse(blob)
         if RECORD_KEY in document:
-            return replace(found, value=_shallow(parse_result(blob)))
+            return replace(found, value=_shallow(parse_result(blob), blob))
         metadata, result = document.get("metadata"), document.get("result")
         if not isinstance(metadata, Mapping) or "serializer" not in metadata:
             return None  # any JSON file may have such a key
-        found = replace(found, metadata=metadata)
+        found = Record(url, modified, nbytes, metadata, blob=blob)
         if found.is_foreign:
             return found
         if not isinstance(result, str):
@@ -251,22 +252,31 @@ def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Reco
                 actual=type(result).__name__,
                 remedy="delete it, so that its task runs again",
             )
-        return replace(found, value=_shallow(parse_result(result)))
+        return Record(url, modified, nbytes, metadata, _shallow(parse_result(result), result), blob=blob)
     except RecordError as error:
         error.url = url
         return replace(found, problem=error)
 
 
-def _shallow(value: Any) -> Any:
-    """JSON values that can be worked on by functions that call themselves. Raises RecordError for others."""
+def _shallow(value: Any, text: str | bytes) -> Any:
+    """JSON values that can be worked on by functions that call themselves. Raises RecordError for others.
+
+    Args:
+        value: to look at.
+        text: that it was read from.
+    """
+    # Most texts open too few brackets to be looked at.
+    opened = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
+    if sum(map(text.count, opened)) <= _MOST_LEVELS:  # type: ignore[arg-type]
+        return value
     level = [value]
     for _ in range(_MOST_LEVELS):
         level = [
             item
             for one in level
-            if isinstance(one, (list, Mapping))
-            for item in (one.values() if isinstance(one, Mapping) else one)
-            if isinstance(item, (list, Mapping))
+            if isinstance(one, (list, dict))
+            for item in (one.values() if isinstance(one, dict) else one)
+            if isinstance(item, (list, dict))
         ]
         if not level:
             return value

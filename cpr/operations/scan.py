@@ -8,16 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from itertools import chain, islice
+from typing import TypeGuard, cast
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError, TransferError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
-from cpr.io.parallel import parallel_map
+from cpr.io.request_map import request_map
 from cpr.io.seekable_files import fetch_block
 from cpr.io.stores.base import ChangedError, Entry, PinningStore, Store
 from cpr.io.stores.listings import Line, LineListingStore, Page, PageListingStore
+from cpr.io.waiting import NoAnswerError
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record
@@ -38,6 +41,7 @@ _AT_ONCE = 32  # objects
 _AHEAD = 10_000  # objects, of which ten pages of a listing tell
 _FIRST_BYTES = 64 << 10  # most records are whole with these
 _FAILURES_IN_A_ROW = 16
+_TRIES = 3  # to read what is replaced again and again
 _FIRST_PAGE, _PAGE = 256, 1 << 13  # lines, so few that the garbage collector has little to look through
 _FIRST, _LAST = -62_135_510_400, 253_370_764_800  # seconds of the times that Python knows
 
@@ -110,7 +114,13 @@ def scan(url: str, listed: Iterable[Page] | None = None) -> Iterator[Record | En
     url = io.normalise(url)
     if listed is None:
         return read_all(url, walk(url))
-    return read_all(url, (Entry(place, time_from(when), nbytes) for place, nbytes, when, _ in lines(listed)))
+    return read_all(url, map(_entry, lines(listed)))
+
+
+def _entry(line: Line) -> Entry:
+    url, nbytes, when, version = line
+    name, _, value = version.partition("=")
+    return Entry(url, time_from(when), nbytes, {name: value} if value else {})
 
 
 def read_all(
@@ -126,8 +136,8 @@ def read_all(
 
     Raises TransferError as `scan`.
     """
-    failures = 0
-    for found in parallel_map(lambda entry: _begin(url, entry, changed), entries, _AT_ONCE):
+    failures, changed = 0, set() if changed is None else changed
+    for found in request_map(lambda entry: _begin(url, entry, changed), entries, _AT_ONCE, _unanswered):
         one = found if isinstance(found, (Record, Entry)) else _finish(*found, changed)
         problem = one.problem if isinstance(one, Record) else None
         failures = failures + 1 if isinstance(problem, TransferError) else 0
@@ -156,54 +166,93 @@ def read_record(url: str) -> Record | None:
     Raises ResourceNotFoundError and TransferError.
     """
     url = io.normalise(url)
-    stat = io.stat(url)
-    entry = Entry(url, stat.modified, stat.nbytes)
-    found = _finish(entry, _fetch(entry, _FIRST_BYTES, None), None)
+    entry = _entry_now(url)
+    found = _finish(*_fetch(entry, _FIRST_BYTES, set()), set())
     if isinstance(found, Record) and isinstance(found.problem, TransferError):
         raise found.problem
     return found if isinstance(found, Record) else None
 
 
-def _begin(url: str, entry: Entry, changed: set[str] | None) -> Record | Entry | tuple[Entry, bytes]:
+def _entry_now(url: str) -> Entry:
+    """What is there now. Raises ResourceNotFoundError and TransferError."""
+    stat = io.stat(url)
+    return Entry(url, stat.modified, stat.nbytes, stat.version)
+
+
+def _begin(url: str, entry: Entry, changed: set[str]) -> Record | Entry | tuple[Entry, bytes]:
     """The first bytes of an object that may be a record."""
     if problem := leads_out(entry.url, url):
         return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
     if is_data(entry.url):
         return entry
     try:
-        return entry, _fetch(entry, _FIRST_BYTES, changed)
+        return _fetch(entry, _FIRST_BYTES, changed)
     except ResourceNotFoundError:
         return entry  # deleted since it was listed
     except CprError as error:
         return Record(entry.url, entry.modified, entry.nbytes, problem=error)
 
 
-def _finish(entry: Entry, blob: bytes, changed: set[str] | None) -> Record | Entry:
+def _unanswered(entry: Entry, error: NoAnswerError) -> Record:
+    """For an object whose store has not answered in time."""
+    try:
+        with translate_errors(entry.url, "read"):
+            raise error
+    except CprError as problem:
+        return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
+
+
+def _finish(entry: Entry, blob: bytes, changed: set[str]) -> Record | Entry:
     """The record that begins with these bytes; the entry of an object that is none."""
     if not begins_as_record(blob):
         return entry
     try:
         if len(blob) < entry.nbytes <= LARGEST_BYTES:
-            blob = _fetch(entry, entry.nbytes, changed)
+            entry, blob = _fetch(entry, LARGEST_BYTES, changed)
+        found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
+        if found is not None and found.problem is not None and not entry.version:
+            # What was replaced by more was cut where it ended before.
+            entry, before = _entry_now(entry.url), entry
+            if entry.nbytes > before.nbytes:
+                entry, blob = _fetch(entry, LARGEST_BYTES, changed)
+                found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
+        return found or entry
     except ResourceNotFoundError:
         return entry
     except CprError as error:
         return Record(entry.url, entry.modified, entry.nbytes, problem=error)
-    return parse_record(entry.url, entry.modified, entry.nbytes, blob) or entry
 
 
-def _fetch(entry: Entry, nbytes: int, changed: set[str] | None) -> bytes:
-    """The first bytes of an object."""
+@cache
+def _is_pinning(store: type[Store]) -> bool:
+    # A question to a protocol's class takes as long as a request's way through it.
+    return issubclass(store, PinningStore)
+
+
+def _pins(store: Store, entry: Entry) -> TypeGuard[PinningStore]:
+    """Whether the store can give the very object that an entry tells of."""
+    return _is_pinning(type(store)) and cast(PinningStore, store).can_pin(entry.version)
+
+
+def _fetch(entry: Entry, nbytes: int, changed: set[str]) -> tuple[Entry, bytes]:
+    """The first bytes of an object; where the store can tell, of that which its entry tells of.
+
+    The entry that comes with them is another where another object is there by now.
+    """
     if not entry.nbytes:
-        return b""
+        return entry, b""
     store, path = open_store(entry.url)
-    stop = min(entry.nbytes, nbytes)
     with translate_errors(entry.url, "read"):
-        if changed is not None and isinstance(store, PinningStore) and store.can_pin(entry.version):
+        for _ in range(_TRIES):
+            if not _pins(store, entry):
+                break
+            stop = min(entry.nbytes, nbytes)
             with suppress(ChangedError):
                 block = bytes(store.fetch_version(path, 0, stop, entry.version))
                 if len(block) == stop:
-                    return block
-        if changed is not None:
+                    return entry, block
             changed.add(entry.url)
-        return bytes(fetch_block(store, path, 0, stop))
+            entry = _entry_now(entry.url)
+        changed.add(entry.url)
+        entry = Entry(entry.url, entry.modified, entry.nbytes)
+        return entry, bytes(fetch_block(store, path, 0, min(entry.nbytes, nbytes)))

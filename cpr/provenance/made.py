@@ -227,11 +227,14 @@ class Made:
     @classmethod
     def parse(cls, json_value: Any) -> Self:
         """From a record of anybody. Raises RecordError for anything that `to_json` does not give."""
-        found: Self = _parsed(Annotated[cls, BeforeValidator(_without_nulls)], json_value, "made")
+        found: Self = _parsed(_without_null_fields(cls), json_value, "made")
         return found
 
 
 _adapter: Callable[[Any], Any] = functools.cache(TypeAdapter)
+_without_null_fields: Callable[[Any], Any] = functools.cache(
+    lambda cls: Annotated[cls, BeforeValidator(_without_nulls)]
+)
 
 
 def _parsed(cls: Any, json_value: Any, where: str) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from cpr import io
 from cpr.errors import RecordError
 from cpr.operations.object_names import owner_of
-from cpr.operations.scan import find_records, read_record, scan
+from cpr.operations.scan import find_records, list_pages, read_all, read_record, scan, walk
 from tests.stored_flow import prefect_record, put, store
 
 GOOD = {
@@ -147,3 +147,23 @@ def test_reading_records_imports_no_class(tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("where", ["local", "memory", pytest.param("s3", marks=pytest.mark.s3)])
+@pytest.mark.parametrize("count", [1, 200], ids=["small", "larger than what is read first"])
+def test_a_record_that_is_replaced_by_a_longer_one_meanwhile_is_whole(request, tmp_path, where, count):
+    """Not cut where the one that was listed ended."""
+    url = {"local": str(tmp_path), "memory": f"memory:/{tmp_path}"}.get(where)
+    url = url or request.getfixturevalue("s3_url")
+    fields = {"type": "ImageSource", "location": "s3://bucket/raw", "name": "a", "ext": ".tif"}
+    for number in range(40):
+        put(f"{url}/{number:032x}", prefect_record({"__cpr__": fields}))
+    pages, entries = list(list_pages(url)), list(walk(url))
+    longer = [{"__cpr__": {**fields, "name": f"{number:0400}"}} for number in range(count)]
+    listed = [put(f"{url}/{number:032x}", prefect_record(longer)) for number in range(0, 40, 3)]
+    for found in (list(scan(url, pages)), list(read_all(url, entries))):
+        assert [record.url for record in found] == [entry.url for entry in entries]
+        assert not [record.problems for record in found if record.problems]
+        names = {record.url: [one.fields["name"] for one in record.resources] for record in found}
+        assert all(len(of) == (count if place in listed else 1) for place, of in names.items())
+        assert {place for place, of in names.items() if of[0] != "a"} == set(listed)

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 from cpr.io.answers import BadAnswerError
 from cpr.io.clients.s3fs import S3Client
-from cpr.io.request_threads import in_thread, is_request_thread
+from cpr.io.request_threads import answer_to
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.stores.s3_listing import PAGE, Found, list_keys
 from cpr.io.transfer_width import width_of
-from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, pause, wait_for
+from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, pause
 
 __all__ = ["CircuitBreaker", "FastBucket", "fast_bucket", "pauses", "says_slow_down"]
 
@@ -180,8 +180,7 @@ class FastBucket:
             return None
         started = time.monotonic()
         try:
-            patient = partial(self._patiently, question)
-            answer = patient() if is_request_thread() else wait_for(in_thread(patient), nbytes)
+            answer = answer_to(partial(self._patiently, question), nbytes)
         except (FileNotFoundError, OccupiedError, ChangedError):
             self._breaker.succeeded()
             raise

@@ -1,0 +1,155 @@
+"""Many requests side by side in the threads of requests: one hand-over each, and their answers in order.
+
+`parallel_map` gives an object to a thread, which gives its request to another, so that it can wait no longer
+than a request may take. Of small objects that is a third of the work. Here one thread asks itself, and who
+takes the answers watches all of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+from cpr.io.request_threads import Watch, in_thread, watched
+from cpr.io.waiting import NoAnswerError, patience
+
+__all__ = ["request_map"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_TOGETHER = 16  # answers for which whoever takes them is woken once
+
+
+def request_map(
+    function: Callable[[T], R],
+    items: Iterable[T],
+    workers: int,
+    unanswered: Callable[[T, NoAnswerError], R],
+) -> Iterator[R]:
+    """What a function makes of each item, in their order, `workers` at a time in threads of requests.
+
+    As `parallel_map`, for functions that do little but ask a store: nothing is waited for longer than a
+    request may take, and who is interrupted waits for none of those that are under way.
+
+    Args:
+        function: is called with an item; what it raises is raised in its place.
+        items: are taken as results are asked for.
+        workers: how many threads.
+        unanswered: makes the result of an item whose request got no answer in time.
+
+    >>> list(request_map(abs, iter([-1, 2, -3]), 2, lambda item, error: item))
+    [1, 2, 3]
+    """
+    work = _Work(function, unanswered, workers)
+    waiting: deque[_Batch[T, R]] = deque()
+    # Half as many again as can run: one slow item shall not idle the other threads.
+    most = max(2, 3 * workers // (2 * _TOGETHER) + 1)
+    left = iter(items)
+    try:
+        while some := list(itertools.islice(left, _TOGETHER)):
+            if len(waiting) >= most:
+                yield from work.answers(waiting.popleft())
+            waiting.append(work.begin(some))
+        while waiting:
+            yield from work.answers(waiting.popleft())
+    finally:
+        work.end()
+
+
+class _Failure:
+    """What a function has raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class _Batch(Generic[T, R]):
+    """Items whose answers are taken together."""
+
+    def __init__(self, items: list[T]) -> None:
+        self.items = items
+        self.done = threading.Event()
+        self.answers: dict[int, R | _Failure] = {}
+
+    def put(self, number: int, answer: R | _Failure) -> None:
+        """The answer for an item; the first counts."""
+        self.answers.setdefault(number, answer)
+        if len(self.answers) == len(self.items):
+            self.done.set()
+
+
+class _Work(Generic[T, R]):
+    """Threads, and what they are to do."""
+
+    def __init__(
+        self, function: Callable[[T], R], unanswered: Callable[[T, NoAnswerError], R], workers: int
+    ) -> None:
+        self._function = function
+        self._unanswered = unanswered
+        self._most = workers
+        self._jobs: SimpleQueue[tuple[_Batch[T, R], int] | None] = SimpleQueue()
+        self._watches: set[Watch] = set()
+        self._is_over = False
+
+    def begin(self, items: list[T]) -> _Batch[T, R]:
+        """Have the threads ask for items."""
+        batch: _Batch[T, R] = _Batch(items)
+        for number in range(len(items)):
+            self._jobs.put((batch, number))
+            if len(self._watches) < self._most:
+                self._start()
+        return batch
+
+    def answers(self, batch: _Batch[T, R]) -> Iterator[R]:
+        """The answers for a batch, once all are there; raises what the function has raised."""
+        begun = time.monotonic()
+        while not batch.done.wait(patience(begun)):
+            self._give_up(time.monotonic())
+        for number in range(len(batch.items)):
+            answer = batch.answers.pop(number)
+            if isinstance(answer, _Failure):
+                raise answer.error
+            yield answer
+
+    def end(self) -> None:
+        """Begin nothing any more."""
+        self._is_over = True
+        for _ in self._watches:
+            self._jobs.put(None)
+
+    def _start(self) -> None:
+        watch = Watch()
+        self._watches.add(watch)
+        in_thread(lambda: self._serve(watch))
+
+    def _serve(self, watch: Watch) -> None:
+        with watched(watch):
+            # A thread that was given up is another's by now, which has its place.
+            while watch in self._watches and (job := self._jobs.get()) is not None and not self._is_over:
+                watch.job = job
+                batch, number = job
+                try:
+                    answer: R | _Failure = self._function(batch.items[number])
+                except BaseException as error:
+                    answer = _Failure(error)
+                batch.put(number, answer)
+                del job, batch, answer
+                watch.job = None
+
+    def _give_up(self, now: float) -> None:
+        """Answer in place of what has not been answered in time."""
+        for watch in list(self._watches):
+            asked = watch.asked
+            if asked is None or now < asked.until:
+                continue
+            self._watches.discard(watch)
+            batch, number = asked.job
+            error = NoAnswerError(now - asked.since)
+            batch.put(number, self._unanswered(batch.items[number], error))
+            self._start()
