@@ -166,17 +166,12 @@ def read_record(url: str) -> Record | None:
     Raises ResourceNotFoundError and TransferError.
     """
     url = io.normalise(url)
-    entry = _entry_now(url)
+    stat = io.stat(url)
+    entry = Entry(url, stat.modified, stat.nbytes, stat.version)
     found = _finish(*_fetch(entry, _FIRST_BYTES, set()), set())
     if isinstance(found, Record) and isinstance(found.problem, TransferError):
         raise found.problem
     return found if isinstance(found, Record) else None
-
-
-def _entry_now(url: str) -> Entry:
-    """What is there now. Raises ResourceNotFoundError and TransferError."""
-    stat = io.stat(url)
-    return Entry(url, stat.modified, stat.nbytes, stat.version)
 
 
 def _begin(url: str, entry: Entry, changed: set[str]) -> Record | Entry | tuple[Entry, bytes]:
@@ -212,7 +207,7 @@ def _finish(entry: Entry, blob: bytes, changed: set[str]) -> Record | Entry:
         found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
         if found is not None and found.problem is not None and not entry.version:
             # What was replaced by more was cut where it ended before.
-            entry, before = _entry_now(entry.url), entry
+            entry, before = _now(entry), entry
             if entry.nbytes > before.nbytes:
                 entry, blob = _fetch(entry, LARGEST_BYTES, changed)
                 found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
@@ -234,6 +229,12 @@ def _pins(store: Store, entry: Entry) -> TypeGuard[PinningStore]:
     return _is_pinning(type(store)) and cast(PinningStore, store).can_pin(entry.version)
 
 
+def _now(entry: Entry) -> Entry:
+    """The entry of what is there by now; dated as it was listed. Raises ResourceNotFoundError, TransferError."""
+    stat = io.stat(entry.url)
+    return Entry(entry.url, entry.modified, stat.nbytes, stat.version)
+
+
 def _fetch(entry: Entry, nbytes: int, changed: set[str]) -> tuple[Entry, bytes]:
     """The first bytes of an object; where the store can tell, of that which its entry tells of.
 
@@ -252,7 +253,7 @@ def _fetch(entry: Entry, nbytes: int, changed: set[str]) -> tuple[Entry, bytes]:
                 if len(block) == stop:
                     return entry, block
             changed.add(entry.url)
-            entry = _entry_now(entry.url)
+            entry = _now(entry)
         changed.add(entry.url)
         entry = Entry(entry.url, entry.modified, entry.nbytes)
         return entry, bytes(fetch_block(store, path, 0, min(entry.nbytes, nbytes)))
