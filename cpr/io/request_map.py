@@ -48,8 +48,8 @@ def request_map(
     """
     work = _Work(function, unanswered, workers)
     waiting: deque[_Batch[T, R]] = deque()
-    # Half as many again as can run: one slow item shall not idle the other threads.
-    most = max(2, 3 * workers // (2 * _TOGETHER) + 1)
+    # Three times as many as can run: neither one slow item nor who takes the answers shall idle the threads.
+    most = max(2, 3 * workers // _TOGETHER)
     left = iter(items)
     try:
         while some := list(itertools.islice(left, _TOGETHER)):

@@ -143,6 +143,8 @@ class TransferWidth:
 
     def answered(self, seconds: float) -> None:
         """Learn how long a request took that carries next to nothing."""
+        if seconds >= self._answer_seconds:
+            return
         with self._lock:
             self._answer_seconds = min(self._answer_seconds, seconds)
 

@@ -5,6 +5,8 @@ A results URL is where Prefect's result storage writes, a prefix of targets, or 
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -14,12 +16,15 @@ from typing import TypeGuard, cast
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError, TransferError
+from cpr.io.config import current_table
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
+from cpr.io.protocols import kind_of
 from cpr.io.request_map import request_map
 from cpr.io.seekable_files import fetch_block
 from cpr.io.stores.base import ChangedError, Entry, PinningStore, Store
 from cpr.io.stores.listings import Line, LineListingStore, Page, PageListingStore
+from cpr.io.urls import protocol_of
 from cpr.io.waiting import NoAnswerError
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
@@ -42,6 +47,8 @@ _AHEAD = 10_000  # objects, of which ten pages of a listing tell
 _FIRST_BYTES = 64 << 10  # most records are whole with these
 _FAILURES_IN_A_ROW = 16
 _TRIES = 3  # to read what is replaced again and again
+_OPEN_SECONDS = 1.0  # until it is looked again whether the variables of this process are others
+_PLAIN = re.compile(r"[\w-]+", re.ASCII)
 _FIRST_PAGE, _PAGE = 256, 1 << 13  # lines, so few that the garbage collector has little to look through
 _FIRST, _LAST = -62_135_510_400, 253_370_764_800  # seconds of the times that Python knows
 
@@ -136,9 +143,9 @@ def read_all(
 
     Raises TransferError as `scan`.
     """
-    failures, changed = 0, set() if changed is None else changed
-    for found in request_map(lambda entry: _begin(url, entry, changed), entries, _AT_ONCE, _unanswered):
-        one = found if isinstance(found, (Record, Entry)) else _finish(*found, changed)
+    failures, reader = 0, _Reader(url, set() if changed is None else changed)
+    for found in request_map(reader.begin, entries, _AT_ONCE, _unanswered):
+        one = found if isinstance(found, (Record, Entry)) else reader.finish(*found)
         problem = one.problem if isinstance(one, Record) else None
         failures = failures + 1 if isinstance(problem, TransferError) else 0
         answered = answered or (isinstance(one, Record) and not failures)
@@ -168,24 +175,104 @@ def read_record(url: str) -> Record | None:
     url = io.normalise(url)
     stat = io.stat(url)
     entry = Entry(url, stat.modified, stat.nbytes, stat.version)
-    found = _finish(*_fetch(entry, _FIRST_BYTES, set()), set())
+    reader = _Reader(url, set())
+    found = reader.finish(*reader.fetch(entry))
     if isinstance(found, Record) and isinstance(found.problem, TransferError):
         raise found.problem
     return found if isinstance(found, Record) else None
 
 
-def _begin(url: str, entry: Entry, changed: set[str]) -> Record | Entry | tuple[Entry, bytes]:
-    """The first bytes of an object that may be a record."""
-    if problem := leads_out(entry.url, url):
-        return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
-    if is_data(entry.url):
-        return entry
-    try:
-        return _fetch(entry, _FIRST_BYTES, changed)
-    except ResourceNotFoundError:
-        return entry  # deleted since it was listed
-    except CprError as error:
-        return Record(entry.url, entry.modified, entry.nbytes, problem=error)
+class _Reader:
+    """Reads what is under a normalised URL.
+
+    Args:
+        url: that all is under.
+        changed: takes the URLs of those that were not read in the version that their entries have.
+    """
+
+    def __init__(self, url: str, changed: set[str]) -> None:
+        self._url = url
+        self._changed = changed
+        self._before = url.rstrip("/") + "/"
+        # Below a folder of data there is nothing else.
+        self._asks_all = is_data(self._before + "a")
+        self._opened: tuple[float, Store, int] | None = None
+
+    def begin(self, entry: Entry) -> Record | Entry | tuple[Entry, bytes]:
+        """The first bytes of an object that may be a record."""
+        if not self._is_plain(entry.url):
+            if problem := leads_out(entry.url, self._url):
+                return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
+            if is_data(entry.url):
+                return entry
+        try:
+            return self.fetch(entry)
+        except ResourceNotFoundError:
+            return entry  # deleted since it was listed
+        except CprError as error:
+            return Record(entry.url, entry.modified, entry.nbytes, problem=error)
+
+    def finish(self, entry: Entry, blob: bytes) -> Record | Entry:
+        """The record that begins with these bytes; the entry of an object that is none."""
+        if not begins_as_record(blob):
+            return entry
+        try:
+            if len(blob) < entry.nbytes <= LARGEST_BYTES:
+                entry, blob = self.fetch(entry, LARGEST_BYTES)
+            found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
+            if found is not None and found.problem is not None and not entry.version:
+                # What was replaced by more was cut where it ended before.
+                entry, before = _now(entry), entry
+                if entry.nbytes > before.nbytes:
+                    entry, blob = self.fetch(entry, LARGEST_BYTES)
+                    found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
+            return found or entry
+        except ResourceNotFoundError:
+            return entry
+        except CprError as error:
+            return Record(entry.url, entry.modified, entry.nbytes, problem=error)
+
+    def _is_plain(self, url: str) -> bool:
+        """Whether the characters of a name alone tell that it is of no data and leads nowhere else."""
+        return (
+            not self._asks_all
+            and url.startswith(self._before)
+            and _PLAIN.fullmatch(url, len(self._before)) is not None
+        )
+
+    def _open(self, url: str) -> tuple[Store, str]:
+        """As `open_store`; for a while it is the store of the others."""
+        opened, now = self._opened, time.monotonic()
+        if opened is not None and now < opened[0] and url.startswith(self._before):
+            return opened[1], url[opened[2] :]
+        store, path = open_store(url)
+        # Where a path is what its URL ends with, and nothing is set for some of them alone.
+        if url.endswith(path) and kind_of(protocol_of(url)).literal_keys and not current_table().places:
+            self._opened = now + _OPEN_SECONDS, store, len(url) - len(path)
+        return store, path
+
+    def fetch(self, entry: Entry, nbytes: int = _FIRST_BYTES) -> tuple[Entry, bytes]:
+        """The first bytes of an object; where the store can tell, of that which its entry tells of.
+
+        The entry that comes with them is another where another object is there by now.
+        """
+        if not entry.nbytes:
+            return entry, b""
+        with translate_errors(entry.url, "read"):
+            store, path = self._open(entry.url)
+            for _ in range(_TRIES):
+                if not _pins(store, entry):
+                    break
+                stop = min(entry.nbytes, nbytes)
+                with suppress(ChangedError):
+                    block = bytes(store.fetch_version(path, 0, stop, entry.version))
+                    if len(block) == stop:
+                        return entry, block
+                self._changed.add(entry.url)
+                entry = _now(entry)
+            self._changed.add(entry.url)
+            entry = Entry(entry.url, entry.modified, entry.nbytes)
+            return entry, bytes(fetch_block(store, path, 0, min(entry.nbytes, nbytes)))
 
 
 def _unanswered(entry: Entry, error: NoAnswerError) -> Record:
@@ -195,27 +282,6 @@ def _unanswered(entry: Entry, error: NoAnswerError) -> Record:
             raise error
     except CprError as problem:
         return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
-
-
-def _finish(entry: Entry, blob: bytes, changed: set[str]) -> Record | Entry:
-    """The record that begins with these bytes; the entry of an object that is none."""
-    if not begins_as_record(blob):
-        return entry
-    try:
-        if len(blob) < entry.nbytes <= LARGEST_BYTES:
-            entry, blob = _fetch(entry, LARGEST_BYTES, changed)
-        found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
-        if found is not None and found.problem is not None and not entry.version:
-            # What was replaced by more was cut where it ended before.
-            entry, before = _now(entry), entry
-            if entry.nbytes > before.nbytes:
-                entry, blob = _fetch(entry, LARGEST_BYTES, changed)
-                found = parse_record(entry.url, entry.modified, entry.nbytes, blob)
-        return found or entry
-    except ResourceNotFoundError:
-        return entry
-    except CprError as error:
-        return Record(entry.url, entry.modified, entry.nbytes, problem=error)
 
 
 @cache
@@ -230,30 +296,6 @@ def _pins(store: Store, entry: Entry) -> TypeGuard[PinningStore]:
 
 
 def _now(entry: Entry) -> Entry:
-    """The entry of what is there by now; dated as it was listed. Raises ResourceNotFoundError, TransferError."""
+    """The entry of what is there by now, dated as it was listed. Raises as `io.stat`."""
     stat = io.stat(entry.url)
     return Entry(entry.url, entry.modified, stat.nbytes, stat.version)
-
-
-def _fetch(entry: Entry, nbytes: int, changed: set[str]) -> tuple[Entry, bytes]:
-    """The first bytes of an object; where the store can tell, of that which its entry tells of.
-
-    The entry that comes with them is another where another object is there by now.
-    """
-    if not entry.nbytes:
-        return entry, b""
-    store, path = open_store(entry.url)
-    with translate_errors(entry.url, "read"):
-        for _ in range(_TRIES):
-            if not _pins(store, entry):
-                break
-            stop = min(entry.nbytes, nbytes)
-            with suppress(ChangedError):
-                block = bytes(store.fetch_version(path, 0, stop, entry.version))
-                if len(block) == stop:
-                    return entry, block
-            changed.add(entry.url)
-            entry = _now(entry)
-        changed.add(entry.url)
-        entry = Entry(entry.url, entry.modified, entry.nbytes)
-        return entry, bytes(fetch_block(store, path, 0, min(entry.nbytes, nbytes)))

@@ -1,4 +1,4 @@
-"""Requests side by side: answers in order, none waited for without end, and who is interrupted waits for none."""
+"""Requests side by side: answers in order, none waited for without end; who is interrupted waits for none."""
 
 from __future__ import annotations
 
@@ -60,8 +60,7 @@ def test_what_is_raised_comes_in_its_place_and_ends_all():
 
     answers, got = request_map(ask, itertools.count(), 4, _never), []
     with pytest.raises(KeyError):
-        for one in answers:
-            got.append(one)
+        got.extend(answers)
     assert got == list(range(40))
     time.sleep(0.1)
     count = len(begun)

@@ -149,10 +149,13 @@ def test_versions_in_bulk_are_those_one_by_one(tmp_path, monkeypatch):
     found = listing.versions.texts(np.arange(len(listing))).to_pylist()
     lines = [line for page in pages_in(str(tmp_path)) for line in page.lines()]
     assert found == [line[3] for line in lines] == [listing.versions[at] for at in range(len(listing))]
-    for at, one in enumerate(LocalStore().walk(str(tmp_path))):
-        assert listing.entry(at).url == one.url
+    chosen = np.arange(len(listing))
+    for at, (line, one) in enumerate(
+        zip(listing.lines(chosen), LocalStore().walk(str(tmp_path)), strict=True)
+    ):
+        assert (line.number, line.entry, line.version) == (at, one, found[at])
         # A file of before 1970 has none, or it is of after 2262.
-        assert listing.entry(at).version == ({} if one.version["mtime_ns"] < 0 else one.version)
+        assert line.entry.version == ({} if one.version["mtime_ns"] < 0 else one.version)
 
 
 def test_files_of_just_now_have_no_version(tmp_path):
@@ -160,7 +163,7 @@ def test_files_of_just_now_have_no_version(tmp_path):
     listing = Listing.of(str(tmp_path))
     assert set(listing.versions.texts(np.arange(len(listing))).to_pylist()) == {""}
     assert listing.versions[0] == ""
-    assert listing.entry(0).version == {}
+    assert next(listing.lines(np.arange(1))).entry.version == {}
 
 
 def test_slices_of_versions():

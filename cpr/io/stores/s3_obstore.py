@@ -42,6 +42,7 @@ _PATIENCE = 5
 _SLOWED_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 _SLOW_DOWN = re.compile(r"status code: (429|503)\b")
+_UNSPEAKABLE = frozenset({"", ".", ".."})  # steps of a key
 _SMALL_BYTES = 64 << 10  # an answer of so little tells how long the way is
 
 # Where a filesystem keeps its own, which go when it goes.
@@ -227,7 +228,7 @@ def says_slow_down(error: Exception) -> bool:
 
 def _can_spell(key: str) -> bool:
     """Whether obstore asks for this very key; others it refuses, or changes."""
-    return not any(step in ("", ".", "..") for step in key.split("/"))
+    return _UNSPEAKABLE.isdisjoint(key.split("/"))
 
 
 def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:

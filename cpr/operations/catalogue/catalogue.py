@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import tee
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,6 @@ import pyarrow.compute as pc
 
 from cpr import io
 from cpr.io.config import current_table
-from cpr.io.stores.base import Entry
 from cpr.io.stores.listings import Page
 from cpr.operations.catalogue import segments
 from cpr.operations.catalogue.arrays import mask, numbers, values
@@ -56,7 +56,8 @@ class Catalogue:
     def read(self, chosen_rows: npt.NDArray[np.bool_]) -> Iterator[Record]:
         """The records that have some of the rows, read now, in the listing's order."""
         chosen = np.unique(self.index[chosen_rows])
-        entries = (self.listing.entry(index) for index in chosen if int(index) not in self.records)
+        unread = chosen[~np.isin(chosen, list(self.records))]
+        entries = (line.entry for line in self.listing.lines(unread))
         found = read_all(self.listing.url, entries, answered=bool(len(self.kinds)))
         for index in chosen:
             one = self.records.get(int(index)) or next(found)
@@ -199,18 +200,17 @@ def _read_records(
     """Read what is not known: rows of all resources, and awkward records; `keep` takes rows that last."""
     unread = np.flatnonzero((kinds == _UNREAD) | (kinds == AWKWARD))
     rows, changed, records = Rows(columns, keep), set[str](), {}
-    entries: Iterator[Entry] = (listing.entry(index) for index in unread)
+    ahead, lines = tee(listing.lines(unread))
+    entries = (line.entry for line in ahead)
     answered = bool(len(listing) - len(unread))
-    for index, one in zip(unread, read_all(listing.url, entries, answered, changed), strict=True):
-        kinds[index] = kind_of(one)
-        version = listing.versions[int(index)]
-        lasting = version != "" and one.url not in changed and kinds[index] != AWKWARD
+    for line, one in zip(lines, read_all(listing.url, entries, answered, changed), strict=True):
+        kind = kinds[line.number] = kind_of(one)
+        lasting = line.version != "" and one.url not in changed and kind != AWKWARD
         if isinstance(one, Record):
             on_progress(total=len(unread))
             if one.problems:
-                records[int(index)] = one
-        name = listing.names[int(index)].as_py()
-        rows.add(int(index), name, int(listing.nbytes[index]), version, one, lasting)
+                records[line.number] = one
+        rows.add(line, one, kind, lasting)
     return *rows.table(), records
 
 

@@ -61,9 +61,13 @@ def _distinct_rows(catalogue: Catalogue) -> npt.NDArray[np.int64]:
     is_target = pc.is_valid(catalogue.rows["size"])
     rows = np.flatnonzero(values(is_target))
     place = _codes(catalogue.rows["location"]).astype(np.int64) * _ODD ^ _numbers(catalogue.rows["file"])
-    found: npt.NDArray[np.int64] = rows[np.sort(np.unique(place[rows], return_index=True)[1])]
+    place = place[rows]
+    # To sort numbers takes a tenth of what it takes to sort their places, and mostly all are there once.
+    ordered = np.sort(place)
+    if (ordered[1:] == ordered[:-1]).any():
+        rows = rows[np.sort(np.unique(place, return_index=True)[1])]
     give_back()
-    return found
+    return rows
 
 
 class Targets:

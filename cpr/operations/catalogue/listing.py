@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, SupportsInt
+from typing import Any, NamedTuple, SupportsInt
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,31 @@ import pyarrow.compute as pc
 
 from cpr.io.stores.base import Entry
 from cpr.io.stores.listings import Page
-from cpr.operations.catalogue.arrays import column, values
+from cpr.operations.catalogue.arrays import column, numbers, values
 from cpr.operations.catalogue.versions import Versions, VersionsBuilder
 from cpr.operations.scan import list_pages, time_from
 
-__all__ = ["Listing", "give_back"]
+__all__ = ["Line", "Listing", "give_back"]
 
 # File systems date files by a clock that ticks: what was written just now may be written again in its tick.
 _SETTLED_SECONDS = 3.0
+_LINES = 4096  # at a time
+
+
+class Line(NamedTuple):
+    """An object of a listing.
+
+    Attributes:
+        number: in the listing.
+        name: what its URL goes on with after the listing's prefix.
+        version: what changes with it; "" where the store does not tell, or it was written just now.
+        entry: the object, with the version that a store can be asked for.
+    """
+
+    number: int
+    name: bytes
+    version: str
+    entry: Entry
 
 
 @dataclass(frozen=True)
@@ -91,11 +108,18 @@ class Listing:
         """When an object was last written to."""
         return time_from(float(self.modified[int(index)]))
 
-    def entry(self, index: SupportsInt) -> Entry:
-        """An object, with the version that a store can be asked for."""
-        nbytes = int(self.nbytes[int(index)])
-        version = self.versions.asked(int(index), nbytes)
-        return Entry(self.url_of(index), self.time_of(index), nbytes, version)
+    def lines(self, of: npt.NDArray[np.int64]) -> Iterator[Line]:
+        """Some objects, one by one."""
+        for start in range(0, len(of), _LINES):
+            some = of[start : start + _LINES]
+            names = pc.take(self.names, numbers(some)).to_pylist()
+            sizes, times = self.nbytes[some].tolist(), self.modified[some].tolist()
+            versions = self.versions.texts(some).to_pylist()
+            columns = zip(some.tolist(), names, sizes, times, versions, strict=True)
+            for index, name, nbytes, modified, version in columns:
+                url = self.strays.get(index) or self.prefix + name.decode("utf-8", "surrogatepass")
+                asked = self.versions.asked(index, nbytes, version)
+                yield Line(index, name, version, Entry(url, time_from(modified), nbytes, asked))
 
     def where(self, test: Callable[[str], bool], of: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Which of some objects pass a test of their URLs."""

@@ -19,6 +19,7 @@ from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry
 from cpr.io.url_policy import EXTENSION, require_safe
 from cpr.operations.catalogue.arrays import column, values
+from cpr.operations.catalogue.listing import Line
 from cpr.operations.records import Record, Reference
 from cpr.provenance.diff import places_of
 from cpr.provenance.made import Made, is_acceptable
@@ -88,38 +89,41 @@ class Rows:
     def __init__(self, columns: Sequence[str], keep: Callable[[Any], None]) -> None:
         self._wanted = columns
         self._keep = keep
-        self._values: list[list[Any]] = [[] for _ in SCHEMA]
+        self._rows: list[tuple[Any, ...]] = []
         self._index: list[int] = []
         self._lasting: list[bool] = []
         self._chunks: list[Any] = []
         self._indices: list[npt.NDArray[np.int64]] = []
 
-    def add(
-        self, index: int, name: bytes, nbytes: int, version: str, found: Record | Entry, lasting: bool
-    ) -> None:
-        """Add what an object says; whether that is so for as long as the object has this version."""
-        kind = kind_of(found)
+    def add(self, line: Line, found: Record | Entry, kind: int, lasting: bool) -> None:
+        """Add what an object says.
+
+        Args:
+            line: of the listing.
+            found: what was read.
+            kind: what sort of object it is.
+            lasting: whether that is so for as long as the object has this version.
+        """
         resources = found.resources if isinstance(found, Record) else ()
-        about: tuple[Any, ...] = (name, nbytes, version, kind, kind != NONE and found.is_cache_entry)  # type: ignore[union-attr]
+        cached = isinstance(found, Record) and found.is_cache_entry
+        about: tuple[Any, ...] = (line.name, line.entry.nbytes, line.version, kind, cached)
         for one in resources or (None,):
-            row = (*about, *(_NO_RESOURCE if one is None else _fields(one)))
-            for known, value in zip(self._values, row, strict=True):
-                known.append(value)
-            self._index.append(index)
+            self._rows.append((*about, *(_NO_RESOURCE if one is None else _fields(one))))
+            self._index.append(line.number)
             self._lasting.append(lasting)
             about = _NO_OBJECT
             if len(self._index) >= _CHUNK:
                 self._turn()
 
     def _turn(self) -> None:
-        arrays = [column(one, field.type) for one, field in zip(self._values, SCHEMA, strict=True)]
+        columns = zip(*self._rows, strict=True) if self._rows else [()] * len(SCHEMA)
+        arrays = [column(one, field.type) for one, field in zip(columns, SCHEMA, strict=True)]
         table = pa.Table.from_arrays(arrays, schema=SCHEMA)
         self._keep(table.filter(column(self._lasting, pa.bool_())))
         resources = pc.is_valid(table["type"])
         self._chunks.append(encoded(table.select(self._wanted).filter(resources)))
         self._indices.append(np.array(self._index, np.int64)[values(resources)])
-        self._values = [[] for _ in SCHEMA]
-        self._index, self._lasting = [], []
+        self._rows, self._index, self._lasting = [], [], []
 
     def table(self) -> tuple[Any, npt.NDArray[np.int64]]:
         """The wanted columns of all resources, and the index that each was added with."""

@@ -51,14 +51,20 @@ class Versions:
         texts = pa.StringArray.from_buffers(len(of), pa.py_buffer(ends), pa.py_buffer(spelled))
         return pc.if_else(mask(changed != _UNKNOWN), texts, scalar(""))
 
-    def asked(self, index: int, nbytes: int) -> Mapping[str, str | int]:
-        """The version of an object as its store can be asked for it."""
+    def asked(self, index: int, nbytes: int, version: str) -> Mapping[str, str | int]:
+        """The version of an object as its store can be asked for it.
+
+        Args:
+            index: of the object.
+            nbytes: its size.
+            version: what changes with it.
+        """
         if self._texts is None:
             # What is negative may be of a file that was written before 1970, or after 2262.
             if self._changed[index] == _UNKNOWN or self._written[index] < 0:
                 return {}
             return {"size": nbytes, "mtime_ns": int(self._written[index])}
-        name, _, value = self[index].partition("=")
+        name, _, value = version.partition("=")
         return {name: value} if name else {}
 
 
