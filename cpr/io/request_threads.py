@@ -26,19 +26,24 @@ T = TypeVar("T")
 _here = threading.local()
 
 # Idle threads, each behind the queue that it waits on; the last one used is the next.
-_idle: PerProcess[int, SimpleQueue[tuple[Future[Any], Callable[[], Any]]]] = PerProcess()
+_idle: PerProcess[int, SimpleQueue[tuple[Future[Any], Callable[[], Any], bool]]] = PerProcess()
 
 
 class ClientPanicError(Exception):
     """A client that is written in Rust has panicked: its own exception for that passes every `except`."""
 
 
-def in_thread(function: Callable[[], T]) -> Future[T]:
+def in_thread(function: Callable[[], T], is_request: bool = True) -> Future[T]:
     """Call a function in a thread, at once: there are as many threads as calls at the same time.
 
     It sees the caller's context: limits of time, and whether somebody still waits.
 
     Threads of calls that never return do not keep the process from ending.
+
+    Args:
+        function: to be called.
+        is_request: whether it is one request, which whoever called this limits; else each request that it
+            makes has a limit of its own.
 
     >>> in_thread(lambda: 1 + 1).result()
     2
@@ -49,7 +54,7 @@ def in_thread(function: Callable[[], T]) -> Future[T]:
     if tasks is None:
         tasks = SimpleQueue()
         threading.Thread(target=_serve, args=(tasks,), name="cpr-request", daemon=True).start()
-    tasks.put((future, partial(copy_context().run, function)))
+    tasks.put((future, partial(copy_context().run, function), is_request))
     return future
 
 
@@ -102,7 +107,7 @@ def answer_to(question: Callable[[], T], nbytes: int = 0) -> T:
 
     Raises NoAnswerError when it takes longer than its limit, and whatever the question raises.
     """
-    if not getattr(_here, "serves", False):
+    if not getattr(_here, "is_request", False):
         return wait_for(in_thread(question), nbytes)
     watch: Watch | None = getattr(_here, "watch", None)
     if watch is not None:
@@ -123,10 +128,9 @@ def _is_panic(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException" and type(error).__module__ == "pyo3_runtime"
 
 
-def _serve(tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any]]]) -> None:
-    _here.serves = True
+def _serve(tasks: SimpleQueue[tuple[Future[Any], Callable[[], Any], bool]]) -> None:
     while True:
-        future, function = tasks.get()
+        future, function, _here.is_request = tasks.get()
         if future.set_running_or_notify_cancel():
             try:
                 answer = function()

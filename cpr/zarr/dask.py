@@ -20,15 +20,17 @@ from zarr.storage import StorePath
 from cpr.data.array_memory import require_unmasked
 from cpr.data.lazy_arrays import require_block
 from cpr.errors import EncodeError
+from cpr.zarr.concurrency import widen
+from cpr.zarr.dask_blocks import BlockWriter, Shape, boxed
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
 from cpr.zarr.stores.recording import RecordingStore, Written
+from cpr.zarr.writing_behind import WritingBehind
 
 __all__ = [
     "aligned",
     "as_declared_by",
-    "boxed",
     "collected",
     "computed",
     "fill_from_dask",
@@ -39,8 +41,6 @@ __all__ = [
 ]
 
 _SPLIT = 16  # pieces of the manifest merged at a time
-
-Shape = tuple[int, ...]
 
 
 def is_dask(data: Any) -> bool:
@@ -77,17 +77,22 @@ def fill_from_dask(
     if level.dtype != arrays[0].dtype:
         level = level.astype(arrays[0].dtype)
     graphs: list[Any] = []
+    behind = WritingBehind()
     for array in arrays:
         if graphs:
             level = _halved(level, [axis for axis in axes if level.shape[axis] > 1], method)
         # Blocks of whole objects, and of whole pairs.
         unit = (math.lcm(u, 2) if axis in axes else u for axis, u in enumerate(unit_of(array)))
         level = aligned(level, tuple(unit))
-        graphs.append(_written_graph(array, level))
+        graphs.append(_written_graph(array, level, behind))
     ends = [] if extremes is None else [map_to_objects(partial(_ends_of_block, extremes), level)]
-    found = computed(*graphs, *ends)
+    with behind:
+        found = computed(*graphs, *ends)
+        later = behind.all()
     for written in found[: len(graphs)]:
         store.written.add(written.item() if isinstance(written, np.ndarray) else written)
+    for written in later:
+        store.written.add(written)
     if extremes is not None:
         starts = starts_of(level)
         for index in np.ndindex(*level.numblocks):
@@ -160,12 +165,15 @@ def map_to_objects(function: Any, data: Any, name: str | None = None) -> Any:
     )
 
 
-def _written_graph(array: zarr.Array[Any], data: Any) -> Any:
-    """What writes a dask array in blocks of whole units, as a lazy value: all that was written."""
+def _written_graph(array: zarr.Array[Any], data: Any, behind: WritingBehind) -> Any:
+    """What writes a dask array in blocks of whole units, as a lazy value: all that was written.
+
+    It leaves out what is written behind, which the caller has to wait for.
+    """
     import dask.array as da
 
     return da.reduction(  # type: ignore[no-untyped-call]
-        map_to_objects(_WriteBlock(array, starts_of(data)), data),
+        map_to_objects(_WriteBlock(array, starts_of(data), behind), data),
         chunk=_as_they_are,
         combine=_merge,
         aggregate=_merge,
@@ -182,38 +190,30 @@ def starts_of(data: Any) -> list[list[int]]:
     return [np.cumsum((0, *sizes)).tolist() for sizes in data.chunks]
 
 
-class _WriteBlock:
-    """Writes one block on the worker that has it."""
-
-    def __init__(self, array: zarr.Array[Any], starts: list[list[int]]) -> None:
+class _WriteBlock(BlockWriter):
+    def __init__(self, array: zarr.Array[Any], starts: list[list[int]], behind: WritingBehind) -> None:
         store = array.store
         assert isinstance(store, RecordingStore)
+        super().__init__(store.url, behind)
         self._store, self._path = store.fresh(), array.path
         self._metadata = array.metadata.to_dict()
         self._sharded = array.shards is not None
         self._starts = starts
 
-    def __call__(self, block: Any, block_id: Shape = ()) -> Any:
-        written = Written()
-        if np.size(block):
-            store = self._store.fresh()
-            if self._sharded:
-                store.shards_below(self._path)
-            array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, self._path), self._metadata))
-            where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, block_id, strict=True))
-            array[where] = np.asarray(block, array.dtype)
-            written = store.written
-        return boxed(written, len(block_id))
+    def write(self, block: Any, index: Shape) -> Any:
+        if not np.size(block):
+            return Written()
+        store = self._store.fresh()
+        if self._sharded:
+            store.shards_below(self._path)
+        array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, self._path), self._metadata))
+        widen(array)
+        where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, index, strict=True))
+        array[where] = np.asarray(block, array.dtype)
+        return store.written
 
     def __dask_tokenize__(self) -> Any:
         return self._store.token, self._path
-
-
-def boxed(value: Any, ndim: int) -> Any:
-    """An array of one Python object."""
-    box = np.empty((1,) * ndim, object)
-    box[(0,) * ndim] = value
-    return box
 
 
 def _ends_of_block(extremes: Extremes, block: Any) -> Any:
@@ -230,6 +230,8 @@ def _merge(pieces: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
     waiting = [pieces]
     while waiting:
         item = waiting.pop()
+        if item is None:
+            continue
         if isinstance(item, list):
             waiting += item
         elif isinstance(item, Written):

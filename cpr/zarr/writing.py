@@ -10,15 +10,10 @@ which are then asked for in their order. Dask's workers write the blocks that th
 from __future__ import annotations
 
 import math
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
 from itertools import product
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import zarr
@@ -26,14 +21,13 @@ import zarr
 from cpr.data.arrays import Planes
 from cpr.data.lazy_arrays import require_block
 from cpr.io.progress_bar import Advance, progress_bar
-from cpr.io.request_threads import in_thread
-from cpr.io.waiting import wait_for
 from cpr.zarr.chunking import objects_of
 from cpr.zarr.concurrency import widen
 from cpr.zarr.dask import fill_from_dask, is_dask
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
+from cpr.zarr.writing_behind import WritingBehind
 from cpr.zarr.zarr_internals import copy_before_encoding
 
 __all__ = ["fill"]
@@ -43,8 +37,6 @@ Shape = tuple[int, ...]
 Slices = tuple[slice, ...]
 
 _CELL_BYTES = 16 << 20  # of a cell, where its shape is ours to choose
-_BEHIND_BYTES = 48 << 20  # of cells that are on their way while the next is made
-_FAILED_SECONDS = 10.0  # for each of them, when one has failed
 _PIECE_BYTES = 64 << 20  # of one that nothing is made of but its objects
 
 
@@ -78,7 +70,7 @@ def fill(
         widen(array)
     planes = iter(data) if isinstance(data, Planes) else None
     total = math.prod(data.shape) * data.dtype.itemsize
-    with _WritingBehind() as behind, progress_bar("writing", str(arrays[0].store_path), total) as advance:
+    with WritingBehind() as behind, progress_bar("writing", str(arrays[0].store_path), total) as advance:
         tree = _Tree(arrays, axes, method, extremes, _cell(arrays, data, axes), behind)
         read = _reader(data, planes)
         tree.fill(read if advance is None else _counted(read, advance))
@@ -138,39 +130,6 @@ def _counted(read: Callable[[Slices], Array], advance: Advance) -> Callable[[Sli
     return counting
 
 
-class _WritingBehind:
-    """Cells on their way while the next are made; none is when the block is left, however it is."""
-
-    def __init__(self) -> None:
-        self._under_way: deque[tuple[Future[None], int]] = deque()
-
-    def write(self, array: zarr.Array[Any], region: Slices, block: Array) -> None:
-        """Begin to write a cell, which must not be changed any more; raises what became of those before."""
-        if block.nbytes > _CELL_BYTES:
-            array[region] = block
-            return
-        while self._under_way and sum(n for _, n in self._under_way) + block.nbytes > _BEHIND_BYTES:
-            self._wait()
-        work = partial(copy_context().run, array.__setitem__, region, block)
-        self._under_way.append((in_thread(work), block.nbytes))
-
-    def _wait(self) -> None:
-        # The requests have limits of their own.
-        wait_for(self._under_way.popleft()[0], alive=time.monotonic)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        try:
-            while self._under_way and kind is None:
-                self._wait()
-        finally:
-            while self._under_way:
-                with suppress(Exception):
-                    self._under_way.popleft()[0].result(_FAILED_SECONDS)
-
-
 class _Tree:
     """Cells of all levels; those of the last are the roots."""
 
@@ -181,7 +140,7 @@ class _Tree:
         method: Method,
         extremes: Extremes | None,
         cell: Shape,
-        behind: _WritingBehind,
+        behind: WritingBehind,
     ) -> None:
         self._arrays = arrays
         self._behind = behind
@@ -210,7 +169,10 @@ class _Tree:
         array = self._arrays[level]
         block = self._joined(level, index, region, read) if level else read(region)
         block = block.astype(array.dtype, copy=False)
-        self._behind.write(array, region, block)
+        if block.nbytes > _CELL_BYTES:
+            array[region] = block
+        else:
+            self._behind.begin(partial(array.__setitem__, region, block), block.nbytes)
         if self._extremes is not None and level == len(self._arrays) - 1:
             self._extremes.take(self._extremes.of(block), self._extremes.along(region))
         return block

@@ -150,7 +150,7 @@ def test_connections_are_a_limit(far, monkeypatch):
 @pytest.mark.parametrize("lazy", [False, True])
 def test_cells_that_go_up_behind_are_the_data(lazy, tmp_path, monkeypatch):
     monkeypatch.setattr("cpr.zarr.writing._CELL_BYTES", 64 << 10)
-    monkeypatch.setattr("cpr.zarr.writing._BEHIND_BYTES", 256 << 10)
+    monkeypatch.setattr("cpr.zarr.writing_behind._BYTES", 256 << 10)
     data = np.random.default_rng(0).integers(0, 1000, (16, 256, 256), dtype="uint16")
     source = Reusing(data) if lazy else data
     target = cpr.OMEZarrTarget.from_path(str(tmp_path / "a.ome.zarr"), metadata={"axes": "ZYX"})

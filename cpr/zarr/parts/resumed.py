@@ -20,15 +20,8 @@ import numpy as np
 from cpr.data.lazy_arrays import is_lazy_array, require_block
 from cpr.provenance.running import running_key
 from cpr.zarr.chunking import objects_of
-from cpr.zarr.dask import (
-    aligned,
-    as_declared_by,
-    boxed,
-    collected,
-    is_dask,
-    map_to_objects,
-    starts_of,
-)
+from cpr.zarr.dask import aligned, as_declared_by, collected, is_dask, map_to_objects, starts_of
+from cpr.zarr.dask_blocks import BlockWriter
 from cpr.zarr.parts.assembly import read_pieces
 from cpr.zarr.parts.layout import Layout, layout_of
 from cpr.zarr.parts.levels import complete_image
@@ -36,6 +29,7 @@ from cpr.zarr.parts.progress import key_of_nth, key_of_run, uncovered
 from cpr.zarr.parts.regions import Bounds
 from cpr.zarr.parts.whole import Whole
 from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.writing_behind import WritingBehind
 
 __all__ = ["can_resume", "write_resumed"]
 
@@ -109,7 +103,9 @@ def _write_blocks(
     starts = starts_of(level)
     # In the order of the array, as far as dask is free; a name of each attempt, whose results nobody keeps.
     # A block and what writes it are one task: a worker computes none while another waits to be written.
-    units = map_to_objects(_WriteUnit(whole, starts), level, f"cpr-part-{uuid.uuid4().hex}").to_delayed()
+    behind = WritingBehind()
+    write = _WriteUnit(whole, starts, behind)
+    units = map_to_objects(write, level, f"cpr-part-{uuid.uuid4().hex}").to_delayed()
     parts, waiting = [], []
     for index in np.ndindex(*level.numblocks):
         bounds = _bounds(starts, index)
@@ -119,22 +115,24 @@ def _write_blocks(
             parts.append(there[bounds])
         else:
             waiting.append(units[index])
-    found = [written.item() for written in collected(waiting)] if waiting else []
+    with behind:
+        found = [written.item() for written in collected(waiting)] if waiting else []
+        found = [one for one in found if one is not None] + behind.all()
     return parts + [part for part, _ in found], [sent for _, sent in found]
 
 
-class _WriteUnit:
+class _WriteUnit(BlockWriter):
     """Writes a part and publishes it, on the worker that has its data."""
 
-    def __init__(self, whole: Whole, starts: list[list[int]]) -> None:
+    def __init__(self, whole: Whole, starts: list[list[int]], behind: WritingBehind) -> None:
+        super().__init__(whole.url, behind)
         self._whole, self._starts = whole, starts
 
-    def __call__(self, block: Any, block_id: Shape = ()) -> Any:
-        region = tuple(slice(*bounds) for bounds in _bounds(self._starts, block_id))
-        part = self._whole.part(region)
+    def write(self, block: Any, index: Shape) -> Any:
+        part = self._whole.part(tuple(slice(*bounds) for bounds in _bounds(self._starts, index)))
         part.set_data(np.asarray(block))
         part.persist()
-        return boxed((part, (part.uploaded, part.copied)), len(block_id))
+        return part, (part.uploaded, part.copied)
 
 
 def _bounds(starts: list[list[int]], index: Shape) -> Bounds:

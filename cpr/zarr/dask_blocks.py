@@ -1,0 +1,72 @@
+"""What dask does with a block that is to be written.
+
+Threads of this process compute as many blocks as there are cores. Where answers take long these would mostly
+wait: a block is then on its way to the store while its thread computes the next.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cpr.io.transfer_width import width_of
+from cpr.zarr.writing_behind import WritingBehind
+
+__all__ = ["BlockWriter", "Shape", "boxed"]
+
+Shape = tuple[int, ...]
+
+
+class BlockWriter:
+    """Writes a block in the thread that has it, or behind it where the store is far from this process.
+
+    Called by dask, it gives a box of what `write` gives; of None where that is among what `behind` knows.
+
+    Args:
+        url: that is written to.
+        behind: what takes blocks of threads of this process; it stays here when this is sent elsewhere.
+    """
+
+    def __init__(self, url: str, behind: WritingBehind) -> None:
+        self._url = url
+        self._behind: WritingBehind | None = behind
+
+    def write(self, block: Any, index: Shape) -> Any:
+        """Write the block of a place in the grid of blocks, and tell what it became."""
+        raise NotImplementedError
+
+    def __call__(self, block: Any, block_id: Shape = ()) -> Any:
+        """What dask calls with a block and its place."""
+        found = None
+        if self._behind is not None and _is_here() and width_of(self._url, "write").is_far:
+            # Whoever computes blocks may do so in the same memory again.
+            own = np.array(block)
+            self._behind.begin(partial(self.write, own, block_id), own.nbytes)
+        else:
+            found = self.write(block, block_id)
+        return boxed(found, len(block_id))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_behind": None}
+
+
+def _is_here() -> bool:
+    """Whether dask runs this for somebody in this process, and not for a cluster."""
+    if "distributed" in sys.modules:
+        from distributed import get_worker
+
+        with suppress(ValueError):
+            get_worker()
+            return False
+    return True
+
+
+def boxed(value: Any, ndim: int) -> Any:
+    """An array of one Python object."""
+    box = np.empty((1,) * ndim, object)
+    box[(0,) * ndim] = value
+    return box
