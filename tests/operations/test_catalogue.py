@@ -267,6 +267,15 @@ def test_a_link_to_a_record_is_read_each_time(tmp_path):
     _require_same(f"{tmp_path}/results")
 
 
+def varint(value: int) -> bytes:
+    """A number as Thrift writes it, seven bits a byte."""
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
 def test_page_headers_that_claim_more_than_the_footer_are_not_read(tmp_path):
     # Whoever decodes a page makes room for what its header claims, before anything else is looked at.
     import pyarrow.parquet as pq
@@ -286,8 +295,8 @@ def test_page_headers_that_claim_more_than_the_footer_are_not_read(tmp_path):
         claims = pages.read_header(blob, start)
         # Type, then the size when unpacked, each after its field's own byte.
         assert blob[start] == blob[start + 2] == 0x15
-        lie = pages.varint(2 * (claims.unpacked + (1 << 30)))
-        honest = pages.varint(2 * claims.unpacked)
+        lie = varint(2 * (claims.unpacked + (1 << 30)))
+        honest = varint(2 * claims.unpacked)
         assert blob[start + 3 : start + 3 + len(honest)] == honest
         # As long as it was, so that all else stays in its place: of the packed size some bytes are lost.
         forged = blob[: start + 3] + lie + blob[start + 3 + len(lie) :]

@@ -1,8 +1,8 @@
 """What the headers of a Parquet file's pages claim, before anybody makes room for it.
 
-Each page begins with a header in Thrift's compact protocol (parquet.thrift, `PageHeader`: field 1 is the
-type, field 2 the size when unpacked, field 3 the size as it lies in the file). Decoders allocate what field 2
-says; the footer, which is looked at first, says how much all pages of a column come to.
+Each page begins with a header (parquet.thrift, `PageHeader`: field 1 is the type, field 2 the size when
+unpacked, field 3 the size as it lies in the file). Decoders allocate what field 2 says; the footer, which is
+looked at first, says how much all pages of a column come to.
 
 Unpacked is not decoded: a number of a dictionary, or a prefix that a text shares with the one before it,
 takes some bits whatever the length of the text. Which of these a page uses its header says as well (in field
@@ -14,15 +14,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-__all__ = ["Header", "are_honest", "read_header", "varint"]
+from cpr.parquet.thrift import read_struct
 
-_MOST_LEVELS = 8
+__all__ = ["Header", "are_honest", "read_header"]
+
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3  # PageType
 _PLAIN, _NUMBERS, _RLE, _NUMBERS_V2 = 0, 2, 3, 8  # Encoding; of the third only flags
-_ABOUT = {5: {1: 6, 2: 7}, 7: {1: 6, 2: 7}, 8: {1: 6, 4: 7}}
-"""By the field of a page's kind, and the field in it: which number of the header it is."""
+_ABOUT = {_DATA: (5, 2), _DICTIONARY: (7, 2), _DATA_V2: (8, 4)}
+"""By the type of a page: the field that tells of it, and the one in it with the encoding; values are in 1."""
 _NUMBER_BYTES = 4  # of a text's length, before it
-_TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 
 
 class Header(NamedTuple):
@@ -98,76 +98,17 @@ def _is_known(header: Header, is_encoded: bool) -> bool:
 
 def read_header(content: Any, place: int) -> Header:
     """The header that begins at a place. Raises ValueError and IndexError for what is none."""
-    numbers = dict.fromkeys((1, 2, 3, 6, 7), -1)
-    end = _skip_struct(content, place, {1: 1, 2: 2, 3: 3}, numbers, 0)
-    return Header(numbers[1], numbers[2], numbers[3], numbers[6], numbers[7], end)
+    fields, end = read_struct(content, place)
+    kind, unpacked, packed = (_number(fields, at) for at in (1, 2, 3))
+    if kind not in _ABOUT:
+        raise ValueError(f"a page of type {kind}")
+    field, encoding = _ABOUT[kind]
+    about = fields.get(field)
+    return Header(kind, unpacked, packed, _number(about, 1), _number(about, encoding), end)
 
 
-def _skip_struct(
-    content: Any, place: int, wanted: dict[int, int], numbers: dict[int, int], level: int
-) -> int:
-    """Where a struct ends; of its fields those that are wanted are noted."""
-    if level > _MOST_LEVELS:
-        raise ValueError("structs in structs in structs")
-    field = 0
-    while (head := content[place]) != 0:
-        kind, step = head & 15, head >> 4
-        place += 1
-        if step:
-            field += step
-        else:
-            raw, place = _read_varint(content, place)
-            field = _signed(raw)
-        if field in wanted and kind == _I32:
-            raw, place = _read_varint(content, place)
-            numbers[wanted[field]] = _signed(raw)
-        elif kind == _STRUCT:
-            below = _ABOUT.get(field, {}) if level == 0 else {}
-            place = _skip_struct(content, place, below, numbers, level + 1)
-        else:
-            place = _skip(content, place, kind)
-    return place + 1
-
-
-def _skip(content: Any, place: int, kind: int) -> int:
-    if kind in (_TRUE, _FALSE):
-        return place
-    if kind == _BYTE:
-        return place + 1
-    if kind in (_I16, _I32, _I64):
-        return _read_varint(content, place)[1]
-    if kind == _DOUBLE:
-        return place + 8
-    if kind == _BINARY:
-        length, place = _read_varint(content, place)
-        return place + length
-    raise ValueError("page headers have no lists and maps")
-
-
-def _read_varint(content: Any, place: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        byte = content[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-    raise ValueError("a number without an end")
-
-
-def _signed(raw: int) -> int:
-    """A number of which the last bit is the sign."""
-    return (raw >> 1) ^ -(raw & 1)
-
-
-def varint(value: int) -> bytes:
-    """A number as Thrift writes it, seven bits a byte.
-
-    >>> varint(300).hex()
-    'ac02'
-    """
-    found = bytearray()
-    while value > 127:
-        found.append(value & 127 | 128)
-        value >>= 7
-    return bytes([*found, value])
+def _number(fields: Any, at: int) -> int:
+    number = fields.get(at) if isinstance(fields, dict) else None
+    if type(number) is not int:
+        raise ValueError(f"a header without the number in field {at}")
+    return number
