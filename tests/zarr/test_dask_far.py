@@ -166,7 +166,7 @@ def test_a_pyramid_written_behind_is_the_one_that_is_written_at_once(far_s3):
     found = []
     for name, given in {"a": da.from_array(data, chunks=(1, 256, 256)), "b": data}.items():
         target = cpr.OMEZarrTarget.from_path(
-            f"{far_s3}/{name}.ome.zarr", metadata={"axes": "ZYX"}, chunks=(1, 128, 128), base=False
+            f"{far_s3}/{name}/image.ome.zarr", metadata={"axes": "ZYX"}, chunks=(1, 128, 128), base=False
         )
         target.set_data(given)
         cpr.load(target.serialize()).verify()
@@ -196,10 +196,10 @@ def test_parts_of_a_task_written_behind_are_found_again(far_s3, monkeypatch):
 
     with pytest.raises(ValueError, match="killed"):
         write(fails=True)
-    before = len(computed)
+    assert len(computed) > COUNT // 2
     computed.clear()
     target = write(fails=False)
-    assert len(computed) <= COUNT - COUNT // 2 + 2 <= before
+    assert len(computed) <= COUNT - COUNT // 2 + 2
     assert np.array_equal(cpr.load(target.serialize()).get_data()[...], DATA)
 
 
