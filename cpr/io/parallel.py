@@ -48,16 +48,24 @@ class ByteBudget:
         self._all = self._left = nbytes
         self._changed = threading.Condition()
 
-    @contextmanager
-    def holding(self, nbytes: int) -> Iterator[None]:
-        """Have so many bytes, or all there are if that is less, until the block is left."""
+    def take(self, nbytes: int) -> None:
+        """Have so many bytes, or all there are if that is less; somebody gives them back."""
         wanted = min(nbytes, self._all)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= wanted)
             self._left -= wanted
+
+    def give(self, nbytes: int) -> None:
+        """Give back what `take` was asked for."""
+        with self._changed:
+            self._left += min(nbytes, self._all)
+            self._changed.notify_all()
+
+    @contextmanager
+    def holding(self, nbytes: int) -> Iterator[None]:
+        """Have so many bytes, or all there are if that is less, until the block is left."""
+        self.take(nbytes)
         try:
             yield
         finally:
-            with self._changed:
-                self._left += wanted
-                self._changed.notify_all()
+            self.give(nbytes)

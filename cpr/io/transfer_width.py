@@ -21,7 +21,7 @@ from cpr.io.host_share import HostShare
 from cpr.io.urls import protocol_of
 from cpr.io.variables import CONNECTIONS
 
-__all__ = ["TransferWidth", "connections", "still_silent", "width_of"]
+__all__ = ["TransferWidth", "connections", "side_by_side", "still_silent", "width_of"]
 
 VARIABLE = CONNECTIONS.name
 _CONNECTIONS = 96  # of a machine, whose processes share them
@@ -47,6 +47,7 @@ _TELLING_BYTES = 256 << 10
 _ROUNDS_BETWEEN_PROBES = 8
 _PROBE = 0.6
 _NEAR_SECONDS = 0.005
+_FAR_TASKS = 32
 _NEAR_BLOCK_BYTES = 2 << 20
 _THROTTLED_SECONDS = 0.2  # refusals of so long are one
 # How long a first answer is waited for before more is asked of an unknown place, and how much.
@@ -241,3 +242,17 @@ def width_of(url: str, direction: Literal["read", "write"]) -> TransferWidth:
         if key not in _widths.known:
             _widths.known[key] = TransferWidth(*_DIRECTIONS[direction], HostShare(" ".join(key)))
         return _widths.known[key]
+
+
+def side_by_side(near: int, *urls: str) -> int:
+    """How many pieces of work that take some requests each to do at once.
+
+    Where answers take long such work mostly waits, whatever it does in between. What it holds in memory is
+    for the caller to bound.
+
+    Args:
+        near: how many where answers are quick.
+        urls: of the places.
+    """
+    widths = [width_of(url, direction) for url in urls for direction in ("read", "write")]
+    return max(near, *(min(_FAR_TASKS, width.connections) for width in widths if width.is_far), near)

@@ -18,8 +18,9 @@ from typing import Any, Literal
 from cpr import io
 from cpr.errors import CprError, TransferError
 from cpr.io.confinement import writing_only_below
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel import ByteBudget, parallel_map
 from cpr.io.stores.base import OccupiedError
+from cpr.io.transfer_width import side_by_side
 from cpr.operations.object_names import number_of
 from cpr.operations.places import is_below, moved, require_inside
 from cpr.operations.record_spool import RecordSpool
@@ -31,7 +32,9 @@ from cpr.Target import Target
 
 __all__ = ["Copied", "Copy", "copy_results"]
 
-_AT_ONCE = 4
+_NEAR = 4  # targets, or records, at once; more where answers take long
+_BUDGET_BYTES, _LARGE_BYTES = 64 << 20, 16 << 20  # of targets that are on their way, and the most of one
+_RECORD_BYTES = 16 << 20  # of records that are in memory, of which each takes some times as much
 
 
 @dataclass(frozen=True)
@@ -145,13 +148,17 @@ def copy_results(
         places = _Places(source, destination, elsewhere, data)
         there = _There(places)
         targets = (target for target, _ in distinct_targets(spool))
-        for copied in parallel_map(lambda one: _copy_target(one, places, there), targets, _AT_ONCE):
+        at_once = side_by_side(_NEAR, source, destination)
+        room, records = ByteBudget(_BUDGET_BYTES), ByteBudget(_RECORD_BYTES)
+        for copied in parallel_map(lambda one: _copy_target(one, places, there, room), targets, at_once):
             if count(copied):
                 result.targets += 1
                 result.nbytes += copied.nbytes
         failed = {one.source for one in result.failed}
-        own = _own(spool, result)
-        for copied in parallel_map(lambda one: _copy_record(one, places, there, failed), own, _AT_ONCE):
+        own = _held(_own(spool, result), records)
+        for copied in parallel_map(
+            lambda one: _copy_record(one, places, there, failed, records), own, at_once
+        ):
             result.records += count(copied)
     result.seconds = time.monotonic() - started
     return result
@@ -243,19 +250,31 @@ def _own(records: Iterable[Record], result: Copy) -> Iterator[Record]:
             yield record
 
 
-def _copy_target(reference: Reference, places: _Places, there: _There) -> Copied:
+def _copy_target(reference: Reference, places: _Places, there: _There, room: ByteBudget) -> Copied:
     url, nbytes = reference.url, reference.nbytes or 0
     try:
         place = places.of(url)
         target = reference.load()
         assert isinstance(target, Target)
-        target.copy_to(io.split(place)[0], there.lacks(place), lambda: there.promises(place, target.checksum))
+        with room.holding(min(nbytes, _LARGE_BYTES)):
+            target.copy_to(
+                io.split(place)[0], there.lacks(place), lambda: there.promises(place, target.checksum)
+            )
     except CprError as error:
         return Copied("target", url, None, 0, error)
     return Copied("target", url, place, nbytes)
 
 
-def _copy_record(record: Record, places: _Places, there: _There, failed: set[str]) -> Copied:
+def _held(records: Iterable[Record], room: ByteBudget) -> Iterator[Record]:
+    """Records, of which no more are in memory than there is room for; who copies one gives its room back."""
+    for record in records:
+        room.take(record.nbytes)
+        yield record
+
+
+def _copy_record(
+    record: Record, places: _Places, there: _There, failed: set[str], room: ByteBudget
+) -> Copied:
     try:
         for problem in record.problems:
             raise problem
@@ -272,6 +291,8 @@ def _copy_record(record: Record, places: _Places, there: _There, failed: set[str
         _write(url, _rewritten(record, url, places), there.lacks(url))
     except CprError as error:
         return Copied("record", record.url, None, 0, error)
+    finally:
+        room.give(record.nbytes)
     return Copied("record", record.url, url, record.nbytes)
 
 

@@ -25,6 +25,7 @@ from cpr.errors import (
 )
 from cpr.io.confinement import writing_only_below
 from cpr.io.parallel import ByteBudget, parallel_map
+from cpr.io.transfer_width import side_by_side
 from cpr.operations.compact import CompactList
 from cpr.operations.object_names import number_of
 from cpr.operations.records import Record, Reference, distinct_targets
@@ -36,7 +37,7 @@ __all__ = ["Checked", "Report", "State", "check", "check_by_store", "heal", "ver
 
 State = Literal["intact", "damaged", "missing", "unreadable record", "not checked"]
 
-_AT_ONCE = 16
+_NEAR = 16  # targets at once, more where answers take long
 _AHEAD_BYTES = 4 << 20  # of records that are read first, to know how many targets there are
 _BUDGET_BYTES = 48 << 20
 _BLOCK_BYTES = 8 << 20  # what a large object is read in, several ahead
@@ -163,7 +164,7 @@ def verify(
     for checked in parallel_map(
         lambda found: found if isinstance(found, Checked) else look(*found, budget),
         _targets(records, report, lambda: sample is None or dice.random() < sample),
-        _AT_ONCE,
+        side_by_side(_NEAR, url),
     ):
         report.seconds = time.monotonic() - started
         report.add(checked)

@@ -22,6 +22,8 @@ from typing import Any
 import numpy as np
 
 from cpr.errors import CprError, EncodeError, RecordError
+from cpr.io.parallel import ByteBudget
+from cpr.io.transfer_width import side_by_side
 from cpr.records.class_names import is_plain, name_of, name_of_type
 from cpr.records.registry import RECORD_KEY, Storable, envelope
 from cpr.records.registry import lookup as lookup_type
@@ -32,7 +34,8 @@ __all__ = ["MAX_DEPTH", "pack", "persist_all", "resources_in"]
 MAX_DEPTH = 64
 """Levels of containers inside containers."""
 
-_UPLOADS = 4
+_NEAR = 4  # uploads at once, more where answers take long
+_BUDGET_BYTES, _LARGE_BYTES = 64 << 20, 16 << 20  # of all of them, and what one of them takes at most
 _CONTAINERS = frozenset({list, dict, tuple, set, frozenset})
 
 
@@ -75,8 +78,15 @@ def persist_all(resources: Iterable[Storable]) -> None:
         for target in targets:
             target.persist()
         return
-    with ThreadPoolExecutor(min(_UPLOADS, len(targets)), "cpr-persist") as pool:
-        uploads = [pool.submit(copy_context().run, target.persist) for target in targets]
+    room = ByteBudget(_BUDGET_BYTES)
+
+    def persist(target: Any) -> None:
+        with room.holding(min(getattr(target, "held_bytes", _LARGE_BYTES), _LARGE_BYTES)):
+            target.persist()
+
+    at_once = side_by_side(_NEAR, *{getattr(target, "location", "") for target in targets})
+    with ThreadPoolExecutor(min(at_once, len(targets)), "cpr-persist") as pool:
+        uploads = [pool.submit(copy_context().run, persist, target) for target in targets]
     for upload in uploads:
         upload.result()
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 import asyncio
 import glob
 import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from zarr.abc.store import ByteRequest, RangeByteRequest
 from zarr.buffer import default_buffer_prototype
@@ -17,6 +20,7 @@ from cpr.errors import CorruptDataError, ResourceNotFoundError
 from cpr.io.copying import InsideCopies, can_copy
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
+from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import OccupiedError, Upload
 from cpr.io.urls import join
 from cpr.zarr.stores.entries import corrupt
@@ -26,7 +30,9 @@ from cpr.zarr.zarr_internals import sync
 
 __all__ = ["copy_all", "copy_objects"]
 
-_AT_ONCE = 4  # objects
+T = TypeVar("T")
+
+_NEAR = 4  # objects
 _SPAN = 8 << 20  # of a shard that is larger
 
 
@@ -117,7 +123,10 @@ class _Copying:
 
     async def run(self) -> None:
         """Copy all objects."""
-        await self._store.for_all_objects(self._copy, _AT_ONCE)
+        await self._store.for_all_objects(self._copy, self._holds, _NEAR)
+
+    async def _holds(self, key: str) -> int:
+        return _SPAN if len(await self._spans(key)) > 1 else await self._store.getsize(key)
 
     async def _copy(self, key: str) -> None:
         spans = await self._spans(key)
@@ -125,25 +134,25 @@ class _Copying:
             md5, data = hashlib.md5(usedforsecurity=False), b""
             for span in spans:
                 data = await self._read(key, span)
-                await asyncio.to_thread(md5.update, data)
+                await _in_thread(md5.update, data)
             places = (join(self._store.url, key), self._place(key))
             size = await self._store.getsize(key)
-            if await asyncio.to_thread(self._inside.copy, *places, md5.hexdigest(), size):
+            if await _in_thread(self._inside.copy, *places, md5.hexdigest(), size):
                 return
             if len(spans) == 1:
-                await asyncio.to_thread(_put, self._place(key), [data])
+                await _in_thread(_put, self._place(key), [data])
                 return
         await self._send(key, spans)
 
     async def _send(self, key: str, spans: list[ByteRequest | None]) -> None:
         url = self._place(key)
-        upload = await asyncio.to_thread(_begin, url)
+        upload = await _in_thread(_begin, url)
         try:
             for span in spans:
-                await asyncio.to_thread(_send, url, upload, await self._read(key, span))
-            await asyncio.to_thread(_commit, url, upload)
+                await _in_thread(_send, url, upload, await self._read(key, span))
+            await _in_thread(_commit, url, upload)
         except BaseException:
-            await asyncio.to_thread(upload.abort)
+            await _in_thread(upload.abort)
             raise
 
     def _place(self, key: str) -> str:
@@ -160,6 +169,11 @@ class _Copying:
         found = await self._store.get_bytes(key, default_buffer_prototype(), span)
         assert found is not None
         return found.to_bytes()
+
+
+def _in_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
+    """Call a function in a thread of its own: asyncio has six of them, of which all would wait."""
+    return asyncio.wrap_future(in_thread(partial(function, *arguments), is_request=False))
 
 
 def _put(url: str, pieces: list[bytes]) -> None:

@@ -16,7 +16,7 @@ from cpr.zarr.zarr_internals import sync
 
 __all__ = ["is_left_behind", "verify_all", "verify_listed", "verify_some"]
 
-_AT_ONCE = 8  # objects
+_NEAR = 8  # objects
 _LARGE = 32 << 20  # shards beyond are checked part by part
 _SPAN = 8 << 20
 
@@ -58,11 +58,17 @@ async def _verify_listed(
 ) -> int:
     prototype = default_buffer_prototype()
 
+    async def in_parts(key: str) -> bool:
+        return await store.getsize(key) > _LARGE and await store.has_blocks(key)
+
+    async def holds(key: str) -> int:
+        return _SPAN if await in_parts(key) else await store.getsize(key)
+
     async def check(key: str) -> None:
         if advance is not None:
             advance(1)
         size = await store.getsize(key)
-        if size <= _LARGE or not await store.has_blocks(key):
+        if not await in_parts(key):
             await store.get_bytes(key, prototype)
             return
         for start in range(0, size, _SPAN):
@@ -71,7 +77,7 @@ async def _verify_listed(
         if (actual := await UrlStore.getsize(store, key)) != size:
             raise corrupt(f"{store.url}/{key}", f"{size} bytes", f"{actual} bytes")
 
-    return await store.for_all_objects(check, _AT_ONCE, keys)
+    return await store.for_all_objects(check, holds, _NEAR, keys)
 
 
 async def _require_no_others(store: VerifyingStore) -> None:

@@ -13,6 +13,8 @@ from cpr.Target import Target
 
 __all__ = ["TableTarget"]
 
+_BYTES_OF_A_TEXT, _BYTES_OF_A_POINTER = 64, 8
+
 
 class TableTarget(Target):
     """A target that is filled with a DataFrame, or with chunks of one table."""
@@ -31,6 +33,13 @@ class TableTarget(Target):
             TransferError, ResourceNotFoundError: a stream could not be written; nothing is visible.
         """
         super().set_data(frames_of(data))
+
+    @property
+    def held_bytes(self) -> int:
+        if self._data is None:
+            return 0
+        # A text takes some times as much as the pointer to it.
+        return int(self._data.memory_usage().sum()) * _BYTES_OF_A_TEXT // _BYTES_OF_A_POINTER
 
     if TYPE_CHECKING:
 

@@ -20,6 +20,7 @@ from cpr.io.objects import open_store, remove_many
 from cpr.io.parallel import parallel_map
 from cpr.io.stores.base import Entry as Listed
 from cpr.io.stores.base import Stat
+from cpr.io.transfer_width import side_by_side
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.parts.regions import shown
 from cpr.zarr.stores.entries import Entries, corrupt, make_entry, missing
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart
 
 __all__ = [
+    "MANIFESTS_AT_ONCE",
     "Piece",
     "listing",
     "manifests_at",
@@ -42,7 +44,8 @@ __all__ = [
     "require_stored",
 ]
 
-_AT_ONCE = 16
+MANIFESTS_AT_ONCE = 16
+"""That are read, more where answers take long."""
 
 
 @dataclass
@@ -78,7 +81,7 @@ def read_pieces(parts: Sequence[ZarrPart], layout: Layout, url: str) -> list[Pie
     listed: dict[str, Stat] = {}
     for place in {part.url for part in parts}:
         listed |= manifests_at(place)
-    pieces = list(parallel_map(partial(_read_piece, listed), parts, _AT_ONCE))
+    pieces = list(parallel_map(partial(_read_piece, listed), parts, side_by_side(MANIFESTS_AT_ONCE, url)))
     for piece in pieces:
         first = pieces[0]
         algorithm = piece.manifest.algorithm

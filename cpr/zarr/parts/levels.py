@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import zarr
 from zarr.storage import StorePath
 
 from cpr.io.parallel import parallel_map
+from cpr.io.transfer_width import side_by_side
 from cpr.zarr.ome.downsample import halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.plan import image_metadata
@@ -23,7 +25,8 @@ from cpr.zarr.stores.verifying import VerifyingStore
 
 __all__ = ["complete_image"]
 
-_AT_ONCE = 4  # chunks that are made
+_NEAR = 4  # chunks that are made at once, more where answers take long
+_MEMORY_BYTES = 96 << 20  # of these, with what they are made of
 
 
 def complete_image(
@@ -100,7 +103,9 @@ def _complete_level(
         write[slices_of(bounds)] = block
         return None if extremes is None else extremes.of(block)
 
-    for (bounds, _), found in zip(wanted, parallel_map(make, wanted, _AT_ONCE), strict=True):
+    each = math.prod(plan.unit) * layout.dtype.itemsize * (1 + 2 ** len(halved))
+    at_once = max(_NEAR, min(side_by_side(_NEAR, store.url), _MEMORY_BYTES // each))
+    for (bounds, _), found in zip(wanted, parallel_map(make, wanted, at_once), strict=True):
         if extremes is not None and found is not None:
             extremes.take(found, extremes.along(slices_of(bounds)))
     return there

@@ -16,11 +16,19 @@ from cpr import io
 from cpr.errors import CprError, TransferError
 from cpr.io.hashing import FORGERY_PROOF, default_algorithm, hex16
 from cpr.io.parallel import parallel_map
+from cpr.io.transfer_width import side_by_side
 from cpr.io.write_markers import is_abandoned
 from cpr.provenance.running import nth_of_run
 from cpr.publishing import may_be_deleted
 from cpr.Target import Target
-from cpr.zarr.parts.assembly import Piece, listing, manifests_at, require_layout, require_piece
+from cpr.zarr.parts.assembly import (
+    MANIFESTS_AT_ONCE,
+    Piece,
+    listing,
+    manifests_at,
+    require_layout,
+    require_piece,
+)
 from cpr.zarr.parts.coverage import Mask, require_regions
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.stores.manifest import Manifest, manifest_url
@@ -32,8 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["key_of_nth", "key_of_run", "parts_there", "uncovered"]
 
 log = logging.getLogger("cpr")
-
-_AT_ONCE = 16
 
 
 def key_of_run(whole: Target, layout: Layout, key: str) -> str:
@@ -93,7 +99,8 @@ def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
 
     there: Mask = np.zeros(layout.full.grid, bool)
     found: list[ZarrPart] = []
-    for (place, stat), stored in zip(places.items(), parallel_map(read, places, _AT_ONCE), strict=True):
+    at_once = side_by_side(MANIFESTS_AT_ONCE, url)
+    for (place, stat), stored in zip(places.items(), parallel_map(read, places, at_once), strict=True):
         try:
             if isinstance(stored, CprError):
                 raise stored

@@ -19,11 +19,13 @@ from cpr.io.fork_safe import PerProcess
 from cpr.io.objects import open_store
 from cpr.io.request_threads import in_thread
 from cpr.io.shared_answers import SharedAnswers
+from cpr.io.transfer_width import width_of
 from cpr.io.urls import protocol_of
 from cpr.io.waiting import request_seconds
 from cpr.zarr.stores.block_reader import BlockReader, bounds_of
 from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, corrupt, make_entry
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.many_objects import for_each
 from cpr.zarr.stores.metadata_check import without_consolidated
 from cpr.zarr.stores.url_store import ReadOnlyStore
 
@@ -238,30 +240,16 @@ class VerifyingStore(ReadOnlyStore):
         raise corrupt(self._place(key), "no object", "an object that is not listed in the manifest")
 
     async def for_all_objects(
-        self, work: Callable[[str], Awaitable[None]], at_once: int, some: Iterator[str] | None = None
+        self,
+        work: Callable[[str], Awaitable[None]],
+        holds: Callable[[str], Awaitable[int]],
+        near: int,
+        some: Iterator[str] | None = None,
     ) -> int:
-        """Await `work` for the key of every listed object, or of some, several at once; how many there are.
-
-        The first error ends it and is raised.
-        """
+        """Await `work` for the key of every listed object, or of some; how many there are; see `for_each`."""
         # One iterator for all workers: a page is parsed when the first of them comes to it.
         keys = (await self._manifest()).keys() if some is None else some
-        count = 0
-
-        async def run() -> None:
-            nonlocal count
-            while (key := next(keys, None)) is not None:
-                await work(key)
-                count += 1
-
-        workers = [asyncio.ensure_future(run()) for _ in range(at_once)]
-        try:
-            await asyncio.gather(*workers)
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-        return count
+        return await for_each(keys, work, holds, near, width_of(self.url, "read"))
 
     async def exists(self, key: str) -> bool:
         return await self._find(key) is not None
