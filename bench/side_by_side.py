@@ -8,6 +8,7 @@ from bench.child import measure, medians
 from bench.contenders import READERS, TABLES, WRITERS
 from bench.drawing import FLOOR, OTHERS, OURS, Bar, bars
 from bench.sections import Row, Size
+from cpr.io.objects import remove_folder
 
 __all__ = ["TITLE", "plots", "report", "run"]
 
@@ -34,7 +35,7 @@ def run(url: str, size: Size) -> list[Row]:
         records: dict[str, Any] = {}
         for number in range(size.rounds):
             # A place of its own: cpr would not write again what is there.
-            place = f"{url}/{number}"
+            place = f"{url}/{name}/{number}"
             for action, contenders in (("write", WRITERS), ("read", READERS)):
                 for contender in contenders:
                     if contender == _PICKLES and name not in _PICKLED:
@@ -44,6 +45,7 @@ def run(url: str, size: Size) -> list[Row]:
                     found = measure(f"bench.contenders:{action}", **case)
                     records[contender] = found.pop("record", records.get(contender))
                     runs.setdefault((action, contender), []).append(found)
+        remove_folder(f"{url}/{name}")  # a disk of 100 GB would be full before the last
         for (action, contender), found in runs.items():
             row = {"format": name, "action": action, "contender": contender, "mib": mib, **medians(found)}
             rows.append(row)
