@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -12,6 +13,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.parallel import parallel_map
 from cpr.io.protocols import kind_of, load_store
 from cpr.io.stores.base import BulkRemovingStore, ChecksumStore, Stat, Store
+from cpr.io.transfer_width import width_of
 from cpr.io.urls import normalise, pattern_folder, protocol_of
 
 __all__ = [
@@ -45,8 +47,13 @@ def open_store(url: str) -> tuple[Store, str]:
 def lookup(url: str) -> Stat | None:
     """Size and version of an object, None where there is none. Raises TransferError."""
     store, path = open_store(url)
+    started = time.monotonic()
     with translate_errors(url, "look at"):
-        return store.stat(path)
+        found = store.stat(path)
+    # Whoever writes looks first: so it is known how far away the place is before anything is sent.
+    for direction in ("read", "write"):
+        width_of(url, direction).answered(time.monotonic() - started)
+    return found
 
 
 def stat(url: str) -> Stat:

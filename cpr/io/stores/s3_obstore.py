@@ -44,6 +44,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 _SLOW_DOWN = re.compile(r"status code: (429|503)\b")
 _UNSPEAKABLE = frozenset({"", ".", ".."})  # steps of a key
 _SMALL_BYTES = 64 << 10  # an answer of so little tells how long the way is
+_PUT_SECONDS = 0.005, 0.015
 
 # Where a filesystem keeps its own, which go when it goes.
 _BUCKETS = "_cpr_buckets"
@@ -143,7 +144,19 @@ class FastBucket:
                 raise OccupiedError from None
             return answer["e_tag"] or ""
 
-        return self._ask(ask, len(data)) if _can_spell(key) else None
+        if not _can_spell(key):
+            return None
+        started = time.monotonic()
+        found = self._ask(ask, len(data))
+        seconds = time.monotonic() - started
+        # It waits for a disk as well: what takes neither long nor short says nothing of the way.
+        if (
+            found is not None
+            and len(data) <= _SMALL_BYTES
+            and not _PUT_SECONDS[0] < seconds < _PUT_SECONDS[1]
+        ):
+            self._took(seconds)
+        return found
 
     def list_keys(
         self, folder: str, may_begin_anywhere: Callable[[], bool] = lambda: True
@@ -182,8 +195,10 @@ class FastBucket:
         started = time.monotonic()
         try:
             answer = answer_to(partial(self._patiently, question), nbytes)
-        except (FileNotFoundError, OccupiedError, ChangedError):
+        except (FileNotFoundError, OccupiedError, ChangedError) as error:
             self._breaker.succeeded()
+            if isinstance(error, FileNotFoundError):
+                self._took(time.monotonic() - started)
             raise
         except (NoAnswerError, AbandonedError):
             raise  # s3fs would wait as long again
@@ -195,9 +210,13 @@ class FastBucket:
         self._breaker.succeeded()
         self._has_answered()
         if isinstance(answer, Stat) or (isinstance(answer, memoryview) and answer.nbytes <= _SMALL_BYTES):
-            for width in self._widths:
-                width.answered(time.monotonic() - started)
+            self._took(time.monotonic() - started)
         return answer
+
+    def _took(self, seconds: float) -> None:
+        """Learn how long an answer took that carries next to nothing."""
+        for width in self._widths:
+            width.answered(seconds)
 
     def _patiently(self, question: Callable[[], T]) -> T:
         """Ask a store again that says that it is asked too much, after a while, and less from now on."""
