@@ -11,10 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from cpr import io
 from cpr.errors import ConfigurationError
 from cpr.io import transfer_width
+from cpr.io.fork_safe import PerProcess
 from cpr.io.seekable_files import BLOCK_BYTES, ArrivingFile
-from cpr.io.transfer_width import TransferWidth, connections
+from cpr.io.transfer_width import TransferWidth, connections, width_of
+from tests.faults.proxy import FaultProxy
 
 MiB = 1 << 20
 
@@ -216,3 +219,19 @@ def test_a_file_that_is_closed_asks_for_no_more():
     count = len(asked)
     assert count < 200
     assert width.memory_bytes == 96 * MiB
+
+
+@pytest.mark.real_s3
+def test_a_first_small_write_tells_how_far_away_a_bucket_is(s3_server, s3_url, monkeypatch):
+    """Nothing is asked before it: who writes a Zarr at a new place begins with a marker."""
+    monkeypatch.setattr(transfer_width, "_widths", PerProcess())
+    with FaultProxy(s3_server.endpoint) as proxy:
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            monkeypatch.setenv(name, proxy.endpoint)
+        proxy.plan(lambda _number, kind: "delay" if kind == "put" else None)
+        with io.writing(f"{s3_url}/small") as file:
+            file.write(b"a")
+    assert proxy.broken == ["put: delay"]
+    for direction in ("read", "write"):
+        assert width_of(s3_url, direction).is_far
+        assert not width_of("s3://another", direction).is_far
