@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -13,7 +12,6 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.parallel import parallel_map
 from cpr.io.protocols import kind_of, load_store
 from cpr.io.stores.base import BulkRemovingStore, ChecksumStore, Stat, Store
-from cpr.io.transfer_width import width_of
 from cpr.io.urls import normalise, pattern_folder, protocol_of
 
 __all__ = [
@@ -47,13 +45,8 @@ def open_store(url: str) -> tuple[Store, str]:
 def lookup(url: str) -> Stat | None:
     """Size and version of an object, None where there is none. Raises TransferError."""
     store, path = open_store(url)
-    started = time.monotonic()
     with translate_errors(url, "look at"):
-        found = store.stat(path)
-    # Whoever writes looks first: so it is known how far away the place is before anything is sent.
-    for direction in ("read", "write"):
-        width_of(url, direction).answered(time.monotonic() - started)
-    return found
+        return store.stat(path)
 
 
 def stat(url: str) -> Stat:
