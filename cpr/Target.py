@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import sys
 import uuid
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
@@ -137,12 +136,6 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
 
     def _url(self, key: str) -> str:
         return io.join(self.location, f"{self.name}-{key}{self.ext}")
-
-    @property
-    def held_bytes(self) -> int:
-        """About how many bytes of data wait for `persist`: 0 where none do, a lot where nobody can tell."""
-        nbytes = 0 if self._data is None else getattr(self._data, "nbytes", None)
-        return nbytes if isinstance(nbytes, int) else sys.maxsize
 
     def persist(self) -> Self:
         """Store the data, all or nothing, and let go of it; does nothing when already stored.

@@ -34,3 +34,8 @@ class ArrayTarget(Target):
         array = held_or_streamed(data, shape, dtype)
         super().set_data(array)
         self.array_layout = ArrayLayout.of(array)
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of data wait for `persist`."""
+        return 0 if self._data is None else int(self._data.nbytes)

@@ -34,6 +34,9 @@ class Folder(Target):
     manifest: int | None = None
     uploaded: int | None = None
     copied: int | None = None
+    held_bytes: ClassVar[int] = 0
+    """How many bytes of data wait for `persist`: `set_data` writes them."""
+
     _roots: ClassVar[tuple[str, ...]] = ("zarr.json", ".zarray", ".zgroup")
     """Objects of which one is there as long as the folder is."""
 

@@ -36,6 +36,7 @@ class TableTarget(Target):
 
     @property
     def held_bytes(self) -> int:
+        """About how many bytes of data wait for `persist`."""
         if self._data is None:
             return 0
         # A text takes some times as much as the pointer to it.
