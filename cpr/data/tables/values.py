@@ -162,7 +162,7 @@ def values_from_json(items: Any, column: ColumnType) -> Values:
     if not isinstance(items, list) or any(type(item) not in {wanted, type(None)} for item in items):
         raise FormatError("not values of this dtype", field="table", expected=column.name)
     missing = np.array([item is None for item in items], dtype=bool)
-    filler = wanted()
+    filler = -1 if column.kind == "category" else wanted()
     data = np.empty(len(items), column.numpy)
     try:
         data[:] = [filler if item is None else item for item in items]
