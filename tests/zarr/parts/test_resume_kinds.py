@@ -93,7 +93,10 @@ def at_once(kind):
 
 
 def kill_and_run_again(kind, kills, base, tmp_path):
-    """Right each time; computed twice is what was under way: a unit of each thread; nothing is left over."""
+    """Right each time; computed twice is what was under way; nothing is left over.
+
+    That is a unit of each thread, and in a bucket that looks far away also what was on its way there.
+    """
     pytest.importorskip("dask.array")
     draw, expected = random.Random(kind), at_once(kind)
     under_way = 2 if kind.endswith("dask") else 1
@@ -119,7 +122,10 @@ def kill_and_run_again(kind, kills, base, tmp_path):
             status = tasks.end()
             assert status in (0, -9), (tmp_path / "errors").read_text()
             record.unlink(missing_ok=True)
-            published = [one for one in io.find(f"{folder}/.cpr/*", hidden=True) if one.endswith(".blocks")]
+            beside = io.find(f"{folder}/.cpr/*", hidden=True)
+            published = [one for one in beside if one.endswith(".blocks")]
+            parts = [one for one in beside if one.endswith(".digests")]
+            unpublished = len(log.read_text().splitlines() if log.exists() else []) - len(parts)
             tasks.begin(kind, url, log, record)
             assert tasks.end() == 0, (tmp_path / "errors").read_text()
             target = cpr.load(json.loads(record.read_text()))
@@ -129,7 +135,9 @@ def kill_and_run_again(kind, kills, base, tmp_path):
             assert len(set(computed)) == UNITS
             if not published:  # else it was done, and nobody was told
                 midst += 1
-                assert len(computed) <= UNITS + under_way, (number, lines)
+                assert len(computed) <= UNITS + unpublished, (number, lines)
+                if not base.startswith("s3://"):
+                    assert len(computed) <= UNITS + under_way, (number, lines)
                 twice += len(computed) - UNITS
                 io.remove_orphans(folder, timedelta(seconds=-60))
                 found = io.find(f"{folder}/**", hidden=True)
