@@ -42,15 +42,21 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -
 
 
 class ByteBudget:
-    """A number of bytes that threads share; who wants more waits for others to give theirs back."""
+    """A number of bytes that threads share; who wants more waits for others to give theirs back.
 
-    def __init__(self, nbytes: int) -> None:
-        self._all = self._left = nbytes
+    Args:
+        nbytes: of all together.
+        most: that one of them has, however many it asks for; by default all.
+    """
+
+    def __init__(self, nbytes: int, most: int | None = None) -> None:
+        self._left = nbytes
+        self._most = nbytes if most is None else most
         self._changed = threading.Condition()
 
     def take(self, nbytes: int) -> None:
-        """Have so many bytes, or all there are if that is less; somebody gives them back."""
-        wanted = min(nbytes, self._all)
+        """Have so many bytes, or the most if that is less; somebody gives them back."""
+        wanted = min(nbytes, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= wanted)
             self._left -= wanted
@@ -58,12 +64,12 @@ class ByteBudget:
     def give(self, nbytes: int) -> None:
         """Give back what `take` was asked for."""
         with self._changed:
-            self._left += min(nbytes, self._all)
+            self._left += min(nbytes, self._most)
             self._changed.notify_all()
 
     @contextmanager
     def holding(self, nbytes: int) -> Iterator[None]:
-        """Have so many bytes, or all there are if that is less, until the block is left."""
+        """Have so many bytes, or the most if that is less, until the block is left."""
         self.take(nbytes)
         try:
             yield

@@ -18,10 +18,11 @@ from typing import Any, Literal
 
 from cpr.io.fork_safe import PerProcess
 from cpr.io.host_share import HostShare
+from cpr.io.parallel import ByteBudget
 from cpr.io.urls import protocol_of
 from cpr.io.variables import CONNECTIONS
 
-__all__ = ["TransferWidth", "connections", "side_by_side", "still_silent", "width_of"]
+__all__ = ["TransferWidth", "connections", "side_by_side", "still_silent", "transfer_budget", "width_of"]
 
 VARIABLE = CONNECTIONS.name
 _CONNECTIONS = 96  # of a machine, whose processes share them
@@ -48,6 +49,7 @@ _ROUNDS_BETWEEN_PROBES = 8
 _PROBE = 0.6
 _NEAR_SECONDS = 0.005
 _FAR_TASKS = 32
+_WHOLE_TRANSFERS = 4  # that have as much in memory as any may have
 _NEAR_BLOCK_BYTES = 2 << 20
 _THROTTLED_SECONDS = 0.2  # refusals of so long are one
 # How long a first answer is waited for before more is asked of an unknown place, and how much.
@@ -248,7 +250,7 @@ def side_by_side(near: int, *urls: str) -> int:
     """How many pieces of work that take some requests each to do at once.
 
     Where answers take long such work mostly waits, whatever it does in between. What it holds in memory is
-    for the caller to bound.
+    for the caller to bound (`transfer_budget`).
 
     Args:
         near: how many where answers are quick.
@@ -256,3 +258,8 @@ def side_by_side(near: int, *urls: str) -> int:
     """
     widths = [width_of(url, direction) for url in urls for direction in ("read", "write")]
     return max(near, *(min(_FAR_TASKS, width.connections) for width in widths if width.is_far), near)
+
+
+def transfer_budget() -> ByteBudget:
+    """Memory for objects that are read or written whole side by side: four large ones, or many small ones."""
+    return ByteBudget(_WHOLE_TRANSFERS * _LEAST_MEMORY_BYTES, _LEAST_MEMORY_BYTES)

@@ -20,7 +20,7 @@ from cpr.errors import CprError, TransferError
 from cpr.io.confinement import writing_only_below
 from cpr.io.parallel import ByteBudget, parallel_map
 from cpr.io.stores.base import OccupiedError
-from cpr.io.transfer_width import side_by_side
+from cpr.io.transfer_width import side_by_side, transfer_budget
 from cpr.operations.object_names import number_of
 from cpr.operations.places import is_below, moved, require_inside
 from cpr.operations.record_spool import RecordSpool
@@ -33,7 +33,6 @@ from cpr.Target import Target
 __all__ = ["Copied", "Copy", "copy_results"]
 
 _NEAR = 4  # targets, or records, at once; more where answers take long
-_BUDGET_BYTES, _LARGE_BYTES = 64 << 20, 16 << 20  # of targets that are on their way, and the most of one
 _RECORD_BYTES = 16 << 20  # of records that are in memory, of which each takes some times as much
 
 
@@ -149,7 +148,7 @@ def copy_results(
         there = _There(places)
         targets = (target for target, _ in distinct_targets(spool))
         at_once = side_by_side(_NEAR, source, destination)
-        room, records = ByteBudget(_BUDGET_BYTES), ByteBudget(_RECORD_BYTES)
+        room, records = transfer_budget(), ByteBudget(_RECORD_BYTES)
         for copied in parallel_map(lambda one: _copy_target(one, places, there, room), targets, at_once):
             if count(copied):
                 result.targets += 1
@@ -256,7 +255,7 @@ def _copy_target(reference: Reference, places: _Places, there: _There, room: Byt
         place = places.of(url)
         target = reference.load()
         assert isinstance(target, Target)
-        with room.holding(min(nbytes, _LARGE_BYTES)):
+        with room.holding(nbytes):
             target.copy_to(
                 io.split(place)[0], there.lacks(place), lambda: there.promises(place, target.checksum)
             )

@@ -156,7 +156,7 @@ def verify(
     report = report or Report()
     started = time.monotonic()
     dice = random.Random(seed)  # noqa: S311 - a choice, no secret
-    budget = ByteBudget(_BUDGET_BYTES)
+    budget = ByteBudget(_BUDGET_BYTES, _LARGE_BYTES)
     outages = 0
     look = check_by_store if by_store else check
     records, total = _with_total(find_records(url), on_progress)
@@ -226,7 +226,7 @@ def check(reference: Reference, record: str, budget: ByteBudget | None = None) -
     try:
         target = reference.load()
         assert isinstance(target, Target)
-        with (budget or ByteBudget(_BUDGET_BYTES)).holding(min(nbytes, _LARGE_BYTES)):
+        with (budget or ByteBudget(_BUDGET_BYTES, _LARGE_BYTES)).holding(nbytes):
             target.check(full=True)
         if target.blocks is not None:
             _check_blocks(target)

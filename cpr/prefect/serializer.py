@@ -19,8 +19,7 @@ from pydantic import Field, field_validator
 from cpr import io
 from cpr.errors import CprError, EncodeError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.gc_marks import is_marked
-from cpr.io.parallel import ByteBudget
-from cpr.io.transfer_width import side_by_side
+from cpr.io.transfer_width import side_by_side, transfer_budget
 from cpr.prefect.cache_policy import warn_of_unseen_sources
 from cpr.prefect.openlineage import tell_lineage
 from cpr.prefect.run_log import log, warn_of_local_records
@@ -40,7 +39,6 @@ Verify = Literal["size", "full"]
 _LOOKUPS = 32  # requests at once; each is one round trip
 _ERROR_CHARACTERS = 10_000
 _READS = 4  # whole objects at once, more where answers take long
-_BUDGET_BYTES, _LARGE_BYTES = 64 << 20, 16 << 20  # of all that are read whole, and what one takes at most
 _LAYOUT = frozenset({"ensure_ascii", "indent", "separators", "sort_keys"})
 
 
@@ -269,7 +267,7 @@ def _check_all(targets: Iterable[Target], verify: Verify) -> None:
     full = verify == "full"
     groups = _in_groups(waiting, {} if full else io.listed(target.url for target in waiting))
     outages: list[TransferError] = []
-    room = ByteBudget(_BUDGET_BYTES)
+    room = transfer_budget()
 
     def check(group: tuple[list[Target], bool]) -> int:
         # The rest would wait for the same store in vain.
@@ -279,7 +277,7 @@ def _check_all(targets: Iterable[Target], verify: Verify) -> None:
         try:
             for target in targets:
                 if is_unknown:
-                    with room.holding(min(target.nbytes or 0, _LARGE_BYTES) if full else 0):
+                    with room.holding((target.nbytes or 0) if full else 0):
                         target.check(full)
                 _require_unmarked(target)
         except TransferError as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,8 +23,7 @@ from typing import Any
 import numpy as np
 
 from cpr.errors import CprError, EncodeError, RecordError
-from cpr.io.parallel import ByteBudget
-from cpr.io.transfer_width import side_by_side
+from cpr.io.transfer_width import side_by_side, transfer_budget
 from cpr.records.class_names import is_plain, name_of, name_of_type
 from cpr.records.registry import RECORD_KEY, Storable, envelope
 from cpr.records.registry import lookup as lookup_type
@@ -35,7 +35,6 @@ MAX_DEPTH = 64
 """Levels of containers inside containers."""
 
 _NEAR = 4  # uploads at once, more where answers take long
-_BUDGET_BYTES, _LARGE_BYTES = 64 << 20, 16 << 20  # of all of them, and what one of them takes at most
 _CONTAINERS = frozenset({list, dict, tuple, set, frozenset})
 
 
@@ -78,10 +77,10 @@ def persist_all(resources: Iterable[Storable]) -> None:
         for target in targets:
             target.persist()
         return
-    room = ByteBudget(_BUDGET_BYTES)
+    room = transfer_budget()
 
     def persist(target: Any) -> None:
-        with room.holding(min(getattr(target, "held_bytes", _LARGE_BYTES), _LARGE_BYTES)):
+        with room.holding(getattr(target, "held_bytes", sys.maxsize)):
             target.persist()
 
     at_once = side_by_side(_NEAR, *{getattr(target, "location", "") for target in targets})

@@ -42,7 +42,8 @@ class WritingBehind:
         """What writing each piece gave, if not None, when all are written; raises what became of one."""
         while waited_for := next(iter(self._under_way), None):
             wait_for(waited_for, alive=time.monotonic)
-            self._settle()
+            with self._lock:
+                self._settle()
         return self._found
 
     def _begun(self, write: Callable[[], Any], nbytes: int) -> Future[Any] | None:
@@ -50,7 +51,7 @@ class WritingBehind:
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("no piece is begun any more")
-            self._settle_locked()
+            self._settle()
             if self._under_way and sum(self._under_way.values()) + nbytes > _BYTES:
                 return next(iter(self._under_way))
             future = in_thread(write, is_request=False)
@@ -58,11 +59,7 @@ class WritingBehind:
         return None
 
     def _settle(self) -> None:
-        with self._lock:
-            self._settle_locked()
-
-    def _settle_locked(self) -> None:
-        """Take what is done; raise what failed."""
+        """Take what is done, with the lock held; raise what failed."""
         for future in [one for one in self._under_way if one.done()]:
             if (found := future.result()) is not None:
                 self._found.append(found)
