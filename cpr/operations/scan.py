@@ -242,9 +242,11 @@ class _Reader:
 
     def _open(self, url: str) -> tuple[Store, str]:
         """As `open_store`; for a while it is the store of the others."""
+        # What is in a URL that is more than a name, a secret say, is for `open_store` to refuse or to spell.
+        if not self._is_plain(url):
+            return open_store(url)
         opened, now = self._opened, time.monotonic()
-        # What is in a URL that is more than a name, a secret say, is for `open_store` to refuse.
-        if opened is not None and now < opened[0] and self._is_plain(url):
+        if opened is not None and now < opened[0]:
             return opened[1], url[opened[2] :]
         store, path = open_store(url)
         # Where a path is what its URL ends with, and nothing is set for some of them alone.
