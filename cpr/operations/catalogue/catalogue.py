@@ -13,7 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpr import io
+from cpr.errors import CprError, RecordError, ResourceNotFoundError
 from cpr.io.config import current_table
+from cpr.io.stores.base import Entry
 from cpr.io.stores.listings import Page
 from cpr.operations.catalogue import segments
 from cpr.operations.catalogue.arrays import mask, numbers, values
@@ -23,7 +25,7 @@ from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, Rows, encoded, 
 from cpr.operations.object_names import is_data
 from cpr.operations.places import leads_out
 from cpr.operations.records import Record
-from cpr.operations.scan import read_all
+from cpr.operations.scan import read_all, read_record
 
 log = logging.getLogger("cpr")
 
@@ -44,7 +46,7 @@ class Catalogue:
         kinds: by object, whether it is a record, and of what sort; NONE for data.
         rows: of all resources that records name, in the listing's order.
         index: by row, the object.
-        records: records that were read because something is wrong with them, by object.
+        records: records that were read and have something wrong with them, by object.
     """
 
     listing: Listing
@@ -54,15 +56,47 @@ class Catalogue:
     records: dict[int, Record] = field(default_factory=dict)
 
     def read(self, chosen_rows: npt.NDArray[np.bool_]) -> Iterator[Record]:
-        """The records that have some of the rows, read now, in the listing's order."""
+        """The records that have some of the rows, read now, in the listing's order.
+
+        One that was deleted since it was listed is not among them. One that is no record any more, or cannot
+        be read, is, with that problem; it is kept in `records`, and not read again.
+        """
         chosen = np.unique(self.index[chosen_rows])
-        unread = chosen[~np.isin(chosen, list(self.records))]
+        known = {int(index): self.records[int(index)] for index in chosen if int(index) in self.records}
+        unread = chosen[~np.isin(chosen, list(known))]
         entries = (line.entry for line in self.listing.lines(unread))
         found = read_all(self.listing.url, entries, answered=bool(len(self.kinds)))
-        for index in chosen:
-            one = self.records.get(int(index)) or next(found)
-            if isinstance(one, Record):
-                yield one
+        for index in map(int, chosen):
+            one = known[index] if index in known else _as_record(next(found))
+            if one is None:
+                continue
+            if one.problems:
+                self.records[index] = one
+            yield one
+
+
+def _as_record(found: Record | Entry) -> Record | None:
+    """What has become of an object that was a record when it was listed; None where it was deleted.
+
+    Of what is there by now and no record it is a problem that it is none.
+    """
+    if isinstance(found, Record):
+        return found
+    try:
+        now = read_record(found.url)
+        if now is not None:
+            return now
+        raise RecordError(
+            "this was a record when it was listed, and is none any more",
+            url=found.url,
+            expected="a record of Prefect or cpr",
+            actual="something else, written meanwhile",
+            remedy="look again; if it stays so, delete it, so that its task runs again",
+        )
+    except ResourceNotFoundError:
+        return None
+    except CprError as problem:
+        return Record(found.url, found.modified, found.nbytes, problem=problem)
 
 
 @dataclass(eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -36,8 +36,9 @@ class CatalogueResults:
         rows = self._catalogue.rows
         self._is_target = values(pc.is_valid(rows["size"]))
         self.count = int(np.count_nonzero(self._is_target))
-        known = sorted(self._catalogue.records.items())
-        self.problems = [problem for _, record in known for problem in problems_of(record)]
+        known = [record for _, record in sorted(self._catalogue.records.items())]
+        self.problems = [problem for record in known for problem in problems_of(record)]
+        self._told = set(map(id, known))
 
     def all(self) -> list[Result]:
         """All of them."""
@@ -100,6 +101,10 @@ class CatalogueResults:
         found: npt.NDArray[np.bool_] = values(pc.is_in(self._catalogue.rows["file"], names))
         return found
 
-    def _read(self, mask: npt.NDArray[np.bool_]) -> Iterable[Result]:
-        records = self._catalogue.read(mask & self._is_target)
-        return (one for record in records for one in Result.all_in(record))
+    def _read(self, mask: npt.NDArray[np.bool_]) -> Iterator[Result]:
+        """The results of the records with these rows; what has gone wrong with some since is told once."""
+        for record in self._catalogue.read(mask & self._is_target):
+            if record.problems and id(record) not in self._told:
+                self._told.add(id(record))
+                self.problems += problems_of(record)
+            yield from Result.all_in(record)
