@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ import pytest
 import cpr
 from cpr import io
 from cpr.io import transfer_width
+from cpr.io.clients import s3_retries
 from cpr.io.filesystems import filesystem
 from cpr.io.request_threads import in_thread
-from cpr.io.stores import s3_obstore
 from cpr.io.stores.s3_obstore import CircuitBreaker, fast_bucket
 from cpr.io.transfer_width import width_of
 
@@ -76,8 +77,50 @@ def test_uploads_are_told_to_slow_down(proxy, s3_url, monkeypatch):
     assert width._width == 24
 
 
+def _copy(base: str, target: cpr.Target) -> None:
+    target.copy_to(f"{base}/copies")
+
+
+#: Which requests are refused, of which direction they are, and what makes them.
+REFUSED = {
+    "chunks, written": ("put", "write", lambda base: TARGETS["zarr"](base).set_data(DATA)),
+    "chunks, read": ("get", "read", lambda _base, zarr: zarr.get_data()[...]),
+    "copies of chunks": ("copy", "write", _copy),
+    "chunks, checked": ("get", "read", lambda _base, zarr: zarr.check(full=True)),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_every_refusal_is_learned_from(what, proxy, s3_url, monkeypatch):
+    kind, direction, act = REFUSED[what]
+    told: list[str] = []
+    for way in ("read", "write"):
+        width = width_of(s3_url, way)
+        monkeypatch.setattr(width, "throttled", lambda way=way: told.append(way))
+    given = [s3_url]
+    if what != "chunks, written":
+        written = TARGETS["zarr"](s3_url)
+        written.set_data(DATA)
+        given.append(cpr.load(written.serialize()))
+    refused = itertools.count()
+    # obstore asks three times before it says so.
+    proxy.plan(lambda _, asked: "503" if asked == kind and next(refused) < 24 else None)
+    act(*given)
+    assert proxy.broken == [f"{kind}: 503"] * 24
+    assert set(told) == {direction}
+
+
+def test_botocore_waits_no_longer_than_obstore():
+    """By its own rule it would wait up to 16 s, and give up at the fifth refusal."""
+    answer = SimpleNamespace(status_code=503), {"Error": {"Code": "SlowDown"}}
+    waits = [s3_retries._decide(lambda: None, attempts, answer) for attempts in range(1, 23)]
+    assert all(wait is not None and 0.05 <= wait <= 1.0 for wait in waits)
+    assert waits[0] <= 0.1
+    assert s3_retries._decide(lambda: None, 23, answer) is None
+
+
 def test_what_nobody_waits_for_is_not_asked_again(proxy, s3_url, monkeypatch):
-    monkeypatch.setattr(s3_obstore, "_SLOWED_SECONDS", 600.0)
+    monkeypatch.setattr(s3_retries, "_SLOWED_SECONDS", 600.0)
     target = TARGETS["npy"](s3_url)
     target.set_data(DATA)
     target.persist()

@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from cpr.io.answers import BadAnswerError, SetupError, code_of, is_of_parser, read_some, require_range
 from cpr.io.clients.s3_body import Body
@@ -18,6 +19,7 @@ from cpr.io.waiting import wait_for
 __all__ = ["BucketAccess", "S3Client", "client_options", "required", "right"]
 
 T = TypeVar("T")
+Direction: TypeAlias = Literal["read", "write"]
 
 # A connection lost in the middle of an answer's body: the client repeats requests, bodies are ours to repeat.
 _TRIES = 4
@@ -25,6 +27,7 @@ _FIRST_WAIT_SECONDS = 0.1
 _POOL_CONNECTIONS = 96  # botocore's own limit is 10
 _CREATE = "before-send.s3.CreateMultipartUpload"
 _attempts: ContextVar[list[None] | None] = ContextVar("_attempts", default=None)
+_READS = ("get_", "head_", "list_")  # what methods of botocore begin with that change nothing
 _ONLY_WHERE_REQUIRED = "when_required"
 # What those answer that do not know a checksum that is asked for.
 _NOT_OFFERED = frozenset({"InvalidArgument", "InvalidRequest", "NotImplemented", "400", "501"})
@@ -98,10 +101,13 @@ class S3Client:
 
     Args:
         fs: made in this process.
+        on_throttled: is called for each attempt to which the store says that it is asked too much, with the
+            bucket and "read" or "write".
     """
 
-    def __init__(self, fs: Any) -> None:
+    def __init__(self, fs: Any, on_throttled: Callable[[str, Direction], None] = lambda *_: None) -> None:
         self.fs = fs
+        self._on_throttled = on_throttled
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Begin a coroutine on the loop of the requests."""
@@ -124,6 +130,7 @@ class S3Client:
     async def request(self, method: str, **arguments: Any) -> Any:
         """The same, on the loop of the requests; bodies are `bytes` (see `send`)."""
         await self._connect()
+        self._heed(method, arguments)
 
         async def attempt() -> Any:
             try:
@@ -154,6 +161,11 @@ class S3Client:
             return await getattr(client, method)(**arguments)
         except ClientError as error:
             raise translate_boto_error(error) from error
+
+    def _heed(self, method: str, arguments: Mapping[str, Any]) -> None:
+        if "Bucket" in arguments:
+            direction: Direction = "read" if method.startswith(_READS) else "write"
+            ON_THROTTLED.set(partial(self._on_throttled, arguments["Bucket"], direction))
 
     async def _connect(self) -> None:
         """Have s3fs make its client. Raises SetupError."""
@@ -193,16 +205,11 @@ class S3Client:
                 await asyncio.sleep(_FIRST_WAIT_SECONDS * 2**attempt)
         raise AssertionError("unreachable")
 
-    async def send(
-        self, method: str, body: Body, on_throttled: Callable[[], None], **arguments: Any
-    ) -> dict[str, Any]:
-        """Send an object, or a part of one, from its beginning at every attempt; the answer.
-
-        `on_throttled` is called for each attempt to which the store says that it is asked too much.
-        """
+    async def send(self, method: str, body: Body, **arguments: Any) -> dict[str, Any]:
+        """Send an object, or a part of one, from its beginning at every attempt; the answer."""
         from s3fs import core
 
-        ON_THROTTLED.set(on_throttled)
+        self._heed(method, arguments)
         client = await self._client(arguments["Bucket"])
         ask = getattr(client, method)
         arguments = self.fs._get_s3_method_kwargs(ask, Body=body, **arguments)

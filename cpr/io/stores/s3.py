@@ -29,6 +29,7 @@ from cpr.io.stores.listings import Line
 from cpr.io.stores.s3_copy import copy_equal
 from cpr.io.stores.s3_listing import Found
 from cpr.io.stores.s3_upload import S3Upload, is_refused_condition, stat_object
+from cpr.io.transfer_width import width_of
 from cpr.io.waiting import is_interruption
 
 __all__ = ["S3Store"]
@@ -55,7 +56,7 @@ class S3Store:
     conditions_may_be_ignored = True
 
     def __init__(self, fs: Any) -> None:
-        self._client = S3Client(fs)
+        self._client = S3Client(fs, lambda bucket, way: width_of(f"s3://{bucket}", way).throttled())
 
     @classmethod
     def open(cls, url: str) -> tuple[Self, str]:

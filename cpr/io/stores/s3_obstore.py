@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +17,15 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cpr.io.answers import BadAnswerError
+from cpr.io.clients.s3_retries import pauses
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.request_threads import answer_to
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.stores.s3_listing import PAGE, Found, list_keys
-from cpr.io.transfer_width import width_of
+from cpr.io.transfer_width import TransferWidth, width_of
 from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, pause
 
-__all__ = ["CircuitBreaker", "FastBucket", "fast_bucket", "pauses", "says_slow_down"]
+__all__ = ["CircuitBreaker", "FastBucket", "fast_bucket", "says_slow_down"]
 
 T = TypeVar("T")
 
@@ -38,9 +38,6 @@ _TIMEOUTS: Any = {"timeout": "120s", "connect_timeout": "10s"}
 _CREDENTIALS_LAST = timedelta(minutes=2)
 # After so many failures in a row it is not asked any more: it may sign for another region, say.
 _PATIENCE = 5
-# How long obstore asks again that was told to slow down, and how long it waits between.
-_SLOWED_SECONDS = 20.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 _SLOW_DOWN = re.compile(r"status code: (429|503)\b")
 _UNSPEAKABLE = frozenset({"", ".", ".."})  # steps of a key
 _SMALL_BYTES = 64 << 10  # an answer of so little tells how long the way is
@@ -83,7 +80,7 @@ class FastBucket:
         self, store: Any, has_answered: Callable[[], None] = lambda: None, url: str = "s3://"
     ) -> None:
         self._store = store
-        self._widths = [width_of(url, "read"), width_of(url, "write")]
+        self._width, self._write_width = width_of(url, "read"), width_of(url, "write")
         self._has_answered = has_answered
         self._breaker = CircuitBreaker()
 
@@ -147,7 +144,7 @@ class FastBucket:
         if not _can_spell(key):
             return None
         started = time.monotonic()
-        found = self._ask(ask, len(data))
+        found = self._ask(ask, len(data), self._write_width)
         seconds = time.monotonic() - started
         # It waits for a disk as well: what takes neither long nor short says nothing of the way.
         if (
@@ -189,12 +186,14 @@ class FastBucket:
 
         return self._ask(ask) if folder and _can_spell(folder) else None
 
-    def _ask(self, question: Callable[[], T], nbytes: int = 0) -> T | None:
+    def _ask(
+        self, question: Callable[[], T], nbytes: int = 0, width: TransferWidth | None = None
+    ) -> T | None:
         if self._breaker.is_open:
             return None
         started = time.monotonic()
         try:
-            answer = answer_to(partial(self._patiently, question), nbytes)
+            answer = answer_to(partial(_patiently, question, width or self._width), nbytes)
         except (FileNotFoundError, OccupiedError, ChangedError) as error:
             self._breaker.succeeded()
             if isinstance(error, FileNotFoundError):
@@ -215,29 +214,21 @@ class FastBucket:
 
     def _took(self, seconds: float) -> None:
         """Learn how long an answer took that carries next to nothing."""
-        for width in self._widths:
-            width.answered(seconds)
-
-    def _patiently(self, question: Callable[[], T]) -> T:
-        """Ask a store again that says that it is asked too much, after a while, and less from now on."""
-        waits = pauses()
-        while True:
-            try:
-                return question()
-            except Exception as error:
-                if not says_slow_down(error) or (seconds := next(waits, None)) is None:
-                    raise
-            self._widths[0].throttled()
-            pause(seconds)
+        self._width.answered(seconds)
+        self._write_width.answered(seconds)
 
 
-def pauses() -> Iterator[float]:
-    """Seconds to wait between a store's refusals of too many requests, for as long as it is asked again."""
-    end, seconds = time.monotonic() + _SLOWED_SECONDS, _FIRST_PAUSE_SECONDS
-    while time.monotonic() + seconds <= end:
-        # Not all of those that were refused at once shall come back at once.
-        yield seconds * random.uniform(0.5, 1.0)  # noqa: S311
-        seconds = min(2 * seconds, _LONGEST_PAUSE_SECONDS)
+def _patiently(question: Callable[[], T], width: TransferWidth) -> T:
+    """Ask a store again that says that it is asked too much, after a while, and less from now on."""
+    waits = pauses()
+    while True:
+        try:
+            return question()
+        except Exception as error:
+            if not says_slow_down(error) or (seconds := next(waits, None)) is None:
+                raise
+        width.throttled()
+        pause(seconds)
 
 
 def says_slow_down(error: Exception) -> bool:

@@ -237,7 +237,6 @@ class S3Upload:
             answer = await self._client.send(
                 "upload_part",
                 part,
-                self._width.throttled,
                 **self._where,
                 UploadId=self._upload_id,
                 PartNumber=number,
@@ -284,9 +283,7 @@ class S3Upload:
             self._look()
             self._require_free()
         body = Body(content)
-        put = self._client.submit(
-            self._client.send("put_object", body, self._width.throttled, **self._where, **self._condition)
-        )
+        put = self._client.submit(self._client.send("put_object", body, **self._where, **self._condition))
         with _refusals_as_occupied(self._condition):
             answer: dict[str, Any] = wait_for(put, alive=lambda: body.sent)
             etag = str(required(answer, "ETag"))

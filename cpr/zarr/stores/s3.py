@@ -10,7 +10,9 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 from zarr.storage import FsspecStore, ObjectStore
 
-from cpr.io.stores.s3_obstore import CircuitBreaker, pauses, says_slow_down
+from cpr.io.clients.s3_retries import pauses
+from cpr.io.stores.s3_obstore import CircuitBreaker, says_slow_down
+from cpr.io.transfer_width import TransferWidth, width_of
 
 __all__ = ["ObstoreFirstStore"]
 
@@ -34,6 +36,8 @@ class ObstoreFirstStore(FsspecStore):
         self._obstore = obstore
         self._prefix = prefix
         self._breaker = CircuitBreaker()
+        bucket = f"s3://{path.partition('/')[0]}"
+        self._read_width, self._write_width = width_of(bucket, "read"), width_of(bucket, "write")
 
     def with_read_only(self, read_only: bool = False) -> ObstoreFirstStore:
         """As the other store."""
@@ -44,17 +48,19 @@ class ObstoreFirstStore(FsspecStore):
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
         """As the other store."""
-        answer = await self._ask(lambda: self._obstore.get(f"{self._prefix}/{key}", prototype, byte_range))
+        place = f"{self._prefix}/{key}"
+        answer = await self._ask(lambda: self._obstore.get(place, prototype, byte_range), self._read_width)
         return await super().get(key, prototype, byte_range) if answer is None else answer[0]
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
         """As the other store."""
         self._check_writable()
-        if byte_range is None and await self._ask(lambda: self._obstore.set(f"{self._prefix}/{key}", value)):
+        place = f"{self._prefix}/{key}"
+        if byte_range is None and await self._ask(lambda: self._obstore.set(place, value), self._write_width):
             return
         await super().set(key, value, byte_range)
 
-    async def _ask(self, request: Callable[[], Awaitable[Any]]) -> tuple[Any] | None:
+    async def _ask(self, request: Callable[[], Awaitable[Any]], width: TransferWidth) -> tuple[Any] | None:
         """What obstore answers, in a tuple; None where s3fs has to be asked."""
         if self._breaker.is_open:
             return None
@@ -64,6 +70,7 @@ class ObstoreFirstStore(FsspecStore):
                 answer = await request()
             except Exception as error:
                 if says_slow_down(error) and (seconds := next(waits, None)) is not None:
+                    width.throttled()
                     await asyncio.sleep(seconds)
                     continue
                 self._breaker.failed(error)
