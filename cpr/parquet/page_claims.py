@@ -30,7 +30,7 @@ class Leaf:
 
     Attributes:
         physical: its type's number.
-        length: of each of its values, where they have all one.
+        length: of each of its values, if their type is that of values of one length.
         top: the number of the field at the top of the schema that it is in.
         definition: levels of values that may be missing.
         repetition: levels of lists.
@@ -155,8 +155,8 @@ class Page:
             return 0, self.nbytes
         if not self.has_values:
             return 0, 0
-        # Of others, the footer has said how many rows there are.
-        fixed = self.count * (leaf.width + 4) if leaf.repetition else 0
+        # Whatever the footer has said of rows.
+        fixed = self.count * (leaf.width + 4 * bool(leaf.repetition))
         encoding = self._said[4 if self.kind == _DATA_2 else 2]
         if leaf.physical not in _TEXTS:
             return fixed, self.nbytes

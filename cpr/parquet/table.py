@@ -257,11 +257,13 @@ def coded_fields(schema: Any) -> frozenset[int]:
 def claimed_bytes(parquet: Any) -> int:
     """How much memory the table takes, by its footer."""
     footer = parquet.metadata
-    encoded: int = sum(footer.row_group(i).total_byte_size for i in range(footer.num_row_groups))
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    encoded: int = sum(group.total_byte_size for group in groups)
+    rows: int = max(footer.num_rows, sum(group.num_rows for group in groups))
     # A run of equal values takes a few bytes, whatever their number: in memory each takes its own.
     columns = [parquet.schema.column(i) for i in range(footer.num_columns)]
     row_bytes: int = sum(WIDTHS.get(one.physical_type, max(8, one.length)) for one in columns)
-    return max(encoded, int(footer.num_rows) * row_bytes)
+    return max(encoded, rows * row_bytes)
 
 
 def _require(parquet: Any, layout: Layout) -> None:

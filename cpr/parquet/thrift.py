@@ -1,80 +1,168 @@
 """Structs in a Parquet file (footers, headers of pages), read so that they are judged before pyarrow decodes.
 
+What is judged here must be what pyarrow finds, so nothing is read that two readers may read differently.
+pyarrow's cuts numbers to the bits of their kind, takes items of a list for what it expects there, whatever
+the list says, and overlooks fields of another kind than it expects. So a struct is read as one that is known:
+whatever is not of the kind that it has there, or has more bits, is refused.
+
 Source: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-__all__ = ["read_struct"]
+from cpr.data.memory import require_memory
+
+__all__ = ["BINARY", "BOOL", "I16", "I32", "I64", "Items", "Struct", "read_struct"]
+
+BOOL, I16, I32, I64, BINARY = 1, 4, 5, 6, 8
+_FALSE, _BYTE, _DOUBLE, _LIST, _SET, _MAP, _STRUCT = 2, 3, 7, 9, 10, 11, 12
+_BITS = {I16: 16, I32: 32, I64: 64}
+_LENGTH_BITS = 31
 
 _MOST_DEPTH = 32
-_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _STRUCT = 1, 2, 3, 7, 8, 12
-_INTEGERS, _LISTS, _MAP = (4, 5, 6), (9, 10), 11
+_MOST_ITEMS = 1_000_000  # as pyarrow, which makes room for all of them before it reads the first
+_ITEM_BYTES = 300  # of memory for a struct that is kept
 
 
-def read_struct(data: bytes | memoryview, start: int = 0) -> tuple[dict[int, Any], int]:
-    """The fields of a struct by number, and where it ends.
+class Items(NamedTuple):
+    """What a list has: the kind of its items, or the struct that each of them is."""
+
+    of: int | Struct
+
+
+class Struct:
+    """The fields that a struct is known to have; others may be there.
+
+    Args:
+        kept: by number, fields that are wanted: the kind of each.
+        others: by number, fields that are left out, with all that is in them, and their kinds.
+    """
+
+    def __init__(
+        self,
+        kept: Mapping[int, int | Items | Struct] = {},
+        others: Mapping[int, int | Items | Struct] = {},
+    ) -> None:
+        self.kept = kept
+        self.known = {**others, **kept}
+
+
+_UNKNOWN = Struct()
+
+
+def read_struct(data: bytes | memoryview, start: int, struct: Struct) -> tuple[dict[int, Any], int]:
+    """The fields of a struct by number, as far as they are wanted, and where it ends.
 
     Args:
         data: that it is in.
         start: of the struct.
+        struct: what it should be.
 
-    Raises IndexError where it goes on behind the data, ValueError for what is no such struct.
+    Raises IndexError where it goes on behind the data, ValueError for what is no such struct, DecodeError
+    for one that there is no memory for.
     """
-    return _Reader(data, start).struct(0)
+    return _Reader(data, start).struct(struct, 0)
 
 
 class _Reader:
     def __init__(self, data: bytes | memoryview, start: int) -> None:
         self.data, self.at = data, start
+        self.kept = 0  # items of lists
 
-    def struct(self, depth: int) -> tuple[dict[int, Any], int]:
+    def struct(self, struct: Struct, depth: int) -> tuple[dict[int, Any], int]:
         if depth > _MOST_DEPTH:
             raise ValueError(f"structs in more than {_MOST_DEPTH} levels")
         fields: dict[int, Any] = {}
+        seen = set()
         number = 0
+        kept, known = struct.kept, struct.known
         while head := self.byte():
-            number = number + (head >> 4) if head >> 4 else self.integer()
-            kind = head & 15
+            number = number + (head >> 4) if head >> 4 else self.integer(I16)
+            if number >> 15:
+                raise ValueError(f"a field of the number {number}")
             # Of two, decoders take the last one of the kind that they expect: another than this might be.
-            if number in fields:
+            if number in seen:
                 raise ValueError(f"field {number} twice")
-            # Of a truth value the kind is the value.
-            fields[number] = kind == _TRUE if kind in (_TRUE, _FALSE) else self.value(kind, depth)
+            seen.add(number)
+            kind = head & 15
+            expected = known.get(number)
+            if expected is not None and kind != _kind_of(expected) and (kind, expected) != (_FALSE, BOOL):
+                raise ValueError(f"field {number} of kind {kind}, not {_kind_of(expected)}")
+            if number in kept:
+                # Of a truth value the kind is the value.
+                is_truth = kind in (BOOL, _FALSE)
+                fields[number] = kind == BOOL if is_truth else self.value(kind, expected, depth)
+            elif kind not in (BOOL, _FALSE):
+                self.skip(kind, expected, depth)
         return fields, self.at
 
-    def value(self, kind: int, depth: int) -> Any:
-        if kind in _INTEGERS:
-            return self.integer()
-        if kind == _BINARY:
-            return self.take(self.unsigned())
-        if kind == _STRUCT:
-            return self.struct(depth + 1)[0]
-        if kind in _LISTS:
-            return self.values(depth)
-        if kind in (_TRUE, _FALSE, _BYTE):  # truth values have a byte in lists
+    def value(self, kind: int, expected: int | Items | Struct | None, depth: int) -> Any:
+        if kind in _BITS:
+            return self.integer(kind)
+        if kind == BINARY:
+            return self.take(self.length())
+        if isinstance(expected, Struct):
+            return self.struct(expected, depth + 1)[0]
+        if isinstance(expected, Items):
+            kind, count = self.items(expected, depth)
+            self.kept += count
+            require_memory(self.kept * _ITEM_BYTES, "the footer")
+            return [self.value(kind, expected.of, depth + 1) for _ in range(count)]
+        if kind in (BOOL, _FALSE, _BYTE):  # truth values have a byte in lists
             return self.byte()
         if kind == _DOUBLE:
             return self.take(8)
-        if kind == _MAP:
-            return self.map(depth)
         raise ValueError(f"a field of kind {kind}")
 
-    def values(self, depth: int) -> list[Any]:
+    def skip(self, kind: int, expected: int | Items | Struct | None, depth: int) -> None:
+        """As `value`, and keep nothing: whatever is there takes no memory."""
+        if kind in _BITS:
+            self.integer(kind)
+        elif kind == BINARY:
+            nbytes = self.length()
+            self.at += nbytes
+        elif kind == _STRUCT:
+            self.struct(expected if isinstance(expected, Struct) else _UNKNOWN, depth + 1)
+        elif kind in (_LIST, _SET):
+            items = expected if isinstance(expected, Items) else None
+            kind, count = self.items(items, depth)
+            for _ in range(count):
+                self.skip(kind, None if items is None else items.of, depth + 1)
+        elif kind in (BOOL, _FALSE, _BYTE):
+            self.byte()
+        elif kind == _DOUBLE:
+            self.at += 8
+        elif kind == _MAP:
+            self.skip_map(depth)
+        else:
+            raise ValueError(f"a field of kind {kind}")
+
+    def items(self, items: Items | None, depth: int) -> tuple[int, int]:
+        """The kind of a list's items, and how many there are."""
         if depth > _MOST_DEPTH:
             raise ValueError(f"lists in more than {_MOST_DEPTH} levels")
         head = self.byte()
-        count = self.unsigned() if head >> 4 == 15 else head >> 4
-        # A struct has at least the byte that ends it, so that a list cannot be longer than the data.
-        return [self.value(head & 15, depth + 1) for _ in range(count)]
+        count = self.length() if head >> 4 == 15 else head >> 4
+        if count > _MOST_ITEMS:
+            raise ValueError(f"a list of {count}")
+        kind = head & 15
+        # An empty one may say anything.
+        if items is not None and count and kind != _kind_of(items.of):
+            raise ValueError(f"items of kind {kind}, not {_kind_of(items.of)}")
+        return kind, count
 
-    def map(self, depth: int) -> list[Any]:
-        if not (count := self.unsigned()):
-            return []
+    def skip_map(self, depth: int) -> None:
+        if depth > _MOST_DEPTH:
+            raise ValueError(f"maps in more than {_MOST_DEPTH} levels")
+        if not (count := self.length()):
+            return
         kinds = self.byte()
-        return [self.value(kind, depth + 1) for _ in range(count) for kind in (kinds >> 4, kinds & 15)]
+        for _ in range(count):
+            self.skip(kinds >> 4, None, depth + 1)
+            self.skip(kinds & 15, None, depth + 1)
 
     def byte(self) -> int:
         found = self.data[self.at]
@@ -87,17 +175,36 @@ class _Reader:
             raise IndexError("behind the end")
         return bytes(self.data[start : self.at])
 
-    def unsigned(self) -> int:
-        found = shift = 0
+    def length(self) -> int:
+        return self.unsigned(_LENGTH_BITS)
+
+    def unsigned(self, bits: int) -> int:
+        found = self.data[self.at]
+        self.at += 1
+        if found < 128:
+            return found
+        found &= 127
+        shift = 7
         while True:
-            byte = self.byte()
+            byte = self.data[self.at]
+            self.at += 1
             found |= (byte & 127) << shift
             if byte < 128:
-                return found
+                break
             shift += 7
             if shift > 63:
                 raise ValueError("a number of more than 64 bits")
+        # Decoders cut it: another number would be there than this.
+        if found >> bits:
+            raise ValueError(f"a number of more than {bits} bits")
+        return found
 
-    def integer(self) -> int:
-        found = self.unsigned()
+    def integer(self, kind: int) -> int:
+        found = self.unsigned(_BITS[kind])
         return (found >> 1) ^ -(found & 1)
+
+
+def _kind_of(expected: int | Items | Struct) -> int:
+    if isinstance(expected, int):
+        return expected
+    return _LIST if isinstance(expected, Items) else _STRUCT

@@ -16,6 +16,7 @@ from typing import Any
 
 from cpr.data.memory import Room, require_memory
 from cpr.parquet.page_claims import Chunk, Leaf, Page
+from cpr.parquet.structs import FOOTER, PAGE_HEADER
 from cpr.parquet.thrift import read_struct
 
 __all__ = ["WatchedFile"]
@@ -23,6 +24,7 @@ __all__ = ["WatchedFile"]
 # A header has statistics, which may be long; pyarrow reads none that is longer.
 _MOST_HEADER = 16 << 20
 _OPTIONAL, _REPEATED = 1, 2
+_OF_ONE_LENGTH = 7
 # What is wrong with a struct that has not what it should.
 _ODD = (KeyError, IndexError, TypeError, AttributeError)
 
@@ -88,7 +90,7 @@ class WatchedFile:
         require_memory(footer_bytes, "the footer")
         self._file.seek(end)
         try:
-            found = _chunks(read_struct(self._file.read(footer_bytes))[0])
+            found = _chunks(read_struct(self._file.read(footer_bytes), 0, FOOTER)[0])
         except _ODD as error:
             raise ValueError(f"a footer that is damaged ({type(error).__name__})") from None
         chunks = [chunk for chunk in found if chunk.values > 0]
@@ -140,7 +142,7 @@ class WatchedFile:
     def _look_at_page(self, chunk: Chunk, data: memoryview) -> int | None:
         """How long a page is, header included; None where more of it is needed."""
         try:
-            header, begin = read_struct(data[:_MOST_HEADER])
+            header, begin = read_struct(data[:_MOST_HEADER], 0, PAGE_HEADER)
         except IndexError:
             if chunk.at == chunk.stop or len(data) >= _MOST_HEADER:
                 raise ValueError("a page whose header is cut") from None
@@ -200,5 +202,7 @@ def _leaves(schema: list[dict[int, Any]]) -> list[Leaf]:
         if one.get(5, 0):
             open_fields.append((one[5], definition, repetition))
         else:
-            found.append(Leaf(one[1], max(0, one.get(2, 0)), top, definition, repetition))
+            # Of other types decoders do not look at it.
+            length = max(0, one.get(2, 0)) if one[1] == _OF_ONE_LENGTH else 0
+            found.append(Leaf(one[1], length, top, definition, repetition))
     return found

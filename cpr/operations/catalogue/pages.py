@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
+from cpr.parquet.structs import PAGE_HEADER
 from cpr.parquet.thrift import read_struct
 
 __all__ = ["Header", "are_honest", "read_header"]
@@ -98,7 +99,7 @@ def _is_known(header: Header, is_encoded: bool) -> bool:
 
 def read_header(content: Any, place: int) -> Header:
     """The header that begins at a place. Raises ValueError and IndexError for what is none."""
-    fields, end = read_struct(content, place)
+    fields, end = read_struct(content, place, PAGE_HEADER)
     kind, unpacked, packed = (_number(fields, at) for at in (1, 2, 3))
     if kind not in _ABOUT:
         raise ValueError(f"a page of type {kind}")
