@@ -70,16 +70,17 @@ def _names(field: str, value: Any) -> tuple[str, ...]:
 
 
 def find_name(names: Iterable[str], wanted: Any) -> str | None:
-    """The name of a row or column as a user may say it: "B", 3, "03" for 3; None if there is none."""
-    text = str(wanted)
-    return next(
-        (
-            name
-            for name in names
-            if name == text or (name.isdecimal() and text.isdecimal() and int(name) == int(text))
-        ),
-        None,
-    )
+    """The name of a row or column as a user may say it: "B", 3, "03" for 3; None if there is none.
+
+    Where 1 might be two of them, "1" and "01", it is the one that is spelled like that, or none.
+    """
+    text, equal = str(wanted), []
+    for name in names:
+        if name == text:
+            return name
+        if name.isdecimal() and text.isdecimal() and int(name) == int(text):
+            equal.append(name)
+    return equal[0] if len(equal) == 1 else None
 
 
 @dataclass(frozen=True)

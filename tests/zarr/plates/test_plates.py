@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import uuid
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -250,6 +251,27 @@ def test_names_of_rows_and_columns():
     assert (plate.rows(), plate.columns()) == (("A", "AA"), ("2", "10"))
     padded = plate_of(folder, {("A", 2): image}, columns=["01", "02"], fill=True)
     assert [one.path for one in padded["A", 2]] == ["A/02/0"]
+
+
+@pytest.mark.parametrize("columns", list(permutations(["1", "01", "001"])), ids="-".join)
+def test_names_that_are_one_number_are_told_apart(columns, tmp_path):
+    """Whoever asks for the well A1 is never given the pixels of A01."""
+    folder = str(tmp_path)
+    values = {"1": 7, "01": 17, "001": 27}
+    images = {("A", name): image_of(value, folder, f"w{value}") for name, value in values.items()}
+    plate = plate_of(folder, images, columns=columns)
+    for one in (plate, cpr.OMEPlateSource.from_path(plate.url)):
+        for name, value in values.items():
+            (field,) = one["A", name]
+            assert int(field.get_data(level=0)[0, 0, 0]) == value
+        assert int(one["A", 1][0].get_data(level=0)[0, 0, 0]) == values["1"]
+        with pytest.raises(FormatError, match="no images of this well"):
+            one["A", "0001"]
+    # Nor does an image go into another well than was named.
+    alone = plate_of(f"{folder}/alone", {("A", "1"): images["A", "1"]}, columns=columns, fill=True)
+    assert alone.wells() == (("A", "1"),)
+    with pytest.raises(PartError, match="not on the plate"):
+        plate_of(f"{folder}/none", {("A", "0001"): images["A", "1"]}, columns=columns, fill=True)
 
 
 def test_a_copy_is_a_plate(tmp_path):
