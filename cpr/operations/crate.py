@@ -13,13 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 
 from cpr import io
 from cpr._version import __version__
 from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
-from cpr.operations.crate_terms import Entity, places_of_data, ref, shown, uri_of
+from cpr.operations.crate_terms import Entity, Ids, detail, places_of_data, quoted, ref, shown, uri_of
 from cpr.operations.find import Result, find_results
 from cpr.operations.namesakes import Namesakes, last_of
 from cpr.operations.run_results import results_of_run
@@ -35,6 +34,7 @@ _PROFILES = (
     ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate", "0.5"),
     ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
 )
+_PREFECT = "https://www.prefect.io"
 _MEDIA = {
     ".tif": "image/tiff",
     ".tiff": "image/tiff",
@@ -131,11 +131,14 @@ class _Graph:
 
     def __init__(self, run: str, results: list[Result]) -> None:
         self._run = run
+        self._run_id = f"#flow-run-{run}"
         self._results = {one.url: one for one in results}
         self._named = Namesakes(self._results)
         self._made = {one.url: one.whole_made() or Made() for one in results}
         self._tasks: dict[str, Entity] = {}
         self._values: dict[str, Entity] = {}
+        fixed = [METADATA, "./", _WORKFLOW, _PREFECT, *(profile for profile, _, _ in _PROFILES)]
+        self._ids = Ids([*fixed, self._run_id])
         self.places: dict[str, str] = {}
         self.actions: dict[str, Entity] = {}
         self.sources: dict[str, Entity] = {}
@@ -147,6 +150,7 @@ class _Graph:
 
     def entities(self, licence: str | None) -> list[Entity]:
         """All entities, that of the crate first."""
+        is_licence_new = licence is not None and self._ids.of("licence", licence) == licence
         results = [self._result(one) for one in self._results.values()]
         for one in self._results.values():
             self._act(one)
@@ -169,6 +173,7 @@ class _Graph:
         more: list[Entity] = []
         if licence is not None:
             root["license"] = ref(licence)
+        if is_licence_new:
             more.append({"@id": licence, "@type": "CreativeWork", "name": licence})
         return [
             {
@@ -192,15 +197,15 @@ class _Graph:
                 "name": flow,
                 "description": "The flow's tasks, with digests of their texts, as records tell of them",
                 "version": self._run,
-                "programmingLanguage": ref("https://www.prefect.io"),
+                "programmingLanguage": ref(_PREFECT),
                 "encodingFormat": "application/json",
                 "hasPart": [ref(one["@id"]) for one in self._tasks.values()],
             },
             {
-                "@id": "https://www.prefect.io",
+                "@id": _PREFECT,
                 "@type": "ComputerLanguage",
                 "name": "Prefect",
-                "url": ref("https://www.prefect.io"),
+                "url": ref(_PREFECT),
             },
             whole,
             *self._tasks.values(),
@@ -215,7 +220,9 @@ class _Graph:
 
     def _result(self, one: Result) -> Entity:
         reference = one.reference
-        entity = self._file(self._id(one.url), reference.type, reference.file_name, reference.fields["ext"])
+        entity = self._file(
+            self._result_id(one), reference.type, reference.file_name, reference.fields["ext"]
+        )
         nbytes = getattr(reference, "nbytes", None)
         if nbytes is not None and entity["@type"] == "File":
             entity["contentSize"] = str(nbytes)
@@ -227,10 +234,9 @@ class _Graph:
         return entity
 
     def _file(self, place: str, type: str, name: str, ext: str) -> Entity:
-        is_folder = ext.lower().endswith(".zarr")
         entity: Entity = {
-            "@id": place + ("/" if is_folder and not place.endswith("/") else ""),
-            "@type": "Dataset" if is_folder else "File",
+            "@id": place,
+            "@type": "Dataset" if _is_folder(ext) else "File",
             "name": name,
             "description": f"{type} of cpr {__version__}",
         }
@@ -239,26 +245,22 @@ class _Graph:
         return entity
 
     def _add_properties(self, entity: Entity, known: dict[str, Any]) -> None:
-        found = [
-            self._value(f"{entity['@id']}#{name}", name, value) for name, value in known.items() if value
-        ]
+        place = entity["@id"]
+        found = [self._value(place, name, value) for name, value in known.items() if value]
         if found:
             entity["additionalProperty"] = found
 
-    def _value(self, place: str, name: str, value: Any) -> Entity:
-        place = place if "#" in place and not place.startswith("#") else f"#{place.lstrip('#')}"
+    def _value(self, of: str, name: str, value: Any) -> Entity:
+        place = self._ids.of(("value", of, name), detail(of, name))
         self._values[place] = {"@id": place, "@type": "PropertyValue", "name": name, "value": value}
         return ref(place)
-
-    def _id(self, url: str) -> str:
-        place = self.places.get(url)
-        return uri_of(url) if place is None else quote(place)
 
     def _act(self, one: Result) -> None:
         """The action that has made a result."""
         made = self._made[one.url]
         result = ref(self._result_id(one))
-        place = f"#task-run-{made.task_run or quote(one.url)}"
+        thing = ("task run", made.task_run) if made.task_run else ("maker of", one.url)
+        place = self._ids.of(thing, f"#task-run-{made.task_run or quoted(one.url)}")
         if place in self.actions:
             self.actions[place]["result"].append(result)
             return
@@ -278,13 +280,14 @@ class _Graph:
             held = [ref(self._resource(held)) for held in given.resources]
             value = held or shown(given)
             entity["object"] += held
-            entity["object"].append(self._value(f"{place}-{quote(name)}", name, value))
+            entity["object"].append(self._value(place, name, value))
         self.actions[place] = entity
 
     def _task(self, made: Made) -> Entity:
         if made.task is None:
             return ref(_WORKFLOW)
-        place = f"#task-{quote(made.task)}-{made.source or 'unknown'}"
+        wanted = f"#task-{quoted(made.task)}-{made.source or 'unknown'}"
+        place = self._ids.of(("task", made.task, made.source), wanted)
         self._tasks.setdefault(
             place,
             {
@@ -298,9 +301,9 @@ class _Graph:
         return ref(place)
 
     def _result_id(self, one: Result) -> str:
-        place = self._id(one.url)
-        is_folder = one.reference.fields["ext"].lower().endswith(".zarr")
-        return place + ("/" if is_folder and not place.endswith("/") else "")
+        place = self.places.get(one.url)
+        wanted = uri_of(one.url) if place is None else quoted(place)
+        return self._ids.of(("resource", one.url), _of_kind(wanted, one.reference.fields["ext"]))
 
     def _resource(self, one: Input) -> str:
         """The id of a resource that a task was given: a result, or a source."""
@@ -311,7 +314,8 @@ class _Graph:
         if url not in self.sources:
             name = last_of(url)
             ext = os.path.splitext(name)[1]
-            self.sources[url] = self._file(uri_of(url), one.type, name, ext)
+            place = self._ids.of(("resource", url), _of_kind(uri_of(url), ext))
+            self.sources[url] = self._file(place, one.type, name, ext)
             self._add_properties(self.sources[url], {**one.version, "digest": one.digest})
         return str(self.sources[url]["@id"])
 
@@ -320,7 +324,7 @@ class _Graph:
         last = [ref(place) for one in self._results.values() if (place := self._result_id(one)) not in used]
         times = sorted(action["endTime"] for action in self.actions.values() if "endTime" in action)
         entity: Entity = {
-            "@id": f"#flow-run-{self._run}",
+            "@id": self._run_id,
             "@type": "CreateAction",
             "name": f"Run {self._run} of {self._flow()}",
             "description": "What the flow was given, and what nothing else in it was made from",
@@ -330,3 +334,12 @@ class _Graph:
             "actionStatus": _COMPLETED,
         }
         return {**entity, "endTime": times[-1]} if times else entity
+
+
+def _is_folder(ext: str) -> bool:
+    return ext.lower().endswith(".zarr")
+
+
+def _of_kind(place: str, ext: str) -> str:
+    """A URI with a slash at the end, if it is that of a folder."""
+    return f"{place}/" if _is_folder(ext) and not place.endswith("/") else place

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from itertools import chain, count
 from typing import Any
 from urllib.parse import quote
 
 from cpr.io.hashing import hex16
 from cpr.io.urls import protocol_of, split
-from cpr.operations.namesakes import alike
+from cpr.operations.namesakes import alike, as_disks_see
 from cpr.provenance.made import Input
 
-__all__ = ["Entity", "places_of_data", "plain", "ref", "shown", "uri_of"]
+__all__ = ["Entity", "Ids", "detail", "places_of_data", "plain", "quoted", "ref", "shown", "uri_of"]
 
 Entity = dict[str, Any]
 
@@ -33,6 +35,45 @@ def ref(place: str) -> Entity:
     return {"@id": place}
 
 
+class Ids:
+    """The ids of a crate's entities: each is of one thing alone, whatever that is called.
+
+    A thing gets the id that it asks for. Where another has that, a number makes it its own; of a URL this is
+    a fragment, so that it still leads to the same place.
+
+    >>> ids = Ids(["https://a/b"])
+    >>> [ids.of(("task", name), f"#task-{name}") for name in "aba"]
+    ['#task-a', '#task-b', '#task-a']
+    >>> ids.of("a source", "https://a/b"), ids.of("a value", "#task-a")
+    ('https://a/b#2', '#task-a-2')
+    """
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(taken)
+        self._known: dict[Hashable, str] = {}
+        self._numbers: Counter[str] = Counter()
+
+    def of(self, thing: Hashable, wanted: str) -> str:
+        """The id of a thing: what it asks for when it is named first, if no other has that."""
+        if thing not in self._known:
+            place = wanted
+            while place in self._taken:
+                self._numbers[wanted] += 1
+                place = detail(wanted, str(self._numbers[wanted] + 1))
+            self._taken.add(place)
+            self._known[thing] = place
+        return self._known[thing]
+
+
+def detail(place: str, name: str) -> str:
+    """An id that begins with another: for something that is told of it. A URL has one fragment at most.
+
+    >>> detail("s3://b/a.tif", "etag"), detail("#task-a", "b c")
+    ('s3://b/a.tif#etag', '#task-a-b%20c')
+    """
+    return f"{place}{'-' if '#' in place else '#'}{quoted(name)}"
+
+
 def places_of_data(urls: Iterable[str]) -> dict[str, str]:
     """Where in a crate copies of results come to, each with its own name: in `data`.
 
@@ -45,19 +86,33 @@ def places_of_data(urls: Iterable[str]) -> dict[str, str]:
     """
     names = {url: split(url)[1] for url in urls}
     several = alike(names.values())
-    return {
-        url: f"data/{hex16(url.encode())}/{name}" if name in several else f"data/{name}"
-        for url, name in names.items()
-    }
+    seen = {as_disks_see(name) for name in names.values()}  # as which no folder is named
+    places: dict[str, str] = {}
+    for url, name in names.items():
+        place = name
+        if name in several:
+            digest = hex16(url.encode("utf-8", "surrogatepass"))
+            # Digests of 64 bits can be made to be alike.
+            folders = chain([digest], (f"{digest}-{number}" for number in count(2)))
+            free = (f"{one}/{name}" for one in folders if one not in seen)
+            place = next(one for one in free if as_disks_see(one) not in seen)
+            seen.add(as_disks_see(place))
+        places[url] = f"data/{place}"
+    return places
+
+
+def quoted(text: str) -> str:
+    """A text as part of a URL."""
+    return quote(text, errors="surrogatepass")
 
 
 def uri_of(url: str) -> str:
     """A URL as RFC 3986 spells it; of a local path, that of its file."""
-    if protocol_of(url) == "file":
+    scheme, found, rest = url.partition("://")
+    if not (found and scheme) or protocol_of(url) == "file":
         path = url.replace(os.sep, "/")
-        return "file://" + quote(path if path.startswith("/") else f"/{path}")
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{quote(rest)}"
+        return "file://" + quoted(path if path.startswith("/") else f"/{path}")
+    return f"{quote(scheme, safe=':+', errors='surrogatepass')}://{quoted(rest)}"
 
 
 def shown(one: Input) -> Any:

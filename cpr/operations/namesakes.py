@@ -11,7 +11,7 @@ from unicodedata import normalize
 from cpr.operations.result import Result
 from cpr.provenance.made import Input
 
-__all__ = ["Namesakes", "alike", "last_of"]
+__all__ = ["Namesakes", "alike", "as_disks_see", "last_of"]
 
 _SEPARATOR = re.compile(r"[/\\]")
 
@@ -34,11 +34,12 @@ def alike(names: Iterable[str]) -> set[str]:
     ['A.tif', 'a.tif', 'b.tif']
     """
     known = list(names)
-    seen = Counter(map(_as_disks_see, known))
-    return {name for name in known if seen[_as_disks_see(name)] > 1}
+    seen = Counter(map(as_disks_see, known))
+    return {name for name in known if seen[as_disks_see(name)] > 1}
 
 
-def _as_disks_see(name: str) -> str:
+def as_disks_see(name: str) -> str:
+    """A name, spelled alike with all those that a disk may take for it."""
     return normalize("NFKC", normalize("NFKC", name).casefold())
 
 
