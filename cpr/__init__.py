@@ -3,7 +3,7 @@
 A task fills a Target; cpr streams it to its place, hashes it on the way, and Prefect keeps a few
 hundred bytes of JSON, which any worker turns back into the verified data.
 
-Importing cpr imports neither prefect, pandas, zarr nor dask: names are imported when first used.
+Importing cpr imports neither prefect, pandas, zarr, dask nor fsspec: names are imported when first used.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from cpr.errors import RecordError, shown
-from cpr.io.url_policy import EXTENSION, require_safe
 
 __all__ = [
     "OLD_CLASSES",
@@ -93,6 +92,9 @@ def read_old_record(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     Raises RecordError for arguments that its class did not have, places that records may not name, and a
     class that is not known.
     """
+    # Where it is used: `import cpr` needs the table of types, and no storage for it.
+    from cpr.io.url_policy import EXTENSION, require_safe
+
     name, data = record["__class__"], record["data"]
     if not is_old_record(record):
         raise RecordError(
