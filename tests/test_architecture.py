@@ -42,6 +42,16 @@ def test_files_that_pages_name_are_there(page):
     assert not missing
 
 
+def test_files_that_comments_and_docstrings_name_are_there():
+    named = {
+        (str(path.relative_to(ROOT)), name)
+        for path in (ROOT / "cpr").rglob("*.py")
+        for name in re.findall(r"\b(?:tests|tools|bench|docs)/[\w./-]+\.(?:py|md)\b", path.read_text())
+    }
+    assert named
+    assert not sorted(one for one in named if not (ROOT / one[1]).exists())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_that_pages_mention_exist(page):
     groups = {"cpr.resources", "cpr.storage"}  # of entry points

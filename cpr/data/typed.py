@@ -23,7 +23,6 @@ __all__ = [
     "ImageTargetArguments",
     "NoArguments",
     "OMEPlateTargetArguments",
-    "OMEZarrSourceArguments",
     "OMEZarrTargetArguments",
     "ParquetTargetArguments",
     "Path",
@@ -139,13 +138,6 @@ class ZarrSourceArguments(TypedDict, total=False):
     slices_start: _Bounds
     slices_stop: _Bounds
     mode: Literal["r", "r+", "a", "w"]
-    version: Literal["listing", "metadata"] | None
-
-
-class OMEZarrSourceArguments(_Calibration, total=False):
-    """Of OMEZarrSource."""
-
-    group: str | None
     version: Literal["listing", "metadata"] | None
 
 

@@ -125,24 +125,22 @@ def _version_of_store(store: Any, path: str) -> list[Any]:
         url = io.join(store.url, path) if path else store.url
         found = io.find(io.join(io.normalise(url), "**"), hidden=True)
         return [kind, url, _digest((name, sorted(stat.version.items())) for name, stat in found.items())]
+    from cpr.zarr.zarr_internals import entries_below, objects_in_memory, wrapped_store
+
     if is_of(store, "zarr.storage", "WrapperStore"):
-        return _version_of_store(_inner(store), path)
+        return _version_of_store(wrapped_store(store), path)
     if is_of(store, "zarr.storage", "LocalStore"):
         folder = os.path.join(store.root, path)
         return [kind, folder, _digest(_in_folder(folder))]
     if is_of(store, "zarr.storage", "MemoryStore"):
-        return [kind, _digest(_in_memory(_inner(store), path))]
+        return [kind, _digest(_in_memory(objects_in_memory(store), path))]
     if is_of(store, "zarr.storage", "ZipStore"):
         return [kind, path, version_of_path(pathlib.Path(store.path))]
     if is_of(store, "zarr.storage", "FsspecStore"):
         folder = "/".join(filter(None, (store.path.rstrip("/"), path)))
-        return [kind, folder, _digest(_in_filesystem(store.fs, folder))]
+        fs, entries = entries_below(store, folder)
+        return [kind, folder, _digest((name, _facts(entry, fs)) for name, entry in entries.items())]
     raise TypeError(f"a {kind} does not tell when its objects change")
-
-
-def _inner(store: Any) -> Any:
-    """What zarr's wrappers and stores in memory hold: see tests/prefect/test_stored_data.py."""
-    return store._store if hasattr(store, "_store") else store._store_dict  # noqa: SLF001
 
 
 def _digest(entries: Any) -> str:
@@ -161,16 +159,6 @@ def _in_memory(objects: Any, path: str) -> Iterator[tuple[Any, ...]]:
     for name, buffer in objects.items():
         if not path or name == path or name.startswith(f"{path}/"):
             yield name[len(path) :], hashlib.sha256(buffer.as_numpy_array().tobytes()).hexdigest()
-
-
-def _in_filesystem(fs: Any, folder: str) -> Iterator[tuple[Any, ...]]:
-    from zarr.core.sync import sync
-
-    bare = getattr(fs, "sync_fs", None)  # zarr's wrapper of filesystems that have no asynchronous methods
-    (bare or fs).invalidate_cache()
-    found = bare.find(folder, detail=True) if bare is not None else sync(fs._find(folder, detail=True))  # noqa: SLF001
-    for name, entry in found.items():
-        yield name, _facts(entry, bare or fs)
 
 
 def _facts(entry: Any, fs: Any) -> list[tuple[str, str]]:

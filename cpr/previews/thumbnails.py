@@ -29,7 +29,6 @@ _MAX_CHANNELS = 6
 
 # Light adds up: where all are bright it is white. The order of ImageJ's composites is red first; this one
 # stays readable for people who cannot tell red from green.
-_GREY = ((1.0, 1.0, 1.0),)
 _COLOURS = ((1, 0, 1), (0, 1, 0), (0, 0.6, 1), (1, 1, 0), (1, 0.3, 0), (0, 1, 1))
 
 

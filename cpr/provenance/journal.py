@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
+from cpr.io.clients.fsspec import path_on
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
@@ -98,7 +99,7 @@ class FileSystemFolder:
 
     def __init__(self, fs: Any, path: str) -> None:
         self._fs = fs
-        self._path = str(fs._strip_protocol(path)).rstrip("/")  # noqa: SLF001 - fsspec's own way
+        self._path = path_on(fs, path).rstrip("/")
 
     def names(self, folder: str) -> list[str]:
         self._fs.invalidate_cache()

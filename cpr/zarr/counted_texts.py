@@ -13,10 +13,11 @@ import numcodecs
 from numcodecs.compat import ensure_contiguous_ndarray
 from zarr.abc.codec import Codec
 from zarr.codecs import ShardingCodec, VLenBytesCodec, VLenUTF8Codec
-from zarr.codecs._v2 import V2Codec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.registry import get_pipeline_class
+
+from cpr.zarr.zarr_internals import V2Codec
 
 __all__ = ["counted"]
 

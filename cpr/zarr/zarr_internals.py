@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.abc.codec import ArrayArrayCodec
 from zarr.codecs import BytesCodec, ShardingCodec
+from zarr.codecs._v2 import V2Codec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import NDBuffer
 from zarr.core.sync import sync
-from zarr.storage import LocalStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
-__all__ = ["async_group_of", "copy_before_encoding", "open_local", "stores_as_it_is", "sync", "wrap_codecs"]
+__all__ = [
+    "V2Codec",
+    "async_group_of",
+    "copy_before_encoding",
+    "entries_below",
+    "objects_in_memory",
+    "open_local",
+    "stores_as_it_is",
+    "sync",
+    "wrap_codecs",
+    "wrapped_store",
+]
 
 
 def async_group_of(group: zarr.Group) -> zarr.AsyncGroup:
@@ -84,3 +96,22 @@ def open_local(store: LocalStore) -> None:
     """Open a store of local files. Its own `open` raises where another thread has opened it meanwhile."""
     if not store._is_open:  # noqa: SLF001
         store._ensure_open_sync()  # noqa: SLF001
+
+
+def wrapped_store(store: WrapperStore[Any]) -> Any:
+    """The store that one of zarr's wrappers is around."""
+    return store._store  # noqa: SLF001
+
+
+def objects_in_memory(store: MemoryStore) -> Mapping[str, Any]:
+    """What a store in memory holds: zarr's buffers, by key."""
+    return store._store_dict  # noqa: SLF001
+
+
+def entries_below(store: FsspecStore, folder: str) -> tuple[Any, Mapping[str, Mapping[str, Any]]]:
+    """The filesystem of a store, and what that says of each object below a folder, as it is now."""
+    # zarr wraps filesystems that have no asynchronous methods.
+    bare = getattr(store.fs, "sync_fs", None)
+    fs = store.fs if bare is None else bare
+    fs.invalidate_cache()
+    return fs, fs.find(folder, detail=True) if bare is not None else sync(fs._find(folder, detail=True))  # noqa: SLF001

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
-from zarr.storage import LocalStore, MemoryStore
+from zarr.storage import FsspecStore, LocalStore, LoggingStore, MemoryStore
 
 from cpr.zarr import zarr_internals
 
@@ -62,6 +64,35 @@ def test_a_local_store_can_be_opened_twice(tmp_path):
     zarr_internals.open_local(store)
     zarr_internals.open_local(store)
     assert store._is_open
+
+
+def test_a_store_in_memory_and_one_around_another_tell_what_they_hold():
+    store = MemoryStore()
+    zarr.create_array(store, name="a", shape=(2,), dtype="u1", compressors=None)[...] = [1, 2]
+    held = zarr_internals.objects_in_memory(store)
+    assert {key: buffer.to_bytes() for key, buffer in held.items()}["a/c/0"] == b"\x01\x02"
+    assert zarr_internals.wrapped_store(LoggingStore(store)) is store
+
+
+@pytest.mark.parametrize(("protocol", "options"), [("file", {"auto_mkdir": True}), ("memory", {})])
+def test_a_store_of_fsspec_tells_of_each_object_what_its_filesystem_says_now(protocol, options, tmp_path):
+    store = FsspecStore.from_url(f"{protocol}://{tmp_path}/a.zarr", storage_options=options)
+    zarr.create_array(store, shape=(2,), dtype="u1", compressors=None)[...] = 1
+    fs, entries = zarr_internals.entries_below(store, store.path)
+    assert {name.rpartition("a.zarr/")[2]: entry["size"] for name, entry in entries.items()}["c/0"] == 2
+    assert fs.cat_file(next(name for name in entries if name.endswith("c/0"))) == b"\x01\x01"
+    fs.rm_file(next(name for name in entries if name.endswith("c/0")))
+    assert len(zarr_internals.entries_below(store, store.path)[1]) == len(entries) - 1
+
+
+def test_the_codec_of_format_2_has_filters_and_a_compressor_that_can_be_replaced():
+    array = zarr.create_array({}, shape=(2,), dtype="u1", zarr_format=2, compressors=numcodecs.Zlib())
+    (codec,) = array.async_array.codec_pipeline
+    assert isinstance(codec, zarr_internals.V2Codec)
+    assert codec.compressor.codec_id == "zlib"
+    other = dataclasses.replace(codec, filters=(numcodecs.Delta("u1"),), compressor=None)
+    assert other.filters[0].codec_id == "delta"
+    assert other.compressor is None
 
 
 class Kept(MemoryStore):

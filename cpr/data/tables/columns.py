@@ -31,7 +31,6 @@ _MASKED = {
 _TIMES = re.compile(r"(?P<kind>datetime64|timedelta64)\[(?P<unit>s|ms|us|ns)(, (?P<zone>[^\]]{1,80}))?\]")
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+\-]*(/[A-Za-z0-9_+\-]+)*")
 _OFFSET = re.compile(r"UTC(?P<sign>[+-])(?P<hours>\d\d):(?P<minutes>\d\d)")
-_STRINGS = {"str": np.nan, "string": pd.NA}
 _STRING = re.compile(r"(?P<name>str|string)(\[(?P<storage>python|pyarrow)\])?")
 _OBJECT = re.compile(r"object(\[(?P<absent>None|nan|NA)\])?")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -125,10 +125,6 @@ class Layout:
                 "not the description of a table", field="table", actual=ascii(str(error))[:200]
             ) from error
         return layout
-
-    def with_index(self, index: Levels, rows: int) -> Self:
-        """The same with another index and number of rows."""
-        return replace(self, index=index, rows=rows)
 
     def columns(self) -> pd.Index[Any]:
         """The labels as pandas has them."""
