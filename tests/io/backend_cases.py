@@ -19,7 +19,13 @@ MiB = 1 << 20
 
 
 class BackendTests:
-    """Subclasses give a fixture `base`: the URL of an empty, private place."""
+    """Subclasses give a fixture `base`: the URL of an empty, private place.
+
+    Attributes:
+        largest_with_condition: up to which size the server heeds the condition that nothing is there.
+    """
+
+    largest_with_condition = 1 << 62
 
     @pytest.fixture
     def base(self) -> str:
@@ -90,6 +96,23 @@ class BackendTests:
             other.write(data[::-1])
         with io.reading(f"{base}/a.bin") as arriving:
             assert arriving.read() == data[::-1]
+        assert set(self.left_behind(base)) <= {f"{base}/a.bin", blocks_url(f"{base}/a.bin")}
+
+    @pytest.mark.parametrize("size", [10, 9 * MiB])
+    def test_of_several_that_create_at_once_one_does(self, base, size):
+        """All have found the name free before the first takes it."""
+        if size > self.largest_with_condition:
+            pytest.skip("this server ignores the condition of an upload in parts")
+        data = [bytes([number]) * size for number in range(3)]
+        files = [io.writing(f"{base}/a.bin", create=True) for _ in data]
+        for writing, content in zip(files, data, strict=True):
+            writing.__enter__().write(content)
+        files[1].__exit__(None, None, None)
+        for late in (files[0], files[2]):
+            with pytest.raises(OccupiedError):
+                late.__exit__(None, None, None)
+        with io.reading(f"{base}/a.bin") as arriving:
+            assert arriving.read() == data[1]
         assert set(self.left_behind(base)) <= {f"{base}/a.bin", blocks_url(f"{base}/a.bin")}
 
     @pytest.mark.parametrize("size", [0, 1, 1000, 8 * MiB])

@@ -136,6 +136,8 @@ class TestS3(BackendTests):
 
 
 class TestGCS(BackendTests):
+    largest_with_condition = 8 * MiB  # tests/io/stores/test_gcs.py has the others
+
     @pytest.fixture
     def base(self, gs_url):
         return gs_url

@@ -6,7 +6,8 @@
 The emulator takes the bytes of a part twice when they are sent twice, publishes what it has when asked
 how far it is, and forgets no upload. So the proxy keeps the sessions of resumable uploads, by the rules of
 the service (https://cloud.google.com/storage/docs/performing-resumable-uploads): bytes that are there already
-are passed over, a question is answered, a checksum compared before anything is shown, a session cancelled.
+are passed over, a question is answered, a session cancelled; before anything is shown a checksum is compared,
+and the condition that nothing is there.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import google_crc32c
 
@@ -36,8 +37,9 @@ _GRAIN = 256 << 10
 
 @dataclass
 class Session:
-    """A resumable upload."""
+    """A resumable upload; `new` is where the object is that there must not be by its end."""
 
+    new: str | None = None
     persisted: int = 0
     crc: int = 0
     done: tuple[int, bytes] | None = None
@@ -117,7 +119,8 @@ class FaultyGCS:
             if (location := headers.get("Location")) is not None:
                 assert self.target is None or location.startswith(self.target)
                 headers["Location"] = self.endpoint + location.removeprefix(self.target or "")
-                self.sessions[parse_qs(urlsplit(location).query)["upload_id"][0]] = Session()
+                session = Session(_place_to_be_free(handler.path))
+                self.sessions[parse_qs(urlsplit(location).query)["upload_id"][0]] = session
             self._answer(handler, status, headers, answer)
 
     def _part(self, handler: Any, session: Session, body: bytes) -> None:
@@ -165,6 +168,8 @@ class FaultyGCS:
             expected = f"crc32c={b64encode(session.crc.to_bytes(4, 'big')).decode()}"
             if self.checks and hashed is not None and hashed != expected:
                 return 400, {}, b""
+            if session.new is not None and self._is_there(session.new):
+                return 412, {}, b""
         if body or stop == total:
             where = f"{session.persisted}-{stop - 1}" if body else "*"
             headers = {"Content-Range": f"bytes {where}/{'*' if total is None else total}"}
@@ -174,6 +179,14 @@ class FaultyGCS:
                 session.done = (status, answer)
                 return status, {}, answer
         return 308, {"Range": f"bytes=0-{session.persisted - 1}"} if session.persisted else {}, b""
+
+    def _is_there(self, path: str) -> bool:
+        assert self.target is not None
+        connection = http.client.HTTPConnection(urlsplit(self.target).netloc, timeout=60)
+        connection.request("GET", path)
+        found = connection.getresponse().status == 200
+        connection.close()
+        return found
 
     def _forward(
         self, handler: Any, headers: dict[str, str], body: bytes
@@ -202,3 +215,12 @@ class FaultyGCS:
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()
         handler.wfile.write(body)
+
+
+def _place_to_be_free(path: str) -> str | None:
+    """The object that an upload is to create, as the request says that begins it; None if it may replace."""
+    asked = parse_qs(urlsplit(path).query)
+    if asked.get("ifGenerationMatch") != ["0"]:
+        return None
+    bucket = urlsplit(path).path.removeprefix("/upload/storage/v1/b/").removesuffix("/o")
+    return f"/storage/v1/b/{bucket}/o/{quote(asked['name'][0], safe='')}"

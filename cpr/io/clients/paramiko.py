@@ -12,7 +12,7 @@ from typing import Any
 from cpr.io.answers import BadAnswerError
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, note_answer
 from cpr.io.request_threads import in_thread
-from cpr.io.waiting import request_seconds
+from cpr.io.waiting import is_interruption, request_seconds
 
 __all__ = [
     "client_options",
@@ -20,11 +20,13 @@ __all__ = [
     "is_connection_lost",
     "leads_nowhere",
     "list_folder",
+    "name_if_free",
     "read_pipelined",
     "settle",
 ]
 
 _CONNECT_SECONDS = 20.0
+_EXTENDED = 200  # the request for what SFTP itself has not
 _MOST_LINKS = 40  # on a way, as systems have it
 
 
@@ -121,6 +123,46 @@ def _leads_in_circles(fs: Any, path: str) -> bool:
                 at = "" if led.startswith("/") else at
                 steps += [one for one in reversed(led.split("/")) if one]
     return False
+
+
+def name_if_free(fs: Any, hidden: str, path: str) -> bool:
+    """Give a file the name that it is to have, where nothing has that yet; whether nothing had.
+
+    A link is made in one step, if nothing has its name, and then the hidden one goes. Where servers or their
+    disks have no links the file is renamed, by the request that replaces nothing: whether that is one step is
+    the server's affair.
+    """
+    with exclusive_use(fs):
+        try:
+            fs.ftp._request(_EXTENDED, "hardlink@openssh.com", hidden, path)
+        except OSError as error:
+            if is_interruption(error) or is_connection_lost(error):
+                raise
+            # Servers do not say why: a name that is taken is a failure like any other.
+            if _is_taken(fs, path):
+                return False
+            return _renamed(fs, hidden, path)
+        with suppress(OSError):
+            fs.ftp.remove(hidden)
+    return True
+
+
+def _renamed(fs: Any, hidden: str, path: str) -> bool:
+    try:
+        fs.ftp.rename(hidden, path)
+    except OSError as error:
+        if is_interruption(error) or is_connection_lost(error) or not _is_taken(fs, path):
+            raise
+        return False
+    return True
+
+
+def _is_taken(fs: Any, path: str) -> bool:
+    try:
+        fs.ftp.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _next(entries: Iterator[Any]) -> Any:

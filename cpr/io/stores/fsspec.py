@@ -32,7 +32,7 @@ from cpr.io.temp_names import is_temporary, temporary_name
 from cpr.io.urls import normalise
 from cpr.io.waiting import NoAnswerError, at_most, cleaning_up, is_interruption, request_seconds, wait_for
 
-__all__ = ["FsspecStore"]
+__all__ = ["FsspecStore", "RenamedUpload"]
 
 T = TypeVar("T")
 
@@ -117,7 +117,10 @@ class FsspecStore:
         folder, _, name = path.rpartition("/")
         if not isinstance(self._fs, AsyncFileSystem):  # whose folders are buckets, or nothing
             self._ask("makedirs", folder, exist_ok=True)
-        return _RenamedUpload(self._fs, f"{folder}/{temporary_name(name)}", path, create)
+        return self._renamed(f"{folder}/{temporary_name(name)}", path, create)
+
+    def _renamed(self, temporary: str, path: str, is_new: bool) -> RenamedUpload:
+        return RenamedUpload(self._fs, temporary, path, is_new)
 
     def remove(self, path: str) -> None:
         self._ask("rm_file", path)
@@ -303,8 +306,11 @@ class _HeldBackUpload(_BackgroundUpload):
         self._file.closed = True
 
 
-class _RenamedUpload(_BackgroundUpload):
-    """A file of a hidden name, renamed when it is whole."""
+class RenamedUpload(_BackgroundUpload):
+    """A file of a hidden name, renamed when it is whole.
+
+    Renaming replaces what another has written since it was asked whether the name is free.
+    """
 
     def __init__(self, fs: AbstractFileSystem, temporary: str, path: str, is_new: bool) -> None:
         # Not pipelined, where paramiko could: it drops the answers to the last writes, errors and all.
@@ -316,11 +322,15 @@ class _RenamedUpload(_BackgroundUpload):
     def _publish(self) -> None:
         self._file.close()
         self._require_whole(self._temporary)
-        self._fs.mv(self._temporary, self._path)
+        self._rename()
         self._require_whole(self._path)
         if not self._is_new and self._fs.exists(self._temporary):
             # What is there under the name may be what was there before.
             raise BadAnswerError("NotRenamed")
+
+    def _rename(self) -> None:
+        """Give the file its name. Raises OccupiedError for one that is taken, where it was to be new."""
+        self._fs.mv(self._temporary, self._path)
 
     def _discard(self) -> None:
         # What was not written need not be; it is to go.

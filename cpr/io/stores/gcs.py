@@ -141,7 +141,7 @@ class GCSStore:
     def upload(self, path: str, create: bool = False) -> ResumableUpload:
         if create and self.stat(path) is not None:
             raise OccupiedError
-        return ResumableUpload(self._requests, *bucket_and_key(path))
+        return ResumableUpload(self._requests, *bucket_and_key(path), create)
 
     def store_checksum(self, path: str) -> tuple[int, str | None]:
         found = self._ask("GET", _object(path), {"fields": f"{_FIELDS},crc32c"}).json()

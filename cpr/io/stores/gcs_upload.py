@@ -11,11 +11,14 @@ import asyncio
 import json
 import secrets
 from base64 import b64encode
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Any
 
 from cpr.io.answers import required_text, whole_number
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
+from cpr.io.stores.base import OccupiedError
 from cpr.io.waiting import at_most, cleaning_up, wait_for
 
 __all__ = ["CHECKSUM", "ResumableUpload", "put_whole"]
@@ -41,12 +44,16 @@ def part_bytes(number: int) -> int:
 
 
 class ResumableUpload:
-    """One object: a single request if it fits in a part, else a resumable upload."""
+    """One object: a single request if it fits in a part, else a resumable upload.
 
-    def __init__(self, requests: Requests, bucket: str, key: str) -> None:
+    With `create` the store is to refuse it where there is an object by the end.
+    """
+
+    def __init__(self, requests: Requests, bucket: str, key: str, create: bool = False) -> None:
         self._requests = requests
         self._bucket = bucket
         self._key = key
+        self._condition = {"ifGenerationMatch": "0"} if create else {}
         self._buffer = bytearray()
         self._session: str | None = None
         self._part: Future[dict[str, Any] | None] | None = None
@@ -57,8 +64,9 @@ class ResumableUpload:
     def write(self, block: memoryview) -> None:
         self._buffer += block
         # Never the last byte, for the last part is sent otherwise.
-        while len(self._buffer) > (size := part_bytes(self._number)):
-            self._send(size, last=False)
+        with self._refusals_as_occupied():
+            while len(self._buffer) > (size := part_bytes(self._number)):
+                self._send(size, last=False)
 
     def _send(self, size: int, last: bool) -> None:
         if self._session is None:
@@ -82,7 +90,7 @@ class ResumableUpload:
 
     async def _begin(self) -> str:
         kind = {"Content-Type": "application/json"}
-        query = {"uploadType": "resumable"}
+        query = {"uploadType": "resumable", **self._condition}
         answer = await _begin_object(self._requests, self._bucket, self._key, query, kind, b"{}")
         return self._requests.place_given(required_text(answer.headers, "Location"))
 
@@ -153,13 +161,24 @@ class ResumableUpload:
             crc = google_crc32c.extend(crc, bytes(self._buffer[start : start + _PIECE_BYTES]))
         return f"{CHECKSUM}:{crc:08x}"
 
+    @contextmanager
+    def _refusals_as_occupied(self) -> Iterator[None]:
+        """Raise OccupiedError where the store refuses to write over an object, be it ours after all."""
+        try:
+            yield
+        except OSError as error:
+            if self._condition and getattr(error, "code", None) == "412":
+                raise OccupiedError from None
+            raise
+
     def commit(self) -> None:
-        if self._session is None:
-            found: dict[str, Any] | None = self._requests.wait(self._put_whole(), len(self._buffer))
-        else:
-            self._send(len(self._buffer), last=True)
-            assert self._part is not None
-            found = wait_for(self._part, _LARGEST_PART_BYTES)
+        with self._refusals_as_occupied():
+            if self._session is None:
+                found: dict[str, Any] | None = self._requests.wait(self._put_whole(), len(self._buffer))
+            else:
+                self._send(len(self._buffer), last=True)
+                assert self._part is not None
+                found = wait_for(self._part, _LARGEST_PART_BYTES)
         assert found is not None
         if (found.get("crc32c"), whole_number(found.get("size", 0))) != (self._digest, self._sent):
             if "generation" in found:
@@ -169,7 +188,7 @@ class ResumableUpload:
     async def _put_whole(self) -> dict[str, Any]:
         self._sent = len(self._buffer)
         data = self._take(self._sent)
-        return await put_whole(self._requests, self._bucket, self._key, data, self._digest)
+        return await put_whole(self._requests, self._bucket, self._key, data, self._digest, **self._condition)
 
     async def _remove(self, generation: str) -> None:
         """Take back this very object, and none that another has put there meanwhile."""

@@ -21,7 +21,7 @@ class MemoryStore(FsspecStore):
     def upload(self, path: str, create: bool = False) -> _MemoryUpload:
         if create and self.stat(path) is not None:
             raise OccupiedError
-        return _MemoryUpload(self._fs, path)
+        return _MemoryUpload(self._fs, path, create)
 
     def conditional(self, path: str) -> _ConditionalObject:
         """The object at a path, for conditional writes."""
@@ -29,16 +29,20 @@ class MemoryStore(FsspecStore):
 
 
 class _MemoryUpload:
-    def __init__(self, fs: AbstractFileSystem, path: str) -> None:
+    def __init__(self, fs: AbstractFileSystem, path: str, is_new: bool) -> None:
         self._fs = fs
         self._path = path
+        self._is_new = is_new
         self._bytes = bytearray()
 
     def write(self, block: memoryview) -> None:
         self._bytes += block
 
     def commit(self) -> None:
-        self._fs.pipe_file(self._path, bytes(self._bytes))
+        with _conditional_writes.lock:
+            if self._is_new and self._fs.exists(self._path):
+                raise OccupiedError
+            self._fs.pipe_file(self._path, bytes(self._bytes))
 
     def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
         self._bytes.clear()

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from cpr.io.clients.paramiko import is_connection_lost, leads_nowhere, list_folder, read_pipelined
-from cpr.io.stores.fsspec import FsspecStore
+from cpr.io.clients.paramiko import (
+    is_connection_lost,
+    leads_nowhere,
+    list_folder,
+    name_if_free,
+    read_pipelined,
+)
+from cpr.io.stores.base import OccupiedError
+from cpr.io.stores.fsspec import FsspecStore, RenamedUpload
 from cpr.io.waiting import is_interruption
 
 __all__ = ["SFTPStore"]
 
 
+class _SFTPUpload(RenamedUpload):
+    """A file that is new replaces nothing, whoever else writes it at the same time."""
+
+    def _rename(self) -> None:
+        if not self._is_new:
+            super()._rename()
+        elif not name_if_free(self._fs, self._temporary, self._path):
+            raise OccupiedError
+
+
 class SFTPStore(FsspecStore):
-    """As any filesystem of fsspec's, but for ranges, which are asked for in one go, and listings."""
+    """As any filesystem of fsspec's, but for ranges (asked for in one go), listings and new files."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
         found = self._call(
@@ -33,3 +50,6 @@ class SFTPStore(FsspecStore):
 
     def _ls_of(self, folder: str) -> list[dict[str, Any]]:
         return self._call(lambda fs: list_folder(fs, folder), is_endless=True)
+
+    def _renamed(self, temporary: str, path: str, is_new: bool) -> RenamedUpload:
+        return _SFTPUpload(self._fs, temporary, path, is_new)

@@ -16,6 +16,7 @@ from cpr.io.clients import gcsfs as gcs_requests
 from cpr.io.filesystems import filesystem
 from cpr.io.objects import open_store
 from cpr.io.stores import gcs_upload as resumable
+from cpr.io.stores.base import OccupiedError
 from tests.servers.gcs_faults import FAULTS, FaultyGCS
 
 MiB = 1 << 20
@@ -52,6 +53,19 @@ def test_an_interrupted_upload_goes_on(proxy, gs_url, fault, part):
     assert comes_back(f"{gs_url}/a.bin", write(f"{gs_url}/a.bin"))
     assert proxy.open_sessions == 0
     assert len(proxy.sessions) == 1
+
+
+@pytest.mark.parametrize("nbytes", [100, PARTS * MiB - 5])
+def test_what_was_written_since_an_upload_began_is_not_replaced(proxy, gs_url, nbytes):
+    """Of uploads in parts the emulator ignores conditions: the proxy heeds them, as the service does."""
+    late = io.writing(f"{gs_url}/a.bin", create=True)
+    late.__enter__().write(DATA[:nbytes])
+    with io.writing(f"{gs_url}/a.bin", create=True) as file:
+        file.write(DATA[::-1][:nbytes])
+    with pytest.raises(OccupiedError):
+        late.__exit__(None, None, None)
+    assert comes_back(f"{gs_url}/a.bin", file.stored)
+    assert proxy.open_sessions == 0
 
 
 def test_many_interruptions_are_no_failure_while_it_gets_on(proxy, gs_url):

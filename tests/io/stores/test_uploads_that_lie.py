@@ -142,6 +142,12 @@ def sftp(tmp_path, monkeypatch):
         def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
             rename(state.fault, self.map_path(oldpath), self.map_path(newpath))
 
+        def link(self, oldpath: bytes, newpath: bytes) -> None:
+            if state.fault not in ("nothing is renamed", "a rename loses"):
+                super().link(oldpath, newpath)
+            if state.fault == "a rename cuts":
+                os.truncate(self.map_path(newpath), os.path.getsize(self.map_path(newpath)) // 2)
+
     with running_sftp(tmp_path, Files) as server:
         monkeypatch.setitem(fsspec.config.conf, "sftp", server.options)
         state.url = server.url
