@@ -14,7 +14,7 @@ from cpr.format import Previews, Region, supports
 from cpr.io.pinning import Pinned, Version
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview
-from cpr.records.misuse import READ_ONLY, require_kind_of_file
+from cpr.records.usage_errors import READ_ONLY, require_kind_of_file
 from cpr.Resource import Resource
 
 __all__ = ["Source", "WhenEmpty", "report_empty"]

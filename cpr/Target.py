@@ -20,10 +20,10 @@ from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.made import Made
 from cpr.provenance.storage import copy_whole, fit, read_whole
 from cpr.publishing import Publication, key_of, may_be_deleted, require_unmarked, taken, write_stream
-from cpr.records.content import NamesContent, content_of_bytes
-from cpr.records.misuse import FindsNoFiles
+from cpr.records.content_digest import NamesContent, content_of_bytes
 from cpr.records.record_fields import FileFields, TargetFields
 from cpr.records.registry import RECORD_KEY
+from cpr.records.usage_errors import FindsNoFiles
 from cpr.Resource import Resource
 from cpr.retrieving import StoredResult
 
@@ -37,7 +37,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
 
     Attributes:
         data_hash: 16 hex digits that name the content, known as soon as `set_data` returns.
-        content_digest: beside it, for other content may have the same name (see `cpr.records.content`).
+        content_digest: beside it, for other content may have the same name: see `cpr.records.content_digest`.
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
         blocks: digest that vouches for its parts (see `cpr.io.block_digests`); None for a small object.

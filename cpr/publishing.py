@@ -17,7 +17,7 @@ from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.stores.base import OccupiedError
 from cpr.io.writing import WritingFile, keep_blocks
 from cpr.previews.storage import attach_preview, store_preview
-from cpr.records.content import content_of_bytes
+from cpr.records.content_digest import content_of_bytes
 from cpr.retrieving import decode_file
 
 __all__ = ["Publication", "key_of", "may_be_deleted", "require_unmarked", "taken", "write_stream"]

@@ -12,7 +12,7 @@ from cpr.errors import CorruptDataError, DecodeError, FormatError, ResourceNotFo
 from cpr.format import Region, RegionReader, naming
 from cpr.io.hashing import FORGERY_PROOF
 from cpr.io.hashing_sink import Stored
-from cpr.records.content import digest_content
+from cpr.records.content_digest import digest_content
 
 __all__ = ["StoredResult", "corrupt", "decode_file"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import cpr
-from cpr.data import typed
+from cpr.data import argument_types
 from tests.minio.binaries import TOOLS
 from tests.minio.process import Unavailable
 from tests.servers import npm
@@ -128,9 +128,11 @@ _DESCRIPTION = {"shape", "dtype", "table", "origin"}
 _WORDS = {"pixel_size", "unit", "custom", "like", "sep", "index_col"}
 
 
-@pytest.mark.parametrize("name", [name for name in cpr.__all__ if hasattr(typed, f"{name}Arguments")])
+@pytest.mark.parametrize(
+    "name", [name for name in cpr.__all__ if hasattr(argument_types, f"{name}Arguments")]
+)
 def test_the_types_are_the_options(name):
-    told = set(typing.get_type_hints(getattr(typed, f"{name}Arguments")))
+    told = set(typing.get_type_hints(getattr(argument_types, f"{name}Arguments")))
     cls = getattr(cpr, name)
     options = {field.name for field in dataclasses.fields(cls.format_class)}
     assert told - _WORDS - _DESCRIPTION <= options

@@ -183,18 +183,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: It
         filling = " " * (min(widths[index], screen.width - 2) - cell_len(text))
         return filling + text if index in numbers else text + filling
 
-    def laid(row: Sequence[str]) -> Iterator[str]:
+    def lines_of(row: Sequence[str]) -> Iterator[str]:
         for number, group in enumerate(groups):
             line = "  ".join(cell(row[index], index) for index in group).rstrip()
             if line or not number:
                 yield f"  {line}" if number else line
 
-    heading = list(laid(heads))
+    heading = list(lines_of(heads))
     screen.print(*(Text(line, style="bold") for line in heading), sep="\n")
     widest = max(sum(widths[index] + 2 for index in group) for group in groups) - 2
     screen.print(("─" if screen.encoding.startswith("utf") else "-") * min(widest, screen.width))
     for row in lines:
-        print(*laid(row), sep="\n")
+        print(*lines_of(row), sep="\n")
     print()
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from cpr.csv.foreign import ForeignCSV, in_words_of_pandas
 from cpr.csv.table import by_extension
-from cpr.data.typed import CSVSourceArguments, Path
+from cpr.data.argument_types import CSVSourceArguments, Path
 from cpr.format import Region
 from cpr.records.registry import register
 from cpr.Source import Source

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from cpr.csv.table import CSV, by_extension
+from cpr.data.argument_types import CSVTargetArguments, Path
 from cpr.data.tables.TableTarget import TableTarget
-from cpr.data.typed import CSVTargetArguments, Path
 from cpr.records.registry import register
 
 __all__ = ["CSVTarget"]

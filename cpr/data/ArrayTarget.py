@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from cpr.data.argument_types import ArrayData
 from cpr.data.array_layout import ArrayLayout
 from cpr.data.arrays import held_or_streamed
-from cpr.data.typed import ArrayData
 from cpr.Target import Target
 
 __all__ = ["ArrayTarget"]

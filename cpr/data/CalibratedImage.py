@@ -10,7 +10,7 @@ from cpr.data.image_metadata import Metadata, require_known
 from cpr.data.pixel_size import calibrated, in_one_unit
 from cpr.data.resolution import Resolution
 from cpr.data.units import CENTIMETRE, length_symbol
-from cpr.previews.humanize import pixel_size
+from cpr.previews.pixel_size_text import pixel_size
 from cpr.Resource import Resource
 from cpr.Target import Target
 

@@ -19,7 +19,7 @@ from cpr.data.lazy_arrays import compute, is_lazy_array, slabs, split
 from cpr.errors import EncodeError
 from cpr.format import Stream
 from cpr.io.hashing import CACHED_BYTES, ContentDigest, Digest, content_digest
-from cpr.records.misuse import meant_by
+from cpr.records.usage_errors import remedy_for_no_data
 
 __all__ = ["Planes", "hash_array", "held_or_streamed"]
 
@@ -60,7 +60,7 @@ def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any
     """
     if isinstance(data, (Planes, Stream)):
         return data
-    if (meant := meant_by(data)) is not None:
+    if (meant := remedy_for_no_data(data)) is not None:
         raise _not_an_array(data, meant)
     require_unmasked(data)
     if is_lazy_array(data):

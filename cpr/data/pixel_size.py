@@ -11,7 +11,7 @@ import numpy as np
 from cpr.data.image_metadata import Metadata, calibration, require_known
 from cpr.data.resolution import Resolution
 from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol
-from cpr.data.warning import warn_user
+from cpr.data.user_warnings import warn_user
 from cpr.format import unusable
 
 __all__ = ["PixelSizeWarning", "calibrated", "in_one_unit"]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import numpy as np
 
 from cpr import io
+from cpr.data.argument_types import Array, ImageSourceArguments, Path
 from cpr.data.image_metadata import Metadata
-from cpr.data.typed import Array, ImageSourceArguments, Path
 from cpr.errors import CprError
 from cpr.format import Region, naming, unusable
 from cpr.image import microscopes

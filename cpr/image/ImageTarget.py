@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, Unpack
 
+from cpr.data.argument_types import Array, ImageTargetArguments, Path
 from cpr.data.ArrayTarget import ArrayTarget
-from cpr.data.typed import Array, ImageTargetArguments, Path
 from cpr.format import Region
 from cpr.image.image import Image
 from cpr.records.registry import register

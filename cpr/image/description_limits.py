@@ -13,7 +13,7 @@ from typing import Any
 import tifffile
 
 from cpr.format import damaged
-from cpr.image.choice import PAGES_ALONE
+from cpr.image.image_selection import PAGES_ALONE
 from cpr.image.page_index import most_claimed
 from cpr.io.outside_json import read_json
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cpr.format import ReadableFile, unusable
-from cpr.image.choice import Choice, labels
+from cpr.image.image_selection import Choice, labels
 from cpr.image.microscopes import EXTENSIONS
 from cpr.image.reading import opened, series_of
 from cpr.image.series import names_of

@@ -22,10 +22,10 @@ from cpr.data.image_metadata import Metadata
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
 from cpr.data.units import Length
-from cpr.data.warning import warn_user
+from cpr.data.user_warnings import warn_user
 from cpr.errors import CprError, MissingDependencyError, UnsupportedExtensionError
 from cpr.format import Region, damaged
-from cpr.image.choice import chosen, labels
+from cpr.image.image_selection import chosen, labels
 from cpr.io.urls import protocol_of
 
 __all__ = ["EXTENSIONS", "images", "inspect", "is_of_microscope", "read", "require_reader"]

@@ -17,8 +17,8 @@ import tifffile
 from cpr.data.memory import require_memory
 from cpr.errors import CprError
 from cpr.format import ReadableFile, damaged
-from cpr.image.choice import Choice
 from cpr.image.description_limits import require_modest_index, require_modest_lines
+from cpr.image.image_selection import Choice
 from cpr.image.layout import Layout
 from cpr.image.metered_file import MeteredFile, OutOfProportion
 from cpr.image.page_index import directories, ends_in_index, require_first_directory

@@ -12,7 +12,7 @@ import tifffile
 
 from cpr.data.regions import Selection, ends
 from cpr.format import ReadableFile, Region, damaged, expect_reads
-from cpr.image.choice import Choice
+from cpr.image.image_selection import Choice
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, indexed
 from cpr.image.reading import page_at, read_series, refuse_bombs, series_of

@@ -10,11 +10,11 @@ from xml.etree import ElementTree as ET
 
 import tifffile
 
-from cpr.data.warning import warn_user
+from cpr.data.user_warnings import warn_user
 from cpr.errors import DecodeError
 from cpr.format import damaged
-from cpr.image.choice import PAGES_ALONE, Choice, chosen, listed
 from cpr.image.description_limits import Descriptions
+from cpr.image.image_selection import PAGES_ALONE, Choice, chosen, listed
 from cpr.image.metered_file import MeteredFile
 from cpr.image.vendor_headers import VendorHeaders
 

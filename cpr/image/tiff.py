@@ -12,11 +12,11 @@ import numpy as np
 from cpr.data.array_memory import read_only
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.image_metadata import Metadata, calibration
-from cpr.data.warning import warn_user
+from cpr.data.user_warnings import warn_user
 from cpr.errors import EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, unusable
-from cpr.image.choice import Choice
 from cpr.image.description import FirstPage, first_page
+from cpr.image.image_selection import Choice
 from cpr.image.layout import DTYPES, Layout, require_dtype, usual_axes
 from cpr.image.read_metadata import is_signed, metadata_of
 from cpr.image.reading import is_own, opened, read_layout, read_series, refuse_claims, series_of

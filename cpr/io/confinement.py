@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from cpr.errors import TransferError
 from cpr.io.urls import protocol_of
 
-__all__ = ["OpenFolder", "leads_elsewhere", "require_allowed", "writing_only_below"]
+__all__ = ["OpenFolder", "is_outside", "require_allowed", "writing_only_below"]
 
 # Resolved once, as a command begins; None where nothing is forbidden.
 _places: ContextVar[tuple[str, ...] | None] = ContextVar("cpr_writing_below", default=None)
@@ -51,7 +51,7 @@ def require_allowed(url: str) -> None:
         _resolved(os.path.dirname(url))
 
 
-def leads_elsewhere(url: str) -> bool:
+def is_outside(url: str) -> bool:
     """Whether what is found at a local URL lies, all links followed, in none of the places."""
     places = _places.get()
     if places is None or protocol_of(url) != "file":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from cpr.errors import CorruptDataError
-from cpr.io.confinement import leads_elsewhere
+from cpr.io.confinement import is_outside
 from cpr.io.filesystems import filesystem
 from cpr.io.hashing_sink import Stored
 from cpr.io.objects import lookup, open_store
@@ -41,7 +41,7 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False, re
         CorruptDataError: the object is another one.
         ResourceNotFoundError, TransferError: as `reading` and `writing`.
     """
-    if leads_elsewhere(destination):
+    if is_outside(destination):
         replace = True  # the link: what is behind it is no part of the copy
     elif not is_new and (there := lookup(destination)) is not None:
         if _is_equal(destination, stored, there.nbytes):

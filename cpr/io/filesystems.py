@@ -14,7 +14,7 @@ from typing import Any
 import fsspec
 
 from cpr.errors import MissingDependencyError
-from cpr.io.clients.fsspec import configured, new_filesystem, path_on, told_by
+from cpr.io.clients.fsspec import configured, new_filesystem, options_in_url, path_on
 from cpr.io.clients.thread_lock import serialize_calls
 from cpr.io.config import current_table
 from cpr.io.fork_safe import PerProcess
@@ -78,7 +78,7 @@ def filesystem(
     del left  # a filesystem may close its connections now: not under the lock
     with slot:
         if slot.fs is None or slot.fs is instead_of:
-            slot.fs = _connected(kind, protocol, root, {**told_by(protocol, root), **given}, options)
+            slot.fs = _connected(kind, protocol, root, {**options_in_url(protocol, root), **given}, options)
         fs = slot.fs
     return fs, path_on(fs, url)
 

@@ -16,7 +16,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class _LeftError(Exception):
+class _InterruptedAskerError(Exception):
     """The thread that asks was interrupted."""
 
 
@@ -54,7 +54,7 @@ class SharedAnswers(Generic[K, V]):
         try:
             # The requests of that thread have limits, all together they may take longer than one.
             return wait_for(future, alive=time.monotonic)
-        except _LeftError:
+        except _InterruptedAskerError:
             return self.get(question, ask)
 
     def keep(self, question: K, answer: V) -> None:
@@ -81,7 +81,7 @@ class SharedAnswers(Generic[K, V]):
                     del self._answers.known[question]
             # What ends this thread's task is no answer for the others.
             alone = not isinstance(error, Exception) or is_interruption(error)
-            mine.set_exception(_LeftError() if alone else error)
+            mine.set_exception(_InterruptedAskerError() if alone else error)
             raise
         mine.set_result(answer)
         return answer

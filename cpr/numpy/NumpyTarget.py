@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, Unpack
 
+from cpr.data.argument_types import Array, NoArguments, Path
 from cpr.data.ArrayTarget import ArrayTarget
-from cpr.data.typed import Array, NoArguments, Path
 from cpr.format import Region
 from cpr.numpy.npy import NPY
 from cpr.records.registry import register

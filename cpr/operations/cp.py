@@ -145,7 +145,7 @@ def copy_results(
     with closing(spool), writing_only_below(destination, data):
         elsewhere = _common(locations)
         places = _Places(source, destination, elsewhere, data)
-        there = _There(places)
+        there = _ExistingObjects(places)
         targets = (target for target, _ in distinct_targets(spool))
         at_once = side_by_side(_NEAR, source, destination)
         room, records = transfer_budget(), ByteBudget(_RECORD_BYTES)
@@ -189,7 +189,7 @@ class _Places:
         return place
 
 
-class _There:
+class _ExistingObjects:
     """What was at the new places before."""
 
     def __init__(self, places: _Places) -> None:
@@ -249,7 +249,7 @@ def _own(records: Iterable[Record], result: Copy) -> Iterator[Record]:
             yield record
 
 
-def _copy_target(reference: Reference, places: _Places, there: _There, room: ByteBudget) -> Copied:
+def _copy_target(reference: Reference, places: _Places, there: _ExistingObjects, room: ByteBudget) -> Copied:
     url, nbytes = reference.url, reference.nbytes or 0
     try:
         place = places.of(url)
@@ -272,7 +272,7 @@ def _held(records: Iterable[Record], room: ByteBudget) -> Iterator[Record]:
 
 
 def _copy_record(
-    record: Record, places: _Places, there: _There, failed: set[str], room: ByteBudget
+    record: Record, places: _Places, there: _ExistingObjects, failed: set[str], room: ByteBudget
 ) -> Copied:
     try:
         for problem in record.problems:

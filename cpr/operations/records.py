@@ -23,7 +23,7 @@ from cpr import io
 from cpr.errors import CprError, RecordError
 from cpr.io.hashing import hex16
 from cpr.provenance.made import Made
-from cpr.records.content import content_key
+from cpr.records.content_digest import content_key
 from cpr.records.record_fields import read_fields
 from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.strict_json import parse, parse_result

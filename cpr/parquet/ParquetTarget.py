@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self, Unpack
 
+from cpr.data.argument_types import ParquetTargetArguments, Path
 from cpr.data.tables.TableTarget import TableTarget
-from cpr.data.typed import ParquetTargetArguments, Path
 from cpr.parquet.table import Parquet
 from cpr.records.registry import register
 

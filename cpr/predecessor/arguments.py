@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from cpr import io
 from cpr.errors import FormatError, RecordError, UnsupportedExtensionError, UsageError, shown
-from cpr.records.misuse import not_from_a_path
 from cpr.records.registry import load_record
+from cpr.records.usage_errors import not_from_a_path
 
 __all__ = ["Arguments", "require_extension", "resource_of_record", "with_names"]
 

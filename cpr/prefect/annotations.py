@@ -15,10 +15,10 @@ from typing import Any
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.indirections import Unbound, through_modules
-from cpr.prefect.names import text_of_annotation
 from cpr.prefect.own_code import is_own_class
+from cpr.prefect.qualified_names import text_of_annotation
 
-__all__ = ["led_to_by", "texts_of"]
+__all__ = ["texts_of", "values_in_annotations"]
 
 _OF_VARIABLES = ("__bound__", "__constraints__", "__default__", "__supertype__", "__value__")
 
@@ -28,7 +28,7 @@ def texts_of(annotations: Mapping[str, Any]) -> dict[str, str]:
     return {name: text_of_annotation(one) for name, one in annotations.items()}
 
 
-def led_to_by(annotations: Any, names: Mapping[str, Any], guards: Guards) -> Iterator[Any]:
+def values_in_annotations(annotations: Any, names: Mapping[str, Any], guards: Guards) -> Iterator[Any]:
     """Classes, functions and data that annotations lead to, each once.
 
     Args:

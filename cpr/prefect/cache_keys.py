@@ -22,7 +22,7 @@ from cpr.prefect.source_code import (
     name_of_function,
     unwrapped,
 )
-from cpr.prefect.used_code import Told, uses_of
+from cpr.prefect.used_code import RunDescription, uses_of
 from cpr.provenance.made import Input
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def describe_run(
     """
     task = context.task
     used = uses_of(task, exclude, versions)
-    told = Told(task, exclude, used.asked)
+    told = RunDescription(task, exclude, used.asked)
     described = {
         name: told.describe(name, value, versions) for name, value in arguments.items() if name not in exclude
     }

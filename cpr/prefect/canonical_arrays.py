@@ -10,7 +10,7 @@ import numpy as np
 from cpr.data.arrays import hash_array
 from cpr.io.hashing import default_algorithm, is_forgery_proof, new_digest
 from cpr.prefect.class_members import state_of
-from cpr.prefect.names import name_of
+from cpr.prefect.qualified_names import name_of
 
 __all__ = ["describe_array", "dtype_options", "exact"]
 

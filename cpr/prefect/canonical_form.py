@@ -26,12 +26,7 @@ from cpr.prefect.class_members import (
     state_of,
 )
 from cpr.prefect.code_graph import CodeGraph
-from cpr.prefect.description_graph import Part, Unordered, is_name
-from cpr.prefect.names import name_of, type_name
-from cpr.prefect.own_code import is_own_class
-from cpr.prefect.plain_values import LEAVES, VIEWS, are_texts, refused, sha
-from cpr.prefect.redaction import is_secret, is_secret_name
-from cpr.prefect.stored_data import (
+from cpr.prefect.data_versions import (
     MappedFiles,
     ask_versions,
     is_of,
@@ -40,6 +35,11 @@ from cpr.prefect.stored_data import (
     version_of_path,
     version_of_zarr,
 )
+from cpr.prefect.description_graph import Part, Unordered, is_name
+from cpr.prefect.own_code import is_own_class
+from cpr.prefect.plain_values import LEAVES, VIEWS, are_texts, refused, sha
+from cpr.prefect.qualified_names import name_of, type_name
+from cpr.prefect.redaction import is_secret, is_secret_name
 from cpr.Resource import Resource
 from cpr.Source import Source
 

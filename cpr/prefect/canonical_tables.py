@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cpr.prefect.canonical_arrays import exact
-from cpr.prefect.stored_data import is_of
+from cpr.prefect.data_versions import is_of
 
 __all__ = ["describe_table", "is_table"]
 

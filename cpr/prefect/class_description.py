@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from cpr.prefect.annotations import led_to_by, texts_of
+from cpr.prefect.annotations import texts_of, values_in_annotations
 from cpr.prefect.class_members import (
     BUILT_IN,
     OF_ENUM,
@@ -24,8 +24,8 @@ from cpr.prefect.code_guards import Guards
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.description_graph import Unordered
 from cpr.prefect.installed_code import registered_with
-from cpr.prefect.names import text_of_annotation
 from cpr.prefect.own_code import is_extension
+from cpr.prefect.qualified_names import text_of_annotation
 
 __all__ = ["Walk", "describe_class"]
 
@@ -74,7 +74,8 @@ def describe_class(node: Node, walk: Walk) -> None:
     of_types = [*annotations.values(), *annotations_of_fields(cls), *generic]
     space: Mapping[str, Any] = {} if module is None else vars(module)
     types = [
-        walk.any(one, f"{node.label}.__annotations__") for one in led_to_by(of_types, space, walk.guards)
+        walk.any(one, f"{node.label}.__annotations__")
+        for one in values_in_annotations(of_types, space, walk.guards)
     ]
     node.part.description = [*node.own, members, bases, types]
     if registered := walk.guards.outcome(registered_with, cls):

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.prefect.annotations import led_to_by
+from cpr.prefect.annotations import values_in_annotations
 from cpr.prefect.class_description import describe_class
 from cpr.prefect.class_members import (
     BUILT_IN,
@@ -32,10 +32,9 @@ from cpr.prefect.code_nodes import Node
 from cpr.prefect.code_references import ASKED, facts_of
 from cpr.prefect.code_values import Change, Import, Reference
 from cpr.prefect.description_graph import Part, Unordered
-from cpr.prefect.indirections import Unbound, behind, brings_code, through_modules
+from cpr.prefect.indirections import Unbound, behind, through_modules, unseen_code_in
 from cpr.prefect.installed_code import own_registered_with, put_into_classes, reached_in
 from cpr.prefect.lazy_imports import Imports, is_bound, submodules_of
-from cpr.prefect.names import name_of
 from cpr.prefect.own_code import (
     file_of_module,
     is_extension,
@@ -45,6 +44,7 @@ from cpr.prefect.own_code import (
     name_in_package,
     version_of_file,
 )
+from cpr.prefect.qualified_names import name_of
 
 __all__ = ["CodeGraph"]
 
@@ -233,7 +233,11 @@ class CodeGraph:
         self.named_in.update((f"{node.label}.{name}", (attributes,)) for name in attributes)
         imports = [self.imports.describe(one, function.__globals__, facts.changed) for one in facts.imports]
         annotations = self.guards.attribute(function, "__annotations__")
-        found = led_to_by(annotations.values(), function.__globals__, self.guards) if annotations else ()
+        found = (
+            values_in_annotations(annotations.values(), function.__globals__, self.guards)
+            if annotations
+            else ()
+        )
         led_to = [self.any(one, f"{node.label}.__annotations__") for one in found]
         in_classes = self._in_classes(facts.names, node.label)
         node.part.description = [*node.own, uses, attributes, [one for one in imports if one], led_to]
@@ -261,7 +265,7 @@ class CodeGraph:
         if one.name in self.exclude:
             return None
         value = self.guards.lookup(names, one.name) if one.scope == "global" else names.get(one.name, MISSING)
-        by_name = brings_code(function, names, one)
+        by_name = unseen_code_in(function, names, one)
         if by_name is not None:
             self.unseen.append(f"{self._label(function)}, {by_name}")
         if value is MISSING or one.scope == "import":  # of the user's own it counts with the statement

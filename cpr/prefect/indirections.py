@@ -20,7 +20,7 @@ from cpr.prefect.lazy_imports import is_lazy
 from cpr.prefect.own_code import is_own_class, is_own_module
 from cpr.prefect.prefect_internals import function_of
 
-__all__ = ["Unbound", "behind", "brings_code", "through_modules"]
+__all__ = ["Unbound", "behind", "through_modules", "unseen_code_in"]
 
 # What brings in code under a name that may be computed: where it is, and what it is called.
 _BRING_CODE = {
@@ -44,7 +44,7 @@ class Unbound:
     name: str
 
 
-def brings_code(function: types.FunctionType, names: Mapping[str, Any], one: Reference) -> str | None:
+def unseen_code_in(function: types.FunctionType, names: Mapping[str, Any], one: Reference) -> str | None:
     """Where a function brings in code by a name that is not written there, and how; None if it does not."""
     value = names.get(one.name, getattr(builtins, one.name, None))
     for attribute in one.attributes:

@@ -30,7 +30,7 @@ from cpr._version import __version__
 from cpr.errors import CprError
 from cpr.io.protocols import kind_of
 from cpr.io.url_secrets import redact_url
-from cpr.prefect.stored_result import Signed, Told
+from cpr.prefect.stored_result import ReportedResult, Signed
 from cpr.provenance.made import Input, Made
 from cpr.records.registry import RECORD_KEY, load_record
 from cpr.records.strict_json import parse_result
@@ -60,7 +60,7 @@ class ContentFacet(DatasetFacet):
     nbytes: int | None = None
 
 
-def events_of(job: Told, recall: Callable[[str | None], Signed | None]) -> Iterator[RunEvent]:
+def events_of(job: ReportedResult, recall: Callable[[str | None], Signed | None]) -> Iterator[RunEvent]:
     """The event of a run whose result was stored: that it is complete, what it read, what it made.
 
     A result that a task has stored for tasks which it called names the runs itself; only those that have made

@@ -86,7 +86,7 @@ class _Journal:
     known: Entries = field(default_factory=Entries)
 
 
-class _Desk:
+class _JournalWriter:
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -228,30 +228,30 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, CprError) else type(error).__name__
 
 
-_desk = _Desk()
+_writer = _JournalWriter()
 
 
 def explain(run: Run) -> None:
     """Say in the run's log why it was not cached, if a result is known that it can be compared with."""
-    _desk.hand_in("explain", run)
+    _writer.hand_in("explain", run)
 
 
 def keep(run: Run) -> None:
     """Note what the result of a run was made of."""
-    _desk.hand_in("keep", run)
+    _writer.hand_in("keep", run)
 
 
 def drain(seconds: float = _PATIENCE) -> None:
     """Wait until what was handed in is done, but not longer than that."""
-    if _desk._thread is not None:  # noqa: SLF001
+    if _writer._thread is not None:  # noqa: SLF001
         done = threading.Event()
-        _desk.hand_in("drain", done)
+        _writer.hand_in("drain", done)
         done.wait(seconds)
 
 
 def _after_fork() -> None:
-    global _desk  # noqa: PLW0603 - the thread of the parent is not here
-    _desk = _Desk()
+    global _writer  # noqa: PLW0603 - the thread of the parent is not here
+    _writer = _JournalWriter()
 
 
 atexit.register(drain)

@@ -27,7 +27,7 @@ from cpr.errors import ConfigurationError, CprError
 from cpr.io.fork_safe import in_children
 from cpr.io.variables import OPENLINEAGE
 from cpr.prefect.run_log import first_time
-from cpr.prefect.stored_result import Layouts, Signed, Told
+from cpr.prefect.stored_result import Layouts, ReportedResult, Signed
 from cpr.provenance.made import Made
 from cpr.Target import Target
 
@@ -51,9 +51,9 @@ def is_asked_for() -> bool:
         return False
 
 
-class _Desk:
+class _EventSender:
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[Told | _End] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[ReportedResult | _End] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._signed: OrderedDict[str, Signed] = OrderedDict()
@@ -75,7 +75,7 @@ class _Desk:
         with self._lock:
             return None if run is None else self._signed.pop(run, None)
 
-    def hand_in(self, job: Told) -> bool:
+    def hand_in(self, job: ReportedResult) -> bool:
         """False where too many wait already."""
         with self._lock:
             is_full = self._waiting >= _MOST_WAITING or (
@@ -120,7 +120,7 @@ class _Desk:
                     self._waiting -= 1
                     self._nbytes -= len(job.text)
 
-    def _send(self, job: Told) -> None:
+    def _send(self, job: ReportedResult) -> None:
         try:
             from openlineage.client import OpenLineageClient
 
@@ -165,7 +165,7 @@ def _said(error: Exception) -> str:
     )
 
 
-_desk = _Desk()
+_sender = _EventSender()
 
 
 def remember(made: Made, targets: Sequence[Target]) -> None:
@@ -173,7 +173,7 @@ def remember(made: Made, targets: Sequence[Target]) -> None:
     if is_asked_for():
         # What takes the least time for thousands, and holds none of them; the rest is the other thread's.
         layouts = [vars(one).get("array_layout") for one in targets]
-        _desk.remember(made, [([one.data_hash for one in targets], layouts)])
+        _sender.remember(made, [([one.data_hash for one in targets], layouts)])
 
 
 def tell_lineage(text: bytes, running: Callable[[], Made | None]) -> None:
@@ -192,9 +192,9 @@ def tell_lineage(text: bytes, running: Callable[[], Made | None]) -> None:
     except MissingContextError:
         return  # nothing runs
     made = running()
-    signed = _desk.recall(made.task_run) if made is not None else None
-    job = Told(text, made, signed, datetime.now(UTC), logger)
-    if not _desk.hand_in(job):
+    signed = _sender.recall(made.task_run) if made is not None else None
+    job = ReportedResult(text, made, signed, datetime.now(UTC), logger)
+    if not _sender.hand_in(job):
         _tell(
             logger,
             "full",
@@ -206,13 +206,13 @@ def tell_lineage(text: bytes, running: Callable[[], Made | None]) -> None:
 
 def drain(seconds: float = _PATIENCE) -> None:
     """Wait until what was handed in is sent, but not longer than that."""
-    if left := _desk.end(seconds):
+    if left := _sender.end(seconds):
         get_logger("cpr").warning("The lineage of %d results was not sent within %.1f s", left, seconds)
 
 
 def _after_fork() -> None:
-    global _desk  # noqa: PLW0603 - the thread of the parent is not here
-    _desk = _Desk()
+    global _sender  # noqa: PLW0603 - the thread of the parent is not here
+    _sender = _EventSender()
 
 
 atexit.register(drain)

@@ -34,21 +34,21 @@ def shown(wanted: bool) -> Iterator[None]:
     if not wanted or context is None:
         yield
         return
-    looker = _Looker(context.task_run)
-    token = write_owner.set(looker)
+    watcher = _UploadWatcher(context.task_run)
+    token = write_owner.set(watcher)
     # Prefect's settings, and so where its server is, are a matter of context.
     thread = threading.Thread(
-        target=copy_context().run, args=(looker.look,), name="cpr-progress", daemon=True
+        target=copy_context().run, args=(watcher.look,), name="cpr-progress", daemon=True
     )
     thread.start()
     try:
         yield
     finally:
         write_owner.reset(token)
-        looker.ended.set()
+        watcher.ended.set()
 
 
-class _Looker:
+class _UploadWatcher:
     def __init__(self, task_run: Any) -> None:
         self._task_run = task_run
         self._artifacts: dict[str, tuple[Any, Progress]] = {}

@@ -25,7 +25,7 @@ from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_log import log
 from cpr.prefect.source_code import name_of_function, unwrapped
 from cpr.provenance.made import MAX_INPUTS, Input, Made, is_acceptable
-from cpr.provenance.running import tell_running_key
+from cpr.provenance.running_task import tell_running_key
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource
 from cpr.Target import Target
@@ -68,7 +68,7 @@ def begin() -> Noted | None:
 
     What it returns is for `resume`.
     """
-    with _aside():
+    with _errors_logged():
         _look()
         _explain()
     return _noted.get()
@@ -86,7 +86,7 @@ def end() -> None:
 
     Of a task that another one has called Prefect stores the result when that other one ends, in its context.
     """
-    with _aside():
+    with _errors_logged():
         _explain()
         run = _run()
         if run is not None and _kept.get() != run.made.task_run:
@@ -95,7 +95,7 @@ def end() -> None:
 
 
 @contextmanager
-def _aside() -> Iterator[None]:
+def _errors_logged() -> Iterator[None]:
     """What is only told of a run does not fail it."""
     try:
         yield
@@ -147,7 +147,7 @@ def sign(resources: Iterable[Any]) -> None:
     unsigned = [one for one in resources if isinstance(one, Target) and one.made is None]
     if not unsigned:
         return
-    with _aside():
+    with _errors_logged():
         _look()
         noted = _noted.get() if _task_run() is not None else None
         made = made_here(noted)
@@ -206,7 +206,7 @@ def made_now() -> Made | None:
 
     Also None for results of tasks that the running one has called, which are stored when that one ends.
     """
-    with _aside():
+    with _errors_logged():
         if _task_run() is not None and not ends_others(get_transaction()):
             _look()
             return made_here(_noted.get())

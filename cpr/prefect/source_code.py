@@ -8,7 +8,7 @@ import textwrap
 from typing import Any
 
 from cpr.prefect.code_references import facts_of
-from cpr.prefect.names import name_of
+from cpr.prefect.qualified_names import name_of
 
 __all__ = ["describe_bytecode", "describe_source", "has_source", "name_of_function", "unwrapped"]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from cpr.provenance.made import Made
 
-__all__ = ["Layouts", "Signed", "Told"]
+__all__ = ["Layouts", "ReportedResult", "Signed"]
 
 Layouts = list[tuple[list[str | None], list[Any]]]
 """The `data_hash` of targets, and the layouts of those that are arrays."""
@@ -37,7 +37,7 @@ class Signed:
 
 
 @dataclass(frozen=True)
-class Told:
+class ReportedResult:
     """A stored result, on its way into an event.
 
     Attributes:

@@ -15,12 +15,12 @@ from cpr.prefect.description_graph import digest
 from cpr.prefect.loaded_modules import is_as_its_file_made_it
 from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.redaction import describe_input, program_texts
-from cpr.prefect.run_state import Content, filled_in, leave_out_what_runs_made, state_of_runs
+from cpr.prefect.run_side_effects import Content, filled_in, leave_out_what_runs_made, state_of_runs
 from cpr.prefect.source_code import unwrapped
 from cpr.provenance.made import Input
 from cpr.Target import Target
 
-__all__ = ["Told", "Used", "uses_of"]
+__all__ = ["RunDescription", "Used", "uses_of"]
 
 _KEPT = "_cpr_used"  # an attribute of tasks, so that what is kept goes with them
 _PLAIN = (type(None), bool, int, float, complex, str, bytes)
@@ -43,7 +43,7 @@ def _number_of(node: Node) -> list[int]:
     return [node.number]
 
 
-class Told:
+class RunDescription:
     """Describes what a run is made of, and keeps what may be told of it.
 
     Attributes:
@@ -181,7 +181,7 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
         if isinstance(kept, _Kept) and kept.used is not None and kept.holds(asked):
             return kept.used
         state = state_of_runs(task.fn)
-        told = Told(task, exclude)
+        told = RunDescription(task, exclude)
         describer = told.describer_of_function(versions)
         described = describer.describe_with_code(task.fn, "the task's function")
         if state is not None:
@@ -207,6 +207,6 @@ def _after_a_run(task: Any, exclude: Collection[str], versions: bool) -> dict[st
         kept = getattr(task, _KEPT, None)
         if isinstance(kept, _Kept) and kept.holds((task.fn, tuple(exclude), versions)):
             return {}
-        describer = Told(task, exclude).describer_of_function(versions)
+        describer = RunDescription(task, exclude).describer_of_function(versions)
         describer.describe_with_code(task.fn, "the task's function")
         return filled_in(describer)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import zarr
 
 from cpr import io
-from cpr.data.typed import OMEPlateTargetArguments, Path
+from cpr.data.argument_types import OMEPlateTargetArguments, Path
 from cpr.errors import FormatError, PartError, UsageError
 from cpr.io.parallel import parallel_map
 from cpr.previews.models import Preview

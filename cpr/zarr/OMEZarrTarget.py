@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import numpy as np
 import zarr
 
+from cpr.data.argument_types import OMEZarrTargetArguments, Path
 from cpr.data.array_layout import ArrayLayout
-from cpr.data.typed import OMEZarrTargetArguments, Path
 from cpr.errors import FormatError, NoDataError, RecordError
 from cpr.format import Region
 from cpr.previews.models import Preview
@@ -21,6 +21,7 @@ from cpr.zarr.earlier_results import nbytes_of
 from cpr.zarr.folder import Folder
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.axes import checked_axes, stored_axes
+from cpr.zarr.ome.axis_order import transposed
 from cpr.zarr.ome.chunking import kept_axes, level_chunks
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.image import OMEZarr
@@ -31,8 +32,7 @@ from cpr.zarr.ome.metadata import (
     label_dtype,
 )
 from cpr.zarr.ome.options import OMEZarrOptions
-from cpr.zarr.ome.order import transposed
-from cpr.zarr.ome.plan import create_levels, describe, extremes_of, halved_axes, image_metadata
+from cpr.zarr.ome.pyramid_plan import create_levels, describe, extremes_of, halved_axes, image_metadata
 from cpr.zarr.options import option_error
 from cpr.zarr.parts.resumed import can_resume
 from cpr.zarr.stores.manifest import Manifest

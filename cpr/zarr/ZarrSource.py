@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self, Unpack, cast, get_args
 import numpy as np
 
 from cpr import io
-from cpr.data.typed import ZarrSourceArguments
+from cpr.data.argument_types import ZarrSourceArguments
 from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.format import Region
 from cpr.io.hashing import hex16

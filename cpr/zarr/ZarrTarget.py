@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 import numpy as np
 import zarr
 
+from cpr.data.argument_types import ArrayData, Path, ZarrTargetArguments
 from cpr.data.array_layout import ArrayLayout
-from cpr.data.typed import ArrayData, Path, ZarrTargetArguments
 from cpr.errors import NoDataError
 from cpr.format import Region
 from cpr.io.write_markers import confirm

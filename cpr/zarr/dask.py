@@ -21,7 +21,7 @@ from cpr.data.array_memory import require_unmasked
 from cpr.data.lazy_arrays import require_block
 from cpr.errors import EncodeError
 from cpr.zarr.concurrency import widen
-from cpr.zarr.dask_blocks import BlockWriter, Shape, boxed
+from cpr.zarr.dask_blocks import BlockWriter, Shape, array_of_one_object
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
@@ -217,7 +217,7 @@ class _WriteBlock(BlockWriter):
 
 
 def _ends_of_block(extremes: Extremes, block: Any) -> Any:
-    return boxed(extremes.of(block), block.ndim)
+    return array_of_one_object(extremes.of(block), block.ndim)
 
 
 def _as_they_are(piece: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
@@ -238,14 +238,14 @@ def _merge(pieces: Any, axis: Any, keepdims: Any) -> Any:  # noqa: ARG001
             merged.add(item)
         else:
             waiting += list(np.asarray(item).flat)
-    return boxed(merged, 0)
+    return array_of_one_object(merged, 0)
 
 
 def computed(*lazy: Any) -> list[Any]:
     """Lazy values, computed together where the caller's dask runs: its cluster, also within a task of it."""
     import dask
 
-    with _cluster() as client:
+    with _cluster_client() as client:
         if client is None:
             return list(dask.compute(*lazy))  # type: ignore[attr-defined, no-untyped-call]
         found: list[Any] = client.gather(client.compute(list(lazy)))
@@ -257,7 +257,7 @@ def collected(lazy: Sequence[Any]) -> list[Any]:
 
     What waits in the memory of a worker for the others to be done is made again when that worker dies.
     """
-    with _cluster() as client:
+    with _cluster_client() as client:
         if client is None:
             return computed(*lazy)
         from distributed import as_completed
@@ -280,7 +280,7 @@ def collected(lazy: Sequence[Any]) -> list[Any]:
 
 
 @contextmanager
-def _cluster() -> Iterator[Any]:
+def _cluster_client() -> Iterator[Any]:
     """The client of the cluster on which the caller's dask runs, if it runs on one."""
     import dask
 

@@ -16,7 +16,7 @@ import numpy as np
 from cpr.io.transfer_width import width_of
 from cpr.zarr.writing_behind import WritingBehind
 
-__all__ = ["BlockWriter", "Shape", "boxed"]
+__all__ = ["BlockWriter", "Shape", "array_of_one_object"]
 
 Shape = tuple[int, ...]
 
@@ -48,7 +48,7 @@ class BlockWriter:
             self._behind.begin(partial(self.write, own, block_id), own.nbytes)
         else:
             found = self.write(block, block_id)
-        return boxed(found, len(block_id))
+        return array_of_one_object(found, len(block_id))
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_behind": None}
@@ -65,7 +65,7 @@ def _is_here() -> bool:
     return True
 
 
-def boxed(value: Any, ndim: int) -> Any:
+def array_of_one_object(value: Any, ndim: int) -> Any:
     """An array of one Python object."""
     box = np.empty((1,) * ndim, object)
     box[(0,) * ndim] = value

@@ -27,7 +27,7 @@ from cpr import io
 from cpr.data.arrays import hash_array
 from cpr.errors import CorruptDataError, RecordError
 from cpr.operations.records import Record, distinct_targets
-from cpr.records.content import same_content
+from cpr.records.content_digest import same_content
 from cpr.records.registry import register
 from cpr.Target import Target
 from tests.text_format import Text

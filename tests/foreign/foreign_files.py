@@ -11,7 +11,7 @@ import numpy as np
 
 import cpr
 from cpr.data.image_metadata import Metadata
-from cpr.image.choice import SeveralImagesWarning
+from cpr.image.image_selection import SeveralImagesWarning
 
 _PAGES_ALONE = "description=False"
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import cpr
-from cpr.image.choice import SeveralImagesWarning
+from cpr.image.image_selection import SeveralImagesWarning
 from tests.image import fake_bioio
 
 EXTENSIONS = [".czi", ".nd2", ".lif"]

@@ -11,7 +11,7 @@ import tifffile
 
 import cpr
 from cpr.errors import DecodeError, FormatError
-from cpr.image.choice import SeveralImagesWarning
+from cpr.image.image_selection import SeveralImagesWarning
 
 STACK = np.arange(3 * 20 * 30, dtype="uint8").reshape(3, 20, 30)
 FIELD = np.arange(2 * 40 * 50, dtype="uint16").reshape(2, 40, 50)

@@ -280,7 +280,7 @@ class TestRuns:
         assert artifact.task_run_id is not None
 
     def test_unless_it_is_asked_for_none_are_shown(self, tmp_path, results, monkeypatch):
-        monkeypatch.setattr(progress, "_Looker", lambda *_: pytest.fail("nobody asked"))
+        monkeypatch.setattr(progress, "_UploadWatcher", lambda *_: pytest.fail("nobody asked"))
 
         @cpr.task(result_storage=results)
         def store():

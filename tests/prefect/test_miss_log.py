@@ -341,7 +341,7 @@ def test_many_mapped_tasks_list_once(tmp_path, results, prefect_server, monkeypa
 
 
 def test_journals_are_read_so_many_times_a_minute(tmp_path, results, prefect_server, monkeypatch):
-    monkeypatch.setattr(misses, "_desk", misses._Desk())
+    monkeypatch.setattr(misses, "_writer", misses._JournalWriter())
     monkeypatch.setattr(misses, "_MOST_READS", 3)
 
     @cpr.task(result_storage=results)

@@ -25,7 +25,7 @@ pytest.importorskip("openlineage.client")
 import cpr
 from cpr.prefect import openlineage, run_log, run_provenance, serializer
 from cpr.prefect.lineage_events import dataset_name, events_of
-from cpr.prefect.stored_result import Told
+from cpr.prefect.stored_result import ReportedResult
 from cpr.provenance.made import Input, Made
 from tests.servers.lineage import LineageServer
 from tests.servers.lineage_schema import require_valid
@@ -150,7 +150,7 @@ def lab(tmp_path, results, prefect_server, monkeypatch):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(openlineage.VARIABLE, "1")
-    monkeypatch.setattr(openlineage, "_desk", openlineage._Desk())
+    monkeypatch.setattr(openlineage, "_sender", openlineage._EventSender())
     monkeypatch.setattr(run_log, "_said", OrderedDict())
     return Lab(tmp_path, results)
 
@@ -253,7 +253,7 @@ def test_nothing_is_sent_that_nobody_has_asked_for(lab, server, monkeypatch, set
         monkeypatch.setenv(openlineage.VARIABLE, setting)
     lab.run(makes_many, [1, 2])
     assert server.events == []
-    assert openlineage._desk._thread is None and not openlineage._desk._signed
+    assert openlineage._sender._thread is None and not openlineage._sender._signed
     assert len(lab.lines) == (setting == "maybe")
 
 
@@ -268,7 +268,7 @@ def test_a_server_that_is_down_is_told_once(lab, monkeypatch, tmp_path):
     began = time.monotonic()
     table = lab.run(analyse, 3)
     assert table.get_data()["mean"][0] == 1.5
-    assert openlineage._desk._waiting == 0, time.monotonic() - began
+    assert openlineage._sender._waiting == 0, time.monotonic() - began
     (line,) = lab.lines
     assert line.startswith(
         "The lineage of runs is not sent: ConnectionError. Remedy: see that the server runs"
@@ -423,7 +423,7 @@ def test_no_name_has_a_secret():
 )
 def test_a_name_that_is_no_text_keeps_back_no_event(path, uri):
     made = Made(task="t", flow="f", task_run="ab" * 16, inputs={"image": Input(type="ImageSource", url=path)})
-    told = Told(b'{"__cpr__": ["value", null]}', made, None, datetime.now(UTC), None)
+    told = ReportedResult(b'{"__cpr__": ["value", null]}', made, None, datetime.now(UTC), None)
     (event,) = events_of(told, lambda _: None)
     from openlineage.client.serde import Serde
 

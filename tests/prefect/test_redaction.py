@@ -12,7 +12,7 @@ import cpr
 from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.redaction import describe_input, is_secret_name, program_texts
 from cpr.prefect.source_code import unwrapped
-from cpr.prefect.used_code import Told
+from cpr.prefect.used_code import RunDescription
 
 TOKEN = "gh" + "p_" + "0aB1cD2eF3" * 4
 SECRETS = [
@@ -77,7 +77,7 @@ def test_a_default_of_the_machine_is_none_that_the_program_spells():
 
 
 def test_a_task_tells_the_default_by_its_digest():
-    told = Told(measured, ())
+    told = RunDescription(measured, ())
     for name, value in {"place": "BACK-STAGE", "method": "otsu"}.items():
         told.describe(name, value, False)
     assert told.inputs["method"].to_json() == "str=otsu"

@@ -256,7 +256,7 @@ def heard(call: Callable[[], Any]) -> Heard:
 
 def _line(frame: FrameType | None) -> tuple[Path, int]:
     """The line of a format or target that something came from."""
-    around = {str(TOP / name) for name in ("errors.py", "format.py", "data/warning.py")}
+    around = {str(TOP / name) for name in ("errors.py", "format.py", "data/user_warnings.py")}
     while frame is not None and frame.f_code.co_filename in around:
         frame = frame.f_back
     assert frame is not None

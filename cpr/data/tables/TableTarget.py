@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from cpr.data.argument_types import TableData
 from cpr.data.tables.frames import frames_of
-from cpr.data.typed import TableData
 from cpr.format import Region
 from cpr.Target import Target
 

@@ -13,7 +13,7 @@ from cpr.data.tables.layout import Layout
 from cpr.data.tables.table_digest import Piece, TableDigest
 from cpr.errors import EncodeError
 from cpr.format import Stream
-from cpr.records.misuse import meant_by
+from cpr.records.usage_errors import remedy_for_no_data
 
 __all__ = ["Frames", "frames_of", "hash_frame", "layout_of", "own_copy"]
 
@@ -144,7 +144,7 @@ def _chunks(data: Any) -> Iterator[pd.DataFrame]:
     if hasattr(data, "partitions") and hasattr(data, "npartitions"):
         return _partitions(data)
     is_iterable = isinstance(data, Iterable) and not isinstance(data, (dict, np.ndarray))
-    if not is_iterable or meant_by(data) is not None:
+    if not is_iterable or remedy_for_no_data(data) is not None:
         raise _no_table(data, "make it a DataFrame: pandas.DataFrame(...)")
     return _checked(data)
 
@@ -174,5 +174,5 @@ def _no_table(data: Any, remedy: str) -> EncodeError:
         field="data",
         expected="a DataFrame or an iterable of DataFrames",
         actual=type(data).__name__,
-        remedy=meant_by(data) or remedy,
+        remedy=remedy_for_no_data(data) or remedy,
     )

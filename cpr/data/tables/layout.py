@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from cpr.data.tables.columns import ColumnType
+from cpr.data.tables.layout_json import Table, column_type, recorded_type, type_meaning, type_to_json
 from cpr.data.tables.levels import Levels, is_finite, level_arrays
-from cpr.data.tables.recorded import Table, column_type, recorded_type, type_meaning, type_to_json
 from cpr.data.tables.values import from_pandas, plain_array, to_pandas, values_from_json, values_to_json
 from cpr.errors import EncodeError, FormatError, MissingDependencyError
 from cpr.format import damaged

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from cpr.data.tables.columns import ColumnType
-from cpr.data.tables.recorded import Level, Span, column_type, recorded_type, type_to_json
+from cpr.data.tables.layout_json import Level, Span, column_type, recorded_type, type_to_json
 from cpr.data.tables.values import plain_array
 from cpr.errors import EncodeError, FormatError
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from cpr.data.tables.columns import ColumnType
 from cpr.data.tables.layout import Layout, require_unicode
+from cpr.data.tables.layout_json import type_to_json
 from cpr.data.tables.levels import Levels, level_arrays
-from cpr.data.tables.recorded import type_to_json
 from cpr.data.tables.texts import ArrowTexts
 from cpr.data.tables.values import Values, absent_in, from_pandas, plain_array
 from cpr.errors import EncodeError

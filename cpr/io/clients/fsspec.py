@@ -18,7 +18,15 @@ from fsspec.spec import AbstractBufferedFile
 
 from cpr.errors import CprError, TransferError
 
-__all__ = ["close_on", "configured", "holds_back", "local_path", "new_filesystem", "path_on", "told_by"]
+__all__ = [
+    "close_on",
+    "configured",
+    "holds_back",
+    "local_path",
+    "new_filesystem",
+    "options_in_url",
+    "path_on",
+]
 
 
 def configured(protocol: str) -> Mapping[str, Any]:
@@ -27,7 +35,7 @@ def configured(protocol: str) -> Mapping[str, Any]:
     return found
 
 
-def told_by(protocol: str, url: str) -> Mapping[str, Any]:
+def options_in_url(protocol: str, url: str) -> Mapping[str, Any]:
     """The storage options that a URL tells: a host, an account."""
     found: Mapping[str, Any] = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(url)
     return found

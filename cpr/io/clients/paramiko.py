@@ -16,9 +16,9 @@ from cpr.io.waiting import is_interruption, request_seconds
 
 __all__ = [
     "client_options",
-    "hang_up",
+    "disconnect",
+    "is_broken_link",
     "is_connection_lost",
-    "leads_nowhere",
     "list_folder",
     "name_if_free",
     "read_pipelined",
@@ -91,7 +91,7 @@ def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def leads_nowhere(fs: Any, path: str) -> bool:
+def is_broken_link(fs: Any, path: str) -> bool:
     """Whether a link leads to itself, by others or not, or to nothing: servers say only that they fail.
 
     Raises OSError where a step of the way cannot be looked at.
@@ -172,7 +172,7 @@ def _next(entries: Iterator[Any]) -> Any:
         raise BadAnswerError("NameNotUTF8") from None
 
 
-def hang_up(fs: Any) -> None:
+def disconnect(fs: Any) -> None:
     """End the connection of a filesystem that does not answer, so that nobody waits for it any more."""
     if hasattr(fs, "ftp") and hasattr(fs, "client"):
         in_thread(fs.client.close)

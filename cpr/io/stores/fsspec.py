@@ -22,7 +22,7 @@ from fsspec.asyn import AsyncFileSystem
 from cpr.errors import CprError
 from cpr.io.answers import BadAnswerError, whole_number
 from cpr.io.clients.fsspec import holds_back
-from cpr.io.clients.paramiko import hang_up, is_connection_lost
+from cpr.io.clients.paramiko import disconnect, is_connection_lost
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, last_answer
 from cpr.io.filesystems import filesystem
 from cpr.io.request_threads import in_thread
@@ -210,7 +210,7 @@ def _answer(fs: Any, request: Callable[[Any], T], nbytes: int = 0, is_endless: b
     try:
         return wait_for(in_thread(lambda: request(fs)), nbytes, alive)
     except NoAnswerError:
-        hang_up(fs)
+        disconnect(fs)
         raise
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from cpr.io.clients.paramiko import (
+    is_broken_link,
     is_connection_lost,
-    leads_nowhere,
     list_folder,
     name_if_free,
     read_pipelined,
@@ -43,7 +43,7 @@ class SFTPStore(FsspecStore):
         except OSError as error:
             if is_interruption(error) or isinstance(error, PermissionError) or is_connection_lost(error):
                 raise
-            if not self._call(lambda fs: leads_nowhere(fs, info["name"])):
+            if not self._call(lambda fs: is_broken_link(fs, info["name"])):
                 raise
             # As on local disks it is found, and whoever reads it is told.
             return {**info, "type": "file"}

@@ -18,7 +18,7 @@ from cpr.zarr.ome.downsample import Method
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.metadata import Description
 from cpr.zarr.ome.options import OMEZarrOptions
-from cpr.zarr.ome.plan import create_levels, describe, extremes_of, halved_axes
+from cpr.zarr.ome.pyramid_plan import create_levels, describe, extremes_of, halved_axes
 from cpr.zarr.options import Shape, ZarrOptions, array_arguments, unit_of
 from cpr.zarr.parts.regions import Bounds
 from cpr.zarr.stores.recording import RecordingStore

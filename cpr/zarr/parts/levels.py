@@ -14,7 +14,7 @@ from cpr.io.parallel import parallel_map
 from cpr.io.transfer_width import side_by_side
 from cpr.zarr.ome.downsample import halve
 from cpr.zarr.ome.extremes import Extremes
-from cpr.zarr.ome.plan import image_metadata
+from cpr.zarr.ome.pyramid_plan import image_metadata
 from cpr.zarr.parts.assembly import Piece
 from cpr.zarr.parts.coverage import Mask, owners_of
 from cpr.zarr.parts.layout import Layout, Plan, array_on

@@ -18,14 +18,14 @@ from typing import Any
 import numpy as np
 
 from cpr.data.lazy_arrays import is_lazy_array, require_block
-from cpr.provenance.running import running_key
+from cpr.provenance.running_task import running_key
 from cpr.zarr.chunking import objects_of
 from cpr.zarr.dask import aligned, as_declared_by, collected, is_dask, map_to_objects, starts_of
 from cpr.zarr.dask_blocks import BlockWriter
 from cpr.zarr.parts.assembly import read_pieces
+from cpr.zarr.parts.earlier_run import key_of_nth, key_of_run, uncovered
 from cpr.zarr.parts.layout import Layout, layout_of
 from cpr.zarr.parts.levels import complete_image
-from cpr.zarr.parts.progress import key_of_nth, key_of_run, uncovered
 from cpr.zarr.parts.regions import Bounds
 from cpr.zarr.parts.whole import Whole
 from cpr.zarr.stores.recording import RecordingStore

@@ -10,7 +10,7 @@ import numpy as np
 from cpr.data.arrays import Planes
 from cpr.zarr.chunking import Declared, declared_source
 from cpr.zarr.dask import is_dask
-from cpr.zarr.ome.order import transposed
+from cpr.zarr.ome.axis_order import transposed
 from cpr.zarr.options import Shape
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.parts.options import PartOptions

@@ -15,17 +15,17 @@ from cpr.errors import PartError, UsageError
 from cpr.format import Region
 from cpr.io.write_markers import confirm, mark_once, require_marked
 from cpr.io.writing import put_blocks
-from cpr.provenance.running import running_key
+from cpr.provenance.running_task import running_key
 from cpr.publishing import may_be_deleted
 from cpr.zarr.copy import copy_objects
 from cpr.zarr.folder import Folder
 from cpr.zarr.ome.options import OMEZarrOptions
 from cpr.zarr.parts.assembly import Piece, merged, read_pieces, remove_leftovers, require_stored
 from cpr.zarr.parts.coverage import owners_of, require_no_gap, require_regions
+from cpr.zarr.parts.earlier_run import key_of_nth, parts_there, uncovered
 from cpr.zarr.parts.layout import Layout, layout_of
 from cpr.zarr.parts.levels import complete_image
 from cpr.zarr.parts.options import PartOptions
-from cpr.zarr.parts.progress import key_of_nth, parts_there, uncovered
 from cpr.zarr.parts.regions import bounds_of, regions_of, require_whole_objects, shown
 from cpr.zarr.stores.entries import make_entry
 from cpr.zarr.stores.manifest import Manifest, manifest_url

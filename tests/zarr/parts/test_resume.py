@@ -28,7 +28,7 @@ LOOP = """
 import sys, time
 import numpy as np
 import cpr
-from cpr.provenance.running import tell_running_key
+from cpr.provenance.running_task import tell_running_key
 
 url, key, log = sys.argv[1:]
 tell_running_key(lambda: key)

@@ -33,7 +33,7 @@ import dask.array as da
 import numpy as np
 import cpr
 import cpr.zarr.OMEZarrTarget, cpr.zarr.ZarrPart, cpr.zarr.ZarrTarget
-from cpr.provenance.running import tell_running_key
+from cpr.provenance.running_task import tell_running_key
 from cpr.zarr.parts import resumed
 
 resumed._LEAST_BYTES = resumed._UNIT_BYTES = 1

@@ -37,7 +37,7 @@ import numpy as np
 from distributed import Client
 import cpr
 import cpr.zarr.ZarrPart, cpr.zarr.ZarrTarget
-from cpr.provenance.running import tell_running_key
+from cpr.provenance.running_task import tell_running_key
 
 DATA = np.arange(1, 1 + 12 * 16 * 16, dtype="uint16").reshape(12, 16, 16)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cpr.data.warning import warn_user
+from cpr.data.user_warnings import warn_user
 from cpr.format import unusable
 
 __all__ = ["PAGES_ALONE", "Choice", "SeveralImagesWarning", "chosen", "labels", "listed"]

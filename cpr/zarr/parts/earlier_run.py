@@ -18,7 +18,7 @@ from cpr.io.hashing import FORGERY_PROOF, default_algorithm, hex16
 from cpr.io.parallel import parallel_map
 from cpr.io.transfer_width import side_by_side
 from cpr.io.write_markers import is_abandoned
-from cpr.provenance.running import nth_of_run
+from cpr.provenance.running_task import nth_of_run
 from cpr.publishing import may_be_deleted
 from cpr.Target import Target
 from cpr.zarr.parts.assembly import (

@@ -15,8 +15,8 @@ __all__ = [
     "READ_ONLY",
     "FindsNoFiles",
     "NamesWhatIsMeant",
-    "meant_by",
     "not_from_a_path",
+    "remedy_for_no_data",
     "require_kind_of_file",
 ]
 
@@ -146,10 +146,10 @@ def require_kind_of_file(cls: Any, path: object, call: str = "from_path") -> Non
     )
 
 
-def meant_by(data: Any) -> str | None:
+def remedy_for_no_data(data: Any) -> str | None:
     """The remedy for what is no data; None for what may be some.
 
-    >>> meant_by("raw/cell.tif")
+    >>> remedy_for_no_data("raw/cell.tif")
     "read the file first: a source's from_path('raw/cell.tif').get_data()"
     """
     if data is None:
