@@ -120,6 +120,7 @@ class ZarrTarget(Whole):
         """
         with self._lock:
             store, key = self._begin()
+            store.copy_before_storing()
             try:
                 group = zarr.create_group(
                     store, zarr_format=self.format.zarr_format, attributes=dict(self.format.attributes or {})

@@ -27,6 +27,7 @@ from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
 from cpr.zarr.stores.recording import RecordingStore, Written
 from cpr.zarr.writing_behind import WritingBehind
+from cpr.zarr.zarr_internals import copy_before_encoding
 
 __all__ = [
     "aligned",
@@ -207,9 +208,11 @@ class _WriteBlock(BlockWriter):
         if self._sharded:
             store.shards_below(self._path)
         array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, self._path), self._metadata))
+        block = np.asarray(block, array.dtype)
+        copy_before_encoding(array, [block])
         widen(array)
         where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, index, strict=True))
-        array[where] = np.asarray(block, array.dtype)
+        array[where] = block
         return store.written
 
     def __dask_tokenize__(self) -> Any:

@@ -63,16 +63,15 @@ def fill(
     if is_dask(data):
         fill_from_dask(arrays, data, axes, method, extremes)
         return
-    if isinstance(data, np.ndarray):
-        for array in arrays:
-            copy_before_encoding(array, data)
+    foreign = [data] if isinstance(data, np.ndarray) else []
     for array in arrays:
+        copy_before_encoding(array, foreign)
         widen(array)
     planes = iter(data) if isinstance(data, Planes) else None
     total = math.prod(data.shape) * data.dtype.itemsize
     with WritingBehind() as behind, progress_bar("writing", str(arrays[0].store_path), total) as advance:
         tree = _Tree(arrays, axes, method, extremes, _cell(arrays, data, axes), behind)
-        read = _reader(data, planes)
+        read = _reader(data, planes, foreign)
         tree.fill(read if advance is None else _counted(read, advance))
     for _ in planes or ():  # its end checks the number of planes
         pass
@@ -104,14 +103,20 @@ def _cell(arrays: Sequence[zarr.Array[Any]], data: Any, axes: Sequence[int]) -> 
     return tuple(cell)
 
 
-def _reader(data: Any, planes: Any) -> Callable[[Slices], Array]:
+def _reader(data: Any, planes: Any, foreign: list[Array]) -> Callable[[Slices], Array]:
+    """What gives parts of the data; what is in memory of others, and not copied, is put into `foreign`."""
+
     def read(region: Slices) -> Array:
         shape = tuple(part.stop - part.start for part in region)
         if planes is None:
             block = require_block(data[region], shape, data.dtype, f"part {region}")
+            if isinstance(data, np.ndarray):
+                return block
             # What gives parts may give the same memory again, while the part before is on its way.
-            behind = block.nbytes <= _CELL_BYTES and not isinstance(data, np.ndarray)
-            return block.copy() if behind else block
+            if block.nbytes <= _CELL_BYTES:
+                return block.copy()
+            foreign[:] = [block]
+            return block
         count = math.prod(shape[: len(shape) - len(data.plane_shape)])
         slab = np.empty((count, *data.plane_shape), data.dtype)
         for index, plane in zip(range(count), planes, strict=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,12 +51,12 @@ class _OwnCopy(ArrayArrayCodec):
 
     is_fixed_size = True
 
-    def __init__(self, data: np.ndarray[Any, Any]) -> None:
-        self._data = data
+    def __init__(self, foreign: Sequence[np.ndarray[Any, Any]]) -> None:
+        self._foreign = foreign
 
     def _encode_sync(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:
         found = chunk.as_numpy_array()
-        if not np.may_share_memory(found, self._data):
+        if not any(np.may_share_memory(found, one) for one in self._foreign):
             return chunk
         # Small enough to stay in a cache; without it an encoder that looks twice sees two things.
         return spec.prototype.nd_buffer.from_numpy_array(found.copy())
@@ -69,15 +69,19 @@ class _OwnCopy(ArrayArrayCodec):
         return input_byte_length
 
 
-def copy_before_encoding(array: zarr.Array[Any], data: np.ndarray[Any, Any]) -> None:
-    """Let chunks in the memory of `data` be copied before they are encoded: others may change it meanwhile.
+def copy_before_encoding(array: zarr.Array[Any], foreign: Sequence[np.ndarray[Any, Any]]) -> None:
+    """Let chunks in somebody else's memory be copied before they are encoded: it may change meanwhile.
 
     Shards are put together in memory of their own.
+
+    Args:
+        array: that is written.
+        foreign: whose memory it is; looked at for each chunk, so that they may be others for each.
     """
     codecs = array.async_array.codec_pipeline
     own = getattr(codecs, "array_array_codecs", None)
     if own is not None and not isinstance(getattr(codecs, "array_bytes_codec", None), ShardingCodec):
-        copies = (_OwnCopy(data), *own)
+        copies = (_OwnCopy(foreign), *own)
         wrap_codecs(array, lambda pipeline: dataclasses.replace(pipeline, array_array_codecs=copies))
 
 

@@ -15,6 +15,8 @@ import cpr.data.arrays
 import cpr.data.tables.table_digest
 from cpr.errors import CorruptDataError
 from cpr.io.hashing import ContentDigest
+from cpr.zarr.stores import recording
+from cpr.zarr.stores.entries import make_entry
 
 PIXELS = (3, 64, 128)
 ROUNDS = 12
@@ -125,3 +127,101 @@ def test_another_thread_changes_it(case, tmp_path):
                 assert again.format.fingerprint(found) == record["__cpr__"]["data_hash"]
     finally:
         sys.setswitchinterval(before)
+
+
+class InParts:
+    """An array elsewhere whose parts are in memory that somebody else has as well."""
+
+    def __init__(self, data: np.ndarray) -> None:
+        self._data, self.shape, self.dtype = data, data.shape, data.dtype
+        self.chunks = (1, *data.shape[1:])
+
+    def __getitem__(self, region):
+        return self._data[region]
+
+
+def in_blocks(data: np.ndarray):
+    """A dask array whose tasks give memory that somebody else has as well, not a copy."""
+    dask, da = pytest.importorskip("dask"), pytest.importorskip("dask.array")
+    planes = [dask.delayed(lambda z=z: data[z : z + 1], pure=False)() for z in range(len(data))]
+    return da.concatenate([da.from_delayed(plane, (1, *data.shape[1:]), data.dtype) for plane in planes])
+
+
+def whole(made):
+    """Writes an array, of what `made` makes of it."""
+
+    def write(cls, place, data):
+        target = cls.from_path(place, chunks=(1, *data.shape[1:]), compressors=None)
+        target.set_data(made(data))
+        return target
+
+    return write
+
+
+def parts(made):
+    """Writes it in parts."""
+
+    def write(cls, place, data):
+        options = {"chunks": (1, *data.shape[1:]), "compressors": None}
+        target = cls.from_path(place, shape=data.shape, dtype=data.dtype, **options)
+        halves = [target.part(region) for region in target.regions((len(data) // 2 + 1,))]
+        for half in halves:
+            (start, stop), *_ = half.region
+            half.set_data(made(data[start:stop]))
+        return target.assemble(halves)
+
+    return write
+
+
+def labels(made):
+    """Writes it as labels of an image."""
+
+    def write(cls, place, data):
+        target = cls.from_path(place, chunks=(1, *data.shape[1:]), compressors=None)
+        target.set_data(np.zeros_like(data))
+        target.add_labels("cells", made(data))
+        return target
+
+    return write
+
+
+def by_hand(cls, place, data):
+    """Writes it through the group that create() gives."""
+    target = cls.from_path(place)
+    array = target.create().create_array("a", data=data, chunks=(1, *data.shape[1:]), compressors=None)
+    array[0] = data[1]
+    return target
+
+
+SHAPES = {"small": (3, 64, 128), "large": (3, 2400, 2400)}  # of the second, pieces are not copied as a whole
+MADE = {"numpy": np.asarray, "dask": in_blocks, "elsewhere": InParts}
+WAYS = {
+    f"{cls.__name__} {way.__name__} {called} {size}": (cls, way(made), shape)
+    for cls in (cpr.ZarrTarget, cpr.OMEZarrTarget)
+    for way in (whole, parts, labels)
+    for called, made in MADE.items()
+    for size, shape in SHAPES.items()
+    if way is not labels or cls is cpr.OMEZarrTarget
+} | {
+    "create": (cpr.ZarrTarget, by_hand, SHAPES["small"]),
+    # A piece is one chunk then, which zarr encodes where it is.
+    "elsewhere huge": (cpr.ZarrTarget, whole(InParts), (2, 4200, 4200)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_chunks_are_stored_as_they_were_digested(way, tmp_path, monkeypatch):
+    """Memory of the user's changes between the digest of each chunk and what the store is given of it."""
+    cls, write, shape = WAYS[way]
+    data = np.full(shape, 7, "uint16")
+
+    def changing(*args):
+        entry = make_entry(*args)
+        data[:, :3, :3] ^= 1
+        return entry
+
+    with monkeypatch.context() as patch:
+        patch.setattr(recording, "make_entry", changing)
+        target = write(cls, tmp_path / ("a.ome.zarr" if cls is cpr.OMEZarrTarget else "a.zarr"), data)
+        record = target.serialize()
+    assert cpr.load(record).verify()

@@ -114,7 +114,7 @@ def test_no_chunk_is_encoded_in_the_memory_of_the_data(shape, options):
     data = np.arange(1, np.prod(shape) + 1, dtype="uint16").reshape(shape)
     store = Kept()
     array = zarr.create_array(store, name="a", shape=shape, dtype=data.dtype, chunks=(2, 3), **options)
-    zarr_internals.copy_before_encoding(array, data)
+    zarr_internals.copy_before_encoding(array, [data])
     array[...] = data
     assert store.given
     assert not any(np.may_share_memory(one, data) for one in store.given)
@@ -135,5 +135,5 @@ def test_no_chunk_is_encoded_in_the_memory_of_the_data(shape, options):
 )
 def test_which_chunks_are_stored_as_they_are(options, expected):
     array = zarr.create_array(MemoryStore(), name="a", shape=(4, 6), dtype="uint16", chunks=(2, 3), **options)
-    zarr_internals.copy_before_encoding(array, np.zeros((4, 6), "uint16"))
+    zarr_internals.copy_before_encoding(array, [np.zeros((4, 6), "uint16")])
     assert zarr_internals.stores_as_it_is(array.async_array.codec_pipeline) == expected

@@ -61,6 +61,7 @@ class _Journal:
     written: Written = field(default_factory=Written)
     sharded: set[str] = field(default_factory=set)  # folders of arrays with shards
     leftovers: set[str] = field(default_factory=set)
+    copies: bool = False
     sealed: bool = False
 
 
@@ -130,6 +131,10 @@ class RecordingStore(UrlStore):
         """Let parts of the objects of an array be checked alone."""
         self._journal.sharded.add(f"{folder}/" if folder else "")
 
+    def copy_before_storing(self) -> None:
+        """Copy what is to be written: zarr gives memory of whoever writes, which may change meanwhile."""
+        self._journal.copies = True
+
     def seal(self) -> None:
         """Refuse to write from now on."""
         self._journal.sealed = True
@@ -175,6 +180,8 @@ class RecordingStore(UrlStore):
     async def set(self, key: str, value: Buffer) -> None:
         if not isinstance(value, Buffer):
             raise TypeError(f"`value` must be a Buffer instance. Got an instance of {type(value)} instead.")
+        if self._journal.copies:
+            value = type(value).from_bytes(value.to_bytes())
         self._require_readable(key, value)
         view = memoryview(value.as_buffer_like())
         folder, _, name = key.rpartition("/")
