@@ -100,7 +100,7 @@ class CprError(Exception):
     @property
     def page(self) -> str:
         """Where the documentation says more: of the cause if it is known, else of the class."""
-        ours = next(cls for cls in type(self).__mro__ if cls.__module__ == __name__)  # not of who inherits
+        ours = next(cls for cls in type(self).__mro__ if cls.__module__ == __name__)  # not a user's subclass
         return f"docs/errors.md#{self.topic or ours.__name__.lower()}"
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -25,7 +25,7 @@ __all__ = ["Publication", "key_of", "may_be_deleted", "require_unmarked", "taken
 
 @dataclass(frozen=True)
 class Publication:
-    """Data in memory.
+    """Data in memory that is to be written as one object.
 
     Attributes:
         format: what encodes it.

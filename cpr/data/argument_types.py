@@ -87,7 +87,7 @@ class _Calibration(TypedDict, total=False):
 
 
 class ImageTargetArguments(_Calibration, total=False):
-    """Of ImageTarget."""
+    """The options of `ImageTarget.from_path`."""
 
     compression: Literal["zlib", "zstd", "lzw"] | None
     level: int | None
@@ -97,21 +97,21 @@ class ImageTargetArguments(_Calibration, total=False):
 
 
 class ImageSourceArguments(_Calibration, total=False):
-    """Of ImageSource."""
+    """The options of `ImageSource.from_path`."""
 
     image: int | str | None
     description: bool
 
 
 class CSVTargetArguments(TypedDict, total=False):
-    """Of CSVTarget."""
+    """The options of `CSVTarget.from_path`."""
 
     separator: str
     compression: Literal["gzip"] | None
 
 
 class CSVSourceArguments(TypedDict, total=False):
-    """Of CSVSource."""
+    """The options of `CSVSource.from_path`."""
 
     sep: str | None
     separator: str | None
@@ -126,13 +126,13 @@ class CSVSourceArguments(TypedDict, total=False):
 
 
 class ParquetTargetArguments(TypedDict, total=False):
-    """Of ParquetTarget."""
+    """The options of `ParquetTarget.from_path`."""
 
     compression: Literal["zstd", "snappy", "gzip"] | None
 
 
 class ZarrSourceArguments(TypedDict, total=False):
-    """Of ZarrSource."""
+    """The options of `ZarrSource.from_path`."""
 
     group: str | None
     slices_start: _Bounds
@@ -153,7 +153,7 @@ class _Chunked(TypedDict, total=False):
 
 
 class ZarrTargetArguments(_Chunked, total=False):
-    """Of ZarrTarget."""
+    """The options of `ZarrTarget.from_path`."""
 
     level: int | None
     dimension_names: Sequence[str | None] | None
@@ -161,7 +161,7 @@ class ZarrTargetArguments(_Chunked, total=False):
 
 
 class OMEPlateTargetArguments(TypedDict, total=False):
-    """Of OMEPlateTarget."""
+    """The options of `OMEPlateTarget.from_path`."""
 
     rows: int | Sequence[str] | None
     columns: int | Sequence[str] | None
@@ -170,7 +170,7 @@ class OMEPlateTargetArguments(TypedDict, total=False):
 
 
 class OMEZarrTargetArguments(_Chunked, _Calibration, total=False):
-    """Of OMEZarrTarget."""
+    """The options of `OMEZarrTarget.from_path`."""
 
     levels: int | None
     downscale: str

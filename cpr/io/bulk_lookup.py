@@ -31,7 +31,7 @@ def listed(urls: Iterable[str]) -> dict[str, Stat]:
     """What listings tell of objects, of as many as that takes fewer requests for than asking for each.
 
     What is missing here was not found, or not looked for: ask for it by `lookup`. Raises nothing of the
-    store's: whoever asks for the rest will hear of it.
+    store's: `lookup` of the rest will.
     """
     folders = defaultdict(set)
     for url in urls:

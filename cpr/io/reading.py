@@ -33,8 +33,8 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
 
     Args:
         url: of the object.
-        algorithm: to hash with, for who compares the checksum (of the same algorithm); without one an object
-            that ends early raises TransferError.
+        algorithm: to hash with, where the caller compares the checksum (of the same algorithm); without one
+            an object that ends early raises TransferError.
         nbytes: its size as far as the caller knows: a small object that has it takes one request.
 
     Raises:
@@ -137,6 +137,6 @@ def ranged_pinned(pinned: Pinned, block: int = 64 << 10, blocks: int = 64) -> It
 
 
 def ranged_file(pinned: Pinned, block: int, blocks: int, fetch: Fetch | None = None) -> RangedFile:
-    """The same for who compares the version by himself; `fetch` may stand between, for its errors say."""
+    """As `ranged_pinned`, where the caller compares the version; `fetch` replaces how parts are fetched."""
     width = _width(pinned.url, pinned.store)
     return RangedFile(pinned.url, fetch or pinned.fetch, pinned.nbytes, block, blocks, width)

@@ -145,7 +145,7 @@ def require_safe(location: object, name: object) -> None:
 
 
 def _is_normal(location: str) -> bool:
-    """Whether this is how cpr spells the place: two spellings would be two places to who compares them."""
+    """Whether this is how cpr spells the place: compared as texts, two spellings would be two places."""
     try:
         _require_normal(location)
     except CprError:

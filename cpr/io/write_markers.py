@@ -115,7 +115,7 @@ def confirm(url: str, witness: str | None = None) -> None:
     Args:
         url: of the folder.
         witness: an object in it, of a folder that several may publish, all the same: a marker that is gone
-            while this is there was removed by another of them, for who removes orphans removes it last.
+            while this is there was removed by another of them, because `remove_orphans` removes it last.
 
     Raises:
         ResourceNotFoundError: somebody has; the publication is taken back.

@@ -81,7 +81,7 @@ class OldRecord:
 
 @dataclass
 class Survey:
-    """What was found.
+    """What a search for garbage has found: what is in use, and the targets that nothing refers to.
 
     Attributes:
         records: how many records there are that count.

@@ -26,7 +26,7 @@ _MOST_READ = 100_000  # results, rather than to look for more of them
 
 @dataclass(frozen=True)
 class Node:
-    """One resource.
+    """A source or target in the graph of what was made from what.
 
     Attributes:
         url: where it is.
@@ -54,7 +54,7 @@ class Node:
 
 @dataclass
 class Lineage:
-    """A graph.
+    """What results were made from, as a graph: its nodes are sources and targets.
 
     Attributes:
         roots: URLs of what was asked for; of all that nothing else was made from, if nothing was.

@@ -13,7 +13,7 @@ __all__ = ["Listed", "Listing", "Run", "add_object"]
 
 @dataclass(frozen=True)
 class Listed:
-    """One target.
+    """A target as `cpr ls` lists it.
 
     Attributes:
         url: where it is.
@@ -68,7 +68,7 @@ class Run:
 
 @dataclass
 class Listing:
-    """What was found.
+    """What `cpr ls` tells: the newest targets, the runs, and how many there are of all.
 
     Attributes:
         newest: the targets made last, as many as were asked for, newest first.

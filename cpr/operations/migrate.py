@@ -17,7 +17,7 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.confinement import require_allowed, writing_only_below
-from cpr.records.predecessor import has_old_form, is_old_record
+from cpr.records.predecessor import OLD_CLASSES, has_old_form, is_old_record
 from cpr.records.registry import RECORD_KEY, load_record, source_of
 from cpr.records.strict_json import parse
 from cpr.Target import Target
@@ -183,11 +183,11 @@ def _of_file(url: str) -> Any:
     location, file_name = io.split(url)
     match = _RESULT.fullmatch(file_name)
     assert match is not None
-    kind = {".npy": "NumpyTarget", ".csv": "CSVTarget"}.get(match["ext"], "ImageTarget")
-    package = {"NumpyTarget": "numpy", "CSVTarget": "csv"}.get(kind, "image")
+    kind = str(source_of(url)).replace("Source", "Target")
+    named = next(name for name, record_type in OLD_CLASSES.items() if record_type == kind)
     fields = {"location": location, **match.groupdict()}
     try:
-        target: Any = load_record({"__class__": f"cpr.{package}.{kind}.{kind}", "data": fields})
+        target: Any = load_record({"__class__": named, "data": fields})
         target.persist()
     except TransferError as error:
         return error  # what it holds is not known

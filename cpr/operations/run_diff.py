@@ -46,7 +46,7 @@ class ChangedResult:
 
 @dataclass
 class RunDiff:
-    """What differs.
+    """What differs between the results of two runs.
 
     Attributes:
         old_run, new_run: ids of the runs.

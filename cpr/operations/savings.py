@@ -49,7 +49,7 @@ class Savings:
     Attributes:
         tasks: by task, what saved most first.
         elsewhere: how many hits were of results that no record here names.
-        problems: what is wrong with records that cannot be read; hits of theirs count as elsewhere.
+        problems: what is wrong with records that cannot be read; hits of their results count as elsewhere.
     """
 
     tasks: list[TaskSavings] = field(default_factory=list)

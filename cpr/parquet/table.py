@@ -1,8 +1,8 @@
 """The Parquet formats: tables that cpr writes and restores exactly, and Parquet files of others.
 
 Source: https://parquet.apache.org/docs/file-format/, through pyarrow. Row groups are written as they
-come, forward only. The footer is at the end, and is fetched first by who reads a table of ours
-(`cpr.parquet.row_groups`); of files of others the encoded file is held until it is decoded.
+come, forward only. The footer is at the end; when a table of ours is read it is fetched first
+(`cpr.parquet.row_groups`). Encoded files of others are held until they are decoded.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def describe_run(
 ) -> list[Any]:
     """Name of the task's function, descriptions of what it uses, and of its arguments.
 
-    What may be told of them is noted, for the results of the run and for who asks why it was not cached.
+    What may be told of them is noted: for the results of the run, and to answer why it was not cached.
 
     Args:
         context: of the task run.

@@ -1,7 +1,7 @@
 """What a description of code rests on, so that it can be used again as long as nothing of that has changed.
 
 Describing a hundred functions takes some milliseconds, looking whether they are still the same ones a tenth
-of that. Only identity is compared here: what can change in place, data, is described anew by who uses this.
+of that. Only identity is compared here: the caller describes anew what can change in place, which is data.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ __all__ = ["LEAVES", "VIEWS", "are_texts", "refused", "sha"]
 
 
 def sha(data: bytes | bytearray) -> str:
-    """64 hex digits."""
+    """The SHA-256 of bytes, as 64 hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The key of the task run in which this code runs, for who notes what a run has done so far."""
+"""The key of the task run in which this code runs: what a run has done so far is noted under it."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def exclusive_use(fs: AbstractFileSystem) -> AbstractContextManager[Any]:
 
 
 def last_answer(fs: AbstractFileSystem) -> float:
-    """When somebody whose turn it was last got an answer: who waits for longer than a limit waits in vain."""
+    """When the thread whose turn it was last got an answer: waiting longer than a limit is of no use."""
     turn: _Turn | None = getattr(fs, _TURN, None)
     return 0.0 if turn is None else turn.answered
 

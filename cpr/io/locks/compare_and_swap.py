@@ -1,4 +1,4 @@
-"""Small objects that are replaced only by who knows their present version: compare and swap.
+"""Small objects that only a writer who knows their present version can replace: compare and swap.
 
 Of many processes that see one version and write at once, exactly one succeeds:
 

@@ -39,7 +39,7 @@ class AzureStore:
         protocol: of the URLs of listings.
     """
 
-    # An emulator may not heed them.
+    # An emulator may ignore them.
     conditions_may_be_ignored = True
 
     def __init__(self, fs: Any, protocol: str) -> None:

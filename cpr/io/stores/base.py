@@ -252,7 +252,7 @@ class ConditionalStore(Protocol):
     """A store with conditional writes.
 
     Attributes:
-        conditions_may_be_ignored: whether some servers take conditions and do not heed them.
+        conditions_may_be_ignored: whether some servers take conditions and ignore them.
     """
 
     conditions_may_be_ignored: bool

@@ -77,7 +77,7 @@ class GCSStore:
         fs: gcsfs's filesystem, made in this process.
     """
 
-    # The emulators do not all heed them.
+    # Some emulators ignore them.
     conditions_may_be_ignored = True
 
     def __init__(self, fs: Any) -> None:

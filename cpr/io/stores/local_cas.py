@@ -1,4 +1,4 @@
-"""A small file that is replaced only by who knows its present version, without any lock.
+"""A small file that only a writer who knows its present version can replace, without any lock.
 
 It is a folder of numbered files, the highest of which is the content. Version n is replaced by giving a
 complete new file the name n + 1 with link(2), which fails where there is that name already, on NFS as

@@ -27,7 +27,7 @@ _A_DAY = timedelta(days=1)
 
 @dataclass
 class Examination:
-    """What was found.
+    """What `examine` has found out about a store.
 
     Attributes:
         url: of the place that was examined.
