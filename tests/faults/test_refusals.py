@@ -11,11 +11,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
+import numpy as np
 import pytest
 
+import cpr
 from cpr import io
 from cpr.errors import CprError, TransferError
+from cpr.io import patience
 from cpr.io.clients import s3_retries
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing_sink import Stored
@@ -33,7 +37,12 @@ DAMAGED = "400 BadDigest"
 STATUSES = [DAMAGED, "400 InvalidRequest", "403", "404", "409", "412", "416", "501"]
 # Looked at first, asked by obstore and by s3fs, which names what is wrong.
 MOST = 3
+TOO_MANY = 16  # refusals in a row
 TRIES = 4  # of a body that was changed on its way
+
+
+class Refuse(Protocol):
+    def __call__(self, status: str, of: str | None, times: int = 1 << 30) -> None: ...
 
 
 @dataclass
@@ -42,13 +51,13 @@ class Refusing:
 
     Attributes:
         base: URL of a folder in it.
-        refuse: is told the status, and which kinds it is for; None for all.
+        refuse: is told the status, which kinds it is for (None for all), and how many requests.
         asked: the kinds of requests since then.
         steps: the kinds that an upload in parts is made of.
     """
 
     base: str
-    refuse: Callable[[str, str | None], None]
+    refuse: Refuse
     asked: Callable[[], list[str]]
     steps: tuple[str, ...]
     stored: Stored = field(init=False)
@@ -97,12 +106,34 @@ class Refusing:
             "conditional read": self.look,
         }
 
+    def zarr_operations(self) -> dict[str, Callable[[], object]]:
+        """More of them, by zarr's own store where the store has none of ours."""
+        data = np.arange(256, dtype="uint16").reshape(4, 8, 8)
+        written = self._zarr("there", data)
+
+        def whole() -> None:
+            assert np.array_equal(written.get_data()[...], data)
+
+        return {
+            "write a Zarr": lambda: self._zarr("new", data),
+            "read a Zarr": whole,
+            "read a region of it": lambda: written.get_data()[1, 2:4],
+            "check a Zarr": lambda: written.check(full=True),
+            "copy a Zarr": lambda: written.copy_to(f"{self.base}/copies"),
+        }
+
+    def _zarr(self, name: str, data: np.ndarray) -> Any:
+        target = cpr.ZarrTarget.from_path(f"{self.base}/{name}.zarr", chunks=(1, 8, 8))
+        target.set_data(data)
+        return cpr.load(target.serialize())
+
 
 def s3(request: pytest.FixtureRequest) -> Iterator[Refusing]:
     proxy: FaultProxy = request.getfixturevalue("proxy")
 
-    def refuse(status: str, of: str | None) -> None:
-        proxy.plan(lambda _, kind: status if of in (None, kind) else None)
+    def refuse(status: str, of: str | None, times: int = 1 << 30) -> None:
+        left = iter(range(times))
+        proxy.plan(lambda _, kind: status if of in (None, kind) and next(left, None) is not None else None)
 
     yield Refusing(request.getfixturevalue("s3_url"), refuse, lambda: proxy.kinds, S3_STEPS)
 
@@ -113,9 +144,11 @@ def azure(request: pytest.FixtureRequest) -> Iterator[Refusing]:
         for name, value in server.environment(proxy.endpoint).items():
             request.getfixturevalue("monkeypatch").setenv(name, value)
 
-        def refuse(status: str, of: str | None) -> None:
-            status = status.replace("BadDigest", "Md5Mismatch")
-            proxy.plan(lambda _, kind: status if of in (None, kind) else None)
+        def refuse(status: str, of: str | None, times: int = 1 << 30) -> None:
+            status, left = status.replace("BadDigest", "Md5Mismatch"), iter(range(times))
+            proxy.plan(
+                lambda _, kind: status if of in (None, kind) and next(left, None) is not None else None
+            )
 
         yield Refusing(request.getfixturevalue("az_url"), refuse, lambda: proxy.kinds, S3_STEPS[1:])
 
@@ -125,13 +158,14 @@ def gcs(request: pytest.FixtureRequest) -> Iterator[Refusing]:
     with FaultyGCS(server.endpoint) as proxy:
         request.getfixturevalue("monkeypatch").setenv("STORAGE_EMULATOR_HOST", proxy.endpoint)
 
-        def refuse(status: str, of: str | None) -> None:
+        def refuse(status: str, of: str | None, times: int = 1 << 30) -> None:
+            left = iter(range(times))
             asked.clear()
 
             def answer(method: str, path: str) -> int | None:
                 kind = "part" if method == "PUT" else method
                 asked.append(kind)
-                return int(status[:3]) if of in (None, kind) else None
+                return int(status[:3]) if of in (None, kind) and next(left, None) is not None else None
 
             proxy.refuse = answer
 
@@ -173,3 +207,14 @@ def test_parts_that_are_refused_each_time(store, status):
             store.put("new", LARGE)
         tries = TRIES if status == DAMAGED and kind == "part" else 1
         assert 1 <= store.asked().count(kind) <= PARTS * tries
+
+
+def test_a_store_that_is_asked_too_much_is_asked_again(store, monkeypatch):
+    """More often than any client would by itself, and whatever it is asked for."""
+    monkeypatch.setattr(patience, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(patience, "_LONGEST_PAUSE_SECONDS", 0.01)
+    operations = store.operations() | store.zarr_operations()
+    for name, operation in operations.items():
+        store.refuse("503", None, TOO_MANY)
+        operation()
+        assert len(store.asked()) > TOO_MANY, name

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cpr.io.answers import BadAnswerError, SetupError, require_range, whole_number
+from cpr.io.patience import MOST_REFUSALS, SLOW_DOWN, pause_after
 from cpr.io.waiting import wait_for
 
 __all__ = ["AzureClient", "client_options", "right", "settle"]
@@ -63,7 +64,21 @@ def settle(fs: Any) -> None:
     from azure.storage.blob.aio import ExponentialRetry
 
     class Patience(ExponentialRetry):  # type: ignore[misc]
+        def increment(
+            self, settings: dict[str, Any], request: Any, response: Any = None, error: Any = None
+        ) -> bool:
+            refusals = settings.setdefault("refusals", 0)
+            settings["pause"] = None
+            if response is not None and response.status_code in SLOW_DOWN and refusals < MOST_REFUSALS:
+                settings["refusals"] += 1
+                settings["pause"] = pause_after(settings["refusals"])
+                settings["total"] += 1  # it is none of the failures that are counted
+                settings["status"] += 1
+            return bool(super().increment(settings, request, response, error))
+
         def get_backoff_time(self, settings: Mapping[str, Any]) -> float:
+            if settings["pause"] is not None:
+                return float(settings["pause"])
             longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** settings["count"])
             return random.uniform(longest / 2, longest)  # noqa: S311 - nobody is to be kept from guessing it
 

@@ -19,6 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from cpr.io.answers import BadAnswerError, SetupError, read_some
 from cpr.io.outside_json import read_json
+from cpr.io.patience import MOST_REFUSALS, SLOW_DOWN, pause_after
 from cpr.io.waiting import wait_for
 
 __all__ = [
@@ -217,17 +218,26 @@ class Requests:
         """A request that is repeated while that may help; a refusal is raised as an OSError with its code."""
         for attempt in range(1, _TRIES + 1):
             try:
-                answer = await self.once(method, path, query, headers, body, most)
+                answer = await self.patiently(method, path, query, headers, body, most)
             except passing_errors() as error:
                 if attempt == (_TRIES if self._is_worth_waiting_for(error) else _FIRST_TRIES):
                     raise
             else:
                 if answer.status < 300:
                     return answer
-                if not answer.is_passing or attempt == _TRIES:
+                if not answer.is_passing or answer.status in SLOW_DOWN or attempt == _TRIES:
                     raise refusal(answer.status)
             await asyncio.sleep(wait_seconds(attempt))
         raise AssertionError("unreachable")
+
+    async def patiently(self, method: str, path: str, *about: Any) -> Answer:
+        """As `once`, again and again while the store says that it is asked too much."""
+        for refusals in range(1, MOST_REFUSALS + 1):
+            answer = await self.once(method, path, *about)
+            if answer.status not in SLOW_DOWN:
+                return answer
+            await asyncio.sleep(pause_after(refusals))
+        return await self.once(method, path, *about)
 
 
 def passing_errors() -> tuple[type[Exception], ...]:

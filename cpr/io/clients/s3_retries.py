@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import time
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
 from cpr.io.answers import code_of
+from cpr.io.patience import MOST_REFUSALS, SLOW_DOWN, pause_after
 
-__all__ = ["ONCE", "ON_THROTTLED", "again_if_damaged", "has_answered", "limit_retries", "pauses"]
+__all__ = ["ONCE", "ON_THROTTLED", "again_if_damaged", "has_answered", "limit_retries"]
 
 T = TypeVar("T")
 
@@ -25,16 +24,10 @@ ONCE: ContextVar[bool] = ContextVar("ONCE", default=False)
 # Whether a filesystem's endpoint has answered anything yet.
 _ANSWERED = "_cpr_answered"
 _NO_CONNECTION = frozenset({"EndpointConnectionError", "SSLError", "ProxyConnectionError"})
-_SLOW_DOWN = frozenset({429, 503})
 # What S3 answers to a body that is not what its checksum says; s3fs, and it alone, sends a signed one again.
 _DAMAGED = frozenset({"BadDigest", "XAmzContentChecksumMismatch"})
 _TRIES = 4
 _FIRST_WAIT_SECONDS = 0.1
-# How long a store is asked again that says that it is asked too much, and how long is waited between.
-# botocore waits up to 16 s, in which a store that takes so many requests a second could have answered.
-_SLOWED_SECONDS = 20.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
-_MOST_REFUSALS = 22  # which are so long
 
 
 def limit_retries(fs: Any) -> None:
@@ -62,21 +55,6 @@ def has_answered(fs: Any) -> None:
     setattr(fs, _ANSWERED, True)
 
 
-def pauses() -> Iterator[float]:
-    """Seconds to wait between a store's refusals of too many requests, for as long as it is asked again."""
-    end = time.monotonic() + _SLOWED_SECONDS
-    refusals = 1
-    while time.monotonic() + (seconds := _pause_after(refusals)) <= end:
-        yield seconds
-        refusals += 1
-
-
-def _pause_after(refusals: int) -> float:
-    longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(refusals - 1, 10), _LONGEST_PAUSE_SECONDS)
-    # Not all of those that were refused at once shall come back at once.
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311
-
-
 async def again_if_damaged(attempt: Callable[[], Awaitable[T]]) -> T:
     """A request with a body, which is sent again if the store says that it was changed on its way."""
     for number in range(1, _TRIES):
@@ -98,7 +76,7 @@ def _decide(
 ) -> bool | float | None:
     """False where an answer is final to botocore, None where its own rule decides; else seconds to wait.
 
-    A store that is asked too much is asked again as often as obstore asks it (`pauses`). What was damaged is
+    A store that is asked too much is asked again as by all clients (`cpr.io.patience`). What was damaged is
     repeated by `again_if_damaged`: botocore would do so within each of its attempts, for half a minute. A
     connection is repeated no more than once at an endpoint that has never answered, for what is wrong is the
     endpoint and not the moment.
@@ -108,11 +86,11 @@ def _decide(
         if fs is not None:
             has_answered(fs)
         status, code = response[0].status_code, (response[1] or {}).get("Error", {}).get("Code")
-        if status in _SLOW_DOWN and (throttled := ON_THROTTLED.get()) is not None:
+        if status in SLOW_DOWN and (throttled := ON_THROTTLED.get()) is not None:
             throttled()
         if code in _DAMAGED or (ONCE.get() and status >= 400):
             return False
-        return _pause_after(attempts) if status in _SLOW_DOWN and attempts <= _MOST_REFUSALS else None
+        return pause_after(attempts) if status in SLOW_DOWN and attempts <= MOST_REFUSALS else None
     if (
         type(caught_exception).__name__ in _NO_CONNECTION
         and attempts > 1

@@ -18,10 +18,11 @@ from typing import Any
 
 from cpr.io.answers import required_text, whole_number
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
+from cpr.io.patience import MOST_REFUSALS, SLOW_DOWN, pause_after
 from cpr.io.stores.base import OccupiedError
 from cpr.io.waiting import at_most, cleaning_up, wait_for
 
-__all__ = ["CHECKSUM", "ResumableUpload", "put_whole"]
+__all__ = ["CHECKSUM", "ResumableUpload", "put_checked", "put_whole"]
 
 #: Of every object that is stored here.
 CHECKSUM = "crc32c"
@@ -102,7 +103,7 @@ class ResumableUpload:
         view, stop = memoryview(part), start + len(part)
         arrived, asking = start, False
         length = "*" if total is None else str(total)
-        attempt = 0
+        attempt = refusals = 0
         while True:
             attempt += 1
             try:
@@ -128,6 +129,12 @@ class ResumableUpload:
                     arrived, asking = has, False
                     if learnt and attempt < _TRIES:
                         continue
+                if answer.status in SLOW_DOWN and refusals < MOST_REFUSALS:
+                    refusals += 1
+                    attempt -= 1
+                    asking = True
+                    await asyncio.sleep(pause_after(refusals))
+                    continue
                 if not answer.is_passing or attempt == _TRIES:
                     # A session that is gone is no missing object.
                     raise refusal(400 if answer.status in (404, 410) else answer.status, str(answer.status))
@@ -151,7 +158,7 @@ class ResumableUpload:
 
     @property
     def _digest(self) -> str:
-        return b64encode(self._crc.to_bytes(4, "big")).decode()
+        return _in_base64(self._crc)
 
     def store_checksum(self) -> str | None:
         import google_crc32c
@@ -209,7 +216,7 @@ class ResumableUpload:
                 wait_for(aborting)
 
     async def _abort(self, session: str) -> None:
-        answer = await self._requests.once("DELETE", session)
+        answer = await self._requests.patiently("DELETE", session)
         # 499 says that it is cancelled; 404 and 410 that it is not there any more.
         if answer.status not in (_CANCELLED, 200, 204, 404, 410):
             raise refusal(answer.status)
@@ -236,6 +243,20 @@ async def put_whole(
     query = {"uploadType": "multipart", **condition}
     answer = await _begin_object(requests, bucket, key, query, kind, body)
     return answer.json()
+
+
+async def put_checked(requests: Requests, bucket: str, key: str, data: bytes) -> None:
+    """A small object in one request; raises OSError with the code BadDigest where other bytes are stored."""
+    import google_crc32c
+
+    digest = _in_base64(google_crc32c.value(data))
+    found = await put_whole(requests, bucket, key, data, digest)
+    if (found.get("crc32c"), whole_number(found.get("size", 0))) != (digest, len(data)):
+        raise refusal(400, "BadDigest")
+
+
+def _in_base64(crc: int) -> str:
+    return b64encode(crc.to_bytes(4, "big")).decode()
 
 
 async def _begin_object(

@@ -17,8 +17,8 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cpr.io.answers import BadAnswerError
-from cpr.io.clients.s3_retries import pauses
 from cpr.io.clients.s3fs import S3Client
+from cpr.io.patience import pauses
 from cpr.io.request_threads import answer_to
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.stores.s3_listing import PAGE, Found, list_keys

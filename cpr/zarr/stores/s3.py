@@ -10,7 +10,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 from zarr.storage import FsspecStore, ObjectStore
 
-from cpr.io.clients.s3_retries import pauses
+from cpr.io.patience import pauses
 from cpr.io.stores.s3_obstore import CircuitBreaker, says_slow_down
 from cpr.io.transfer_width import TransferWidth, width_of
 

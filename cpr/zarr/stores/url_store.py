@@ -29,6 +29,7 @@ from cpr.io.transfer_width import width_of
 from cpr.io.urls import join, protocol_of
 from cpr.io.waiting import within_limit
 from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
+from cpr.zarr.stores.gcs import GcsStore
 from cpr.zarr.stores.local import FastLocalStore
 from cpr.zarr.stores.metadata_check import is_metadata, require_safe_metadata
 from cpr.zarr.stores.s3 import ObstoreFirstStore
@@ -60,8 +61,11 @@ def bare_store(url: str, read_only: bool = False) -> Store:
         twin = twins[asyncio.get_running_loop()] = type(fs)(*fs.storage_args, **options)
         close_on(asyncio.get_running_loop(), twin)
         kind_of(protocol_of(url)).settle(twin)
+    name = kind_of(protocol_of(url)).name
+    if name == "gs":
+        return GcsStore(twin, path, read_only)
     bucket, _, prefix = path.partition("/")
-    fast = fast_bucket(fs, bucket) if kind_of(protocol_of(url)).name == "s3" else None
+    fast = fast_bucket(fs, bucket) if name == "s3" else None
     if fast is None:
         return FsspecStore(twin, path=path, read_only=read_only)
     return ObstoreFirstStore(twin, path, read_only, ObjectStore(fast.store), prefix)

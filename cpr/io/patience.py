@@ -1,0 +1,37 @@
+"""How long a store is asked again that says that it is asked too much, by whichever client."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+
+__all__ = ["MOST_REFUSALS", "SLOW_DOWN", "pause_after", "pauses"]
+
+#: Statuses of HTTP by which stores refuse a request because there are too many.
+SLOW_DOWN = frozenset({429, 503})
+#: So many pauses are as long as a store is asked again.
+MOST_REFUSALS = 22
+_SLOWED_SECONDS = 20.0
+# Clients' own pauses, up to 32 s, leave unused what a store could have taken that takes so many a second.
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait after each refusal, for as long as the store is asked again."""
+    end = time.monotonic() + _SLOWED_SECONDS
+    refusals = 1
+    while time.monotonic() + (seconds := pause_after(refusals)) <= end:
+        yield seconds
+        refusals += 1
+
+
+def pause_after(refusals: int) -> float:
+    """Seconds to wait after the refusal with this number, from 1.
+
+    >>> 0.05 <= pause_after(1) <= 0.1 and 0.5 <= pause_after(20) <= 1.0
+    True
+    """
+    longest = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(refusals - 1, 10), _LONGEST_PAUSE_SECONDS)
+    # Not all of those that were refused at once shall come back at once.
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311

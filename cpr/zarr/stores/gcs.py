@@ -1,0 +1,75 @@
+"""Zarr's store for Google Cloud Storage: objects go and come as those of other results do."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from zarr.abc.buffer import Buffer, BufferPrototype
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest
+from zarr.storage import FsspecStore
+
+from cpr.io.answers import BadAnswerError
+from cpr.io.clients.gcsfs import Requests, named
+from cpr.io.stores.base import bucket_and_key
+from cpr.io.stores.gcs_upload import put_checked
+
+__all__ = ["GcsStore"]
+
+_PARTIAL_CONTENT = 206
+_ANY_SIZE = sys.maxsize - 1  # what is asked for whole has to fit
+
+
+class GcsStore(FsspecStore):
+    """Objects are asked for and sent by cpr's requests; gcsfs does the rest.
+
+    gcsfs would wait up to 32 s for a store that is asked too much, and compare no CRC32C.
+
+    Args:
+        fs: gcsfs's async filesystem, of the running event loop.
+        path: of the root, with its bucket.
+        read_only: refuse to write.
+    """
+
+    def __init__(self, fs: Any, path: str, read_only: bool) -> None:
+        super().__init__(fs, read_only=read_only, path=path)
+        self._requests = Requests(fs)
+
+    def with_read_only(self, read_only: bool = False) -> GcsStore:
+        """As the other store."""
+        return GcsStore(self.fs, self.path, read_only)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """As the other store. Raises BadAnswerError where another range has come."""
+        bucket, name = bucket_and_key(f"{self.path}/{key}")
+        place = named("/download/storage/v1/b/", bucket, "/o/", name)
+        part: dict[str, str] = {}
+        if byte_range is not None:
+            part = {"Range": f"bytes={_range(byte_range)}", "Accept-Encoding": "gzip"}
+        try:
+            answer = await self._requests.ask("GET", place, {"alt": "media"}, part, most=_ANY_SIZE)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if byte_range is not None and getattr(error, "code", None) == "416":  # the object ends before
+                return prototype.buffer.from_bytes(b"")
+            raise
+        if byte_range is not None and answer.status != _PARTIAL_CONTENT:
+            raise BadAnswerError("RangeIgnored")
+        return prototype.buffer.from_bytes(answer.body)
+
+    async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
+        """As the other store. Raises OSError where the store has other bytes then."""
+        self._check_writable()
+        if byte_range is not None:
+            await super().set(key, value, byte_range)
+            return
+        await put_checked(self._requests, *bucket_and_key(f"{self.path}/{key}"), value.to_bytes())
+
+
+def _range(wanted: ByteRequest) -> str:
+    if isinstance(wanted, RangeByteRequest):
+        return f"{wanted.start}-{wanted.end - 1}"
+    return f"{wanted.offset}-" if isinstance(wanted, OffsetByteRequest) else f"-{wanted.suffix}"
