@@ -168,6 +168,8 @@ def to_pandas(table: Any, what: str = "it") -> pd.DataFrame:
     """
     try:
         require_modest_labels(table.schema)
+        # Texts that are not UTF-8 would be found by whoever looks at one of them.
+        table.validate(full=True)
         frame: pd.DataFrame = table.to_pandas()
     except Exception as error:
         raise damaged(
