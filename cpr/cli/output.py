@@ -64,10 +64,12 @@ def console(stderr: bool = False) -> Console:
     )
 
 
-# What moves the cursor, colours, rings, or makes a name show as another one (bidirectional marks).
+# What moves the cursor, colours, rings, makes a name show as another one (bidirectional marks), or has no
+# shape: Default_Ignorable_Code_Point in https://www.unicode.org/Public/16.0.0/ucd/DerivedCoreProperties.txt
 _UNPRINTABLE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff\ud800-\udfff"
-    "\u180e\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+    "[\x00-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\ud800-\udfff"
+    "\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
 

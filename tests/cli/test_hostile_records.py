@@ -277,3 +277,20 @@ def test_no_character_without_a_shape_of_its_own_is_printed_as_it_is():
     # Signs of Arabic, Syriac and Kaithi numbers are seen.
     assert all(re.search("ARABIC|SYRIAC|KAITHI", unicodedata.name(one)) for one in shown)
     assert printable("Ünï 細胞 🔬 é") == "Ünï 細胞 🔬 é"
+
+
+# Default_Ignorable_Code_Point of Unicode, which Python's tables do not have.
+INVISIBLE = (
+    "00ad 034f 061c 115f-1160 17b4-17b5 180b-180f 200b-200f 202a-202e 2060-206f 3164 fe00-fe0f feff ffa0 "
+)
+INVISIBLE += "fff0-fff8 1bca0-1bca3 1d173-1d17a e0000-e0fff"
+
+
+@pytest.mark.parametrize("some", INVISIBLE.split())
+def test_what_has_no_shape_is_spelled_out(some):
+    """Else two names look alike, or one has a blank where there is none."""
+    from cpr.cli.output import printable
+
+    first, _, last = some.partition("-")
+    for code in range(int(first, 16), int(last or first, 16) + 1):
+        assert printable(f"a{chr(code)}b").isascii()
