@@ -119,7 +119,7 @@ class InsideCopies:
     def copy(self, source: str, destination: str, md5: str, nbytes: int) -> bool:
         """Let the store copy an object, if it holds these very bytes; see `CopyingStore.copy_equal`.
 
-        Raises nothing of the store: where it fails, the write that follows does too, and tells.
+        Raises nothing of the store. If it is False the caller writes the object, which raises what is wrong.
 
         Args:
             source: URL of the object.

@@ -142,8 +142,8 @@ def require_version(url: str, expected: Version, actual: Version) -> None:
         raise SourceChangedError(
             "the object was replaced since its version was first asked for",
             url=url,
-            expected=_brief(expected),
-            actual=_brief(actual),
+            expected=version_text(expected),
+            actual=version_text(actual),
             remedy="run again: a new source, from from_path() or glob(), takes the object as it is now",
         )
 
@@ -171,5 +171,6 @@ def _fresh_seconds(url: str, stat: Stat) -> float:
     return tick if abs(time.time() - stat.modified.timestamp()) < 2 * tick else 0.0
 
 
-def _brief(version: Version) -> str:
+def version_text(version: Version) -> str:
+    """A version as errors quote it."""
     return ", ".join(f"{name} {value}" for name, value in version.items())

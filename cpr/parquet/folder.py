@@ -23,7 +23,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
-from cpr.io.pinning import Pinned, Version
+from cpr.io.pinning import Pinned, Version, version_text
 from cpr.io.ranged_file import RangedFile
 from cpr.io.reading import ranged_file
 from cpr.parquet.table import Reading, claimed_bytes, coded_fields, opened, pyarrow, rows_at_once, to_pandas
@@ -73,8 +73,8 @@ class Folder:
             raise SourceChangedError(
                 "the folder is not the version any more that took part in the cache key",
                 url=self.url,
-                expected=_brief(version),
-                actual=_brief(self.version()),
+                expected=version_text(version),
+                actual=version_text(self.version()),
                 remedy="run again: a new source, from from_path(), takes the folder as it is now",
             )
 
@@ -250,7 +250,3 @@ def _without(columns: frozenset[str], path: str) -> str:
 
 def _is_hidden(path: str) -> bool:
     return any(name.startswith(_HIDDEN) for name in path.split("/"))
-
-
-def _brief(version: Version) -> str:
-    return ", ".join(f"{name} {value}" for name, value in version.items())

@@ -8,7 +8,7 @@ from typing import Any
 from cpr.prefect.class_members import Kind
 from cpr.prefect.description_graph import Part
 
-__all__ = ["Node"]
+__all__ = ["Node", "label_of", "number_of"]
 
 
 @dataclass(eq=False)
@@ -35,3 +35,13 @@ class Node:
 
     def __post_init__(self) -> None:
         self.part.code = self
+
+
+def label_of(node: Node) -> list[str]:
+    """What names a node wherever its code is described."""
+    return [node.kind, node.label]
+
+
+def number_of(node: Node) -> list[int]:
+    """What names a node in one description."""
+    return [node.number]

@@ -22,7 +22,7 @@ import numpy as np
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.class_members import OF_MODULES, OF_NO_MATTER
 from cpr.prefect.code_guards import Guards
-from cpr.prefect.code_nodes import Node
+from cpr.prefect.code_nodes import label_of
 from cpr.prefect.code_references import MAKERS, facts_of
 from cpr.prefect.description_graph import digest
 from cpr.prefect.lazy_imports import code_of_file, names_bound_by
@@ -127,7 +127,7 @@ _last: WeakKeyDictionary[types.ModuleType, _Contents] = WeakKeyDictionary()
 def _form_of_data(value: Any) -> Any:
     if _is_plain(value, _DEEPEST):
         return type(value), repr(value)
-    return digest(Describer(lenient=True).describe(value, ""), _label_of)
+    return digest(Describer(lenient=True).describe(value, ""), label_of)
 
 
 def _is_plain(value: Any, deepest: int) -> bool:
@@ -141,10 +141,6 @@ def _is_plain(value: Any, deepest: int) -> bool:
     if cls is list or cls is tuple:
         return deepest > 0 and all(type(one) in _PLAIN or _is_plain(one, deepest - 1) for one in value)
     return cls in _PLAIN
-
-
-def _label_of(node: Node) -> list[str]:
-    return [node.kind, node.label]
 
 
 def _changes_itself(cls: type) -> bool:

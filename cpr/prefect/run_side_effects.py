@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from cpr.prefect.code_nodes import Node, label_of
 from cpr.prefect.code_references import MAKERS, facts_of
 from cpr.prefect.description_graph import Part, Unordered, digest
 from cpr.prefect.own_code import is_own_class
@@ -18,7 +19,6 @@ from cpr.prefect.source_code import unwrapped
 
 if TYPE_CHECKING:
     from cpr.prefect.canonical_form import Describer
-    from cpr.prefect.code_nodes import Node
 
 __all__ = ["Content", "RunState", "filled_in", "leave_out_what_runs_made", "state_of_runs", "watched"]
 
@@ -94,7 +94,7 @@ def filled_in(describer: Describer) -> dict[str, Content]:
         one.value.__qualname__.rpartition(".")[0] for one in functions if changes[one] and not _makes(one)
     }
     return {
-        label: (digest(described, _label_of), frozenset(one.label for one, _ in _code_in(described)))
+        label: (digest(described, label_of), frozenset(one.label for one, _ in _code_in(described)))
         for label, (value, described, _) in describer.used.items()
         if label.rpartition(".")[2] in changed
         or label in of_defaults
@@ -129,10 +129,6 @@ def leave_out_what_runs_made(
         else:
             code = [part for one, part in _code_in(describer.used[label][1]) if one.label in first[1]]
             describer.stands_for[label].description = ["filled", first[0], code]
-
-
-def _label_of(node: Node) -> list[str]:
-    return [node.kind, node.label]
 
 
 def _code_in(description: Any) -> list[tuple[Node, Part]]:

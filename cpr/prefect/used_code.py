@@ -10,7 +10,7 @@ from typing import Any
 from cpr.io.fork_safe import in_children
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.code_graph import CodeGraph
-from cpr.prefect.code_nodes import Node
+from cpr.prefect.code_nodes import label_of, number_of
 from cpr.prefect.description_graph import digest
 from cpr.prefect.loaded_modules import is_as_its_file_made_it
 from cpr.prefect.prefect_internals import source_of
@@ -33,14 +33,6 @@ def _after_fork() -> None:
 
 
 in_children(_after_fork)
-
-
-def _label_of(node: Node) -> list[str]:
-    return [node.kind, node.label]
-
-
-def _number_of(node: Node) -> list[int]:
-    return [node.number]
 
 
 class RunDescription:
@@ -98,15 +90,15 @@ class RunDescription:
             self.uses.setdefault(label, self._tell(label, value, counted, one))
         for node in describer.code.nodes:
             if node.value is not self.function:
-                told = Input(node.kind, digest=digest(node.own, _label_of)[:16])
+                told = Input(node.kind, digest=digest(node.own, label_of)[:16])
                 self.uses.setdefault(node.label, told)
                 if node.kind == "function" and told.digest is not None:
                     self.code[told.digest] = node.value.__code__
 
     def _tell(self, name: str, value: Any, described: Any, describer: Describer) -> Input:
         """What may be told of a value; of objects that fail when they are looked at, the content's digest."""
-        content = None if describer.secret else digest(described, _label_of)[:16]
-        found = [(one, digest(what, _label_of)[:16]) for one, what in describer.resources]
+        content = None if describer.secret else digest(described, label_of)[:16]
+        found = [(one, digest(what, label_of)[:16]) for one, what in describer.resources]
         self.given.update(one.url for one, _ in found if isinstance(one, Target))
         try:
             return describe_input(name, value, content, found, self._texts)
@@ -155,7 +147,7 @@ class _Kept:
         self.describer = describer
         known = describer.used.items() if describer is not None else ()
         self._data = {
-            label: (value, digest(described, _number_of), one)
+            label: (value, digest(described, number_of), one)
             for label, (value, described, one) in known
             if not _is_fixed(value)
         }
@@ -168,7 +160,7 @@ class _Kept:
         if self.describer is None or self.asked != asked or not self.describer.code.holds():
             return False
         return all(
-            digest(one.again(value, label), _number_of) == described
+            digest(one.again(value, label), number_of) == described
             for label, (value, described, one) in self._data.items()
         )
 

@@ -70,7 +70,6 @@ class ZarrPart(Folder):
     format_class = PartOptions
 
     _roots = ("zarr.json", ".zarray", "0/zarr.json")
-    _parts_key: str | None = None  # the whole's
     _began = 0.0
     _manifest: Manifest | None = None  # of what is written and not published yet
     _written: PartStore | None = None
@@ -297,11 +296,3 @@ class ZarrPart(Folder):
 
     def __repr__(self) -> str:
         return f"ZarrPart({self.url!r}, {shown(self.region)})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self._written is not None:
-            self.persist()
-        if self.data_hash is None:
-            empty = (self.location, self.name, self.ext, self.format)
-            return type(self), empty, {"_parts_key": self._parts_key}
-        return super().__reduce__()

@@ -20,7 +20,6 @@ from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, as_encode_errors, chunks_for, declared_source
-from cpr.zarr.copy import copy_all
 from cpr.zarr.earlier_results import find_earlier, nbytes_of, traffic_of
 from cpr.zarr.nodes import Node
 from cpr.zarr.options import ZarrOptions, array_arguments
@@ -287,21 +286,8 @@ class ZarrTarget(Whole):
         """
         return verify_all(self._store())
 
-    def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:  # noqa: ARG002
-        assert self.checksum is not None and self.manifest is not None
-        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url, replace=replace)
-
     def identity(self) -> dict[str, Any]:
         """Name and content; closes a group that is still open. No I/O otherwise."""
         if self.data_hash is None and (self._written is not None or self._adopted):
             self.persist()
         return super().identity()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self._written is not None:
-            self.persist()
-        if self.data_hash is None:
-            # Whoever fills a part of it elsewhere writes to the same place.
-            empty = (self.location, self.name, self.ext, self.format)
-            return type(self), empty, {"_parts_key": self._parts_key}
-        return super().__reduce__()

@@ -9,9 +9,8 @@ from cpr import io
 from cpr.errors import CorruptDataError, UsageError
 from cpr.io.hashing import digest_of, hex16
 from cpr.previews.models import Preview
-from cpr.zarr.copy import copy_all
 from cpr.zarr.folder import Folder
-from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.manifest import manifest_url
 from cpr.zarr.stores.verifying import VerifyingStore
 
 __all__ = ["Excerpt"]
@@ -91,7 +90,3 @@ class Excerpt(Folder):
     def preview(self) -> Preview | None:
         """None: what is to be seen is the whole."""
         return None
-
-    def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:  # noqa: ARG002
-        assert self.checksum is not None and self.manifest is not None
-        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url, replace=replace)

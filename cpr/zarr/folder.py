@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, NoDataError, ResourceNotFoundError
 from cpr.format import Region
 from cpr.records.record_fields import FolderFields
 from cpr.Target import Target
+from cpr.zarr.copy import copy_all
 from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.reading import part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest
@@ -37,6 +38,8 @@ class Folder(Target):
     held_bytes: ClassVar[int] = 0
     """How many bytes of data wait for `persist`: `set_data` writes them."""
 
+    _parts_key: str | None = None  # that all parts of the whole write under, in whichever process
+    _written: Any = None  # the store of what is written and not published yet
     _roots: ClassVar[tuple[str, ...]] = ("zarr.json", ".zarray", ".zgroup")
     """Objects of which one is there as long as the folder is."""
 
@@ -127,6 +130,19 @@ class Folder(Target):
     def _is_intact(self) -> bool:
         """Never: other objects have another manifest, which is another result."""
         return False
+
+    def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:  # noqa: ARG002
+        assert self.checksum is not None and self.manifest is not None
+        copy_all(Manifest(self.url, self.manifest, self.checksum), twin.url, replace=replace)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._written is not None:
+            self.persist()
+        if self.data_hash is None:
+            # Whoever fills a part of it elsewhere writes to the same place.
+            empty = (self.location, self.name, self.ext, self.format)
+            return type(self), empty, {"_parts_key": self._parts_key}
+        return super().__reduce__()
 
     def _take_fields(self, fields: FolderFields) -> None:
         super()._take_fields(fields)

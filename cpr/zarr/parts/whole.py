@@ -41,7 +41,6 @@ __all__ = ["Whole"]
 class Whole(Folder):
     """A target that can be written in parts, if its shape and dtype are declared."""
 
-    _parts_key: str | None = None  # that all parts write under, in whichever process
     _adopted: list[ZarrPart] | None = None  # parts that were written here, or found
 
     def _take_arguments(self, found: Any) -> None:
