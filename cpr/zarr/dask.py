@@ -25,6 +25,7 @@ from cpr.zarr.dask_blocks import BlockWriter, Shape, array_of_one_object
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
+from cpr.zarr.steady_gzip import without_times
 from cpr.zarr.stores.recording import RecordingStore, Written
 from cpr.zarr.writing_behind import WritingBehind
 from cpr.zarr.zarr_internals import copy_before_encoding
@@ -209,6 +210,7 @@ class _WriteBlock(BlockWriter):
             store.shards_below(self._path)
         array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, self._path), self._metadata))
         block = np.asarray(block, array.dtype)
+        without_times(array)
         copy_before_encoding(array, [block])
         widen(array)
         where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, index, strict=True))

@@ -27,6 +27,7 @@ from cpr.zarr.dask import fill_from_dask, is_dask
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
+from cpr.zarr.steady_gzip import without_times
 from cpr.zarr.writing_behind import WritingBehind
 from cpr.zarr.zarr_internals import copy_before_encoding
 
@@ -65,6 +66,7 @@ def fill(
         return
     foreign = [data] if isinstance(data, np.ndarray) else []
     for array in arrays:
+        without_times(array)
         copy_before_encoding(array, foreign)
         widen(array)
     planes = iter(data) if isinstance(data, Planes) else None
