@@ -116,7 +116,8 @@ class ZarrSource(Source):
 
     It is one version from its cache key to its last byte: once `version` has been asked, as cache keys do,
     an object that is another one, new or gone raises SourceChangedError when it is read. What counts:
-    see `ZarrSourceOptions`.
+    see `ZarrSourceOptions`. Without a version, a Zarr that is deleted with its metadata meanwhile raises
+    ResourceNotFoundError; chunks alone that are not there have fill values.
 
     >>> cpr.ZarrSource.from_path("s3://bucket/raw/plate.zarr/A/1/0", slices_stop=(1,)).format.group
     'A/1/0'
@@ -215,7 +216,7 @@ class ZarrSource(Source):
             region: of the array, or within slices_start and slices_stop where those were given.
 
         Raises:
-            ResourceNotFoundError: there is no array or group.
+            ResourceNotFoundError: there is no array or group. What comes back raises it where it was deleted.
             FormatError: a region of a group, or one that the array does not have.
             SourceChangedError: it is another version than `version` said.
             TransferError: the store refused or failed.

@@ -8,22 +8,26 @@ what is taken from it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import zarr
+from zarr.storage import StorePath
 
 from cpr.data.array_memory import read_only
 from cpr.errors import CprError, DecodeError, UsageError
 from cpr.zarr.concurrency import WideCodecs, widen
 from cpr.zarr.counted_texts import counted
-from cpr.zarr.zarr_internals import async_group_of, wrap_codecs
+from cpr.zarr.stores.vanished import metadata_of, noting, require_there
+from cpr.zarr.zarr_internals import async_group_of, sync, wrap_codecs
 
 __all__ = ["Node", "decoding", "named_array", "own_copy", "with_typed_errors"]
 
 Node = zarr.Array[Any] | zarr.Group
+T = TypeVar("T")
 
 
 @contextmanager
@@ -47,11 +51,30 @@ def decoding(url: str) -> Iterator[None]:
 
 
 class _Codecs(WideCodecs):
-    """The codecs of an array; what they raise while they read is a DecodeError."""
+    """The codecs of an array; what they raise while they read is a DecodeError, if it is there still.
+
+    Args:
+        place: of the array in its store.
+        metadata: the name of the object that makes it an array.
+        wide: as for all.
+    """
+
+    def __init__(self, place: StorePath, metadata: str, *wide: Any) -> None:
+        super().__init__(*wide)
+        self._place = place
+        self._metadata = metadata
 
     async def read(self, *args: Any, **kwargs: Any) -> Any:
-        with decoding(self._url):
-            return await super().read(*args, **kwargs)
+        place = self._place.store, self._place.path, self._metadata
+        with noting() as noted:
+            try:
+                with decoding(self._url):
+                    found = await super().read(*args, **kwargs)
+            except DecodeError:
+                await require_there(*place, noted)
+                raise
+        await require_there(*place, noted)
+        return found
 
 
 class _Group(zarr.Group):
@@ -64,24 +87,44 @@ class _Group(zarr.Group):
                 return with_typed_errors(super().__getitem__(path))
             except KeyError as error:
                 missing = error
+        self._require_there()
         raise missing
 
+    def __contains__(self, member: str) -> bool:
+        is_there = super().__contains__(member)
+        if not is_there:
+            self._require_there()
+        return is_there
+
     def members(self, *args: Any, **kwargs: Any) -> tuple[tuple[str, Any], ...]:
-        with decoding(str(self.store_path)):
-            found = super().members(*args, **kwargs)
+        found = self._found(lambda: super(_Group, self).members(*args, **kwargs))
         return tuple((name, with_typed_errors(node)) for name, node in found)
 
     def arrays(self) -> Generator[tuple[str, Any], None]:
-        with decoding(str(self.store_path)):
-            found = list(super().arrays())
-        for name, array in found:
+        for name, array in self._found(lambda: list(super(_Group, self).arrays())):
             yield name, with_typed_errors(array)
 
     def groups(self) -> Generator[tuple[str, Any], None]:
-        with decoding(str(self.store_path)):
-            found = list(super().groups())
-        for name, group in found:
+        for name, group in self._found(lambda: list(super(_Group, self).groups())):
             yield name, with_typed_errors(group)
+
+    def keys(self) -> Generator[str, None]:
+        yield from self._found(lambda: list(super(_Group, self).keys()))
+
+    def nmembers(self, *args: Any, **kwargs: Any) -> int:
+        return self._found(lambda: super(_Group, self).nmembers(*args, **kwargs))
+
+    def _found(self, ask: Callable[[], T]) -> T:
+        """What was found inside. What was not may have been deleted with the group."""
+        with decoding(str(self.store_path)):
+            found = ask()
+        self._require_there()
+        return found
+
+    def _require_there(self) -> None:
+        """Raise ResourceNotFoundError for a group that was deleted, unless it tells of all that is inside."""
+        if self.metadata.consolidated_metadata is None:
+            sync(require_there(self.store_path.store, self.store_path.path, metadata_of(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         """Not of the names of what it has inside, which is what numpy would take."""
@@ -148,7 +191,7 @@ def with_typed_errors(node: Any) -> Any:
     if isinstance(node, zarr.Group):
         return _Group(async_group_of(node))
     wrap_codecs(node, counted)
-    widen(node, _Codecs)
+    widen(node, partial(_Codecs, node.store_path, metadata_of(node)))
     return node
 
 

@@ -34,6 +34,7 @@ from cpr.zarr.stores.local import FastLocalStore
 from cpr.zarr.stores.metadata_check import is_metadata, require_safe_metadata
 from cpr.zarr.stores.s3 import ObstoreFirstStore
 from cpr.zarr.stores.sftp import SftpStore
+from cpr.zarr.stores.vanished import note
 
 __all__ = ["ReadOnlyStore", "UrlStore", "bare_store"]
 
@@ -77,6 +78,8 @@ class UrlStore(Store):
     This is no `WrapperStore`: that delegates every method it knows, and a method that a later zarr adds
     would go past the checks. What is not written here is zarr's default, made of `get` and `set`.
     """
+
+    may_vanish = False  # whether nothing else tells that what is read was deleted meanwhile
 
     def __init__(self, url: str, read_only: bool = False) -> None:
         super().__init__(read_only=read_only)
@@ -144,9 +147,12 @@ class UrlStore(Store):
         """As `get`, for who decodes nothing: metadata may name any codec."""
         try:
             with translate_errors(self._place(key), "read"):
-                return await self._answer(key, prototype, byte_range)
+                value = await self._answer(key, prototype, byte_range)
         except ResourceNotFoundError:
-            return None
+            value = None
+        if self.may_vanish:
+            note(key, value is not None, byte_range is not None)
+        return value
 
     async def _answer(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
@@ -321,6 +327,8 @@ def _names_in(url: str) -> set[str]:
 
 class ReadOnlyStore(UrlStore):
     """A store that refuses to write."""
+
+    may_vanish = True
 
     def __init__(self, url: str) -> None:
         super().__init__(url, read_only=True)

@@ -56,6 +56,8 @@ class VerifyingStore(ReadOnlyStore):
     there and not listed. A chunk that is neither listed nor there holds fill values.
     """
 
+    may_vanish = False
+
     def __init__(
         self, url: str, nbytes: int, checksum: str, data: bytes | None = None, place: str | None = None
     ) -> None:

@@ -88,6 +88,11 @@ class VersionedStore(ReadOnlyStore):
         self._source = folder
         self._version = dict(version)
 
+    @property
+    def may_vanish(self) -> bool:  # type: ignore[override]
+        """Of all objects in a listing it is known that they were there."""
+        return _LISTING not in self._version
+
     def _state(self) -> tuple[Any, ...]:
         return self.url, self._source, self._version
 
