@@ -98,7 +98,7 @@ HIERARCHIES = {
 }
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=[pytest.mark.long, pytest.mark.timeout(3600)])])
 @pytest.mark.parametrize("name", HIERARCHIES)
 def test_every_damage_to_every_object_is_caught(name, rounds, base):
     make, make_older = HIERARCHIES[name]
