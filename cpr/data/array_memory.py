@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any
 
 import numpy as np
 
 from cpr.errors import EncodeError
 
-__all__ = ["canonical", "dtype_text", "read_only", "require_unmasked"]
+__all__ = ["canonical", "dtype_text", "read_only", "require_text", "require_unmasked"]
 
 Array = np.ndarray[Any, Any]
 
@@ -111,3 +112,19 @@ def read_only(data: Any) -> Any:
         return view
     # Of a plain view numpy lets anybody take the flag away again.
     return np.asarray(_Lent(view)).view(data.dtype)
+
+
+def require_text(array: np.ndarray[Any, Any]) -> None:
+    """Raise ValueError for texts of characters that there are not.
+
+    numpy makes texts of whatever numbers there are, which then are no texts to anybody who touches them.
+
+    >>> require_text(np.array(["a", "b"]))
+    """
+    if array.dtype.names is not None:
+        for name in array.dtype.names:
+            require_text(array[name])
+    elif array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        numbers = np.ascontiguousarray(array).view(array.dtype.byteorder.replace("|", "=") + "u4")
+        if int(numbers.max()) > sys.maxunicode:
+            raise ValueError(f"a character of the number {int(numbers.max())}")

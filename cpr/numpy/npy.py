@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cpr.data.array_memory import read_only
+from cpr.data.array_memory import read_only, require_text
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
@@ -200,4 +200,8 @@ def _fill(file: ReadableFile, view: memoryview) -> int:
 
 
 def _native(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    try:
+        require_text(array)
+    except ValueError as error:
+        raise damaged("texts that are none", "characters of Unicode", str(error)) from error
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -8,7 +8,7 @@ what is taken from it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 from zarr.storage import StorePath
 
-from cpr.data.array_memory import read_only
+from cpr.data.array_memory import read_only, require_text
 from cpr.errors import CprError, DecodeError, UsageError
 from cpr.zarr.concurrency import WideCodecs, widen
 from cpr.zarr.counted_texts import counted
@@ -64,12 +64,13 @@ class _Codecs(WideCodecs):
         self._place = place
         self._metadata = metadata
 
-    async def read(self, *args: Any, **kwargs: Any) -> Any:
+    async def read(self, batch_info: Iterable[Any], out: Any, *args: Any, **kwargs: Any) -> Any:
         place = self._place.store, self._place.path, self._metadata
         with noting() as noted:
             try:
                 with decoding(self._url):
-                    found = await super().read(*args, **kwargs)
+                    found = await super().read(batch_info, out, *args, **kwargs)
+                    require_text(out.as_numpy_array())
             except DecodeError:
                 await require_there(*place, noted)
                 raise

@@ -212,6 +212,7 @@ ROWS: dict[str, Row] = {
     "a negative shape": damaged(header("{'descr': '<u2', 'fortran_order': False, 'shape': (-1,), }\n")),
     "a shape of all": damaged(header(MANY_ELEMENTS)),
     "a short file": damaged(WHOLE[:-1]),
+    "texts that are none": damaged(saved(np.save, np.array(["a"]))[:-4] + b"\xff" * 4),
     "a file that shrinks": Row(
         lambda: NPY().decode(_Shrinking(WHOLE[:-1], len(WHOLE))), RESTORED, lambda: read(WHOLE)
     ),
