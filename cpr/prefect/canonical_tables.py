@@ -41,17 +41,17 @@ def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
         return ["levels", levels, order, describe(list(value.names), path)]
     if isinstance(value, pd.Index):
         freq = getattr(value, "freqstr", None)
-        described = ["index", describe(value.name, path), str(value.dtype), _column(value, path, describe)]
+        described = ["index", describe(value.name, path), _named(value.dtype), _column(value, path, describe)]
         return described if freq is None else [*described, freq]
     index = describe_table(value.index, f"{path}.index", describe)
     if isinstance(value, pd.Series):
         column = _column(value, path, describe)
-        described = ["series", describe(value.name, path), str(value.dtype), column, index]
+        described = ["series", describe(value.name, path), _named(value.dtype), column, index]
     else:
         columns = [
             [
                 describe(label, path),
-                str(value.dtypes.iloc[i]),
+                _named(value.dtypes.iloc[i]),
                 _column(value.iloc[:, i], f"{path}[{label!r}]", describe),
             ]
             for i, label in enumerate(value.columns)
@@ -65,6 +65,13 @@ def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
     if value.attrs or kept:
         described.append([describe(dict(value.attrs), f"{path}.attrs"), describe(kept, path)])
     return described
+
+
+def _named(dtype: Any) -> str:
+    """A dtype as text: in which order the bytes of numbers lie makes no difference, as with arrays."""
+    if isinstance(dtype, np.dtype) and not dtype.isnative:
+        dtype = dtype.newbyteorder("=")
+    return str(dtype)
 
 
 def _column(values: Any, path: str, describe: Describe) -> Any:

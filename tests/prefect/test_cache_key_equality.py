@@ -428,3 +428,23 @@ def test_levels_named_by_numbers_are_told_apart():
     three = one.set_names([0, 1])
     assert len({hash_objects(index) for index in (one, two, three)}) == 3
     assert hash_objects(one) == hash_objects(one.copy())
+
+
+@pytest.mark.parametrize("kind", ["i2", "i4", "u8", "f4", "f8", "c16"])
+def test_tables_of_either_byte_order_are_equal(kind):
+    """As arrays are; those in the order of this machine keep the keys that they have had."""
+    numbers = np.arange(5)
+    swapped, native = (
+        pd.DataFrame({"a": numbers.astype(dtype), "b": list("vwxyz")})
+        for dtype in (np.dtype(kind).newbyteorder(), np.dtype(kind))
+    )
+    assert swapped["a"].dtype != native["a"].dtype
+    assert hash_objects(swapped) == hash_objects(native)
+    assert hash_objects(swapped["a"]) == hash_objects(native["a"])
+    assert hash_objects(swapped.set_index("a")) == hash_objects(native.set_index("a"))
+    assert hash_objects(native) != hash_objects(native.assign(a=numbers[::-1].astype(kind)))
+    # The bytes of one order are other numbers in the other.
+    turned = pd.DataFrame({"a": native["a"].to_numpy().view(np.dtype(kind).newbyteorder()), "b": native["b"]})
+    assert hash_objects(turned) != hash_objects(native)
+    other = "f8" if kind == "f4" else "f4"
+    assert hash_objects(native) != hash_objects(native.assign(a=numbers.astype(other)))
