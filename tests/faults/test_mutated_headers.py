@@ -113,8 +113,13 @@ def is_ours(event: str, arguments: tuple, folder: Path) -> bool:
     )  # the time zones of a machine that has none itself
     if event != "import" and any(place in str(arguments) for place in own):
         return True
+    # pyarrow asks for the traceback of what our file has raised, which shows lines of our text.
+    if event == "open" and str(arguments[0]).startswith(os.path.dirname(cpr.__file__)):
+        return str(arguments[0]).endswith(".py") and arguments[1] == "r"
     if event in ("open", "os.listdir", "glob.glob"):
         return str(arguments[0]).startswith((str(folder), "/proc/", "/sys/"))  # how much memory is free
+    if event == "compile" and arguments[1] == "<unknown>":  # a line that is parsed, and not run
+        return True
     if event in ("compile", "exec", "code.__new__"):  # how Cython says where it is, in a traceback
         return ".pyx" in str(arguments)
     return event == "import" and arguments[0].startswith(("imagecodecs.", "pandas.", "pyarrow.", "zoneinfo."))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
 
 import numpy as np
@@ -150,3 +151,24 @@ def test_each_damaged_object_is_found_far_away(many_chunks, s3_server, monkeypat
             cpr.load(target.serialize()).check(full=True)
         client.put_object(**place, Body=content)
     cpr.load(target.serialize()).check(full=True)
+
+
+def test_of_many_failures_one_is_told_and_none_is_printed():
+    """asyncio prints what a task has raised that nobody has asked for."""
+    printed: list[str] = []
+
+    class AllFail(Work):
+        async def __call__(self, key: str) -> None:
+            raise CorruptDataError("damaged", url=key)
+
+    async def check() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: printed.append(context["message"]))
+        work = AllFail(10)
+        with pytest.raises(CorruptDataError):
+            await for_each(map(str, range(100)), work, work.holds, 8, place(0.03))
+        gc.collect()
+
+    asyncio.run(check())
+    gc.collect()
+    assert printed == []

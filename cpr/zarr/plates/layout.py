@@ -78,7 +78,8 @@ def find_name(names: Iterable[str], wanted: Any) -> str | None:
     for name in names:
         if name == text:
             return name
-        if name.isdecimal() and text.isdecimal() and int(name) == int(text):
+        # Compared as texts: numbers of thousands of digits are none to Python.
+        if name.isdecimal() and text.isdecimal() and name.lstrip("0") == text.lstrip("0"):
             equal.append(name)
     return equal[0] if len(equal) == 1 else None
 

@@ -93,9 +93,10 @@ async def for_each(
 
     def end(worker: asyncio.Task[None]) -> None:
         workers.discard(worker)
+        # Looked at in any case: asyncio prints what nobody has asked for.
+        error = None if worker.cancelled() else worker.exception()
         if ended.done():
             return
-        error = None if worker.cancelled() else worker.exception()
         if error is not None:
             ended.set_exception(error)
         elif not workers:
