@@ -73,7 +73,7 @@ class _None:
 @contextmanager
 def _digests(of_bytes: Callable[[Any], Any], of_content: Callable[[Any], Any]) -> Iterator[None]:
     """Others in the place of all digests that are begun in a transfer."""
-    names = ("cpr.io.block_digests", "cpr.io.hashing", "cpr.io.reading", "cpr.io.writing")
+    names = ("cpr.io.block_digests", "cpr.io.hashing", "cpr.io.reading", "cpr.io.publishing")
     # Not `from cpr.io import reading`: that is the function of this name.
     modules = [importlib.import_module(name) for name in names]
     arrays = importlib.import_module("cpr.data.arrays")

@@ -29,14 +29,14 @@ from zarr.storage import FsspecStore, LocalStore, ObjectStore
 from bench.sections import Row, Size
 from cpr import io
 from cpr.io.filesystems import filesystem
+from cpr.io.publishing import put_blocks
 from cpr.io.stores.s3_obstore import fast_bucket
-from cpr.io.writing import put_blocks
 from cpr.zarr.options import ZarrOptions, array_arguments
-from cpr.zarr.stores import url_store as placed
-from cpr.zarr.stores.entries import Entry
+from cpr.zarr.stores import bare_store as store_choice
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import RecordingStore
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.manifest_entries import Entry
+from cpr.zarr.stores.recording_store import RecordingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 TITLE = "Zarr, beside the same store bare"
 _MIB = 256
@@ -128,8 +128,8 @@ def _bare_store(name: str, place: str) -> tuple[Any, str | None]:
         return ObjectStore(fast.store), key
 
     async def on_the_loop() -> FsspecStore:
-        with mock.patch.object(placed, "fast_bucket", return_value=None):
-            store = placed.bare_store(name)
+        with mock.patch.object(store_choice, "fast_bucket", return_value=None):
+            store = store_choice.bare_store(name)
         assert type(store) is FsspecStore
         return store
 
@@ -142,7 +142,7 @@ def _ours(name: str, place: str, data: np.ndarray[Any, Any], options: dict[str, 
 
     def engine() -> Any:
         patched = fast_bucket if place == "obstore" else lambda *_: None
-        return mock.patch.object(placed, "fast_bucket", patched)
+        return mock.patch.object(store_choice, "fast_bucket", patched)
 
     def write() -> None:
         with engine():

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, TypeAlias
 from cpr import io
 from cpr.errors import CprError, MissingDependencyError, SourceChangedError, UnsupportedExtensionError
 from cpr.format import Previews, Region, supports
-from cpr.io.pinning import Pinned, Version
+from cpr.io.version_pinning import Pinned, Version
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview
 from cpr.records.usage_errors import READ_ONLY, require_kind_of_file

@@ -17,15 +17,15 @@ from cpr.predecessor.arguments import Arguments
 from cpr.predecessor.known_by_content import KnownByContent
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview, read_preview
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from cpr.provenance.storage import copy_whole, fit, read_whole
-from cpr.publishing import Publication, key_of, may_be_deleted, require_unmarked, taken, write_stream
 from cpr.records.content_digest import NamesContent, content_of_bytes
 from cpr.records.record_fields import FileFields, TargetFields
 from cpr.records.registry import RECORD_KEY
 from cpr.records.usage_errors import FindsNoFiles
 from cpr.Resource import Resource
 from cpr.retrieving import StoredResult
+from cpr.storing import Publication, key_of, may_be_deleted, require_unmarked, taken, write_stream
 
 __all__ = ["Target"]
 

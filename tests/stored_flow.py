@@ -11,7 +11,7 @@ import pandas as pd
 
 import cpr
 from cpr import io
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 
 STORED_TARGETS = {
     "small": ("NumpyTarget", ".npy", lambda: np.arange(100), {}),

@@ -18,7 +18,7 @@ LOWER = (
     "Source",
     "Target",
     "records.registry",
-    "provenance.made",
+    "provenance.provenance_record",
     "provenance.diff",
     "provenance.journal",
     "format",

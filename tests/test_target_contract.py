@@ -77,7 +77,7 @@ def test_an_iterator_that_raises_leaves_nothing(kind: TargetCase, s3_url, open_u
 @pytest.mark.real_s3
 def test_an_encoder_that_raises_leaves_nothing(kind: TargetCase, s3_url, open_uploads, monkeypatch):
     """The encoder fails at 64 byte positions spread over the file."""
-    from cpr.io.writing import WritingFile
+    from cpr.io.publishing import WritingFile
 
     probe = kind.target(s3_url)
     probe.set_data(kind.data())

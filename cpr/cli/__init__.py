@@ -27,7 +27,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.")
         sys.exit(130)
-    from cpr.io.waiting import end_soon
+    from cpr.io.timeouts import end_soon
 
     def interrupt(*_: object) -> None:
         # Whatever is asked from here on, to clean up or in other threads, shall not keep the process.

@@ -23,9 +23,9 @@ from cpr.cli.output import (
     told_if_interrupted,
 )
 from cpr.io.humanize import counted
-from cpr.operations.choice import Choice
 from cpr.operations.forget import Forgetting
 from cpr.operations.forget import forget as forget_results
+from cpr.operations.result_filter import ResultFilter
 
 __all__ = ["EXAMPLES", "forget"]
 
@@ -67,8 +67,8 @@ def forget(
     several results at once, choosing one forgets all of them. Exit code 3 says that no result was chosen.
     """
     before = None if older_than is None else datetime.now(UTC) - duration(older_than)
-    choice = Choice(task, flow, run, name, before)
-    if choice == Choice():
+    choice = ResultFilter(task, flow, run, name, before)
+    if choice == ResultFilter():
         raise typer.BadParameter("say which results: --task, --flow, --run, --name or --older-than")
     url = results_url(url)
     done = Forgetting()

@@ -19,7 +19,7 @@ import typer
 from cpr.errors import CprError
 from cpr.io.humanize import human_size
 from cpr.io.progress_bar import alone
-from cpr.io.waiting import is_ending
+from cpr.io.timeouts import is_ending
 from cpr.operations.compact import CompactList
 
 if TYPE_CHECKING:

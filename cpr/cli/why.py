@@ -9,7 +9,7 @@ import typer
 from cpr.cli.output import Json, as_json, ended, print_json, progress, results_url, say, time_of
 from cpr.operations.why import Explanation, compare, explain
 from cpr.provenance.diff import render
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 
 __all__ = ["EXAMPLES", "why"]
 

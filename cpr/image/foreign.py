@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cpr.format import ReadableFile, unusable
-from cpr.image.image_selection import Choice, labels
+from cpr.image.image_selection import ImageSelection, labels
 from cpr.image.microscopes import EXTENSIONS
 from cpr.image.reading import opened, series_of
 from cpr.image.series import names_of
@@ -43,11 +43,11 @@ class ForeignTiff(Tiff):
             raise unusable("not an image of a file", "image", "a number from 0 on, or a name", self.image)
 
     @property
-    def _choice(self) -> Choice:
-        return Choice(self.image, self.description)
+    def _choice(self) -> ImageSelection:
+        return ImageSelection(self.image, self.description)
 
     def images(self, file: ReadableFile) -> list[int | str]:
         """What to give as `image` for each of the file's images: its name, if no other has it, or number."""
         with opened(file, self.description) as tiff:
-            series_of(file, tiff, Choice(0, self.description))
+            series_of(file, tiff, ImageSelection(0, self.description))
             return labels(names_of(tiff))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from cpr.data.user_warnings import warn_user
 from cpr.format import unusable
 
-__all__ = ["PAGES_ALONE", "Choice", "SeveralImagesWarning", "chosen", "labels", "listed"]
+__all__ = ["PAGES_ALONE", "ImageSelection", "SeveralImagesWarning", "chosen", "labels", "listed"]
 
 PAGES_ALONE = "to read its pages one after the other: from_path(url, description=False)"
 _MOST_NAMES = 10
@@ -18,7 +18,7 @@ class SeveralImagesWarning(UserWarning):
     """A file holds several images, and nobody said which one is meant."""
 
 
-class Choice(NamedTuple):
+class ImageSelection(NamedTuple):
     """Which image of a file is meant.
 
     Attributes:

@@ -18,7 +18,7 @@ from cpr.data.memory import require_memory
 from cpr.errors import CprError
 from cpr.format import ReadableFile, damaged
 from cpr.image.description_limits import require_modest_index, require_modest_lines
-from cpr.image.image_selection import Choice
+from cpr.image.image_selection import ImageSelection
 from cpr.image.layout import Layout
 from cpr.image.metered_file import MeteredFile, OutOfProportion
 from cpr.image.page_index import directories, ends_in_index, require_first_directory
@@ -183,7 +183,7 @@ def _reshaped(array: Array, layout: Layout) -> Array:
     return array.reshape(layout.file_shape)
 
 
-def read_series(file: ReadableFile, tiff: SelfContainedTiff, choice: Choice = OWN) -> Array:
+def read_series(file: ReadableFile, tiff: SelfContainedTiff, choice: ImageSelection = OWN) -> Array:
     """An image of a file of any origin."""
     series = series_of(file, tiff, choice)
     refuse_bombs(series.keyframe, series.nbytes, file)
@@ -193,7 +193,9 @@ def read_series(file: ReadableFile, tiff: SelfContainedTiff, choice: Choice = OW
     return array
 
 
-def series_of(file: ReadableFile, tiff: SelfContainedTiff, choice: Choice = OWN) -> tifffile.TiffPageSeries:
+def series_of(
+    file: ReadableFile, tiff: SelfContainedTiff, choice: ImageSelection = OWN
+) -> tifffile.TiffPageSeries:
     """An image of a file. Raises DecodeError where parts of it are missing, FormatError if there is none."""
     # tifffile stops silently where the chain is broken.
     for _ in directories(file):

@@ -12,7 +12,7 @@ import tifffile
 
 from cpr.data.regions import Selection, ends
 from cpr.format import ReadableFile, Region, damaged, expect_reads
-from cpr.image.image_selection import Choice
+from cpr.image.image_selection import ImageSelection
 from cpr.image.layout import Layout
 from cpr.image.page_index import directories, indexed
 from cpr.image.reading import page_at, read_series, refuse_bombs, series_of
@@ -31,7 +31,7 @@ _DIRECTORY_BYTES = 4 << 10
 
 
 def read_region(
-    file: ReadableFile, tiff: SelfContainedTiff, region: Region, layout: Layout | None, choice: Choice
+    file: ReadableFile, tiff: SelfContainedTiff, region: Region, layout: Layout | None, choice: ImageSelection
 ) -> Array:
     """The pixels of a region; fetches the strips or tiles that it touches, and no other page.
 

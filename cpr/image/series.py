@@ -14,7 +14,7 @@ from cpr.data.user_warnings import warn_user
 from cpr.errors import DecodeError
 from cpr.format import damaged
 from cpr.image.description_limits import Descriptions
-from cpr.image.image_selection import PAGES_ALONE, Choice, chosen, listed
+from cpr.image.image_selection import PAGES_ALONE, ImageSelection, chosen, listed
 from cpr.image.metered_file import MeteredFile
 from cpr.image.vendor_headers import VendorHeaders
 
@@ -79,11 +79,11 @@ class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type c
         return ET.fromstring(self.ome_metadata or "")  # noqa: S314 - expat bounds entities
 
 
-OWN = Choice(0)
+OWN = ImageSelection(0)
 """Of a file that cpr wrote."""
 
 
-def pick(tiff: SelfContainedTiff, choice: Choice) -> tifffile.TiffPageSeries:
+def pick(tiff: SelfContainedTiff, choice: ImageSelection) -> tifffile.TiffPageSeries:
     """The image that is meant. Raises FormatError where there is none of this number or name."""
     series = tiff.series
     if tiff.is_ome and any(one.kind != "ome" for one in series[:1]):

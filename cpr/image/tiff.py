@@ -16,7 +16,7 @@ from cpr.data.user_warnings import warn_user
 from cpr.errors import EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, unusable
 from cpr.image.description import FirstPage, first_page
-from cpr.image.image_selection import Choice
+from cpr.image.image_selection import ImageSelection
 from cpr.image.layout import DTYPES, Layout, require_dtype, usual_axes
 from cpr.image.read_metadata import is_signed, metadata_of
 from cpr.image.reading import is_own, opened, read_layout, read_series, refuse_claims, series_of
@@ -130,7 +130,7 @@ class Tiff:
         write_pages(planes, layout, self._first_page.of(content), self._compression(layout), file)
 
     @property
-    def _choice(self) -> Choice:
+    def _choice(self) -> ImageSelection:
         return OWN
 
     @cached_property

@@ -27,13 +27,13 @@ from cpr.io.copying import copy
 from cpr.io.hashing_sink import Stored
 from cpr.io.objects import find, lookup, remove, require_folder_of, stat, store_checksum
 from cpr.io.orphans import Orphan, find_orphans, remove_orphans
-from cpr.io.pinning import find_versions, pin, version_now
+from cpr.io.publishing import writing
 from cpr.io.reading import ranged, ranged_pinned, read_through, reading, reading_pinned
 from cpr.io.seekable_files import SeekableFile
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat
 from cpr.io.urls import join, normalise, split
-from cpr.io.writing import writing
+from cpr.io.version_pinning import find_versions, pin, version_now
 
 __all__ = [
     "SMALL_BYTES",

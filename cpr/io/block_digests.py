@@ -29,8 +29,8 @@ from cpr.io.seekable_files import SeekableFile, fetch_block
 from cpr.io.sidecars import sidecar_url
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
+from cpr.io.timeouts import wait_for
 from cpr.io.transfer_width import TransferWidth, width_of
-from cpr.io.waiting import wait_for
 
 __all__ = [
     "BLOCK_BYTES",

@@ -9,10 +9,10 @@ from cpr.io.confinement import is_outside
 from cpr.io.filesystems import filesystem
 from cpr.io.hashing_sink import Stored
 from cpr.io.objects import lookup, open_store
+from cpr.io.publishing import keep_blocks, writing
 from cpr.io.reading import read_through, reading
 from cpr.io.stores.base import CopyingStore, OccupiedError
-from cpr.io.waiting import is_interruption
-from cpr.io.writing import keep_blocks, writing
+from cpr.io.timeouts import is_interruption
 
 __all__ = ["InsideCopies", "can_copy", "copy"]
 

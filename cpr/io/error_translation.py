@@ -10,10 +10,10 @@ import errno
 from collections.abc import Iterator
 
 from cpr.errors import CprError
-from cpr.io.answers import code_of
+from cpr.io.bad_answers import code_of
 from cpr.io.diagnosis import StoreProblem
 from cpr.io.store_problems import MISSING, OTHER, PROBLEMS
-from cpr.io.waiting import NoAnswerError, is_interruption
+from cpr.io.timeouts import NoAnswerError, is_interruption
 
 __all__ = ["translate_errors"]
 

@@ -20,9 +20,9 @@ from cpr.io.config import current_table
 from cpr.io.fork_safe import PerProcess
 from cpr.io.protocols import StorageKind, all_kinds, kind_of
 from cpr.io.request_threads import in_thread
+from cpr.io.timeouts import NoAnswerError, request_seconds, wait_for
 from cpr.io.url_secrets import require_no_secret
 from cpr.io.urls import protocol_of
-from cpr.io.waiting import NoAnswerError, request_seconds, wait_for
 
 __all__ = ["filesystem"]
 

@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from functools import partial
 
 from cpr.io.request_threads import in_thread
+from cpr.io.timeouts import abandonable, wait_for
 from cpr.io.transfer_width import TransferWidth, still_silent
-from cpr.io.waiting import abandonable, wait_for
 
 __all__ = ["STALLED_BYTES", "Fetch", "ReadAhead", "wait_wider"]
 

@@ -8,19 +8,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from cpr.io.answers import BadAnswerError
+from cpr.io.bad_answers import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import default_algorithm, digest_of
 from cpr.io.objects import open_store, require_stat
-from cpr.io.pinning import Pinned
 from cpr.io.progress_bar import progress_bar
 from cpr.io.ranged_file import RangedFile
 from cpr.io.read_ahead import Fetch
 from cpr.io.seekable_files import BLOCK_BYTES, ArrivingFile, fetch_block
 from cpr.io.stores.base import Store
 from cpr.io.stores.local import LocalStore
+from cpr.io.timeouts import NoAnswerError, is_interruption
 from cpr.io.transfer_width import TransferWidth, width_of
-from cpr.io.waiting import NoAnswerError, is_interruption
+from cpr.io.version_pinning import Pinned
 
 __all__ = ["ranged", "ranged_file", "ranged_pinned", "read_through", "reading", "reading_pinned"]
 

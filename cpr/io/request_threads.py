@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from cpr.io.fork_safe import PerProcess
-from cpr.io.waiting import request_seconds, wait_for
+from cpr.io.timeouts import request_seconds, wait_for
 
 __all__ = ["ClientPanicError", "Watch", "answer_to", "in_thread", "watched"]
 

@@ -15,15 +15,15 @@ from functools import partial
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.io.answers import BadAnswerError
+from cpr.io.bad_answers import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
 from cpr.io.progress_bar import Advance
 from cpr.io.read_ahead import STALLED_BYTES, Fetch, wait_wider
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Store
+from cpr.io.timeouts import abandonable, wait_for
 from cpr.io.transfer_width import TransferWidth
-from cpr.io.waiting import abandonable, wait_for
 
 __all__ = ["BLOCK_BYTES", "ArrivingFile", "SeekableFile", "fetch_block"]
 

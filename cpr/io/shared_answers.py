@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from cpr.io.fork_safe import PerProcess
-from cpr.io.waiting import is_interruption, wait_for
+from cpr.io.timeouts import is_interruption, wait_for
 
 __all__ = ["SharedAnswers"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from cpr.errors import ResourceNotFoundError
 from cpr.io.diagnosis import StoreProblem
-from cpr.io.waiting import VARIABLE
+from cpr.io.timeouts import VARIABLE
 
 __all__ = ["MISSING", "OTHER", "PROBLEMS"]
 

@@ -22,9 +22,9 @@ from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
 from cpr.io.objects import lookup, remove
 from cpr.io.parallel import parallel_map
+from cpr.io.publishing import writing
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat
-from cpr.io.writing import writing
 
 __all__ = [
     "confirm",

@@ -22,12 +22,12 @@ from cpr.io.parallel import ByteBudget, parallel_map
 from cpr.io.stores.base import OccupiedError
 from cpr.io.transfer_width import side_by_side, transfer_budget
 from cpr.operations.object_names import number_of
-from cpr.operations.places import is_below, moved, require_inside
+from cpr.operations.path_safety import is_below, moved, require_inside
 from cpr.operations.record_spool import RecordSpool
 from cpr.operations.records import Record, Reference, distinct_targets
 from cpr.operations.scan import find_records, walk
-from cpr.publishing import taken
 from cpr.records.registry import RECORD_KEY
+from cpr.storing import taken
 from cpr.Target import Target
 
 __all__ = ["Copied", "Copy", "copy_results"]

@@ -22,7 +22,7 @@ from cpr.operations.crate_terms import Entity, Ids, detail, places_of_data, quot
 from cpr.operations.find import Result, find_results
 from cpr.operations.namesakes import Namesakes, last_of
 from cpr.operations.run_results import results_of_run
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 from cpr.Target import Target
 
 __all__ = ["Crate", "export_crate"]

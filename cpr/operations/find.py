@@ -9,11 +9,11 @@ from cpr import io
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.humanize import counted
 from cpr.operations.catalogue import look_at
-from cpr.operations.choice import Choice
 from cpr.operations.records import Record
 from cpr.operations.result import Result, exact, in_order, is_called, problems_of
+from cpr.operations.result_filter import ResultFilter
 from cpr.operations.scan import find_records
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 
 __all__ = [
     "RecordResults",
@@ -49,7 +49,7 @@ class Results(Protocol):
     def named(self, names: Collection[str]) -> list[Result]:
         """Those with these file names, whatever their folders."""
 
-    def beside(self, choice: Choice) -> list[Result]:
+    def beside(self, choice: ResultFilter) -> list[Result]:
         """All results of the records that name a chosen one, record by record, as often as they are named."""
 
     def in_records(self, names: Collection[str]) -> list[Result]:
@@ -88,7 +88,7 @@ class RecordResults:
         """Those with these file names."""
         return in_order(one for one in self._all if one.reference.file_name in names)
 
-    def beside(self, choice: Choice) -> list[Result]:
+    def beside(self, choice: ResultFilter) -> list[Result]:
         """All results of the records that name a chosen one."""
         records = {one.record for one in self._all if choice.takes(one)}
         return [one for one in self._all if one.record in records]
@@ -118,7 +118,7 @@ def find_results(url: str, on_progress: Callable[..., None] = lambda **_: None) 
     """
     place = look_at(url)
     if place.is_large:
-        from cpr.operations.catalogue.found import CatalogueResults
+        from cpr.operations.catalogue.catalogue_results import CatalogueResults
 
         return CatalogueResults(url, on_progress, place.pages)
     return RecordResults(find_records(url, place.pages), on_progress, place.total)

@@ -15,9 +15,9 @@ from cpr import io
 from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
 from cpr.io.objects import remove_many
-from cpr.operations.choice import Choice
 from cpr.operations.find import find_results
 from cpr.operations.result import Result
+from cpr.operations.result_filter import ResultFilter
 
 __all__ = ["Forgetting", "Forgotten", "forget"]
 
@@ -60,7 +60,7 @@ class Forgetting:
 
 def forget(
     url: str,
-    choice: Choice,
+    choice: ResultFilter,
     delete: bool = False,
     on_progress: Callable[..., None] = lambda **_: None,
     done: Forgetting | None = None,
@@ -81,7 +81,7 @@ def forget(
         ResourceNotFoundError: the bucket does not exist.
         TransferError: the store refused or failed.
 
-    >>> forget("memory://no-such-folder", Choice(task="denoise")).entries
+    >>> forget("memory://no-such-folder", ResultFilter(task="denoise")).entries
     []
     """
     url = io.normalise(url)
@@ -109,7 +109,7 @@ def forget(
     return done
 
 
-def _is_entry_of_its_task(record: str, named: list[Result], choice: Choice) -> bool:
+def _is_entry_of_its_task(record: str, named: list[Result], choice: ResultFilter) -> bool:
     """Whether Prefect finds a record when the task that made the results is to run again.
 
     The result of a flow, and of a task that passes on what another has made, is a record as well.

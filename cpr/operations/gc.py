@@ -23,7 +23,7 @@ from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
 from cpr.io.gc_marks import REMEMBERED_SECONDS, encode, marks_folder
 from cpr.io.objects import remove_many
-from cpr.io.waiting import cleaning_up
+from cpr.io.timeouts import cleaning_up
 from cpr.operations.gc_survey import Candidate, Mark, OldRecord, Survey, survey
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]

@@ -20,7 +20,7 @@ from cpr.operations.gc_mentions import (
     keys_in_value,
 )
 from cpr.operations.object_names import is_data, number_of, owner_of
-from cpr.operations.places import is_below, leads_out
+from cpr.operations.path_safety import is_below, leads_out
 from cpr.operations.records import Record
 from cpr.operations.scan import read_all, walk, with_total
 

@@ -15,7 +15,7 @@ from cpr import io
 from cpr.errors import CprError
 from cpr.operations.find import Result, Results, called, find_results, latest
 from cpr.operations.namesakes import Namesakes, last_of
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 from cpr.provenance.storage import read_whole
 
 __all__ = ["Lineage", "Node", "generations", "inputs_of", "trace"]

@@ -10,8 +10,8 @@ from typing import Any
 from cpr import io
 from cpr.errors import RecordError, UsageError, shown
 from cpr.operations.records import LARGEST_BYTES, Record, Reference, parse_record
+from cpr.records.parse_json import parse
 from cpr.records.registry import load_record, source_of
-from cpr.records.strict_json import parse
 from cpr.Resource import Resource
 
 __all__ = ["load"]

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from cpr.io.stores.listings import Page
 from cpr.operations.catalogue import look_at
-from cpr.operations.listed import Listed, Listing, Run, add_object
+from cpr.operations.listing import Listed, Listing, Run, add_object
 from cpr.operations.object_names import number_of
 from cpr.operations.records import Record
 from cpr.operations.scan import scan
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 
 __all__ = ["Listed", "Listing", "Run", "list_records", "list_results"]
 
@@ -36,7 +36,7 @@ def list_results(
     """
     place = look_at(url)
     if place.is_large:
-        from cpr.operations.catalogue.listed import list_columns
+        from cpr.operations.catalogue.ls_columns import list_columns
 
         return list_columns(url, limit, on_progress, place.pages)
     return list_records(url, limit, on_progress, place.pages, place.total)

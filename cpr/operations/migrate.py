@@ -17,9 +17,9 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError, RecordError, ResourceNotFoundError, TransferError
 from cpr.io.confinement import require_allowed, writing_only_below
+from cpr.records.parse_json import parse
 from cpr.records.predecessor import OLD_CLASSES, has_old_form, is_old_record
 from cpr.records.registry import RECORD_KEY, load_record, source_of
-from cpr.records.strict_json import parse
 from cpr.Target import Target
 
 __all__ = ["ENDING", "Migrated", "Migration", "migrate"]

@@ -9,7 +9,7 @@ from typing import Any
 from unicodedata import normalize
 
 from cpr.operations.result import Result
-from cpr.provenance.made import Input
+from cpr.provenance.provenance_record import Input
 
 __all__ = ["Namesakes", "alike", "as_disks_see", "last_of"]
 

@@ -22,11 +22,11 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError, RecordError
 from cpr.io.hashing import hex16
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from cpr.records.content_digest import content_key
+from cpr.records.parse_json import parse, parse_result
 from cpr.records.record_fields import read_fields
 from cpr.records.registry import RECORD_KEY, load_record
-from cpr.records.strict_json import parse, parse_result
 from cpr.Resource import Resource
 
 __all__ = ["Record", "Reference", "begins_as_record", "distinct_targets", "parse_record", "references"]

@@ -11,7 +11,7 @@ from datetime import datetime
 from cpr import io
 from cpr.errors import CprError
 from cpr.operations.records import Record, Reference
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from cpr.provenance.storage import read_whole
 
 __all__ = ["Result", "exact", "in_order", "is_called", "problems_of"]

@@ -6,11 +6,11 @@ Results of earlier runs that a run has found in the cache are its own as well, a
 from __future__ import annotations
 
 from cpr.errors import ResourceNotFoundError
-from cpr.operations.choice import Choice
 from cpr.operations.find import Result, Results, latest
 from cpr.operations.lineage import generations, inputs_of
 from cpr.operations.namesakes import Namesakes
 from cpr.operations.result import in_order
+from cpr.operations.result_filter import ResultFilter
 
 __all__ = ["results_of_run"]
 
@@ -25,7 +25,7 @@ def results_of_run(results: Results, run: str, url: str) -> tuple[str, list[Resu
 
     Raises ResourceNotFoundError where no record tells of such a run, or several do.
     """
-    choice = Choice(flow_run=run)
+    choice = ResultFilter(flow_run=run)
     own = [one for one in results.beside(choice) if choice.takes(one)] if choice.run_digits else []
     ids = {one.reference.made.flow_run for one in own if one.reference.made is not None}
     if len(ids) != 1:

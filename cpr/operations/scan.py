@@ -19,15 +19,15 @@ from cpr.errors import CprError, ResourceNotFoundError, TransferError
 from cpr.io.config import current_table
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
+from cpr.io.parallel_requests import request_map
 from cpr.io.protocols import kind_of
-from cpr.io.request_map import request_map
 from cpr.io.seekable_files import fetch_block
 from cpr.io.stores.base import ChangedError, Entry, PinningStore, Store
 from cpr.io.stores.listings import Line, LineListingStore, Page, PageListingStore
+from cpr.io.timeouts import NoAnswerError
 from cpr.io.urls import protocol_of
-from cpr.io.waiting import NoAnswerError
 from cpr.operations.object_names import is_data
-from cpr.operations.places import leads_out
+from cpr.operations.path_safety import leads_out
 from cpr.operations.records import LARGEST_BYTES, Record, begins_as_record, parse_record
 
 __all__ = [

@@ -16,7 +16,7 @@ from cpr.operations.records import Reference
 from cpr.operations.scan import read_record
 from cpr.previews.models import Picture, Preview
 from cpr.previews.thumbnails import decode_png
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from cpr.provenance.storage import read_whole
 from cpr.records.record_fields import RESERVED
 

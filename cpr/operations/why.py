@@ -15,7 +15,7 @@ from cpr.io.parallel import parallel_map
 from cpr.operations.find import Result, Results, called, find_results, latest
 from cpr.provenance.diff import Difference, NearestResults, differences
 from cpr.provenance.journal import Entries, read_journal
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 
 __all__ = ["Explanation", "between", "compare", "explain", "is_before", "read_texts"]
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from cpr.errors import ResourceNotFoundError, SourceChangedError
 from cpr.format import Region
-from cpr.io.pinning import Version
+from cpr.io.version_pinning import Version
 from cpr.parquet.folder import Folder, is_of_folder
 from cpr.parquet.table import ForeignParquet
 from cpr.records.registry import register

@@ -23,9 +23,9 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
 from cpr.io.parallel import parallel_map
-from cpr.io.pinning import Pinned, Version, version_text
 from cpr.io.ranged_file import RangedFile
 from cpr.io.reading import ranged_file
+from cpr.io.version_pinning import Pinned, Version, version_text
 from cpr.parquet.table import Reading, claimed_bytes, coded_fields, opened, pyarrow, rows_at_once, to_pandas
 from cpr.parquet.watched_file import WatchedFile
 

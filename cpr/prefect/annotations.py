@@ -14,7 +14,7 @@ from typing import Any
 
 from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_references import facts_of
-from cpr.prefect.indirections import Unbound, through_modules
+from cpr.prefect.name_resolution import Unbound, through_modules
 from cpr.prefect.own_code import is_own_class
 from cpr.prefect.qualified_names import text_of_annotation
 

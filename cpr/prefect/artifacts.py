@@ -24,7 +24,7 @@ from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import log
 from cpr.previews.pixel_size_text import pixel_size
 from cpr.previews.thumbnails import within
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from cpr.provenance.samples import OF_SEVERAL, sample_name, samples
 from cpr.provenance.storage import read_whole
 from cpr.records.pack import resources_in

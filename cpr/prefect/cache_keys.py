@@ -23,7 +23,7 @@ from cpr.prefect.source_code import (
     unwrapped,
 )
 from cpr.prefect.used_code import RunDescription, uses_of
-from cpr.provenance.made import Input
+from cpr.provenance.provenance_record import Input
 
 if TYPE_CHECKING:
     from prefect.context import TaskRunContext

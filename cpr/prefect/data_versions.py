@@ -119,7 +119,7 @@ def version_of_zarr(node: Any) -> list[Any]:
 
 def _version_of_store(store: Any, path: str) -> list[Any]:
     kind = type(store).__name__
-    if is_of(store, "cpr.zarr.stores.verifying", "VerifyingStore"):
+    if is_of(store, "cpr.zarr.stores.verifying_store", "VerifyingStore"):
         return ["verified", store.checksum, path]
     if is_of(store, "cpr.zarr.stores.url_store", "UrlStore"):
         url = io.join(store.url, path) if path else store.url

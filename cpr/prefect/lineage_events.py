@@ -30,10 +30,10 @@ from cpr._version import __version__
 from cpr.errors import CprError
 from cpr.io.protocols import kind_of
 from cpr.io.url_secrets import redact_url
-from cpr.prefect.stored_result import ReportedResult, Signed
-from cpr.provenance.made import Input, Made
+from cpr.prefect.lineage_facts import ReportedResult, Signed
+from cpr.provenance.provenance_record import Input, Made
+from cpr.records.parse_json import parse_result
 from cpr.records.registry import RECORD_KEY, load_record
-from cpr.records.strict_json import parse_result
 from cpr.Target import Target
 
 __all__ = ["ContentFacet", "dataset_name", "events_of"]

@@ -26,7 +26,7 @@ from cpr.errors import CprError
 from cpr.io.fork_safe import in_children
 from cpr.provenance.diff import NearestResults, differences, line_digests, render_all
 from cpr.provenance.journal import Entries, FileSystemFolder, Folder, UrlFolder, append, folder_of, read
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 
 __all__ = ["Run", "drain", "explain", "keep"]
 

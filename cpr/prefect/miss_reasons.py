@@ -14,7 +14,7 @@ from cpr.prefect.miss_log import drain, folder_of_storage
 from cpr.prefect.run_log import log
 from cpr.provenance.diff import NearestResults, differences, render_kinds
 from cpr.provenance.journal import Entries, read_tasks
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 
 __all__ = ["NO_EARLIER_RESULT", "reasons"]
 

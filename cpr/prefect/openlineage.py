@@ -26,9 +26,9 @@ from cpr._lazy import missing_package, needs
 from cpr.errors import ConfigurationError, CprError
 from cpr.io.fork_safe import in_children
 from cpr.io.variables import OPENLINEAGE
+from cpr.prefect.lineage_facts import Layouts, ReportedResult, Signed
 from cpr.prefect.run_log import first_time
-from cpr.prefect.stored_result import Layouts, ReportedResult, Signed
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from cpr.Target import Target
 
 __all__ = ["VARIABLE", "drain", "is_asked_for", "remember", "tell_lineage"]

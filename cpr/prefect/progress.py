@@ -14,7 +14,7 @@ from prefect.context import TaskRunContext
 from prefect.logging import get_logger
 
 from cpr.io.humanize import human_size
-from cpr.io.writing import Progress, write_owner, writes_in_progress
+from cpr.io.publishing import Progress, write_owner, writes_in_progress
 
 __all__ = ["shown"]
 

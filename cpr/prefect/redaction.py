@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from cpr.io.url_secrets import tells_secret
-from cpr.provenance.made import MAX_HELD, Input, is_acceptable
+from cpr.provenance.provenance_record import MAX_HELD, Input, is_acceptable
 from cpr.Resource import Resource
 from cpr.Source import Source
 

@@ -24,7 +24,7 @@ from cpr.prefect.prefect_internals import ends_others, refreshes, source_of
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_log import log
 from cpr.prefect.source_code import name_of_function, unwrapped
-from cpr.provenance.made import MAX_INPUTS, Input, Made, is_acceptable
+from cpr.provenance.provenance_record import MAX_INPUTS, Input, Made, is_acceptable
 from cpr.provenance.running_task import tell_running_key
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource

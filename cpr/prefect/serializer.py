@@ -25,9 +25,9 @@ from cpr.prefect.openlineage import tell_lineage
 from cpr.prefect.run_log import log, warn_of_local_records
 from cpr.prefect.run_provenance import end, made_now, sign
 from cpr.records.pack import pack
+from cpr.records.parse_json import parse_result
 from cpr.records.predecessor import is_old_record
 from cpr.records.registry import RECORD_KEY, envelope, load_record
-from cpr.records.strict_json import parse_result
 from cpr.records.unpack import unpack
 from cpr.Resource import Resource
 from cpr.Target import Target

@@ -17,7 +17,7 @@ from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.redaction import describe_input, program_texts
 from cpr.prefect.run_side_effects import Content, filled_in, leave_out_what_runs_made, state_of_runs
 from cpr.prefect.source_code import unwrapped
-from cpr.provenance.made import Input
+from cpr.provenance.provenance_record import Input
 from cpr.Target import Target
 
 __all__ = ["RunDescription", "Used", "uses_of"]

@@ -1,7 +1,8 @@
 """Why a result could not be used again: what differs between how it was made and what is asked for now.
 
-`differences` compares two of what `cpr.provenance.made` keeps; `NearestResults` finds, among many results of
-a task, the one that a miss should be compared with. Both are pure; `render` puts a difference into words.
+`differences` compares two of what `cpr.provenance.provenance_record` keeps; `NearestResults` finds, among
+many results of a task, the one that a miss should be compared with. Both are pure; `render` puts a difference
+into words.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from cpr.io.hashing import hex16
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 
 __all__ = [
     "Difference",

@@ -7,7 +7,7 @@ its last entries, and two that write at once do not disturb each other.
     <where Prefect's records are>/.cpr/made/<task>-<16 hex digits>/<time>-<16 hex digits>.json.gz
 
 Each object holds `{"task": ..., "lines": {digest: digests of lines}, "first": {digest: number of the first
-line}, "uses": {code: what that uses}, "made": [...]}`, entries as in `cpr.provenance.made`.
+line}, "uses": {code: what that uses}, "made": [...]}`, entries as in `cpr.provenance.provenance_record`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
 from cpr.io.stores.base import Entry
 from cpr.provenance.journal_entries import MAX_BYTES, MAX_ENTRIES, Entries, decode, encode, inflate
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 
 __all__ = [
     "Entries",

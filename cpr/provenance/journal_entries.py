@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from cpr.errors import RecordError
 from cpr.io.outside_json import read_json
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 
 __all__ = ["MAX_BYTES", "MAX_ENTRIES", "Entries", "decode", "encode", "inflate"]
 

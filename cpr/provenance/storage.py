@@ -11,7 +11,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, CprError, RecordError
 from cpr.io.hashing import hex16
 from cpr.io.outside_json import read_json
-from cpr.provenance.made import MAX_HELD, Input, Made
+from cpr.provenance.provenance_record import MAX_HELD, Input, Made
 
 __all__ = ["copy_whole", "fit", "made_url", "read_whole"]
 

@@ -19,8 +19,9 @@ from cpr.zarr.OMEZarrField import OMEZarrField
 from cpr.zarr.OMEZarrTarget import OMEZarrTarget
 from cpr.zarr.plates.layout import OMEPlateOptions, Place, placed, plate_metadata, well_metadata
 from cpr.zarr.plates.plate import OMEPlate
-from cpr.zarr.stores.entries import Entries, corrupt
+from cpr.zarr.stores.chunk_verification import corrupt
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.manifest_entries import Entries
 from cpr.zarr.ZarrTarget import ZarrTarget
 
 __all__ = ["OMEPlateTarget"]

@@ -9,12 +9,12 @@ from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.excerpt import Excerpt
 from cpr.zarr.folder import Folder
+from cpr.zarr.full_check import verify_some
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
 from cpr.zarr.plates.field import FieldOptions
 from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.verify import verify_some
 from cpr.zarr.ZarrRegion import ZarrRegion
 
 __all__ = ["OMEZarrField"]

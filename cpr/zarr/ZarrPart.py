@@ -15,8 +15,8 @@ from cpr import io
 from cpr.errors import NoDataError, RecordError, ResourceNotFoundError, UsageError
 from cpr.format import Region
 from cpr.io.hashing import hex16
+from cpr.io.publishing import put_blocks
 from cpr.io.write_markers import mark_unpublished, require_marked
-from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
 from cpr.records.format_fields import read_format, to_json
 from cpr.records.registry import register
@@ -24,6 +24,7 @@ from cpr.Target import Target
 from cpr.zarr.copy import copy_all
 from cpr.zarr.earlier_results import find_earlier, traffic_of
 from cpr.zarr.folder import Folder
+from cpr.zarr.full_check import verify_listed
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.parts.layout import Layout, array_on
@@ -32,9 +33,8 @@ from cpr.zarr.parts.options import PartOptions
 from cpr.zarr.parts.regions import Bounds, shown
 from cpr.zarr.parts.source import source_of_part
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.part import PartStore
-from cpr.zarr.stores.verifying import VerifyingStore
-from cpr.zarr.verify import verify_listed
+from cpr.zarr.stores.part_store import PartStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 from cpr.zarr.writing import fill
 from cpr.zarr.zarr_internals import sync
 

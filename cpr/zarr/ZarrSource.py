@@ -28,7 +28,13 @@ from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import array_of, open_node, part_of, to_dask
 from cpr.zarr.stores.manifest import manifest_url
 from cpr.zarr.stores.url_store import ReadOnlyStore, UrlStore
-from cpr.zarr.stores.versioned import MOST_LISTED, Version, VersionedStore, listing_version, object_version
+from cpr.zarr.stores.versioned_store import (
+    MOST_LISTED,
+    Version,
+    VersionedStore,
+    listing_version,
+    object_version,
+)
 
 __all__ = ["METADATA", "ZarrSource", "ZarrSourceOptions"]
 

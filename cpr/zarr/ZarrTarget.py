@@ -15,23 +15,23 @@ from cpr.data.argument_types import ArrayData, Path, ZarrTargetArguments
 from cpr.data.array_layout import ArrayLayout
 from cpr.errors import NoDataError
 from cpr.format import Region
+from cpr.io.publishing import put_blocks
 from cpr.io.write_markers import confirm
-from cpr.io.writing import put_blocks
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, as_encode_errors, chunks_for, declared_source
 from cpr.zarr.earlier_results import find_earlier, nbytes_of, traffic_of
+from cpr.zarr.full_check import verify_all
 from cpr.zarr.nodes import Node
 from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.parts.resumed import can_resume, write_resumed
-from cpr.zarr.parts.whole import Whole
+from cpr.zarr.parts.target_in_parts import TargetInParts
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import RecordingStore
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.recording_store import RecordingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 from cpr.zarr.transaction import begin, discard, remove_leftovers, remove_notes, require_all_recorded
-from cpr.zarr.verify import verify_all
 from cpr.zarr.writing import fill
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ __all__ = ["ZarrTarget"]
 
 
 @register
-class ZarrTarget(Whole):
+class ZarrTarget(TargetInParts):
     """An array, or a hierarchy of them, stored as Zarr in chunks that are verified one by one.
 
     Data is written at once, by the workers of a dask array where it is one, and a manifest of all objects

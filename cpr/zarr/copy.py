@@ -23,9 +23,9 @@ from cpr.io.objects import open_store
 from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import OccupiedError, Upload
 from cpr.io.urls import join
-from cpr.zarr.stores.entries import corrupt
+from cpr.zarr.stores.chunk_verification import corrupt
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 from cpr.zarr.zarr_internals import sync
 
 __all__ = ["copy_all", "copy_objects"]

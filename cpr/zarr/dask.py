@@ -26,7 +26,7 @@ from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
 from cpr.zarr.steady_gzip import without_times
-from cpr.zarr.stores.recording import RecordingStore, Written
+from cpr.zarr.stores.recording_store import RecordingStore, Written
 from cpr.zarr.writing_behind import WritingBehind
 from cpr.zarr.zarr_internals import copy_before_encoding
 

@@ -15,9 +15,9 @@ from cpr.errors import CprError
 from cpr.io.copying import can_copy
 from cpr.io.shared_answers import SharedAnswers
 from cpr.Target import Target
-from cpr.zarr.stores.earlier import Earlier
+from cpr.zarr.stores.earlier_objects import Earlier
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.recording_store import RecordingStore
 
 __all__ = ["find_earlier", "nbytes_of", "traffic_of"]
 

@@ -11,7 +11,7 @@ from cpr.io.hashing import digest_of, hex16
 from cpr.previews.models import Preview
 from cpr.zarr.folder import Folder
 from cpr.zarr.stores.manifest import manifest_url
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 __all__ = ["Excerpt"]
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.objects import remove_many
 from cpr.io.write_markers import mark, unmark
-from cpr.zarr.stores.earlier import Earlier
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.full_check import is_left_behind
+from cpr.zarr.stores.earlier_objects import Earlier
+from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
-from cpr.zarr.verify import is_left_behind
 from cpr.zarr.zarr_internals import sync
 
 __all__ = ["begin", "discard", "remove_leftovers", "remove_notes", "require_all_recorded"]

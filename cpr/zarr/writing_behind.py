@@ -9,7 +9,7 @@ from concurrent.futures import Future, wait
 from typing import Any, Self
 
 from cpr.io.request_threads import in_thread
-from cpr.io.waiting import seconds_to_clean_up, wait_for
+from cpr.io.timeouts import seconds_to_clean_up, wait_for
 
 __all__ = ["WritingBehind"]
 

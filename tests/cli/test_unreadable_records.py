@@ -12,7 +12,7 @@ import pytest
 import cpr
 from cpr.cli.app import run
 from cpr.operations.report import gather, render
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from tests.stored_flow import prefect_record
 
 RUNS = ("a" * 32, "b" * 32)

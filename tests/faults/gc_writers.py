@@ -38,7 +38,7 @@ def write(plan: dict[str, Any], number: int, answer: int, ready: int, go: int) -
         # As if writers knew nothing of marks.
         from unittest.mock import patch
 
-        patch("cpr.publishing.is_marked", lambda _url: False).start()  # raises where it is not there any more
+        patch("cpr.storing.is_marked", lambda _url: False).start()  # raises where it is not there any more
     io.lookup(f"{plan['base']}/warm-up")  # connected
     os.write(ready, b".")
     os.read(go, 1)  # until the other end is closed

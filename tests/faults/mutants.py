@@ -38,7 +38,7 @@ def _pass_over(check: str, *modules: str) -> None:
 def plain_open() -> None:
     """`with fs.open(url, "wb")` publishes what there is when the body raises."""
     package = importlib.import_module("cpr.io")
-    module = importlib.import_module("cpr.io.writing")
+    module = importlib.import_module("cpr.io.publishing")
     from cpr.io.filesystems import filesystem
     from cpr.io.urls import protocol_of
 
@@ -88,7 +88,7 @@ def no_block_check() -> None:
 def size_only() -> None:
     """An object of the same name and size is taken for the same."""
     from cpr import io
-    from cpr.publishing import Publication
+    from cpr.storing import Publication
 
     def find_equal(_: Any, url: str, ours: Any) -> bool:
         there = io.lookup(url)

@@ -24,7 +24,7 @@ from cpr.io.objects import open_store
 from tests.text_format import TextTarget
 
 STEPS = 30
-writing_module = importlib.import_module("cpr.io.writing")  # io.writing is its function
+writing_module = importlib.import_module("cpr.io.publishing")  # io.writing is its function
 
 
 class Killed(BaseException):

@@ -15,8 +15,8 @@ import cpr.data.arrays
 import cpr.data.tables.table_digest
 from cpr.errors import CorruptDataError
 from cpr.io.hashing import ContentDigest
-from cpr.zarr.stores import recording
-from cpr.zarr.stores.entries import make_entry
+from cpr.zarr.stores import recording_store
+from cpr.zarr.stores.manifest_entries import make_entry
 
 PIXELS = (3, 64, 128)
 ROUNDS = 12
@@ -221,7 +221,7 @@ def test_chunks_are_stored_as_they_were_digested(way, tmp_path, monkeypatch):
         return entry
 
     with monkeypatch.context() as patch:
-        patch.setattr(recording, "make_entry", changing)
+        patch.setattr(recording_store, "make_entry", changing)
         target = write(cls, tmp_path / ("a.ome.zarr" if cls is cpr.OMEZarrTarget else "a.zarr"), data)
         record = target.serialize()
     assert cpr.load(record).verify()

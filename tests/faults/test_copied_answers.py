@@ -9,7 +9,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 
 pytestmark = pytest.mark.s3
 

@@ -13,9 +13,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, TransferError
-from cpr.zarr.parts import resumed
-from cpr.zarr.parts import whole as whole_module
-from cpr.zarr.stores import versioned
+from cpr.zarr.parts import resumed, target_in_parts
+from cpr.zarr.stores import versioned_store
 
 pytestmark = pytest.mark.real_s3
 
@@ -68,7 +67,7 @@ def test_what_was_not_changed_is_not_read_however_closely_the_store_tells_times(
 
 def test_a_store_that_refuses_the_parts_of_an_earlier_run_is_an_error(proxy, s3_url, monkeypatch):
     """All would be computed anew otherwise, without a word."""
-    monkeypatch.setattr(whole_module, "running_key", lambda: "a task and its inputs")
+    monkeypatch.setattr(target_in_parts, "running_key", lambda: "a task and its inputs")
     options = {"shape": DATA.shape, "dtype": DATA.dtype, "base": False, **OPTIONS}
     killed = cpr.ZarrTarget.from_path(f"{s3_url}/volume.zarr", **options)
     for region in killed.missing((1,))[:4]:
@@ -121,7 +120,7 @@ def test_threads_of_a_worker_list_a_source_once(proxy, s3_url):
     source = cpr.ZarrSource.from_path(target.url)
     source.identity()
     sent = pickle.dumps(source.get_data())
-    versioned._listings.clear()
+    versioned_store._listings.clear()
     array = pickle.loads(sent)
     proxy.clear()
     assert np.array_equal(array[...], DATA)

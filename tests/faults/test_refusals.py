@@ -19,7 +19,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CprError, TransferError
-from cpr.io import patience
+from cpr.io import throttling
 from cpr.io.clients import s3_retries
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing_sink import Stored
@@ -211,8 +211,8 @@ def test_parts_that_are_refused_each_time(store, status):
 
 def test_a_store_that_is_asked_too_much_is_asked_again(store, monkeypatch):
     """More often than any client would by itself, and whatever it is asked for."""
-    monkeypatch.setattr(patience, "_FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(patience, "_LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(throttling, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(throttling, "_LONGEST_PAUSE_SECONDS", 0.01)
     operations = store.operations() | store.zarr_operations()
     for name, operation in operations.items():
         store.refuse("503", None, TOO_MANY)

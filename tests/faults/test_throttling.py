@@ -12,7 +12,7 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.io import patience, transfer_width
+from cpr.io import throttling, transfer_width
 from cpr.io.clients import s3_retries
 from cpr.io.filesystems import filesystem
 from cpr.io.request_threads import in_thread
@@ -120,7 +120,7 @@ def test_botocore_waits_no_longer_than_obstore():
 
 
 def test_what_nobody_waits_for_is_not_asked_again(proxy, s3_url, monkeypatch):
-    monkeypatch.setattr(patience, "_SLOWED_SECONDS", 600.0)
+    monkeypatch.setattr(throttling, "_SLOWED_SECONDS", 600.0)
     target = TARGETS["npy"](s3_url)
     target.set_data(DATA)
     target.persist()

@@ -27,8 +27,8 @@ from cpr.io.protocols import kind_of
 from cpr.io.url_policy import require_safe, windows_objection
 from cpr.io.url_secrets import redact_url, secret_in
 from cpr.io.urls import join, normalise, protocol_of
+from cpr.records.parse_json import parse
 from cpr.records.registry import BUILT_IN, RECORD_KEY, load_record
-from cpr.records.strict_json import parse
 from cpr.records.unpack import unpack
 from tests.faults import untrusted_records
 from tests.faults.untrusted_records import KEY16, LOCATIONS, ODD_LOCATIONS, RESOURCES, Author, names

@@ -24,7 +24,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError, ResourceNotFoundError
-from cpr.zarr.stores.verifying import _manifests
+from cpr.zarr.stores.verifying_store import _manifests
 from tests.faults.proxy import FAULTS
 from tests.faults.test_corruption_at_rest import damages, put, stored_bytes
 from tests.faults.test_fault_injection import HEALED, Bucket, outcome, requests_of

@@ -70,8 +70,8 @@ class TestLocal(BackendTests):
 
     def test_disk_full(self):
         # /dev/full answers every write with ENOSPC; the upload's file stands on it.
+        from cpr.io.publishing import WritingFile
         from cpr.io.stores.local import LocalStore
-        from cpr.io.writing import WritingFile
 
         upload = LocalStore().upload(os.path.join("/tmp", uuid.uuid4().hex))
         full = os.open("/dev/full", os.O_WRONLY)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cpr.io import waiting
+from cpr.io import timeouts
 from cpr.io.shared_answers import SharedAnswers
 
 _THREADS = 16
@@ -87,7 +87,7 @@ def test_it_is_waited_for_longer_than_a_request_may_take():
         time.sleep(0.8)
         return 1
 
-    with ThreadPoolExecutor(1) as pool, waiting.at_most(0.1):
+    with ThreadPoolExecutor(1) as pool, timeouts.at_most(0.1):
         first = pool.submit(answers.get, "a", slow)
         begun.wait()
         assert answers.get("a", lambda: 2) == 1

@@ -15,9 +15,9 @@ from cpr.data.memory import require_memory
 from cpr.errors import ConfigurationError
 from cpr.io.config import VARIABLE as STORAGE
 from cpr.io.progress_bar import progress_bar
+from cpr.io.timeouts import request_seconds
 from cpr.io.transfer_width import connections
 from cpr.io.variables import VARIABLES
-from cpr.io.waiting import request_seconds
 
 ROOT = Path(cpr.__file__).parents[1]
 

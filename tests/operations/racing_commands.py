@@ -14,7 +14,7 @@ import random
 import time
 from typing import Any
 
-from cpr.operations.catalogue import listing
+from cpr.operations.catalogue import listing_columns
 from cpr.operations.find import find_results
 from cpr.operations.gc import collect
 from cpr.operations.ls import list_results
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--settled", type=float)
     given = parser.parse_args()
     if given.settled is not None:
-        listing._SETTLED_SECONDS = given.settled
+        listing_columns._SETTLED_SECONDS = given.settled
     dice = random.Random(given.seed)
     for _ in range(given.turns):
         what = dice.choices(list(COMMANDS), (4, 2, 1))[0]

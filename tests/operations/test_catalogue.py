@@ -14,10 +14,10 @@ import pytest
 from bench.synthetic import records
 from cpr.errors import CprError
 from cpr.operations import catalogue
-from cpr.operations.choice import Choice
 from cpr.operations.find import RecordResults, find_results
 from cpr.operations.ls import list_records, list_results
 from cpr.operations.object_names import is_data, owner_of
+from cpr.operations.result_filter import ResultFilter
 from cpr.operations.scan import find_records
 from cpr.operations.why import is_before
 from cpr.provenance.diff import NearestResults
@@ -28,15 +28,15 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 
-from cpr.operations.catalogue import listing, pages, rows, segments
-from cpr.operations.catalogue.found import CatalogueResults
+from cpr.operations.catalogue import listing_columns, pages, rows, segments
+from cpr.operations.catalogue.catalogue_results import CatalogueResults
 
 
 @pytest.fixture(autouse=True)
 def _files_are_many_and_settled(monkeypatch):
     """Those of a test are few, and written just now, which is too young for a catalogue."""
     monkeypatch.setattr(catalogue, "_FEW", 1)
-    monkeypatch.setattr(listing, "_SETTLED_SECONDS", -3600.0)
+    monkeypatch.setattr(listing_columns, "_SETTLED_SECONDS", -3600.0)
 
 
 def _plain(listed):
@@ -62,9 +62,9 @@ def _require_same(url, limit=None):
             record = {one.record.rpartition("/")[2]}
             assert found.in_records(record) == expected.in_records(record) != []
             for choice in (
-                Choice(task=made.task),
-                Choice(flow_run=(made.flow_run or "")[:9]),
-                Choice(name="cell"),
+                ResultFilter(task=made.task),
+                ResultFilter(flow_run=(made.flow_run or "")[:9]),
+                ResultFilter(name="cell"),
             ):
                 assert found.beside(choice) == expected.beside(choice)
             nearest = [NearestResults(), NearestResults()]
@@ -88,7 +88,7 @@ def test_of_very_many_that_are_near_the_newest_are_read(tmp_path, monkeypatch):
     before = sorted((one for one in known.near(made)), key=lambda one: one.reference.made.at)
     assert len(before) == 40
     assert all(is_before(one.reference.made, made) for one in before)
-    monkeypatch.setattr("cpr.operations.catalogue.found._MOST_NEAR", 10)
+    monkeypatch.setattr("cpr.operations.catalogue.catalogue_results._MOST_NEAR", 10)
     assert sorted(known.near(made), key=lambda one: one.reference.made.at) == before[-10:]
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from cpr.operations.catalogue import positions as positions_module
 from cpr.operations.catalogue.arrays import column, mask, numbers, scalar, values
-from cpr.operations.catalogue.listing import Listing
+from cpr.operations.catalogue.listing_columns import Listing
 from cpr.operations.catalogue.positions import positions
 from cpr.operations.find import find_results
 
@@ -143,7 +143,7 @@ def test_files_of_any_year_are_listed(seconds, tmp_path):
 
 
 def test_versions_in_bulk_are_those_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("cpr.operations.catalogue.listing._SETTLED_SECONDS", -3600.0)
+    monkeypatch.setattr("cpr.operations.catalogue.listing_columns._SETTLED_SECONDS", -3600.0)
     _odd_folder(tmp_path)
     listing = Listing.of(str(tmp_path))
     found = listing.versions.texts(np.arange(len(listing))).to_pylist()
@@ -180,12 +180,12 @@ def test_commands_do_not_import_pandas(tmp_path):
     asked = (
         "import sys\n"
         "from cpr.operations import catalogue\n"
-        "from cpr.operations.catalogue import listing\n"
+        "from cpr.operations.catalogue import listing_columns\n"
         "from cpr.operations.ls import list_results\n"
         "from cpr.operations.lineage import trace\n"
         "from cpr.operations.show import show\n"
         "from cpr.operations.why import explain\n"
-        "listing._SETTLED_SECONDS = -3600.0\n"
+        "listing_columns._SETTLED_SECONDS = -3600.0\n"
         "url = sys.argv[1]\n"
         "for _ in range(2):\n"
         "    found = list_results(url, 5)\n"

@@ -18,7 +18,7 @@ import pytest
 
 from bench.synthetic import records
 from cpr import io
-from cpr.operations.catalogue import listing
+from cpr.operations.catalogue import listing_columns
 from cpr.operations.ls import list_records, list_results
 from tests.stored_flow import put
 
@@ -190,7 +190,7 @@ def test_what_processes_tell_that_race_is_what_was_there(
     words = []
     if processes < 16:  # fewer turns than it takes files to settle
         words = ["--settled=-3600"]
-        monkeypatch.setattr(listing, "_SETTLED_SECONDS", -3600.0)
+        monkeypatch.setattr(listing_columns, "_SETTLED_SECONDS", -3600.0)
     dice = random.Random(processes)
     there = Records(url, count, dice)
     done = _require_true(there, dice, words, processes, turns, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 import cpr
 from cpr.operations.cp import copy_results
-from cpr.provenance.made import Made
+from cpr.provenance.provenance_record import Made
 from tests.faults.conftest import proxy, running_proxy  # noqa: F401 - fixtures
 from tests.stored_flow import prefect_record, put
 

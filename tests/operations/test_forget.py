@@ -9,8 +9,8 @@ import pytest
 from prefect.settings import PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 
 import cpr
-from cpr.operations.choice import Choice
 from cpr.operations.forget import forget
+from cpr.operations.result_filter import ResultFilter
 from cpr.operations.scan import find_records
 from cpr.operations.verify import verify
 from tests.stored_flow import prefect_record, put, store
@@ -28,19 +28,19 @@ LATER = datetime.now(UTC) + timedelta(days=1)
 @pytest.mark.parametrize(
     ("choice", "kinds"),
     [
-        (Choice(task="make_small"), {"small"}),
-        (Choice(flow="analyse"), {"small", "large", "image", "table", "chunks"}),
-        (Choice(flow_run="abab"), {"small", "large", "image", "table", "chunks"}),
-        (Choice(flow_run="ABABABAB-abab"), {"small", "large", "image", "table", "chunks"}),
-        (Choice(name="image-"), {"image"}),
-        (Choice(before=LATER), {"small", "large", "image", "table", "chunks"}),
-        (Choice(before=LATER, task="make_table"), {"table"}),
-        (Choice(before=LATER - timedelta(days=99), task="make_table"), set()),
-        (Choice(task="make_table", name="image"), set()),
-        (Choice(task="make"), set()),
-        (Choice(flow_run="cd"), set()),
-        (Choice(name=""), set()),
-        (Choice(name="data/"), set()),
+        (ResultFilter(task="make_small"), {"small"}),
+        (ResultFilter(flow="analyse"), {"small", "large", "image", "table", "chunks"}),
+        (ResultFilter(flow_run="abab"), {"small", "large", "image", "table", "chunks"}),
+        (ResultFilter(flow_run="ABABABAB-abab"), {"small", "large", "image", "table", "chunks"}),
+        (ResultFilter(name="image-"), {"image"}),
+        (ResultFilter(before=LATER), {"small", "large", "image", "table", "chunks"}),
+        (ResultFilter(before=LATER, task="make_table"), {"table"}),
+        (ResultFilter(before=LATER - timedelta(days=99), task="make_table"), set()),
+        (ResultFilter(task="make_table", name="image"), set()),
+        (ResultFilter(task="make"), set()),
+        (ResultFilter(flow_run="cd"), set()),
+        (ResultFilter(name=""), set()),
+        (ResultFilter(name="data/"), set()),
     ],
 )
 def test_chosen_cache_entries_go_and_nothing_else(results, choice, kinds):
@@ -60,7 +60,7 @@ def test_chosen_cache_entries_go_and_nothing_else(results, choice, kinds):
 
 def test_by_url(results):
     target = results.targets["table"]
-    assert [one.task for one in forget(results.url, Choice(name=target.url)).entries] == ["make_table"]
+    assert [one.task for one in forget(results.url, ResultFilter(name=target.url)).entries] == ["make_table"]
 
 
 def test_a_record_with_several_results_goes_as_a_whole(results, tmp_path):
@@ -68,7 +68,7 @@ def test_a_record_with_several_results_goes_as_a_whole(results, tmp_path):
     for one in several:
         one["__cpr__"]["made"] |= {"task_run": "f" * 32, "task": "both", "key": "e" * 32}
     url = put(f"{tmp_path}/run/records/{'e' * 32}", prefect_record(several))
-    (done,) = forget(results.url, Choice(name="small", task="both")).entries
+    (done,) = forget(results.url, ResultFilter(name="small", task="both")).entries
     assert (done.record, len(done.results)) == (url, 2)
 
 
@@ -77,7 +77,7 @@ def test_what_passes_on_the_results_of_another_task_is_kept(results, tmp_path):
     record["__cpr__"]["made"]["key"] = "d" * 32
     own = put(f"{tmp_path}/run/records/{'d' * 32}", prefect_record([record]))
     put(f"{tmp_path}/run/records/{'c' * 32}", prefect_record([record]))
-    done = forget(f"{tmp_path}/run/records", Choice(task="make_small"))
+    done = forget(f"{tmp_path}/run/records", ResultFilter(task="make_small"))
     assert own in {one.record for one in done.entries}
     assert f"{tmp_path}/run/records/{'c' * 32}" not in {one.record for one in done.entries}
     assert done.kept == 2
@@ -97,7 +97,7 @@ def test_on_s3_a_few_requests_delete_many(s3_url, monkeypatch):
     monkeypatch.setattr(
         S3Store, "remove_many", lambda self, paths: batches.append(len(paths)) or remove_many(self, paths)
     )
-    assert len(forget(f"{s3_url}/records", Choice(task="write"), delete=True).entries) == 30
+    assert len(forget(f"{s3_url}/records", ResultFilter(task="write"), delete=True).entries) == 30
     assert not list(find_records(f"{s3_url}/records"))
     assert batches == [30]
 
@@ -130,11 +130,11 @@ def test_the_next_run_computes_again_what_was_forgotten(tmp_path, prefect_server
         both()
         both()
         assert calls == ["first", "second"]
-        done = forget(url, Choice(task="first"), delete=True)
+        done = forget(url, ResultFilter(task="first"), delete=True)
         assert [(one.task, len(one.results)) for one in done.entries] == [("first", 1)]
         both()
         assert calls == ["first", "second", "first"]  # it came out the same: second was found
-        done = forget(url, Choice(flow="both"), delete=True)
+        done = forget(url, ResultFilter(flow="both"), delete=True)
         assert len(done.entries) == 2
         assert done.kept == 3  # results of the flow
         both()

@@ -12,16 +12,16 @@ from bench.synthetic import records
 from cpr import io
 from cpr.errors import RecordError, TransferError
 from cpr.operations import catalogue, lineage
-from cpr.operations.choice import Choice
 from cpr.operations.find import Result, find_results
 from cpr.operations.lineage import trace
 from cpr.operations.ls import list_results
+from cpr.operations.result_filter import ResultFilter
 from tests.stored_flow import get, put
 
 pytest.importorskip("pyarrow")
 
-from cpr.operations.catalogue import listing
-from cpr.operations.catalogue.found import CatalogueResults
+from cpr.operations.catalogue import listing_columns
+from cpr.operations.catalogue.catalogue_results import CatalogueResults
 
 _COUNT = 130
 
@@ -29,7 +29,7 @@ _COUNT = 130
 @pytest.fixture(autouse=True)
 def _files_are_many_and_settled(monkeypatch):
     monkeypatch.setattr(catalogue, "_FEW", 1)
-    monkeypatch.setattr(listing, "_SETTLED_SECONDS", -3600.0)
+    monkeypatch.setattr(listing_columns, "_SETTLED_SECONDS", -3600.0)
 
 
 def _place(request, store: str) -> str:
@@ -94,7 +94,7 @@ _ASKED = {
     "called": lambda found, one: found.called("cell"),
     "called so": lambda found, one: found.called(one.reference.file_name),
     "named": lambda found, one: found.named({one.reference.file_name}),
-    "beside": lambda found, one: found.beside(Choice(task=one.reference.made.task)),
+    "beside": lambda found, one: found.beside(ResultFilter(task=one.reference.made.task)),
     "in records": lambda found, one: found.in_records({io.split(one.record)[1]}),
     "near": lambda found, one: found.near(one.reference.made),
 }

@@ -14,7 +14,7 @@ from cpr.operations.ls import list_results
 from cpr.operations.namesakes import Namesakes
 from cpr.operations.records import Reference
 from cpr.operations.result import Result
-from cpr.provenance.made import Input
+from cpr.provenance.provenance_record import Input
 
 DIGESTS = ["0" * 16, "1" * 16]
 

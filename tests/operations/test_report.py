@@ -16,7 +16,7 @@ import cpr
 from cpr import io
 from cpr.operations.report import Result, gather, render
 from cpr.operations.report.graph import draw
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 
 RUN, EARLIER = "a" * 32, "b" * 32
 

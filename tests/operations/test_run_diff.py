@@ -15,7 +15,7 @@ from cpr.operations.data_change import change_between
 from cpr.operations.run_diff import diff_runs
 from cpr.previews.thumbnails import decode_png
 from cpr.provenance.diff import render
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 from tests.stored_flow import prefect_record, put
 
 OLD, NEW = "0a" * 16, "0b" * 16

@@ -15,8 +15,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import DecodeError, FormatError, ResourceNotFoundError, SourceChangedError
-from cpr.io.pinning import Pinned
 from cpr.io.transfer_width import TransferWidth
+from cpr.io.version_pinning import Pinned
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")

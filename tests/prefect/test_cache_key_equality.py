@@ -246,7 +246,7 @@ def test_a_source_counts_with_its_version(tmp_path, monkeypatch):
     # Asked once: the version it had is what it was.
     assert hash_objects(source) == first
     (found,) = TextSource.glob(tmp_path / "*.txt")
-    monkeypatch.setattr("cpr.io.pinning.open_store", lambda url: pytest.fail("asked again"))
+    monkeypatch.setattr("cpr.io.version_pinning.open_store", lambda url: pytest.fail("asked again"))
     assert hash_objects(found) != first
 
 

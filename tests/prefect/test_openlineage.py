@@ -25,8 +25,8 @@ pytest.importorskip("openlineage.client")
 import cpr
 from cpr.prefect import openlineage, run_log, run_provenance, serializer
 from cpr.prefect.lineage_events import dataset_name, events_of
-from cpr.prefect.stored_result import ReportedResult
-from cpr.provenance.made import Input, Made
+from cpr.prefect.lineage_facts import ReportedResult
+from cpr.provenance.provenance_record import Input, Made
 from tests.servers.lineage import LineageServer
 from tests.servers.lineage_schema import require_valid
 from tests.text_format import TextSource, TextTarget

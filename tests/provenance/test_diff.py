@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cpr.provenance.diff import Difference, NearestResults, differences, line_digests, render, render_all
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 
 
 def source(name: str, digest: str, **version) -> Input:

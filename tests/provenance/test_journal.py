@@ -26,7 +26,7 @@ from cpr.provenance.journal import (
     read_tasks,
 )
 from cpr.provenance.journal_entries import decode
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 
 FOLDER = folder_of("Lab.denoise")
 

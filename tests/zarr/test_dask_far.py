@@ -16,8 +16,7 @@ from cpr.errors import TransferError
 from cpr.io.transfer_width import TransferWidth, width_of
 from cpr.zarr.dask import map_to_objects
 from cpr.zarr.dask_blocks import BlockWriter
-from cpr.zarr.parts import resumed
-from cpr.zarr.parts import whole as whole_module
+from cpr.zarr.parts import resumed, target_in_parts
 from cpr.zarr.writing_behind import WritingBehind
 
 COUNT = 24
@@ -176,7 +175,7 @@ def test_a_pyramid_written_behind_is_the_one_that_is_written_at_once(far_s3):
 
 @pytest.mark.real_s3
 def test_parts_of_a_task_written_behind_are_found_again(far_s3, monkeypatch):
-    monkeypatch.setattr(whole_module, "running_key", lambda: "a task and its inputs")
+    monkeypatch.setattr(target_in_parts, "running_key", lambda: "a task and its inputs")
     monkeypatch.setattr(resumed, "running_key", lambda: "a task and its inputs")
     computed = []
 

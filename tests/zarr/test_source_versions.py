@@ -15,7 +15,7 @@ from cpr import OMEZarrSource, ZarrSource
 from cpr.errors import FormatError, SourceChangedError, TransferError
 from cpr.io.stores.base import Stat
 from cpr.zarr import inner_metadata
-from cpr.zarr.stores import versioned
+from cpr.zarr.stores import versioned_store
 
 DATA = np.arange(4 * 30 * 30, dtype="uint16").reshape(4, 30, 30)
 
@@ -160,12 +160,12 @@ def test_a_member_that_is_gone_raises(tmp_path):
 def test_what_is_sent_to_another_process_lists_again_there(tmp_path):
     url = image(str(tmp_path))
     sent = pickle.dumps([keyed(ZarrSource, f"{url}/0").get_data(), keyed(ZarrSource, f"{url}/0").get_dask()])
-    versioned._listings.clear()
+    versioned_store._listings.clear()
     array, lazy = pickle.loads(sent)
     assert np.array_equal(array[...], DATA)
     assert np.array_equal(lazy.compute(), DATA)
     assert len(sent) < 20_000
-    versioned._listings.clear()
+    versioned_store._listings.clear()
     array, lazy = pickle.loads(sent)
     CHANGES["a chunk of the same size"](url)
     with pytest.raises(SourceChangedError):
@@ -231,7 +231,7 @@ def test_a_group_with_too_much_inside_says_so(tmp_path, monkeypatch, caplog):
 
 
 def test_many_objects_are_not_listed_unless_that_is_wanted(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(versioned, "MOST_LISTED", 5)
+    monkeypatch.setattr(versioned_store, "MOST_LISTED", 5)
     url = image(str(tmp_path))
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
@@ -285,14 +285,16 @@ def test_a_store_that_answers_another_version_at_every_question(tmp_path, monkey
 def test_a_store_that_does_not_list(how, tmp_path, monkeypatch, caplog):
     """Web servers, and buckets that one may only read from."""
     url = image(str(tmp_path))
-    versioned._listings.clear()
+    versioned_store._listings.clear()
     if how == "refused":
-        monkeypatch.setattr(versioned, "_files", lambda _: (_ for _ in ()).throw(PermissionError()))
+        monkeypatch.setattr(versioned_store, "_files", lambda _: (_ for _ in ()).throw(PermissionError()))
     elif how == "empty":
-        monkeypatch.setattr(versioned, "_files", lambda _: iter(()))
+        monkeypatch.setattr(versioned_store, "_files", lambda _: iter(()))
     else:
-        files = versioned._files
-        monkeypatch.setattr(versioned, "_files", lambda at: ((key, {"size": 0}) for key, _ in files(at)))
+        files = versioned_store._files
+        monkeypatch.setattr(
+            versioned_store, "_files", lambda at: ((key, {"size": 0}) for key, _ in files(at))
+        )
     with caplog.at_level(logging.WARNING):
         source = keyed(OMEZarrSource, url)
     assert "does not list" in caplog.text

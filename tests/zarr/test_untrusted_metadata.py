@@ -22,8 +22,8 @@ import cpr
 from cpr import OMEZarrSource, ZarrSource, ZarrTarget
 from cpr.errors import CprError, DecodeError, EncodeError
 from cpr.io.block_digests import blocks_url
-from cpr.zarr.stores.entries import make_entry
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.manifest_entries import make_entry
 from cpr.zarr.stores.metadata_check import allowed_codecs
 from tests.faults.untrusted_records import is_of_another
 

@@ -13,8 +13,8 @@ import zarr
 
 import cpr
 from cpr.errors import CorruptDataError
-from cpr.zarr.stores.entries import BLOCK_BYTES
 from cpr.zarr.stores.manifest import Manifest, manifest_url
+from cpr.zarr.stores.manifest_entries import BLOCK_BYTES
 
 RANDOM = np.random.default_rng(5)
 SMALL = RANDOM.integers(0, 50, (6, 40, 60)).astype("uint16")
@@ -231,11 +231,11 @@ def test_no_pipeline_of_zarrs_goes_past_the_checks(pipeline, options, tmp_path):
 
 
 def test_large_shards_are_verified_part_by_part(tmp_path, monkeypatch):
-    from cpr.zarr import verify as verifying
-    from cpr.zarr.stores.verifying import VerifyingStore
+    from cpr.zarr import full_check
+    from cpr.zarr.stores.verifying_store import VerifyingStore
 
-    monkeypatch.setattr(verifying, "_LARGE", 1 << 20)
-    monkeypatch.setattr(verifying, "_SPAN", 3 * BLOCK_BYTES)
+    monkeypatch.setattr(full_check, "_LARGE", 1 << 20)
+    monkeypatch.setattr(full_check, "_SPAN", 3 * BLOCK_BYTES)
     target = array(str(tmp_path), LARGE, chunks=(1, 128, 128), shards=(8, 512, 512), compressors=None)
     url = f"{target.url}/c/0/0/0"
     good = get(url)
@@ -254,8 +254,8 @@ def test_verify_holds_few_objects_at_a_time(monkeypatch):
     """However many there are: eight near, of so much memory as all share."""
     from zarr.storage import FsspecStore
 
+    from cpr.zarr.full_check import _LARGE, _NEAR, _SPAN
     from cpr.zarr.stores.many_objects import _MEMORY_BYTES
-    from cpr.zarr.verify import _LARGE, _NEAR, _SPAN
 
     target = array("memory://verified", SMALL, chunks=(1, 4, 4))
     get = FsspecStore.get
@@ -401,9 +401,9 @@ def test_a_flip_on_the_wire_is_asked_again(tmp_path, monkeypatch):
 
 
 def test_hostile_manifests_name_nothing_outside(tmp_path):
-    from cpr.zarr.stores.entries import Entry
-    from cpr.zarr.stores.verifying import VerifyingStore
-    from cpr.zarr.verify import verify_all
+    from cpr.zarr.full_check import verify_all
+    from cpr.zarr.stores.manifest_entries import Entry
+    from cpr.zarr.stores.verifying_store import VerifyingStore
 
     (tmp_path / "secret").write_bytes(b"x")
     url = str(tmp_path / "a.zarr")

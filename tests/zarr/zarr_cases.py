@@ -11,9 +11,9 @@ import numpy as np
 import cpr
 from cpr import io
 from cpr.zarr.folder import Folder
+from cpr.zarr.full_check import verify_all
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.verifying import VerifyingStore
-from cpr.zarr.verify import verify_all
+from cpr.zarr.stores.verifying_store import VerifyingStore
 from cpr.zarr.ZarrPart import ZarrPart
 
 __all__ = ["CASES", "WRITES", "ZarrCase", "everything", "require_whole_results", "stored"]

@@ -20,9 +20,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from cpr.io.answers import BadAnswerError, SetupError, require_range, whole_number
-from cpr.io.patience import MOST_REFUSALS, SLOW_DOWN, pause_after
-from cpr.io.waiting import wait_for
+from cpr.io.bad_answers import BadAnswerError, SetupError, require_range, whole_number
+from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
+from cpr.io.timeouts import wait_for
 
 __all__ = ["AzureClient", "client_options", "right", "settle"]
 

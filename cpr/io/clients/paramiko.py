@@ -9,10 +9,10 @@ from functools import partial
 from stat import S_ISLNK
 from typing import Any
 
-from cpr.io.answers import BadAnswerError
+from cpr.io.bad_answers import BadAnswerError
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, note_answer
 from cpr.io.request_threads import in_thread
-from cpr.io.waiting import is_interruption, request_seconds
+from cpr.io.timeouts import is_interruption, request_seconds
 
 __all__ = [
     "client_options",

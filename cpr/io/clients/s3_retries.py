@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
-from cpr.io.answers import code_of
-from cpr.io.patience import MOST_REFUSALS, SLOW_DOWN, pause_after
+from cpr.io.bad_answers import code_of
+from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
 
 __all__ = ["ONCE", "ON_THROTTLED", "again_if_damaged", "has_answered", "limit_retries"]
 
@@ -76,7 +76,7 @@ def _decide(
 ) -> bool | float | None:
     """False where an answer is final to botocore, None where its own rule decides; else seconds to wait.
 
-    A store that is asked too much is asked again as by all clients (`cpr.io.patience`). What was damaged is
+    A store that is asked too much is asked again as by all clients (`cpr.io.throttling`). What was damaged is
     repeated by `again_if_damaged`: botocore would do so within each of its attempts, for half a minute. A
     connection is repeated no more than once at an endpoint that has never answered, for what is wrong is the
     endpoint and not the moment.

@@ -10,11 +10,11 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from cpr.io.answers import BadAnswerError, SetupError, code_of, is_of_parser, read_some, require_range
+from cpr.io.bad_answers import BadAnswerError, SetupError, code_of, is_of_parser, read_some, require_range
 from cpr.io.clients.s3_body import Body
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
 from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered
-from cpr.io.waiting import wait_for
+from cpr.io.timeouts import wait_for
 
 __all__ = ["BucketAccess", "S3Client", "client_options", "required", "right"]
 

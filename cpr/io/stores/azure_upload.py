@@ -16,11 +16,11 @@ from typing import Any
 
 import xxhash
 
-from cpr.io.answers import code_of
+from cpr.io.bad_answers import code_of
 from cpr.io.clients.adlfs import AzureClient, content_md5
 from cpr.io.stores.base import OccupiedError
+from cpr.io.timeouts import wait_for
 from cpr.io.transfer_width import width_of
-from cpr.io.waiting import wait_for
 
 __all__ = ["BlockUpload", "block_bytes", "is_refused_condition"]
 

@@ -20,7 +20,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
 from cpr.errors import CprError
-from cpr.io.answers import BadAnswerError, whole_number
+from cpr.io.bad_answers import BadAnswerError, whole_number
 from cpr.io.clients.fsspec import holds_back
 from cpr.io.clients.paramiko import disconnect, is_connection_lost
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, last_answer
@@ -29,8 +29,8 @@ from cpr.io.request_threads import in_thread
 from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, modified_time, version_of
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.temp_names import is_temporary, temporary_name
+from cpr.io.timeouts import NoAnswerError, at_most, cleaning_up, is_interruption, request_seconds, wait_for
 from cpr.io.urls import normalise
-from cpr.io.waiting import NoAnswerError, at_most, cleaning_up, is_interruption, request_seconds, wait_for
 
 __all__ = ["FsspecStore", "RenamedUpload"]
 

@@ -16,11 +16,11 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from cpr.io.answers import required_text, whole_number
+from cpr.io.bad_answers import required_text, whole_number
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
-from cpr.io.patience import MOST_REFUSALS, SLOW_DOWN, pause_after
 from cpr.io.stores.base import OccupiedError
-from cpr.io.waiting import at_most, cleaning_up, wait_for
+from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
+from cpr.io.timeouts import at_most, cleaning_up, wait_for
 
 __all__ = ["CHECKSUM", "ResumableUpload", "put_checked", "put_whole"]
 

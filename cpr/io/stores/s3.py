@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 
-from cpr.io.answers import BadAnswerError, PageGuard, code_of, require_items, require_range
+from cpr.io.bad_answers import BadAnswerError, PageGuard, code_of, require_items, require_range
 from cpr.io.clients.s3_checksums import checksum_of_head
 from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.filesystems import filesystem
@@ -29,8 +29,8 @@ from cpr.io.stores.listings import Line
 from cpr.io.stores.s3_copy import copy_equal
 from cpr.io.stores.s3_listing import Found
 from cpr.io.stores.s3_upload import S3Upload, is_refused_condition, stat_object
+from cpr.io.timeouts import is_interruption
 from cpr.io.transfer_width import width_of
-from cpr.io.waiting import is_interruption
 
 __all__ = ["S3Store"]
 

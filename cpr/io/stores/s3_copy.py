@@ -5,7 +5,7 @@ from __future__ import annotations
 from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.stores.base import bucket_and_key
 from cpr.io.stores.s3_upload import is_refused_condition, stat_object
-from cpr.io.waiting import wait_for
+from cpr.io.timeouts import wait_for
 
 __all__ = ["copy_equal"]
 

@@ -21,10 +21,10 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
-from cpr.io.answers import MOST_BYTES, BadAnswerError
+from cpr.io.bad_answers import MOST_BYTES, BadAnswerError
 from cpr.io.parallel import parallel_map
 from cpr.io.request_threads import in_thread
-from cpr.io.waiting import wait_for
+from cpr.io.timeouts import wait_for
 
 __all__ = ["PAGE", "Found", "list_keys"]
 

@@ -16,14 +16,14 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from cpr.io.answers import BadAnswerError
+from cpr.io.bad_answers import BadAnswerError
 from cpr.io.clients.s3fs import S3Client
-from cpr.io.patience import pauses
 from cpr.io.request_threads import answer_to
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.stores.s3_listing import PAGE, Found, list_keys
+from cpr.io.throttling import pauses
+from cpr.io.timeouts import AbandonedError, NoAnswerError, is_interruption, pause
 from cpr.io.transfer_width import TransferWidth, width_of
-from cpr.io.waiting import AbandonedError, NoAnswerError, is_interruption, pause
 
 __all__ = ["CircuitBreaker", "FastBucket", "fast_bucket", "says_slow_down"]
 

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from cpr.io.answers import BadAnswerError, code_of
+from cpr.io.bad_answers import BadAnswerError, code_of
 from cpr.io.clients.s3_body import Body, LentBody
 from cpr.io.clients.s3_checksums import ObjectChecksum
 from cpr.io.clients.s3fs import S3Client, required
@@ -22,8 +22,8 @@ from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
 from cpr.io.stores.lost_uploads import abort_unseen
 from cpr.io.stores.part_sizes import part_bytes
+from cpr.io.timeouts import at_most, cleaning_up, wait_for
 from cpr.io.transfer_width import still_silent, width_of
-from cpr.io.waiting import at_most, cleaning_up, wait_for
 
 __all__ = ["S3Upload", "is_refused_condition", "stat_object"]
 

@@ -13,7 +13,7 @@ from cpr.io.clients.paramiko import (
 )
 from cpr.io.stores.base import OccupiedError
 from cpr.io.stores.fsspec import FsspecStore, RenamedUpload
-from cpr.io.waiting import is_interruption
+from cpr.io.timeouts import is_interruption
 
 __all__ = ["SFTPStore"]
 

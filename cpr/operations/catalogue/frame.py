@@ -8,7 +8,7 @@ import pandas as pd
 from cpr import io
 from cpr.operations.catalogue.arrays import numbers
 from cpr.operations.catalogue.catalogue import read_catalogue
-from cpr.operations.catalogue.listed import Targets
+from cpr.operations.catalogue.ls_columns import Targets
 
 __all__ = ["frame_of"]
 

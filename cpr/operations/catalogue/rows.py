@@ -19,10 +19,10 @@ from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry
 from cpr.io.url_policy import EXTENSION, require_safe
 from cpr.operations.catalogue.arrays import column, values
-from cpr.operations.catalogue.listing import Line
+from cpr.operations.catalogue.listing_columns import Line
 from cpr.operations.records import Record, Reference
 from cpr.provenance.diff import places_of
-from cpr.provenance.made import Made, is_acceptable
+from cpr.provenance.provenance_record import Made, is_acceptable
 
 __all__ = [
     "AWKWARD",

@@ -13,8 +13,8 @@ from cpr.errors import CprError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.stores.base import Entry, Stat, Store, Upload, UploadListingStore
+from cpr.io.timeouts import cleaning_up
 from cpr.io.urls import protocol_of
-from cpr.io.waiting import cleaning_up
 
 __all__ = ["Scratch", "scratch"]
 

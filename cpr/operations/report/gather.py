@@ -12,7 +12,7 @@ from cpr.errors import CprError
 from cpr.io.parallel import parallel_map
 from cpr.operations import find
 from cpr.previews.models import Picture, Preview
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 from cpr.provenance.storage import read_whole
 from cpr.Resource import Resource
 from cpr.Target import Target

@@ -21,12 +21,13 @@ from cpr.io.parallel import parallel_map
 from cpr.io.stores.base import Entry as Listed
 from cpr.io.stores.base import Stat
 from cpr.io.transfer_width import side_by_side
+from cpr.zarr.full_check import is_left_behind, verify_some
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.parts.regions import shown
-from cpr.zarr.stores.entries import Entries, corrupt, make_entry, missing
+from cpr.zarr.stores.chunk_verification import corrupt, missing
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.verifying import VerifyingStore
-from cpr.zarr.verify import is_left_behind, verify_some
+from cpr.zarr.stores.manifest_entries import Entries, make_entry
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart

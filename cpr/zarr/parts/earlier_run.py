@@ -19,7 +19,7 @@ from cpr.io.parallel import parallel_map
 from cpr.io.transfer_width import side_by_side
 from cpr.io.write_markers import is_abandoned
 from cpr.provenance.running_task import nth_of_run
-from cpr.publishing import may_be_deleted
+from cpr.storing import may_be_deleted
 from cpr.Target import Target
 from cpr.zarr.parts.assembly import (
     MANIFESTS_AT_ONCE,
@@ -32,7 +32,7 @@ from cpr.zarr.parts.assembly import (
 from cpr.zarr.parts.coverage import Mask, require_regions
 from cpr.zarr.parts.layout import Layout
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import was_abandoned
+from cpr.zarr.stores.recording_store import was_abandoned
 
 if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart

@@ -21,7 +21,7 @@ from cpr.zarr.ome.options import OMEZarrOptions
 from cpr.zarr.ome.pyramid_plan import create_levels, describe, extremes_of, halved_axes
 from cpr.zarr.options import Shape, ZarrOptions, array_arguments, unit_of
 from cpr.zarr.parts.regions import Bounds
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.zarr_internals import sync
 
 __all__ = ["Layout", "Plan", "array_on", "layout_of"]

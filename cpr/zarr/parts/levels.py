@@ -20,8 +20,8 @@ from cpr.zarr.parts.coverage import Mask, owners_of
 from cpr.zarr.parts.layout import Layout, Plan, array_on
 from cpr.zarr.parts.regions import Bounds, slices_of
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.recording import RecordingStore
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.recording_store import RecordingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 __all__ = ["complete_image"]
 

@@ -13,8 +13,8 @@ from cpr.zarr.options import unit_of
 from cpr.zarr.parts.regions import Bounds, shown
 from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.part import VerifyingPartStore
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.part_store import VerifyingPartStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 __all__ = ["open_part"]
 

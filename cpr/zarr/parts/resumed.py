@@ -27,8 +27,8 @@ from cpr.zarr.parts.earlier_run import key_of_nth, key_of_run, uncovered
 from cpr.zarr.parts.layout import Layout, layout_of
 from cpr.zarr.parts.levels import complete_image
 from cpr.zarr.parts.regions import Bounds
-from cpr.zarr.parts.whole import Whole
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.parts.target_in_parts import TargetInParts
+from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.writing_behind import WritingBehind
 
 __all__ = ["can_resume", "write_resumed"]
@@ -49,7 +49,7 @@ def can_resume(data: Any, nbytes: int) -> bool:
     return nbytes >= _LEAST_BYTES or (is_dask(data) and data.npartitions > 1)
 
 
-def write_resumed(target: Whole, data: Any, **declared: Any) -> tuple[RecordingStore, str]:
+def write_resumed(target: TargetInParts, data: Any, **declared: Any) -> tuple[RecordingStore, str]:
     """Write what an earlier run of the running task has not written.
 
     Args:
@@ -92,7 +92,7 @@ def write_resumed(target: Whole, data: Any, **declared: Any) -> tuple[RecordingS
 
 
 def _write_blocks(
-    whole: Whole, data: Any, layout: Layout, adopted: Sequence[Any]
+    whole: TargetInParts, data: Any, layout: Layout, adopted: Sequence[Any]
 ) -> tuple[list[Any], list[tuple[int, int]]]:
     """All parts, those that are there and those that workers write now; and what was sent for these."""
     level = as_declared_by(data)
@@ -124,7 +124,7 @@ def _write_blocks(
 class _WriteUnit(BlockWriter):
     """Writes a part and publishes it, on the worker that has its data."""
 
-    def __init__(self, whole: Whole, starts: list[list[int]], behind: WritingBehind) -> None:
+    def __init__(self, whole: TargetInParts, starts: list[list[int]], behind: WritingBehind) -> None:
         super().__init__(whole.url, behind)
         self._whole, self._starts = whole, starts
 
@@ -188,7 +188,7 @@ def _together(
     return counts
 
 
-def _regions(whole: Whole, data: Any, layout: Layout) -> list[tuple[slice, ...]]:
+def _regions(whole: TargetInParts, data: Any, layout: Layout) -> list[tuple[slice, ...]]:
     """Regions of an array that is sliced, of whole objects of both."""
     unit, shape = _pairs(layout), layout.full.shape
     source = objects_of(data)

@@ -15,7 +15,7 @@ from cpr.io.outside_json import read_json
 from cpr.zarr.options import unit_of
 from cpr.zarr.parts.regions import Bounds
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 from cpr.zarr.zarr_internals import sync
 
 __all__ = ["content_of", "keys_of"]

@@ -11,7 +11,8 @@ from functools import partial
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
 
 from cpr.errors import CorruptDataError
-from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, require_blocks
+from cpr.zarr.stores.chunk_verification import require_blocks
+from cpr.zarr.stores.manifest_entries import BLOCK_BYTES, Entry
 
 __all__ = ["BlockReader", "bounds_of"]
 

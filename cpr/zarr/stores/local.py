@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 from cpr.io.confinement import require_allowed
 from cpr.io.stores.regular_files import open_regular
-from cpr.zarr.stores.entries import EntryDigest
+from cpr.zarr.stores.manifest_entries import EntryDigest
 from cpr.zarr.zarr_internals import open_local
 
 __all__ = ["FastLocalStore"]

@@ -35,7 +35,8 @@ from cpr.io.objects import open_store
 from cpr.io.outside_json import read_json
 from cpr.io.reading import reading
 from cpr.io.seekable_files import fetch_block
-from cpr.zarr.stores.entries import Entries, Entry, corrupt
+from cpr.zarr.stores.chunk_verification import corrupt
+from cpr.zarr.stores.manifest_entries import Entries, Entry
 from cpr.zarr.stores.manifest_pages import Page, encode_page, require_order
 
 __all__ = ["Manifest", "encode", "manifest_url"]

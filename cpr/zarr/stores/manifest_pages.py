@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from cpr.zarr.stores.entries import Entry
+from cpr.zarr.stores.manifest_entries import Entry
 
 __all__ = ["Page", "encode_page", "require_order"]
 

@@ -10,8 +10,8 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 from zarr.storage import FsspecStore, ObjectStore
 
-from cpr.io.patience import pauses
 from cpr.io.stores.s3_obstore import CircuitBreaker, says_slow_down
+from cpr.io.throttling import pauses
 from cpr.io.transfer_width import TransferWidth, width_of
 
 __all__ = ["ObstoreFirstStore"]

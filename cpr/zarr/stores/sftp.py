@@ -8,7 +8,7 @@ from typing import Self
 from zarr.abc.buffer import Buffer
 from zarr.storage import FsspecStore
 
-from cpr.io.answers import BadAnswerError
+from cpr.io.bad_answers import BadAnswerError
 
 __all__ = ["SftpStore"]
 

@@ -1,8 +1,7 @@
 """A zarr store at a URL that knows how to come back in another process.
 
-Zarr's own stores do the requests. They, and the filesystems in them, pickle with their credentials; ours
-pickle as a URL, and every process finds its own configuration. An async filesystem belongs to the event
-loop that first used it, so each loop gets one.
+Zarr's own stores do the requests (`cpr.zarr.stores.bare_store`). They, and the filesystems in them, pickle
+with their credentials; ours pickle as a URL, and every process finds its own configuration.
 """
 
 from __future__ import annotations
@@ -15,61 +14,25 @@ from typing import Any, Self
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
-from zarr.storage import FsspecStore, ObjectStore
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.answers import BadAnswerError
-from cpr.io.clients.fsspec import close_on
+from cpr.io.bad_answers import BadAnswerError
 from cpr.io.error_translation import translate_errors
-from cpr.io.filesystems import filesystem
 from cpr.io.objects import open_store, remove_folder
-from cpr.io.protocols import kind_of
-from cpr.io.stores.s3_obstore import fast_bucket
+from cpr.io.timeouts import within_limit
 from cpr.io.transfer_width import width_of
-from cpr.io.urls import join, protocol_of
-from cpr.io.waiting import within_limit
-from cpr.zarr.stores.entries import Entry, EntryDigest, missing, require
-from cpr.zarr.stores.gcs import GcsStore
+from cpr.io.urls import join
+from cpr.zarr.stores.bare_store import bare_store
+from cpr.zarr.stores.chunk_verification import missing, require
 from cpr.zarr.stores.local import FastLocalStore
+from cpr.zarr.stores.manifest_entries import Entry, EntryDigest
 from cpr.zarr.stores.metadata_check import is_metadata, require_safe_metadata
-from cpr.zarr.stores.s3 import ObstoreFirstStore
-from cpr.zarr.stores.sftp import SftpStore
 from cpr.zarr.stores.vanished import note
 
-__all__ = ["ReadOnlyStore", "UrlStore", "bare_store"]
+__all__ = ["ReadOnlyStore", "UrlStore"]
 
-# Where a filesystem keeps its twins for other loops, which go when it goes.
-_TWINS = "_cpr_twins"
 # Far away: larger objects come in parts of this size, as many at once as whole ones would be in memory.
 _FAR_WHOLE_BYTES, _FAR_PART_BYTES = 2 << 20, 1 << 20
-
-
-def bare_store(url: str, read_only: bool = False) -> Store:
-    """Zarr's own store for a URL, for use on the running event loop; the faster one where there are two."""
-    if protocol_of(url) == "file":
-        return FastLocalStore(url, read_only=read_only)
-    with translate_errors(url, "open"):
-        fs, path = filesystem(url)
-    if not fs.async_impl:
-        store = SftpStore.from_mapper(fs.get_mapper(path), read_only=read_only)
-        # from_mapper keeps a slash that listings do not have.
-        store.path = path
-        return store
-    twins = fs.__dict__.setdefault(_TWINS, weakref.WeakKeyDictionary())
-    twin = twins.get(asyncio.get_running_loop())
-    if twin is None:
-        options = {**fs.storage_options, "asynchronous": True, "skip_instance_cache": True}
-        twin = twins[asyncio.get_running_loop()] = type(fs)(*fs.storage_args, **options)
-        close_on(asyncio.get_running_loop(), twin)
-        kind_of(protocol_of(url)).settle(twin)
-    name = kind_of(protocol_of(url)).name
-    if name == "gs":
-        return GcsStore(twin, path, read_only)
-    bucket, _, prefix = path.partition("/")
-    fast = fast_bucket(fs, bucket) if name == "s3" else None
-    if fast is None:
-        return FsspecStore(twin, path=path, read_only=read_only)
-    return ObstoreFirstStore(twin, path, read_only, ObjectStore(fast.store), prefix)
 
 
 class UrlStore(Store):

@@ -12,8 +12,8 @@ import pytest
 
 import cpr
 from cpr.zarr.parts.assembly import Piece, merged
-from cpr.zarr.stores.entries import Entry
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.manifest_entries import Entry
 
 # A writer knows nothing but the pickle of an empty part, and hands nothing back but a record.
 WRITER = """

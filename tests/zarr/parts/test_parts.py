@@ -244,7 +244,7 @@ def test_an_assembly_that_was_killed_is_done_again(monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cpr.zarr.parts.whole.put_blocks", killed)
+    monkeypatch.setattr("cpr.zarr.parts.target_in_parts.put_blocks", killed)
     with pytest.raises(KeyboardInterrupt):
         whole.assemble(parts)
     monkeypatch.undo()

@@ -16,7 +16,7 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import PartError
-from cpr.zarr.parts import whole as whole_module
+from cpr.zarr.parts import target_in_parts
 from tests.zarr.parts.test_assembly_errors import put
 from tests.zarr.parts.test_parts import DATA, at_once, base, whole_of
 
@@ -46,7 +46,7 @@ def keyed(monkeypatch):
     """Say under which key the test runs from now on."""
 
     def under(key):
-        monkeypatch.setattr(whole_module, "running_key", lambda: key)
+        monkeypatch.setattr(target_in_parts, "running_key", lambda: key)
 
     return under
 

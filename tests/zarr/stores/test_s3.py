@@ -54,7 +54,7 @@ def test_what_fails_there_is_asked_of_s3fs(often, s3_url, monkeypatch):
 
 
 def test_without_obstore_s3fs_does_everything(s3_url, monkeypatch):
-    import cpr.zarr.stores.url_store
+    import cpr.zarr.stores.bare_store
 
-    monkeypatch.setattr(cpr.zarr.stores.url_store, "fast_bucket", lambda fs, bucket: None)
+    monkeypatch.setattr(cpr.zarr.stores.bare_store, "fast_bucket", lambda fs, bucket: None)
     there_and_back(s3_url, chunks=(1, 20, 20))

@@ -17,11 +17,11 @@ from zarr.testing.store import StoreTests
 from zarr.testing.utils import assert_bytes_equal
 
 from cpr.errors import CorruptDataError
-from cpr.zarr.stores.entries import BLOCK_BYTES
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.manifest_entries import BLOCK_BYTES
+from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 PLACES = ["memory", "local", pytest.param("s3", marks=pytest.mark.s3)]
 

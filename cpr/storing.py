@@ -14,8 +14,8 @@ from cpr.format import PreviewMaker, Stream, Streams, naming, supports
 from cpr.io.gc_marks import is_marked
 from cpr.io.hashing import DEFAULT_ALGORITHM, default_algorithm, hex16
 from cpr.io.hashing_sink import HashingSink, Stored
+from cpr.io.publishing import WritingFile, keep_blocks
 from cpr.io.stores.base import OccupiedError
-from cpr.io.writing import WritingFile, keep_blocks
 from cpr.previews.storage import attach_preview, store_preview
 from cpr.records.content_digest import content_of_bytes
 from cpr.retrieving import decode_file

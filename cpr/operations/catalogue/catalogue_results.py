@@ -15,9 +15,9 @@ from cpr.io.stores.listings import Page
 from cpr.operations.catalogue.arrays import column, numbers, scalar, values
 from cpr.operations.catalogue.catalogue import read_catalogue
 from cpr.operations.catalogue.rows import number_of_places
-from cpr.operations.choice import Choice
 from cpr.operations.result import Result, exact, in_order, is_called, problems_of
-from cpr.provenance.made import Made
+from cpr.operations.result_filter import ResultFilter
+from cpr.provenance.provenance_record import Made
 
 __all__ = ["CatalogueResults"]
 
@@ -54,7 +54,7 @@ class CatalogueResults:
         mask = self._named(column(list(names), pa.string()))
         return in_order(one for one in self._read(mask) if one.reference.file_name in names)
 
-    def beside(self, choice: Choice) -> list[Result]:
+    def beside(self, choice: ResultFilter) -> list[Result]:
         """All results of the records that name a chosen one."""
         rows, mask = self._catalogue.rows, np.ones(len(self._is_target), np.bool_)
         for name, value in (("task", choice.task), ("flow", choice.flow)):

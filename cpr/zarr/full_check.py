@@ -9,9 +9,9 @@ from zarr.buffer import default_buffer_prototype
 
 from cpr.io.progress_bar import Advance, progress_bar
 from cpr.io.temp_names import is_temporary, is_temporary_of_zarr
-from cpr.zarr.stores.entries import corrupt
+from cpr.zarr.stores.chunk_verification import corrupt
 from cpr.zarr.stores.url_store import UrlStore
-from cpr.zarr.stores.verifying import CONSOLIDATED, VerifyingStore
+from cpr.zarr.stores.verifying_store import CONSOLIDATED, VerifyingStore
 from cpr.zarr.zarr_internals import sync
 
 __all__ = ["is_left_behind", "verify_all", "verify_listed", "verify_some"]

@@ -19,12 +19,13 @@ from cpr.io.fork_safe import PerProcess
 from cpr.io.objects import open_store
 from cpr.io.request_threads import in_thread
 from cpr.io.shared_answers import SharedAnswers
+from cpr.io.timeouts import request_seconds
 from cpr.io.transfer_width import width_of
 from cpr.io.urls import protocol_of
-from cpr.io.waiting import request_seconds
 from cpr.zarr.stores.block_reader import BlockReader, bounds_of
-from cpr.zarr.stores.entries import BLOCK_BYTES, Entry, corrupt, make_entry
+from cpr.zarr.stores.chunk_verification import corrupt
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.stores.manifest_entries import BLOCK_BYTES, Entry, make_entry
 from cpr.zarr.stores.many_objects import for_each
 from cpr.zarr.stores.metadata_check import without_consolidated
 from cpr.zarr.stores.url_store import ReadOnlyStore

@@ -15,9 +15,9 @@ from typing import Any
 from cpr.errors import CprError
 from cpr.io.copying import InsideCopies
 from cpr.io.urls import join
-from cpr.zarr.stores.entries import Entry
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.manifest_entries import Entry
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 __all__ = ["LEAST_COPIED", "Earlier"]
 

@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 from cpr.io.request_threads import Watch, in_thread, watched
-from cpr.io.waiting import NoAnswerError, patience
+from cpr.io.timeouts import NoAnswerError, patience
 
 __all__ = ["request_map"]
 

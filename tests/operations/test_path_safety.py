@@ -23,7 +23,7 @@ from cpr.io.stores.listings import Page
 from cpr.operations.cp import copy_results
 from cpr.operations.gc import collect
 from cpr.operations.ls import list_results
-from cpr.operations.places import is_below, leads_out, moved, require_inside
+from cpr.operations.path_safety import is_below, leads_out, moved, require_inside
 from cpr.operations.scan import find_records
 from cpr.operations.verify import heal, verify
 from tests.servers.sftp import running_sftp

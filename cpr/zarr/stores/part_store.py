@@ -13,11 +13,11 @@ from typing import Any
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 
-from cpr.zarr.stores.earlier import Earlier
-from cpr.zarr.stores.entries import Entries
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.earlier_objects import Earlier
+from cpr.zarr.stores.manifest_entries import Entries
+from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
-from cpr.zarr.stores.verifying import VerifyingStore
+from cpr.zarr.stores.verifying_store import VerifyingStore
 
 __all__ = ["Corner", "PartStore", "VerifyingPartStore"]
 

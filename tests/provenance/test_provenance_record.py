@@ -18,7 +18,7 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, RecordError, ResourceNotFoundError
 from cpr.io.filesystems import filesystem
-from cpr.provenance.made import Input, Made
+from cpr.provenance.provenance_record import Input, Made
 from cpr.provenance.storage import RECORD_BYTES, made_url, read_whole
 from cpr.records.registry import load_record
 from tests.text_format import TextTarget

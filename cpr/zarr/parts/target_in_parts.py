@@ -13,10 +13,10 @@ from zarr.buffer import default_buffer_prototype
 from cpr import io
 from cpr.errors import PartError, UsageError
 from cpr.format import Region
+from cpr.io.publishing import put_blocks
 from cpr.io.write_markers import confirm, mark_once, require_marked
-from cpr.io.writing import put_blocks
 from cpr.provenance.running_task import running_key
-from cpr.publishing import may_be_deleted
+from cpr.storing import may_be_deleted
 from cpr.zarr.copy import copy_objects
 from cpr.zarr.folder import Folder
 from cpr.zarr.ome.options import OMEZarrOptions
@@ -27,18 +27,18 @@ from cpr.zarr.parts.layout import Layout, layout_of
 from cpr.zarr.parts.levels import complete_image
 from cpr.zarr.parts.options import PartOptions
 from cpr.zarr.parts.regions import bounds_of, regions_of, require_whole_objects, shown
-from cpr.zarr.stores.entries import make_entry
 from cpr.zarr.stores.manifest import Manifest, manifest_url
-from cpr.zarr.stores.recording import RecordingStore
+from cpr.zarr.stores.manifest_entries import make_entry
+from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.zarr_internals import sync
 
 if TYPE_CHECKING:
     from cpr.zarr.ZarrPart import ZarrPart
 
-__all__ = ["Whole"]
+__all__ = ["TargetInParts"]
 
 
-class Whole(Folder):
+class TargetInParts(Folder):
     """A target that can be written in parts, if its shape and dtype are declared."""
 
     _adopted: list[ZarrPart] | None = None  # parts that were written here, or found

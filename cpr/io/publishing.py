@@ -27,7 +27,7 @@ from cpr.io.stores.upload_abilities import (
     LendingUpload,
     SendingUpload,
 )
-from cpr.io.waiting import at_most, seconds_to_clean_up
+from cpr.io.timeouts import at_most, seconds_to_clean_up
 
 __all__ = [
     "Progress",

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from cpr.operations.result import Result, is_called
 
-__all__ = ["Choice"]
+__all__ = ["ResultFilter"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class ResultFilter:
     """What is asked of a result; all that is given must hold.
 
     Attributes:

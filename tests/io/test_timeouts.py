@@ -18,8 +18,8 @@ import pytest
 import cpr
 from cpr import io
 from cpr.errors import ConfigurationError, CprError, TransferError
-from cpr.io import waiting
-from cpr.io.waiting import NoAnswerError, cleaning_up, request_seconds, wait_for, within_limit
+from cpr.io import timeouts
+from cpr.io.timeouts import NoAnswerError, cleaning_up, request_seconds, wait_for, within_limit
 from tests.servers.broken import BrokenServer, answer
 
 LIMIT = 4.0
@@ -274,10 +274,10 @@ def test_a_timeout_raised_in_a_thread_acts(broken, monkeypatch, operation):
 )
 def test_a_process_that_is_to_end_waits_for_nothing(monkeypatch, ago, work, cleaning):
     """So many seconds after Ctrl-C: whether a request still gets the half second that its answer takes."""
-    monkeypatch.setattr(waiting, "_CLEANING_SECONDS", 60.0)  # however busy the machine is
-    monkeypatch.setattr(waiting, "_told_to_end", [])
-    waiting.end_soon()
-    waiting._told_to_end[0] = time.monotonic() - ago
+    monkeypatch.setattr(timeouts, "_CLEANING_SECONDS", 60.0)  # however busy the machine is
+    monkeypatch.setattr(timeouts, "_told_to_end", [])
+    timeouts.end_soon()
+    timeouts._told_to_end[0] = time.monotonic() - ago
 
     async def slow() -> bool:
         await asyncio.sleep(0.5)

@@ -11,9 +11,9 @@ from contextvars import ContextVar
 
 import pytest
 
-from cpr.io.request_map import request_map
+from cpr.io.parallel_requests import request_map
 from cpr.io.request_threads import answer_to
-from cpr.io.waiting import AbandonedError, abandonable, at_most
+from cpr.io.timeouts import AbandonedError, abandonable, at_most
 
 _place: ContextVar[str] = ContextVar("_place", default="nowhere")
 
