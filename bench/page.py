@@ -63,16 +63,19 @@ def _processor() -> str:
 
 
 def _page(folder: Path, results: dict[str, Any]) -> str:
-    machines: list[str] = []
-    parts = [HEAD]
-    for name in (name for name in SECTIONS if name in results):
+    measured = [name for name in SECTIONS if name in results]
+    runs = list(dict.fromkeys(_run_of(results[name]) for name in measured))
+    parts = [HEAD, "\n".join(f"- **Run {number}**: {run}." for number, run in enumerate(runs, 1)) + "\n"]
+    for name in measured:
         found = results[name]
-        if found["machine"] not in machines:
-            machines.append(found["machine"])
-            parts.append(f"Measured {found['machine']}; {found['rounds']} rounds.\n")
         parts.append(f"## {section(name).TITLE}\n")
+        parts.append(f"Measured in run {runs.index(_run_of(found)) + 1}.\n")
         for drawing, svg in getattr(section(name), "plots", lambda _: {})(found["rows"]).items():
             (folder / f"benchmarks-{drawing}.svg").write_text(svg)
             parts.append(f"![{drawing.replace('-', ' ')}](benchmarks-{drawing}.svg)\n")
         parts.append(section(name).report(found["rows"]) + "\n")
     return "\n".join(parts)
+
+
+def _run_of(found: dict[str, Any]) -> str:
+    return f"{found['machine']}; {found['rounds']} rounds"
