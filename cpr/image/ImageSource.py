@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -160,6 +161,19 @@ class ImageSource(Image, Source):
                 return self._sampled()
         data = self.get_data()
         return self._picture(lambda region: data[region])  # by the axes that the file names
+
+    def get_dask(self) -> Any:
+        """The image as a dask array, one chunk per plane; each is read when it is computed.
+
+        Nothing of the pixels is read now. Every plane is of the version that this source has now.
+
+        Raises MissingDependencyError without dask, and as `get_data`.
+        """
+        self.version()
+        self._layout()
+        # This source may forget its version (`confirm_version`): what the array reads of may not.
+        own = copy.copy(self)
+        return super(ImageSource, own).get_dask()
 
     def _known(self) -> bool:
         return False

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import zarr
+
 from cpr.data.image_metadata import calibration
 from cpr.errors import FormatError
 from cpr.records.registry import register
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
+from cpr.zarr.stores.versioned_store import VersionedStore, changed
 from cpr.zarr.ZarrSource import METADATA, ZarrSource, ZarrSourceOptions
 
 __all__ = ["OMEZarrSource", "OMEZarrSourceOptions"]
@@ -65,6 +68,28 @@ class OMEZarrSource(OMEZarr, ZarrSource):
         return self._node()
 
     _token = ZarrSource._token  # noqa: SLF001 - the other base declares it
+
+    def get_dask(self, level: int = 0) -> Any:
+        """A level as a dask array, a block for each object (chunk or shard); nothing is read now.
+
+        Raises MissingDependencyError without dask, and as `get_data`.
+        """
+        self.version()  # first: what is opened then is held to it
+        return super().get_dask(level)
+
+    def _fixed(self, group: zarr.Group) -> tuple[zarr.Group, str]:
+        token = self._token()
+        if self._is_written or isinstance(group.store, VersionedStore):
+            return group, token
+        # It was opened before anybody asked for a version.
+        now = self._open(group.path)
+        if not isinstance(now, zarr.Group) or dict(now.attrs) != dict(group.attrs):
+            raise changed(f"{self.url}/{group.path}", "of an image as it was opened", "of another one")
+        return now, token
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        self._found = None
 
     def _inner_metadata(self) -> list[str]:
         """Of each level: which they are is said by the image, so that nothing has to be listed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import uuid
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, Self, Unpack, cast, get_args
@@ -218,7 +219,8 @@ class ZarrSource(Source):
         """A lazy `zarr.Array` or `zarr.Group`, read-only with mode "r"; with a region, that part as numpy.
 
         Args:
-            cache: hold what comes back until this object goes away; numpy arrays that are held are read-only.
+            cache: hold what comes back until this object goes away, or its version is asked for the first
+                time; numpy arrays that are held are read-only.
             region: of the array, or within slices_start and slices_stop where those were given.
 
         Raises:
@@ -242,12 +244,16 @@ class ZarrSource(Source):
 
         Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
         """
-        lazy = to_dask(self._meant(), f"cpr-{self._token()}", self.url)
+        token = self._token()  # first: what is opened then is held to the version that it names
+        lazy = to_dask(self._meant(), f"cpr-{token}", self.url)
         return lazy if self.format.slices is None else lazy[self.format.slices]
 
     def _token(self) -> str:
-        """What names the content, in dask's graphs."""
-        return hex16(json.dumps(self.identity(), sort_keys=True).encode())
+        """What names the content, in dask's graphs; of what may be written to, as it is now."""
+        named = self.identity()
+        if self._is_written:
+            named["now"] = listing_version(self._place_inside, METADATA) or uuid.uuid4().hex
+        return hex16(json.dumps(named, sort_keys=True).encode())
 
     def preview(self) -> Preview | None:
         """A picture of an array, from a few of its planes; none of a group.
@@ -262,8 +268,14 @@ class ZarrSource(Source):
         Raises ResourceNotFoundError where there is no Zarr, TransferError.
         """
         if self._version is None:
+            if not self._is_written:
+                self._let_go()
             self._version = self._ask()
         return self._version
+
+    def _let_go(self) -> None:
+        """Forget what was read: it may be of another version than the one that is asked for now."""
+        self._cached = None
 
     def _ask(self) -> Version:
         if self._is_written:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 import uuid
 
 import numpy as np
@@ -307,3 +308,99 @@ def test_a_store_that_does_not_list(how, tmp_path, monkeypatch, caplog):
     CHANGES["the group is another one"](url)
     with pytest.raises(SourceChangedError):
         source.get_data()
+
+
+_MULTISCALE = {
+    "axes": [{"name": name, "type": "space"} for name in "zyx"],
+    "datasets": [{"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}]}],
+}
+LATER = DATA + 1000
+
+
+def put_image(url: str, data: np.ndarray) -> None:
+    """An image in place of the one that is there."""
+    for found in list(cpr.io.find(f"{url}/**")):
+        cpr.io.remove(found)
+    group = zarr.open_group(
+        url, mode="a", attributes={"ome": {"version": "0.5", "multiscales": [_MULTISCALE]}}
+    )
+    group.create_array("0", data=data, chunks=(1, 30, 30), compressors=None)
+
+
+LAZY = {
+    "array": (ZarrSource, "/0", lambda s: s.get_dask()),
+    "group": (ZarrSource, "", lambda s: s.get_dask()),
+    "image": (OMEZarrSource, "", lambda s: s.get_dask()),
+    "level": (OMEZarrSource, "", lambda s: s.levels()[0].get_dask()),
+    "held array": (ZarrSource, "/0", lambda s: (s.get_data(cache=True), s.identity(), s.get_data())[-1]),
+    "held group": (OMEZarrSource, "", lambda s: (s.get_data(cache=True), s.get_dask())[-1]),
+}
+
+
+@pytest.mark.parametrize("count", range(4))
+@pytest.mark.parametrize("lazy", LAZY)
+def test_lazy_data_are_of_the_version_that_names_them(lazy, count, tmp_path, monkeypatch):
+    """Whenever the image is replaced: before it is first looked at, or after any look."""
+    url = f"{tmp_path}/image.ome.zarr"
+    put_image(url, DATA)
+    kind, group, read = LAZY[lazy]
+    contents = {_version(kind.from_path(url + group)): DATA}
+    looks = 0
+    module = sys.modules[ZarrSource.__module__]
+
+    def and_replace(look):
+        def looked(*args, **kwargs):
+            nonlocal looks
+            found = look(*args, **kwargs)
+            looks += 1
+            if looks == count:
+                put_image(url, LATER)
+            return found
+
+        return looked
+
+    for name in ("open_node", "listing_version"):
+        monkeypatch.setattr(module, name, and_replace(getattr(module, name)))
+    if count == 0:
+        put_image(url, LATER)
+    source = kind.from_path(url + group)
+    try:
+        found = read(source)
+        data = np.asarray(found[...])
+    except SourceChangedError:
+        assert 0 < count <= looks
+        return
+    monkeypatch.undo()
+    contents.setdefault(_version(kind.from_path(url + group)), LATER)
+    assert np.array_equal(data, contents[_version(source)])
+
+
+def _version(source) -> str:
+    return str(sorted(source.version().items()))
+
+
+def test_lazy_data_that_may_be_written_to_have_another_name_once_they_were(tmp_path):
+    url = f"{tmp_path}/image.ome.zarr"
+    put_image(url, DATA)
+    for source in (ZarrSource.from_path(f"{url}/0", mode="r+"), OMEZarrSource.from_path(url, mode="r+")):
+        before = source.get_dask()
+        assert source.get_dask().name == before.name
+        put_image(url, LATER)
+        assert source.get_dask().name != before.name
+        put_image(url, DATA)
+
+
+def test_planes_are_of_the_version_that_names_them_whatever_the_source_does_then(tmp_path):
+    """A source that came in a pickle takes the version that is there when its next key is made."""
+    target = cpr.ImageTarget.from_path(tmp_path / "a.tif")
+    target.set_data(DATA)
+    url = target.persist().url
+    source = pickle.loads(pickle.dumps(keyed(cpr.ImageSource, url)))
+    lazy = source.get_dask()
+    later = cpr.ImageTarget.from_path(tmp_path / "b.tif")
+    later.set_data(LATER)
+    put(url, get(later.persist().url))
+    cpr.hash_objects(source)
+    assert np.array_equal(source.get_dask().compute(), LATER)
+    with pytest.raises(SourceChangedError):
+        lazy.compute()

@@ -33,6 +33,9 @@ class OMEZarr(CalibratedImage):
     def _token(self) -> str:
         """What names the content, in dask's graphs."""
 
+    def _fixed(self, group: zarr.Group) -> tuple[zarr.Group, str]:
+        return group, self._token()
+
     def _root(self) -> zarr.Group:
         node = own_copy(self._cached) if self._cached is not None else self._opened()
         if isinstance(node, zarr.Group):
@@ -75,9 +78,9 @@ class OMEZarr(CalibratedImage):
     def _level(self, group: zarr.Group, level: int, labels: str | None = None) -> Level:
         with self._decoding():
             if labels is None:
-                levels = Multiscale.of(group, self.url, self._token).levels
+                levels = Multiscale.of(group, self.url, self._fixed).levels
             else:
-                found = labels_of(group, self.url, self._token)
+                found = labels_of(group, self.url, self._fixed)
                 if labels not in found:
                     raise FormatError(
                         "this image has no such labels",
@@ -123,7 +126,7 @@ class OMEZarr(CalibratedImage):
         """All that the image says of itself: axes, levels, channels. Raises as `get_data`."""
         group = self._root()
         with self._decoding():
-            return Multiscale.of(group, self.url, self._token)
+            return Multiscale.of(group, self.url, self._fixed)
 
     def levels(self) -> tuple[Level, ...]:
         """The resolutions, the full one first: lazy `data`, `axes`, `units`, `scale`, `translation`."""
@@ -133,7 +136,7 @@ class OMEZarr(CalibratedImage):
         """The images of labels beside the image, by name. Raises as `get_data`."""
         group = self._root()
         with self._decoding():
-            return labels_of(group, self.url, self._token)
+            return labels_of(group, self.url, self._fixed)
 
     def _found_metadata(self) -> Metadata:
         if self._found is None:

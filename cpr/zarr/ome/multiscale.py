@@ -15,7 +15,10 @@ from cpr.zarr.ome.axes import letters_of, metadata_of
 from cpr.zarr.ome.schema import MultiscaleJson, image_of, label_names
 from cpr.zarr.reading import to_dask
 
-__all__ = ["Channel", "Level", "Multiscale", "labels_of"]
+__all__ = ["Channel", "Fixed", "Level", "Multiscale", "labels_of"]
+
+Fixed = Callable[[zarr.Group], tuple[zarr.Group, str]]
+"""A group as it has a name in dask's graphs, and what names its content."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Level:
     translation: tuple[float, ...]
     _group: zarr.Group = field(repr=False, compare=False)
     _url: str = field(repr=False, compare=False)
-    _token: Callable[[], str] = field(repr=False, compare=False)
+    _fixed: Fixed = field(repr=False, compare=False)
 
     @property
     def data(self) -> zarr.Array[Any]:
@@ -45,7 +48,10 @@ class Level:
 
         Raises DecodeError where there is no array of these axes.
         """
-        found: Any = child_of(self._group, self.path, self._url)
+        return self._array(self._group)
+
+    def _array(self, group: zarr.Group) -> zarr.Array[Any]:
+        found: Any = child_of(group, self.path, self._url)
         if not isinstance(found, zarr.Array) or found.ndim != len(self.axes):
             actual = f"{found.ndim} axes" if isinstance(found, zarr.Array) else described(found)
             raise DecodeError(
@@ -64,8 +70,12 @@ class Level:
         return tuple(self.data.shape)
 
     def get_dask(self) -> Any:
-        """The pixels as a dask array, a block for each object; raises MissingDependencyError without dask."""
-        return to_dask(self.data, f"cpr-{self._token()}-{self._group.path}-{self.path}", self._url)
+        """The pixels as a dask array, a block for each object.
+
+        Raises MissingDependencyError without dask, SourceChangedError for an image that was replaced.
+        """
+        group, token = self._fixed(self._group)
+        return to_dask(self._array(group), f"cpr-{token}-{group.path}-{self.path}", self._url)
 
 
 @dataclass(frozen=True)
@@ -100,12 +110,12 @@ class Multiscale:
     metadata: Metadata
 
     @classmethod
-    def of(cls, group: zarr.Group, url: str, token: Callable[[], str]) -> Self:
+    def of(cls, group: zarr.Group, url: str, fixed: Fixed) -> Self:
         """What a group says. Raises FormatError for one that is no image, DecodeError for a broken one."""
         image = image_of(dict(group.attrs))
         first = image.multiscales[0]
         letters = letters_of([axis.name for axis in first.axes], [axis.kind for axis in first.axes])
-        levels = _levels(first, group, url, token)
+        levels = _levels(first, group, url, fixed)
         channels = tuple(_channel(channel) for channel in (image.omero.channels if image.omero else ()))
         names = [channel.label for channel in channels if channel.label is not None]
         label = image.image_label
@@ -128,9 +138,7 @@ class Multiscale:
         )
 
 
-def _levels(
-    image: MultiscaleJson, group: zarr.Group, url: str, token: Callable[[], str]
-) -> tuple[Level, ...]:
+def _levels(image: MultiscaleJson, group: zarr.Group, url: str, fixed: Fixed) -> tuple[Level, ...]:
     axes = tuple(axis.name for axis in image.axes)
     units = tuple(axis.unit for axis in image.axes)
     levels = []
@@ -140,7 +148,7 @@ def _levels(
         )
         if image.coordinateTransformations is not None:
             scale, translation = _transformed(image.coordinateTransformations, scale, translation)
-        levels.append(Level(dataset.path, axes, units, tuple(scale), tuple(translation), group, url, token))
+        levels.append(Level(dataset.path, axes, units, tuple(scale), tuple(translation), group, url, fixed))
     return tuple(levels)
 
 
@@ -167,7 +175,7 @@ def _channel(channel: Any) -> Channel:
     )
 
 
-def labels_of(group: zarr.Group, url: str, token: Callable[[], str]) -> dict[str, Multiscale]:
+def labels_of(group: zarr.Group, url: str, fixed: Fixed) -> dict[str, Multiscale]:
     """The images of labels beside an image, by name. Raises DecodeError for what is listed and not there."""
     folder = child_of(group, "labels", url)
     if not isinstance(folder, zarr.Group):
@@ -184,7 +192,7 @@ def labels_of(group: zarr.Group, url: str, token: Callable[[], str]) -> dict[str
                 actual=described(node),
                 remedy="restore it, or take it from the list",
             )
-        found[name] = Multiscale.of(node, f"{url}/labels/{name}", token)
+        found[name] = Multiscale.of(node, f"{url}/labels/{name}", fixed)
     return found
 
 

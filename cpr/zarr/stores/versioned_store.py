@@ -29,7 +29,7 @@ from cpr.io.shared_answers import SharedAnswers
 from cpr.io.urls import protocol_of
 from cpr.zarr.stores.url_store import ReadOnlyStore
 
-__all__ = ["MOST_LISTED", "Version", "VersionedStore", "listing_version", "object_version"]
+__all__ = ["MOST_LISTED", "Version", "VersionedStore", "changed", "listing_version", "object_version"]
 
 Version = Mapping[str, str | int]
 
@@ -121,7 +121,7 @@ class VersionedStore(ReadOnlyStore):
             inside = folder[len(self._folder_inside) :]
             keys = (key for key in await asyncio.to_thread(self._listing) if key.startswith(inside))
             if gone := {key[len(inside) :].partition("/")[0] for key in keys} - seen:
-                raise _changed(self._place(folder + min(gone)), "with this object", "without it")
+                raise changed(self._place(folder + min(gone)), "with this object", "without it")
 
     @property
     def _folder_inside(self) -> str:
@@ -141,7 +141,7 @@ class VersionedStore(ReadOnlyStore):
         found = io.lookup(self._place(key))
         actual = None if found is None else _brief(found.version)
         if actual != expected:
-            raise _changed(self._place(key), _shown(expected), _shown(actual))
+            raise changed(self._place(key), _shown(expected), _shown(actual))
 
     def _listing(self) -> dict[str, bytes]:
         place = io.join(self.url, self._source) if self._source else self.url
@@ -150,13 +150,14 @@ class VersionedStore(ReadOnlyStore):
         def ask() -> dict[str, bytes]:
             found = _listed(place, None) or {}
             if (now := _digest_of(found)) != digest:
-                raise _changed(place, f"{self._version['objects']} objects, {digest}", f"{len(found)}, {now}")
+                raise changed(place, f"{self._version['objects']} objects, {digest}", f"{len(found)}, {now}")
             return found
 
         return _listings.get((place, digest), ask)
 
 
-def _changed(url: str, expected: str, actual: str) -> SourceChangedError:
+def changed(url: str, expected: str, actual: str) -> SourceChangedError:
+    """The error for a place where another version is than the one that was asked for."""
     return SourceChangedError(
         "the source is not the version any more that took part in the cache key",
         url=url,
