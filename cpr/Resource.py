@@ -25,11 +25,11 @@ from cpr.predecessor.own_classes import OwnFiles, adopt, is_own_style
 from cpr.previews.html import Shown
 from cpr.records.flow_parameters import FlowParameter
 from cpr.records.format_fields import read_format, require_own_names, to_json
+from cpr.records.record_digest import UNLISTED, require_seal, sealed
 from cpr.records.record_fields import ResourceFields, names_of, read_fields
 from cpr.records.registry import RECORD_KEY
-from cpr.records.seal import UNLISTED, require_seal, sealed
 from cpr.records.usage_errors import NamesWhatIsMeant, require_kind_of_file
-from cpr.retrieving import decode_file
+from cpr.verified_reading import decode_file
 
 __all__ = ["Resource"]
 

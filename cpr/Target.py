@@ -14,7 +14,7 @@ from cpr.format import Describes, Previews, Region, Stream, supports
 from cpr.io.hashing_sink import Stored
 from cpr.io.stores.base import OccupiedError
 from cpr.predecessor.arguments import Arguments
-from cpr.predecessor.known_by_content import KnownByContent
+from cpr.predecessor.results_without_checksum import KnownByContent
 from cpr.previews.models import Preview
 from cpr.previews.storage import make_preview, read_preview
 from cpr.provenance.provenance_record import Made
@@ -24,8 +24,8 @@ from cpr.records.record_fields import FileFields, TargetFields
 from cpr.records.registry import RECORD_KEY
 from cpr.records.usage_errors import FindsNoFiles
 from cpr.Resource import Resource
-from cpr.retrieving import StoredResult
 from cpr.storing import Publication, key_of, may_be_deleted, require_unmarked, taken, write_stream
+from cpr.verified_reading import StoredResult
 
 __all__ = ["Target"]
 

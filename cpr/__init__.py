@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cpr.image import ImageSource, ImageTarget
     from cpr.numpy import NumpySource, NumpyTarget
     from cpr.operations.load import load
-    from cpr.operations.results import results
+    from cpr.operations.results_table import results
     from cpr.parquet import ParquetSource, ParquetTarget
     from cpr.prefect.artifacts import report_results
     from cpr.prefect.cache_keys import hash_objects, task_input_hash
@@ -59,7 +59,7 @@ _NAMES = {
     "hash_objects": "cpr.prefect.cache_keys",
     "load": "cpr.operations.load",
     "report_results": "cpr.prefect.artifacts",
-    "results": "cpr.operations.results",
+    "results": "cpr.operations.results_table",
     "target_decoder": "cpr.prefect.serializer",
     "target_encoder": "cpr.prefect.serializer",
     "task": "cpr.prefect.task",

@@ -11,14 +11,14 @@ from typing import Any
 from cpr import io
 from cpr.errors import CorruptDataError, FormatError, ResourceNotFoundError, TransferError
 from cpr.format import PreviewMaker, Stream, Streams, naming, supports
-from cpr.io.gc_marks import is_marked
+from cpr.io.gc_mark_lists import is_marked
 from cpr.io.hashing import DEFAULT_ALGORITHM, default_algorithm, hex16
 from cpr.io.hashing_sink import HashingSink, Stored
 from cpr.io.publishing import WritingFile, keep_blocks
 from cpr.io.stores.base import OccupiedError
 from cpr.previews.storage import attach_preview, store_preview
 from cpr.records.content_digest import content_of_bytes
-from cpr.retrieving import decode_file
+from cpr.verified_reading import decode_file
 
 __all__ = ["Publication", "key_of", "may_be_deleted", "require_unmarked", "taken", "write_stream"]
 

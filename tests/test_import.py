@@ -20,7 +20,7 @@ LOWER = (
     "records.registry",
     "provenance.provenance_record",
     "provenance.diff",
-    "provenance.journal",
+    "provenance.inputs_journal",
     "format",
     "data.arrays",
     "io",

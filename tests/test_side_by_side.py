@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import cpr
-from cpr.io.parallel import ByteBudget, parallel_map
+from cpr.io.parallel_map import ByteBudget, parallel_map
 from cpr.io.transfer_width import side_by_side, width_of
 from cpr.operations.cp import _held
 from cpr.prefect.serializer import _check_all

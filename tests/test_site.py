@@ -14,7 +14,7 @@ import pytest
 
 import cpr
 from cpr import errors
-from cpr.io.store_problems import PROBLEMS
+from cpr.io.store_problem_table import PROBLEMS
 
 ROOT = Path(__file__).parents[1]
 

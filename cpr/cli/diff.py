@@ -78,7 +78,7 @@ def _write_pictures(found: RunDiff, output: str) -> dict[int, str]:
     from cpr import io
     from cpr.io.confinement import writing_only_below
     from cpr.io.hashing import hex16
-    from cpr.operations.namesakes import alike
+    from cpr.operations.resolve_references import alike
 
     folder, written = io.normalise(output), {}
     shown = {

@@ -20,7 +20,7 @@ from cpr.errors import CprError
 from cpr.io.humanize import human_size
 from cpr.io.progress_bar import alone
 from cpr.io.timeouts import is_ending
-from cpr.operations.compact import CompactList
+from cpr.operations.compact_list import CompactList
 
 if TYPE_CHECKING:
     from rich.console import Console

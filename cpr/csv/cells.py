@@ -9,6 +9,8 @@ Ordinary CSV (RFC 4180), so that every program opens it; what it leaves open is 
     timedeltas          seconds, all digits of the unit: 93784.000001
     NUL in a text       ␛0, because no reader takes it; ␛ itself is ␛␛
     one column only     a missing value is "" (an empty line would be skipped), an empty string ␛e
+
+Plain numbers and bools are read by pandas' parser (`cpr.csv.table`), all others here.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from cpr.data.tables import ColumnType, Frames, Layout, TableFormat, Values
 from cpr.data.tables.values import to_pandas
 from cpr.errors import CprError
 from cpr.format import ReadableFile, WritableFile, damaged, unusable
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 
 __all__ = [
     "CSV",

@@ -8,7 +8,7 @@ from typing import Any
 
 from cpr.data.image_metadata import Metadata, require_known
 from cpr.data.pixel_size import calibrated, in_one_unit
-from cpr.data.resolution import Resolution
+from cpr.data.pixels_per_unit import Resolution
 from cpr.data.units import CENTIMETRE, length_symbol
 from cpr.previews.pixel_size_text import pixel_size
 from cpr.Resource import Resource

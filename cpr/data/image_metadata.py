@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cpr.data.resolution import Resolution
+from cpr.data.pixels_per_unit import Resolution
 from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
 from cpr.format import unusable
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cpr.data.image_metadata import Metadata, calibration, require_known
-from cpr.data.resolution import Resolution
+from cpr.data.pixels_per_unit import Resolution
 from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol
 from cpr.data.user_warnings import warn_user
 from cpr.format import unusable

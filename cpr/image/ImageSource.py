@@ -19,7 +19,7 @@ from cpr.image import microscopes
 from cpr.image.foreign import ForeignTiff
 from cpr.image.image import Image
 from cpr.image.page_index import is_tiff
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source

@@ -13,9 +13,9 @@ from cpr.data.arrays import Planes
 from cpr.format import WritableFile
 from cpr.image import page_index as pages
 from cpr.image.description import FirstPage
-from cpr.image.forward_file import Skeleton, Window
 from cpr.image.layout import Layout
 from cpr.image.reading import SOFTWARE, workers
+from cpr.image.seekable_window import Skeleton, Window
 
 __all__ = ["Compression", "write_pages"]
 

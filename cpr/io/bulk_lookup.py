@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from cpr.errors import CprError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.io.stores.base import PagingStore, Stat
 
 __all__ = ["listed"]

@@ -10,9 +10,9 @@ import errno
 from collections.abc import Iterator
 
 from cpr.errors import CprError
-from cpr.io.bad_answers import code_of
-from cpr.io.diagnosis import StoreProblem
-from cpr.io.store_problems import MISSING, OTHER, PROBLEMS
+from cpr.io.answer_checks import code_of
+from cpr.io.store_problem import StoreProblem
+from cpr.io.store_problem_table import MISSING, OTHER, PROBLEMS
 from cpr.io.timeouts import NoAnswerError, is_interruption
 
 __all__ = ["translate_errors"]

@@ -9,7 +9,7 @@ from contextlib import suppress
 from cpr.errors import ResourceNotFoundError
 from cpr.io.confinement import require_allowed
 from cpr.io.error_translation import translate_errors
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.io.protocols import kind_of, load_store
 from cpr.io.stores.base import BulkRemovingStore, ChecksumStore, Stat, Store
 from cpr.io.urls import normalise, pattern_folder, protocol_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.read_ahead import Fetch, ReadAhead
 from cpr.io.seekable_files import SeekableFile

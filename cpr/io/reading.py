@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import default_algorithm, digest_of
 from cpr.io.objects import open_store, require_stat

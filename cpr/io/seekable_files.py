@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from cpr.errors import CprError
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import CACHED_BYTES, new_digest
 from cpr.io.progress_bar import Advance

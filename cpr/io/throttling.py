@@ -1,4 +1,9 @@
-"""How long a store is asked again that says that it is asked too much, by whichever client."""
+"""Retries of requests that a store refuses with 429 or 503 (slow down): how long, after which pauses.
+
+The rule for all clients. It is applied where each client's requests are made: `cpr.io.clients.s3_retries`
+(botocore), `cpr.io.stores.s3_obstore` and `cpr.zarr.stores.s3` (obstore), `cpr.io.clients.gcsfs` and
+`cpr.io.stores.gcs_upload` (GCS), `cpr.io.clients.adlfs` (Azure).
+"""
 
 from __future__ import annotations
 

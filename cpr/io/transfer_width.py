@@ -17,8 +17,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 from cpr.io.fork_safe import PerProcess
-from cpr.io.host_share import HostShare
-from cpr.io.parallel import ByteBudget
+from cpr.io.parallel_map import ByteBudget
+from cpr.io.transferring_processes import HostShare
 from cpr.io.urls import protocol_of
 from cpr.io.variables import CONNECTIONS
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from cpr.errors import CprError, ResourceNotFoundError
 from cpr.io.block_digests import blocks_url
 from cpr.io.objects import lookup, remove
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.io.publishing import writing
 from cpr.io.sidecars import object_of_sidecar, sidecar_url
 from cpr.io.stores.base import Stat

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from cpr import io
 from cpr.errors import CprError, TransferError
 from cpr.io.confinement import writing_only_below
-from cpr.io.parallel import ByteBudget, parallel_map
+from cpr.io.parallel_map import ByteBudget, parallel_map
 from cpr.io.stores.base import OccupiedError
 from cpr.io.transfer_width import side_by_side, transfer_budget
 from cpr.operations.object_names import number_of

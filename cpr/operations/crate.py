@@ -20,7 +20,7 @@ from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
 from cpr.operations.crate_terms import Entity, Ids, detail, places_of_data, quoted, ref, shown, uri_of
 from cpr.operations.find import Result, find_results
-from cpr.operations.namesakes import Namesakes, last_of
+from cpr.operations.resolve_references import Namesakes, last_of
 from cpr.operations.run_results import results_of_run
 from cpr.provenance.provenance_record import Input, Made
 from cpr.Target import Target

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from cpr.io.hashing import hex16
 from cpr.io.urls import protocol_of, split
-from cpr.operations.namesakes import alike, as_disks_see
+from cpr.operations.resolve_references import alike, as_disks_see
 from cpr.provenance.provenance_record import Input
 
 __all__ = ["Entity", "Ids", "detail", "places_of_data", "plain", "quoted", "ref", "shown", "uri_of"]

@@ -1,6 +1,6 @@
 """Garbage: results that no record refers to, and results of old records, in two phases.
 
-    mark     what nothing refers to is written down where writers see it (`cpr.io.gc_marks`)
+    mark     what nothing refers to is written down where writers see it (`cpr.operations.gc_mark`)
     sweep    a grace period later: what was marked then, and nothing refers to now either, is deleted
 
 Each call does both, as far as they are due. One assumption makes this safe: nobody takes longer than half the
@@ -13,7 +13,6 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,16 +20,16 @@ from datetime import UTC, datetime, timedelta
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
-from cpr.io.gc_marks import REMEMBERED_SECONDS, encode, marks_folder
+from cpr.io.gc_mark_lists import REMEMBERED_SECONDS, marks_folder
 from cpr.io.objects import remove_many
 from cpr.io.timeouts import cleaning_up
+from cpr.operations.gc_mark import mark, to_mark, write_list
 from cpr.operations.gc_survey import Candidate, Mark, OldRecord, Survey, survey
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]
 
 DEFAULT_GRACE = timedelta(days=7)
 _AT_ONCE = 500  # objects that are deleted between two looks at the clock
-_MOST_NAMES = 50_000  # in one list: a few MB
 
 
 @dataclass
@@ -116,7 +115,10 @@ def collect(
     done.old_records, done.elsewhere = len(found.old), found.elsewhere
     with writing_only_below(*places):
         _Sweep(found, clock, done, grace, older_than).run()
-        _mark(found, clock, done, grace)
+        gone = {one.url for one in done.deleted}
+        done.marked = to_mark(found, gone, lambda one: clock.age_of(one) >= grace)
+        if delete:
+            mark(done.marked, clock.require_time)
     return done
 
 
@@ -188,12 +190,12 @@ class _Sweep:
         self._delete([one for url, one in garbage.items() if url not in kept])
         if self._done.dry:
             return
-        for mark in due:
-            if mark.is_swept:
-                io.remove(mark.url)
-            elif kept.isdisjoint(mark.urls):
-                self._leave_behind(mark)
-                io.remove(mark.url)
+        for listed in due:
+            if listed.is_swept:
+                io.remove(listed.url)
+            elif kept.isdisjoint(listed.urls):
+                self._leave_behind(listed)
+                io.remove(listed.url)
 
     def _garbage(self, mark: Mark) -> dict[str, Candidate]:
         garbage = {}
@@ -240,7 +242,7 @@ class _Sweep:
         """
         left = [url for url in mark.urls if url not in self._done.acquitted]
         if left:
-            _write(mark.url.removesuffix(".json") + ".swept.json", left)
+            write_list(mark.url.removesuffix(".json") + ".swept.json", left)
 
 
 def _after(time: datetime, span: timedelta) -> datetime:
@@ -260,37 +262,6 @@ def _batches(garbage: list[Candidate]) -> Iterator[list[Candidate]]:
                 batch = []
         if batch:
             yield batch
-
-
-def _mark(found: Survey, clock: _Clock, done: Collection, grace: timedelta) -> None:
-    """The first phase: writes down what is garbage and old enough to be nobody's work in progress."""
-    marked = {url for mark in found.marks for url in mark.urls}
-    gone = {one.url for one in done.deleted}
-    done.marked = [
-        one
-        for url, one in found.garbage.items()
-        if url not in marked and url not in gone and clock.age_of(one) >= grace
-    ]
-    if done.dry:
-        return
-    folders: dict[str, list[str]] = defaultdict(list)
-    for one in done.marked:
-        folders[io.split(one.url)[0]].append(one.url)
-    for location, urls in folders.items():
-        for start in range(0, len(urls), _MOST_NAMES):
-            place = io.join(marks_folder(location), f"{uuid.uuid4().hex}.json")
-            _write(place, urls[start : start + _MOST_NAMES])
-            try:
-                clock.require_time()
-            except CprError:
-                # It says that it was written when that was begun, and is seen only now.
-                io.remove(place)
-                raise
-
-
-def _write(place: str, urls: Iterable[str]) -> None:
-    with io.writing(place) as file:
-        file.write(encode(io.split(url)[1] for url in urls))
 
 
 def _places(urls: Iterable[str]) -> list[str]:

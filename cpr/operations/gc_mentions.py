@@ -26,7 +26,7 @@ from typing import Any
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store
 from cpr.io.seekable_files import fetch_block
-from cpr.operations.gc_unwrapping import (
+from cpr.operations.bounded_decompression import (
     BASE64,
     Room,
     UnsearchableError,

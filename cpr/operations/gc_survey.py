@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 
 from cpr import io
 from cpr.errors import ResourceNotFoundError, TransferError
-from cpr.io.gc_marks import read_names
-from cpr.io.parallel import parallel_map
+from cpr.io.gc_mark_lists import read_names
+from cpr.io.parallel_map import parallel_map
 from cpr.io.stores.base import Entry
 from cpr.operations.gc_mentions import (
     UnsearchableError,

@@ -14,7 +14,7 @@ from typing import Any
 from cpr import io
 from cpr.errors import CprError
 from cpr.operations.find import Result, Results, called, find_results, latest
-from cpr.operations.namesakes import Namesakes, last_of
+from cpr.operations.resolve_references import Namesakes, last_of
 from cpr.provenance.provenance_record import Input, Made
 from cpr.provenance.storage import read_whole
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from cpr.io.stores.listings import Page
 from cpr.operations.catalogue import look_at
-from cpr.operations.listing import Listed, Listing, Run, add_object
+from cpr.operations.ls_model import Listed, Listing, Run, add_object
 from cpr.operations.object_names import number_of
 from cpr.operations.records import Record
 from cpr.operations.scan import scan

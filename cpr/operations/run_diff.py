@@ -13,7 +13,7 @@ from cpr.operations.find import Result, find_results
 from cpr.operations.run_results import results_of_run
 from cpr.operations.why import between, read_texts
 from cpr.provenance.diff import Difference
-from cpr.provenance.journal import Entries
+from cpr.provenance.inputs_journal import Entries
 from cpr.records.content_digest import same_content
 from cpr.records.record_fields import RESERVED
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cpr.errors import ResourceNotFoundError
 from cpr.operations.find import Result, Results, latest
 from cpr.operations.lineage import generations, inputs_of
-from cpr.operations.namesakes import Namesakes
+from cpr.operations.resolve_references import Namesakes
 from cpr.operations.result import in_order
 from cpr.operations.result_filter import ResultFilter
 

@@ -24,9 +24,9 @@ from cpr.errors import (
     TransferError,
 )
 from cpr.io.confinement import writing_only_below
-from cpr.io.parallel import ByteBudget, parallel_map
+from cpr.io.parallel_map import ByteBudget, parallel_map
 from cpr.io.transfer_width import side_by_side
-from cpr.operations.compact import CompactList
+from cpr.operations.compact_list import CompactList
 from cpr.operations.object_names import number_of
 from cpr.operations.records import Record, Reference, distinct_targets
 from cpr.operations.scan import find_records

@@ -14,7 +14,7 @@ from cpr import io
 from cpr.errors import CprError
 from cpr.io.hashing import is_forgery_proof
 from cpr.operations.records import Reference
-from cpr.retrieving import corrupt
+from cpr.verified_reading import corrupt
 
 __all__ = ["READ_BYTES", "is_as_stored"]
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 from cpr import io
 from cpr.errors import RecordError
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.operations.find import Result, Results, called, find_results, latest
 from cpr.provenance.diff import Difference, NearestResults, differences
-from cpr.provenance.journal import Entries, read_journal
+from cpr.provenance.inputs_journal import Entries, read_journal
 from cpr.provenance.provenance_record import Made
 
 __all__ = ["Explanation", "between", "compare", "explain", "is_before", "read_texts"]

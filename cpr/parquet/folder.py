@@ -22,7 +22,7 @@ from cpr.format import naming
 from cpr.io.error_translation import translate_errors
 from cpr.io.hashing import hex16
 from cpr.io.objects import open_store
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.io.ranged_file import RangedFile
 from cpr.io.reading import ranged_file
 from cpr.io.version_pinning import Pinned, Version, version_text

@@ -25,7 +25,7 @@ from typing import Any, ClassVar, Self
 
 from cpr.errors import EncodeError, FormatError, UsageError
 from cpr.format import ReadableFile, WritableFile
-from cpr.predecessor.known_by_content import in_scratch
+from cpr.predecessor.results_without_checksum import in_scratch
 from cpr.records.predecessor import know_own_class
 from cpr.records.registry import LABELS, RECORD_KEY, register
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from cpr.prefect.code_guards import MISSING, Guards
+from cpr.prefect.code_memo_validity import MISSING, Guards
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.name_resolution import Unbound, through_modules
 from cpr.prefect.own_code import is_own_class

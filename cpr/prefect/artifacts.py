@@ -18,14 +18,14 @@ from prefect.futures import resolve_futures_to_results
 
 from cpr.errors import CprError
 from cpr.io.humanize import human_size
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.prefect.miss_reasons import reasons
 from cpr.prefect.redaction import shown_url
 from cpr.prefect.run_log import log
 from cpr.previews.pixel_size_text import pixel_size
 from cpr.previews.thumbnails import within
+from cpr.provenance.group_by_source import OF_SEVERAL, sample_name, samples
 from cpr.provenance.provenance_record import Made
-from cpr.provenance.samples import OF_SEVERAL, sample_name, samples
 from cpr.provenance.storage import read_whole
 from cpr.records.pack import resources_in
 from cpr.Resource import Resource

@@ -20,7 +20,7 @@ from cpr.prefect.class_members import (
     fields_of,
     is_generated,
 )
-from cpr.prefect.code_guards import Guards
+from cpr.prefect.code_memo_validity import Guards
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.description_graph import Unordered
 from cpr.prefect.installed_code import registered_with

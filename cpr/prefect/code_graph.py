@@ -26,8 +26,8 @@ from cpr.prefect.class_members import (
     is_no_code,
     kind_of,
 )
-from cpr.prefect.code_guards import MISSING, Guards
 from cpr.prefect.code_introspection import answers
+from cpr.prefect.code_memo_validity import MISSING, Guards
 from cpr.prefect.code_nodes import Node
 from cpr.prefect.code_references import ASKED, facts_of
 from cpr.prefect.code_values import Change, Import, Reference

@@ -13,7 +13,7 @@ from typing import Any
 
 from cpr.prefect.annotations import texts_of
 from cpr.prefect.class_members import OF_MODULES, OF_NO_MATTER
-from cpr.prefect.code_guards import MISSING, Guards
+from cpr.prefect.code_memo_validity import MISSING, Guards
 from cpr.prefect.qualified_names import name_of
 
 __all__ = ["answers"]

@@ -19,7 +19,7 @@ import numpy as np
 
 from cpr import io
 from cpr.errors import ResourceError
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.prefect.own_code import is_own_class, is_own_function
 from cpr.Source import Source
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.prefect.code_guards import Guards
+from cpr.prefect.code_memo_validity import Guards
 from cpr.prefect.own_code import is_own_class, is_own_function
 
 __all__ = [

@@ -21,7 +21,7 @@ import numpy as np
 
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.class_members import OF_MODULES, OF_NO_MATTER
-from cpr.prefect.code_guards import Guards
+from cpr.prefect.code_memo_validity import Guards
 from cpr.prefect.code_nodes import label_of
 from cpr.prefect.code_references import MAKERS, facts_of
 from cpr.prefect.description_graph import digest

@@ -25,7 +25,15 @@ from prefect.logging import get_logger
 from cpr.errors import CprError
 from cpr.io.fork_safe import in_children
 from cpr.provenance.diff import NearestResults, differences, line_digests, render_all
-from cpr.provenance.journal import Entries, FileSystemFolder, Folder, UrlFolder, append, folder_of, read
+from cpr.provenance.inputs_journal import (
+    Entries,
+    FileSystemFolder,
+    Folder,
+    UrlFolder,
+    append,
+    folder_of,
+    read,
+)
 from cpr.provenance.provenance_record import Made
 
 __all__ = ["Run", "drain", "explain", "keep"]

@@ -1,7 +1,7 @@
 """Why the results of a flow run were computed, found out in the flow's own process when it reports them.
 
 The tasks may have run on other machines, whose logs say it too. What their results say of their origin is
-compared with the journal of earlier ones (`cpr.provenance.journal`).
+compared with the journal of earlier ones (`cpr.provenance.inputs_journal`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from cpr.prefect.miss_log import drain, folder_of_storage
 from cpr.prefect.run_log import log
 from cpr.provenance.diff import NearestResults, differences, render_kinds
-from cpr.provenance.journal import Entries, read_tasks
+from cpr.provenance.inputs_journal import Entries, read_tasks
 from cpr.provenance.provenance_record import Made
 
 __all__ = ["NO_EARLIER_RESULT", "reasons"]

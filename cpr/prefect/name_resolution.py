@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cpr.prefect.code_guards import MISSING, Guards
+from cpr.prefect.code_memo_validity import MISSING, Guards
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.code_values import Reference
 from cpr.prefect.installed_code import held_in_c

@@ -18,7 +18,7 @@ from pydantic import Field, field_validator
 
 from cpr import io
 from cpr.errors import CprError, EncodeError, RecordError, ResourceNotFoundError, TransferError
-from cpr.io.gc_marks import is_marked
+from cpr.io.gc_mark_lists import is_marked
 from cpr.io.transfer_width import side_by_side, transfer_budget
 from cpr.prefect.cache_policy import warn_of_unseen_sources
 from cpr.prefect.openlineage import tell_lineage

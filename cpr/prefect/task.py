@@ -27,9 +27,9 @@ from cpr.prefect.packages import names_of_packages
 from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.progress import shown
 from cpr.prefect.run_provenance import begin, end, resume, sign
-from cpr.prefect.run_side_effects import watched
 from cpr.prefect.serializer import CprSerializer, cpr_serializer
 from cpr.prefect.source_code import describe_bytecode, has_source
+from cpr.prefect.state_changed_by_runs import watched
 from cpr.records.pack import pack, persist_all, resources_in
 from cpr.records.registry import Storable
 

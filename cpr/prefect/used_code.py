@@ -15,8 +15,8 @@ from cpr.prefect.description_graph import digest
 from cpr.prefect.loaded_modules import is_as_its_file_made_it
 from cpr.prefect.prefect_internals import source_of
 from cpr.prefect.redaction import describe_input, program_texts
-from cpr.prefect.run_side_effects import Content, filled_in, leave_out_what_runs_made, state_of_runs
 from cpr.prefect.source_code import unwrapped
+from cpr.prefect.state_changed_by_runs import Content, filled_in, leave_out_what_runs_made, state_of_runs
 from cpr.provenance.provenance_record import Input
 from cpr.Target import Target
 

@@ -25,7 +25,7 @@ _MAX_DEPTH = 20
 # Where `[]` of a class does no more than to remember the arguments.
 _GENERIC = frozenset({"builtins", "collections", "collections.abc", "typing", "pydantic.main"})
 # Of cpr itself, and light: what it hands out may be in any record.
-_OWN = frozenset({"cpr.data.resolution"})
+_OWN = frozenset({"cpr.data.pixels_per_unit"})
 _REMEDY = "import the module that defines the class before the result is read"
 
 

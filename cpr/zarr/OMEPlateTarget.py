@@ -10,7 +10,7 @@ import zarr
 from cpr import io
 from cpr.data.argument_types import OMEPlateTargetArguments, Path
 from cpr.errors import FormatError, PartError, UsageError
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.previews.models import Preview
 from cpr.records.pack import persist_all
 from cpr.records.registry import register

@@ -17,7 +17,7 @@ from cpr.format import Region
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, declared_source, source_of
-from cpr.zarr.earlier_results import nbytes_of
+from cpr.zarr.find_earlier_result import nbytes_of
 from cpr.zarr.folder import Folder
 from cpr.zarr.nodes import Node
 from cpr.zarr.ome.axes import checked_axes, stored_axes

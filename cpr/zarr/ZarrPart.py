@@ -22,7 +22,7 @@ from cpr.records.format_fields import read_format, to_json
 from cpr.records.registry import register
 from cpr.Target import Target
 from cpr.zarr.copy import copy_all
-from cpr.zarr.earlier_results import find_earlier, traffic_of
+from cpr.zarr.find_earlier_result import find_earlier, traffic_of
 from cpr.zarr.folder import Folder
 from cpr.zarr.full_check import verify_listed
 from cpr.zarr.nodes import Node

@@ -17,7 +17,7 @@ from cpr.data.argument_types import ZarrSourceArguments
 from cpr.errors import ResourceNotFoundError, TransferError
 from cpr.format import Region
 from cpr.io.hashing import hex16
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.predecessor.arguments import with_names
 from cpr.previews.models import Preview
 from cpr.records.registry import register

@@ -20,7 +20,7 @@ from cpr.io.write_markers import confirm
 from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, as_encode_errors, chunks_for, declared_source
-from cpr.zarr.earlier_results import find_earlier, nbytes_of, traffic_of
+from cpr.zarr.find_earlier_result import find_earlier, nbytes_of, traffic_of
 from cpr.zarr.full_check import verify_all
 from cpr.zarr.nodes import Node
 from cpr.zarr.options import ZarrOptions, array_arguments
@@ -31,7 +31,7 @@ from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.stores.verifying_store import VerifyingStore
-from cpr.zarr.transaction import begin, discard, remove_leftovers, remove_notes, require_all_recorded
+from cpr.zarr.unpublished_attempts import begin, discard, remove_leftovers, remove_notes, require_all_recorded
 from cpr.zarr.writing import fill
 
 if TYPE_CHECKING:

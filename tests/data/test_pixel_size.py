@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import cpr
 from cpr.data.image_metadata import Metadata
 from cpr.data.pixel_size import PixelSizeWarning
-from cpr.data.resolution import Resolution
+from cpr.data.pixels_per_unit import Resolution
 from cpr.data.units import SYMBOLS, length_symbol, seconds
 from cpr.errors import FormatError
 from cpr.prefect.cache_keys import hash_objects

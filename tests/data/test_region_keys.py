@@ -11,7 +11,7 @@ import tifffile
 import cpr
 from cpr.data.regions import Selection
 from cpr.errors import CprError, FormatError
-from cpr.records.seal import seal_of
+from cpr.records.record_digest import seal_of
 
 
 class Thing:

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from cpr import io
-from cpr.io import gc_marks as marks
+from cpr.io import gc_mark_lists
 
 KEPT = 3  # records of a writer
 
@@ -70,7 +70,7 @@ def write(plan: dict[str, Any], number: int, answer: int, ready: int, go: int) -
 
 
 def main(plan: dict[str, Any]) -> dict[str, Any]:
-    marks.REMEMBERED_SECONDS = plan["remembered"]
+    gc_mark_lists.REMEMBERED_SECONDS = plan["remembered"]
     import cpr
 
     cpr.NumpyTarget

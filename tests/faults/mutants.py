@@ -66,7 +66,7 @@ def no_hash_check() -> None:
     """What arrives is decoded and given out, whatever it is."""
     from cpr import io
     from cpr.io.block_digests import VerifiedFile
-    from cpr.retrieving import StoredResult, decode_file
+    from cpr.verified_reading import StoredResult, decode_file
 
     def read(self: Any, decode: Any = None) -> Any:
         with io.reading(self.url) as file:
@@ -157,7 +157,7 @@ def trusting_records() -> None:
     _pass_over(
         "require_safe",
         "cpr.io.url_policy",
-        "cpr.predecessor.known_by_content",
+        "cpr.predecessor.results_without_checksum",
         "cpr.records.record_fields",
         "cpr.records.scalars",
     )

@@ -28,7 +28,7 @@ import json, os, signal, sys, threading, time
 import numpy as np
 import zarr.storage
 import cpr
-import cpr.io.write_markers, cpr.zarr.ZarrTarget, cpr.zarr.transaction
+import cpr.io.write_markers, cpr.zarr.ZarrTarget, cpr.zarr.unpublished_attempts
 from cpr.zarr.stores.s3 import ObstoreFirstStore
 from cpr.zarr.stores.local import FastLocalStore
 import s3fs, obstore
@@ -72,7 +72,7 @@ def write(base, at, when, later, record):
     FastLocalStore.set_sync = counting_sync(FastLocalStore.set_sync)
     for store in (zarr.storage.FsspecStore, ObstoreFirstStore):
         store.set = counting(store.set)
-    cpr.zarr.transaction.mark = counting_sync(cpr.zarr.transaction.mark)
+    cpr.zarr.unpublished_attempts.mark = counting_sync(cpr.zarr.unpublished_attempts.mark)
     module.put_blocks = counting_sync(module.put_blocks)
     cpr.io.write_markers.lookup = counting_sync(cpr.io.write_markers.lookup)
     cpr.io.write_markers.unmark = counting_sync(cpr.io.write_markers.unmark)

@@ -213,7 +213,7 @@ def lie(kind: str, base: str) -> tuple[dict, Target]:
     for name in ("data_hash", "content_digest"):
         record["__cpr__"][name] = other[name]
     if "seal" in record["__cpr__"]:
-        from cpr.records.seal import seal_of
+        from cpr.records.record_digest import seal_of
 
         record["__cpr__"]["seal"] = seal_of(record["__cpr__"])
     return record, second

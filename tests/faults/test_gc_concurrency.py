@@ -17,7 +17,7 @@ import pytest
 
 import cpr
 from cpr.errors import CprError
-from cpr.io import gc_marks as marks
+from cpr.io import gc_mark_lists
 from cpr.operations.gc import collect
 from cpr.operations.scan import find_records
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 def run_beside(monkeypatch, grace: float, **plan: Any) -> dict[str, Any]:
     """Writers and collections side by side; what came of it, and which records refer to nothing."""
     remembered = min(0.2, grace / 20)
-    monkeypatch.setattr(marks, "REMEMBERED_SECONDS", remembered)
+    monkeypatch.setattr(gc_mark_lists, "REMEMBERED_SECONDS", remembered)
     monkeypatch.setattr("cpr.operations.gc.REMEMBERED_SECONDS", remembered)
     writers = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.gc_writers", json.dumps({**plan, "remembered": remembered})],

@@ -136,7 +136,7 @@ def test_large_objects_that_were_sent_in_parts(proxy, s3_url):
 
 
 def test_the_newest_of_the_name_is_found(proxy, s3_url, monkeypatch):
-    monkeypatch.setattr("cpr.zarr.earlier_results._LEAST_BYTES", DATA.nbytes)
+    monkeypatch.setattr("cpr.zarr.find_earlier_result._LEAST_BYTES", DATA.nbytes)
     other = cpr.ZarrTarget.from_path(f"{s3_url}/cells-2.zarr", **OPTIONS)
     other.set_data(DATA)
     other.persist()

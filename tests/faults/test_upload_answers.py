@@ -14,7 +14,7 @@ import pytest
 
 import cpr
 from cpr.errors import CprError, TransferError
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.objects import open_store
 from tests.faults.behind_proxies import HTTP_STORES, store_behind
 from tests.servers.misbehaving import MisbehavingProxy

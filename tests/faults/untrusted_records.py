@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from cpr.errors import RecordError
 from cpr.records.pack import pack
+from cpr.records.record_digest import SEAL, seal_of
 from cpr.records.registry import RECORD_KEY
-from cpr.records.seal import SEAL, seal_of
 from tests import record_values
 
 KEY16 = "0123456789abcdef"

@@ -13,8 +13,8 @@ from cpr import io
 from cpr.errors import RecordError
 from cpr.operations.crate import export_crate
 from cpr.operations.crate_terms import places_of_data, uri_of
-from cpr.operations.namesakes import as_disks_see
 from cpr.operations.records import Reference
+from cpr.operations.resolve_references import as_disks_see
 from tests.stored_flow import get, prefect_record, put
 
 RUN = "0a" * 16

@@ -20,8 +20,8 @@ import cpr
 from cpr import io
 from cpr.cli.app import run
 from cpr.errors import CprError
-from cpr.io import gc_marks as marks
-from cpr.io.gc_marks import decode, encode, is_marked
+from cpr.io import gc_mark_lists
+from cpr.io.gc_mark_lists import decode, encode, is_marked
 from cpr.operations.gc import collect
 from cpr.operations.gc_survey import survey
 from cpr.operations.scan import find_records
@@ -33,7 +33,7 @@ WEEK = timedelta(days=7)
 @pytest.fixture(autouse=True)
 def asked_each_time(monkeypatch):
     """Marks are read anew each time: here a minute passes in no time."""
-    monkeypatch.setattr(marks._Folder, "is_fresh", lambda _: False)
+    monkeypatch.setattr(gc_mark_lists._Folder, "is_fresh", lambda _: False)
 
 
 def age(place: Path | str, days: float) -> None:

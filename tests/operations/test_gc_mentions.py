@@ -164,7 +164,7 @@ def test_other_content_names_nothing_and_stops_nothing(blob):
 
 
 def test_what_grows_without_end_is_not_followed(monkeypatch):
-    monkeypatch.setattr("cpr.operations.gc_unwrapping._MOST_BYTES", 8 << 20)
+    monkeypatch.setattr("cpr.operations.bounded_decompression._MOST_BYTES", 8 << 20)
     bomb = gzip.compress(gzip.compress(b"lorem ipsum dolo" * (1 << 20)))
     with pytest.raises(UnsearchableError, match="larger"):
         keys_of(bomb)
@@ -185,8 +185,8 @@ def _archive_of(content: bytes, count: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["archives in archives", "texts of base64", "an archive of zeros"])
 def test_all_layers_together_have_a_limit(kind, monkeypatch):
-    monkeypatch.setattr("cpr.operations.gc_unwrapping._MOST_BYTES", 4 << 20)
-    monkeypatch.setattr("cpr.operations.gc_unwrapping._MOST_ARCHIVE_BYTES", 2 << 20)
+    monkeypatch.setattr("cpr.operations.bounded_decompression._MOST_BYTES", 4 << 20)
+    monkeypatch.setattr("cpr.operations.bounded_decompression._MOST_ARCHIVE_BYTES", 2 << 20)
     blob = {
         "archives in archives": lambda: _archive_of(_archive_of(_archive_of(bytes(64 << 10), 8), 8), 8),
         "texts of base64": lambda: b" - ".join(64 * [base64.b64encode(zlib.compress(bytes(1 << 20)))]),

@@ -440,7 +440,7 @@ def test_hard_links_at_a_destination_keep_what_else_has_them(tmp_path):
 def test_confined_writes_stay_where_they_are_sent(tmp_path):
     from cpr.io.confinement import writing_only_below
     from cpr.io.objects import remove_folder, remove_many
-    from cpr.io.parallel import parallel_map
+    from cpr.io.parallel_map import parallel_map
 
     for name in ("in", "out"):
         (tmp_path / name).mkdir()

@@ -24,7 +24,7 @@ import cpr
 from cpr.operations.why import explain
 from cpr.prefect import miss_log as misses
 from cpr.provenance.diff import render_all
-from cpr.provenance.journal import read_journal
+from cpr.provenance.inputs_journal import read_journal
 from tests.text_format import TextTarget
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]
@@ -253,7 +253,7 @@ def test_a_journal_that_fails_changes_nothing(lab, monkeypatch, broken):
     def fail(*args, **kwargs):
         raise RuntimeError("the storage block is out of order, password=canary")
 
-    monkeypatch.setattr(f"cpr.provenance.journal.UrlFolder.{broken}", fail)
+    monkeypatch.setattr(f"cpr.provenance.inputs_journal.UrlFolder.{broken}", fail)
     (targets, _), lines = lab.run(gain=9)
     assert len(targets) == 2
     assert broken == "write" or lines == []
@@ -261,7 +261,7 @@ def test_a_journal_that_fails_changes_nothing(lab, monkeypatch, broken):
 
 def test_a_journal_that_hangs_delays_nothing(lab, monkeypatch):
     gate = threading.Event()
-    monkeypatch.setattr("cpr.provenance.journal.UrlFolder.names", lambda *_: gate.wait(60) and [])
+    monkeypatch.setattr("cpr.provenance.inputs_journal.UrlFolder.names", lambda *_: gate.wait(60) and [])
     timer = threading.Timer(30, gate.set)
     timer.start()
     try:
@@ -318,10 +318,10 @@ def test_a_script_that_ends_leaves_what_it_knows(tmp_path, s3_url, s3_server, pr
 
 def test_many_mapped_tasks_list_once(tmp_path, results, prefect_server, monkeypatch):
     listed = []
-    place = cpr.provenance.journal.UrlFolder
+    place = cpr.provenance.inputs_journal.UrlFolder
     names = place.names
     monkeypatch.setattr(
-        cpr.provenance.journal.UrlFolder, "names", lambda self, f: listed.append(f) or names(self, f)
+        cpr.provenance.inputs_journal.UrlFolder, "names", lambda self, f: listed.append(f) or names(self, f)
     )
 
     @cpr.task(result_storage=results)

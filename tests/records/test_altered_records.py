@@ -11,8 +11,8 @@ import pytest
 
 import cpr
 from cpr.errors import CprError, RecordError
+from cpr.records.record_digest import SEAL, seal_of
 from cpr.records.registry import RECORD_KEY
-from cpr.records.seal import SEAL, seal_of
 
 STACK = np.arange(2 * 3 * 8 * 10, dtype="uint16").reshape(2, 3, 8, 10)
 TABLE = pd.DataFrame({"label": [1, 2, 3], "area": [0.5, np.nan, 2.0], "name": ["a", None, "c"]})

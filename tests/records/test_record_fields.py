@@ -114,11 +114,11 @@ def test_a_record_has_the_fields_of_the_table_in_its_order(tmp_path):
 
 def test_the_place_of_a_record_is_looked_at_once(monkeypatch):
     """A hit on many targets costs what looking at their places costs."""
-    from cpr.predecessor import known_by_content
+    from cpr.predecessor import results_without_checksum
     from cpr.records import record_fields
 
     looked = []
-    for module in (known_by_content, record_fields):
+    for module in (results_without_checksum, record_fields):
         safe = module.require_safe
         monkeypatch.setattr(
             module, "require_safe", lambda *place, safe=safe: looked.append(place) or safe(*place)

@@ -11,7 +11,7 @@ import pytest
 
 import cpr
 from cpr import io
-from cpr.io import gc_marks
+from cpr.io import gc_mark_lists
 from cpr.operations.cp import copy_results
 from cpr.operations.gc import collect
 from cpr.operations.load import load
@@ -58,7 +58,7 @@ def test_they_are_listed_once_and_shown(tmp_path, plate):
 
 @pytest.mark.parametrize("kept", ["plate", "field", "region"])
 def test_a_record_of_any_of_them_keeps_the_whole(tmp_path, plate, kept, monkeypatch):
-    monkeypatch.setattr(gc_marks._Folder, "is_fresh", lambda _: False)
+    monkeypatch.setattr(gc_mark_lists._Folder, "is_fresh", lambda _: False)
     one = excerpts(plate)[kept]
     recorded(tmp_path, kept, one)
     for _ in range(2):

@@ -302,7 +302,7 @@ def test_a_record_that_was_altered_is_refused(field):
 
 def test_a_record_of_a_region_that_the_array_does_not_have():
     """One that somebody wrote anew, with a seal of its own."""
-    from cpr.records.seal import seal_of
+    from cpr.records.record_digest import seal_of
 
     fields = stored(DATA, **LAYOUTS[0]).region(np.s_[0:2]).serialize()["__cpr__"]
     for region in ([[0, 7], [0, 25], [0, 35]], [[0, 6]]):

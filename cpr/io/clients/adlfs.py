@@ -20,7 +20,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
-from cpr.io.bad_answers import BadAnswerError, SetupError, require_range, whole_number
+from cpr.io.answer_checks import BadAnswerError, SetupError, require_range, whole_number
 from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
 from cpr.io.timeouts import wait_for
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from cpr.io.bad_answers import BadAnswerError, SetupError, read_some
+from cpr.io.answer_checks import BadAnswerError, SetupError, read_some
 from cpr.io.outside_json import read_json
 from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
 from cpr.io.timeouts import wait_for

@@ -9,7 +9,7 @@ from functools import partial
 from stat import S_ISLNK
 from typing import Any
 
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, note_answer
 from cpr.io.request_threads import in_thread
 from cpr.io.timeouts import is_interruption, request_seconds

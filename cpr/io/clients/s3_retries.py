@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
-from cpr.io.bad_answers import code_of
+from cpr.io.answer_checks import code_of
 from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
 
 __all__ = ["ONCE", "ON_THROTTLED", "again_if_damaged", "has_answered", "limit_retries"]

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, Literal, TypeAlias, TypeVar
 
-from cpr.io.bad_answers import BadAnswerError, SetupError, code_of, is_of_parser, read_some, require_range
+from cpr.io.answer_checks import BadAnswerError, SetupError, code_of, is_of_parser, read_some, require_range
 from cpr.io.clients.s3_body import Body
 from cpr.io.clients.s3_checksums import WHOLE_OBJECT, can_compute
 from cpr.io.clients.s3_retries import ON_THROTTLED, ONCE, again_if_damaged, has_answered

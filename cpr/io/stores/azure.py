@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.bad_answers import BadAnswerError, PageGuard, SetupError, code_of, whole_number
+from cpr.io.answer_checks import BadAnswerError, PageGuard, SetupError, code_of, whole_number
 from cpr.io.clients.adlfs import AzureClient
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.azure_upload import BlockUpload, is_refused_condition

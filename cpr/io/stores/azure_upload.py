@@ -16,7 +16,7 @@ from typing import Any
 
 import xxhash
 
-from cpr.io.bad_answers import code_of
+from cpr.io.answer_checks import code_of
 from cpr.io.clients.adlfs import AzureClient, content_md5
 from cpr.io.stores.base import OccupiedError
 from cpr.io.timeouts import wait_for

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self, runtime_checkable
 
-from cpr.io.bad_answers import BadAnswerError, require_sound, time_from_text
+from cpr.io.answer_checks import BadAnswerError, require_sound, time_from_text
 
 __all__ = [
     "MOST_SMALL_BYTES",

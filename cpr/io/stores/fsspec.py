@@ -20,7 +20,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import AsyncFileSystem
 
 from cpr.errors import CprError
-from cpr.io.bad_answers import BadAnswerError, whole_number
+from cpr.io.answer_checks import BadAnswerError, whole_number
 from cpr.io.clients.fsspec import holds_back
 from cpr.io.clients.paramiko import disconnect, is_connection_lost
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, last_answer

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
-from cpr.io.bad_answers import (
+from cpr.io.answer_checks import (
     BadAnswerError,
     PageGuard,
     require_range,

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-from cpr.io.bad_answers import required_text, whole_number
+from cpr.io.answer_checks import required_text, whole_number
 from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
 from cpr.io.stores.base import OccupiedError
 from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Self
 
-from cpr.io.bad_answers import SetupError
+from cpr.io.answer_checks import SetupError
 from cpr.io.confinement import OpenFolder
 from cpr.io.stores.base import ChangedError, Entry, OccupiedError, Stat
 from cpr.io.stores.glob import has_magic, matching

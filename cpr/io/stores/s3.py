@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 
-from cpr.io.bad_answers import BadAnswerError, PageGuard, code_of, require_items, require_range
+from cpr.io.answer_checks import BadAnswerError, PageGuard, code_of, require_items, require_range
 from cpr.io.clients.s3_checksums import checksum_of_head
 from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.filesystems import filesystem

@@ -21,8 +21,8 @@ from datetime import datetime
 from itertools import chain
 from typing import Any, NamedTuple
 
-from cpr.io.bad_answers import MOST_BYTES, BadAnswerError
-from cpr.io.parallel import parallel_map
+from cpr.io.answer_checks import MOST_BYTES, BadAnswerError
+from cpr.io.parallel_map import parallel_map
 from cpr.io.request_threads import in_thread
 from cpr.io.timeouts import wait_for
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.clients.s3fs import S3Client
 from cpr.io.request_threads import answer_to
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from cpr.io.bad_answers import BadAnswerError, code_of
+from cpr.io.answer_checks import BadAnswerError, code_of
 from cpr.io.clients.s3_body import Body, LentBody
 from cpr.io.clients.s3_checksums import ObjectChecksum
 from cpr.io.clients.s3fs import S3Client, required

@@ -16,7 +16,7 @@ _COLUMNS = ("type", "location", "file", "size", "data_hash", "at", "task", "flow
 
 
 def frame_of(url: str) -> pd.DataFrame:
-    """See `cpr.operations.results.results`."""
+    """See `cpr.operations.results_table.results`."""
     catalogue = read_catalogue(url, _COLUMNS)
     targets = Targets(catalogue)
     order = np.argsort(targets.when, kind="stable")

@@ -18,7 +18,7 @@ from cpr.operations.catalogue.arrays import column, total, values
 from cpr.operations.catalogue.catalogue import Catalogue, read_catalogue
 from cpr.operations.catalogue.listing_columns import give_back
 from cpr.operations.catalogue.rows import FOREIGN, NONE
-from cpr.operations.listing import Listed, Listing, Run, add_object
+from cpr.operations.ls_model import Listed, Listing, Run, add_object
 
 __all__ = ["Targets", "list_columns"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cpr.data.CalibratedImage import CalibratedImage
 from cpr.errors import CprError
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.operations import find
 from cpr.previews.models import Picture, Preview
 from cpr.provenance.provenance_record import Input, Made

@@ -14,8 +14,8 @@ from cpr.io.humanize import human_size
 from cpr.operations.report.gather import Result, when
 from cpr.operations.report.graph import Drawing
 from cpr.previews.models import Picture, Preview
+from cpr.provenance.group_by_source import sample_name, samples
 from cpr.provenance.provenance_record import Input
-from cpr.provenance.samples import sample_name, samples
 
 __all__ = ["page_data"]
 

@@ -3,6 +3,9 @@
 Two neighbours along each halved axis become one; at an odd end the last one stands for itself, so that no
 pixel is lost and none is made up. That is what TensorStore's `downsample` driver does as well
 (https://google.github.io/tensorstore/driver/downsample/index.html).
+
+Called for each block by `cpr.zarr.writing` (arrays and planes), `cpr.zarr.dask` (dask arrays) and
+`cpr.zarr.parts.levels` (images that many tasks write). `cpr.zarr.ome.chunking` has the levels' shapes.
 """
 
 from __future__ import annotations

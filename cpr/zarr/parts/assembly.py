@@ -17,7 +17,7 @@ from cpr import io
 from cpr.errors import CorruptDataError, CprError, PartError, ResourceNotFoundError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store, remove_many
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.io.stores.base import Entry as Listed
 from cpr.io.stores.base import Stat
 from cpr.io.transfer_width import side_by_side

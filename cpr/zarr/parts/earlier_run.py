@@ -15,7 +15,7 @@ import numpy as np
 from cpr import io
 from cpr.errors import CprError, TransferError
 from cpr.io.hashing import FORGERY_PROOF, default_algorithm, hex16
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.io.transfer_width import side_by_side
 from cpr.io.write_markers import is_abandoned
 from cpr.provenance.running_task import nth_of_run

@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 from zarr.storage import StorePath
 
-from cpr.io.parallel import parallel_map
+from cpr.io.parallel_map import parallel_map
 from cpr.io.transfer_width import side_by_side
 from cpr.zarr.ome.downsample import halve
 from cpr.zarr.ome.extremes import Extremes

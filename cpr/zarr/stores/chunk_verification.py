@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from cpr.errors import CorruptDataError
 from cpr.io.hashing import digest_bytes, digest_of
-from cpr.zarr.stores.manifest_entries import BLOCK_BYTES, Entry
+from cpr.zarr.stores.manifest_entries import BLOCK_BYTES, Entry, make_entry
 
-__all__ = ["corrupt", "missing", "require", "require_blocks"]
+__all__ = ["corrupt", "is_as_written", "missing", "require", "require_blocks"]
+
+
+def is_as_written(data: memoryview, entry: Entry, algorithm: str) -> bool:
+    """Whether these are the bytes of the object that the entry is of."""
+    return make_entry(data, algorithm, bool(entry.blocks)) == entry
 
 
 def require(url: str, actual: Entry, entry: Entry, algorithm: str) -> None:

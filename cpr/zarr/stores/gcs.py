@@ -9,7 +9,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest
 from zarr.storage import FsspecStore
 
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.clients.gcsfs import Requests, named
 from cpr.io.stores.base import bucket_and_key
 from cpr.io.stores.gcs_upload import put_checked

@@ -13,7 +13,7 @@ from typing import Any
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
 
-from cpr.zarr.stores.earlier_objects import Earlier
+from cpr.zarr.stores.copy_unchanged import Earlier
 from cpr.zarr.stores.manifest_entries import Entries
 from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore

@@ -19,7 +19,7 @@ from cpr.errors import DecodeError, EncodeError, RecordError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import default_algorithm
 from cpr.io.request_threads import in_thread
-from cpr.zarr.stores.earlier_objects import LEAST_COPIED, Earlier
+from cpr.zarr.stores.copy_unchanged import LEAST_COPIED, Earlier
 from cpr.zarr.stores.manifest_entries import Entries, Entry, make_entry
 from cpr.zarr.stores.url_store import UrlStore
 

@@ -8,7 +8,7 @@ from typing import Self
 from zarr.abc.buffer import Buffer
 from zarr.storage import FsspecStore
 
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 
 __all__ = ["SftpStore"]
 

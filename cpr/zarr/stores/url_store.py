@@ -16,7 +16,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.bad_answers import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError
 from cpr.io.error_translation import translate_errors
 from cpr.io.objects import open_store, remove_folder
 from cpr.io.timeouts import within_limit

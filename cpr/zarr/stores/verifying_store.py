@@ -23,9 +23,9 @@ from cpr.io.timeouts import request_seconds
 from cpr.io.transfer_width import width_of
 from cpr.io.urls import protocol_of
 from cpr.zarr.stores.block_reader import BlockReader, bounds_of
-from cpr.zarr.stores.chunk_verification import corrupt
+from cpr.zarr.stores.chunk_verification import corrupt, is_as_written
 from cpr.zarr.stores.manifest import Manifest
-from cpr.zarr.stores.manifest_entries import BLOCK_BYTES, Entry, make_entry
+from cpr.zarr.stores.manifest_entries import BLOCK_BYTES, Entry
 from cpr.zarr.stores.many_objects import for_each
 from cpr.zarr.stores.metadata_check import without_consolidated
 from cpr.zarr.stores.url_store import ReadOnlyStore
@@ -194,7 +194,7 @@ class VerifyingStore(ReadOnlyStore):
             # Whatever has become of it: it is believed where it is what the manifest vouches for.
             if done and not asked.cancelled() and asked.exception() is None:
                 data = memoryview(asked.result())
-                if make_entry(data, algorithm, bool(entry.blocks)) == entry:
+                if is_as_written(data, entry, algorithm):
                     return prototype.buffer.from_bytes(bytes(data))
         return await super()._get_as_written(key, prototype, entry, algorithm)
 
@@ -208,7 +208,7 @@ class VerifyingStore(ReadOnlyStore):
         found = await super().get_bytes(key, prototype)
         data = b"" if found is None else without_consolidated(found.to_bytes())
         algorithm = self._checksum.partition(":")[0]
-        if data is None or make_entry(memoryview(data), algorithm, bool(entry.blocks)) != entry:
+        if data is None or not is_as_written(memoryview(data), entry, algorithm):
             raise error
         self.tell_consolidated()
         return prototype.buffer.from_bytes(data)

@@ -15,7 +15,7 @@ from asyncssh import SFTPAttrs, SFTPName
 import cpr
 from cpr import io
 from cpr.errors import TransferError
-from cpr.io import gc_marks
+from cpr.io import gc_mark_lists
 from cpr.operations.ls import list_results
 from cpr.operations.scan import find_records, lines, list_pages
 from tests.servers.environment import exported
@@ -31,7 +31,7 @@ def _asking(url):
         "records": lambda: list(find_records(f"{url}/r")),
         "lines": lambda: list(lines(list_pages(f"{url}/r"))),
         "orphans": lambda: io.find_orphans(f"{url}/r"),
-        "marks": lambda: gc_marks._read(f"{url}/r", None),
+        "marks": lambda: gc_mark_lists._read(f"{url}/r", None),
     }
 
 

@@ -18,7 +18,7 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, CprError
 from cpr.io.hashing import digest_of, hex16
-from cpr.records.seal import seal_of
+from cpr.records.record_digest import seal_of
 from cpr.zarr.parts.earlier_run import parts_there
 from cpr.zarr.stores.manifest import Manifest
 from tests.stored_flow import get, put

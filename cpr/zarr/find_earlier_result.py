@@ -15,7 +15,7 @@ from cpr.errors import CprError
 from cpr.io.copying import can_copy
 from cpr.io.shared_answers import SharedAnswers
 from cpr.Target import Target
-from cpr.zarr.stores.earlier_objects import Earlier
+from cpr.zarr.stores.copy_unchanged import Earlier
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording_store import RecordingStore
 

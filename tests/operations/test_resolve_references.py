@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from cpr.operations import lineage, namesakes
+from cpr.operations import lineage, resolve_references
 from cpr.operations.ls import list_results
-from cpr.operations.namesakes import Namesakes
 from cpr.operations.records import Reference
+from cpr.operations.resolve_references import Namesakes
 from cpr.operations.result import Result
 from cpr.provenance.provenance_record import Input
 
@@ -29,7 +29,7 @@ def one_by_one(known: dict[str, Result], given: Input) -> str | None:
     """What is meant, by looking at each of them."""
     if given.url in known:
         return given.url
-    same = [url for url in known if namesakes.last_of(url) == namesakes.last_of(given.url)]
+    same = [url for url in known if resolve_references.last_of(url) == resolve_references.last_of(given.url)]
     if len(same) > 1:
         same = [url for url in same if known[url].reference.fields["data_hash"] == given.digest]
 

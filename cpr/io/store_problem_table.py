@@ -7,7 +7,7 @@ exceptions. `docs/errors.md` has a heading for each, and a test provokes each an
 from __future__ import annotations
 
 from cpr.errors import ResourceNotFoundError
-from cpr.io.diagnosis import StoreProblem
+from cpr.io.store_problem import StoreProblem
 from cpr.io.timeouts import VARIABLE
 
 __all__ = ["MISSING", "OTHER", "PROBLEMS"]

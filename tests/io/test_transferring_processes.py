@@ -13,9 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from cpr.io import host_share
-from cpr.io.host_share import HostShare
+from cpr.io import transferring_processes
 from cpr.io.transfer_width import _CONNECTIONS, _DIRECTIONS, TransferWidth
+from cpr.io.transferring_processes import HostShare
 from tests.io.test_transfer_width import Network, clock, settle
 
 __all__ = ["clock"]
@@ -26,7 +26,7 @@ PLACE = "s3://bucket read"
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    return Path(host_share._folder())
+    return Path(transferring_processes._folder())
 
 
 def others(folder: Path, place: str, count: int, age: float = -3600.0) -> None:
@@ -58,7 +58,7 @@ def test_who_is_idle_or_gone_does_not_count(folder, age, left):
 
 def test_it_is_looked_up_now_and_then(folder, monkeypatch):
     clock = SimpleNamespace(monotonic=lambda: 1000.0)
-    monkeypatch.setattr(host_share, "time", clock)
+    monkeypatch.setattr(transferring_processes, "time", clock)
     share = HostShare(PLACE)
     assert share.processes() == 1
     others(folder, PLACE, 3)
@@ -83,7 +83,7 @@ def test_it_is_looked_up_now_and_then(folder, monkeypatch):
 
 
 def test_who_waits_long_still_counts(folder, monkeypatch):
-    monkeypatch.setattr(host_share, "_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(transferring_processes, "_EVERY_SECONDS", 0.02)
     share = HostShare(PLACE)
     share.processes()
     (file,) = folder.iterdir()
@@ -151,7 +151,7 @@ def test_real_processes(tmp_path):
     code = (
         "import sys, tempfile, time\n"
         "tempfile.tempdir = sys.argv[1]\n"
-        "from cpr.io.host_share import HostShare\n"
+        "from cpr.io.transferring_processes import HostShare\n"
         "share, end = HostShare('s3://b read'), time.monotonic() + 60\n"
         "while (found := share.processes()) < 3 and time.monotonic() < end: time.sleep(0.05)\n"
         "print(found, flush=True)\n"

@@ -9,7 +9,7 @@ from cpr.errors import CorruptDataError, CprError
 from cpr.io.objects import remove_many
 from cpr.io.write_markers import mark, unmark
 from cpr.zarr.full_check import is_left_behind
-from cpr.zarr.stores.earlier_objects import Earlier
+from cpr.zarr.stores.copy_unchanged import Earlier
 from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.zarr_internals import sync

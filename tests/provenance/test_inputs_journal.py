@@ -13,9 +13,9 @@ import pytest
 
 from cpr import io
 from cpr.errors import RecordError
-from cpr.provenance import journal
+from cpr.provenance import inputs_journal
 from cpr.provenance.diff import line_digests
-from cpr.provenance.journal import (
+from cpr.provenance.inputs_journal import (
     Entries,
     FileSystemFolder,
     UrlFolder,
@@ -48,7 +48,7 @@ def place(request, tmp_path):
 
 def test_comes_back_in_order(place, monkeypatch):
     for number in (1, 2):
-        monkeypatch.setattr(journal.time, "time", lambda number=number: 1795500000 + number)
+        monkeypatch.setattr(inputs_journal.time, "time", lambda number=number: 1795500000 + number)
         append(place, FOLDER, entries(number, number + 10))
     found = read(place, FOLDER)
     assert found.made == entries(1, 11, 2, 12).made
@@ -63,9 +63,9 @@ def test_what_was_made_again_is_kept_once_and_last(place):
 
 
 def test_many_become_one(place, monkeypatch):
-    monkeypatch.setattr(journal, "_MOST_OBJECTS", 3)
+    monkeypatch.setattr(inputs_journal, "_MOST_OBJECTS", 3)
     for number in range(4):
-        monkeypatch.setattr(journal.time, "time", lambda number=number: 1795500000 + number)
+        monkeypatch.setattr(inputs_journal.time, "time", lambda number=number: 1795500000 + number)
         append(place, FOLDER, entries(number))
     assert len(read(place, FOLDER).made) == len(place.names(FOLDER)) == 4
     assert read(place, FOLDER, compact=True).made == entries(0, 1, 2, 3).made
@@ -118,10 +118,10 @@ def test_what_a_stranger_left_is_passed_over(data):
 
 
 def test_no_more_is_read_than_somebody_waits_for(monkeypatch):
-    monkeypatch.setattr(journal, "_MOST_READ", 100)
+    monkeypatch.setattr(inputs_journal, "_MOST_READ", 100)
     place = UrlFolder(f"memory://{uuid.uuid4().hex}")
     for number in range(3):
-        monkeypatch.setattr(journal.time, "time", lambda number=number: 1795500000 + number)
+        monkeypatch.setattr(inputs_journal.time, "time", lambda number=number: 1795500000 + number)
         append(place, FOLDER, entries(number))
     assert read(place, FOLDER).made == entries(2).made
 
@@ -224,7 +224,7 @@ def test_digests_of_lines_are_a_sequence(place):
 
 def test_what_is_unpacked_of_a_task_has_a_limit(monkeypatch):
     names: list[str] = []
-    monkeypatch.setattr("cpr.provenance.journal._MOST_UNPACKED", 1 << 16)
+    monkeypatch.setattr("cpr.provenance.inputs_journal._MOST_UNPACKED", 1 << 16)
     place = UrlFolder(f"memory://{uuid.uuid4().hex}")
     for number in range(8):
         text = b'{"task": "t", "lines": {}, "made": [], "x": "' + bytes([65 + number]) * (1 << 16) + b'"}'

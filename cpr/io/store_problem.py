@@ -1,4 +1,4 @@
-"""What is wrong with a store, as an error says it; the table of all is `cpr.io.store_problems`."""
+"""What is wrong with a store, as an error says it; the table of all is `cpr.io.store_problem_table`."""
 
 from __future__ import annotations
 

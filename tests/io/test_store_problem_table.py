@@ -27,7 +27,7 @@ import pytest
 
 from cpr import io
 from cpr.errors import CprError, MissingDependencyError
-from cpr.io.store_problems import PROBLEMS
+from cpr.io.store_problem_table import PROBLEMS
 from cpr.operations.scan import find_records
 from tests.cli.faulty_stores import open_to_everybody
 from tests.faults.proxy import FaultProxy, Message

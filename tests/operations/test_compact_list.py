@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from cpr.cli.output import print_json
 from cpr.errors import CprError, ResourceNotFoundError
-from cpr.operations import compact
-from cpr.operations.compact import CompactList
+from cpr.operations import compact_list
+from cpr.operations.compact_list import CompactList
 
 
 @given(st.lists(st.one_of(st.integers(), st.text(), st.none()), max_size=40), st.integers(1, 9))
 def test_it_is_as_a_list(items, at_once):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compact, "_AT_ONCE", at_once)
+        patch.setattr(compact_list, "_AT_ONCE", at_once)
         packed = CompactList(items[:5])
         for item in items[5:]:
             packed.append(item)

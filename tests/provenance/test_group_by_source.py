@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from cpr.provenance.samples import OF_SEVERAL, sample_name, samples
+from cpr.provenance.group_by_source import OF_SEVERAL, sample_name, samples
 
 R1, R2 = ("r1",), ("r2",)
 # What each result was made of, and its sample.
