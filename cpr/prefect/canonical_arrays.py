@@ -76,6 +76,8 @@ def _elements(value: np.ndarray[Any, Any], path: str, describe: Describe) -> lis
 def dtype_options(dtype: np.dtype[Any]) -> dict[str, Any]:
     """What a dtype says besides its name, where it says anything, and what those of its fields say."""
     found: dict[str, Any] = {} if dtype.metadata is None else {"metadata": dict(dtype.metadata)}
+    if dtype.type is np.record:
+        found["type"] = "record"  # whose fields are attributes of the elements
     if dtype.kind == "T":
         options = {name: getattr(dtype, name, None) for name in ("na_object", "coerce")}
         found |= {name: one for name, one in options.items() if one is not None}

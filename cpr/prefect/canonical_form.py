@@ -154,8 +154,6 @@ class Describer:
             # What looks like the name of a description would count as what that describes.
             is_plain = len(value) <= _LONG and not is_name(value)
             return value if is_plain else ["str", sha(value.encode("utf-8", "surrogatepass"))]
-        if cls is float:
-            return ["float", repr(value)]
         if cls in LEAVES:
             return [cls.__name__, LEAVES[cls](value)]
         known = self._known.get(id(value))

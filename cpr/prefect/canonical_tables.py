@@ -16,12 +16,17 @@ Describe = Callable[[Any, str], Any]
 
 
 def is_table(value: Any) -> bool:
-    """Whether it is a frame, a series or an index of pandas."""
-    return is_of(value, "pandas", "DataFrame", "Series", "Index")
+    """Whether it is a frame, a series or an index of pandas, or an array of its own with missing values."""
+    return is_of(value, "pandas", "DataFrame", "Series", "Index") or _is_nullable(value)
+
+
+def _is_nullable(value: Any) -> bool:
+    # What lies where a value is missing depends on how the array was made, and nobody is shown it.
+    return is_of(value, "pandas.arrays", "IntegerArray", "FloatingArray", "BooleanArray")
 
 
 def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
-    """The description of a frame, a series or an index.
+    """The description of a frame, a series, an index or an array with missing values.
 
     Args:
         value: the table.
@@ -30,6 +35,8 @@ def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
     """
     import pandas as pd
 
+    if _is_nullable(value):
+        return ["nullable", str(value.dtype), _items(value, path, describe)]
     if isinstance(value, pd.RangeIndex):
         return ["range", describe(value.name, path), value.start, value.stop, value.step]
     if isinstance(value, pd.MultiIndex):
@@ -68,10 +75,14 @@ def describe_table(value: Any, path: str, describe: Describe) -> list[Any]:
 
 
 def _named(dtype: Any) -> str:
-    """A dtype as text: in which order the bytes of numbers lie makes no difference, as with arrays."""
+    """A dtype as text: in which order the bytes of numbers lie makes no difference, as with arrays.
+
+    Of texts it also says who keeps them, which decides what dtypes their methods give.
+    """
     if isinstance(dtype, np.dtype) and not dtype.isnative:
         dtype = dtype.newbyteorder("=")
-    return str(dtype)
+    storage = getattr(dtype, "storage", "python") if is_of(dtype, "pandas", "StringDtype") else "python"
+    return str(dtype) if storage == "python" else f"{dtype} in {storage}"
 
 
 def _column(values: Any, path: str, describe: Describe) -> Any:
@@ -81,4 +92,8 @@ def _column(values: Any, path: str, describe: Describe) -> Any:
     if is_of(values.dtype, "pandas", "CategoricalDtype"):
         categories = describe_table(data.categories, path, describe)
         return ["category", bool(data.ordered), categories, exact(np.asarray(data.codes))]
+    return _items(data, path, describe)
+
+
+def _items(data: Any, path: str, describe: Describe) -> list[Any]:
     return [describe(item, f"{path}[{index}]") for index, item in enumerate(data)]

@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import datetime as dt
 import hashlib
+import math
 import re
 import struct
 import types
@@ -16,7 +17,7 @@ from typing import Any
 from cpr.errors import FormatError
 from cpr.prefect.code_references import facts_of
 
-__all__ = ["LEAVES", "VIEWS", "are_texts", "refused", "sha"]
+__all__ = ["LEAVES", "VIEWS", "are_texts", "number", "refused", "sha"]
 
 
 def sha(data: bytes | bytearray) -> str:
@@ -24,8 +25,29 @@ def sha(data: bytes | bytearray) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+_NAN = struct.pack(">d", float("nan"))
+
+
+def number(value: float) -> str:
+    """A float as text, exactly; of one that is no number its bits too, where they are not as usual.
+
+    >>> number(-0.0), number(float("nan")), number(-float("nan"))
+    ('-0.0', 'nan', 'nan fff8000000000000')
+    """
+    if not math.isnan(value):
+        return repr(value)
+    bits = struct.pack(">d", value)
+    return "nan" if bits == _NAN else f"nan {bits.hex()}"
+
+
+def _complex(value: complex) -> str:
+    parts = number(value.real), number(value.imag)
+    return repr(value) if not any(" " in part for part in parts) else ", ".join(parts)
+
+
 LEAVES: dict[type, Callable[[Any], Any]] = {
-    complex: repr,
+    float: number,
+    complex: _complex,
     bytes: sha,
     bytearray: sha,
     type(Ellipsis): repr,
