@@ -317,7 +317,7 @@ def test_who_interrupts_is_told_what_was_done(cpr_command, results, tmp_path, mo
         raise KeyboardInterrupt
 
     if command == "gc":
-        monkeypatch.setattr(gc, "_mark", stop)
+        monkeypatch.setattr(gc, "to_mark", stop)
         code, out, _ = cpr_command("gc", results.url)
     elif command == "cp":
         monkeypatch.setattr(cp, "_copy_record", stop)
