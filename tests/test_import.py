@@ -19,7 +19,7 @@ LOWER = (
     "Target",
     "records.registry",
     "provenance.provenance_record",
-    "provenance.diff",
+    "provenance.why_not_reused",
     "provenance.inputs_journal",
     "format",
     "data.arrays",

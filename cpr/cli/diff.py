@@ -18,10 +18,10 @@ from cpr.cli.output import (
     say_unreadable,
 )
 from cpr.io.humanize import counted
-from cpr.provenance.diff import render
+from cpr.provenance.why_not_reused import render
 
 if TYPE_CHECKING:
-    from cpr.operations.data_change import Change
+    from cpr.operations.data_difference import Change
     from cpr.operations.run_diff import ChangedResult, RunDiff
 
 __all__ = ["EXAMPLES", "diff"]

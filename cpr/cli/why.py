@@ -8,8 +8,8 @@ import typer
 
 from cpr.cli.output import Json, as_json, ended, print_json, progress, results_url, say, time_of
 from cpr.operations.why import Explanation, compare, explain
-from cpr.provenance.diff import render
 from cpr.provenance.provenance_record import Made
+from cpr.provenance.why_not_reused import render
 
 __all__ = ["EXAMPLES", "why"]
 

@@ -10,7 +10,8 @@ Ordinary CSV (RFC 4180), so that every program opens it; what it leaves open is 
     NUL in a text       ␛0, because no reader takes it; ␛ itself is ␛␛
     one column only     a missing value is "" (an empty line would be skipped), an empty string ␛e
 
-Plain numbers and bools are read by pandas' parser (`cpr.csv.table`), all others here.
+For the CSV files that cpr writes, whose dtypes their records have; `cpr.csv.foreign` reads those of others.
+Plain numbers are left to pandas' parser (`cpr.csv.table`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Source: RFC 4180, https://www.rfc-editor.org/rfc/rfc4180, with newlines for line ends. What it leaves open
 (missing values, datetimes, floats) is decided in `cpr.csv.cells`. The dtypes, which CSV loses, are in the
-record, and so is the number of rows: a file cut at a row boundary is noticed.
+record, and so is the number of rows: a file cut at a row boundary is noticed. CSV files that somebody else
+wrote are read by `cpr.csv.foreign`.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ from cpr.io.confinement import writing_only_below
 from cpr.io.gc_mark_lists import REMEMBERED_SECONDS, marks_folder
 from cpr.io.objects import remove_many
 from cpr.io.timeouts import cleaning_up
+from cpr.operations.gc_find_garbage import Candidate, Mark, OldRecord, Survey, survey
 from cpr.operations.gc_mark import mark, to_mark, write_list
-from cpr.operations.gc_survey import Candidate, Mark, OldRecord, Survey, survey
 
 __all__ = ["DEFAULT_GRACE", "Collection", "collect"]
 

@@ -1,4 +1,7 @@
-"""Marks garbage to be deleted later, in lists that writers read: the first phase of a collection."""
+"""Marks garbage to be deleted later, in lists that writers read: the first phase of a collection.
+
+What is garbage is decided in `cpr.operations.gc_find_garbage`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from cpr import io
 from cpr.errors import CprError
 from cpr.io.gc_mark_lists import encode, marks_folder
-from cpr.operations.gc_survey import Candidate, Survey
+from cpr.operations.gc_find_garbage import Candidate, Survey
 
 __all__ = ["mark", "to_mark", "write_list"]
 

@@ -1,4 +1,7 @@
-"""What a run has produced: the targets under a URL, with what their records say, newest first."""
+"""What a run has produced: the targets under a URL, with what their records say, newest first.
+
+Of many records by the catalogue (`cpr.operations.catalogue.ls_columns`), with equal results.
+"""
 
 from __future__ import annotations
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from cpr.errors import CprError
-from cpr.operations.data_change import Change, change_between
+from cpr.operations.data_difference import Change, change_between
 from cpr.operations.find import Result, find_results
 from cpr.operations.run_results import results_of_run
 from cpr.operations.why import between, read_texts
-from cpr.provenance.diff import Difference
 from cpr.provenance.inputs_journal import Entries
+from cpr.provenance.why_not_reused import Difference
 from cpr.records.content_digest import same_content
 from cpr.records.record_fields import RESERVED
 

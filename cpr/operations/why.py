@@ -13,9 +13,9 @@ from cpr import io
 from cpr.errors import RecordError
 from cpr.io.parallel_map import parallel_map
 from cpr.operations.find import Result, Results, called, find_results, latest
-from cpr.provenance.diff import Difference, NearestResults, differences
 from cpr.provenance.inputs_journal import Entries, read_journal
 from cpr.provenance.provenance_record import Made
+from cpr.provenance.why_not_reused import Difference, NearestResults, differences
 
 __all__ = ["Explanation", "between", "compare", "explain", "is_before", "read_texts"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from cpr.errors import CprError
 from cpr.prefect.canonical_form import Describer
 from cpr.prefect.code_graph import CodeGraph
+from cpr.prefect.code_put_into_packages import context_of_decimals
 from cpr.prefect.description_graph import digest
-from cpr.prefect.installed_code import context_of_decimals
 from cpr.prefect.loaded_modules import is_as_its_file_made_it
 from cpr.prefect.packages import is_own_package, version_of_package
 from cpr.prefect.prefect_internals import cache_key_fn_of, source_of

@@ -22,8 +22,8 @@ from cpr.prefect.class_members import (
 )
 from cpr.prefect.code_memo_validity import Guards
 from cpr.prefect.code_nodes import Node
+from cpr.prefect.code_put_into_packages import registered_with
 from cpr.prefect.description_graph import Unordered
-from cpr.prefect.installed_code import registered_with
 from cpr.prefect.own_code import is_extension
 from cpr.prefect.qualified_names import text_of_annotation
 

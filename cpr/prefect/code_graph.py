@@ -29,10 +29,10 @@ from cpr.prefect.class_members import (
 from cpr.prefect.code_introspection import answers
 from cpr.prefect.code_memo_validity import MISSING, Guards
 from cpr.prefect.code_nodes import Node
+from cpr.prefect.code_put_into_packages import own_registered_with, put_into_classes, reached_in
 from cpr.prefect.code_references import ASKED, facts_of
 from cpr.prefect.code_values import Change, Import, Reference
 from cpr.prefect.description_graph import Part, Unordered
-from cpr.prefect.installed_code import own_registered_with, put_into_classes, reached_in
 from cpr.prefect.lazy_imports import Imports, is_bound, submodules_of
 from cpr.prefect.name_resolution import Unbound, behind, through_modules, unseen_code_in
 from cpr.prefect.own_code import (

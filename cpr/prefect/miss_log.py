@@ -24,7 +24,6 @@ from prefect.logging import get_logger
 
 from cpr.errors import CprError
 from cpr.io.fork_safe import in_children
-from cpr.provenance.diff import NearestResults, differences, line_digests, render_all
 from cpr.provenance.inputs_journal import (
     Entries,
     FileSystemFolder,
@@ -35,6 +34,7 @@ from cpr.provenance.inputs_journal import (
     read,
 )
 from cpr.provenance.provenance_record import Made
+from cpr.provenance.why_not_reused import NearestResults, differences, line_digests, render_all
 
 __all__ = ["Run", "drain", "explain", "keep"]
 

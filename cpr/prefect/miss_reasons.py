@@ -12,9 +12,9 @@ from typing import Any
 
 from cpr.prefect.miss_log import drain, folder_of_storage
 from cpr.prefect.run_log import log
-from cpr.provenance.diff import NearestResults, differences, render_kinds
 from cpr.provenance.inputs_journal import Entries, read_tasks
 from cpr.provenance.provenance_record import Made
+from cpr.provenance.why_not_reused import NearestResults, differences, render_kinds
 
 __all__ = ["NO_EARLIER_RESULT", "reasons"]
 

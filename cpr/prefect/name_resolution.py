@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from cpr.prefect.code_memo_validity import MISSING, Guards
+from cpr.prefect.code_put_into_packages import held_in_c
 from cpr.prefect.code_references import facts_of
 from cpr.prefect.code_values import Reference
-from cpr.prefect.installed_code import held_in_c
 from cpr.prefect.lazy_imports import is_lazy
 from cpr.prefect.own_code import is_own_class, is_own_module
 from cpr.prefect.prefect_internals import function_of

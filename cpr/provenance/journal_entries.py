@@ -30,7 +30,8 @@ class Entries:
     Attributes:
         task: the task's name.
         made: of its results, the latest last.
-        lines: `cpr.provenance.diff.line_digests` of its source and of functions it uses, by their digests.
+        lines: of its source and of functions it uses, by their digests; as
+            `cpr.provenance.why_not_reused.line_digests` makes them.
         first: numbers of the first lines of these in their files.
         uses: what its code uses, by `Made.code`.
     """

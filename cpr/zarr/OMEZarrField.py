@@ -7,14 +7,14 @@ from typing import Any, Self
 from cpr.format import Region
 from cpr.previews.models import Preview
 from cpr.records.registry import register
-from cpr.zarr.excerpt import Excerpt
 from cpr.zarr.folder import Folder
 from cpr.zarr.full_check import verify_some
-from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
+from cpr.zarr.part_of_result import Excerpt
 from cpr.zarr.plates.field import FieldOptions
 from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.typed_error_nodes import Node
 from cpr.zarr.ZarrRegion import ZarrRegion
 
 __all__ = ["OMEZarrField"]

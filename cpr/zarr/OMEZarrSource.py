@@ -10,9 +10,9 @@ import zarr
 from cpr.data.image_metadata import calibration
 from cpr.errors import FormatError
 from cpr.records.registry import register
-from cpr.zarr.nodes import Node
 from cpr.zarr.ome.image import OMEZarr
 from cpr.zarr.stores.versioned_store import VersionedStore, changed
+from cpr.zarr.typed_error_nodes import Node
 from cpr.zarr.ZarrSource import METADATA, ZarrSource, ZarrSourceOptions
 
 __all__ = ["OMEZarrSource", "OMEZarrSourceOptions"]

@@ -19,7 +19,6 @@ from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, declared_source, source_of
 from cpr.zarr.find_earlier_result import nbytes_of
 from cpr.zarr.folder import Folder
-from cpr.zarr.nodes import Node
 from cpr.zarr.ome.axes import checked_axes, stored_axes
 from cpr.zarr.ome.axis_order import transposed
 from cpr.zarr.ome.chunking import kept_axes, level_chunks
@@ -36,6 +35,7 @@ from cpr.zarr.ome.pyramid_plan import create_levels, describe, extremes_of, halv
 from cpr.zarr.options import option_error
 from cpr.zarr.parts.resumed import can_resume
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.typed_error_nodes import Node
 from cpr.zarr.writing import fill
 from cpr.zarr.zarr_internals import sync
 from cpr.zarr.ZarrTarget import ZarrTarget

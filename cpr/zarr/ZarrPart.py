@@ -25,7 +25,6 @@ from cpr.zarr.copy import copy_all
 from cpr.zarr.find_earlier_result import find_earlier, traffic_of
 from cpr.zarr.folder import Folder
 from cpr.zarr.full_check import verify_listed
-from cpr.zarr.nodes import Node
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.parts.layout import Layout, array_on
 from cpr.zarr.parts.opening import open_part
@@ -35,6 +34,7 @@ from cpr.zarr.parts.source import source_of_part
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.stores.part_store import PartStore
 from cpr.zarr.stores.verifying_store import VerifyingStore
+from cpr.zarr.typed_error_nodes import Node
 from cpr.zarr.writing import fill
 from cpr.zarr.zarr_internals import sync
 

@@ -13,15 +13,15 @@ from cpr.errors import CorruptDataError, FormatError
 from cpr.format import Region
 from cpr.io.hashing import hex16
 from cpr.records.registry import register
-from cpr.zarr.excerpt import Excerpt
 from cpr.zarr.folder import Folder
 from cpr.zarr.full_check import verify_some
-from cpr.zarr.nodes import own_copy
 from cpr.zarr.options import Shape
+from cpr.zarr.part_of_result import Excerpt
 from cpr.zarr.parts.regions import Bounds, bounds_of, shown, slices_of
 from cpr.zarr.reading import open_node, part_of, to_dask
 from cpr.zarr.regions.content import content_of, keys_of
 from cpr.zarr.regions.options import EXAMPLE, RegionOptions
+from cpr.zarr.typed_error_nodes import own_copy
 
 __all__ = ["ZarrRegion"]
 

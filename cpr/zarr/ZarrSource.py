@@ -23,7 +23,6 @@ from cpr.previews.models import Preview
 from cpr.records.registry import register
 from cpr.Source import Source, WhenEmpty, report_empty
 from cpr.zarr.inner_metadata import MOST_INNER, inner_metadata
-from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.options import option_error, path_inside
 from cpr.zarr.preview import picture_of
 from cpr.zarr.reading import array_of, open_node, part_of, to_dask
@@ -36,6 +35,7 @@ from cpr.zarr.stores.versioned_store import (
     listing_version,
     object_version,
 )
+from cpr.zarr.typed_error_nodes import Node, own_copy
 
 __all__ = ["METADATA", "ZarrSource", "ZarrSourceOptions"]
 

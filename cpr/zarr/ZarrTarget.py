@@ -22,7 +22,6 @@ from cpr.records.registry import register
 from cpr.zarr.chunking import as_declared, as_encode_errors, chunks_for, declared_source
 from cpr.zarr.find_earlier_result import find_earlier, nbytes_of, traffic_of
 from cpr.zarr.full_check import verify_all
-from cpr.zarr.nodes import Node
 from cpr.zarr.options import ZarrOptions, array_arguments
 from cpr.zarr.parts.resumed import can_resume, write_resumed
 from cpr.zarr.parts.target_in_parts import TargetInParts
@@ -31,6 +30,7 @@ from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest, manifest_url
 from cpr.zarr.stores.recording_store import RecordingStore
 from cpr.zarr.stores.verifying_store import VerifyingStore
+from cpr.zarr.typed_error_nodes import Node
 from cpr.zarr.unpublished_attempts import begin, discard, remove_leftovers, remove_notes, require_all_recorded
 from cpr.zarr.writing import fill
 

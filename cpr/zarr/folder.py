@@ -11,9 +11,9 @@ from cpr.format import Region
 from cpr.records.record_fields import FolderFields
 from cpr.Target import Target
 from cpr.zarr.copy import copy_all
-from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.reading import part_of, to_dask
 from cpr.zarr.stores.manifest import Manifest
+from cpr.zarr.typed_error_nodes import Node, own_copy
 
 __all__ = ["Folder"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zarr
 
 from cpr.errors import CprError
-from cpr.zarr.nodes import Node
+from cpr.zarr.typed_error_nodes import Node
 
 __all__ = ["MOST_INNER", "inner_metadata"]
 

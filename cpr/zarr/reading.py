@@ -14,8 +14,8 @@ from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
 from cpr.errors import DecodeError, FormatError, ResourceNotFoundError
 from cpr.format import Region
-from cpr.zarr.nodes import Node, decoding, named_array, with_typed_errors
 from cpr.zarr.stores.url_store import UrlStore
+from cpr.zarr.typed_error_nodes import Node, decoding, named_array, with_typed_errors
 
 __all__ = ["array_of", "chunk_count", "open_node", "part_of", "to_dask"]
 

@@ -123,7 +123,7 @@ def count_moments(moments: Callable[[str], None]) -> None:
     """Call `moments` before, in the middle of and after whatever a store does."""
     from cpr.io.stores import local, s3_upload
 
-    s3_upload._PART_BYTES = s3_upload._FAR_PART_BYTES = PART_BYTES
+    s3_upload.PART_BYTES = s3_upload.FAR_PART_BYTES = PART_BYTES
     opened, write = local.LocalUpload.__init__, local.LocalUpload.write
     fsync, replace, link = os.fsync, os.replace, os.link
 

@@ -21,7 +21,7 @@ import cpr
 import cpr.data.arrays
 import cpr.data.tables.table_digest
 import cpr.io.hashing
-import cpr.zarr.excerpt
+import cpr.zarr.part_of_result
 import cpr.zarr.stores.manifest
 from cpr import io
 from cpr.data.arrays import hash_array
@@ -51,7 +51,7 @@ def weak(monkeypatch):
     """All content of a kind has one `data_hash`."""
     for module in (cpr.data.arrays, cpr.io.hashing):
         monkeypatch.setattr(module, "content_digest", SameForAll)
-    for module in (cpr.data.tables.table_digest, cpr.zarr.stores.manifest, cpr.zarr.excerpt):
+    for module in (cpr.data.tables.table_digest, cpr.zarr.stores.manifest, cpr.zarr.part_of_result):
         monkeypatch.setattr(module, "hex16", lambda data: SAME)
 
 

@@ -20,7 +20,7 @@ from cpr.operations.object_names import is_data, owner_of
 from cpr.operations.result_filter import ResultFilter
 from cpr.operations.scan import find_records
 from cpr.operations.why import is_before
-from cpr.provenance.diff import NearestResults
+from cpr.provenance.why_not_reused import NearestResults
 from tests.operations.catalogue_stores import DAMAGES, change, files, fill, target
 from tests.stored_flow import prefect_record, put
 
@@ -28,7 +28,7 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 
-from cpr.operations.catalogue import listing_columns, pages, rows, segments
+from cpr.operations.catalogue import listing_columns, parquet_page_headers, rows, segments
 from cpr.operations.catalogue.catalogue_results import CatalogueResults
 
 
@@ -290,9 +290,9 @@ def test_page_headers_that_claim_more_than_the_footer_are_not_read(tmp_path):
         column = footer.row_group(0).column(number)
         places = [column.dictionary_page_offset, column.data_page_offset]
         starts |= {place for place in places if place is not None}
-    assert pages.are_honest(blob, footer, rows.ENCODED)
+    assert parquet_page_headers.are_honest(blob, footer, rows.ENCODED)
     for start in starts:
-        claims = pages.read_header(blob, start)
+        claims = parquet_page_headers.read_header(blob, start)
         # Type, then the size when unpacked, each after its field's own byte.
         assert blob[start] == blob[start + 2] == 0x15
         lie = varint(2 * (claims.unpacked + (1 << 30)))
@@ -300,9 +300,9 @@ def test_page_headers_that_claim_more_than_the_footer_are_not_read(tmp_path):
         assert blob[start + 3 : start + 3 + len(honest)] == honest
         # As long as it was, so that all else stays in its place: of the packed size some bytes are lost.
         forged = blob[: start + 3] + lie + blob[start + 3 + len(lie) :]
-        assert not pages.are_honest(forged, footer, rows.ENCODED)
+        assert not parquet_page_headers.are_honest(forged, footer, rows.ENCODED)
     for cut in range(4, len(blob) - footer.serialized_size - 8, 97):
-        assert not pages.are_honest(blob[:cut], footer, rows.ENCODED)
+        assert not parquet_page_headers.are_honest(blob[:cut], footer, rows.ENCODED)
 
 
 _WITHOUT_DICTIONARY = [
@@ -335,7 +335,7 @@ def test_pages_that_hold_a_value_in_less_bytes_than_it_has_are_not_read(tmp_path
         return path
 
     path = stored(rows.ENCODED, **{column: "PLAIN"})
-    assert pages.are_honest(path.read_bytes(), pq.ParquetFile(path).metadata, rows.ENCODED)
+    assert parquet_page_headers.are_honest(path.read_bytes(), pq.ParquetFile(path).metadata, rows.ENCODED)
     others = ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"] if text else ["DELTA_BINARY_PACKED"]
     for encoding in others:
         path = stored(rows.ENCODED, **{column: encoding})
@@ -343,7 +343,7 @@ def test_pages_that_hold_a_value_in_less_bytes_than_it_has_are_not_read(tmp_path
         assert segments.read(str(kept), kept.stat().st_size, rows.SCHEMA.names) is None
     # The footer says of each column whether it has a dictionary; it is not asked.
     path = stored([*rows.ENCODED, column])
-    assert not pages.are_honest(path.read_bytes(), pq.ParquetFile(path).metadata, rows.ENCODED)
+    assert not parquet_page_headers.are_honest(path.read_bytes(), pq.ParquetFile(path).metadata, rows.ENCODED)
 
 
 @pytest.mark.parametrize("values", [-1, 0, 119, 121, (1 << 31) - 1])
@@ -356,7 +356,7 @@ def test_pages_have_as_many_values_as_there_are_rows(tmp_path, values):
     blob, footer = kept.read_bytes(), pq.ParquetFile(kept).metadata
     number = footer.schema.names.index("nbytes")
     column = footer.row_group(0).column(number)
-    header = pages.read_header(blob, column.data_page_offset)
+    header = parquet_page_headers.read_header(blob, column.data_page_offset)
     assert header.values == footer.num_rows != values
 
     class Said:
@@ -372,7 +372,7 @@ def test_pages_have_as_many_values_as_there_are_rows(tmp_path, values):
 
         num_row_groups = 1
 
-    assert not pages.are_honest(blob, Said(), rows.ENCODED)
+    assert not parquet_page_headers.are_honest(blob, Said(), rows.ENCODED)
 
 
 @pytest.mark.parametrize("few", [1, 30, 10_000])

@@ -20,10 +20,10 @@ pytest.importorskip("pyarrow")
 
 import pyarrow as pa
 
-from cpr.operations.catalogue import positions as positions_module
-from cpr.operations.catalogue.arrays import column, mask, numbers, scalar, values
+from cpr.operations.catalogue import find_names
+from cpr.operations.catalogue.arrow_arrays import column, mask, numbers, scalar, values
+from cpr.operations.catalogue.find_names import positions
 from cpr.operations.catalogue.listing_columns import Listing
-from cpr.operations.catalogue.positions import positions
 from cpr.operations.find import find_results
 
 _TEXTS = st.lists(st.none() | st.text(), max_size=40)
@@ -79,8 +79,8 @@ def test_arrays_of_numpy():
 @pytest.mark.parametrize("block", [1, 3, 512])
 @pytest.mark.parametrize("seed", range(20))
 def test_positions_are_those_of_the_names(monkeypatch, block, seed):
-    monkeypatch.setattr(positions_module, "_BLOCK", block)
-    monkeypatch.setattr(positions_module, "_AHEAD", 8 * block)
+    monkeypatch.setattr(find_names, "_BLOCK", block)
+    monkeypatch.setattr(find_names, "_AHEAD", 8 * block)
     dice = random.Random(seed)
     names = [f"{dice.randrange(1 << 64):016x}".encode() for _ in range(dice.choice([0, 1, 5, 100, 3000]))]
     wanted = list(names)

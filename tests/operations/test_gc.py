@@ -23,7 +23,7 @@ from cpr.errors import CprError
 from cpr.io import gc_mark_lists
 from cpr.io.gc_mark_lists import decode, encode, is_marked
 from cpr.operations.gc import collect
-from cpr.operations.gc_survey import survey
+from cpr.operations.gc_find_garbage import survey
 from cpr.operations.scan import find_records
 from tests.stored_flow import get, prefect_record, put, store
 

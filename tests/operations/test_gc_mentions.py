@@ -33,8 +33,8 @@ from prefect.serializers import (
 import cpr
 from cpr import io
 from cpr.operations.gc import collect
+from cpr.operations.gc_find_garbage import _keys_named
 from cpr.operations.gc_mentions import UnsearchableError, keys_in_object, keys_in_value
-from cpr.operations.gc_survey import _keys_named
 from cpr.operations.scan import read_record
 from tests.stored_flow import prefect_record, put, store
 

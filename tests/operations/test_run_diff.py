@@ -10,12 +10,12 @@ import pytest
 
 import cpr
 from cpr.errors import ResourceNotFoundError
-from cpr.operations import data_change
-from cpr.operations.data_change import change_between
+from cpr.operations import data_difference
+from cpr.operations.data_difference import change_between
 from cpr.operations.run_diff import diff_runs
 from cpr.previews.thumbnails import decode_png
-from cpr.provenance.diff import render
 from cpr.provenance.provenance_record import Input, Made
+from cpr.provenance.why_not_reused import render
 from tests.stored_flow import prefect_record, put
 
 OLD, NEW = "0a" * 16, "0b" * 16
@@ -119,7 +119,7 @@ def test_options_that_differ_are_named(runs):
 
 
 def test_arrays_of_zarr_are_read_by_parts(runs, monkeypatch):
-    monkeypatch.setattr(data_change, "_BLOCK", 100)
+    monkeypatch.setattr(data_difference, "_BLOCK", 100)
     big = np.arange(6 * 40 * 30, dtype=np.int16).reshape(6, 40, 30)
     other = big.copy()
     other[4, 33, 7:9] = -1
@@ -154,7 +154,7 @@ def test_a_run_has_to_be_one(runs, run, problem):
     "shape", [(), (0,), (5,), (3, 0), (7, 9), (4, 7, 9), (2, 3, 5, 6), (6, 5, 3), (2, 6, 5, 4), (1, 1, 3000)]
 )
 def test_each_pixel_counts_once_whatever_the_blocks(shape, block, monkeypatch):
-    monkeypatch.setattr(data_change, "_BLOCK", block)
+    monkeypatch.setattr(data_difference, "_BLOCK", block)
     dice = np.random.default_rng(len(shape))
     old, new = (dice.integers(0, 4, shape).astype(np.int32) for _ in range(2))
     found = change_between(old, new)

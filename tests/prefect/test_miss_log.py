@@ -23,8 +23,8 @@ from pydantic import SecretStr
 import cpr
 from cpr.operations.why import explain
 from cpr.prefect import miss_log as misses
-from cpr.provenance.diff import render_all
 from cpr.provenance.inputs_journal import read_journal
+from cpr.provenance.why_not_reused import render_all
 from tests.text_format import TextTarget
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("prefect")]

@@ -14,7 +14,6 @@ import pytest
 from cpr import io
 from cpr.errors import RecordError
 from cpr.provenance import inputs_journal
-from cpr.provenance.diff import line_digests
 from cpr.provenance.inputs_journal import (
     Entries,
     FileSystemFolder,
@@ -27,6 +26,7 @@ from cpr.provenance.inputs_journal import (
 )
 from cpr.provenance.journal_entries import decode
 from cpr.provenance.provenance_record import Input, Made
+from cpr.provenance.why_not_reused import line_digests
 
 FOLDER = folder_of("Lab.denoise")
 

@@ -108,10 +108,10 @@ def test_an_empty_chunk_of_no_texts_is_numcodecs_own_affair(tmp_path, monkeypatc
 
 def test_every_codec_that_counts_is_held_to_it():
     """Numcodecs has three, of which version 3 has two."""
-    from cpr.zarr import counted_texts
+    from cpr.zarr import bounded_text_codecs
 
     for codec in (numcodecs.VLenUTF8(), numcodecs.VLenBytes(), numcodecs.VLenArray("<i4")):
-        found = counted_texts._counted_filter(codec)
+        found = bounded_text_codecs._counted_filter(codec)
         assert found.codec_id == codec.codec_id and found.get_config() == codec.get_config()
         with pytest.raises(ValueError, match="claims"):
             found.decode(struct.pack("<I", 2**30) + b"\0" * 60)
@@ -122,5 +122,5 @@ def test_every_codec_that_counts_is_held_to_it():
         assert len(found.decode(codec.encode(filled))) == 2
     assert {"vlen-utf8", "vlen-bytes"} == _OBJECT_CODECS
     for own in (VLenUTF8Codec(), VLenBytesCodec()):
-        assert isinstance(counted_texts._counted(own), type(own))
-        assert counted_texts._counted(own).to_dict() == own.to_dict()
+        assert isinstance(bounded_text_codecs._counted(own), type(own))
+        assert bounded_text_codecs._counted(own).to_dict() == own.to_dict()

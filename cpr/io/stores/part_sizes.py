@@ -8,7 +8,12 @@ Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html.
 
 from __future__ import annotations
 
-__all__ = ["MOST_PARTS", "part_bytes"]
+__all__ = ["FAR_PART_BYTES", "MOST_PARTS", "PART_BYTES", "part_bytes"]
+
+PART_BYTES = 8 << 20
+"""The first part of an upload to a store that is near."""
+FAR_PART_BYTES = 5 << 20
+"""The same far away, where a connection is slow: the least that S3 takes, so that many are under way."""
 
 MOST_PARTS = 10_000
 _MIB = 1 << 20

@@ -21,7 +21,7 @@ from cpr.io.request_threads import in_thread
 from cpr.io.stores import s3_obstore
 from cpr.io.stores.base import OccupiedError, Stat
 from cpr.io.stores.lost_uploads import abort_unseen
-from cpr.io.stores.part_sizes import part_bytes
+from cpr.io.stores.part_sizes import FAR_PART_BYTES, PART_BYTES, part_bytes
 from cpr.io.timeouts import at_most, cleaning_up, wait_for
 from cpr.io.transfer_width import still_silent, width_of
 
@@ -31,9 +31,6 @@ _REFUSALS = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"
 
 # AWS, and whoever does as it does; others are asked once more.
 _USUAL_ETAG = re.compile('"?[0-9a-fA-F]{32}(-[0-9]+)?"?')
-_PART_BYTES = 8 << 20
-# Far away a connection is slow: the smallest parts that S3 takes, so that as many as can be are under way.
-_FAR_PART_BYTES = 5 << 20
 # To send so little takes no longer than to ask whether it is there.
 _TINY_BYTES = 64 << 10
 # Of a store that does not answer; a lifecycle rule of the bucket removes what is left.
@@ -111,7 +108,7 @@ class S3Upload:
 
     def announce(self, nbytes: int) -> None:
         self._expected = nbytes
-        if nbytes > _PART_BYTES:
+        if nbytes > PART_BYTES:
             self._width.announce()
 
     def write(self, block: memoryview) -> None:
@@ -125,8 +122,8 @@ class S3Upload:
         nbytes = self._part.collected + block.nbytes
         if self._only_new and nbytes > _TINY_BYTES:
             self._look()
-        if self._first_bytes is None and nbytes > _FAR_PART_BYTES:
-            self._first_bytes = _FAR_PART_BYTES if self._width.is_far else _PART_BYTES
+        if self._first_bytes is None and nbytes > FAR_PART_BYTES:
+            self._first_bytes = FAR_PART_BYTES if self._width.is_far else PART_BYTES
         while self._part.collected + block.nbytes > (size := self._part_bytes()):
             room = size - self._part.collected
             self._add(block[:room], None if lasting is None else lasting[:room])
@@ -157,7 +154,7 @@ class S3Upload:
 
     def _part_bytes(self) -> int:
         """Size of the next part; parts of one size are what some servers insist on."""
-        return part_bytes(len(self._parts) + 1, self._first_bytes or _PART_BYTES, self._expected)
+        return part_bytes(len(self._parts) + 1, self._first_bytes or PART_BYTES, self._expected)
 
     def _look(self) -> None:
         """Begin to ask whether the place is free, while the first part is collected."""

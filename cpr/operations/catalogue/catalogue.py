@@ -18,9 +18,9 @@ from cpr.io.config import current_table
 from cpr.io.stores.base import Entry
 from cpr.io.stores.listings import Page
 from cpr.operations.catalogue import segments
-from cpr.operations.catalogue.arrays import mask, numbers, values
+from cpr.operations.catalogue.arrow_arrays import mask, numbers, values
+from cpr.operations.catalogue.find_names import positions
 from cpr.operations.catalogue.listing_columns import Listing, give_back
-from cpr.operations.catalogue.positions import positions
 from cpr.operations.catalogue.rows import AWKWARD, NONE, OBJECT, Rows, encoded, kind_of, sound
 from cpr.operations.object_names import is_data
 from cpr.operations.path_safety import leads_out

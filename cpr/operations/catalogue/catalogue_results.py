@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpr.io.stores.listings import Page
-from cpr.operations.catalogue.arrays import column, numbers, scalar, values
+from cpr.operations.catalogue.arrow_arrays import column, numbers, scalar, values
 from cpr.operations.catalogue.catalogue import read_catalogue
 from cpr.operations.catalogue.rows import number_of_places
 from cpr.operations.result import Result, exact, in_order, is_called, problems_of

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from cpr import io
-from cpr.operations.catalogue.arrays import numbers
+from cpr.operations.catalogue.arrow_arrays import numbers
 from cpr.operations.catalogue.catalogue import read_catalogue
 from cpr.operations.catalogue.ls_columns import Targets
 

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from cpr.io.stores.base import Entry
 from cpr.io.stores.listings import Page
-from cpr.operations.catalogue.arrays import column, numbers, values
-from cpr.operations.catalogue.versions import Versions, VersionsBuilder
+from cpr.operations.catalogue.arrow_arrays import column, numbers, values
+from cpr.operations.catalogue.object_versions import Versions, VersionsBuilder
 from cpr.operations.scan import list_pages, time_from
 
 __all__ = ["Line", "Listing", "give_back"]

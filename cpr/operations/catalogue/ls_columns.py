@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from cpr import io
 from cpr.io.stores.listings import Page
-from cpr.operations.catalogue.arrays import column, total, values
+from cpr.operations.catalogue.arrow_arrays import column, total, values
 from cpr.operations.catalogue.catalogue import Catalogue, read_catalogue
 from cpr.operations.catalogue.listing_columns import give_back
 from cpr.operations.catalogue.rows import FOREIGN, NONE

@@ -18,11 +18,11 @@ from cpr.errors import RecordError
 from cpr.io.hashing import hex16
 from cpr.io.stores.base import Entry
 from cpr.io.url_policy import EXTENSION, require_safe
-from cpr.operations.catalogue.arrays import column, values
+from cpr.operations.catalogue.arrow_arrays import column, values
 from cpr.operations.catalogue.listing_columns import Line
 from cpr.operations.records import Record, Reference
-from cpr.provenance.diff import places_of
 from cpr.provenance.provenance_record import Made, is_acceptable
+from cpr.provenance.why_not_reused import places_of
 
 __all__ = [
     "AWKWARD",

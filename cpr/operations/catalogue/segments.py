@@ -23,7 +23,7 @@ from cpr import io
 from cpr.errors import CprError
 from cpr.io.confinement import writing_only_below
 from cpr.io.hashing import digest_of, hex16
-from cpr.operations.catalogue.pages import are_honest
+from cpr.operations.catalogue.parquet_page_headers import are_honest
 from cpr.operations.catalogue.rows import ENCODED, SCHEMA
 
 __all__ = ["FAILURES", "FULL_ROWS", "Writer", "is_segment", "read", "read_parts"]

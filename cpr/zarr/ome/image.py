@@ -12,10 +12,10 @@ from cpr.data.image_metadata import Metadata
 from cpr.errors import FormatError
 from cpr.format import Region
 from cpr.previews.models import Preview
-from cpr.zarr.nodes import Node, own_copy
 from cpr.zarr.ome.multiscale import Level, Multiscale, labels_of
 from cpr.zarr.ome.preview import picture_of_levels
 from cpr.zarr.reading import part_of
+from cpr.zarr.typed_error_nodes import Node, own_copy
 
 __all__ = ["OMEZarr"]
 

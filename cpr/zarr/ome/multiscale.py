@@ -10,10 +10,10 @@ import zarr
 
 from cpr.data.image_metadata import Metadata
 from cpr.errors import DecodeError
-from cpr.zarr.nodes import decoding
 from cpr.zarr.ome.axes import letters_of, metadata_of
 from cpr.zarr.ome.schema import MultiscaleJson, image_of, label_names
 from cpr.zarr.reading import to_dask
+from cpr.zarr.typed_error_nodes import decoding
 
 __all__ = ["Channel", "Fixed", "Level", "Multiscale", "labels_of"]
 

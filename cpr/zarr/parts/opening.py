@@ -8,13 +8,13 @@ import zarr
 from zarr.storage import StorePath
 
 from cpr.errors import RecordError
-from cpr.zarr.nodes import with_typed_errors
 from cpr.zarr.options import unit_of
 from cpr.zarr.parts.regions import Bounds, shown
 from cpr.zarr.reading import open_node
 from cpr.zarr.stores.manifest import Manifest
 from cpr.zarr.stores.part_store import VerifyingPartStore
 from cpr.zarr.stores.verifying_store import VerifyingStore
+from cpr.zarr.typed_error_nodes import with_typed_errors
 
 __all__ = ["open_part"]
 

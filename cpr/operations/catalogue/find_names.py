@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
-from cpr.operations.catalogue.arrays import mask, numbers, values
+from cpr.operations.catalogue.arrow_arrays import mask, numbers, values
 
 __all__ = ["positions"]
 

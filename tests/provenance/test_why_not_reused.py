@@ -10,8 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cpr.provenance.diff import Difference, NearestResults, differences, line_digests, render, render_all
 from cpr.provenance.provenance_record import Input, Made
+from cpr.provenance.why_not_reused import (
+    Difference,
+    NearestResults,
+    differences,
+    line_digests,
+    render,
+    render_all,
+)
 
 
 def source(name: str, digest: str, **version) -> Input:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cpr.io.stores.local_listing import FileVersions
-from cpr.operations.catalogue.arrays import column, mask, numbers, scalar
+from cpr.operations.catalogue.arrow_arrays import column, mask, numbers, scalar
 
 __all__ = ["Versions", "VersionsBuilder"]
 

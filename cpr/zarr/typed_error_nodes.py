@@ -19,8 +19,8 @@ from zarr.storage import StorePath
 
 from cpr.data.array_memory import read_only, require_text
 from cpr.errors import CprError, DecodeError, UsageError
+from cpr.zarr.bounded_text_codecs import counted
 from cpr.zarr.concurrency import WideCodecs, widen
-from cpr.zarr.counted_texts import counted
 from cpr.zarr.stores.vanished import metadata_of, noting, require_there
 from cpr.zarr.zarr_internals import async_group_of, sync, wrap_codecs
 
