@@ -68,14 +68,19 @@ class CalibratedImage(Resource):
     def get_resolution(self) -> Resolution | None:
         """(x, y) in pixels per `get_metadata()["unit"]`, per centimetre without one; None if unknown.
 
-        The pair knows its unit, which goes with it where it is handed on.
+        The pair knows its unit, which goes with it where it is handed on. Of sizes in OME's words that are in
+        pixels, or are no number of centimetres, it is their own.
         """
         resolution = self.format.resolution
         if resolution is None and self.format.metadata is None and not self._known():
             return self._found_metadata().resolution
         symbol = length_symbol(self.get_metadata().get("unit") or CENTIMETRE)
         if resolution is None or {"PhysicalSizeX", "PhysicalSizeY"} & set(self.format.metadata or {}):
-            return Metadata.of(self.format.metadata, resolution).resolution_per(symbol)
+            known = Metadata.of(self.format.metadata, resolution)
+            sizes = [size for size in (known.x, known.y) if size is not None]
+            # Of pixels, and of what is too small or large, there is no number per centimetre.
+            fits = all(size.fits(symbol) for size in sizes)
+            return known.resolution_per(symbol) if fits else known.resolution
         return Resolution.per(symbol)(*resolution)
 
     @property

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any, Self
 
 import numpy as np
 
 from cpr.data.pixels_per_unit import Resolution
-from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds
+from cpr.data.units import CENTIMETRE, Length, imagej_name, length_symbol, seconds, usable
 from cpr.format import unusable
 
 __all__ = ["IMAGEJ_TAGS", "OME_ELEMENTS", "Metadata", "calibration", "json_values", "require_known"]
@@ -74,9 +74,11 @@ class Metadata:
 
         Args:
             metadata: in ImageJ's or OME's notation; what is in `custom` is taken for keys of one's own.
-            resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
+            resolution: (x, y) in pixels per `metadata["unit"]`; without one per the unit that it knows, or
+                per centimetre.
 
-        Raises FormatError for sizes that are no positive numbers, and for unknown units.
+        Raises FormatError for sizes that are no positive numbers or cannot be told in one unit, and for
+        unknown units.
         """
         given = dict(metadata or {})
         axes = given.get("axes")
@@ -84,7 +86,8 @@ class Metadata:
             raise unusable(
                 _METADATA, "metadata['axes']", "letters, such as 'ZYX'", axes, "one letter per axis"
             )
-        unit = CENTIMETRE if given.get("unit") is None else given["unit"]
+        own = getattr(resolution, "unit", None) or CENTIMETRE
+        unit = own if given.get("unit") is None else given["unit"]
         symbols = {axis: length_symbol(given.get(f"{axis}unit") or unit) for axis in "xyz"}
         x, y = (
             (None, None)
@@ -99,7 +102,7 @@ class Metadata:
         y = _physical_size(given, "Y") or y
         channel = given.get("Channel")
         names = channel.get("Name", ()) if isinstance(channel, Mapping) else ()
-        return cls(
+        found = cls(
             axes=None if axes is None else axes.upper(),
             x=x or y,
             y=y or x,
@@ -109,6 +112,37 @@ class Metadata:
             rest={k: v for k, v in given.items() if k not in _UNDERSTOOD | _COMPUTED}
             | given.get("custom", {}),
         )
+        found._require_one_unit(None if given.get("unit") is None else symbols["x"])
+        return found
+
+    @classmethod
+    def of_file(cls, **said: Any) -> Self:
+        """From what a file says, by field: what cannot be told in one unit with the rest is left out.
+
+        Pixels among lengths, and sizes for which there is no number in the unit of the pixel's width.
+        """
+        found = cls(**said)
+        sizes = {axis: size for axis in "xyz" if (size := getattr(found, axis)) is not None}
+        if any(size.is_physical for size in sizes.values()):
+            sizes = {axis: size for axis, size in sizes.items() if size.is_physical}
+        x = sizes.get("x") or sizes.get("y")
+        unit = x or sizes.get("z")
+        kept = {axis: size for axis, size in sizes.items() if size.fits(unit.unit)}  # type: ignore[union-attr]
+        return replace(found, x=x, y=kept.get("y") or x, z=kept.get("z"))
+
+    def _require_one_unit(self, unit: str | None) -> None:
+        """Raise FormatError for sizes that cannot all be told in one unit, and in this one if it is given."""
+        for symbol in (self.unit, unit):
+            for what, size in (("resolution", self.x), ("resolution", self.y), ("spacing", self.z)):
+                if size is not None and symbol is not None and not size.fits(symbol):
+                    size.to(symbol)  # what is no length says so
+                    raise unusable(
+                        _METADATA,
+                        what,
+                        f"a size that is a number in {imagej_name(symbol)}, too, as others are told in",
+                        f"{size.value} {imagej_name(size.unit)}",
+                        "give all in one unit: pixel_size=(0.25, 0.25, 1), unit='micron'",
+                    )
 
     @property
     def unit(self) -> str | None:
@@ -168,11 +202,8 @@ def _interval(given: Mapping[str, Any]) -> float | None:
 
 
 def _positive(value: Any, field: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if not (number > 0 and math.isfinite(number) and math.isfinite(1 / number)):
+    number = usable(value)
+    if number is None:
         raise unusable(_METADATA, field, "a positive number", value, "leave it out where it is unknown")
     return number
 

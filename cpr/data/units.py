@@ -6,14 +6,15 @@ https://www.openmicroscopy.org/Schemas/Documentation/Generated/OME-2016-06/ome.h
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cpr.errors import FormatError
 
-__all__ = ["CENTIMETRE", "SYMBOLS", "Length", "imagej_name", "length_symbol", "seconds"]
+__all__ = ["CENTIMETRE", "PIXEL", "SYMBOLS", "Length", "imagej_name", "length_symbol", "seconds", "usable"]
 
 CENTIMETRE = "cm"
 
@@ -32,8 +33,8 @@ _METRES = {
     "in": 0.0254,
     "ft": 0.3048,
 }
-_PIXEL = "pixel"
-SYMBOLS = (*_METRES, _PIXEL)
+PIXEL = "pixel"
+SYMBOLS = (*_METRES, PIXEL)
 """Of all units of length, and of none."""
 
 _SPELLINGS = {
@@ -114,6 +115,19 @@ def seconds(value: float, unit: str, field: str = "metadata['TimeIncrementUnit']
     return value * factor
 
 
+def usable(value: Any) -> float | None:
+    """A positive number of which there is an inverse; None for all else.
+
+    >>> usable("0.5"), usable(1e-320), usable(-1)
+    (0.5, None, None)
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number > 0 and math.isfinite(number) and math.isfinite(1 / number) else None
+
+
 class Length(NamedTuple):
     """A length with its unit, as OME's symbol."""
 
@@ -124,11 +138,11 @@ class Length(NamedTuple):
         """The value in another unit, exact when it is the same."""
         if unit == self.unit:
             return self.value
-        if _PIXEL in {unit, self.unit}:
+        if PIXEL in {unit, self.unit}:
             raise FormatError(
                 "pixels have no length",
                 field="metadata",
-                expected=f"all sizes in {unit}" if self.unit == _PIXEL else f"all sizes in {self.unit}",
+                expected=f"all sizes in {unit}" if self.unit == PIXEL else f"all sizes in {self.unit}",
                 actual=f"{self.unit} beside {unit}",
                 remedy="give all in one unit: pixel_size=(0.25, 0.25, 1), unit='micron'",
             )
@@ -136,7 +150,12 @@ class Length(NamedTuple):
         factor = Fraction(str(_METRES[self.unit])) / Fraction(str(_METRES[unit]))
         return self.value * factor.numerator / factor.denominator
 
+    def fits(self, unit: str) -> bool:
+        """Whether it can be told in another unit: it is a length as that is, and there is a number for it."""
+        is_alike = self.is_physical == (unit != PIXEL)
+        return is_alike and usable(self.to(unit)) is not None
+
     @property
     def is_physical(self) -> bool:
         """Whether the unit is one of length, and not pixels."""
-        return self.unit != _PIXEL
+        return self.unit != PIXEL

@@ -116,6 +116,8 @@ def _imagej_unit(metadata: Metadata) -> tuple[str | None, tuple[float, float] | 
     if size is None:
         return None, None
     for unit in ("µm", size.unit) if size.is_physical else (size.unit,):
+        if not all(one.fits(unit) for one in (metadata.x, metadata.y, metadata.z) if one is not None):
+            continue
         resolution = _rational(metadata.resolution_per(unit))
         if resolution is not None or metadata.x is None:
             return unit, resolution
@@ -180,9 +182,9 @@ def _ome(layout: Layout, metadata: Metadata) -> FirstPage:
 
 def _in_centimetres(metadata: Metadata) -> tuple[tuple[float, float] | None, int]:
     """Resolution tags for readers that know no other metadata."""
-    if metadata.x is None or metadata.y is None or not metadata.x.is_physical:
+    if not all(size is not None and size.fits(CENTIMETRE) for size in (metadata.x, metadata.y)):
         return None, 1
-    resolution = _rational((1 / metadata.x.to(CENTIMETRE), 1 / metadata.y.to(CENTIMETRE)))
+    resolution = _rational(metadata.resolution_per(CENTIMETRE))
     return resolution, 1 if resolution is None else 3
 
 

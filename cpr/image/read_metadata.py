@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -11,7 +10,7 @@ import numpy as np
 import tifffile
 
 from cpr.data.image_metadata import Metadata
-from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds
+from cpr.data.units import CENTIMETRE, Length, length_symbol, seconds, usable
 from cpr.errors import FormatError
 from cpr.image.description import OWN_UNIT
 from cpr.image.layout import leading_axes
@@ -34,7 +33,7 @@ def metadata_of(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> Met
     x, y = _pixel_size(series.keyframe, None, None)
     if series.kind == "shaped":
         return _shaped(series.keyframe, Metadata(axes=axes, x=x, y=y))
-    return Metadata(axes=axes, x=x, y=y)
+    return Metadata.of_file(axes=axes, x=x, y=y)
 
 
 def _axes(series: tifffile.TiffPageSeries) -> str | None:
@@ -61,22 +60,19 @@ def is_signed(tiff: SelfContainedTiff) -> bool:
 def _imagej(page: tifffile.TiffPage, lines: dict[str, Any], axes: str | None) -> Metadata:
     units = {axis: _symbol(str(lines.get(f"{axis}unit") or lines.get("unit", ""))) for axis in "xyz"}
     x, y = _pixel_size(page, units["x"], units["y"])
-    step = _positive(lines.get("spacing"))
+    step = usable(lines.get("spacing"))
     unit = units["z"] or (None if x is None else x.unit)
     z = None if step is None or unit is None else Length(step, unit)
-    if len({size.is_physical for size in (x, y, z) if size is not None}) > 1:
-        # Of pixels among lengths nothing can be said.
-        x, y, z = (size if size is not None and size.is_physical else None for size in (x, y, z))
     if own := _symbol(str(lines.get(OWN_UNIT, ""))):
         x, y, z = (
-            Length(size.to(own), own) if size is not None and size.is_physical else size for size in (x, y, z)
+            Length(size.to(own), own) if size is not None and size.fits(own) else size for size in (x, y, z)
         )
-    fps = _positive(lines.get("fps"))
+    fps = usable(lines.get("fps"))
     try:
-        interval = seconds(_positive(lines.get("finterval")) or 0.0, str(lines.get("tunit") or "s"))
+        interval = seconds(usable(lines.get("finterval")) or 0.0, str(lines.get("tunit") or "s"))
     except FormatError:
         interval = 0.0
-    return Metadata(
+    return Metadata.of_file(
         axes=axes,
         x=x,
         y=y,
@@ -114,14 +110,14 @@ def _shaped(page: tifffile.TiffPage, plain: Metadata) -> Metadata:
 
 def _ome(pixels: ET.Element, axes: str | None) -> Metadata:
     sizes = {axis: _ome_size(pixels, axis) for axis in "XYZ"}
-    interval = _positive(pixels.get("TimeIncrement"))
+    interval = usable(pixels.get("TimeIncrement"))
     names = [channel.get("Name", "") for channel in elements(pixels, "Channel")]
     try:
         unit = pixels.get("TimeIncrementUnit", "s")
         interval = None if interval is None else seconds(interval, unit)
     except FormatError:
         interval = None
-    return Metadata(
+    return Metadata.of_file(
         axes=axes,
         x=sizes["X"] or sizes["Y"],
         y=sizes["Y"] or sizes["X"],
@@ -132,7 +128,7 @@ def _ome(pixels: ET.Element, axes: str | None) -> Metadata:
 
 
 def _ome_size(pixels: ET.Element, axis: str) -> Length | None:
-    value = _positive(pixels.get(f"PhysicalSize{axis}"))
+    value = usable(pixels.get(f"PhysicalSize{axis}"))
     symbol = _symbol(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
     return None if value is None or symbol is None else Length(value, symbol)
 
@@ -145,7 +141,7 @@ def _pixel_size(page: tifffile.TiffPage, *units: str | None) -> tuple[Length | N
     for name, unit in zip(("XResolution", "YResolution"), units, strict=True):
         try:
             numerator, denominator = tags.valueof(name)
-            size = _positive(denominator / numerator)
+            size = usable(denominator / numerator)
         except (TypeError, ValueError, ArithmeticError):
             size = None
         if size is None or (unit is None and per is None):
@@ -153,14 +149,6 @@ def _pixel_size(page: tifffile.TiffPage, *units: str | None) -> tuple[Length | N
         else:
             sizes.append(Length(size, unit) if unit is not None else Length(size * (per or 1.0), CENTIMETRE))
     return sizes[0], sizes[1]
-
-
-def _positive(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if number > 0 and math.isfinite(number) and math.isfinite(1 / number) else None
 
 
 def _symbol(unit: str) -> str | None:

@@ -37,6 +37,11 @@ ROWS: dict[str, Row] = {
         lambda: ome(STACK, metadata=names("a")), "name every channel",
         lambda: ome(STACK, metadata=names("a", "b", "c")),
     ),
+    "sizes of which there is no number in one unit": Row(
+        lambda: target(metadata={"unit": "fm", "PhysicalSizeX": 1e300, "PhysicalSizeXUnit": "km"}),
+        "give all in one unit",
+        lambda: target(pixel_size=(0.25, 0.25, 1), unit="micron"),
+    ),
     "channels without C": Row(
         lambda: ome(STACK, metadata={**names("a", "b", "c"), "axes": "ZYX"}), "axes= with a C",
         lambda: ome(STACK, metadata=names("a", "b", "c")),

@@ -17,7 +17,7 @@ pytest.importorskip("zarr")
 from tests.remedies import arrays, foreign_tables, images, microscopes, tables, tiffs, zarrs
 from tests.remedies.sites import Heard, heard, sites
 
-ZARR = ("OMEZarrSource", "OMEZarrTarget", "chunking", "dask", "nodes", "options", "reading")
+ZARR = ("OMEZarrSource", "OMEZarrTarget", "chunking", "dask", "typed_error_nodes", "options", "reading")
 PLACES = ("csv", "data", "image", "numpy", "parquet", "zarr/ome", *(f"zarr/{name}.py" for name in ZARR))
 TABLES = {
     "arrays": arrays,

@@ -157,11 +157,21 @@ LABELS = 'add_labels("cells", mask, colors={1: "green"}, properties={1: {"area":
 SAID = {"colors": {1: "green"}, "properties": {1: {"area": 12.5}}}
 TIMES = STACK.astype("M8[s]")
 MANY = {"shape": (20_000_000,), "chunks": (1,)}
+
+
+def of_levels(**metadata: Any) -> Any:
+    return stored(cpr.OMEZarrTarget, ".ome.zarr", STACK, levels=3, metadata=metadata)
+
+
 ROWS: dict[str, Row] = {
     # written
     "an array that is announced": Row(
         lambda: zarr_of(da.from_array(STACK), {"shape": (9,)}), "leave shape= and dtype= out",
         lambda: zarr_of(da.from_array(STACK)),
+    ),
+    "a pixel larger than any number": Row(
+        lambda: of_levels(unit="cm", PhysicalSizeX=8e307, PhysicalSizeXUnit="cm"), "unit='m'",
+        lambda: of_levels(unit="m", PhysicalSizeX=8e305, PhysicalSizeXUnit="m"),
     ),
     "an array that is declared": Row(
         lambda: zarr_of(STACK, shape=(3, 4, 5), dtype="uint8"), "data.astype(dtype)",

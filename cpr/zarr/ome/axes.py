@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cpr.data.image_metadata import Metadata
-from cpr.data.units import Length, length_symbol, seconds
+from cpr.data.units import Length, length_symbol, seconds, usable
 from cpr.errors import EncodeError, FormatError
 
 __all__ = [
@@ -133,7 +133,7 @@ def checked_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -
 
 
 def scales_and_units(metadata: Metadata, axes: str) -> tuple[tuple[float, ...], tuple[str | None, ...]]:
-    """Size of a step along each axis, and its unit; 1 and None where they are not known.
+    """Size of a step along each axis, and its unit or "pixel"; 1 and None where they are not known.
 
     Lengths are all in one unit, that of the pixel's width: not every viewer converts.
     """
@@ -143,7 +143,7 @@ def scales_and_units(metadata: Metadata, axes: str) -> tuple[tuple[float, ...], 
         length = lengths.get(letter)
         if length is not None:
             assert metadata.unit is not None
-            found.append((length.to(metadata.unit), _NAMES.get(metadata.unit)))
+            found.append((length.to(metadata.unit), _NAMES.get(metadata.unit, metadata.unit)))
         elif letter == "T" and metadata.interval is not None:
             found.append((metadata.interval, "second"))
         else:
@@ -189,10 +189,10 @@ def metadata_of(
         if unit is None:
             continue
         if letter == "T":
-            interval = _usable(_seconds(scale, unit))
+            interval = usable(_seconds(scale, unit))
         elif letter in "ZYX":
             lengths[letter] = _length(scale, unit)
-    return Metadata(
+    return Metadata.of_file(
         axes=letters,
         x=lengths.get("X") or lengths.get("Y"),
         y=lengths.get("Y") or lengths.get("X"),
@@ -205,14 +205,14 @@ def metadata_of(
 def _length(scale: float, unit: str) -> Length | None:
     # The specification's names first: beyond them, whatever people write for micrometres.
     if unit in _METRES and unit not in _SYMBOLS:
-        value, symbol = _usable(scale * _METRES[unit]), "m"
+        value, symbol = usable(scale * _METRES[unit]), "m"
     else:
         try:
             symbol = _SYMBOLS.get(unit) or length_symbol(unit)
         except FormatError:
             return None
-        value = _usable(scale)
-    return None if value is None or symbol == "pixel" else Length(value, symbol)
+        value = usable(scale)
+    return None if value is None else Length(value, symbol)
 
 
 def _seconds(scale: float, unit: str) -> float:
@@ -222,7 +222,3 @@ def _seconds(scale: float, unit: str) -> float:
         return seconds(scale, unit)
     except FormatError:
         return math.nan
-
-
-def _usable(value: float) -> float | None:
-    return value if value > 0 and math.isfinite(value) and math.isfinite(1 / value) else None

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from cpr.data.image_metadata import json_values
+from cpr.data.units import PIXEL
 from cpr.errors import EncodeError
 from cpr.zarr.ome.axes import axis_type
 from cpr.zarr.ome.downsample import Method
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.ome.options import hex_color, is_byte
+from cpr.zarr.ome.schema import IN_PIXELS
 from cpr.zarr.options import Shape, option_error
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "image_label",
     "label_dtype",
     "omero",
+    "require_finite",
     "require_one_each",
 ]
 
@@ -73,7 +76,10 @@ class Description:
         axes = []
         for letter, unit in zip(self.axes, self.units, strict=True):
             axis = {"name": letter.lower(), "type": axis_type(letter)}
-            axes.append(axis if unit is None else {**axis, "unit": unit})
+            axes.append(axis if unit in (None, PIXEL) else {**axis, "unit": unit})
+        made = {"description": _METHODS[self.method], "method": "cpr.zarr.ome.downsample.halve"}
+        # The specification has no such unit, which some readers would refuse.
+        pixels = [axis["name"] for axis, unit in zip(axes, self.units, strict=True) if unit == PIXEL]
         return [
             {
                 "name": self.name,
@@ -83,7 +89,7 @@ class Description:
                     for level in range(len(self.shapes))
                 ],
                 "type": self.method,
-                "metadata": {"description": _METHODS[self.method], "method": "cpr.zarr.ome.downsample.halve"},
+                "metadata": {**made, IN_PIXELS: pixels} if pixels else made,
             }
         ]
 
@@ -175,6 +181,20 @@ def label_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 def channel_count(axes: str, shape: Shape) -> int:
     """How many channels an image has."""
     return shape[axes.index("C")] if "C" in axes else 1
+
+
+def require_finite(description: Description) -> None:
+    """Raise EncodeError where pixels of some level are larger than any number."""
+    told = description.multiscales()[0]["datasets"][-1]["coordinateTransformations"]
+    for each in told:
+        if not np.isfinite(each[each["type"]]).all():
+            raise EncodeError(
+                "OME-Zarr cannot hold this size of a pixel",
+                field="metadata, resolution",
+                expected=f"sizes that are numbers in the smallest of {len(description.shapes)} levels, too",
+                actual=str(description.scales),
+                remedy="take another unit: unit='m'; or leave out what is not known",
+            )
 
 
 def require_one_each(field: str, values: Sequence[Any] | None, count: int) -> None:

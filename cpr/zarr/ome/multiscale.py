@@ -134,7 +134,7 @@ class Multiscale:
                 for row in (label.properties if label else None) or ()
                 if row.model_extra
             },
-            metadata=metadata_of(letters, levels[0].scale, levels[0].units, names),
+            metadata=metadata_of(letters, levels[0].scale, first.units, names),
         )
 
 

@@ -12,7 +12,7 @@ from cpr.zarr.chunking import as_encode_errors
 from cpr.zarr.ome.axes import scales_and_units
 from cpr.zarr.ome.chunking import halved_shapes, level_chunks
 from cpr.zarr.ome.extremes import Extremes
-from cpr.zarr.ome.metadata import VERSION, Description, channel_count, omero, require_one_each
+from cpr.zarr.ome.metadata import VERSION, Description, channel_count, omero, require_finite, require_one_each
 from cpr.zarr.ome.options import OMEZarrOptions
 from cpr.zarr.options import Shape, ZarrOptions, array_arguments
 
@@ -35,7 +35,8 @@ def describe(options: OMEZarrOptions, name: str, axes: str, shape: Shape) -> Des
         axes: as they are stored.
         shape: likewise.
 
-    Raises EncodeError where there is not one name, color or window for each channel.
+    Raises EncodeError where there is not one name, color or window for each channel, and where the size of a
+    pixel of the smallest level is no number.
     """
     known = options.known()
     shapes = halved_shapes(shape, halved_axes(options, axes), options.levels, _SMALL)
@@ -43,7 +44,9 @@ def describe(options: OMEZarrOptions, name: str, axes: str, shape: Shape) -> Des
     require_one_each("metadata['Channel']['Name']", known.channels, count)
     require_one_each("colors", options.colors, count)
     require_one_each("windows", options.windows, count)
-    return Description(name, axes, *scales_and_units(known, axes), shapes, options.downsample)
+    found = Description(name, axes, *scales_and_units(known, axes), shapes, options.downsample)
+    require_finite(found)
+    return found
 
 
 def extremes_of(description: Description) -> Extremes:

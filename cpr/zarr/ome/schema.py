@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError
 
+from cpr.data.units import PIXEL
 from cpr.errors import DecodeError, FormatError
 from cpr.zarr.ome.axes import type_of
 
 __all__ = [
+    "IN_PIXELS",
     "VERSIONS",
     "ImageJson",
     "MultiscaleJson",
@@ -27,6 +29,8 @@ __all__ = [
 ]
 
 VERSIONS = ("0.4", "0.5")
+IN_PIXELS = "in_pixels"
+"""Key of the free metadata of an image: names of the axes whose scale is in pixels, which has no unit."""
 
 _MOST_LEVELS = 64
 _Text = Annotated[str, StringConstraints(max_length=1000)]
@@ -78,6 +82,14 @@ class MultiscaleJson(_Json):
     datasets: Annotated[list[_Dataset], Field(min_length=1, max_length=_MOST_LEVELS)]
     coordinateTransformations: _Transformations | None = None  # noqa: N815
     name: _Text | None = None
+    metadata: Any = None
+
+    @property
+    def units(self) -> tuple[str | None, ...]:
+        """Of the axes, as they are named; "pixel" where cpr has written that."""
+        said = self.metadata.get(IN_PIXELS) if isinstance(self.metadata, Mapping) else None
+        pixels = said if isinstance(said, list) else []
+        return tuple(PIXEL if axis.unit is None and axis.name in pixels else axis.unit for axis in self.axes)
 
 
 class _Window(_Json):

@@ -77,7 +77,7 @@ def test_axes_of_other_names_are_taken_by_their_place(tmp_path):
     [
         ("micrometer", (4, 2)), ("um", (4, 2)), ("µm", (4, 2)), ("μm", (4, 2)), ("micron", (4, 2)),
         ("Micrometer", (4, 2)), ("micrometre", (4, 2)), ("nanometer", (4, 2)), ("nm", (4, 2)),
-        ("angstrom", (4, 2)), ("Å", (4, 2)), ("inch", (4, 2)), ("mm", (4, 2)), ("pixel", None),
+        ("angstrom", (4, 2)), ("Å", (4, 2)), ("inch", (4, 2)), ("mm", (4, 2)), ("pixel", (4, 2)),
         ("furlong", None), ("", None), (None, None),
     ],
 )  # fmt: skip

@@ -263,13 +263,11 @@ def test_physical_sizes_come_out_as_they_went_in(metadata, resolution, scale, un
     assert target.get_resolution() == image.get_resolution()
     # What any reader makes of it.
     source = cpr.OMEZarrSource.from_path(target.url)
-    if unit is not None:
-        known, found = (Metadata.of(each.get_metadata(), each.get_resolution()) for each in (target, source))
-        for ours, theirs in ((known.x, found.x), (known.y, found.y), (known.z, found.z)):
-            if ours is not None:
-                assert theirs.to(ours.unit) == pytest.approx(ours.value, rel=1e-12)
-    else:
-        assert source.get_resolution() is None
+    known, found = (Metadata.of(each.get_metadata(), each.get_resolution()) for each in (target, source))
+    for ours, theirs in ((known.x, found.x), (known.y, found.y), (known.z, found.z)):
+        assert (ours is None) is (theirs is None)
+        if ours is not None:
+            assert theirs.to(ours.unit) == pytest.approx(ours.value, rel=1e-12)
     assert source.get_metadata()["axes"] == "ZYX"
 
 
