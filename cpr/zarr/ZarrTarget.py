@@ -112,14 +112,14 @@ class ZarrTarget(TargetInParts):
     def create(self) -> zarr.Group:
         """An empty group at the target's place, for a hierarchy of one's own; `persist` closes it.
 
-        Whatever is written through it, by this process, becomes part of the result. Format and attributes
-        are those of the options.
+        Whatever is written through it or its store, by this process, becomes part of the result: equal data
+        as equal bytes, and nothing unreadable where somebody changes an array meanwhile. Format and
+        attributes are those of the options.
 
         Raises TransferError and ResourceNotFoundError.
         """
         with self._lock:
             store, key = self._begin()
-            store.copy_before_storing()
             try:
                 group = zarr.create_group(
                     store, zarr_format=self.format.zarr_format, attributes=dict(self.format.attributes or {})

@@ -92,7 +92,9 @@ class WideCodecs:
         return hash(self._codecs)
 
 
-def widen(array: zarr.Array[Any], codecs: Callable[..., WideCodecs] = WideCodecs) -> None:
+def widen(
+    array: zarr.Array[Any] | zarr.AsyncArray[Any], codecs: Callable[..., WideCodecs] = WideCodecs
+) -> None:
     """Let an array ask for as many chunks at once as its place deserves."""
     chunk_bytes = math.prod(array.shards or array.chunks) * array.dtype.itemsize
     wrap_codecs(array, partial(codecs, str(array.store_path), chunk_bytes))

@@ -20,15 +20,12 @@ from zarr.storage import StorePath
 from cpr.data.array_memory import require_unmasked
 from cpr.data.lazy_arrays import require_block
 from cpr.errors import EncodeError
-from cpr.zarr.concurrency import widen
 from cpr.zarr.dask_blocks import BlockWriter, Shape, array_of_one_object
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
-from cpr.zarr.steady_gzip import without_times
 from cpr.zarr.stores.recording_store import RecordingStore, Written
 from cpr.zarr.writing_behind import WritingBehind
-from cpr.zarr.zarr_internals import copy_before_encoding
 
 __all__ = [
     "aligned",
@@ -209,12 +206,8 @@ class _WriteBlock(BlockWriter):
         if self._sharded:
             store.shards_below(self._path)
         array = zarr.Array(zarr.AsyncArray.from_dict(StorePath(store, self._path), self._metadata))
-        block = np.asarray(block, array.dtype)
-        without_times(array)
-        copy_before_encoding(array, [block])
-        widen(array)
         where = tuple(slice(s[i], s[i + 1]) for s, i in zip(self._starts, index, strict=True))
-        array[where] = block
+        array[where] = np.asarray(block, array.dtype)
         return store.written
 
     def __dask_tokenize__(self) -> Any:

@@ -11,13 +11,12 @@ import zlib
 from typing import Any
 
 import numcodecs
-import zarr
 from numcodecs.compat import ensure_contiguous_ndarray
 from zarr.codecs import GzipCodec, ShardingCodec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer
 
-from cpr.zarr.zarr_internals import V2Codec, wrap_codecs
+from cpr.zarr.zarr_internals import BatchedCodecPipeline, V2Codec
 
 __all__ = ["without_times"]
 
@@ -26,19 +25,13 @@ _WITH_HEADER = 31  # zlib's window bits for gzip; it writes no time
 _LEVEL = 5  # zarr's own, where a codec says none
 
 
-def without_times(array: zarr.Array[Any]) -> None:
-    """Let what an array is written with put no times into its chunks; its metadata stay as they are."""
-    pipeline: Any = array.async_array.codec_pipeline
-    codec = getattr(pipeline, "array_bytes_codec", None)
-    if codec is not None:
-        wrap_codecs(
-            array,
-            lambda codecs: dataclasses.replace(
-                codecs,
-                array_bytes_codec=_steady(codec),
-                bytes_bytes_codecs=tuple(map(_steady, codecs.bytes_bytes_codecs)),
-            ),
-        )
+def without_times(codecs: BatchedCodecPipeline) -> BatchedCodecPipeline:
+    """Codecs that do the same and put no times into chunks."""
+    return dataclasses.replace(
+        codecs,
+        array_bytes_codec=_steady(codecs.array_bytes_codec),
+        bytes_bytes_codecs=tuple(map(_steady, codecs.bytes_bytes_codecs)),
+    )
 
 
 class _Gzip(GzipCodec):

@@ -22,14 +22,11 @@ from cpr.data.arrays import Planes
 from cpr.data.lazy_arrays import require_block
 from cpr.io.progress_bar import Advance, progress_bar
 from cpr.zarr.chunking import objects_of
-from cpr.zarr.concurrency import widen
 from cpr.zarr.dask import fill_from_dask, is_dask
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
-from cpr.zarr.steady_gzip import without_times
 from cpr.zarr.writing_behind import WritingBehind
-from cpr.zarr.zarr_internals import copy_before_encoding
 
 __all__ = ["fill"]
 
@@ -64,16 +61,11 @@ def fill(
     if is_dask(data):
         fill_from_dask(arrays, data, axes, method, extremes)
         return
-    foreign = [data] if isinstance(data, np.ndarray) else []
-    for array in arrays:
-        without_times(array)
-        copy_before_encoding(array, foreign)
-        widen(array)
     planes = iter(data) if isinstance(data, Planes) else None
     total = math.prod(data.shape) * data.dtype.itemsize
     with WritingBehind() as behind, progress_bar("writing", str(arrays[0].store_path), total) as advance:
         tree = _Tree(arrays, axes, method, extremes, _cell(arrays, data, axes), behind)
-        read = _reader(data, planes, foreign)
+        read = _reader(data, planes)
         tree.fill(read if advance is None else _counted(read, advance))
     for _ in planes or ():  # its end checks the number of planes
         pass
@@ -105,8 +97,8 @@ def _cell(arrays: Sequence[zarr.Array[Any]], data: Any, axes: Sequence[int]) -> 
     return tuple(cell)
 
 
-def _reader(data: Any, planes: Any, foreign: list[Array]) -> Callable[[Slices], Array]:
-    """What gives parts of the data; what is in memory of others, and not copied, is put into `foreign`."""
+def _reader(data: Any, planes: Any) -> Callable[[Slices], Array]:
+    """What gives parts of the data."""
 
     def read(region: Slices) -> Array:
         shape = tuple(part.stop - part.start for part in region)
@@ -115,10 +107,7 @@ def _reader(data: Any, planes: Any, foreign: list[Array]) -> Callable[[Slices], 
             if isinstance(data, np.ndarray):
                 return block
             # What gives parts may give the same memory again, while the part before is on its way.
-            if block.nbytes <= _CELL_BYTES:
-                return block.copy()
-            foreign[:] = [block]
-            return block
+            return block.copy() if block.nbytes <= _CELL_BYTES else block
         count = math.prod(shape[: len(shape) - len(data.plane_shape)])
         slab = np.empty((count, *data.plane_shape), data.dtype)
         for index, plane in zip(range(count), planes, strict=False):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,24 @@ from zarr.codecs import BytesCodec, ShardingCodec
 from zarr.codecs._v2 import V2Codec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import NDBuffer
+from zarr.core.codec_pipeline import BatchedCodecPipeline
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 __all__ = [
+    "BatchedCodecPipeline",
     "V2Codec",
     "async_group_of",
-    "copy_before_encoding",
     "entries_below",
     "objects_in_memory",
+    "on_every_array",
     "open_local",
     "stores_as_it_is",
     "sync",
+    "with_own_copies",
     "wrap_codecs",
     "wrapped_store",
+    "zarrs_codecs",
 ]
 
 
@@ -36,9 +41,9 @@ def async_group_of(group: zarr.Group) -> zarr.AsyncGroup:
     return group._async_group  # noqa: SLF001
 
 
-def wrap_codecs(array: zarr.Array[Any], wrap: Callable[[Any], Any]) -> None:
+def wrap_codecs(array: zarr.Array[Any] | zarr.AsyncArray[Any], wrap: Callable[[Any], Any]) -> None:
     """Put what `wrap` makes of an array's codecs in their place, where `array[...]` finds it."""
-    inner = array.async_array
+    inner = array.async_array if isinstance(array, zarr.Array) else array
     # A frozen dataclass; zarr sets this field of it in the same way.
     object.__setattr__(inner, "codec_pipeline", wrap(inner.codec_pipeline))
 
@@ -51,38 +56,83 @@ class _OwnCopy(ArrayArrayCodec):
 
     is_fixed_size = True
 
-    def __init__(self, foreign: Sequence[np.ndarray[Any, Any]]) -> None:
+    def __init__(self, foreign: Any) -> None:
         self._foreign = foreign
 
     def _encode_sync(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:
-        found = chunk.as_numpy_array()
-        if not any(np.may_share_memory(found, one) for one in self._foreign):
+        found = chunk.as_ndarray_like()
+        if hasattr(found, "__cuda_array_interface__"):
+            return chunk
+        is_known = isinstance(found, np.ndarray) and isinstance(self._foreign, np.ndarray)
+        if is_known and not np.may_share_memory(found, self._foreign):
             return chunk
         # Small enough to stay in a cache; without it an encoder that looks twice sees two things.
-        return spec.prototype.nd_buffer.from_numpy_array(found.copy())
+        return spec.prototype.nd_buffer.from_numpy_array(np.array(found))
 
     async def _encode_single(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:
         return self._encode_sync(chunk, spec)
+
+    def _decode_sync(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:  # noqa: ARG002
+        return chunk
+
+    async def _decode_single(self, chunk: NDBuffer, spec: ArraySpec) -> NDBuffer:  # noqa: ARG002
+        return chunk
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:  # noqa: ARG002
         """As large as it was."""
         return input_byte_length
 
 
-def copy_before_encoding(array: zarr.Array[Any], foreign: Sequence[np.ndarray[Any, Any]]) -> None:
-    """Let chunks in somebody else's memory be copied before they are encoded: it may change meanwhile.
-
-    Shards are put together in memory of their own.
+def with_own_copies(codecs: BatchedCodecPipeline, foreign: Any) -> BatchedCodecPipeline:
+    """Codecs that copy a chunk in somebody else's memory before it is encoded: it may change meanwhile.
 
     Args:
-        array: that is written.
-        foreign: whose memory it is; looked at for each chunk, so that they may be others for each.
+        codecs: of an array; of shards those of the chunks inside are meant.
+        foreign: what is written. Where it is no numpy array, every chunk is taken to be in its memory.
     """
-    codecs = array.async_array.codec_pipeline
-    own = getattr(codecs, "array_array_codecs", None)
-    if own is not None and not isinstance(getattr(codecs, "array_bytes_codec", None), ShardingCodec):
-        copies = (_OwnCopy(foreign), *own)
-        wrap_codecs(array, lambda pipeline: dataclasses.replace(pipeline, array_array_codecs=copies))
+    own = codecs.array_array_codecs
+    inner = codecs.array_bytes_codec
+    if isinstance(inner, ShardingCodec):
+        return dataclasses.replace(codecs, array_bytes_codec=_with_own_copies_inside(inner, foreign))
+    return dataclasses.replace(codecs, array_array_codecs=(_OwnCopy(foreign), *own))
+
+
+def _with_own_copies_inside(shards: ShardingCodec, foreign: Any) -> ShardingCodec:
+    # Beside another codec shards within shards could not be read and written in parts.
+    if any(isinstance(one, ShardingCodec) for one in shards.codecs):
+        codecs = tuple(
+            _with_own_copies_inside(one, foreign) if isinstance(one, ShardingCodec) else one
+            for one in shards.codecs
+        )
+    else:
+        codecs = (_OwnCopy(foreign), *shards.codecs)
+    return dataclasses.replace(shards, codecs=codecs)
+
+
+def zarrs_codecs(array: zarr.AsyncArray[Any]) -> BatchedCodecPipeline:
+    """The codecs of an array in zarr's own pipeline, whichever is configured."""
+    codecs, metadata = array.codec_pipeline, array.metadata
+    if isinstance(codecs, BatchedCodecPipeline):
+        return codecs
+    if metadata.zarr_format == 2:
+        return BatchedCodecPipeline.from_codecs([V2Codec(metadata.filters, metadata.compressor)])
+    return BatchedCodecPipeline.from_codecs(metadata.codecs)
+
+
+def on_every_array(call: Callable[[zarr.AsyncArray[Any]], None]) -> None:
+    """Call this with each array that is made from now on, by whatever function of zarr.
+
+    There are dozens of ways to an array in a store, of groups, of zarr's modules, of other libraries; all
+    of them end in the one constructor.
+    """
+    made = zarr.AsyncArray.__init__
+
+    @wraps(made)
+    def make(self: zarr.AsyncArray[Any], *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        call(self)
+
+    zarr.AsyncArray.__init__ = make  # type: ignore[method-assign]
 
 
 def stores_as_it_is(codecs: Any) -> bool:

@@ -74,3 +74,26 @@ def test_pyramids_as_well(tmp_path, monkeypatch):
         checksums.add(target.persist().checksum)
         monkeypatch.setattr(time, "time", lambda: real() + 1000)
     assert len(checksums) == 1
+
+
+def test_and_chunks_of_their_smaller_levels_that_no_part_has_whole(tmp_path, monkeypatch):
+    """The assembly makes them, of what the parts have written."""
+    checksums, real = set(), time.time
+    for name in "ab":
+        target = cpr.OMEZarrTarget.from_path(
+            tmp_path / name / "a.ome.zarr",
+            shape=DATA.shape,
+            dtype="uint16",
+            chunks=(1, 32, 32),
+            levels=3,
+            compressors="gzip",
+        )
+        parts = []
+        for start in range(0, 96, 32):
+            part = target.part(np.s_[:, :, start : start + 32])
+            part.set_data(DATA[:, :, start : start + 32])
+            parts.append(part.persist())
+        target.assemble(parts)
+        checksums.add(target.persist().checksum)
+        monkeypatch.setattr(time, "time", lambda: real() + 1000)
+    assert len(checksums) == 1

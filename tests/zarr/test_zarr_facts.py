@@ -59,6 +59,34 @@ def test_codecs_that_are_put_in_the_place_of_an_arrays_are_what_it_reads_with():
         assert len(seen) == number
 
 
+def test_every_array_is_made_by_one_constructor(monkeypatch):
+    monkeypatch.setattr(zarr.AsyncArray, "__init__", zarr.AsyncArray.__init__)  # which puts it back
+    seen = []
+    zarr_internals.on_every_array(lambda array: seen.append(array.store_path.path))
+    group = zarr.open_group({}, mode="a")
+    made = group.create_array("a", shape=(2,), dtype="u1")
+    ways = (
+        lambda: group["a"],
+        lambda: dict(group.arrays()),
+        lambda: group.require_array("a", shape=(2,), dtype="u1"),
+        lambda: zarr.open(group.store, path="a"),
+        lambda: made.with_config({"write_empty_chunks": True}),
+        lambda: zarr.Array.from_dict(made.store_path, made.metadata.to_dict()),
+    )
+    for number, way in enumerate(ways, 1):
+        way()
+        assert seen.count("a") > number
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_codecs_of_zarrs_own_pipeline_are_made_of_the_metadata(zarr_format):
+    array = zarr.create_array({}, data=np.arange(9), zarr_format=zarr_format).async_array
+    assert zarr_internals.zarrs_codecs(array) is array.codec_pipeline
+    own = array.codec_pipeline
+    zarr_internals.wrap_codecs(array, lambda _: object())
+    assert zarr_internals.zarrs_codecs(array) == own
+
+
 def test_a_local_store_can_be_opened_twice(tmp_path):
     store = LocalStore(tmp_path)
     zarr_internals.open_local(store)
@@ -114,7 +142,7 @@ def test_no_chunk_is_encoded_in_the_memory_of_the_data(shape, options):
     data = np.arange(1, np.prod(shape) + 1, dtype="uint16").reshape(shape)
     store = Kept()
     array = zarr.create_array(store, name="a", shape=shape, dtype=data.dtype, chunks=(2, 3), **options)
-    zarr_internals.copy_before_encoding(array, [data])
+    zarr_internals.wrap_codecs(array, lambda codecs: zarr_internals.with_own_copies(codecs, data))
     array[...] = data
     assert store.given
     assert not any(np.may_share_memory(one, data) for one in store.given)
@@ -135,8 +163,8 @@ def test_no_chunk_is_encoded_in_the_memory_of_the_data(shape, options):
 )
 def test_which_chunks_are_stored_as_they_are(options, expected):
     array = zarr.create_array(MemoryStore(), name="a", shape=(4, 6), dtype="uint16", chunks=(2, 3), **options)
-    zarr_internals.copy_before_encoding(array, [np.zeros((4, 6), "uint16")])
-    assert zarr_internals.stores_as_it_is(array.async_array.codec_pipeline) == expected
+    codecs = zarr_internals.with_own_copies(array.async_array.codec_pipeline, np.zeros((4, 6), "uint16"))
+    assert zarr_internals.stores_as_it_is(codecs) == expected
 
 
 def test_its_gzip_writes_the_time(monkeypatch):

@@ -19,6 +19,7 @@ from cpr.errors import DecodeError, EncodeError, RecordError
 from cpr.io.fork_safe import PerProcess
 from cpr.io.hashing import default_algorithm
 from cpr.io.request_threads import in_thread
+from cpr.zarr.safe_encoding import encode_safely_on, is_encoded_safely
 from cpr.zarr.stores.copy_unchanged import LEAST_COPIED, Earlier
 from cpr.zarr.stores.manifest_entries import Entries, Entry, make_entry
 from cpr.zarr.stores.url_store import UrlStore
@@ -61,7 +62,6 @@ class _Journal:
     written: Written = field(default_factory=Written)
     sharded: set[str] = field(default_factory=set)  # folders of arrays with shards
     leftovers: set[str] = field(default_factory=set)
-    copies: bool = False
     sealed: bool = False
 
 
@@ -131,10 +131,6 @@ class RecordingStore(UrlStore):
         """Let parts of the objects of an array be checked alone."""
         self._journal.sharded.add(f"{folder}/" if folder else "")
 
-    def copy_before_storing(self) -> None:
-        """Copy what is to be written: zarr gives memory of whoever writes, which may change meanwhile."""
-        self._journal.copies = True
-
     def seal(self) -> None:
         """Refuse to write from now on."""
         self._journal.sealed = True
@@ -180,7 +176,7 @@ class RecordingStore(UrlStore):
     async def set(self, key: str, value: Buffer) -> None:
         if not isinstance(value, Buffer):
             raise TypeError(f"`value` must be a Buffer instance. Got an instance of {type(value)} instead.")
-        if self._journal.copies:
+        if not is_encoded_safely():  # metadata, or an object that somebody puts here as it is
             value = type(value).from_bytes(value.to_bytes())
         self._require_readable(key, value)
         view = memoryview(value.as_buffer_like())
@@ -249,6 +245,9 @@ class RecordingStore(UrlStore):
         folder = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
         for key in [key for key in self.entries if key.startswith(folder)]:
             del self.entries[key]
+
+
+encode_safely_on(RecordingStore)
 
 
 def was_abandoned(url: str) -> bool:

@@ -1,0 +1,68 @@
+"""How arrays of results are encoded, whoever writes them: equal data as equal bytes, of memory that stays.
+
+An array on a recording store needs nothing to be done to it: it is made so by zarr's own constructor, be it
+cpr that writes, or somebody else through the group of `ZarrTarget.create` or its store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+import zarr
+from zarr.abc.store import Store
+from zarr.storage import WrapperStore
+
+from cpr.zarr.concurrency import WideCodecs, widen
+from cpr.zarr.steady_gzip import without_times
+from cpr.zarr.zarr_internals import on_every_array, with_own_copies, wrapped_store, zarrs_codecs
+
+__all__ = ["encode_safely_on", "is_encoded_safely"]
+
+_is_safe: ContextVar[bool] = ContextVar("cpr_zarr_is_encoded_safely", default=False)
+
+
+class _SafeCodecs(WideCodecs):
+    """The codecs of an array that is written.
+
+    They put no times into chunks; they copy what they would encode in memory of whoever writes; and they
+    ask for as many chunks at once as the place deserves.
+    """
+
+    def __init__(self, url: str, chunk_bytes: int, codecs: Any) -> None:
+        super().__init__(url, chunk_bytes, without_times(codecs))
+        self._as_made = codecs
+
+    async def write(self, batch_info: Iterable[Any], value: Any, *args: Any, **kwargs: Any) -> Any:
+        codecs = with_own_copies(self._codecs, value.as_ndarray_like())
+        token = _is_safe.set(True)
+        try:
+            await self._wide("write", codecs.write, list(batch_info), value, *args, **kwargs)
+        finally:
+            _is_safe.reset(token)
+
+    def __reduce__(self) -> Any:
+        # Shards are pickled as their metadata, which say nothing of times.
+        return type(self), (self._url, self._chunk_bytes, self._as_made)
+
+
+def encode_safely_on(kind: type[Store]) -> None:
+    """Let every array on a store of this kind be encoded so, from now on."""
+
+    def prepare(array: zarr.AsyncArray[Any]) -> None:
+        store = array.store_path.store
+        while isinstance(store, WrapperStore):
+            store = wrapped_store(store)
+        if isinstance(store, kind):
+            # Of chunks of several sizes, which are refused when the metadata are stored.
+            with suppress(NotImplementedError):
+                widen(array, lambda url, nbytes, _: _SafeCodecs(url, nbytes, zarrs_codecs(array)))
+
+    on_every_array(prepare)
+
+
+def is_encoded_safely() -> bool:
+    """Whether what a store is given now was encoded so: it is in nobody else's memory."""
+    return _is_safe.get()
