@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Iterator
 
-__all__ = ["MOST_REFUSALS", "SLOW_DOWN", "pause_after", "pauses"]
+__all__ = ["MOST_REFUSALS", "SLOW_DOWN", "counted_pauses", "pause_after", "pauses"]
 
 #: Statuses of HTTP by which stores refuse a request because there are too many.
 SLOW_DOWN = frozenset({429, 503})
@@ -29,6 +29,11 @@ def pauses() -> Iterator[float]:
     while time.monotonic() + (seconds := pause_after(refusals)) <= end:
         yield seconds
         refusals += 1
+
+
+def counted_pauses() -> Iterator[float]:
+    """The same where something else may take long between two refusals, a part that is sent for one."""
+    return (pause_after(refusals) for refusals in range(1, MOST_REFUSALS + 1))
 
 
 def pause_after(refusals: int) -> float:

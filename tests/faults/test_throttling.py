@@ -51,7 +51,7 @@ def test_obstore_is_asked_again_by_a_store_that_was_asked_too_much(proxy, s3_url
     assert not fast_bucket(fs, path.partition("/")[0])._breaker.is_open
 
 
-@pytest.mark.parametrize("code", [429, 503])
+@pytest.mark.parametrize("code", sorted(throttling.SLOW_DOWN))
 def test_refusals_do_not_open_the_circuit(code):
     breaker = CircuitBreaker()
     for _ in range(100):

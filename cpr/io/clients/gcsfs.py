@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from cpr.io.answer_checks import BadAnswerError, SetupError, read_some
 from cpr.io.outside_json import read_json
-from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
+from cpr.io.throttling import SLOW_DOWN, counted_pauses
 from cpr.io.timeouts import wait_for
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "refusal",
     "right",
     "wait_seconds",
+    "was_refused",
 ]
 
 T = TypeVar("T")
@@ -232,12 +233,23 @@ class Requests:
 
     async def patiently(self, method: str, path: str, *about: Any) -> Answer:
         """As `once`, again and again while the store says that it is asked too much."""
-        for refusals in range(1, MOST_REFUSALS + 1):
-            answer = await self.once(method, path, *about)
-            if answer.status not in SLOW_DOWN:
-                return answer
-            await asyncio.sleep(pause_after(refusals))
-        return await self.once(method, path, *about)
+        pauses = counted_pauses()
+        while await was_refused(answer := await self.once(method, path, *about), pauses):
+            pass
+        return answer
+
+
+async def was_refused(answer: Answer, pauses: Iterator[float]) -> bool:
+    """Whether the store says that it is asked too much, and is to be asked again: now, for a pause is over.
+
+    Args:
+        answer: of the store.
+        pauses: that are left; see `cpr.io.throttling.counted_pauses`.
+    """
+    if answer.status not in SLOW_DOWN or (seconds := next(pauses, None)) is None:
+        return False
+    await asyncio.sleep(seconds)
+    return True
 
 
 def passing_errors() -> tuple[type[Exception], ...]:

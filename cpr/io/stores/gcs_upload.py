@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from cpr.io.answer_checks import required_text, whole_number
-from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds
+from cpr.io.clients.gcsfs import Answer, Requests, named, passing_errors, refusal, wait_seconds, was_refused
 from cpr.io.stores.base import OccupiedError
-from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
+from cpr.io.throttling import counted_pauses
 from cpr.io.timeouts import at_most, cleaning_up, wait_for
 
 __all__ = ["CHECKSUM", "ResumableUpload", "put_checked", "put_whole"]
@@ -103,7 +103,7 @@ class ResumableUpload:
         view, stop = memoryview(part), start + len(part)
         arrived, asking = start, False
         length = "*" if total is None else str(total)
-        attempt = refusals = 0
+        attempt, pauses = 0, counted_pauses()
         while True:
             attempt += 1
             try:
@@ -129,11 +129,9 @@ class ResumableUpload:
                     arrived, asking = has, False
                     if learnt and attempt < _TRIES:
                         continue
-                if answer.status in SLOW_DOWN and refusals < MOST_REFUSALS:
-                    refusals += 1
+                if await was_refused(answer, pauses):
                     attempt -= 1
                     asking = True
-                    await asyncio.sleep(pause_after(refusals))
                     continue
                 if not answer.is_passing or attempt == _TRIES:
                     # A session that is gone is no missing object.

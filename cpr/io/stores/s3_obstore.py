@@ -21,7 +21,7 @@ from cpr.io.clients.s3fs import S3Client
 from cpr.io.request_threads import answer_to
 from cpr.io.stores.base import ChangedError, OccupiedError, Stat, version_of
 from cpr.io.stores.s3_listing import PAGE, Found, list_keys
-from cpr.io.throttling import pauses
+from cpr.io.throttling import SLOW_DOWN, pauses
 from cpr.io.timeouts import AbandonedError, NoAnswerError, is_interruption, pause
 from cpr.io.transfer_width import TransferWidth, width_of
 
@@ -38,7 +38,8 @@ _TIMEOUTS: Any = {"timeout": "120s", "connect_timeout": "10s"}
 _CREDENTIALS_LAST = timedelta(minutes=2)
 # After so many failures in a row it is not asked any more: it may sign for another region, say.
 _PATIENCE = 5
-_SLOW_DOWN = re.compile(r"status code: (429|503)\b")
+# How obstore says that the store has answered so.
+_SLOW_DOWN = re.compile(rf"status code: ({'|'.join(map(str, sorted(SLOW_DOWN)))})\b")
 _UNSPEAKABLE = frozenset({"", ".", ".."})  # steps of a key
 _SMALL_BYTES = 64 << 10  # an answer of so little tells how long the way is
 _PUT_SECONDS = 0.005, 0.015
