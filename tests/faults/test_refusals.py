@@ -15,6 +15,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import pytest
+from zarr.abc.store import OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 
 import cpr
 from cpr import io
@@ -25,6 +28,7 @@ from cpr.io.error_translation import translate_errors
 from cpr.io.hashing_sink import Stored
 from cpr.io.objects import open_store, remove_many
 from cpr.io.transfer_width import TransferWidth
+from cpr.zarr.stores.url_store import UrlStore
 from tests.faults.proxy import FaultProxy
 from tests.faults.test_azure_faults import kind_of as azure_kind
 from tests.servers.gcs_faults import FaultyGCS
@@ -122,6 +126,41 @@ class Refusing:
             "copy a Zarr": lambda: written.copy_to(f"{self.base}/copies"),
         }
 
+    def store_operations(self) -> dict[str, Callable[[], object]]:
+        """What zarr asks of a store of ours, each by itself."""
+        store = UrlStore(f"{self.base}/store")
+        prototype = default_buffer_prototype()
+        content = prototype.buffer.from_bytes(SMALL)
+
+        async def listed(keys: Any) -> list[str]:
+            return [key async for key in keys]
+
+        def put() -> None:
+            for key in ("a", "b", "folder/c", "folder/d"):
+                sync(store.set(key, content))
+
+        put()
+        return {
+            "get": lambda: sync(store.get("a", prototype)),
+            "get a range": lambda: sync(store.get("a", prototype, RangeByteRequest(1, 5))),
+            "get the rest": lambda: sync(store.get("a", prototype, OffsetByteRequest(5))),
+            "get the end": lambda: sync(store.get("a", prototype, SuffixByteRequest(5))),
+            "get what is not there": lambda: sync(store.get("nothing", prototype)),
+            "exists": lambda: sync(store.exists("a")),
+            "is empty": lambda: sync(store.is_empty("folder")),
+            "size": lambda: sync(store.getsize("a")),
+            "size of a folder": lambda: sync(store.getsize_prefix("folder")),
+            "list": lambda: sync(listed(store.list())),
+            "list a folder": lambda: sync(listed(store.list_dir("folder"))),
+            "list below": lambda: sync(listed(store.list_prefix("folder/"))),
+            "set": lambda: sync(store.set("new", content)),
+            "set if it is not there": lambda: sync(store.set_if_not_exists("newer", content)),
+            "delete": lambda: sync(store.delete("b")),
+            "delete what is not there": lambda: sync(store.delete("nothing")),
+            "delete a folder": lambda: sync(store.delete_dir("folder")),
+            "clear": lambda: sync(store.clear()),
+        }
+
     def _zarr(self, name: str, data: np.ndarray) -> Any:
         target = cpr.ZarrTarget.from_path(f"{self.base}/{name}.zarr", chunks=(1, 8, 8))
         target.set_data(data)
@@ -209,12 +248,23 @@ def test_parts_that_are_refused_each_time(store, status):
         assert 1 <= store.asked().count(kind) <= PARTS * tries
 
 
-def test_a_store_that_is_asked_too_much_is_asked_again(store, monkeypatch):
+@pytest.mark.parametrize("status", ["429", "503"])
+def test_so_is_zarrs_own_store(store, status, monkeypatch):
+    monkeypatch.setattr(throttling, "_FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(throttling, "_LONGEST_PAUSE_SECONDS", 0.01)
+    for name, operation in store.store_operations().items():
+        store.refuse(status, None, TOO_MANY)
+        operation()
+        assert len(store.asked()) > TOO_MANY, name
+
+
+@pytest.mark.parametrize("status", ["429", "503"])
+def test_a_store_that_is_asked_too_much_is_asked_again(store, status, monkeypatch):
     """More often than any client would by itself, and whatever it is asked for."""
     monkeypatch.setattr(throttling, "_FIRST_PAUSE_SECONDS", 0.001)
     monkeypatch.setattr(throttling, "_LONGEST_PAUSE_SECONDS", 0.01)
     operations = store.operations() | store.zarr_operations()
     for name, operation in operations.items():
-        store.refuse("503", None, TOO_MANY)
+        store.refuse(status, None, TOO_MANY)
         operation()
         assert len(store.asked()) > TOO_MANY, name

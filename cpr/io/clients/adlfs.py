@@ -34,6 +34,7 @@ _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 32.0
 _CONNECT_SECONDS = 10
 _STORED = (200, 201, 202)
+_TOO_MANY = 429
 # A range of more would be asked for in pieces.
 _RANGE_BYTES = 1 << 30
 
@@ -64,6 +65,20 @@ def settle(fs: Any) -> None:
     from azure.storage.blob.aio import ExponentialRetry
 
     class Patience(ExponentialRetry):  # type: ignore[misc]
+        async def send(self, request: Any) -> Any:
+            body = request.http_request.body
+            start = body.tell() if hasattr(body, "seek") else 0
+            answer = await super().send(request)
+            refusals = 1
+            # The SDK takes 503 alone for a service that is asked too much.
+            while answer.http_response.status_code == _TOO_MANY and refusals <= MOST_REFUSALS:
+                await asyncio.sleep(pause_after(refusals))
+                if hasattr(body, "seek"):
+                    body.seek(start)
+                answer = await super().send(request)
+                refusals += 1
+            return answer
+
         def increment(
             self, settings: dict[str, Any], request: Any, response: Any = None, error: Any = None
         ) -> bool:

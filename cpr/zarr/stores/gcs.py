@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest
 from zarr.storage import FsspecStore
 
-from cpr.io.answer_checks import BadAnswerError
+from cpr.io.answer_checks import BadAnswerError, whole_number
 from cpr.io.clients.gcsfs import Requests, named
 from cpr.io.stores.base import bucket_and_key
 from cpr.io.stores.gcs_upload import put_checked
@@ -21,9 +22,9 @@ _ANY_SIZE = sys.maxsize - 1  # what is asked for whole has to fit
 
 
 class GcsStore(FsspecStore):
-    """Objects are asked for and sent by cpr's requests; gcsfs does the rest.
+    """Objects are asked for, sent, looked at and deleted by cpr's requests; folders are cpr's as well.
 
-    gcsfs would wait up to 32 s for a store that is asked too much, and compare no CRC32C.
+    gcsfs would ask a store six times that is asked too much, with up to 32 s between, and compare no CRC32C.
 
     Args:
         fs: gcsfs's async filesystem, of the running event loop.
@@ -67,6 +68,29 @@ class GcsStore(FsspecStore):
             await super().set(key, value, byte_range)
             return
         await put_checked(self._requests, *bucket_and_key(f"{self.path}/{key}"), value.to_bytes())
+
+    async def exists(self, key: str) -> bool:
+        """As the other store, of objects alone."""
+        try:
+            await self.getsize(key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def getsize(self, key: str) -> int:
+        """As the other store. Raises BadAnswerError for an answer that is none of the store's."""
+        answer = await self._requests.ask("GET", self._object(key), {"fields": "size"})
+        return whole_number(answer.json().get("size"))
+
+    async def delete(self, key: str) -> None:
+        """As the other store, which takes one that is not there for deleted."""
+        self._check_writable()
+        with suppress(FileNotFoundError):
+            await self._requests.ask("DELETE", self._object(key))
+
+    def _object(self, key: str) -> str:
+        bucket, name = bucket_and_key(f"{self.path}/{key}")
+        return named("/storage/v1/b/", bucket, "/o/", name)
 
 
 def _range(wanted: ByteRequest) -> str:
