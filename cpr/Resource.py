@@ -1,4 +1,4 @@
-"""A resource is where bytes at a place and their meaning meet."""
+"""The base class of sources and targets: one object at a URL, with the format that encodes and decodes it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
-    """One object at a URL, and the format that gives its bytes meaning.
+    """One object at a URL, with the format that encodes and decodes its bytes.
 
     Two kinds exist: a `Source` is somebody else's object, a `Target` is one that cpr writes. A
     resource holds a URL and a format, never a filesystem, a credential or an open file; it pickles
@@ -103,12 +103,12 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
-        """A resource from the arguments in a record of custom-prefect-result. Raises RecordError."""
+        """Make a resource from the arguments in a record of custom-prefect-result. Raises RecordError."""
         return cls._of(Arguments.of_record(cls, arguments))
 
     @classmethod
     def _of(cls, found: Arguments) -> Self:
-        """A resource of arguments that are known to be right."""
+        """Make a resource from arguments that are already validated."""
         resource: Self
         if issubclass(cls.format_class, OwnFiles):
             resource = found.format.build(found.location, found.name, found.ext)
@@ -123,7 +123,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str], *in_order: Any, **options: Any) -> Self:
-        """A resource at a path or URL; nothing is read, written or connected to.
+        """Make a resource for a path or URL; nothing is read, written or connected to.
 
         Args:
             path: str, os.PathLike or UPath; any fsspec URL.
@@ -143,7 +143,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     @classmethod
     def takes(cls, ext: str) -> bool:
-        """Whether files of this class may have such an extension."""
+        """Whether this class handles files with this extension."""
         extensions: tuple[str, ...] = cls.format_class.extensions
         return not extensions or ext.lower() in extensions
 
@@ -167,7 +167,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     @classmethod
     def _make_format(cls, ext: str, options: Mapping[str, Any]) -> Any:  # noqa: ARG003
-        """The format for an extension; subclasses may let the extension choose options."""
+        """Make the format for an extension; subclasses may derive options from the extension."""
         if issubclass(cls.format_class, OwnFiles):
             return cls.format_class.of_options(options)
         known = {field.name for field in dataclasses.fields(cls.format_class)}
@@ -217,12 +217,12 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         return self.format
 
     def _keep(self, data: Any) -> Any:
-        """Hold data for the next call; what the caller gets of it."""
+        """Keep data in memory for the next call; returns what the caller may have of it."""
         self._cached = data
         return self._shared(data)
 
     def _shared(self, held: Any, region: Region | None = None) -> Any:
-        """What a caller gets of data in memory, or of a part of it: it cannot change what is held."""
+        """Return data in memory, or a region of it, so that the caller cannot change the kept copy."""
         if region is not None:
             # Refused where the stored data would be: its [] may mean another thing.
             self._region_reader(region)
@@ -238,16 +238,16 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         return naming(self.url)
 
     def _decode(self, file: io.SeekableFile, decode: Callable[[Any], T]) -> T:
-        """What a decoder makes of this resource's file, with its errors named."""
+        """Decode this resource's file; errors name its URL."""
         return decode_file(self.url, file, decode)
 
     def _ranged(self) -> AbstractContextManager[io.SeekableFile]:
-        """The stored object, to read parts of."""
+        """Open the stored object for reading parts of it."""
         return io.ranged(self.url)
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What a cache key hashes: content and options as JSON values; equal for equal content."""
+        """What a cache key hashes: content and options as JSON values, equal for equal content."""
 
     def serialize(self) -> dict[str, Any]:
         """The record: a small JSON object from which any process makes this resource again."""
@@ -256,7 +256,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
 
     @classmethod
     def deserialize(cls, record: Mapping[str, Any]) -> Self:
-        """A resource from its record; no I/O. Raises RecordError for one that is not acceptable."""
+        """Make a resource from its record, without I/O. Raises RecordError if the record is not valid."""
         try:
             return cls._from_fields(record[RECORD_KEY])
         except (RecordError, MissingDependencyError):
@@ -289,17 +289,17 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         return resource
 
     def _take_fields(self, fields: Any) -> None:
-        """Take over what a record says besides place and format."""
+        """Set this resource's fields from a record, other than its location and format."""
 
     def _set_format(self, **changes: Any) -> None:
-        """Change options."""
+        """Change options of the format."""
         self.format = dataclasses.replace(self.format, **changes)
 
     def _place(self) -> dict[str, Any]:
         return {"type": self.record_type, "location": self.location, "name": self.name, "ext": self.ext}
 
     def _own_fields(self) -> dict[str, Any]:
-        """What the record says besides the fields of the format."""
+        """The fields of the record that are not the format's."""
         names = [name for name in names_of(self.fields_class) if name not in UNLISTED]
         values = {name: getattr(self, name) for name in names}
         return {
@@ -315,7 +315,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
         return self.format.told(self) if isinstance(self.format, OwnFiles) else self.format
 
     def facts(self) -> dict[str, Any]:
-        """What is known without asking the store, for people: kind, name, place, shape, size."""
+        """Summary for people, without asking the store: kind, name, location, shape, size."""
         fields = {name: getattr(self.format, name, None) for name in ("shape", "dtype")}
         known = {name: value for name, value in fields.items() if value is not None}
         if "shape" in known:

@@ -1,4 +1,4 @@
-"""The name by which `cpr.prefect.serializer` has always been imported."""
+"""Alias of `cpr.prefect.serializer`, kept because flows import it by this name."""
 
 from cpr.prefect.serializer import (
     CprSerializer,

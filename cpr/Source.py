@@ -1,4 +1,4 @@
-"""A source is somebody else's object: read, never written."""
+"""The base class of sources: existing files that cpr reads and never writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WhenEmpty: TypeAlias = Literal["error", "warn", "ignore"]
 
 
 def report_empty(pattern: str, empty: WhenEmpty) -> None:
-    """Tell that a normalised pattern matches nothing, as `Source.glob` does."""
+    """Raise or warn that a normalised pattern matches nothing, as `Source.glob` does."""
     if empty not in {"error", "warn", "ignore"}:
         raise CprError(
             "no such way to treat a pattern without a match",
@@ -39,7 +39,7 @@ def report_empty(pattern: str, empty: WhenEmpty) -> None:
 
 
 class Source(Resource):
-    r"""A file that is there already: read in one version, from the cache key to the last byte.
+    r"""An existing file that cpr reads, in one version from the cache key to the last byte.
 
     The version is asked for once, by the first that needs it: a cache key, a read, `glob`. It travels to
     other processes in pickles, not in records. Every read, there or here, whole or in parts, gives that
@@ -100,12 +100,12 @@ class Source(Resource):
 
     @classmethod
     def _of_another_kind(cls, sources: list[Self]) -> Iterable[Self]:  # noqa: ARG003
-        """Which of the files that a pattern matches are none of this class, though `from_path` takes them."""
+        """The files that a pattern matches but that this class does not accept, though `from_path` does."""
         return ()
 
     @property
     def _data(self) -> Any:
-        """What is held of the data, as the predecessor called it: `source._data = None` lets go of it."""
+        """The cached data, under the predecessor's name; `source._data = None` drops the cache."""
         return self._cached
 
     @_data.setter
@@ -142,7 +142,7 @@ class Source(Resource):
 
     @contextmanager
     def _pinned(self) -> Iterator[Pinned]:
-        """The object in its version; the one that is there now, if it was not asked for before."""
+        """The object in its recorded version, or in its present one if no version was recorded yet."""
         try:
             pinned = io.pin(self.url, self._version)
             self._version = self._version or pinned.version
@@ -157,7 +157,7 @@ class Source(Resource):
             yield file
 
     def preview(self) -> Preview | None:
-        """A small picture, or the first rows of a table: a small object is read, of a large one some parts.
+        """A thumbnail or the first rows; small objects are read whole, of large ones only parts.
 
         Raises as `get_data`.
         """
@@ -171,7 +171,7 @@ class Source(Resource):
         return make_preview(self.format, self.get_data())
 
     def version(self) -> Version:
-        """What the store says of the object (ETag, generation, or size and time), asked once."""
+        """The version that the store reports (ETag, generation, or size and time); asked for once."""
         if self._version is None:
             self._version = self._ask()
         return self._version
@@ -180,7 +180,7 @@ class Source(Resource):
         return io.version_now(self.url)
 
     def confirm_version(self) -> None:
-        """Forget a version that may be old, so that the next key takes the one that is there; no I/O.
+        """Forget a version that may be outdated, so that the next key uses the present one; no I/O.
 
         A source that came in a pickle may have been stored long ago, one that has changed is read as it is
         now when its task is tried again.
@@ -190,7 +190,7 @@ class Source(Resource):
             self.__dict__ = type(self).deserialize(self.serialize()).__dict__
 
     def known_version(self) -> Version:
-        """The version as far as the store was asked; no I/O."""
+        """The version, if the store has been asked already; no I/O."""
         return {} if self._version is None else self._version
 
     def identity(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A target is an object that cpr writes: whole, hashed, verified when it is read."""
+"""The base class of targets: files that cpr writes all or nothing, and verifies when they are read."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ __all__ = ["Target"]
 
 
 class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
-    """A result: filled once with data, persisted once, read back verified by anyone with its record.
+    """A file that cpr writes: filled with data once, stored once, and verified by everyone who reads it.
 
     Subclasses name their format: `class MyTarget(Target): format_class = MyFormat`.
 
     Attributes:
         data_hash: 16 hex digits that name the content, known as soon as `set_data` returns.
-        content_digest: beside it, for other content may have the same name: see `cpr.records.content_digest`.
+        content_digest: a longer digest of the same content; see `cpr.records.content_digest`.
         checksum: `algorithm:hexdigest` of the stored bytes, known once persisted.
         nbytes: size of the stored object in bytes, known once persisted.
-        blocks: digest that vouches for its parts (see `cpr.io.block_digests`); None for a small object.
+        blocks: digest of the list of block digests (see `cpr.io.block_digests`); None for a small object.
         url: where it is, or will be, `location/name-KEY.ext`; `cpr gc` may make `persist` choose another KEY.
-        seconds: what writing took, if it was done through this object; None for one that was there.
+        seconds: how long writing took, if this object did it; None if the file was there already.
         made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
     """
 
@@ -101,7 +101,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         self.seconds, self._data = stored.seconds, None
 
     def _set_format(self, **changes: Any) -> None:
-        """Change options; possible until the target is persisted."""
+        """Change options of the format; possible until the target is persisted."""
         with self._lock:
             if self.checksum is not None:
                 raise RecordError(
@@ -117,7 +117,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
 
     @property
     def key(self) -> str:
-        """16 hex digits in the file name: of content and options, or unique per attempt for streams.
+        """The 16 hex digits in the file name: digest of content and options; for streams, unique per attempt.
 
         Raises NoDataError before `set_data`.
         """
@@ -129,7 +129,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
 
     @property
     def url(self) -> str:
-        """Where the object is, or will be; before `set_data`, without its key."""
+        """URL where the object is or will be stored; before `set_data`, without its key."""
         if self._key is None and self.data_hash is None:
             return io.join(self.location, self.name + self.ext)
         return self._url(self.key)
@@ -171,7 +171,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         return await asyncio.to_thread(self.persist)
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
-        """The data: what was set, while it is held; afterwards the stored object, verified, decoded.
+        """The data: from memory while it is held, else the stored object, verified and decoded.
 
         It is decoded from the very bytes that were hashed. A checksum that agrees is enough; where
         it does not (another program stored the same content again), the decoded content is hashed.
@@ -198,7 +198,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         return self._keep(data) if cache else data
 
     def _stored(self, action: str) -> StoredResult:
-        """What is stored, to read or check it. Raises NoDataError before it is persisted."""
+        """Describe the stored object, to read or check it. Raises NoDataError before it is persisted."""
         if self.data_hash is None or (self.checksum is None and not self._is_known_by_content()):
             raise NoDataError.of_empty(self.url, action)
         stored = None
@@ -209,7 +209,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         )
 
     def preview(self) -> Preview | None:
-        """A small picture, or the first rows of a table: made when the target was written.
+        """The thumbnail or first rows that were made when the target was written.
 
         Raises as `get_data`; an empty target has none.
         """
@@ -225,12 +225,12 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         return read_preview(self.url, self.format.preview_class) or self._sampled()
 
     def facts(self) -> dict[str, Any]:
-        """What is known without asking the store, for people."""
+        """Summary for people, without asking the store."""
         known = {"bytes": self.nbytes, "data_hash": self.data_hash, "checksum": self.checksum}
         return {**super().facts(), **{name: value for name, value in known.items() if value is not None}}
 
     def check(self, full: bool = False) -> None:
-        """Make sure that the stored object is there: by its size, or in full by its checksum.
+        """Check that the stored object exists: by its size, or with `full` by its checksum.
 
         Raises ResourceNotFoundError when it is gone, CorruptDataError when it is another one,
         TransferError when the store cannot be asked.
@@ -244,14 +244,14 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
     def copy_to(
         self, location: str, is_new: bool = False, may_replace: Callable[[], bool] = lambda: False
     ) -> Self:
-        """A copy at another location, under the same name and key, compared with its digests on the way.
+        """Copy the object to another location, under the same name and key, verifying it on the way.
 
-        What is there already stays: if its content is equal it is the copy, otherwise there is an error.
+        An object that is there already is kept: if its content is equal, it is the copy; else this raises.
 
         Args:
             location: folder or bucket prefix.
-            is_new: a listing has shown that nothing is there, so the store is not asked again.
-            may_replace: called if something else is there: whether that is known to be damaged.
+            is_new: a listing has shown that the destination is free, so the store is not asked again.
+            may_replace: called if another object is there; says whether that object is known to be damaged.
 
         Raises:
             CorruptDataError: the stored object is not the one that was written; nothing was copied.
@@ -277,22 +277,22 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         return twin
 
     def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:
-        """Copy what is stored of this target to the place of another. Raises OccupiedError."""
+        """Copy this target's stored objects to where another target points. Raises OccupiedError."""
         assert self.checksum is not None and self.nbytes is not None
         io.copy(self.url, twin.url, Stored(self.checksum, self.nbytes, self.blocks), is_new, replace)
 
     def _is_intact(self) -> bool:
-        """Whether the content is there, in whatever bytes."""
+        """Whether the content is stored, whatever its encoding."""
         return self._stored("be checked").is_there()
 
     def set_made(self, made: Made) -> None:
-        """Say how the result came to be; what was said first stays, until the data is set anew."""
+        """Set the provenance; the first call counts, until new data is set."""
         with self._lock:
             if self.made is None:
                 self.made = made
 
     def get_made(self) -> Made | None:
-        """How the result came to be, with all its inputs; None where nobody knows.
+        """The full provenance, with all inputs; None if it is not known.
 
         Reads one small object beside the result where the record had no room for all of it.
 
@@ -301,7 +301,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         return None if self.made is None else read_whole(self.made, self.url)
 
     def serialize(self) -> dict[str, Any]:
-        """The record; persists first when that has not happened yet.
+        """The record; stores the data first if that has not been done yet.
 
         `"data_hash" in record` is True for targets and False for sources, as in custom-prefect-result.
         """

@@ -1,4 +1,4 @@
-"""`python -m cpr` is `cpr`."""
+"""Runs the `cpr` command as `python -m cpr`."""
 
 from __future__ import annotations
 

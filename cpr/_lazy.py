@@ -1,4 +1,4 @@
-"""Lazy public names of a package, where classes live in modules of the same name.
+"""Lazily imported public names of a package whose classes live in modules of the same name.
 
 `from cpr.image import ImageSource` must give the class, and so must
 `from cpr.image.ImageSource import ImageSource`. Importing a submodule sets it as an attribute of its
@@ -29,7 +29,7 @@ _EXTRAS = {
 
 
 def missing_package(error: ModuleNotFoundError) -> str | None:
-    """The package that an extra would have brought, where that is what an import lacks."""
+    """Name the package of an optional extra whose absence caused this ImportError."""
     missing = (error.name or "").partition(".")[0]
     # A folder of this name beside a script makes a package without a file.
     found = getattr(sys.modules.get(missing), "__file__", None)
@@ -37,7 +37,7 @@ def missing_package(error: ModuleNotFoundError) -> str | None:
 
 
 def needs(what: str, package: str) -> MissingDependencyError:
-    """What to raise where a package of an extra is not installed."""
+    """Make the error for a missing package of an optional extra."""
     return MissingDependencyError(
         f"{what} needs the {package} package", remedy=f'pip install "prefect-cpr[{_EXTRAS[package]}]"'
     )

@@ -1,3 +1,3 @@
-"""The version of cpr, for modules that must not import the package's face."""
+"""The version of cpr, importable without importing the package's public names."""
 
 __version__ = "0.1.0"

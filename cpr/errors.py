@@ -1,6 +1,6 @@
-"""What can go wrong, as a tree.
+"""The exceptions that cpr raises, as a tree of classes.
 
-Catch the class whose handling you know; every one names the URL or the field, what was expected,
+Catch the class that you can handle; every error names the URL or the field, what was expected,
 what was found, and the remedy.
 
     CprError
@@ -99,7 +99,7 @@ class CprError(Exception):
 
     @property
     def page(self) -> str:
-        """Where the documentation says more: of the cause if it is known, else of the class."""
+        """URL of the documentation on this error: of its specific cause if known, else of its class."""
         ours = next(cls for cls in type(self).__mro__ if cls.__module__ == __name__)  # not a user's subclass
         return f"docs/errors.md#{self.topic or ours.__name__.lower()}"
 
@@ -115,7 +115,7 @@ def _rebuild(cls: type[CprError], attributes: dict[str, Any]) -> CprError:
 
 
 def shown(value: object, limit: int = 100) -> str:
-    """A value from outside as a short ASCII text, whatever it is."""
+    """Format a value from outside as a short ASCII text, whatever it is."""
     try:
         return ascii(value)[:limit]
     except (ValueError, RecursionError):
@@ -123,11 +123,11 @@ def shown(value: object, limit: int = 100) -> str:
 
 
 class ResourceError(CprError):
-    """Something about one stored object, named by `url`."""
+    """A problem with one stored object, named by `url`."""
 
 
 class ResourceNotFoundError(ResourceError, FileNotFoundError):
-    """The object, or the bucket it should be in, does not exist."""
+    """The object does not exist, or its bucket does not."""
 
 
 class CorruptDataError(ResourceError, ValueError):
@@ -135,7 +135,7 @@ class CorruptDataError(ResourceError, ValueError):
 
 
 class SourceChangedError(ResourceError):
-    """A source was replaced while it was used; `expected` and `actual` are versions, as the store tells them.
+    """A source was replaced while it was used; `expected` and `actual` are the store's versions.
 
     Nothing was made of two versions. Prefect's retries ask for the version, and the cache key, anew.
     """
@@ -146,7 +146,7 @@ class NoDataError(ResourceError, ValueError):
 
     @classmethod
     def of_empty(cls, url: str, action: str) -> Self:
-        """For a target at this URL that cannot do something ("be read") before it has data."""
+        """Make the error for a target without data, at this URL, that was to be used (say "be read")."""
         return cls(
             f"the target has no data and cannot {action}",
             url=url,
@@ -158,7 +158,7 @@ class NoDataError(ResourceError, ValueError):
 
 
 class PartError(ResourceError, ValueError):
-    """Parts overlap, leave a gap, cut a chunk or are of another whole, or wells make no plate.
+    """Parts overlap, leave a gap, cut a chunk or belong to another array; or wells do not form a plate.
 
     Nothing was published. `field` names the part or the wells, `expected` and `actual` the other one, or the
     region, that it does not go with.
@@ -198,7 +198,7 @@ class RecordError(CprError, ValueError):
     def of_validation(
         cls, error: Any, problem: str = "a field has a value of the wrong kind", where: str = ""
     ) -> Self:
-        """What pydantic's ValidationError says first, as an error of cpr's.
+        """Make a RecordError from the first problem in a pydantic ValidationError.
 
         Args:
             error: the ValidationError.
@@ -216,7 +216,7 @@ class RecordError(CprError, ValueError):
 
 
 class ConfigurationError(CprError, ValueError):
-    """A setting is malformed: the table of storage options (`url` is its file), or a variable (`field`)."""
+    """A setting is invalid: the table of storage options (`url` is its file) or a variable (`field`)."""
 
 
 class DuplicateTypeError(CprError, ValueError):
@@ -224,8 +224,8 @@ class DuplicateTypeError(CprError, ValueError):
 
 
 class MissingDependencyError(CprError, ImportError):
-    """An optional package is needed and not installed; the remedy is the command that installs it."""
+    """An optional package is not installed; the remedy is the command that installs it."""
 
 
 class UsageError(CprError, TypeError, AttributeError):
-    """A call that sources and targets do not have; `remedy` names the one that is meant."""
+    """A method or argument that sources and targets do not have; `remedy` names the right call."""

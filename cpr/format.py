@@ -1,4 +1,4 @@
-"""A format gives bytes meaning and knows no place.
+"""The protocol of a format: how data is fingerprinted, encoded and decoded, wherever it is stored.
 
 A format is a frozen dataclass. Its fields are all there is to know for encoding and decoding
 besides the data itself, options (`compression="zlib"`) and description (`shape=(3, 4)`) alike:
@@ -49,13 +49,13 @@ Region = Index | tuple[Index, ...]
 
 
 class WritableFile(Protocol):
-    """Where a format writes: forward only, nothing is visible before all of it is."""
+    """The file that a format writes to: forward only; nothing is visible until all of it is written."""
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
 
 
 class ReadableFile(Protocol):
-    """Where a format reads: seekable; bytes arrive, are hashed and counted in the background.
+    """The file that a format reads from: seekable; bytes are fetched, hashed and counted in the background.
 
     `release(position)` is a promise not to read anything before `position` again, which lets
     go of its memory; a decoder that never calls it holds the whole encoded object.
@@ -69,7 +69,7 @@ class ReadableFile(Protocol):
 
 
 def expect_reads(file: ReadableFile, ranges: Iterable[tuple[int, int]]) -> None:
-    """Say which ranges of bytes are read next, in their order: a file far away fetches them side by side.
+    """Announce the byte ranges that are read next, in order, so that a remote file fetches them in parallel.
 
     A hint and no more; files that can do nothing with it have no `expect`.
     """
@@ -78,19 +78,19 @@ def expect_reads(file: ReadableFile, ranges: Iterable[tuple[int, int]]) -> None:
 
 
 def expect_end(file: ReadableFile, nbytes: int) -> None:
-    """Say that the last bytes are read before all others; a hint as well."""
+    """Announce that the end of the file is read first; only a hint."""
     if (fetch_end := getattr(file, "fetch_end", None)) is not None:
         fetch_end(nbytes)
 
 
 def hold_ahead(file: ReadableFile, nbytes: int) -> None:
-    """Say how much of a file far away may be here before it is read; a hint, where decoding takes memory."""
+    """Limit how many bytes of a remote file are prefetched; a hint, for when decoding takes much memory."""
     if (hold := getattr(file, "hold_ahead", None)) is not None:
         hold(nbytes)
 
 
 class Format(Protocol):
-    """Bytes and their meaning: a frozen dataclass with these three methods.
+    """What every format implements: a frozen dataclass with these three methods.
 
     `extensions` lists the file name endings the format answers to, lower-case with the dot, its
     preferred one first. Where nothing but `fingerprint` tells what the content is, the encoded bytes count
@@ -102,56 +102,56 @@ class Format(Protocol):
     extensions: ClassVar[tuple[str, ...]]
 
     def fingerprint(self, data: Any) -> str:
-        """The content's name: equal for equal data, whatever its layout in memory or the options."""
+        """Name the content: equal for equal data, whatever its memory layout or the options."""
 
     def encode(self, data: Any, file: WritableFile) -> None:
-        """Write data. Raises EncodeError, before anything is written where that can be known."""
+        """Write data to a file. Raises EncodeError, if possible before anything is written."""
 
     def decode(self, file: ReadableFile) -> Any:
-        """Read data. Raises DecodeError for bytes that are not of this format."""
+        """Read data from a file. Raises DecodeError for bytes that are not of this format."""
 
 
 @runtime_checkable
 class Describes(Format, Protocol):
-    """A format whose fields take part of their values from the data (shape, dtype, columns)."""
+    """A format with fields that are filled from the data (shape, dtype, columns)."""
 
     def describe(self, data: Any) -> Self:
-        """This format, told about the data. Raises EncodeError for data it cannot hold."""
+        """Return this format with the fields filled from the data. Raises EncodeError for unsuitable data."""
 
 
 @runtime_checkable
 class Streams(Format, Protocol):
-    """A format that encodes in pieces: `encode` then takes what `stream` returns."""
+    """A format that encodes piece by piece: `encode` then takes what `stream` returns."""
 
     def stream(self, data: Any) -> Stream[Any]:
-        """The data as a stream of pieces, fingerprinted while `encode` consumes them."""
+        """Return the data as a stream of pieces, fingerprinted while `encode` consumes them."""
 
 
 @runtime_checkable
 class RegionReader(Format, Protocol):
-    """A format that can read part of an object without reading the rest.
+    """A format that can read a region of the data without reading the whole object.
 
     One that finds everything from the beginning of its files says so by an attribute of the class,
     `read_first = "head"`: their ends are then not fetched with it.
     """
 
     def decode_region(self, file: ReadableFile, region: Region) -> Any:
-        """The part of the data that `region` selects, as numpy's basic indexing would."""
+        """Read the region of the data that a basic numpy index selects."""
 
 
 @runtime_checkable
 class Shares(Protocol):
-    """A format, if only for reading, whose data can be handed out while cpr keeps it."""
+    """A format that can hand out data which cpr keeps in memory, protected from changes by the caller."""
 
     def share(self, data: Any) -> Any:
-        """What a caller gets of data that is kept: a change of it is refused, or changes nothing kept."""
+        """Return kept data so that the caller's changes are refused, or do not affect what is kept."""
 
 
 _offers: dict[tuple[type[Any], type[Any]], bool] = {}
 
 
 def supports(format: Format, what: type[P]) -> TypeGuard[P]:
-    """Whether a format has the methods of one of these protocols: `isinstance`, remembered for each class.
+    """Whether a format implements one of these protocols: `isinstance`, cached for each class.
 
     Python looks for them anew each time, which takes a tenth of storing a small result.
     """
@@ -162,27 +162,27 @@ def supports(format: Format, what: type[P]) -> TypeGuard[P]:
 
 
 class PreviewMaker(Protocol):
-    """Makes a preview (see `cpr.previews.models`) of data that passes."""
+    """Makes a preview (see `cpr.previews.models`) from the pieces of a stream."""
 
     def take(self, piece: Any, /) -> None:
-        """Look at the next piece; quickly, for the upload waits."""
+        """Process the next piece; must be fast, because the upload waits for it."""
 
     def finish(self) -> Any:
-        """The preview, or None if there is nothing to be seen."""
+        """The preview, or None if there is nothing to show."""
 
 
 @runtime_checkable
 class Previews(Streams, Protocol):
-    """A format whose data can be looked at: `preview_class` is the kind of what the maker makes."""
+    """A format whose data can be previewed; `preview_class` is the class of preview."""
 
     preview_class: ClassVar[type[Any]]
 
     def preview_maker(self, stream: Any) -> PreviewMaker:
-        """What is shown the pieces of a stream, one after the other."""
+        """Make the object that receives the pieces of a stream and makes a preview from them."""
 
 
 class Stream(Generic[T]):
-    """Data that passes once, piece by piece, and is never held whole.
+    """Data that is produced once, piece by piece, and is never held whole.
 
     Iterating yields the pieces and digests them on the way; when the last one is out,
     `fingerprint` and `described` are known.
@@ -207,16 +207,16 @@ class Stream(Generic[T]):
         raise NotImplementedError
 
     def lasting(self, piece: memoryview) -> memoryview | None:  # noqa: ARG002
-        """The bytes of the piece that has passed last, where they stay as long as the data; else None."""
+        """The bytes of the latest piece, if they stay in memory as long as the data; else None."""
         return None
 
     def described(self) -> dict[str, Any]:
-        """Format fields that are only known once everything has passed (the number of rows)."""
+        """Format fields that are known only after the last piece (such as the number of rows)."""
         return {}
 
 
 class naming:  # noqa: N801 - it is used like a function
-    """Name an object in the errors raised inside that name none, for a format knows no place.
+    """Add the object's name to errors raised in the block that name none, as formats do not know it.
 
     >>> from cpr.errors import DecodeError
     >>> with naming("s3://bucket/a.csv"):
@@ -243,7 +243,7 @@ def unusable(
     actual: Any,
     remedy: str = "correct it, or leave it out for the default",
 ) -> FormatError:
-    """What to raise for an option, or a piece of metadata, that makes no sense."""
+    """Make the error for an invalid option or invalid metadata."""
     return FormatError(problem, field=field, expected=expected, actual=repr(actual)[:80], remedy=remedy)
 
 
@@ -254,5 +254,5 @@ def damaged(
     remedy: str = "restore the file, or write it again with the program it comes from",
     field: str | None = None,
 ) -> DecodeError:
-    """What to raise for a file that is not, or no longer, what it should be."""
+    """Make the error for a file that is damaged or not of the expected format."""
     return DecodeError(problem, field=field, expected=expected, actual=str(actual)[:200], remedy=remedy)

@@ -1,4 +1,4 @@
-"""Data on its way into a store: encoded, hashed and uploaded in one pass, or found to be there already."""
+"""Stores data: encodes, hashes and uploads it in one pass, unless an equal object is stored already."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Publication:
     data_hash: str
 
     def publish(self, key: str, place: Callable[[str], str]) -> tuple[str, Stored, str | None]:
-        """Make sure that the data is there: write it, unless an equal object is found; repair a damaged one.
+        """Store the data: skip the upload if an equal object exists, and repair a damaged one.
 
         Where the name is taken by an intact object of other bytes, that one stays as it is, and ours gets
         another name: it is equal content as another version has encoded it, or other content whose
@@ -64,7 +64,7 @@ class Publication:
             key = hex16(f"{key} {ours.stored.checksum}".encode())
 
     def _is_intact(self, url: str) -> bool:
-        """Whether an object is there that holds content of this `data_hash`, in whatever bytes."""
+        """Whether an object with content of this `data_hash` exists, whatever its encoding."""
         try:
             with io.reading(url) as file:
                 found = decode_file(url, file, self.format.decode)
@@ -75,7 +75,9 @@ class Publication:
         return True
 
     def write(self, url: str, create: bool = False) -> tuple[Stored, str | None]:
-        """Put it there, all or nothing; with `create` only where nothing is. Returns its content digest, too.
+        """Upload the data, all or nothing; with `create` only if the name is free.
+
+        Returns checksums and size of the stored bytes, and the content digest.
 
         Raises OccupiedError, EncodeError, CorruptDataError for data that was changed since it was handed
         over, ResourceNotFoundError and TransferError.
@@ -100,7 +102,7 @@ class Publication:
         return counted, content_of_bytes(self.format, told, counted.stored.checksum)
 
     def find_equal(self, url: str, ours: Stored) -> bool:
-        """Whether the object there is exactly what `write` would put there. Raises as `write`."""
+        """Whether the object at the URL is byte for byte what `write` would store. Raises as `write`."""
         there = io.lookup(url)
         if there is None or there.nbytes != ours.nbytes:
             return False
@@ -141,7 +143,7 @@ class Publication:
 
 
 def key_of(data_hash: str, options: Mapping[str, Any]) -> str:
-    """16 hex digits in the name of content that is known before it is written.
+    """The key in the file name, 16 hex digits, for content that is known before it is written.
 
     Results of other checksum algorithms have names of their own: digests of blocks are of one algorithm.
     """
@@ -165,10 +167,10 @@ def write_stream(format: Any, stream: Stream[Any], url: str) -> Stored:
 
 
 def may_be_deleted(url: str) -> bool:
-    """Whether somebody deletes what is there, maybe while we look: the content then gets another name.
+    """Whether a garbage collection may be about to delete this object; the content then needs another name.
 
-    So it does where that cannot be told: a store may let us write and not list. Of a missing bucket the write
-    will tell.
+    True also if that cannot be found out: a store may allow writing but not listing. For a missing bucket
+    False, as the write will raise.
     """
     try:
         return is_marked(url)
@@ -191,7 +193,7 @@ def require_unmarked(url: str) -> None:
 
 
 def taken(url: str, expected: str) -> TransferError:
-    """What to raise where something else has a copy's name: it may be intact, and is not replaced."""
+    """Make the error for a copy whose name is taken by another, possibly intact, object."""
     return TransferError(
         "another result, or a damaged one, is there under this name, and was not replaced",
         url=url,
@@ -202,7 +204,7 @@ def taken(url: str, expected: str) -> TransferError:
 
 
 def _nbytes_of(data: Any) -> int | None:
-    """What data takes in memory, where it tells; a stream does by its shape and dtype."""
+    """Size of the data in memory, if known; for a stream, from its shape and dtype."""
     nbytes = getattr(data, "nbytes", None)
     if isinstance(nbytes, int):
         return nbytes

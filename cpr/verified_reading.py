@@ -1,4 +1,4 @@
-"""Stored objects on their way back: read, verified against what was written, and decoded."""
+"""Reads stored objects: verifies them against their record and decodes them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def decode_file(url: str, file: io.SeekableFile, decode: Callable[[Any], T]) -> T:
-    """What a decoder makes of a file; where the read underneath has failed, that is what is raised."""
+    """Decode a file; if the underlying read fails, that error is raised, not the decoder's."""
     try:
         with naming(url):
             return decode(file)
@@ -31,7 +31,7 @@ def decode_file(url: str, file: io.SeekableFile, decode: Callable[[Any], T]) -> 
 
 
 def corrupt(url: str, problem: str, expected: object, actual: object) -> CorruptDataError:
-    """What to raise for a stored result that is not the one that was written."""
+    """Make the error for a stored result whose bytes are not those that were written."""
     return CorruptDataError(
         problem,
         url=url,
@@ -43,7 +43,7 @@ def corrupt(url: str, problem: str, expected: object, actual: object) -> Corrupt
 
 @dataclass(frozen=True)
 class StoredResult:
-    """A result that is one object, by what its record says of it.
+    """A stored result of one object, as its record describes it.
 
     Attributes:
         url: of the object.
@@ -62,7 +62,7 @@ class StoredResult:
     content: str | None = None
 
     def read(self, decode: Callable[[Any], Any] | None = None) -> Any:
-        """The object as the format, or another function, decodes it, from the very bytes that were hashed.
+        """Read and decode the object, with the format or another decoder, from the bytes that are hashed.
 
         A checksum that agrees is enough. Where it does not, the decoded content is hashed, by both its
         digests: another program may have stored the same content again. Not so where the checksum was made
@@ -98,13 +98,13 @@ class StoredResult:
         return data
 
     def _verified(self) -> tuple[Any, Stored]:
-        """The decoded object, found to hold the content, and its checksum and size."""
+        """The decoded object, with its content verified, and its checksum and size."""
         data, actual = self._whole(None)
         self._require_content(data, "the stored object holds other content than was written")
         return data, Stored(*actual, None)
 
     def _whole(self, algorithm: str | None) -> tuple[Any, tuple[str, int]]:
-        """The decoded object, whatever it holds, and its checksum and size."""
+        """The decoded object, unverified, and its checksum and size."""
         with io.reading(self.url, algorithm) as file:
             try:
                 data = decode_file(self.url, file, self.format.decode)
@@ -114,7 +114,7 @@ class StoredResult:
             return data, file.finish()
 
     def _has_content(self, data: Any, algorithm: str) -> bool:
-        """Whether data in memory is what was written, in whatever bytes."""
+        """Whether data in memory equals the content that was written, whatever its encoding."""
         if self.format.fingerprint(data) != self.data_hash:
             return False
         return self.content is None or self.content == digest_content(
@@ -126,11 +126,11 @@ class StoredResult:
             raise corrupt(self.url, problem, f"data_hash {self.data_hash}", found)
 
     def verify(self) -> Stored:
-        """Checksum and size of what is stored, once its content was found to be right. Raises as `read`."""
+        """Checksum and size of the stored object, after its content was verified. Raises as `read`."""
         return self._verified()[1]
 
     def is_there(self) -> bool:
-        """Whether this content is stored, in whatever bytes. Raises TransferError."""
+        """Whether this content is stored, whatever its encoding. Raises TransferError."""
         try:
             self.read()
         except (CorruptDataError, FormatError, ResourceNotFoundError):
@@ -138,7 +138,7 @@ class StoredResult:
         return True
 
     def read_region(self, reader: RegionReader, region: Region) -> Any:
-        """Part of the data; of an object with digests of its blocks, little more is read and verified."""
+        """Read and verify a region; with block digests, little more than the region is transferred."""
         if self.stored is not None and self.stored.blocks is not None:
             first = getattr(reader, "read_first", "ends")
             with io.verified(self.url, self.stored.nbytes, self.stored.blocks, first) as part:
@@ -147,7 +147,7 @@ class StoredResult:
         return self.read(lambda file: reader.decode_region(file, region))
 
     def require_size(self) -> None:
-        """Raise unless an object of this size is there."""
+        """Raise unless an object of the recorded size exists."""
         nbytes = io.stat(self.url).nbytes
         if self.stored is not None and nbytes != self.stored.nbytes:
             raise corrupt(
@@ -158,7 +158,7 @@ class StoredResult:
             )
 
     def require_checksum(self) -> None:
-        """Raise for any byte that is not the one written; `read` accepts other bytes of equal content."""
+        """Raise if any byte differs; `read` also accepts another encoding of equal content."""
         if self.stored is None:
             self.verify()
             return

@@ -1,4 +1,4 @@
-"""The `cpr` command: looks at results, checks them and cleans up, from their URL alone.
+"""The `cpr` command: lists results, checks them and cleans up, from their URL alone.
 
 Each command is a module, and only words: what it does stands in a module below, which returns typed results
 and knows neither typer nor rich. Exit codes, the same for all commands:

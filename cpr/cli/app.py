@@ -1,4 +1,4 @@
-"""All commands in one, and what their errors come to.
+"""The command line app: all commands together, and the exit codes of errors.
 
 A new command is a module in `cpr/operations` that does the work and returns typed results; a module here that
 prints them, with a function of the command's name and its `EXAMPLES`; and its name in `COMMANDS`. Help,
@@ -76,7 +76,7 @@ def top(version: bool = typer.Option(False, "--version", help="Print the version
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run one command line; its exit code."""
+    """Run a command line; returns its exit code."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
         app(given, prog_name="cpr")

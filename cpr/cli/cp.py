@@ -1,4 +1,4 @@
-"""`cpr cp`: results from one place to another."""
+"""`cpr cp`: copies results to another place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpr diff`: what differs between what two runs have made."""
+"""`cpr diff`: compares the results of two runs."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def diff(
 
 
 def _write_pictures(found: RunDiff, output: str) -> dict[int, str]:
-    """Pictures of differences, beside each other; their URLs by the number of the result."""
+    """Write pictures of differences; returns their URLs by the number of the result."""
     from cpr import io
     from cpr.io.confinement import writing_only_below
     from cpr.io.hashing import hex16

@@ -1,4 +1,4 @@
-"""`cpr doctor`: whether a store is fit for results."""
+"""`cpr doctor`: examines whether a store is fit for results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpr export`: a run for archives and programs without cpr."""
+"""`cpr export`: exports a run as an RO-Crate, for archives and programs without cpr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpr forget`: results that the next run is to compute again."""
+"""`cpr forget`: deletes cache entries, so that the next run computes results again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpr gc`: deletes what is in nobody's use, in two phases."""
+"""`cpr gc`: deletes results that nothing refers to, in two phases."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def duration(text: str) -> timedelta:
-    """A time span as people write it.
+    """Parse a time span such as people write.
 
     >>> duration("7d"), duration("90m")
     (datetime.timedelta(days=7), datetime.timedelta(seconds=5400))

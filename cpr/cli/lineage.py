@@ -1,4 +1,4 @@
-"""`cpr lineage`: what results were made from."""
+"""`cpr lineage`: shows what results were made from."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def lineage(
 
 
 def _print_trees(found: Lineage) -> None:
-    """Each resource with what it was made from, once: the output grows with the results, not with the ways.
+    """Print each resource with its inputs, once, so that output grows with results, not with paths.
 
     A chain that is longer than a screen is wide goes on in a tree of its own.
     """
@@ -99,7 +99,7 @@ def _print_trees(found: Lineage) -> None:
 
 
 def _told(node: Node) -> str:
-    """How a resource was made, in a line."""
+    """How a resource was made, in one line."""
     if node.made is None:
         return ""
     settings = ", ".join(f"{name}={_plain(value)}" for name, value in node.settings.items())
@@ -115,7 +115,7 @@ def _told(node: Node) -> str:
 
 
 def _plain(value: object) -> str:
-    """What is kept of an argument, without what only programs need."""
+    """The value kept of an argument, without details for programs."""
     if not isinstance(value, str):
         return str(value)
     return re.sub(r"^[^\s=]+=", "", re.sub(r" ([0-9a-f]{6})[0-9a-f]{10}$", r" \1…", value))

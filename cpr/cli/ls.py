@@ -1,4 +1,4 @@
-"""`cpr ls`: what runs have produced."""
+"""`cpr ls`: lists what runs have produced."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _print_targets(listing: Listing, url: str) -> None:
 
 
 def _short(one: Listed, url: str) -> str:
-    """The URL without what was asked for, which is the same in every line."""
+    """The URL without the listed prefix, which is the same in every line."""
     from cpr import io
 
     base = io.normalise(url).rstrip("/") + "/"

@@ -1,4 +1,4 @@
-"""`cpr migrate`: results of custom-prefect-result become cpr's."""
+"""`cpr migrate`: makes results of custom-prefect-result readable for cpr."""
 
 from __future__ import annotations
 

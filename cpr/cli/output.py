@@ -1,4 +1,4 @@
-"""What commands print: tables and sentences for people, JSON for programs, progress on stderr."""
+"""Output of commands: tables and sentences for people, JSON for programs, progress on stderr."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for p
 
 
 def console(stderr: bool = False) -> Console:
-    """Rich's console; lines are never wrapped where nobody looks."""
+    """Rich's console; lines are wrapped only in a terminal."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -74,7 +74,7 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: object) -> str:
-    r"""A text for a terminal: what anybody may have written into a name or record, without control over it.
+    r"""Remove control characters from an untrusted text, for a terminal.
 
     >>> printable("\x1b[31mred\n")
     '\\x1b[31mred\\n'
@@ -85,7 +85,7 @@ def printable(text: object) -> str:
 
 
 def results_url(url: str | None) -> str:
-    """The URL that was given, or where Prefect keeps results. Raises ConfigurationError if it cannot tell."""
+    """The given URL, or Prefect's result storage. Raises ConfigurationError if that cannot be found."""
     if url is not None:
         return url
     from cpr.prefect.result_storage import configured_results_url
@@ -94,7 +94,7 @@ def results_url(url: str | None) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text is the name of a result, and no URL or path of anything that is there."""
+    """Whether a text is the name of a result, not a URL or an existing path."""
     return re.search(r"[/\\:]", text) is None and not os.path.lexists(text)
 
 
@@ -105,14 +105,14 @@ def say(*lines: object) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object, of which no more than a part is in memory as text."""
+    """Print one JSON object piece by piece, so that its text is never in memory as a whole."""
     for piece in json.JSONEncoder(indent=2, allow_nan=False).iterencode(as_json(value)):
         sys.stdout.write(piece.replace("\x7f", "\\u007f"))
     print()
 
 
 class _AsJson(list[Any]):
-    """What many items are as JSON values, made one by one while they are printed."""
+    """Items that are converted to JSON one by one while they are printed."""
 
     def __init__(self, items: Collection[Any]) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class _AsJson(list[Any]):
 
 
 def as_json(value: Any) -> Any:
-    """Typed results as JSON values: dataclasses by their fields, errors by what they say, times in ISO."""
+    """Convert typed results to JSON values: dataclasses by field, errors by message, times in ISO format."""
     if isinstance(value, CprError):
         return {
             "error": type(value).__name__,
@@ -156,7 +156,7 @@ def as_json(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: Iterable[str] = ()) -> None:
-    """Print a table, without columns that have nothing in them; no text in it is cut, or broken by us.
+    """Print a table without empty columns; no text is truncated or wrapped.
 
     Where a terminal is too narrow for all columns, those that have no room go on below, in lines that begin
     with two spaces. So a URL can be copied at any width.
@@ -201,7 +201,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], right: It
 
 
 def _in_lines(widths: Mapping[int, int], room: int) -> list[list[int]]:
-    """Columns in their order, as many in a line as there is room for: one at least.
+    """Distribute columns over lines in order, as many as fit in a line, at least one.
 
     >>> _in_lines({0: 19, 1: 7, 2: 60}, 80), _in_lines({0: 19, 1: 7, 2: 60}, 100)
     ([[0, 1], [2]], [[0, 1, 2]])
@@ -218,12 +218,12 @@ def _in_lines(widths: Mapping[int, int], room: int) -> list[list[int]]:
 
 
 def say_unreadable(problems: Iterable[CprError]) -> None:
-    """Say which records could not be read, so that what they name is missing."""
+    """Report records that could not be read, whose results are therefore missing."""
     say(*(f"unreadable: {problem}" for problem in problems))
 
 
 def print_error(error: CprError) -> None:
-    """Say what went wrong, and what can be done, on stderr."""
+    """Print an error and its remedy on stderr."""
     lines = [f"cpr: {': '.join(filter(None, (error.url, error.field)))}: {error.problem}"]
     told = {"expected": error.expected, "found": error.actual, "remedy": error.remedy}
     lines += [f"  {word:8}  {text}" for word, text in told.items() if text is not None]
@@ -233,13 +233,13 @@ def print_error(error: CprError) -> None:
 
 
 def ended(wrong: bool, nothing: bool = False) -> None:
-    """End the command: with exit code 1 if something is wrong, 3 if there was nothing at the URL."""
+    """End the command: with exit code 1 if something is wrong, 3 if there is nothing at the URL."""
     raise typer.Exit(1 if wrong else 3 if nothing else 0)
 
 
 @contextlib.contextmanager
 def told_if_interrupted(tell: Callable[[], None]) -> Iterator[None]:
-    """On Ctrl-C say what was done by then, and end with exit code 130."""
+    """On Ctrl-C, report what was done so far, and end with exit code 130."""
     try:
         yield
     except KeyboardInterrupt as interrupt:
@@ -249,7 +249,7 @@ def told_if_interrupted(tell: Callable[[], None]) -> Iterator[None]:
 
 
 def interruptible(command: Callable[..., None]) -> Callable[..., None]:
-    """A command that on Ctrl-C says how far it was, and that this has changed nothing; exit code 130.
+    """Decorate a read-only command to report its progress on Ctrl-C, with exit code 130.
 
     Commands that change something say themselves what was done (`told_if_interrupted`).
     """
@@ -271,7 +271,7 @@ def _while(interrupt: KeyboardInterrupt) -> str:
 
 @contextlib.contextmanager
 def progress(action: str) -> Iterator[Callable[..., None]]:
-    """A progress bar on stderr, where that is a terminal.
+    """A progress bar on stderr, if that is a terminal.
 
     Gives `advance(count=1, nbytes=0, total=None, stage=None)`: another stage counts anew. KeyboardInterrupt
     has how far it was, for `told_if_interrupted` and `interruptible`.
@@ -336,5 +336,5 @@ def size(nbytes: int | None) -> str:
 
 
 def time_of(when: datetime) -> str:
-    """A time for people, in their own time zone."""
+    """Format a time for people, in their time zone."""
     return when.astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""`cpr report`: what runs produced, as one HTML file."""
+"""`cpr report`: writes an HTML file on what runs produced."""
 
 from __future__ import annotations
 

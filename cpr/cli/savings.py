@@ -1,4 +1,4 @@
-"""`cpr savings`: what the cache has spared."""
+"""`cpr savings`: shows how much time and data the cache has saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cpr show`: everything that is known of a result."""
+"""`cpr show`: shows everything known of a result."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def _brief(value: Any) -> str:
 
 
 def _draw(one: Shown) -> None:
-    """A picture of half blocks, two pixels in each character; the first rows of a table."""
+    """Draw a picture with half blocks, two pixels in each character; for a table its first rows."""
     from cpr.operations.show import preview_of, shrunk
     from cpr.previews.models import Head
 

@@ -1,4 +1,4 @@
-"""`cpr verify`: whether results are still what was written."""
+"""`cpr verify`: checks whether results are still what was written."""
 
 from __future__ import annotations
 

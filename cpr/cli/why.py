@@ -1,4 +1,4 @@
-"""`cpr why`: why a result was made, where an earlier one could have been used again."""
+"""`cpr why`: explains why a result was computed although an earlier one existed."""
 
 from __future__ import annotations
 

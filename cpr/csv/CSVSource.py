@@ -19,7 +19,7 @@ __all__ = ["CSVSource"]
 
 @register
 class CSVSource(Source):
-    """A CSV file (`.csv`, `.tsv`, also with `.gz`) that somebody else wrote, read as `pandas.read_csv` does.
+    """An existing CSV file (`.csv`, `.tsv`, also with `.gz`), read as `pandas.read_csv` does.
 
     Options, in pandas' words: `sep` (None guesses), `decimal`, `thousands`, `encoding`, `index_col`, `dtype`,
     `usecols`, `parse_dates`, `header`, `names`, `skiprows`, `comment`, `na_values`, `keep_default_na`,

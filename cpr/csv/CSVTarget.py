@@ -1,4 +1,4 @@
-"""Tables as CSV files."""
+"""Targets that store tables as CSV files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of columns as CSV cells, and back.
+"""Converts column values to CSV cells and back.
 
 Ordinary CSV (RFC 4180), so that every program opens it; what it leaves open is decided here:
 
@@ -42,7 +42,7 @@ _TRUTH = {"True": True, "False": False, "TRUE": True, "FALSE": False, "true": Tr
 
 
 def cells(values: Values, column: ColumnType, separator: str, alone: bool) -> list[str]:
-    """The cells of a column, quoted where they must be; `alone` when there is no other column."""
+    """The cells of a column, quoted where necessary; `alone` if it is the only column."""
     nothing, empty = ('""', EMPTY) if alone else ("", '""')
     data, missing = values
     if column.kind == "category":
@@ -70,7 +70,7 @@ def cells(values: Values, column: ColumnType, separator: str, alone: bool) -> li
 
 
 def quoted(texts: list[str], separator: str) -> list[str]:
-    """Texts in quotes where a reader would otherwise take them for something else."""
+    """Quote texts that a reader would otherwise misread."""
     joined = "\n" + "\n\n".join(texts) + "\n"
     if "\0" in joined or ESCAPE in joined:
         texts = [text.replace(ESCAPE, ESCAPE * 2).replace("\0", f"{ESCAPE}0") for text in texts]
@@ -131,7 +131,7 @@ def _seconds(counts: Array, digits: int) -> list[str]:
 
 
 def values_from_texts(texts: Sequence[Any], missing: Array, column: ColumnType) -> Values:
-    """Values of a column from its unquoted cells. Raises ValueError or OverflowError for others.
+    """Parse the unquoted cells of a column. Raises ValueError or OverflowError for invalid ones.
 
     Args:
         texts: strings; anything where the cell is missing.
@@ -189,7 +189,7 @@ def _count(text: str, digits: int) -> int:
 
 
 def codes_of(texts: Sequence[Any], codes: Array, column: ColumnType) -> Values:
-    """Codes into the recorded categories, from codes into those that a file was found to hold.
+    """Map codes into the categories found in a file to codes into the recorded categories.
 
     Raises ValueError for a cell that is no category.
     """

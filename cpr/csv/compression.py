@@ -1,4 +1,4 @@
-"""gzip as streams: the same bytes for the same text, whenever and wherever it is compressed."""
+"""Streaming gzip that is reproducible: equal text always gives equal bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WHOLE = "not a whole gzip file", "gzip members and nothing after them"
 
 
 class GzipWriter:
-    """Compresses what is written to it; `finish` writes what is left."""
+    """Compresses what is written to it; `finish` writes the end."""
 
     def __init__(self, file: WritableFile) -> None:
         self._file = file
@@ -37,7 +37,7 @@ class GzipWriter:
 
 
 def blocks_of(file: ReadableFile, gzipped: bool) -> Iterator[bytes]:
-    """The text of a file in blocks of at most 1 MiB, letting go of what was read.
+    """The text of a file in blocks of at most 1 MiB, which are released after use.
 
     Raises DecodeError for what is not gzip, is cut, or is followed by something else, and for text that
     does not end before the memory does.

@@ -1,4 +1,4 @@
-"""CSV files that somebody else wrote, in the words of `pandas.read_csv`."""
+"""The format of CSV files that cpr did not write, with the options of `pandas.read_csv`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NO_TEXT = {"idna", "punycode", "undefined", "rot_13"}
 
 @functools.cache
 def _encodings() -> frozenset[str]:
-    """The names of all encodings of text that Python comes with."""
+    """The names of all text encodings that Python includes."""
     modules = {module.name for module in pkgutil.iter_modules(encodings.__path__)} - _NO_TEXT
     modules = {name for name in modules if not name.endswith("_codec")}
     return frozenset(
@@ -51,7 +51,7 @@ def _encodings() -> frozenset[str]:
 
 
 def in_words_of_pandas(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with `separator` and `index` for pandas' `sep` and `index_col`; dtypes by name.
+    """Rename pandas' `sep` and `index_col` to `separator` and `index`, and dtypes to their names.
 
     Raises FormatError where one thing is said twice, and for what is no dtype of a column.
     """
@@ -94,7 +94,7 @@ def _dtype_name(dtype: Any) -> str:
 
 @dataclass(frozen=True)
 class ForeignCSV:
-    r"""CSV files that somebody else wrote, as `pandas.read_csv` reads them, floats to the last bit.
+    r"""CSV files of any origin, as `pandas.read_csv` reads them, with exact floats.
 
     Attributes:
         separator: between cells (pandas' `sep`); `" "` and `r"\s+"` for blanks; None takes the one of comma,
@@ -168,7 +168,7 @@ class ForeignCSV:
             ) from error
 
     def _require_signs(self) -> None:
-        """Raise FormatError for characters that cannot mean what they are said to, or two things at once."""
+        """Raise FormatError for special characters that are invalid or used twice."""
         if self.decimal not in {".", ","}:
             raise unusable(_OPTION, "decimal", "'.' or ','", self.decimal)
         if self.decimal == self.separator:
@@ -189,11 +189,11 @@ class ForeignCSV:
             meant.setdefault(sign, field)
 
     def share(self, data: pd.DataFrame) -> pd.DataFrame:
-        """A copy of a frame that is kept."""
+        """A copy of a cached frame."""
         return own_copy(data)
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
-        """The table. Raises DecodeError for what is not CSV in this encoding and these words."""
+        """Read the table. Raises DecodeError for text that is not CSV in this encoding and these words."""
         blocks = with_row_ends(blocks_of(file, self.compression is not None))
         separator, skipped, blocks = self._separator(blocks)
         body = Body(blocks)
@@ -213,7 +213,7 @@ class ForeignCSV:
             return frame
 
     def _separator(self, blocks: Iterator[bytes]) -> tuple[str, int, Iterator[bytes]]:
-        """What separates cells, how many lines are no rows, and the text."""
+        """The separator, how many lines to skip, and the text."""
         start = next(blocks, b"")
         while start.count(b"\n") < _START_LINES + self.skiprows and len(start) < _START_BYTES:
             if not (more := next(blocks, b"")):
@@ -235,7 +235,7 @@ class ForeignCSV:
 
 @contextmanager
 def _parsing(body: Body | None = None) -> Iterator[None]:
-    """Turns what pandas' parser raises into DecodeErrors, which say what to say of such a file."""
+    """Convert errors of pandas' parser to DecodeErrors with advice."""
     try:
         yield
     except CprError:
@@ -262,7 +262,7 @@ _PASSED = set(_DEFAULTS) - {"separator", "index", "compression", "skiprows"}
 
 
 def _require_dtype(name: str) -> None:
-    """Raise FormatError for what is no dtype that a parser of text makes columns of."""
+    """Raise FormatError for a dtype that cannot be parsed from text."""
     if name in {"category", "int", "float"}:
         return
     try:

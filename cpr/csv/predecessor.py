@@ -1,4 +1,4 @@
-"""CSV files of custom-prefect-result: as pandas writes them, known by pandas' hashes of their rows.
+"""Reads CSV files of custom-prefect-result, and computes the pandas hashes by which it named them.
 
 Source: its `cpr/csv/CSVTarget.py`, https://github.com/fmi-faim/custom-prefect-result.
 """
@@ -17,7 +17,7 @@ __all__ = ["predecessor_hash", "read_as_predecessor"]
 
 
 def read_as_predecessor(file: ReadableFile, options: dict[str, Any]) -> pd.DataFrame:
-    """The table, its row labels in the first column. Raises DecodeError for what is no CSV."""
+    """Read the table, with row labels in the first column. Raises DecodeError for invalid CSV."""
     try:
         # Its stubs do not know all options.
         read: Any = pd.read_csv
@@ -28,7 +28,7 @@ def read_as_predecessor(file: ReadableFile, options: dict[str, Any]) -> pd.DataF
 
 
 def predecessor_hash(frame: pd.DataFrame) -> str:
-    """16 hex digits of all rows and their labels, not of the columns' names.
+    """The predecessor's hash: 16 hex digits of all rows and their labels, without column names.
 
     >>> predecessor_hash(pd.DataFrame({"a": [1, 2], "b": [0.5, 1.5]}))
     'bd65b6b405b5d6d6'

@@ -1,4 +1,4 @@
-"""The text of a CSV file on its way to the parser: header taken off, empty strings marked.
+"""Prepares the text of a CSV file for the parser: removes the header, marks empty strings.
 
 pandas' parser gives the same for an empty cell and for `""`. Where they mean different things, the second
 is marked before the parser sees it. Only quotes decide where cells begin, so blocks are scanned for them
@@ -27,12 +27,12 @@ _QUOTE, _RETURN, _NEWLINE = b'"\r\n'
 
 
 def take_header(blocks: Iterator[bytes], expected: bytes, names: list[str], separator: str) -> bytes:
-    """Take the header row off; what is left of the block it ended in.
+    """Remove the header row; returns the rest of the block that contains its end.
 
     Args:
         blocks: the text, consumed as far as needed.
         expected: the header as cpr writes it.
-        names: what it says.
+        names: the column names in it.
         separator: between them.
 
     Raises:
@@ -69,7 +69,7 @@ def take_header(blocks: Iterator[bytes], expected: bytes, names: list[str], sepa
 
 
 def _end_of_row(text: bytes) -> int | None:
-    """Where the first row ends: at a line end that is not in quotes."""
+    """The end of the first row: a line end that is not in quotes."""
     inside = False
     for i, byte in enumerate(text):
         if byte == _QUOTE:
@@ -80,7 +80,7 @@ def _end_of_row(text: bytes) -> int | None:
 
 
 def with_row_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The blocks as they are. Raises DecodeError for a row that does not end."""
+    """Pass blocks through. Raises DecodeError for a row that does not end."""
     row_bytes = 0
     for block in blocks:
         if b"\n" in block or b"\r" in block:
@@ -97,7 +97,7 @@ def with_row_ends(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def whole_rows(blocks: Iterable[bytes], nbytes: int) -> Iterator[bytes]:
-    """The same text in pieces of about so many bytes, each of which ends where a row does."""
+    """The text in pieces of about so many bytes, each of which ends with a row."""
     held: list[bytes] = []
     size, inside = 0, False
     for block in blocks:
@@ -114,13 +114,13 @@ def whole_rows(blocks: Iterable[bytes], nbytes: int) -> Iterator[bytes]:
 
 
 def _turns(text: bytes) -> bool:
-    """Whether a text that begins inside quotes ends outside, and the other way round."""
+    """Whether a text that starts inside quotes ends outside, and vice versa."""
     # Looking for one byte takes a tenth of the time of counting it.
     return b'"' in text and text.count(b'"') % 2 == 1
 
 
 def _last_row_end(block: bytes, inside: bool) -> int:
-    """Where the last row that ends in a block does, 0 where none is known to; `inside`: begun in quotes."""
+    """The end of the last complete row in a block, 0 if there is none; `inside`: it starts in quotes."""
     inside ^= _turns(block)
     stop = len(block)
     # From quote to quote: what is between two of them is all in quotes, or not.
@@ -138,7 +138,7 @@ def _last_row_end(block: bytes, inside: bool) -> int:
 
 
 class Body(io.RawIOBase):
-    """Blocks of text as a file, for a parser to read.
+    """Blocks of text as a readable file, for a parser.
 
     Attributes:
         failure: the error that the blocks raised; a parser may have put its own in its place.
@@ -151,11 +151,11 @@ class Body(io.RawIOBase):
         self.failure: CprError | None = None
 
     def readable(self) -> bool:
-        """Whether it can be read: always."""
+        """Always True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with what comes next."""
+        """Fill a buffer with the next bytes."""
         view = memoryview(buffer).cast("B")
         while not self._block:
             try:
@@ -173,7 +173,7 @@ class Body(io.RawIOBase):
 
 
 class Marked:
-    """Rows, in blocks, in which the cell `""` reads as the mark of an empty string.
+    """Blocks of rows in which every cell `""` is replaced by the mark of an empty string.
 
     Args:
         blocks: the text.

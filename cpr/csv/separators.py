@@ -1,4 +1,4 @@
-"""What separates the cells of a CSV file that somebody else wrote."""
+"""Detects the separator of a CSV file that cpr did not write."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class First(NamedTuple):
-    """The beginning of a file.
+    """The first rows of a file, and the separator that a line `sep=` of Excel names.
 
     Attributes:
         said: the separator that Excel's line says; None without one.
@@ -30,14 +30,14 @@ class First(NamedTuple):
 
 
 def require_foreign_separator(separator: str) -> None:
-    """Raise FormatError for what separates no cells."""
+    """Raise FormatError for a separator that cannot separate cells."""
     # Blanks: R's write.table and many instruments.
     if separator not in {" ", WHITESPACE}:
         require_separator(separator)
 
 
 def first_rows(start: bytes, encoding: str) -> First:
-    """What a file begins with."""
+    """Read the first rows of a file."""
     text = start.decode(encoding, "ignore")
     if (said := _EXCEL.match(text)) is not None:
         return First(said[1], text[said.end() :])
@@ -45,7 +45,7 @@ def first_rows(start: bytes, encoding: str) -> First:
 
 
 def guessed(rows: str, quote: str, comment: str | None, skipped: int, never: str) -> str:
-    """The separator that rows agree on, or else the most frequent one of the first row.
+    """The separator on which the rows agree, or else the most frequent one in the first row.
 
     Args:
         rows: the first rows, the last one perhaps cut.

@@ -56,13 +56,13 @@ _AT_ONCE = min(4, os.cpu_count() or 1)
 
 
 def exact_floats() -> dict[str, Any]:
-    """What makes pandas read floats to the last bit; from 3.1 on it always does, and warns when asked to."""
+    """The option with which pandas reads floats exactly; needless and deprecated since pandas 3.1."""
     version = tuple(int(part) for part in pd.__version__.split(".")[:2])
     return {} if version >= (3, 1) else {"float_precision": "round_trip"}
 
 
 def by_extension(ext: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The options with compression and separator as the extension says.
+    """Complete the options with compression and separator from the file's extension.
 
     Raises FormatError where `compression` contradicts it.
     """
@@ -80,7 +80,7 @@ def by_extension(ext: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_separator(separator: str) -> None:
-    """Raise FormatError for what cannot stand between cells."""
+    """Raise FormatError for a separator that cannot stand between cells."""
     if len(separator) != 1 or not separator.isascii() or separator.isalnum() or separator in '"\r\n\0 .-+':
         expected = "one ASCII character that numbers, dates and quotes do not need"
         raise unusable("no usable separator", "separator", expected, separator, "choose ',', ';' or '\\t'")
@@ -88,7 +88,7 @@ def require_separator(separator: str) -> None:
 
 @dataclass(frozen=True)
 class CSV(TableFormat):
-    """Tables as CSV files, restored exactly.
+    """The CSV format for tables that are restored exactly.
 
     Attributes:
         separator: between cells.
@@ -108,7 +108,7 @@ class CSV(TableFormat):
         super().__post_init__()
 
     def describe(self, data: Any) -> Self:
-        """This format, told the layout of the table. Raises EncodeError for what cannot be held."""
+        """This format with the layout of the table. Raises EncodeError for unsupported tables."""
         return dataclasses.replace(super().describe(data), origin=None)
 
     def fingerprint(self, data: Any) -> str:
@@ -141,7 +141,7 @@ class CSV(TableFormat):
         return f"{self.separator.join(names)}\n".encode()
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
-        """The table, with the dtypes of the record.
+        """Read the table, with the recorded dtypes.
 
         Raises DecodeError for a file that does not hold such a table, whole.
         """
@@ -167,7 +167,7 @@ class CSV(TableFormat):
         yield from whole_rows(Marked(chain([rest], blocks), self.separator, mark), _PIECE_BYTES)
 
     def _parser(self, layout: Layout) -> Callable[[bytes], tuple[int, list[Any]]]:
-        """What makes columns of some rows: as pandas' parser gives them, text where it would guess."""
+        """A parser that turns rows into columns: converted by pandas, or text where pandas would guess."""
         types = layout.stored_types
         options = {
             "sep": self.separator,
@@ -222,7 +222,7 @@ def _values(cells: pd.Series[Any], column: ColumnType) -> Values:
 
 
 def _column(cells: pd.Series[Any], column: ColumnType, escaped: bool) -> Any:
-    """A column as pandas has it, from its cells; `escaped`: some of them may say ␛."""
+    """Make a pandas column from its cells; `escaped`: some of them may contain ␛."""
     if column.kind == "text" and column.own is None and column.dtype != object and not escaped:
         return pd.array(cells.to_numpy(), dtype=column.dtype)
     return to_pandas(_values(cells, column), column)
@@ -243,7 +243,7 @@ def _columns(chunk: pd.DataFrame, layout: Layout, escaped: bool) -> Iterator[Any
 
 @contextmanager
 def _parsing() -> Iterator[None]:
-    """Turns what pandas' parser raises for text that is no CSV into DecodeErrors."""
+    """Convert errors of pandas' parser to DecodeErrors."""
     try:
         yield
     except CprError:

@@ -1,4 +1,4 @@
-"""What targets of arrays have in common."""
+"""The base class of targets for arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["ArrayTarget"]
 
 
 class ArrayTarget(Target):
-    """A target that is filled with an array, in memory or elsewhere, or with planes that pass."""
+    """A target for an array in memory, a lazy array, or a stream of planes."""
 
     array_layout: ArrayLayout | None = None
 
@@ -37,5 +37,5 @@ class ArrayTarget(Target):
 
     @property
     def held_bytes(self) -> int:
-        """How many bytes of data wait for `persist`."""
+        """Bytes of data in memory that `persist` will write."""
         return 0 if self._data is None else int(self._data.nbytes)

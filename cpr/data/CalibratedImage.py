@@ -1,4 +1,4 @@
-"""What images have in common, whatever the format: axes, pixel size, unit, channel names."""
+"""The base class of images in any format: axes, pixel size, unit, channel names."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class CalibratedImage(Resource):
 
     @abstractmethod
     def _known(self) -> bool:
-        """Whether all that is known was given, and there is no file to ask."""
+        """Whether all metadata was given, or there is no file to read it from."""
 
     @abstractmethod
     def _found_metadata(self) -> Metadata:
-        """What the file says; it is asked once."""
+        """The metadata in the file, which is read once."""
 
     def details(self) -> dict[str, Any]:
-        """`facts`, with axes, pixel size and channels; a source asks its file for the first bytes."""
+        """`facts`, with axes, pixel size and channels; a source reads the first bytes of its file."""
         metadata = self.get_metadata()
         channels = metadata.get("Channel")
         names = channels.get("Name", []) if isinstance(channels, Mapping) else []
@@ -85,7 +85,7 @@ class CalibratedImage(Resource):
 
     @property
     def metadata(self) -> dict[str, Any] | None:
-        """What was given, or set; None where nothing was (`get_metadata` asks a source's file then)."""
+        """The metadata that was given or set; None if neither (then `get_metadata` reads a source's file)."""
         metadata: dict[str, Any] | None = self.format.metadata
         return metadata
 
@@ -95,7 +95,7 @@ class CalibratedImage(Resource):
 
     @property
     def resolution(self) -> tuple[float, float] | None:
-        """What was given, or set; None where nothing was (`get_resolution` asks a source's file then)."""
+        """The resolution given or set; None if neither (then `get_resolution` reads a source's file)."""
         resolution: tuple[float, float] | None = self.format.resolution
         return resolution
 
@@ -104,7 +104,7 @@ class CalibratedImage(Resource):
         self.set_resolution(resolution)
 
     def set_metadata(self, metadata: Mapping[str, Any] | None) -> None:
-        """Replace the metadata; of a source, what is carried on, the file stays as it is.
+        """Replace the metadata; a source's file stays as it is, only what is passed on changes.
 
         The resolution keeps its unit where the new metadata have none.
 
@@ -122,7 +122,7 @@ class CalibratedImage(Resource):
         self._set_format(metadata=new)
 
     def set_resolution(self, resolution: tuple[float, float] | None) -> None:
-        """Replace the resolution: (x, y) in pixels per `metadata["unit"]`, or one that knows its unit.
+        """Replace the resolution: (x, y) in pixels per `metadata["unit"]`, or one with its own unit.
 
         Raises as `set_metadata`.
         """

@@ -1,1 +1,1 @@
-"""What data is, whatever the file format: arrays, tables, image metadata."""
+"""Data models of any file format: arrays, tables, image metadata."""

@@ -1,4 +1,4 @@
-"""Types for checkers and editors: the options of `from_path` of each class, and what `set_data` takes.
+"""Types for type checkers and editors: the options of each `from_path`, and the arguments of `set_data`.
 
 The formats' dataclasses are what options really are; a test holds both together.
 """
@@ -38,7 +38,7 @@ _Bounds: TypeAlias = "Sequence[int | None] | None"
 
 
 class _Lazy(Protocol):
-    """A dask or zarr array, a memory-mapped file and the like."""
+    """A lazy array: dask, zarr, a memory-mapped file and the like."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...
@@ -63,7 +63,7 @@ TableData: TypeAlias = "pd.DataFrame | Iterator[pd.DataFrame] | Sequence[pd.Data
 
 
 class ImageMetadata(TypedDict, total=False):
-    """Keys that are understood; see `cpr.data.image_metadata` for those of ImageJ and OME that are kept."""
+    """The known metadata keys; see `cpr.data.image_metadata` for those of ImageJ and OME that are kept."""
 
     axes: str
     unit: str
@@ -74,7 +74,7 @@ class ImageMetadata(TypedDict, total=False):
 
 
 class NoArguments(TypedDict):
-    """Of a class that has none."""
+    """The options of a class that has none."""
 
 
 class _Calibration(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""Shape and dtype of an array, for when the array itself has gone."""
+"""Shape and dtype of an array, kept after the array itself was released."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ArrayLayout"]
 
 @dataclass(frozen=True)
 class ArrayLayout:
-    """What a target knows of its array, in the process that has set it.
+    """Shape and dtype of a target's array, known in the process that set it.
 
     Attributes:
         dtype: of numpy's, in native byte order, as a text.
@@ -24,7 +24,7 @@ class ArrayLayout:
 
     @classmethod
     def of(cls, array: Any) -> Self:
-        """That of an array, or of planes that pass.
+        """The layout of an array, or of a stream of planes.
 
         >>> ArrayLayout.of(np.zeros((3, 4), ">u2"))
         ArrayLayout(dtype='uint16', shape=(3, 4))

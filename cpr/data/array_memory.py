@@ -1,4 +1,4 @@
-"""What is settled of arrays before they are hashed or handed out: masks, padding, who may change them."""
+"""Prepares arrays for hashing and sharing: refuses masks, normalises padding, makes read-only views."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def require_unmasked(data: Any) -> None:
 
 
 def canonical(array: Array) -> Array:
-    """The array itself or, where bytes of its elements are no content, a copy in which these are as usual.
+    """The array, or a copy with bytes normalised that are not content.
 
     Such bytes are the gaps between the fields of a struct and behind a `longdouble`, which become 0, and
     booleans that are neither 0 nor 1, which become 1.
@@ -55,7 +55,7 @@ def canonical(array: Array) -> Array:
 
 @functools.lru_cache(maxsize=64)
 def dtype_text(dtype: np.dtype[Any]) -> str:
-    """The dtype as content hashes name it: as numpy does, but that a struct was aligned is no content."""
+    """The dtype as content hashes name it: numpy's text, but without a struct's `align`."""
     return str(_unaligned(dtype) if dtype.kind == "V" and not _content(dtype).all() else dtype)
 
 
@@ -78,7 +78,7 @@ def _unaligned(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 @functools.lru_cache(maxsize=64)
 def _content(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Which bytes of an element are content."""
+    """Mask of the bytes of an element that are content."""
     if dtype.subdtype is not None:
         base, _ = dtype.subdtype
         return np.tile(_content(base), dtype.itemsize // max(1, base.itemsize))
@@ -94,7 +94,7 @@ def _content(dtype: np.dtype[Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 class _Lent:
-    """Memory of an array as numpy sees a foreign program's, which cannot be made writeable again."""
+    """Exposes an array's memory as foreign memory, so that numpy cannot make it writeable again."""
 
     def __init__(self, array: np.ndarray[Any, Any]) -> None:
         self._array = array
@@ -103,7 +103,7 @@ class _Lent:
 
 
 def read_only(data: Any) -> Any:
-    """A view of an array that cannot be written to, nor be made writeable; what is no array is handed on."""
+    """A view of an array that can never be made writeable; anything else is returned as it is."""
     if not isinstance(data, np.ndarray):
         return data
     view = data.view()
@@ -115,9 +115,9 @@ def read_only(data: Any) -> Any:
 
 
 def require_text(array: np.ndarray[Any, Any]) -> None:
-    """Raise ValueError for texts of characters that there are not.
+    """Raise ValueError for strings with invalid code points.
 
-    numpy makes texts of whatever numbers there are, which then are no texts to anybody who touches them.
+    numpy accepts any numbers as code points, and such strings fail wherever they are used.
 
     >>> require_text(np.array(["a", "b"]))
     """

@@ -1,4 +1,4 @@
-"""Arrays as streams of planes, hashed while they pass.
+"""Arrays as streams of planes that are hashed on the way.
 
 The content hash of an array is the 16 hex digits of xxh3_64 over the ASCII text
 `f"{dtype},{shape},"` followed by the elements in C order and native byte order. It does not depend
@@ -32,11 +32,11 @@ _COPIED_BYTES = 1 << 28
 
 
 def hash_array(array: np.ndarray[Any, Any], also: Digest | None = None) -> str:
-    """The content hash (16 hex digits) of an array of any layout, without copying it.
+    """The content hash (16 hex digits) of an array with any memory layout, without copying it.
 
     Args:
         array: to hash.
-        also: is updated with the same bytes.
+        also: another digest, updated with the same bytes.
 
     >>> hash_array(np.arange(3, dtype=">u2")) == hash_array(np.arange(3, dtype="<u2"))
     True
@@ -52,7 +52,7 @@ def hash_array(array: np.ndarray[Any, Any], also: Digest | None = None) -> str:
 
 
 def held_or_streamed(data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> Any:
-    """What `set_data` makes of an array-like: a numpy array to hold, or planes that pass once.
+    """Convert the argument of `set_data`: a numpy array to hold, or planes to stream.
 
     Numpy arrays, numbers and nested sequences are arrays in memory; lazy arrays (see `is_lazy_array`),
     and everything given with a shape, are streamed. Raises EncodeError for what is neither, and for
@@ -81,7 +81,7 @@ def _not_an_array(data: object, remedy: str) -> EncodeError:
 
 
 def _no_array(data: Any) -> str | None:
-    """What to do with what numpy may take for an array, or for one after the other, and is none."""
+    """Advice for an argument that is not an array, though numpy or an iteration may accept it."""
     if hasattr(data, "columns") and hasattr(data, "__array__"):
         return "store a table as one: CSVTarget or ParquetTarget; or give its values: table.to_numpy()"
     if any(hasattr(data, name) for name in ("__array__", "shape")):
@@ -136,7 +136,7 @@ def _holds_objects(dtype: np.dtype[Any]) -> EncodeError:
 
 
 class Planes(Stream[np.ndarray[Any, Any]]):
-    """An array of known shape and dtype that passes once, as C-contiguous planes in native byte order.
+    """An array of known shape and dtype as a stream of C-contiguous planes in native byte order.
 
     Args:
         data: a numpy array, a lazy one (dask, zarr, h5py, memmap), or an iterable of planes or slabs:
@@ -200,7 +200,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     @classmethod
     def of(cls, data: Any, plane_ndim: int = 2) -> Planes:
-        """`data` itself if it is planes already, else a new stream over it."""
+        """Return `data` if it is a stream of planes already, else a new stream over it."""
         if isinstance(data, cls):
             data.plane_shape = _last(data.shape, plane_ndim)
             return data
@@ -208,12 +208,12 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     @property
     def array(self) -> np.ndarray[Any, Any] | None:
-        """The array, if it is in memory whole."""
+        """The array, if it is in memory."""
         return self._data if type(self._data) is np.ndarray else None
 
     @property
     def count(self) -> int:
-        """How many planes there are; 0 when any axis is empty."""
+        """Number of planes; 0 if any axis is empty."""
         return math.prod(self.shape[: len(self.shape) - len(self.plane_shape)])
 
     @property
@@ -223,7 +223,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     @property
     def fingerprint(self) -> str:
-        """The content hash; known when the last plane has passed."""
+        """The content hash; known after the last plane."""
         if self._fingerprint is None:
             raise RuntimeError("the planes have not passed yet")
         return self._fingerprint
@@ -240,11 +240,11 @@ class Planes(Stream[np.ndarray[Any, Any]]):
 
     @property
     def _is_fresh(self) -> bool:
-        """Whether the planes are computed for this stream, so that nobody else has their memory."""
+        """Whether the planes are computed for this stream, so that nobody else uses their memory."""
         return is_lazy_array(self._data) and not isinstance(self._data, np.memmap)
 
     def pieces(self) -> Iterator[memoryview]:
-        """The elements' bytes instead of planes, so few at a time that they come from the cache.
+        """The bytes of the elements, in pieces small enough for the CPU cache.
 
         A piece is good until the next one is asked for.
         """
@@ -270,16 +270,16 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         self._fingerprint, self.content = digest.hexdigest(), digest.second()
 
     def _is_held(self, plane: np.ndarray[Any, Any]) -> bool:
-        """Whether a plane is a view of the array that is in memory whole."""
+        """Whether a plane is a view of an array in memory."""
         return self.array is not None and np.may_share_memory(plane, self.array)
 
     def lasting(self, piece: memoryview) -> memoryview | None:
-        """Memory of the array, if it is in memory whole and this is what `pieces` has given last."""
+        """The memory of the latest piece, if it belongs to an array in memory."""
         passing: Any = self._passing
         return self._lasting if passing is not None and piece.obj is passing else None
 
     def digest(self, also: Digest | None = None) -> str:
-        """The content hash, for which all planes pass now, without copies of them; see `hash_array`."""
+        """The content hash, computed now by reading all planes without copying; see `hash_array`."""
         digest: Digest = content_digest()
         for one in filter(None, (digest, also)):
             one.update(self._head())
@@ -293,7 +293,7 @@ class Planes(Stream[np.ndarray[Any, Any]]):
         return f"{dtype_text(self.dtype)},{self.shape},".encode("ascii", "backslashreplace")
 
     def _planes(self, private: bool = False) -> Iterator[np.ndarray[Any, Any]]:
-        """The planes; `private`: sharing no memory with what they come from, which may be used again."""
+        """The planes; with `private`, sharing no memory with their source, which may reuse it."""
         small = math.prod(self.plane_shape) * self.dtype.itemsize <= _COPIED_BYTES
         passed = 0
         for item in slabs(self._data, len(self.shape) - len(self.plane_shape)):

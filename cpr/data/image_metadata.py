@@ -1,4 +1,4 @@
-"""What is known of an image besides its pixels."""
+"""Metadata of an image in any notation: axes, physical sizes, channel names."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _KNOWN = _COMPUTED | _UNDERSTOOD | IMAGEJ_TAGS | OME_ELEMENTS | _IMAGEJ_LINES | 
 
 @dataclass(frozen=True)
 class Metadata:
-    """Axes, physical sizes and channel names, whichever notation they came in.
+    """Axes, physical sizes and channel names, from any notation.
 
     Attributes:
         axes: one letter per axis ("TZCYXS" and others), or None.
@@ -70,7 +70,7 @@ class Metadata:
 
     @classmethod
     def of(cls, metadata: Mapping[str, Any] | None, resolution: tuple[float, float] | None) -> Self:
-        """From what `from_path` takes. OME's sizes win over ImageJ's.
+        """Parse the metadata and resolution passed to `from_path`. OME's sizes win over ImageJ's.
 
         Args:
             metadata: in ImageJ's or OME's notation; what is in `custom` is taken for keys of one's own.
@@ -146,7 +146,7 @@ class Metadata:
 
     @property
     def unit(self) -> str | None:
-        """Symbol of the unit that all sizes are given in: that of the pixel's width, else of z."""
+        """Symbol of the unit of all sizes: that of the pixel's width, else of z."""
         size = self.x or self.z
         return None if size is None else size.unit
 
@@ -156,13 +156,13 @@ class Metadata:
         return None if self.x is None else self.resolution_per(self.x.unit)
 
     def resolution_per(self, unit: str) -> Resolution | None:
-        """(x, y) in pixels per a unit, named by its symbol."""
+        """(x, y) in pixels per some unit, given by its symbol."""
         if self.x is None or self.y is None:
             return None
         return Resolution.per(unit)(1 / self.x.to(unit), 1 / self.y.to(unit))
 
     def to_dict(self) -> dict[str, Any]:
-        """The notation that `of` takes, in ImageJ's keys; resolution is apart."""
+        """The metadata with ImageJ's keys, as `of` takes it, without the resolution."""
         found: dict[str, Any] = {}
         if self.axes is not None:
             found["axes"] = self.axes
@@ -209,7 +209,7 @@ def _positive(value: Any, field: str) -> float:
 
 
 def calibration(metadata: Any, resolution: Any) -> tuple[dict[str, Any] | None, tuple[float, float] | None]:
-    """Both as they are kept: JSON values, and a pair of numbers.
+    """Normalise metadata and resolution for storing: JSON values, and a pair of numbers.
 
     Bad sizes and units are found now, not after hours of computing.
 
@@ -227,7 +227,7 @@ def calibration(metadata: Any, resolution: Any) -> tuple[dict[str, Any] | None, 
 
 
 def require_known(metadata: Any) -> None:
-    """Raise FormatError, naming the nearest key, for one that neither ImageJ, OME nor cpr has."""
+    """Raise FormatError for a key that is not ImageJ's, OME's or cpr's, naming the nearest one."""
     for key in metadata if isinstance(metadata, Mapping) else ():
         if key in _KNOWN or not isinstance(key, str):
             continue
@@ -244,7 +244,7 @@ def require_known(metadata: Any) -> None:
 
 
 def json_values(value: Any, field: str) -> Any:
-    """JSON values of what was given; numpy's numbers are Python's. Raises FormatError for anything else."""
+    """Convert to JSON values; numpy's numbers become Python's. Raises FormatError for anything else."""
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise unusable(_METADATA, field, "keys that are text", ", ".join(map(repr, value)))

@@ -1,4 +1,4 @@
-"""Arrays whose elements are elsewhere (dask, zarr, h5py, memmap), in pieces along their chunks."""
+"""Reads lazy arrays (dask, zarr, h5py, memmap) piece by piece along their chunks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["compute", "dask_array", "is_lazy_array", "require_block", "slabs", "
 
 
 def is_lazy_array(data: object) -> bool:
-    """Whether data is an array whose elements are elsewhere: dask, zarr, h5py, numpy.memmap."""
+    """Whether data is a lazy array: dask, zarr, h5py, numpy.memmap."""
     if isinstance(data, np.memmap):
         return True
     return not isinstance(data, (np.ndarray, np.generic)) and all(
@@ -24,7 +24,7 @@ def is_lazy_array(data: object) -> bool:
 
 
 def dask_array(url: str) -> Any:
-    """The package dask.array, for a lazy array of the object at a URL. Raises MissingDependencyError."""
+    """Import dask.array, for reading the object at a URL lazily. Raises MissingDependencyError."""
     try:
         import dask.array
     except ImportError:
@@ -39,7 +39,7 @@ def dask_array(url: str) -> Any:
 
 
 def require_block(block: Any, shape: tuple[int, ...], dtype: Any, which: str) -> np.ndarray[Any, Any]:
-    """A part of an array elsewhere, as numpy, if it is what the array said it would be.
+    """Convert a computed block to numpy, and check that it has the announced shape and dtype.
 
     Args:
         block: what was computed or read.
@@ -68,13 +68,13 @@ def require_block(block: Any, shape: tuple[int, ...], dtype: Any, which: str) ->
 
 
 def split(slab: np.ndarray[Any, Any], plane_ndim: int) -> Iterator[np.ndarray[Any, Any]]:
-    """The planes of a slab in C order, as views."""
+    """Split a slab into planes in C order, as views."""
     for index in np.ndindex(*slab.shape[: slab.ndim - plane_ndim]):
         yield slab[(*index, ...)]  # with the dots always an array, of the same dtype
 
 
 def slabs(data: Any, leading: int) -> Iterator[Any]:
-    """Pieces of data in C order, each as small as its chunks allow without computing one twice."""
+    """Slabs of data in C order, as small as possible without computing a chunk twice."""
     if isinstance(data, np.ndarray):
         yield from split(data, data.ndim - leading)
     elif is_lazy_array(data):
@@ -95,7 +95,7 @@ def slabs(data: Any, leading: int) -> Iterator[Any]:
 
 
 def _chunk_sizes(data: Any) -> list[tuple[int, ...]]:
-    """Per axis the sizes of the chunks, in dask's notation, whatever the library."""
+    """The chunk sizes of each axis in dask's notation, whatever the library."""
     chunks = data.chunks if data.chunks is not None else tuple(1 for _ in data.shape)
     sizes = []
     for extent, chunk in zip(data.shape, chunks, strict=True):
@@ -110,7 +110,7 @@ def _chunk_sizes(data: Any) -> list[tuple[int, ...]]:
 def _chunk_rows(
     chunks: list[tuple[int, ...]], shape: tuple[int, ...], leading: int
 ) -> Iterator[tuple[slice, ...]]:
-    """Indices of consecutive slabs: descends through axes that are one element a chunk."""
+    """Indices of consecutive slabs: descends through axes with chunks of one element."""
 
     def descend(axis: int, prefix: tuple[slice, ...]) -> Iterator[tuple[slice, ...]]:
         if axis == leading:
@@ -130,7 +130,7 @@ def _chunk_rows(
 
 
 def compute(block: Any) -> Any:
-    """The elements of a lazy block, computed by threads of this very process."""
+    """Compute a lazy block with threads of this process."""
     if hasattr(block, "compute"):
         return block.compute(scheduler="threads")
     return block

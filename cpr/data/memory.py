@@ -1,4 +1,4 @@
-"""How much memory there is, and the refusal of data that claims more.
+"""Measures free memory, and refuses data that would need more.
 
 A file of a few bytes can claim, or expand to, any size. The claim is checked before memory is taken for
 it, and what expands is watched while it does: an error that says what to do is better than a process
@@ -24,7 +24,7 @@ _RESERVE = 8
 
 
 def available() -> int | None:
-    """Bytes that this process may still take; None where the system does not tell.
+    """Bytes that this process may still allocate; None if the system does not say.
 
     The least of CPR_MEMORY or the machine's free memory, and of the limits of the control group (as
     containers set them) and of the address space (`ulimit -v`). Raises ConfigurationError.
@@ -35,7 +35,7 @@ def available() -> int | None:
 
 
 def require_memory(nbytes: int, what: str) -> None:
-    """Raise DecodeError if there is no memory for so many bytes.
+    """Raise DecodeError if there is not enough memory for so many bytes.
 
     Args:
         nbytes: to be taken.
@@ -50,7 +50,7 @@ def require_memory(nbytes: int, what: str) -> None:
 
 
 def return_freed() -> None:
-    """Give the system back what was freed here, where the C library would keep it.
+    """Return freed memory to the system, which the C library would otherwise keep.
 
     glibc does so for blocks of up to 32 MiB, of each thread by itself, between others that are in use: after
     many blocks from several threads it may hold as much as is in use. Takes a millisecond or two.
@@ -63,7 +63,7 @@ def return_freed() -> None:
 
 
 class Expansion:
-    """Watches data that grows while it is decoded: `grown(nbytes)` after every piece.
+    """Limits data that grows while it is decoded: call `grown(nbytes)` after every piece.
 
     Raises DecodeError once all of it is more than there was room for, or hardly any room is left.
     """
@@ -75,7 +75,7 @@ class Expansion:
         self._room: int | None = None
 
     def grown(self, nbytes: int) -> None:
-        """Take note of so many bytes more."""
+        """Record that so many more bytes were decoded."""
         self._nbytes += nbytes
         if self._nbytes < self._next:
             return
@@ -90,7 +90,7 @@ class Expansion:
 
 
 class Room:
-    """Holds what is about to be decoded, piece by piece, to the memory that there was at the begin."""
+    """Limits data that is decoded piece by piece to the memory that was free at the start."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -100,11 +100,11 @@ class Room:
         self._lock = threading.Lock()
 
     def claim(self, nbytes: int, besides: int = 0) -> None:
-        """Take note of what will be held. Raises DecodeError where there is no room for all of it.
+        """Reserve memory for data. Raises DecodeError if there is not enough for all of it.
 
         Args:
-            nbytes: that stay.
-            besides: that this piece takes while it is decoded.
+            nbytes: that the data occupies.
+            besides: temporary memory while this piece is decoded.
         """
         with self._lock:
             self._claimed += nbytes
@@ -127,7 +127,7 @@ def _too_large(what: str, free: int, found: object) -> DecodeError:
 
 
 def _free() -> int | None:
-    """What the machine can give without taking it from another process; the page cache can be given."""
+    """Memory that the machine can provide without swapping; page cache counts as free."""
     known = _fields("/proc/meminfo")
     if "MemAvailable" in known:
         return (known["MemAvailable"] + known.get("SwapFree", 0)) << 10
@@ -138,7 +138,7 @@ def _free() -> int | None:
 
 
 def _group() -> int | None:
-    """What is left of the control group's limit (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
+    """What the control group's limit leaves (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
     for folder, limit, usage, cache in (
         ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
         ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -170,7 +170,7 @@ def _address_space() -> int | None:
 
 
 def _fields(path: str) -> dict[str, int]:
-    """`Name: number` or `name number`, a line each; nothing where there is no such file."""
+    """Parse lines `Name: number` or `name number`; empty if there is no such file."""
     try:
         with open(path) as file:
             lines = [line.replace(":", " ").split() for line in file]

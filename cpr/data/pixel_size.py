@@ -1,4 +1,4 @@
-"""What `from_path` takes for axes and physical size of an image, and warnings of likely slips."""
+"""Parses axes and physical sizes passed to `from_path`, and warns of likely mistakes."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _SLIPS = (
 
 
 class PixelSizeWarning(UserWarning):
-    """A pixel size that is likely not the one that was meant."""
+    """Warns of a pixel size that is probably a mistake."""
 
 
 def calibrated(options: Mapping[str, Any], stored: bool) -> dict[str, Any]:
-    """The options with `metadata` and `resolution` in place of all that says the same in other ways.
+    """Replace all options on axes and sizes by the two options `metadata` and `resolution`.
 
     Args:
         options: `metadata` and `resolution` as they are, or `pixel_size` (x, y and maybe z, or one number)
             and `unit`; `custom`, for keys of one's own; `like`, an image: what is not given is as there.
-        stored: whether it is of an image that will be stored, so that nobody else knows better.
+        stored: whether the image will be written, so that there is no file with its own metadata.
 
     Raises FormatError for what makes no sense, and for what is said twice. Warns of a resolution without a
     unit, which is taken per centimetre, and of pixels that no microscope has.
@@ -90,7 +90,7 @@ def calibrated(options: Mapping[str, Any], stored: bool) -> dict[str, Any]:
 
 
 def in_one_unit(metadata: dict[str, Any], resolution: Any) -> tuple[dict[str, Any], Any]:
-    """Both without ImageJ's units of single axes: all lengths are in `metadata["unit"]`, times in seconds."""
+    """Convert ImageJ's units of single axes: all lengths to `metadata["unit"]`, times to seconds."""
     if not _UNITS & set(metadata):
         return metadata, resolution
     _, pair = calibration(metadata, resolution)
@@ -109,7 +109,7 @@ def in_one_unit(metadata: dict[str, Any], resolution: Any) -> tuple[dict[str, An
 
 
 def _sizes(pixel_size: Any) -> tuple[tuple[float, float], float | None]:
-    """Resolution and spacing."""
+    """Convert a pixel size to resolution and spacing."""
     sizes = pixel_size if isinstance(pixel_size, (Sequence, np.ndarray)) else (pixel_size,) * 2
     try:
         found = [1 / float(size) for size in sizes]
@@ -123,7 +123,7 @@ def _sizes(pixel_size: Any) -> tuple[tuple[float, float], float | None]:
 
 
 def _with_unit(metadata: dict[str, Any], resolution: Any) -> tuple[dict[str, Any], Any]:
-    """Both in one unit, where the resolution brings its own."""
+    """Convert both to one unit, if the resolution has its own."""
     if not isinstance(resolution, Resolution) or resolution.unit is None:
         return metadata, resolution
     # Units of X and Y would be those of another resolution.
@@ -135,7 +135,7 @@ def _with_unit(metadata: dict[str, Any], resolution: Any) -> tuple[dict[str, Any
 
 
 def _merged(metadata: dict[str, Any], resolution: Any, like: Any) -> tuple[dict[str, Any], Any]:
-    """What is given, and, of what is not, what another image says of itself."""
+    """Complete the given values with those of another image."""
     if not (hasattr(like, "get_metadata") and hasattr(like, "get_resolution")):
         raise unusable(
             _SIZE, "like", "an image: a source or a target", like, "like=ImageSource.from_path(url)"

@@ -1,4 +1,4 @@
-"""Pixels per unit of length, with the unit in the value."""
+"""Resolutions: pixels per unit of length, as a pair that carries its unit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Resolution"]
 
 
 class Resolution(NamedTuple):
-    """(x, y): how many pixels fit into a unit of length along each axis.
+    """A pair (x, y): pixels per unit of length along each axis.
 
     A pair as any other, whose class knows the unit: where it is handed on, the unit goes with it. There is
     a class for every unit, named after it, so that pickles and records restore it.
@@ -24,12 +24,12 @@ class Resolution(NamedTuple):
 
     @property
     def unit(self) -> str | None:
-        """The unit, as `metadata["unit"]` spells it."""
+        """The unit, spelled as in `metadata["unit"]`."""
         return _UNITS.get(type(self))
 
     @classmethod
     def per(cls, symbol: str) -> type[Resolution]:
-        """The class of resolutions per a unit, which is named by its symbol."""
+        """The class of resolutions per unit, for the unit with this symbol."""
         return _CLASSES[symbol]
 
 

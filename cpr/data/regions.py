@@ -1,4 +1,4 @@
-"""Which elements of an array a region selects."""
+"""Regions of an array: which elements a numpy index selects."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Selection:
 
     @classmethod
     def of(cls, region: Any, shape: tuple[int, ...]) -> Selection:
-        """What `array[region]` means for an array of this shape: integers, slices and one `...`.
+        """Parse `array[region]` for an array of this shape: integers, slices and one `...`.
 
         Raises FormatError for anything else (a bool is a mask to numpy), and for integers beyond the array;
         TypeError for what is no shape, as damaged files have it.
@@ -64,12 +64,12 @@ class Selection:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the result."""
+        """Shape of the result."""
         return tuple(len(r) for r, drop in zip(self.ranges, self.dropped, strict=True) if not drop)
 
     @property
     def index(self) -> tuple[int | slice, ...]:
-        """The same as numpy's basic index, of integers and slices within the array."""
+        """The region as a basic numpy index, of integers and slices within the array."""
         return tuple(
             along[0] if drop else _slice(along) for along, drop in zip(self.ranges, self.dropped, strict=True)
         )
@@ -84,7 +84,7 @@ def _slice(along: range) -> slice:
 
 
 def ends(along: range) -> tuple[int, int]:
-    """The least and the greatest of some positions; `min` and `max` would look at every one."""
+    """The smallest and largest of some positions, without iterating over all of them."""
     return (along[0], along[-1]) if along.step > 0 else (along[-1], along[0])
 
 

@@ -1,4 +1,4 @@
-"""Units of length and time, as ImageJ, OME and people spell them.
+"""Units of length and time, in the spellings of ImageJ, OME and people.
 
 Source of the OME symbols: UnitsLength and UnitsTime of the OME schema 2016-06,
 https://www.openmicroscopy.org/Schemas/Documentation/Generated/OME-2016-06/ome.html
@@ -51,7 +51,7 @@ _PREFIXES = {
 
 
 def _plain(text: str) -> str:
-    """A unit without what differs between spellings: two signs of micro, two of angstrom, Java's escapes."""
+    """A unit's name in one spelling: two signs of micro, two of angstrom, and Java's escapes are unified."""
     text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text)
     return unicodedata.normalize("NFKC", text).strip()
 
@@ -76,7 +76,7 @@ _SECONDS = {_plain(word): value for value, words in _TIMES.items() for word in w
 
 
 def length_symbol(unit: str, field: str = "metadata['unit']") -> str:
-    """OME's symbol for a unit in any usual spelling. Raises FormatError for no unit.
+    """OME's symbol for a unit in any usual spelling. Raises FormatError for anything else.
 
     >>> length_symbol("micron"), length_symbol("um"), length_symbol("Angstrom")
     ('µm', 'µm', 'Å')
@@ -97,12 +97,12 @@ def length_symbol(unit: str, field: str = "metadata['unit']") -> str:
 
 
 def imagej_name(symbol: str) -> str:
-    """How ImageJ spells a unit: in ASCII, "micron" for µm."""
+    """ImageJ's spelling of a unit: ASCII, such as "micron" for µm."""
     return {"µm": "micron", "Å": "angstrom", "in": "inch"}.get(symbol, symbol)
 
 
 def seconds(value: float, unit: str, field: str = "metadata['TimeIncrementUnit']") -> float:
-    """A time in seconds. Raises FormatError for an unknown unit."""
+    """Convert a time to seconds. Raises FormatError for an unknown unit."""
     factor = _SECONDS.get(_plain(unit).lower()) if isinstance(unit, str) and _plain(unit) != "Ms" else None
     if factor is None:
         raise FormatError(
@@ -135,7 +135,7 @@ class Length(NamedTuple):
     unit: str
 
     def to(self, unit: str) -> float:
-        """The value in another unit, exact when it is the same."""
+        """Convert to another unit; exact if it is the same."""
         if unit == self.unit:
             return self.value
         if PIXEL in {unit, self.unit}:

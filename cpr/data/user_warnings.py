@@ -1,4 +1,4 @@
-"""Warnings that name the user's line, however deep in cpr the reason is found."""
+"""Warnings that point at the user's line of code, however deep in cpr their cause is found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["warn_user"]
 
 
 def warn_user(text: str, category: type[Warning] = UserWarning) -> None:
-    """Warn of the innermost line outside of cpr that led here."""
+    """Issue a warning at the innermost line outside of cpr that led here."""
     frame, level = inspect.currentframe(), 1
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "cpr":
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""Image files as input: TIFF, and what bioio reads of microscopes."""
+"""Image files as input: TIFF, and microscope formats through bioio."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _begins_as_tiff(source: ImageSource) -> bool:
 
 @register
 class ImageSource(Image, Source):
-    """An image that somebody else wrote: a TIFF of one page or many, ImageJ or OME; or .czi, .nd2 or .lif.
+    """An existing image file: TIFF with one or more pages, ImageJ or OME; or .czi, .nd2, .lif.
 
     Options of `from_path`: `image` for one of several images in the file, by number or name, and
     `description=False` to read its pages one after the other, whatever the file says of them. `metadata` and
@@ -61,7 +61,7 @@ class ImageSource(Image, Source):
         def from_path(cls, path: Path, **options: Unpack[ImageSourceArguments]) -> Self: ...
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Array:
-        """The pixels, or a part of them; of a file of a microscope those of bioio, axes of length 1 left out.
+        """The pixels, or a region; for microscope formats as bioio reads them, without axes of length 1.
 
         Args:
             cache: hold the data until this object goes away.
@@ -83,7 +83,7 @@ class ImageSource(Image, Source):
 
     @contextmanager
     def _of_microscope(self) -> Iterator[str]:
-        """The path of a file on this machine, which is of one version before and after it is read."""
+        """The path of a local file, checked to be the same version before and after it is read."""
         microscopes.require_reader(self.url, self.ext)
         with self._pinned() as pinned, naming(self.url):
             try:
@@ -101,7 +101,7 @@ class ImageSource(Image, Source):
 
     @classmethod
     def images(cls, path: str | os.PathLike[str], **options: Any) -> list[Self]:
-        """A source for each image in a file: series, positions, a thumbnail; its directories are read.
+        """A source for each image in a file (series, positions, a thumbnail); reads its directories.
 
         Args:
             path: as for `from_path`.
@@ -153,7 +153,7 @@ class ImageSource(Image, Source):
         return super()._make_format(ext, options)
 
     def preview(self) -> Preview | None:
-        """A small picture: a small file is read, of a large one some planes. Raises as `get_data`."""
+        """A thumbnail; small files are read whole, of large ones a few planes. Raises as `get_data`."""
         if self._cached is None:
             with self._pinned() as pinned:
                 is_small = pinned.nbytes <= io.SMALL_BYTES

@@ -1,4 +1,4 @@
-"""Arrays as TIFF files."""
+"""Targets that store arrays as TIFF files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images as lazy arrays of planes."""
+"""Lazy dask arrays of images, with a chunk for each plane."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lazy_planes(
     dtype: np.dtype[Any],
     plane_ndim: int,
 ) -> Any:
-    """A dask array over a resource in which every plane, its last axes, is a chunk."""
+    """A dask array over a resource, in which each plane (its last axes) is one chunk."""
     da = dask_array(resource.url)
     leading = max(0, len(shape) - plane_ndim)
     chunks = (*((1,) * extent for extent in shape[:leading]), *((extent,) for extent in shape[leading:]))

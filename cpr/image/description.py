@@ -1,4 +1,4 @@
-"""What an image's first page says of it: ImageJ's lines, OME-XML, or tifffile's JSON.
+"""The description in an image's first page: ImageJ's lines, OME-XML, or tifffile's JSON.
 
 It is made before the first pixel is written, since a stream is written forward only. Sources: ImageJ's
 TiffDecoder and FileOpener for its keys; https://docs.openmicroscopy.org/ome-model/ for OME-XML.
@@ -47,7 +47,7 @@ class FirstPage(NamedTuple):
     described: str | None = None
 
     def of(self, content: str | None) -> FirstPage:
-        """The same with OME's identifier (UUID) of a content hash, as far as that is known."""
+        """Add an OME identifier (UUID) made from a content hash, as far as known."""
         if self.described is None or content is None:
             return self
         identifier = uuid.uuid5(uuid.NAMESPACE_OID, f"[{json.dumps(content)}, {self.described}]")
@@ -56,7 +56,7 @@ class FirstPage(NamedTuple):
 
 
 def first_page(layout: Layout, metadata: Metadata) -> FirstPage:
-    """What the first page says of an array.
+    """Make the tags of the first page for an array.
 
     Args:
         layout: how the array is laid out in the file.
@@ -107,7 +107,7 @@ def _imagej(layout: Layout, metadata: Metadata) -> FirstPage:
 
 
 def _imagej_unit(metadata: Metadata) -> tuple[str | None, tuple[float, float] | None]:
-    """The unit that sizes are told in, and the resolution per it.
+    """The unit in which sizes are written, and the resolution per that unit.
 
     Micrometres, whatever the unit was, as far as they can be written: Bio-Formats takes `spacing` for them,
     and it and bioio every unit that they do not know. Every other is a whole multiple or fraction of them.
@@ -126,7 +126,7 @@ def _imagej_unit(metadata: Metadata) -> tuple[str | None, tuple[float, float] | 
 
 
 def _labels(layout: Layout, channels: tuple[str, ...]) -> list[str]:
-    """A label for every page: the name of its channel, where there is one for each."""
+    """A label for every page: the name of its channel, if every channel has one."""
     if "C" not in layout.file_axes:
         return list(channels) * layout.count if len(channels) == 1 else []
     axis = layout.file_axes.index("C")

@@ -1,4 +1,4 @@
-"""JSON, lines and indexes that describe a TIFF's planes: in proportion to the file, and a shape of numbers.
+"""Limits the JSON, lines and indexes that describe a TIFF's planes, relative to the size of the file.
 
 tifffile multiplies what stands in a shape, whatever it is: `[[0], 1000000000]` becomes a list of a billion,
 and a million extents a number that takes minutes.
@@ -27,7 +27,7 @@ _REMEDY = f"remove what does not describe its images; or, {PAGES_ALONE}"
 
 
 class Descriptions:
-    """JSON that describes the pages of a file, those below others among them.
+    """The JSON descriptions of a file's pages, including subpages.
 
     Args:
         nbytes: the size of the file.
@@ -40,7 +40,7 @@ class Descriptions:
         self._seen: set[int] = set()
 
     def require_modest(self, page: tifffile.TiffPage) -> None:
-        """Raise DecodeError for a page, or one below it, whose JSON takes too much time or memory.
+        """Raise DecodeError if the JSON of a page or subpage would take too much time or memory.
 
         Args:
             page: the first of an image. Those below it (SubIFDs) are read, as tifffile is going to.
@@ -55,7 +55,7 @@ class Descriptions:
                 _require_shape(_shape_of(text))
 
     def _with_those_below(self, page: tifffile.TiffPage) -> Iterator[tifffile.TiffPage]:
-        """A page and all below it, as often as tifffile reads them: the same may be below several."""
+        """A page and its subpages, as often as tifffile reads them: several pages may share one."""
         waiting = [page]
         while waiting:
             yield (page := waiting.pop())
@@ -69,13 +69,13 @@ class Descriptions:
 
 
 def require_modest_lines(page: tifffile.TiffPage, nbytes: int) -> None:
-    """Raise DecodeError for ImageJ's description with more lines than a file of this size has use for."""
+    """Raise DecodeError if ImageJ's description has more lines than a file of this size can need."""
     if page.is_imagej:
         _require("lines", page.description.count("\n"), most_claimed(nbytes))
 
 
 def require_modest_index(tiff: tifffile.TiffFile) -> None:
-    """Raise DecodeError for Micro-Manager's index where it spans more planes than the file has use for.
+    """Raise DecodeError if Micro-Manager's index has more planes than a file of this size can need.
 
     tifffile makes a list with a place for each, from the largest numbers of the index and of the summary.
     """
@@ -108,7 +108,7 @@ def _require(what: str, count: int, most: int) -> None:
 
 
 def _shape_of(text: str) -> Any:
-    """The shape that a description gives; None where it gives none, of which tifffile tells."""
+    """The shape in a description; None if there is none, which tifffile reports."""
     if text.startswith(_OLD):
         return text[len(_OLD) + 1 : -1].split(",")
     try:

@@ -1,4 +1,4 @@
-"""TIFF files that somebody else wrote."""
+"""The format of TIFF files that were not written by cpr."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RELATIVES = (*".tf2 .tf8 .btf .stk .lsm .flex .svs .qptiff .ndpi .scn .bif".spl
 
 @dataclass(frozen=True)
 class ForeignTiff(Tiff):
-    """TIFF files of any origin; files of microscopes, which have the same options, are read by bioio.
+    """TIFF files of any origin; microscope formats have the same options and are read by bioio.
 
     Attributes:
         image: which of several images in the file, by number (from 0) or name; None for the first, with a
@@ -47,7 +47,7 @@ class ForeignTiff(Tiff):
         return ImageSelection(self.image, self.description)
 
     def images(self, file: ReadableFile) -> list[int | str]:
-        """What to give as `image` for each of the file's images: its name, if no other has it, or number."""
+        """The values of the option `image` for the file's images: a name if it is unique, else a number."""
         with opened(file, self.description) as tiff:
             series_of(file, tiff, ImageSelection(0, self.description))
             return labels(names_of(tiff))

@@ -1,4 +1,4 @@
-"""What image sources and targets have in common."""
+"""The base class of image sources and targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["Image"]
 
 
 class Image(CalibratedImage):
-    """An image: pixels, and what they mean."""
+    """An image: pixels with axes, pixel size and channel names."""
 
     format_class = Tiff
     options_in_order = ("metadata", "resolution")
@@ -32,7 +32,7 @@ class Image(CalibratedImage):
 
     @property
     def imagej(self) -> bool:
-        """Whether ImageJ TIFF is what is written, where ImageJ can hold the array."""
+        """Whether ImageJ TIFF is written, if ImageJ can hold the array."""
         return self.format.imagej is not False and not self.format.ome
 
     @imagej.setter
@@ -40,7 +40,7 @@ class Image(CalibratedImage):
         self._set_format(imagej=imagej)
 
     def _layout(self) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
-        """Shape, dtype and metadata: what is known of a target, what the file says of a source."""
+        """Shape, dtype and metadata: of a target as set, of a source from its file."""
         format = self.format
         if format.shape is not None and format.dtype is not None:
             return format.shape, np.dtype(format.dtype), Metadata.of(format.metadata, format.resolution)
@@ -50,7 +50,7 @@ class Image(CalibratedImage):
         return self._inspected
 
     def details(self) -> dict[str, Any]:
-        """`facts`, with shape, dtype, axes, pixel size and channels; a source asks its file."""
+        """`facts`, with shape, dtype, axes, pixel size and channels; a source reads its file."""
         if self._known():
             return super().details()
         shape, dtype, metadata = self._layout()
@@ -66,7 +66,7 @@ class Image(CalibratedImage):
         self.format.require_sound(complete=self._known())
 
     def _sampled(self) -> Preview | None:
-        """A picture of some planes, spread over the image."""
+        """A thumbnail from a few planes, spread over the image."""
         return self._picture(lambda region: self.get_data(region=region))
 
     def _picture(self, read: Callable[[Any], np.ndarray[Any, Any]]) -> Preview | None:

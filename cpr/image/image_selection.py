@@ -1,4 +1,4 @@
-"""Which of several images in a file is meant."""
+"""The choice of one of several images in a file."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _MOST_NAMES = 10
 
 
 class SeveralImagesWarning(UserWarning):
-    """A file holds several images, and nobody said which one is meant."""
+    """A file holds several images, and none was chosen; the first one is used."""
 
 
 class ImageSelection(NamedTuple):
-    """Which image of a file is meant.
+    """The choice of an image in a file, and how its axes are found.
 
     Attributes:
         image: its number, from 0, or its name; None for the first, with a warning if there are others.
@@ -31,7 +31,7 @@ class ImageSelection(NamedTuple):
 
 
 def chosen(names: Sequence[str], image: int | str | None) -> int:
-    """The number of the image that is meant. Raises FormatError where there is none of this number or name.
+    """The number of the chosen image. Raises FormatError if there is none of this number or name.
 
     Args:
         names: of all images in the file, in their order; "" for one without.
@@ -54,11 +54,11 @@ def chosen(names: Sequence[str], image: int | str | None) -> int:
 
 
 def labels(names: Sequence[str]) -> list[int | str]:
-    """What to give as `image` for each of a file's images: its name, if no other has it, or number."""
+    """The values of the option `image` for a file's images: a name if it is unique, else a number."""
     return [name if name and names.count(name) == 1 else number for number, name in enumerate(names)]
 
 
 def listed(names: Sequence[str]) -> str:
-    """The names of a file's first images, for people."""
+    """The names of a file's first images, for error messages."""
     shown = [repr(name) if name else str(number) for number, name in enumerate(names[:_MOST_NAMES])]
     return ", ".join(shown) + (" ..." if len(names) > _MOST_NAMES else "")

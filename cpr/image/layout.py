@@ -1,4 +1,4 @@
-"""How an array is laid out in a TIFF: pages in C order, and the axes that the file names."""
+"""The layout of an array in a TIFF: pages in C order, and the axes that the file names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PAGE_OVERHEAD = 2048
 
 @dataclass(frozen=True)
 class Layout:
-    """Shape, dtype and axes of an array, and how they are told in the file.
+    """Shape, dtype and axes of an array, and how a TIFF stores them.
 
     Attributes:
         flavour: "imagej", "ome", "plain" for dtypes that neither can hold, "empty" for no elements.
@@ -57,14 +57,14 @@ class Layout:
         ome: bool = False,
         growth: float = 1.0,
     ) -> Self:
-        """Decide how to write an array.
+        """Decide how to store an array.
 
         Args:
             shape: of the array.
             dtype: of the array, in native byte order.
             axes: one letter per axis, ending in YX or YXS; None for the usual ones.
             imagej: True and False ask for ImageJ TIFF and OME-TIFF; None takes ImageJ where it can.
-            ome: whether nothing but OME-TIFF will do.
+            ome: whether only OME-TIFF is acceptable.
             growth: how much larger than the pixels the compressed pixels may become.
 
         Raises EncodeError for axes that do not fit the shape, and where the flavour that was asked for
@@ -102,7 +102,7 @@ class Layout:
         return "plain"
 
     def _not_imagej(self, growth: float, asked: bool) -> EncodeError | None:
-        """Why ImageJ cannot hold the array."""
+        """The reason why ImageJ cannot hold the array; None if it can."""
         name = self.stored_dtype.name
         # ImageJ shifts signed integers to show them, so they are not its own choice.
         dtypes = ("uint8", "uint16", "float32", *(("int16",) if asked else ()))
@@ -129,32 +129,32 @@ class Layout:
 
     @property
     def stored_dtype(self) -> np.dtype[Any]:
-        """Of the pixels in the file: a bool mask is stored as uint8, 0 and 255."""
+        """The dtype of the pixels in the file: a bool mask is stored as uint8, 0 and 255."""
         return np.dtype("uint8") if self.dtype == np.bool_ else self.dtype
 
     @property
     def has_samples(self) -> bool:
-        """Whether the last axis is that of interleaved colours."""
+        """Whether the last axis holds interleaved colours."""
         return self.file_axes.endswith("S")
 
     @property
     def samples(self) -> int:
-        """Interleaved values per pixel."""
+        """Number of interleaved values per pixel."""
         return self.file_shape[-1] if self.has_samples else 1
 
     @property
     def page_ndim(self) -> int:
-        """How many trailing axes of the file's make a page."""
+        """How many trailing axes of the file make a page."""
         return 3 if self.has_samples else 2
 
     @property
     def page_shape(self) -> tuple[int, ...]:
-        """(Y, X) or (Y, X, S)."""
+        """Shape of a page: (Y, X) or (Y, X, S)."""
         return self.file_shape[-self.page_ndim :]
 
     @property
     def count(self) -> int:
-        """How many pages."""
+        """Number of pages."""
         return math.prod(self.file_shape[: -self.page_ndim])
 
     @property
@@ -164,7 +164,7 @@ class Layout:
 
     @property
     def nbytes(self) -> int:
-        """Of the pixels, not compressed."""
+        """Size of the uncompressed pixels in bytes."""
         return math.prod(self.file_shape) * self.stored_dtype.itemsize
 
 
@@ -191,7 +191,7 @@ def require_dtype(dtype: np.dtype[Any]) -> None:
 
 
 def usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-    """TZCYX from the right, as ImageJ does, for 3 axes ZYX; colours last where they look like it."""
+    """Default axes: TZCYX from the right, as in ImageJ; ZYX for 3 axes; colours last if likely."""
     ndim = len(shape)
     if ndim < 2:
         return "YX"[2 - ndim :]
@@ -201,7 +201,7 @@ def usual_axes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
 
 
 def leading_axes(count: int) -> str:
-    """What axes before the plane are usually."""
+    """Default letters for the axes before the plane."""
     usual = {0: "", 1: "Z", 2: "ZC", 3: "TZC"}.get(count)
     return usual if usual is not None else "QPONMLKJIHGFEDBA"[: count - 3] + "TZC"
 
@@ -229,7 +229,7 @@ def _checked_axes(axes: str, shape: tuple[int, ...]) -> str:
 
 
 def _folded(axes: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
-    """Axes and extents with nothing but T, Z and C before YX(S): others take a free letter, or join."""
+    """Fit axes to T, Z and C before YX(S): other axes get a free letter, or are merged."""
     if len(shape) < 2:
         return "YX", (1,) * (2 - len(shape)) + shape
     page = 3 if axes.endswith("S") else 2

@@ -1,4 +1,4 @@
-"""A file as tifffile reads it: what it reads before it comes to pixels is counted.
+"""Counts what tifffile reads besides pixels, and limits it relative to the size of the file.
 
 A few kilobytes of a TIFF may lead to the same bytes again and again: pages below pages, offsets that
 thousands of entries share. Each reading takes time and memory; both are in proportion to the file where the
@@ -26,9 +26,9 @@ _PER_READ = 128
 
 
 class OutOfProportion(BaseException):
-    """Too much is asked of a file of this size.
+    """Decoding a file of this size would take too much time or memory.
 
-    No Exception: tifffile catches those, tells its log, and goes on to the next entry.
+    Not a subclass of Exception: tifffile catches those, logs them, and continues with the next entry.
 
     Attributes:
         error: what to raise where tifffile has been left.
@@ -41,14 +41,14 @@ class OutOfProportion(BaseException):
 
     @classmethod
     def of(cls, error: DecodeError) -> OutOfProportion:
-        """One that ends in an error that was raised already."""
+        """Make one from an error that was raised already."""
         found = cls("", "", "")
         found.error = error
         return found
 
 
 class _OwnPosition(io.RawIOBase):
-    """A file that others seek in as well, for a buffer that remembers where it was."""
+    """A file with its own position, for a buffer, because others seek in the underlying file too."""
 
     def __init__(self, file: ReadableFile) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class _OwnPosition(io.RawIOBase):
 
 
 class MeteredFile(io.BufferedReader):
-    """A file in which tifffile, which asks for a few bytes of a directory at a time, may read so much.
+    """A buffered file that limits how much tifffile may read from it besides pixels.
 
     Raises OutOfProportion, while it is counting, where the bytes read are more than sixteen times the file's.
     """
@@ -91,7 +91,7 @@ class MeteredFile(io.BufferedReader):
 
     @contextmanager
     def counting(self) -> Iterator[None]:
-        """While this is entered, what is read counts; pixels are read outside."""
+        """Count what is read in the block; pixels are read outside of it."""
         self._counting += 1
         try:
             yield
@@ -99,7 +99,7 @@ class MeteredFile(io.BufferedReader):
             self._counting -= 1
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Bytes; memory is taken for those that are there, whatever number a header gives."""
+        """Read bytes; memory is allocated for bytes that exist, whatever number a header claims."""
         rest = max(0, self._size - self.tell())
         data = super().read(rest if size is None or size < 0 else min(size, rest))
         if self._counting:
@@ -108,7 +108,7 @@ class MeteredFile(io.BufferedReader):
         return data
 
     def _look(self, data: bytes) -> None:
-        """Look at each directory, of pages below others too: the number of its tags is read, then these."""
+        """Check each directory, subpages included: the number of tags first, then the tags."""
         if len(data) == self._expected and data:
             try:
                 require_forward(data, self._order, self._pointer)
@@ -119,7 +119,7 @@ class MeteredFile(io.BufferedReader):
         self._expected = number * self._tag_bytes if is_number else -1
 
     def readinto(self, buffer: Any, /) -> int:
-        """Read bytes into a buffer; how many there were."""
+        """Read bytes into a buffer; returns how many."""
         count = super().readinto(buffer)
         if self._counting:
             self._take(count)

@@ -1,4 +1,4 @@
-"""Files of microscopes (.czi, .nd2, .lif): bioio reads them, https://bioio-devs.github.io/bioio.
+"""Reads microscope formats (.czi, .nd2, .lif) through bioio, https://bioio-devs.github.io/bioio.
 
 bioio and its readers are no dependencies, as the reader of .czi is under the GPL. They read paths of this
 machine, and tell sizes of pixels in micrometres.
@@ -44,12 +44,12 @@ _UNNAMED = re.compile(r"Channel:\d+(:\d+)*")
 
 
 def is_of_microscope(ext: str) -> bool:
-    """Whether bioio is what reads files with such an extension."""
+    """Whether files with this extension are read by bioio."""
     return ext.lower() in _READERS
 
 
 def require_reader(url: str, ext: str) -> None:
-    """Raise unless a file can be read from where it is, and its reader is installed; nothing is imported.
+    """Raise unless the file is local and its bioio reader is installed; imports nothing.
 
     Raises UnsupportedExtensionError for a file in a store, MissingDependencyError without the packages.
     """
@@ -84,7 +84,7 @@ def _missing(package: str, found: str, url: str | None = None) -> MissingDepende
 
 @contextlib.contextmanager
 def _opened(path: str, ext: str, by_planes: bool = False) -> Iterator[Any]:
-    """The file as bioio's BioImage; whatever bioio and its readers raise is a DecodeError."""
+    """Open a file as bioio's BioImage; errors of bioio and its readers become DecodeErrors."""
     package = _READERS[ext.lower()]
     try:
         bioio = importlib.import_module("bioio")
@@ -143,7 +143,7 @@ class _Scene:
         return self.image.data[tuple(slice(None) if kept else 0 for kept in self._kept)]
 
     def part(self, selection: Selection) -> Any:
-        """Some pixels; of the planes that have none of them nothing is read, but of RGB."""
+        """Some of the pixels; planes without any of them are not read, except for RGB."""
         if not all(selection.ranges):
             return np.empty(selection.shape, self.dtype)
         bounds = [ends(along) for along in selection.ranges]
@@ -160,7 +160,7 @@ class _Scene:
         return np.asarray(lazy.compute(scheduler="synchronous"))
 
     def metadata(self) -> Metadata:
-        """What bioio tells besides the pixels."""
+        """The metadata that bioio reads."""
         sizes = self._told("physical_pixel_sizes")
         x, y, z = (_length(getattr(sizes, axis, None)) for axis in "XYZ")
         interval = self._told("time_interval") if "T" in self.axes else None
@@ -178,7 +178,7 @@ class _Scene:
         )
 
     def _told(self, name: str) -> Any:
-        """Something that bioio tells. The pixels of a file that does not have it can still be read."""
+        """A property that bioio reads; a file without it can still be read."""
         try:
             return getattr(self.image, name)
         except Exception as error:
@@ -192,7 +192,7 @@ def _length(size: float | None) -> Length | None:
 
 
 def read(path: str, ext: str, which: Image, region: Region | None = None) -> Array:
-    """The pixels of an image in a file on this machine, or a part of them; little more than that is read.
+    """Read the pixels of an image in a local file, or a region; little more than that is read.
 
     Raises DecodeError, MissingDependencyError, and FormatError for an image or a region that is not there.
     """
@@ -213,6 +213,6 @@ def inspect(path: str, ext: str, which: Image) -> tuple[tuple[int, ...], np.dtyp
 
 
 def images(path: str, ext: str) -> list[int | str]:
-    """What to give as `image` for each image in a file. Raises as `read`."""
+    """The values of the option `image` for each image in a file. Raises as `read`."""
     with _opened(path, ext) as image:
         return labels(list(map(str, image.scenes)))

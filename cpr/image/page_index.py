@@ -1,4 +1,4 @@
-"""Where the pages of a TIFF are: its chain of directories, or the index that cpr puts at the end.
+"""Finds the pages of a TIFF: by its chain of directories, or by the index that cpr appends.
 
 A TIFF's directories (IFDs) are a linked list, each behind the pixels of the one before, so the last
 page of a thousand is a thousand requests away. Files of cpr's therefore end in an index that other
@@ -45,12 +45,12 @@ _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8
 
 
 def index(offsets: list[int]) -> bytes:
-    """The index of a file's pages."""
+    """Encode the index of a file's pages."""
     return struct.pack(f"<{len(offsets)}Q", *offsets) + struct.pack("<Q", len(offsets)) + _MARK
 
 
 def most_claimed(nbytes: int, besides: int = 50_000) -> int:
-    """How many planes, or values that describe them, are read of a file of this size.
+    """Upper limit for planes, or values that describe them, in a file of this size.
 
     Those that say nothing of planes, and then a few for each plane: with its page a plane takes 200 bytes.
     """
@@ -58,14 +58,14 @@ def most_claimed(nbytes: int, besides: int = 50_000) -> int:
 
 
 def ends_in_index(file: ReadableFile, offsets: list[int]) -> bool:
-    """Whether a file ends as cpr ends it: in the index of these very pages."""
+    """Whether a file ends with the index of exactly these pages, as files of cpr do."""
     expected = index(offsets)
     file.seek(max(0, file.seek(0, os.SEEK_END) - len(expected)))
     return file.read(len(expected)) == expected
 
 
 def indexed(file: ReadableFile, page: int) -> int | None:
-    """Offset of a page's directory, as the file's index has it; None for a file without one."""
+    """Offset of a page's directory, from the file's index; None for a file without one."""
     end = file.seek(0, os.SEEK_END)
     if end < 32:
         return None
@@ -109,12 +109,12 @@ def directories(file: ReadableFile) -> Iterator[tuple[int, int]]:
 
 
 def require_first_directory(file: ReadableFile) -> None:
-    """Raise DecodeError for a file whose first directory is none, or is not for tifffile to read."""
+    """Raise DecodeError if the first directory is invalid, or unsafe for tifffile to read."""
     next(directories(file), None)
 
 
 def is_tiff(file: ReadableFile) -> bool:
-    """Whether a file begins as a TIFF does; a few bytes are read."""
+    """Whether a file starts like a TIFF; reads a few bytes."""
     file.seek(0)
     try:
         structure(file.read(16))
@@ -124,7 +124,7 @@ def is_tiff(file: ReadableFile) -> bool:
 
 
 def require_forward(entries: bytes, order: str, pointer: str) -> None:
-    """Raise DecodeError for tags of a directory by which tifffile would cut ImageJ's texts backwards.
+    """Raise DecodeError for tags with which tifffile would slice ImageJ's texts backwards.
 
     Args:
         entries: the tags, whole.
@@ -141,7 +141,7 @@ def _require_forward(code: int, kind: int) -> None:
 
 
 def structure(head: bytes) -> tuple[str, str, int, bytes]:
-    """Byte order, format of a pointer, size of a tag, and the bytes of the first pointer.
+    """Byte order, pointer format, tag size, and the bytes of the first pointer.
 
     Raises DecodeError for what is no TIFF.
 
@@ -161,7 +161,7 @@ def structure(head: bytes) -> tuple[str, str, int, bytes]:
 def _next(
     file: ReadableFile, offset: int, end: int, order: str, pointer: str, tag: int
 ) -> tuple[int, int, int]:
-    """Offset of the directory after that at `offset`, all of whose values lie within the file.
+    """Offset of the directory after the one at `offset`, whose values must all lie within the file.
 
     And the size of these values, and how many pages are said to be below it.
     """

@@ -1,4 +1,4 @@
-"""Metadata of TIFF files of any origin: ImageJ's, OME's, or the resolution tags alone."""
+"""Reads metadata from TIFF files of any origin: ImageJ's, OME's, or only resolution tags."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CENTIMETRES = {2: 2.54, 3: 1.0}  # TIFF's ResolutionUnit
 
 
 def metadata_of(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> Metadata:
-    """What a file says of an image; sizes that make no sense are left out."""
+    """The metadata of an image in a file, without invalid sizes."""
     axes = _axes(series)
     if series.kind == "ome" and tiff.ome_metadata:
         return _ome(pixels_of(tiff, series), axes)
@@ -37,7 +37,7 @@ def metadata_of(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> Met
 
 
 def _axes(series: tifffile.TiffPageSeries) -> str | None:
-    """The axes, as far as the file names them; interleaved samples are colours, whoever says so."""
+    """The axes, as far as the file names them; interleaved samples are always colours."""
     axes: str = series.axes
     if series.keyframe.planarconfig == 2 and "C" not in axes:
         axes = axes.replace("S", "C")  # planar colours are channels
@@ -50,7 +50,7 @@ def _axes(series: tifffile.TiffPageSeries) -> str | None:
 
 
 def is_signed(tiff: SelfContainedTiff) -> bool:
-    """Whether ImageJ's unsigned pixels of 16 bits stand for signed ones, by their calibration."""
+    """Whether ImageJ's unsigned 16-bit pixels represent signed ones, by their calibration."""
     lines = (tiff.imagej_metadata or {}) if tiff.is_imagej else {}
     return [lines.get(key) for key in ("cf", "c0", "c1")] == [0, -32768.0, 1.0] and (
         tiff.pages.first.dtype == np.uint16
@@ -83,7 +83,7 @@ def _imagej(page: tifffile.TiffPage, lines: dict[str, Any], axes: str | None) ->
 
 
 def _channel_labels(lines: dict[str, Any], axes: str | None) -> tuple[str, ...]:
-    """Names of channels, where the labels of the planes repeat them; ImageJ has no other place."""
+    """Channel names from repeating plane labels; ImageJ stores them nowhere else."""
     labels = lines.get("Labels")
     count = lines.get("channels", 1)
     if isinstance(labels, str):
@@ -97,7 +97,7 @@ def _channel_labels(lines: dict[str, Any], axes: str | None) -> tuple[str, ...]:
 
 
 def _shaped(page: tifffile.TiffPage, plain: Metadata) -> Metadata:
-    """Tifffile's JSON description, in which cpr puts its own keys as well."""
+    """Tifffile's JSON description, to which cpr adds keys of its own."""
     try:
         given = read_json(page.description, strict=False)
         resolution = given.pop("resolution", None)
@@ -134,7 +134,7 @@ def _ome_size(pixels: ET.Element, axis: str) -> Length | None:
 
 
 def _pixel_size(page: tifffile.TiffPage, *units: str | None) -> tuple[Length | None, Length | None]:
-    """Width and height of a pixel by the resolution tags, in a unit each or in theirs."""
+    """Width and height of a pixel from the resolution tags, in their unit."""
     tags = page.tags
     per = _CENTIMETRES.get(int(tags.valueof("ResolutionUnit", 2)))
     sizes: list[Length | None] = []

@@ -1,4 +1,4 @@
-"""Pixels out of a TIFF, page by page."""
+"""Decodes the pixels of a TIFF, page by page."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ SOFTWARE = "cpr"
 
 
 def workers() -> int:
-    """How many threads compress and decompress a page."""
+    """Number of threads that compress or decompress a page."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 @contextmanager
 def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContainedTiff]:
-    """The file as tifffile sees it; whatever tifffile raises of damaged bytes is a DecodeError.
+    """Open a file with tifffile; its errors on damaged bytes become DecodeErrors.
 
     Args:
         file: where the bytes are.
-        described: whether what the file says of its axes counts, or its pages alone.
+        described: whether the file's description of its axes counts; if not, its pages are the planes.
     """
     flags = {} if described else {"is_ome": False, "is_imagej": False, "is_shaped": False}
     try:
@@ -101,7 +101,7 @@ def opened(file: ReadableFile, described: bool = True) -> Iterator[SelfContained
 
 
 def read_layout(file: ReadableFile, tiff: SelfContainedTiff, layout: Layout, ours: bytes) -> Array:
-    """All pixels of a file that holds an array of known layout.
+    """Decode all pixels of a file that holds an array of known layout.
 
     A file that begins as cpr writes it (see `is_own`) is read as it arrives, and every page is let go once
     it is decoded. Somebody may have written the file again in another way; what it holds may still be the
@@ -137,7 +137,7 @@ def read_layout(file: ReadableFile, tiff: SelfContainedTiff, layout: Layout, our
 
 
 def is_own(tiff: SelfContainedTiff, ours: bytes) -> bool:
-    """Whether a file begins as cpr writes it: then it has to end so too, or it was cut or extended.
+    """Whether a file starts as cpr writes it; if so it must end so too, or it was truncated or extended.
 
     Other programs keep the description of what they write again, some also who has made it, and put
     directories behind pixels. `ours` is the description that cpr has written.
@@ -161,7 +161,7 @@ def _require_page(page: tifffile.TiffPage, layout: Layout, number: int) -> None:
 
 
 def _read_plain(file: ReadableFile, start: int, decoded: Array) -> None:
-    """Contiguous, uncompressed pixels."""
+    """Read contiguous, uncompressed pixels."""
     file.seek(start)
     for page in decoded:
         target = page.reshape(-1).view(np.uint8)
@@ -184,7 +184,7 @@ def _reshaped(array: Array, layout: Layout) -> Array:
 
 
 def read_series(file: ReadableFile, tiff: SelfContainedTiff, choice: ImageSelection = OWN) -> Array:
-    """An image of a file of any origin."""
+    """Decode an image of a file of any origin."""
     series = series_of(file, tiff, choice)
     refuse_bombs(series.keyframe, series.nbytes, file)
     # A small page is decoded in less time than a thread takes to be asked for it.
@@ -196,7 +196,7 @@ def read_series(file: ReadableFile, tiff: SelfContainedTiff, choice: ImageSelect
 def series_of(
     file: ReadableFile, tiff: SelfContainedTiff, choice: ImageSelection = OWN
 ) -> tifffile.TiffPageSeries:
-    """An image of a file. Raises DecodeError where parts of it are missing, FormatError if there is none."""
+    """The chosen image of a file. Raises DecodeError if parts are missing, FormatError if there is none."""
     # tifffile stops silently where the chain is broken.
     for _ in directories(file):
         pass
@@ -214,7 +214,7 @@ def series_of(
 
 
 def _refuse_swapped(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> None:
-    """Raise DecodeError for samples that tifffile has given to its codec with their bytes swapped.
+    """Raise DecodeError for samples that tifffile passed to its codec with swapped bytes.
 
     JPEG 2000 knows no order of bytes: what tifffile writes into big-endian files has other values, for
     whoever reads them. (As of tifffile 2026.3.3, imagecodecs 2026.3.6; other programs store them right.)
@@ -232,7 +232,7 @@ def _refuse_swapped(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) ->
 
 
 def _stored_pieces(series: tifffile.TiffPageSeries) -> Iterator[tuple[int, int]]:
-    """Where the pixels of an image are: offsets and numbers of bytes."""
+    """Offsets and sizes of the stored pixels of an image."""
     if series.dataoffset is not None:
         # All together. The directories of its pages need not be read: of thousands that takes seconds.
         yield series.dataoffset, series.nbytes
@@ -243,7 +243,7 @@ def _stored_pieces(series: tifffile.TiffPageSeries) -> Iterator[tuple[int, int]]
 
 
 def page_at(tiff: SelfContainedTiff, offset: int, number: int) -> tifffile.TiffPage:
-    """The page whose directory is at an offset."""
+    """Read the page with the directory at an offset."""
     tiff.filehandle.seek(offset)
     return tifffile.TiffPage(tiff, index=number)
 
@@ -255,12 +255,12 @@ def _description(page: tifffile.TiffPage) -> bytes:
 
 
 def _normal(description: bytes) -> bytes:
-    """A description without what differs between equal ones: OME's UUID, and space at the end."""
+    """A description without OME's UUID and trailing blanks, for comparing."""
     return re.sub(rb' UUID="[^"]*"', b"", description, count=1).rstrip(b"\n\0 ")
 
 
 def refuse_claims(layout: Layout, file: ReadableFile) -> None:
-    """Raise DecodeError for a file that is too small for an array of this layout, whatever its codec."""
+    """Raise DecodeError if a file is too small for an array of this layout, with any codec."""
     size = file.seek(0, os.SEEK_END)
     if layout.count > size or layout.nbytes > size * _EXPANSION_OTHER + _SMALL:
         raise damaged(
@@ -271,7 +271,7 @@ def refuse_claims(layout: Layout, file: ReadableFile) -> None:
 
 
 def refuse_bombs(page: Any, nbytes: int, file: ReadableFile) -> None:
-    """Raise DecodeError where a page claims more pixels than its codec can make of the whole file."""
+    """Raise DecodeError if a page claims more pixels than its codec can make from the whole file."""
     size = file.seek(0, os.SEEK_END)
     keyframe = page.keyframe
     if keyframe.is_tiled:

@@ -1,4 +1,4 @@
-"""A region's pixels out of a TIFF: the strips or tiles that it touches, and no other page."""
+"""Reads a region from a TIFF: only the strips or tiles that it touches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _DIRECTORY_BYTES = 4 << 10
 def read_region(
     file: ReadableFile, tiff: SelfContainedTiff, region: Region, layout: Layout | None, choice: ImageSelection
 ) -> Array:
-    """The pixels of a region; fetches the strips or tiles that it touches, and no other page.
+    """Read the pixels of a region; fetches only the strips or tiles that it touches.
 
     Args:
         file: where the bytes are.
@@ -106,7 +106,7 @@ def read_region(
 
 
 def _numbers(shape: tuple[int, ...], positions: Iterator[tuple[int, ...]]) -> Iterator[int]:
-    """Of the pages at positions along the first axes."""
+    """Numbers of the pages at positions along the first axes."""
     for position in positions:
         number = 0
         for extent, p in zip(shape, position, strict=False):
@@ -115,13 +115,13 @@ def _numbers(shape: tuple[int, ...], positions: Iterator[tuple[int, ...]]) -> It
 
 
 def _directories(file: ReadableFile, numbers: list[int]) -> list[tuple[int, int]]:
-    """Where the directories of pages are, in a file whose index tells."""
+    """Offsets of the directories of pages, in a file with an index."""
     known = [indexed(file, number) for number in numbers]
     return [(at, at + _DIRECTORY_BYTES) for at in known if at is not None]
 
 
 def _is_paged(series: tifffile.TiffPageSeries) -> bool:
-    """Whether the array is its pages, one after another."""
+    """Whether the array consists of the pages in order."""
     page = series.keyframe
     leading = len(series.shape) - page.ndim
     return (
@@ -132,7 +132,7 @@ def _is_paged(series: tifffile.TiffPageSeries) -> bool:
 
 
 def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int, region: Region) -> Array:
-    """A region of contiguous, uncompressed pixels: rows of it, one request each."""
+    """Read a region of contiguous, uncompressed pixels: rows, one request each."""
     chosen = Selection.of(region, series.shape)
     dtype = np.dtype(series.parent.byteorder + series.dtype.char) if series.parent else series.dtype
     result = np.empty(tuple(len(r) for r in chosen.ranges), dtype)
@@ -156,7 +156,7 @@ def _contiguous(file: ReadableFile, series: tifffile.TiffPageSeries, start: int,
 
 
 def _part(file: ReadableFile, page: Any, ranges: tuple[range, ...]) -> Array:
-    """Some rows and columns of a page, from the strips or tiles that hold them."""
+    """Decode some rows and columns of a page, from the strips or tiles that hold them."""
     keyframe = page.keyframe
     if _is_read_whole(page):
         whole: Array = page.asarray()
@@ -190,7 +190,7 @@ def _is_plain(page: Any) -> bool:
 
 
 def _wanted(page: Any, ranges: tuple[range, ...]) -> tuple[tuple[int, int], int, list[int]]:
-    """Height and width of strips or tiles, how many are side by side, and which hold rows and columns."""
+    """Size of the strips or tiles, how many are side by side, and which ones hold the rows and columns."""
     keyframe = page.keyframe
     height, width = keyframe.tile if keyframe.is_tiled else (keyframe.rowsperstrip, page.shape[1])
     across = math.ceil(page.shape[1] / width)
@@ -201,7 +201,7 @@ def _wanted(page: Any, ranges: tuple[range, ...]) -> tuple[tuple[int, int], int,
 
 
 def _ranges(page: Any, ranges: tuple[range, ...]) -> list[tuple[int, int]]:
-    """The bytes that hold some rows and columns of a page."""
+    """The byte ranges that hold some rows and columns of a page."""
     if _is_read_whole(page):
         numbers: Sequence[int] = range(len(page.dataoffsets))
     elif _is_plain(page):
@@ -214,7 +214,7 @@ def _ranges(page: Any, ranges: tuple[range, ...]) -> list[tuple[int, int]]:
 
 
 def _picked(area: Array, ranges: tuple[range, ...]) -> Array:
-    """The elements of ranges, from the area that begins with the first row and column of them."""
+    """The elements of ranges, cut from an area that starts with their first row and column."""
     for axis, along in enumerate(ranges):
         first = ends(along)[0] if axis < 2 else 0
         if along.step > 0:
@@ -235,7 +235,7 @@ def _rows(file: ReadableFile, start: int, dtype: np.dtype[Any], shape: tuple[int
 
 
 def _segments(file: ReadableFile, page: Any, numbers: list[int]) -> Iterator[tuple[int, Array]]:
-    """Strips or tiles as (Y, X, S), without those of zeros that are not stored.
+    """Decode strips or tiles as (Y, X, S), without those of zeros that are not stored.
 
     Those next to each other are fetched together: a request for each would take longer than its bytes.
     """

@@ -1,4 +1,4 @@
-"""Seekable files for tifffile, which seeks back while it writes, in front of one that is forward only.
+"""Seekable buffers in front of a forward-only file, because tifffile seeks back while it writes.
 
 tifffile writes a page in one order: it leaves a hole for the page's directory (IFD), writes the
 pixels, goes back to fill the hole, and patches the pointer in the directory before it. So everything
@@ -19,7 +19,7 @@ __all__ = ["Skeleton", "Window"]
 
 
 class Window(io.RawIOBase):
-    """Write and seek within what is not final yet; what is final has been passed on.
+    """A seekable buffer of everything that is not final yet; final bytes are passed on.
 
     Attributes:
         holes: where each hole began: the offsets of the directories, in order.
@@ -38,7 +38,7 @@ class Window(io.RawIOBase):
         return self._start + len(self._held)
 
     def writable(self) -> bool:
-        """True."""
+        """Always True."""
         return True
 
     def seekable(self) -> bool:
@@ -50,7 +50,7 @@ class Window(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; beyond the end it makes a hole, and everything before the hole is passed on."""
+        """Set the position; beyond the end it makes a hole, and everything before the hole is passed on."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._end}[whence]
         position = base + offset
         if position < self._start:
@@ -62,7 +62,7 @@ class Window(io.RawIOBase):
         return position
 
     def write(self, data: Any) -> int:
-        """Write at the position; a hole before it is zeros until it is filled."""
+        """Write at the position; a gap before it is zeros until it is filled."""
         view = memoryview(data).cast("B")
         offset = self._position - self._start
         if offset > len(self._held):
@@ -73,7 +73,7 @@ class Window(io.RawIOBase):
         return view.nbytes
 
     def pass_on(self) -> None:
-        """Declare all that was written final."""
+        """Declare everything written so far final."""
         if self._held:
             self._start += len(self._held)
             held, self._held = self._held, bytearray()
@@ -81,7 +81,7 @@ class Window(io.RawIOBase):
 
 
 class Skeleton(SeekableFile):
-    """All of a file but one long hole in it, which stays empty and reads as zeros."""
+    """A file except for one long hole, which stays empty and reads as zeros."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -90,11 +90,11 @@ class Skeleton(SeekableFile):
         self._tail_start: int | None = None
 
     def writable(self) -> bool:
-        """True."""
+        """Always True."""
         return True
 
     def write(self, data: Any) -> int:
-        """Write before the hole, or behind it; the first write beyond the end makes the hole."""
+        """Write before or after the hole; the first write beyond the end makes the hole."""
         view = memoryview(data).cast("B")
         if self._tail_start is None and self._position > len(self._head):
             self._tail_start = self._position

@@ -1,4 +1,4 @@
-"""Which of a TIFF's images is meant, and whether all of it is there."""
+"""Chooses one of the images in a TIFF, and checks that it is complete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _IN_ORDER = (
 
 
 class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type checkers
-    """A file whose OME-XML says that its pages are the planes in order, where it says nothing of them.
+    """A TIFF whose planes are its pages in order, if its OME-XML does not say where they are.
 
     Its OME-XML is read once, however often it is asked for: tifffile asks several times.
 
@@ -48,7 +48,7 @@ class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type c
 
     @cached_property
     def ome_metadata(self) -> str | None:
-        """OME-XML, with an element TiffData for an only image that has none."""
+        """The OME-XML, with a TiffData element added if its only image has none."""
         text = super().ome_metadata
         if text is None or "TiffData" in text or "BinaryOnly" in text:
             return text
@@ -62,7 +62,7 @@ class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type c
         return ET.tostring(root, encoding="unicode")
 
     def look_first(self) -> None:
-        """From now on look at the JSON of each page that begins an image, before tifffile reads it."""
+        """From now on check the JSON of an image's first page before tifffile reads it."""
         pages: Any = self.pages
         set_keyframe = pages.set_keyframe
         descriptions = Descriptions(self.filehandle.size)
@@ -75,7 +75,7 @@ class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type c
 
     @cached_property
     def ome_root(self) -> ET.Element:
-        """The OME-XML, parsed. Raises xml.etree.ElementTree.ParseError."""
+        """The parsed OME-XML. Raises xml.etree.ElementTree.ParseError."""
         return ET.fromstring(self.ome_metadata or "")  # noqa: S314 - expat bounds entities
 
 
@@ -84,7 +84,7 @@ OWN = ImageSelection(0)
 
 
 def pick(tiff: SelfContainedTiff, choice: ImageSelection) -> tifffile.TiffPageSeries:
-    """The image that is meant. Raises FormatError where there is none of this number or name."""
+    """The chosen image. Raises FormatError if there is none of this number or name."""
     series = tiff.series
     if tiff.is_ome and any(one.kind != "ome" for one in series[:1]):
         raise _not_described(tiff)
@@ -94,7 +94,7 @@ def pick(tiff: SelfContainedTiff, choice: ImageSelection) -> tifffile.TiffPageSe
 
 
 def _tell_of_pages(tiff: SelfContainedTiff) -> None:
-    """Warn where OME-XML does not say which page is which plane, or says nothing of some pages."""
+    """Warn if the OME-XML does not map pages to planes, or omits some pages."""
     if "TiffData" not in tiff.pages.first.description:
         warn_user(_IN_ORDER)
     images = len(list(elements(tiff.ome_root, "Pixels")))
@@ -112,7 +112,7 @@ def _tell_of_pages(tiff: SelfContainedTiff) -> None:
 
 
 def pixels_of(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> ET.Element:
-    """An image's element Pixels in the OME-XML. Raises DecodeError where it is not known which that is."""
+    """The element Pixels of an image in the OME-XML. Raises DecodeError if it is ambiguous."""
     found: list[ET.Element] = list(elements(tiff.ome_root, "Pixels"))
     if len(found) == len(tiff.series):
         return found[tiff.series.index(series)]
@@ -132,12 +132,12 @@ def pixels_of(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> ET.El
 
 
 def names_of(tiff: SelfContainedTiff) -> list[str]:
-    """What the images of a file are called; nothing for those without a name."""
+    """The names of the images in a file; empty for those without a name."""
     return [one.name or "" for one in tiff.series]
 
 
 def require_whole(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> None:
-    """Raise DecodeError for an image that is not all in the file."""
+    """Raise DecodeError for an image that is not completely in the file."""
     there = claimed = len(series.pages)
     if series.dataoffset is None:
         there = sum(page is not None for page in series.pages)
@@ -163,7 +163,7 @@ def require_whole(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> N
 
 
 def _not_described(tiff: SelfContainedTiff) -> DecodeError:
-    """Why OME-XML does not say which page is which plane."""
+    """The reason why the OME-XML does not map pages to planes."""
     expected, actual = "all planes in this file", "something else"
     problem = "its OME-XML does not describe it"
     try:
@@ -199,10 +199,10 @@ def _not_described(tiff: SelfContainedTiff) -> DecodeError:
 
 
 def _other_files(tiff: SelfContainedTiff) -> set[str]:
-    """The files that OME-XML says planes are in; none where all are in this one."""
+    """The other files that hold planes according to the OME-XML; none if all are in this one."""
     return {name for uuid in elements(tiff.ome_root, "UUID") if (name := uuid.get("FileName"))}
 
 
 def elements(parent: ET.Element, name: str) -> Iterator[Any]:
-    """The elements of a name, whatever version of the schema they are of."""
+    """The elements with a name, in any version of the schema."""
     return (element for element in parent.iter() if element.tag.rpartition("}")[2] == name)

@@ -1,4 +1,4 @@
-"""The TIFF format: numpy arrays as ImageJ TIFF, OME-TIFF or, for what neither holds, plain TIFF."""
+"""The TIFF format: numpy arrays as ImageJ TIFF, OME-TIFF or, if neither can hold them, plain TIFF."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _GROWTH = {None: 1.0, "zlib": 1.001, "zstd": 1.004, "lzw": 1.6}
 
 @dataclass(frozen=True)
 class Tiff:
-    """Arrays as TIFF.
+    """The TIFF format for arrays.
 
     Attributes:
         compression: "zlib", "zstd", "lzw" or None.
@@ -49,7 +49,7 @@ class Tiff:
         predictor: store differences between neighbours, which compress better. None does so for
             integers of up to 32 bits; True for floats as well, which ImageJ cannot read; False never.
         imagej: True for ImageJ TIFF, False for OME-TIFF; None for ImageJ where it can hold the array.
-        ome: whether nothing but OME-TIFF will do, as for names in `.ome.tif`.
+        ome: whether only OME-TIFF is acceptable, as for names in `.ome.tif`.
         metadata: axes, unit, spacing, channel names ... (see `cpr.data.image_metadata`).
         resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
         shape: of the array; set by its data.
@@ -91,7 +91,7 @@ class Tiff:
         return hash_array(data)
 
     def describe(self, data: Any) -> Self:
-        """This format with the data's shape and dtype. Raises EncodeError for what it cannot hold."""
+        """This format with shape and dtype of the data. Raises EncodeError for unsupported data."""
         dtype = np.dtype(data.dtype).newbyteorder("=")
         require_dtype(dtype)
         described = dataclasses.replace(self, shape=tuple(data.shape), dtype=str(dtype), origin=None)
@@ -109,16 +109,16 @@ class Tiff:
         return Planes.of(data, format._layout.plane_ndim)  # noqa: SLF001
 
     def share(self, data: Any) -> Any:
-        """A view of an array that is kept, which cannot be written to."""
+        """A read-only view of a cached array."""
         return read_only(data)
 
     def preview_maker(self, stream: Any) -> PictureMaker:
-        """What is shown the planes and makes a picture of them."""
+        """Make the object that receives the planes and makes a thumbnail of them."""
         axes = self._metadata.axes or usual_axes(stream.shape, stream.dtype)
         return PictureMaker(stream.shape, stream.dtype, axes, len(stream.plane_shape))
 
     def encode(self, data: Any, file: WritableFile) -> None:
-        """Write the array page by page; no more than one encoded page is held."""
+        """Write the array page by page; at most one encoded page is in memory."""
         if self.shape is None:
             self.describe(data).encode(data, file)
             return
@@ -139,7 +139,7 @@ class Tiff:
 
     @cached_property
     def _layout(self) -> Layout:
-        """How the array that was set is laid out in the file."""
+        """The layout of the stored array."""
         assert self.shape is not None and self.dtype is not None
         dtype = np.dtype(self.dtype)
         if self.predictor and dtype.kind not in "iufb":
@@ -167,7 +167,7 @@ class Tiff:
         )
 
     def _predictor(self, dtype: np.dtype[Any]) -> int | None:
-        """TIFF's horizontal differencing for integers, its floating point one for floats."""
+        """TIFF's predictor: horizontal differencing for integers, the floating-point one for floats."""
         if self.compression is None or self.predictor is False:
             return None
         if dtype.kind in "iu" and dtype.itemsize <= 4:
@@ -175,7 +175,7 @@ class Tiff:
         return 3 if self.predictor and dtype.kind == "f" else None
 
     def decode(self, file: ReadableFile) -> Array:
-        """The array: in the shape and dtype that were set, or, of a foreign file, its first image.
+        """Read the array: with the recorded shape and dtype, or, from a foreign file, its first image.
 
         Raises DecodeError for what is not a TIFF, was cut, or claims more than its bytes can hold.
         """
@@ -194,7 +194,7 @@ class Tiff:
         return _restored(stored, layout.dtype).reshape(layout.shape)
 
     def decode_region(self, file: ReadableFile, region: Region) -> Array:
-        """The part of the array that `region` selects; reads the strips it touches."""
+        """Read a region of the array; only the strips that it touches are read."""
         layout = self._known_layout()
         if layout is not None and (layout.flavour == "empty" or len(layout.shape) < 2):
             part: Array = self.decode(file)[region]
@@ -208,14 +208,14 @@ class Tiff:
         return _native(found, signed) if layout is None else _restored(found, layout.dtype)
 
     def inspect(self, file: ReadableFile) -> tuple[tuple[int, ...], np.dtype[Any], Metadata]:
-        """Shape, dtype and metadata of a file of any origin, from its directories alone."""
+        """Read shape, dtype and metadata of a file of any origin, from its directories only."""
         with opened(file, self._choice.described) as tiff:
             series = series_of(file, tiff, self._choice)
             dtype = np.dtype("int16" if is_signed(tiff) else series.dtype).newbyteorder("=")
             return tuple(series.shape), dtype, metadata_of(tiff, series)
 
     def require_sound(self, complete: bool) -> None:
-        """Raise FormatError unless shape and dtype, as a record has them, are those of some array.
+        """Raise FormatError unless shape and dtype, as recorded, are valid.
 
         `complete`: they have to be there.
         """
@@ -234,7 +234,7 @@ class Tiff:
             raise unusable(_OPTION, "shape", "that of an array", self.shape)
 
     def _known_layout(self) -> Layout | None:
-        """Of the array that was set; None for a foreign file."""
+        """The layout of the recorded array; None for a foreign file."""
         if self.shape is None or self.dtype is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Headers that microscopes and slide scanners write: what tifffile reads of them, in proportion to the file.
+"""Limits how much tifffile reads of the headers of microscopes and slide scanners.
 
 tifffile has a parser for each, made for files as those programs write them. Some take a time that grows with
 the square of a text's length, some make a list as long as a number says. What an image's shape depends on
@@ -31,7 +31,7 @@ _SEPARATORS = {"is_svs": "|", "is_trestle": ";", "is_huron": "\n", "is_pilatus":
 
 
 class VendorHeaders(tifffile.TiffFile):  # type: ignore[misc]  # final to type checkers
-    """A file of whose programs' headers no more is read than tells where its planes are.
+    """A TIFF of which only those vendor headers are read that locate its planes.
 
     Raises OutOfProportion for those that claim more than a file of this size has use for.
     """
@@ -42,7 +42,7 @@ class VendorHeaders(tifffile.TiffFile):  # type: ignore[misc]  # final to type c
 
     @cached_property
     def scanimage_metadata(self) -> dict[str, Any] | None:
-        """The settings of ScanImage that tell the shape."""
+        """ScanImage's settings that determine the shape."""
         if not self.is_scanimage:
             return None
         lines = {}
@@ -60,7 +60,7 @@ class VendorHeaders(tifffile.TiffFile):  # type: ignore[misc]  # final to type c
 
     @cached_property
     def micromanager_metadata(self) -> dict[str, Any] | None:
-        """The summary of Micro-Manager and its index; what is shown how, and comments, are left out."""
+        """Micro-Manager's summary and index, without display settings and comments."""
         if not self.is_micromanager:
             return None
         modest: Any = _ModestJson(self.filehandle)
@@ -69,7 +69,7 @@ class VendorHeaders(tifffile.TiffFile):  # type: ignore[misc]  # final to type c
 
     @cached_property
     def lsm_metadata(self) -> dict[str, Any] | None:
-        """The record of an LSM file, without the lists that it leads to: colours, events, marks."""
+        """The record of an LSM file, without the lists that it points to: colours, events, marks."""
         tag = self.pages.first.tags.get(_LSM) if self.is_lsm else None
         if tag is None:
             return None
@@ -98,7 +98,7 @@ class VendorHeaders(tifffile.TiffFile):  # type: ignore[misc]  # final to type c
 
 
 def require_modest_text(tiff: VendorHeaders) -> None:
-    """Raise OutOfProportion for a description in a program's own form with too many values."""
+    """Raise OutOfProportion for a vendor's description with too many values."""
     page = tiff.pages.first
     most = most_claimed(tiff.filehandle.size)
     for kind, sign in _SEPARATORS.items():
@@ -107,7 +107,7 @@ def require_modest_text(tiff: VendorHeaders) -> None:
 
 
 def _scanimage_header(file: tifffile.FileHandle) -> str:
-    """The text between the first bytes of a BigTIFF and its pages; nothing where there is none."""
+    """The text between the header of a BigTIFF and its pages; empty if there is none."""
     file.seek(0)
     start = file.read(32)
     if len(start) < 32 or struct.unpack_from("<2sH", start) != (b"II", 43):
@@ -119,7 +119,7 @@ def _scanimage_header(file: tifffile.FileHandle) -> str:
 
 
 def _listed_in_ini(text: str) -> int:
-    """How many entries tifffile makes for numbers in Olympus's settings, before it reads what they hold."""
+    """How many entries tifffile makes for numbered settings of Olympus, before it reads their values."""
     section, bands, count = "", 0, 0
     for line in map(str.strip, text.splitlines()):
         if line.startswith("[") and line.endswith("]"):
@@ -135,7 +135,7 @@ def _listed_in_ini(text: str) -> int:
 
 
 class _ModestJson:
-    """A file from which JSON is read that has no more values than a file of its size has use for."""
+    """A file whose JSON may have only as many values as a file of its size can need."""
 
     def __init__(self, file: tifffile.FileHandle) -> None:
         self._file = file
@@ -150,7 +150,7 @@ class _ModestJson:
 
 
 class _RecordAlone:
-    """A file that ends for whoever has read a record of it."""
+    """A file that appears to end after one record."""
 
     def __init__(self, file: tifffile.FileHandle) -> None:
         self._file = file

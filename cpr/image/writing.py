@@ -1,4 +1,4 @@
-"""Pages into a TIFF, forward only."""
+"""Writes the pages of a TIFF to a forward-only file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _RESOLUTION_TAGS = {282, 283, 296}
 
 
 class Compression(NamedTuple):
-    """How pixels are compressed.
+    """The compression of pixels.
 
     Attributes:
         name: as tifffile spells it, or None.
@@ -48,9 +48,9 @@ def write_pages(
     Args:
         planes: the array, plane by plane.
         layout: how it is laid out in the file.
-        first: what the first page says.
+        first: tags of the first page.
         compression: of the pixels.
-        file: where to.
+        file: to write to.
     """
     if layout.flavour == "empty":
         for _ in planes:  # without elements, but with a hash
@@ -74,7 +74,7 @@ def _stored(plane: Array, layout: Layout) -> Array:
 def _write_compressed(
     stored: Iterator[Array], layout: Layout, first: FirstPage, compression: Compression, file: WritableFile
 ) -> None:
-    """Page after page: a page's directory, which tells the sizes of its strips, comes before them."""
+    """Write page after page; the directory, with the sizes of its strips, comes before them."""
     window = Window(file)
     options: dict[str, Any] = {
         "compression": compression.name,
@@ -99,7 +99,7 @@ def _little(page: Array) -> memoryview:
 def _write_plain(
     stored: Iterable[bytes | memoryview], layout: Layout, first: FirstPage, file: WritableFile
 ) -> None:
-    """All pixels together, as ImageJ wants them; what is around them is made beforehand."""
+    """Write all pixels contiguously, as ImageJ expects; everything around them is prepared before."""
     skeleton = Skeleton()
     with _writer(skeleton, layout, first, 1.0) as writer:
         shape = (1 if layout.one_directory else layout.count, *layout.page_shape)

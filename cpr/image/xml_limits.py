@@ -1,4 +1,4 @@
-"""XML in a TIFF that would take more time and memory than the size of the file lets expect: refused."""
+"""Refuses XML in a TIFF that would take too much time or memory for the size of the file."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def require_modest_xml(tiff: SelfContainedTiff, described: bool) -> None:
 
 
 def _text(page: tifffile.TiffPage, code: int) -> str:
-    """A tag as text; nothing where there is none."""
+    """A tag as text; empty if it is missing."""
     value = page.tags.valueof(code)
     return value.decode("latin-1") if isinstance(value, bytes) else str(value or "")
 
@@ -74,13 +74,13 @@ def _require(what: str, count: int, limit: int, is_ome: bool) -> None:
 
 
 def _attributes(text: str) -> int:
-    """The most attributes that an element may have; expat's time grows with the square of their number."""
+    """The largest number of attributes of an element; expat's time grows with its square."""
     long = (tag for tag in text.split("<") if len(tag) > 4 * _MOST_ATTRIBUTES)
     return max((len(_ATTRIBUTE.findall(tag)) for tag in long), default=0)
 
 
 def _claimed(tiff: SelfContainedTiff) -> int:
-    """How many steps tifffile takes through planes: of images, of their pieces and along modulo axes."""
+    """How many steps tifffile takes through planes: of images, their pieces, and modulo axes."""
     count = 0
     for pixels in elements(tiff.ome_root, "Pixels"):
         count += prod(_number(pixels, f"Size{axis}", 1) for axis in "ZCT")
@@ -96,7 +96,7 @@ def _claimed(tiff: SelfContainedTiff) -> int:
 
 
 def _claimed_by_leica(text: str) -> int:
-    """For how many planes tifffile makes room: up to the last channel and depth of each resolution."""
+    """For how many planes tifffile allocates: up to the last channel and depth of each resolution."""
     count = 0
     with suppress(ET.ParseError):  # tifffile tells of it
         for pixels in elements(ET.fromstring(text), "pixels"):  # noqa: S314 - expat bounds entities
@@ -109,7 +109,7 @@ def _claimed_by_leica(text: str) -> int:
 
 
 def _number(element: ET.Element, name: str, default: int) -> int:
-    """A number that an element gives; the default where it is none, which tifffile refuses."""
+    """A number in an element; the default if it is invalid, which tifffile refuses."""
     try:
         return max(0, int(element.get(name, default)))
     except ValueError:

@@ -1,19 +1,19 @@
 """Moves bytes to and from any fsspec URL, whole and hashed, and knows nothing of their meaning.
 
-    writing(url)   the one way in: a forward-only file; what was written appears whole or not at all
-    reading(url)   the one way out: a seekable file whose bytes are hashed and counted as they arrive
-    read_through(url, algorithm, nbytes)  its checksum and size, nothing kept
+    writing(url)   writes an object: a forward-only file whose content appears whole or not at all
+    reading(url)   reads an object: a seekable file whose bytes are hashed and counted as they arrive
+    read_through(url, algorithm, nbytes)  checksum and size of an object, without keeping its bytes
     ranged(url)    parts of an object: a seekable file that fetches little more than what is read
-    pin(url, version)  one version of an object that is not ours; reading_pinned and ranged_pinned read it
-    verified(url)  the same for an object that cpr wrote: every part is checked before it is given
-    copy(url, url, stored)  from place to place, past its digests
+    pin(url, version)  fixes the version of a source; reading_pinned and ranged_pinned read that version
+    verified(url)  as `ranged`, of an object that cpr wrote: every block is verified before it is returned
+    copy(url, url, stored)  copies an object and verifies it on the way
     stat(url)      size and version of an object (lookup: None where there is none; listed(urls): of many)
-    store_checksum(url)  what the store says of its bytes; kept_store_checksum(url, ...)  what it is to say
-    sidecar_url(url, ending)  where something that belongs to an object is kept,
-    object_of_sidecar(url)    and the way back
+    store_checksum(url)  the store's own checksum; kept_store_checksum(url, ...)  the one that it must have
+    sidecar_url(url, ending)  URL of a sidecar file of an object,
+    object_of_sidecar(url)    and the object that a sidecar belongs to
     find(pattern)  the objects that match
     remove(url)    deletes an object, silently if it is gone
-    remove_orphans(url)  deletes what killed processes have left; find_orphans(url) lists it
+    remove_orphans(url)  deletes leftovers of killed processes; find_orphans(url) lists them
 
 Below them a `Store` per kind of place (local files, S3, everything else fsspec implements) does
 the requests. Where storage options come from is `cpr.io.urls`'s business alone.

@@ -1,4 +1,4 @@
-"""What clients raise about answers that are no store's, and about settings that lead to none."""
+"""Errors and checks for malformed answers of stores, and for settings that cannot work."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FIRST, _LAST = -62_135_510_400, 253_370_764_800
 
 
 class BadAnswerError(OSError):
-    """Something has answered that is no such store, or less than it says; `code` says what was wrong."""
+    """An answer that no such store would give, or that is incomplete; `code` says what is wrong with it."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -40,7 +40,7 @@ class BadAnswerError(OSError):
 
 
 def require_range(header: str | None, start: int, stop: int, nbytes: int) -> None:
-    """Raise BadAnswerError unless a `Content-Range` says that the bytes are those asked for, and all."""
+    """Raise BadAnswerError unless a `Content-Range` header covers exactly the requested bytes."""
     found = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", header or "")
     if found is None:
         raise BadAnswerError("RangeIgnored")
@@ -53,11 +53,11 @@ def require_range(header: str | None, start: int, stop: int, nbytes: int) -> Non
 
 
 async def read_some(read: Callable[[int], Awaitable[bytes]], nbytes: int) -> bytes:
-    """The first bytes of a body, up to so many: what else somebody may send is not waited for.
+    """Read the first bytes of a body, up to a limit; anything sent beyond it is not waited for.
 
     Args:
         read: gives some of the next bytes, up to a number; none at the end.
-        nbytes: the most that are wanted.
+        nbytes: the limit.
     """
     pieces: list[bytes] = []
     while nbytes > 0 and (piece := await read(nbytes)):
@@ -67,7 +67,7 @@ async def read_some(read: Callable[[int], Awaitable[bytes]], nbytes: int) -> byt
 
 
 class SetupError(OSError):
-    """What is set for a store cannot be used, and no request was made; `code` says what."""
+    """The settings for a store cannot be used, and no request was made; `code` says why."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -75,14 +75,14 @@ class SetupError(OSError):
 
 
 class PageGuard:
-    """Of a listing in pages: none is the one before again, whatever its token, and empty ones have an end."""
+    """Detects listings that would never end: repeated pages, or endless empty ones."""
 
     def __init__(self) -> None:
         self._before: object = None
         self._empty = 0
 
     def require_other(self, *page: object) -> None:
-        """Raise BadAnswerError for a page that shows that the listing would not end."""
+        """Raise BadAnswerError if this page shows that the listing would not end."""
         if any(page):
             repeats, self._before, self._empty = page == self._before, page, 0
         else:
@@ -93,7 +93,7 @@ class PageGuard:
 
 
 def require_items(answer: Mapping[str, Any], name: str, **kinds: type[Any]) -> None:
-    """Raise BadAnswerError unless each item of a list in an answer has these fields, of these kinds."""
+    """Raise BadAnswerError unless each item of a list in an answer has these fields, with these types."""
     for item in answer.get(name) or ():
         for field, kind in kinds.items():
             value = item.get(field) if isinstance(item, dict) else None
@@ -110,7 +110,7 @@ def require_items(answer: Mapping[str, Any], name: str, **kinds: type[Any]) -> N
 
 
 def require_sound(nbytes: int, modified: datetime) -> None:
-    """Raise BadAnswerError unless an object can have such a size, and be of such a time."""
+    """Raise BadAnswerError for an impossible size or modification time."""
     try:
         sound = modified.tzinfo is not None and _FIRST <= modified.timestamp() <= _LAST
     except (ValueError, OverflowError):
@@ -120,7 +120,7 @@ def require_sound(nbytes: int, modified: datetime) -> None:
 
 
 def whole_number(value: object) -> int:
-    """A number of bytes that an answer tells, in digits or as a number of JSON's; else BadAnswerError.
+    """Parse a number of bytes in an answer, from digits or a JSON number. Raises BadAnswerError.
 
     >>> whole_number("12"), whole_number(12)
     (12, 12)
@@ -133,7 +133,7 @@ def whole_number(value: object) -> int:
 
 
 def time_from_text(value: object) -> datetime:
-    """A time in ISO's form that an answer tells, in UTC where it names no zone; else BadAnswerError."""
+    """Parse an ISO time in an answer, as UTC if it names no zone. Raises BadAnswerError."""
     try:
         if isinstance(value, str):
             found = datetime.fromisoformat(value)
@@ -144,7 +144,7 @@ def time_from_text(value: object) -> datetime:
 
 
 def required_text(answer: Mapping[str, Any], field: str) -> str:
-    """A text that an answer or its headers must have. Raises BadAnswerError."""
+    """Return a text field that an answer or its headers must have. Raises BadAnswerError."""
     value = answer.get(field)
     if not isinstance(value, str) or not value:
         raise BadAnswerError(f"No{field}")
@@ -152,7 +152,7 @@ def required_text(answer: Mapping[str, Any], field: str) -> str:
 
 
 def is_of_parser(error: BaseException, module: str) -> bool:
-    """Whether it was raised while a client's module made values of an answer: a size or date that is none."""
+    """Whether a client's module raised this error while parsing an answer (an invalid size or date)."""
     step = error.__traceback__
     while step is not None:
         if step.tb_frame.f_globals.get("__name__") == module:
@@ -162,7 +162,7 @@ def is_of_parser(error: BaseException, module: str) -> bool:
 
 
 def code_of(error: BaseException) -> str | None:
-    """The store's own error code (`NoSuchBucket`, `SlowDown`), where the exception carries one."""
+    """The store's own error code (`NoSuchBucket`, `SlowDown`), if the exception carries one."""
     seen: BaseException | None = error
     while seen is not None:
         response = getattr(seen, "response", None)

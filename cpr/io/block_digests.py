@@ -1,4 +1,4 @@
-"""Parts of an object that can be trusted without reading the rest.
+"""Digests of an object's blocks, with which a part is verified without reading the rest.
 
 While an object is written, every block of 256 KiB is digested as well. The digests are kept beside the
 object, in `.cpr/<name>.blocks`: first the blocks' own, in order; then one for every page of 4096 of
@@ -61,7 +61,7 @@ def blocks_url(url: str) -> str:
 
 
 class BlockDigests:
-    """Digests of the blocks of a stream; `update` takes pieces of any size.
+    """Computes the digests of a stream's blocks; `update` takes pieces of any size.
 
     Args:
         algorithm: of the digests.
@@ -80,7 +80,7 @@ class BlockDigests:
         self.nbytes = 0
 
     def update(self, view: memoryview) -> None:
-        """Take the next bytes."""
+        """Process the next bytes."""
         self.nbytes += view.nbytes
         while view.nbytes:
             piece = view[: self._block_bytes - self._filled]
@@ -94,11 +94,11 @@ class BlockDigests:
 
     @property
     def digests(self) -> bytes:
-        """Of all blocks so far, one after another; of none where nothing has passed."""
+        """The digests of all blocks so far, concatenated; empty if no bytes have passed."""
         return bytes(self._digests + (self._open.digest() if self._filled else b""))
 
     def finish(self) -> tuple[bytes, str] | None:
-        """The object to keep beside and the digest for the record; None for a small object."""
+        """The content of the sidecar, and its digest for the record; None for a small object."""
         if self.nbytes <= SMALL_BYTES:
             return None
         digests = self.digests
@@ -111,12 +111,12 @@ class BlockDigests:
 
 
 def with_store_checksum(digests: bytes, blocks: str, checksum: str) -> bytes:
-    """Digests to keep beside an object with what its store is to say of it."""
+    """Append the store checksum that the object must have to the content of its block digests."""
     return digests + f"{checksum} {_check_of(checksum, blocks)}".encode()
 
 
 def kept_store_checksum(url: str, nbytes: int, blocks: str) -> str | None:
-    """What the store is to say of an object, as it was when it was written; None where nobody has noted it.
+    """The store checksum noted when the object was written; None if none was noted.
 
     Raises TransferError.
     """
@@ -138,7 +138,7 @@ def _check_of(checksum: str, blocks: str) -> str:
 
 
 class VerifiedFile(SeekableFile):
-    """A seekable file in which every byte that is read has been checked, block by block.
+    """A seekable file of which every block is verified before its bytes are returned.
 
     Raises CorruptDataError for a block that is not the one that was written.
     """
@@ -161,7 +161,7 @@ class VerifiedFile(SeekableFile):
         self._pages_ahead: dict[int, Future[bytes]] = {}
 
     def open_digests(self, first: Iterable[tuple[int, int]] = ()) -> None:
-        """Fetch what the record vouches for, and beside it what is read first.
+        """Fetch the digests, check them against the record, and meanwhile fetch what is read first.
 
         Raises ResourceNotFoundError or CorruptDataError.
         """
@@ -180,7 +180,7 @@ class VerifiedFile(SeekableFile):
             self._take_page(0, data[:start])
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """As of every file; the digests of what is expected are fetched beside it."""
+        """Announce the next reads, as for every file; their digests are fetched at the same time."""
         if self._ahead is None:
             return
         ranges = list(ranges)
@@ -214,7 +214,7 @@ class VerifiedFile(SeekableFile):
         return self._pages[index][offset * self._width : (offset + 1) * self._width]
 
     def check_digests(self) -> None:
-        """Fetch all digests, not only those of the blocks that are read. Raises CorruptDataError."""
+        """Fetch and check all digests, not only those of the blocks read. Raises CorruptDataError."""
         for block in range(0, self._count, _PAGE):
             self._expected(block)
 
@@ -245,7 +245,7 @@ class VerifiedFile(SeekableFile):
         return done
 
     def close(self) -> None:
-        """Let go of the blocks: readers like tifffile's keep the file in circles of references."""
+        """Free the blocks: readers like tifffile's keep the file in reference cycles."""
         if self._ahead is not None:
             self._ahead.close()
         for page in self._pages_ahead.values():
@@ -255,7 +255,7 @@ class VerifiedFile(SeekableFile):
         super().close()
 
     def _fetch(self, first: int, last: int) -> None:
-        """Take blocks in: those fetched ahead with the first, else all up to one that is here."""
+        """Load blocks: those prefetched with the first one, else all up to one that is loaded already."""
         with translate_errors(self._url, "read"):
             ahead = None if self._ahead is None else self._ahead.take(first)
             if ahead is None:
@@ -276,7 +276,7 @@ class VerifiedFile(SeekableFile):
 def verified(
     url: str, nbytes: int, blocks: str, read_first: str | None = None
 ) -> Iterator[VerifiedFile | None]:
-    """Parts of an object of which the record knows the size and the digest of its blocks.
+    """Open an object for verified reading of parts, by its size and the digest of its block digests.
 
     Gives None when the digests beside the object are gone or damaged: then only reading it whole can
     verify it.

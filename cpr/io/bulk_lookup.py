@@ -1,4 +1,4 @@
-"""Size and version of many objects, by pages of listings where those are fewer requests than a HEAD each.
+"""Looks up size and version of many objects, by listings where these take fewer requests than one HEAD each.
 
 The names that are asked for are sorted and cut into runs, side by side; each run is listed from its first
 name on, and goes on at the next name that no page has told of. A folder in which next to nothing is asked
@@ -28,7 +28,7 @@ _LEAST_A_PAGE = 8
 
 
 def listed(urls: Iterable[str]) -> dict[str, Stat]:
-    """What listings tell of objects, of as many as that takes fewer requests for than asking for each.
+    """Look up objects in listings, as far as that takes fewer requests than asking for each object.
 
     What is missing here was not found, or not looked for: ask for it by `lookup`. Raises nothing of the
     store's: `lookup` of the rest will.
@@ -71,6 +71,6 @@ def _listed_run(folder: str, names: list[str]) -> dict[str, Stat]:
 
 
 def _before(name: str) -> str:
-    """A text that comes before a name, with next to nothing between them."""
+    """A text that sorts just before a name."""
     last = name[-1:]
     return name[:-1] + (f"{chr(ord(last) - 1)}~" if "!" < last <= "~" else "")

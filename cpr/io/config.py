@@ -1,4 +1,4 @@
-"""The local table: prefixes of URLs with storage options of their own, and what records may name.
+"""The local table of storage options: options for each URL prefix, and the places that records may name.
 
 One process may need two endpoints at once: inputs from a public bucket, results in a MinIO. `CPR_STORAGE`
 names a file, TOML or JSON, or holds the JSON itself:
@@ -54,7 +54,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Table:
-    """What is configured for this process.
+    """The configuration of this process.
 
     Attributes:
         places: storage options of prefixes, by the prefixes' steps.
@@ -65,11 +65,11 @@ class Table:
     records: Mapping[Steps, str] | None = None
 
     def options_for(self, url: str) -> Mapping[str, Any]:
-        """The storage options of the longest prefix that covers a URL; none where there is no such prefix."""
+        """The storage options of the longest prefix that covers a URL; empty if none does."""
         return _longest(self.places, url) or {}
 
     def knows(self, url: str) -> bool:
-        """Whether a URL is below a prefix that has options, or that records are expressly let name."""
+        """Whether a URL is below a prefix that has options or is listed in `records`."""
         return _longest(self.places, url) is not None or _longest(self.records or {}, url) is not None
 
     def allows(self, url: str) -> bool:
@@ -86,7 +86,7 @@ def _longest(prefixes: Mapping[Steps, Any], url: str) -> Any:
 
 
 def steps_of(url: str) -> Steps:
-    """A URL or local path as its protocol, bucket or host, and folders; `s3a` is the same as `s3`.
+    """Split a URL or local path into protocol, bucket or host, and folders; `s3a` equals `s3`.
 
     >>> steps_of("s3a://bucket/raw/")[1:], steps_of("/data/raw")
     (('bucket', 'raw'), ('file', 'data', 'raw'))
@@ -99,7 +99,7 @@ _tables: PerProcess[tuple[Any, ...], Table] = PerProcess()
 
 
 def current_table() -> Table:
-    """The table of this process as it is now. Raises ConfigurationError, naming the file and the field."""
+    """The present table of this process. Raises ConfigurationError, naming the file and the field."""
     setting = os.environ.get(VARIABLE, "").strip()
     if not setting:
         return _NOTHING
@@ -215,7 +215,7 @@ def _require_plain(name: str, where: str, value: Any) -> None:
 
 
 def _kind(value: Any) -> str:
-    """What a value is, never what it says: it may be a secret."""
+    """The type of a value for errors, never the value: it may be a secret."""
     return "nothing" if value is None or value == "" else f"a {type(value).__name__}"
 
 

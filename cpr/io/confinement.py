@@ -1,4 +1,4 @@
-"""Where a command was sent: on local disks it writes and deletes below these places, and nowhere else.
+"""Confines the writes and deletions of a command on local disks to the folders that it was given.
 
 Whoever may write to a folder can put a link there that leads to somebody else's files. Inside
 `writing_only_below` all that cpr writes or deletes on a local disk passes here: its folder is looked for with
@@ -26,7 +26,7 @@ _BY_DESCRIPTOR = {os.open, os.mkdir, os.unlink, os.rename, os.link} <= os.suppor
 
 @contextmanager
 def writing_only_below(*urls: str) -> Iterator[None]:
-    """Confine what is written and deleted on local disks, in this context, to some places.
+    """Confine writes and deletions on local disks to some folders, in this context.
 
     A place may itself be a link: whoever named it meant what it leads to. Inside another block it counts
     instead of that one's places. Stores that have no links are not concerned.
@@ -42,7 +42,7 @@ def writing_only_below(*urls: str) -> Iterator[None]:
 
 
 def require_allowed(url: str) -> None:
-    """Raise TransferError for a local place whose folder is, all links followed, in none of the places.
+    """Raise TransferError if the folder of a local path, links resolved, is outside the allowed ones.
 
     Not so for a link at the place itself: it is replaced or deleted, and what it leads to stays. Nor for a
     URL of a store that has no links.
@@ -52,7 +52,7 @@ def require_allowed(url: str) -> None:
 
 
 def is_outside(url: str) -> bool:
-    """Whether what is found at a local URL lies, all links followed, in none of the places."""
+    """Whether a file at a local URL, links resolved, is outside the allowed folders."""
     places = _places.get()
     if places is None or protocol_of(url) != "file":
         return False
@@ -60,7 +60,7 @@ def is_outside(url: str) -> bool:
 
 
 def _resolved(folder: str) -> tuple[str, str] | None:
-    """The place that a folder is in, and where it really is; None where nothing is forbidden."""
+    """The allowed folder that contains a folder, and its real path; None if nothing is confined."""
     places = _places.get()
     if places is None:
         return None
@@ -82,7 +82,7 @@ def _is_within(real: str, place: str) -> bool:
 
 
 class OpenFolder:
-    """A folder in which files are made, renamed and deleted by their names; see the module.
+    """An open folder in which files are made, renamed and deleted by name; see the module.
 
     Args:
         path: of the folder, absolute.
@@ -105,12 +105,12 @@ class OpenFolder:
         self._descriptor = _descend(place, os.path.relpath(real, place), make)
 
     def create(self, name: str) -> int:
-        """A descriptor of a new file. Raises FileExistsError."""
+        """Create a file; returns its descriptor. Raises FileExistsError."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         return os.open(self._at(name), flags | getattr(os, "O_BINARY", 0), 0o666, dir_fd=self._descriptor)
 
     def replace(self, name: str, new: str) -> None:
-        """Give a file another name, whatever had that."""
+        """Rename a file, replacing any file of that name."""
         here = self._descriptor
         os.replace(self._at(name), self._at(new), src_dir_fd=here, dst_dir_fd=here)
 
@@ -120,11 +120,11 @@ class OpenFolder:
         os.link(self._at(name), self._at(new), src_dir_fd=here, dst_dir_fd=here)
 
     def unlink(self, name: str) -> None:
-        """Take a name away. Raises FileNotFoundError."""
+        """Delete a name. Raises FileNotFoundError."""
         os.unlink(self._at(name), dir_fd=self._descriptor)
 
     def sync(self) -> None:
-        """Make the names in it durable."""
+        """Make the folder's entries durable."""
         if os.name == "nt":  # Windows has no such call and journals its names
             return
         descriptor = os.open(self.path, os.O_RDONLY) if self._descriptor is None else self._descriptor
@@ -135,7 +135,7 @@ class OpenFolder:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """Let go of it; it is used no more."""
+        """Close the folder."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -145,7 +145,7 @@ class OpenFolder:
 
 
 def _descend(place: str, steps: str, make: bool) -> int:
-    """A descriptor of a folder below a place, on whose way no link is followed."""
+    """Open a folder below another one, following no link on the way; returns its descriptor."""
     # The place itself has been resolved: it has no link, unless somebody has put one there since.
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(place, flags)

@@ -1,4 +1,4 @@
-"""Objects from one place to another: through this machine and past its digests, or inside their store."""
+"""Copies objects: through this machine, verified on the way, or inside their store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PATIENCE = 5  # copies in a row that came to nothing
 
 
 def copy(source: str, destination: str, stored: Stored, is_new: bool = False, replace: bool = False) -> bool:
-    """Copy an object that is known by its digest; whether it had to be, or was there already.
+    """Copy an object whose digest is known; returns whether it was copied or was there already.
 
     What is there already is read, and believed only if it is equal; another object stays as it is. Nothing
     becomes visible of an object that is not the one that was written.
@@ -33,7 +33,7 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False, re
         destination: URL where it is to be.
         stored: checksum and size that it must have, and what vouches for its blocks, whose digests lie
             beside it then.
-        is_new: nothing is at the destination, as a listing has told: it is not asked for.
+        is_new: a listing has shown that the destination is free; the store is not asked again.
         replace: another object there is replaced.
 
     Raises:
@@ -62,7 +62,7 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False, re
 
 
 def _is_equal(url: str, stored: Stored, nbytes: int) -> bool:
-    """Whether an object of so many bytes is the one that was stored."""
+    """Whether an object of this size is the one that was stored."""
     if nbytes != stored.nbytes:
         return False
     algorithm = stored.checksum.partition(":")[0]
@@ -92,7 +92,7 @@ def _transfer(source: str, destination: str, stored: Stored, create: bool) -> No
 
 
 def can_copy(source: str, destination: str) -> bool:
-    """Whether a store may copy objects from one place to another by itself: it is one store, and knows how.
+    """Whether source and destination are in one store that can copy objects server-side.
 
     Raises MissingDependencyError, and TransferError where it cannot be reached.
     """
@@ -101,7 +101,7 @@ def can_copy(source: str, destination: str) -> bool:
 
 
 class InsideCopies:
-    """Copies by a store itself; it is asked for none any more when several in a row came to nothing.
+    """Server-side copies, which are given up after several failures in a row.
 
     Args:
         source: URL of the folder whose objects are copied; for messages.
@@ -113,11 +113,11 @@ class InsideCopies:
 
     @property
     def are_over(self) -> bool:
-        """Whether the store is not asked any more."""
+        """Whether server-side copies were given up."""
         return self._failures >= _PATIENCE
 
     def copy(self, source: str, destination: str, md5: str, nbytes: int) -> bool:
-        """Let the store copy an object, if it holds these very bytes; see `CopyingStore.copy_equal`.
+        """Copy an object server-side if it holds exactly these bytes; see `CopyingStore.copy_equal`.
 
         Raises nothing of the store. If it is False the caller writes the object, which raises what is wrong.
 

@@ -1,4 +1,4 @@
-"""What stores raise, as cpr's errors.
+"""Translates the exceptions of stores and their clients into cpr's errors.
 
 The text of a foreign exception is not repeated, for it may name an endpoint or a credential; its
 type and the store's error code are, which is what one searches for.
@@ -29,7 +29,7 @@ _ROWS = {code: row for row in PROBLEMS for code in row.codes}
 
 
 class translate_errors:  # noqa: N801 - it is used like a function
-    """Raise what a store or its client raises inside as ResourceNotFoundError or TransferError.
+    """Translate what a store or its client raises in the block to ResourceNotFoundError or TransferError.
 
     `verb` is the verb for the message: "read", "write", "list". Errors that no store raises (a
     TypeError, say) are bugs and pass.
@@ -64,14 +64,14 @@ class translate_errors:  # noqa: N801 - it is used like a function
 
 
 def _is_from_outside(error: BaseException) -> bool:
-    """Whether this is a time limit of somebody else's: of a task, say, whose runner raises it anywhere."""
+    """Whether this is somebody else's time limit, such as that of a task runner."""
     if not isinstance(error, TimeoutError):
         return False
     return type(error).__module__.partition(".")[0] not in {"builtins", "asyncio", "socket", "cpr", *_CLIENTS}
 
 
 def _forget_context(failure: CprError) -> None:
-    """Let go of what the client raised: hidden by `from None` it still hangs there, with endpoint or key."""
+    """Drop the client's exception: even after `from None` it is attached, and may contain a key."""
     if failure.__cause__ is None and not isinstance(failure.__context__, CprError):
         failure.__context__ = None
 
@@ -89,7 +89,7 @@ def _failure(url: str, verb: str, error: Exception) -> CprError | None:
 
 
 def _find_problem(error: BaseException, code: str | None, verb: str) -> tuple[StoreProblem, str]:
-    """The row for what a client has raised, and what it is called there.
+    """Find the table row for a client's exception, and the client's name for it.
 
     Args:
         error: what was raised.
@@ -109,7 +109,7 @@ def _find_problem(error: BaseException, code: str | None, verb: str) -> tuple[St
 
 
 def _codes_of(error: BaseException, code: str | None) -> Iterator[str]:
-    """What stores and clients call an error, the most telling name first."""
+    """What stores and clients call an error, the most specific name first."""
     is_status = code is not None and code.isdecimal()
     if code is not None and not is_status:
         yield code
@@ -127,7 +127,7 @@ def _codes_of(error: BaseException, code: str | None) -> Iterator[str]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and what clients say it came from, each once."""
+    """An error and its causes, each once."""
     found: BaseException | None = error
     seen: list[BaseException] = []
     while found is not None and found not in seen:

@@ -1,4 +1,4 @@
-"""The filesystems behind URLs: each process's own, and made anew when the configuration changes.
+"""The cache of fsspec filesystems of this process, renewed when the configuration changes.
 
 Storage options come from the local table (`cpr.io.config`), fsspec's own configuration and the providers'
 environment variables, never from a URL or record.
@@ -32,7 +32,7 @@ _environment: tuple[dict[Any, Any], int] = ({}, 0)
 
 
 class _Slot:
-    """The place of one filesystem, which one thread at a time may make; others wait no longer than it may."""
+    """The cache entry of one filesystem; one thread at a time creates it, others wait within their limits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -86,7 +86,7 @@ def filesystem(
 def _connected(
     kind: StorageKind, protocol: str, root: str, given: dict[str, Any], options: dict[str, Any]
 ) -> fsspec.AbstractFileSystem:
-    """A filesystem of its own. Raises NoAnswerError for a host that does not answer."""
+    """Make a new filesystem. Raises NoAnswerError for a host that does not answer."""
 
     def connect() -> fsspec.AbstractFileSystem:
         fs = new_filesystem(protocol, root, {**options, **kind.client_options({**given, **options})})
@@ -99,7 +99,7 @@ def _connected(
 
 
 def _slot_of(key: tuple[Any, ...]) -> tuple[_Slot, list[_Slot]]:
-    """The place of a filesystem; also those that are kept no longer, which whoever still uses them has.
+    """Get the cache entry of a filesystem; also one that was evicted but is still in use.
 
     A filesystem of another configuration is not asked for any more. Each takes some 12 MiB.
     """
@@ -124,7 +124,7 @@ def _require_client(kind: StorageKind, protocol: str, url: str) -> None:
 
 
 def _configuration() -> int:
-    """Changes whenever a variable does that a client may look at."""
+    """A value that changes whenever a variable changes that a client may read."""
     global _environment  # noqa: PLW0603
     # The undecoded variables, where they can be had: comparing them costs a hundredth of reading them all.
     now = dict(getattr(os.environ, "_data", os.environ))
@@ -138,7 +138,7 @@ def _configuration() -> int:
 
 
 def _options(url: str) -> dict[str, Any]:
-    """What the local table has for a URL; fsspec adds its own configuration. Raises ConfigurationError."""
+    """The storage options for a URL from the local table; fsspec adds its own. Raises ConfigurationError."""
     table = current_table()
     options = dict(table.options_for(url))
     for link in url.split("::")[1:]:

@@ -1,4 +1,4 @@
-"""What belongs to one process: kept between calls, never inherited by a forked child."""
+"""State that belongs to one process: kept between calls, never inherited by a forked child."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ V = TypeVar("V")
 
 
 def in_children(work: Callable[[], object]) -> None:
-    """Call something in each child that is forked from this process, before anything else of it runs."""
+    """Register a function that runs first in each forked child of this process."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=work)
 
 
 class PerProcess(Generic[K, V]):
-    """A table that a forked child begins anew: connections and locks do not survive a fork.
+    """A table that starts empty in a forked child, since connections and locks do not survive a fork.
 
     Attributes:
         known: the table; for use under the lock.

@@ -1,4 +1,4 @@
-"""What a collection is about to delete, written down where writers see it.
+"""Marks of the garbage collection: lists of objects that are to be deleted, which writers check.
 
 A collection (`cpr.operations.gc`) lists, in `.cpr/marked/` of each folder, the names of objects that
 nothing refers to, and deletes them a grace period later. Meanwhile nobody relies on such an object: a
@@ -35,7 +35,7 @@ _FORMAT = "cpr marked 1"
 
 @dataclass
 class _Folder:
-    """What is known of one folder's marks.
+    """What is known of the marks of one folder.
 
     Attributes:
         asked: when that was asked for, by both clocks: one may be set, the other stands still in sleep.
@@ -62,12 +62,12 @@ _MOST_BYTES = 256 << 20  # of a list
 
 
 def marks_folder(location: str) -> str:
-    """Where the marks of a folder's objects are."""
+    """The folder that holds the marks for a location."""
     return join(join(location, ".cpr"), "marked")
 
 
 def is_marked(url: str) -> bool:
-    """Whether an object may be deleted soon, as of a minute ago at most: neither adopt nor write it.
+    """Whether an object is marked for deletion, at most a minute out of date: do not reuse or write it.
 
     Asks the store once a minute for each folder. Raises ResourceNotFoundError for a missing bucket, and
     TransferError where the store cannot be asked.
@@ -129,12 +129,12 @@ def _read(location: str, before: _Folder | None) -> _Folder:
 
 
 def encode(names: Iterable[str]) -> bytes:
-    """A list of marked file names, all of one folder."""
+    """Encode a list of marked file names, all of one folder."""
     return json.dumps({"format": _FORMAT, "names": sorted(names)}, indent=0).encode()
 
 
 def read_names(url: str) -> list[str]:
-    """The file names in a list that is stored. Raises ValueError for what is none, and as `reading`."""
+    """Read the file names of a stored list. Raises ValueError if it is malformed, and as `reading`."""
     with reading(url) as file:
         blob = file.read(_MOST_BYTES + 1)
     if len(blob) > _MOST_BYTES:
@@ -143,7 +143,7 @@ def read_names(url: str) -> list[str]:
 
 
 def decode(blob: bytes) -> list[str]:
-    """The file names in a list. Raises ValueError for what is none, before it takes much memory."""
+    """Decode a list of file names. Raises ValueError for malformed input, before it takes much memory."""
     # Each name has a key of 16 digits; lists in lists would take 27 times the size of their text.
     if 16 * (blob.count(b"[") + blob.count(b"{") - 2) > len(blob) or 8 * blob.count(b'"') > len(blob) + 64:
         raise ValueError("not a list of marked names")

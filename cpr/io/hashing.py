@@ -41,7 +41,7 @@ CACHED_BYTES = 256 << 10
 
 
 class Digest(Protocol):
-    """What hashlib, xxhash and blake3 objects have in common."""
+    """The methods that hashlib, xxhash and blake3 objects share."""
 
     def update(self, data: Any, /) -> object: ...
     def digest(self) -> bytes: ...
@@ -67,7 +67,7 @@ _ALGORITHMS: dict[str, Callable[[], Digest]] = {
 
 
 def new_digest(algorithm: str) -> Digest:
-    """An empty digest of one of the known algorithms: xxh3_128, sha256, blake3."""
+    """Start a digest with one of the known algorithms: xxh3_128, sha256, blake3."""
     if algorithm not in _ALGORITHMS:
         raise CprError(
             "unknown checksum algorithm",
@@ -92,17 +92,17 @@ def digest_bytes(algorithm: str) -> int:
 
 
 def default_algorithm() -> str:
-    """What new objects are protected with: `CPR_CHECKSUM`, else xxh3_128. Raises ConfigurationError."""
+    """The checksum algorithm for new objects: `CPR_CHECKSUM`, else xxh3_128. Raises ConfigurationError."""
     return CHECKSUM.get() or DEFAULT_ALGORITHM
 
 
 def content_digest() -> Digest:
-    """An empty xxh3_64, the digest behind `data_hash`: 16 hex digits."""
+    """Start an xxh3_64 digest, as used for `data_hash`: 16 hex digits."""
     return xxhash.xxh3_64()
 
 
 class ContentDigest:
-    """Content that passes, by two digests: that behind `data_hash`, and a longer one.
+    """Computes two digests of content: that of `data_hash`, and a longer one.
 
     The second has a seed: who makes other content of the same `data_hash` does so in the state that unseeded
     xxh3_64 and xxh3_128 share, and has made nothing of the same second digest with that.
@@ -115,7 +115,7 @@ class ContentDigest:
         self._second: Digest = xxhash.xxh3_128(seed=self._SEED)
 
     def update(self, data: Any) -> None:
-        """Take the next bytes; any contiguous buffer."""
+        """Process the next bytes; any contiguous buffer."""
         view = memoryview(data).cast("B")
         for start in range(0, view.nbytes, CACHED_BYTES):
             piece = view[start : start + CACHED_BYTES]
@@ -123,16 +123,16 @@ class ContentDigest:
             self._second.update(piece)
 
     def hexdigest(self) -> str:
-        """The digits of `data_hash`."""
+        """The 16 hex digits of `data_hash`."""
         return self._name.hexdigest()
 
     def second(self) -> str:
-        """`xxh3_128:` and the digits of the second digest."""
+        """The second digest, `xxh3_128:` and hex digits."""
         return f"{DEFAULT_ALGORITHM}:{self._second.hexdigest()}"
 
 
 def is_forgery_proof(checksum: str) -> bool:
-    """Whether nobody can make other bytes of this `algorithm:hexdigest`.
+    """Whether this checksum's algorithm resists forgery (sha256, blake3).
 
     >>> is_forgery_proof("xxh3_128:00"), is_forgery_proof("sha256:00")
     (False, True)
@@ -141,7 +141,7 @@ def is_forgery_proof(checksum: str) -> bool:
 
 
 def hex16(data: bytes) -> str:
-    """16 hex digits (xxh3_64) that name `data`.
+    """Hash `data` with xxh3_64 to 16 hex digits.
 
     >>> hex16(b"cpr")
     'd326f23681c39f49'

@@ -1,4 +1,4 @@
-"""A stream of bytes in brief: how many, their checksum, and digests of its blocks."""
+"""Hashes and counts a stream of bytes without keeping it: size, checksum, and digests of its blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["HashingSink", "Stored"]
 
 @dataclass(frozen=True)
 class Stored:
-    """An object's bytes in brief.
+    """Size, checksum and block digest of a stored object.
 
     Attributes:
         checksum: `algorithm:hexdigest` of all of them.
@@ -28,7 +28,7 @@ class Stored:
 
 
 class HashingSink:
-    """A forward-only file that keeps nothing but the digest and the number of the bytes."""
+    """A forward-only file that keeps only the digests and the number of bytes written."""
 
     def __init__(self, algorithm: str | None = None) -> None:
         self._algorithm = algorithm or default_algorithm()
@@ -37,7 +37,7 @@ class HashingSink:
         self._nbytes = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Count and hash; takes any contiguous buffer and returns its size in bytes."""
+        """Hash and count the data; takes any contiguous buffer and returns its size in bytes."""
         view = memoryview(data).cast("B")
         for start in range(0, view.nbytes, CACHED_BYTES):
             piece = view[start : start + CACHED_BYTES]
@@ -48,7 +48,7 @@ class HashingSink:
 
     @property
     def stored(self) -> Stored:
-        """All that was written, in brief."""
+        """Size and checksums of everything written."""
         blocks = self._blocks.finish()
         return Stored(
             f"{self._algorithm}:{self._digest.hexdigest()}",
@@ -58,6 +58,6 @@ class HashingSink:
 
     @property
     def block_digests(self) -> bytes | None:
-        """The object to keep beside this one; None for a small one."""
+        """Content of the block digest sidecar; None for a small object."""
         blocks = self._blocks.finish()
         return None if blocks is None else blocks[0]

@@ -1,4 +1,4 @@
-"""Sizes and counts as a person says them, the same in logs, tables and pages."""
+"""Formats sizes and counts for people, the same in logs, tables and pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def human_size(nbytes: float) -> str:
-    """A number of bytes.
+    """Format a number of bytes.
 
     >>> human_size(88), human_size(1.2 * 2**30), human_size(1000 * 2**20)
     ('88 B', '1.2 GiB', '1000 MiB')
@@ -21,7 +21,7 @@ def human_size(nbytes: float) -> str:
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number with its noun.
+    """Format a number with its noun, singular or plural.
 
     >>> counted(1, "record"), counted(12000, "target")
     ('1 record', '12,000 targets')

@@ -1,4 +1,4 @@
-"""Objects at URLs, whatever stores them: what there is, and its removal."""
+"""Looks up, lists and deletes objects at URLs of any store."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DELETIONS_A_REQUEST = 1000
 
 
 def open_store(url: str) -> tuple[Store, str]:
-    """The store that serves a URL in this process, and the path there.
+    """Get the store that serves a URL in this process, and the URL's path in it.
 
     Raises MissingDependencyError where its client is not installed, and TransferError where it cannot be
     reached.
@@ -43,7 +43,7 @@ def open_store(url: str) -> tuple[Store, str]:
 
 
 def lookup(url: str) -> Stat | None:
-    """Size and version of an object, None where there is none. Raises TransferError."""
+    """Size and version of an object; None if there is none. Raises TransferError."""
     store, path = open_store(url)
     with translate_errors(url, "look at"):
         return store.stat(path)
@@ -56,7 +56,7 @@ def stat(url: str) -> Stat:
 
 
 def store_checksum(url: str) -> tuple[int, str | None]:
-    """The size of an object, and what its store tells of all its bytes, `crc64nvme:<hex>`; they are not read.
+    """Size of an object and the store's own checksum of it, `crc64nvme:<hex>`, without reading it.
 
     None where it tells nothing, or nothing of this object. Raises ResourceNotFoundError and TransferError.
     """
@@ -68,7 +68,7 @@ def store_checksum(url: str) -> tuple[int, str | None]:
 
 
 def require_stat(store: Store, path: str, url: str) -> Stat:
-    """`stat` of an open store: raises ResourceNotFoundError, saying whether it is the bucket that lacks."""
+    """As `stat`, on an open store; the ResourceNotFoundError says whether the bucket is missing."""
     with translate_errors(url, "look at"):
         found = store.stat(path)
         if found is None:
@@ -78,14 +78,14 @@ def require_stat(store: Store, path: str, url: str) -> Stat:
 
 
 def remove(url: str) -> None:
-    """Delete an object; one that is gone already is no error. Raises TransferError."""
+    """Delete an object; a missing one is no error. Raises TransferError."""
     store, path = open_store(url)
     with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
         store.remove(path)
 
 
 def remove_folder(url: str) -> None:
-    """Delete all that is in a folder and below, many objects at a time; nothing there is no error."""
+    """Delete everything in a folder and below, many objects at a time; a missing folder is no error."""
     if protocol_of(url) == "file":
         with suppress(ResourceNotFoundError), translate_errors(url, "delete"):
             require_allowed(url)
@@ -98,7 +98,7 @@ def remove_folder(url: str) -> None:
 
 
 def remove_many(urls: Iterable[str]) -> None:
-    """Delete objects of one store, with few requests where the store can; those that are gone are no error.
+    """Delete objects of one store, with bulk requests if it has them; missing ones are no error.
 
     Raises TransferError, with the objects before it deleted and maybe others.
     """
@@ -117,7 +117,7 @@ def remove_many(urls: Iterable[str]) -> None:
 
 
 def find(pattern: str, hidden: bool = False) -> dict[str, Stat]:
-    """The objects that match a glob pattern (`*`, `?`, `[...]`, `**`), sorted by URL.
+    """List the objects that match a glob pattern (`*`, `?`, `[...]`, `**`), sorted by URL.
 
     As in a shell, a name that begins with a dot matches only where the pattern spells the dot, or with
     `hidden`. Raises ResourceNotFoundError when the bucket does not exist, TransferError for a folder that may
@@ -130,7 +130,7 @@ def find(pattern: str, hidden: bool = False) -> dict[str, Stat]:
 
 
 def require_folder_of(pattern: str) -> None:
-    """Raise ResourceNotFoundError unless the folder exists in which a glob pattern begins to match."""
+    """Raise ResourceNotFoundError unless the folder exists in which a glob pattern starts."""
     pattern = normalise(pattern)
     folder = pattern_folder(pattern)
     store, path = open_store(folder)

@@ -1,7 +1,7 @@
-"""What killed processes leave behind, found and removed.
+"""Finds and removes what killed processes leave behind: temporary files, unfinished uploads, stale locks.
 
-Whoever writes cleans up behind itself, whatever it raises; a process that is killed cannot. Nothing of
-what it leaves is ever visible as a result:
+Every writer cleans up after an error; a process that is killed cannot. None of its leftovers is ever
+visible as a result:
 
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`; in the folder of a result
@@ -39,7 +39,7 @@ _A_DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class Orphan:
-    """Something that a killed process has left.
+    """A leftover of a killed process.
 
     Attributes:
         url: of the file or folder; of a multipart upload, the object that it would have become.
@@ -57,7 +57,7 @@ class Orphan:
 
 
 def find_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
-    """What killed processes have left in a folder, bucket or prefix and all below it, sorted by URL.
+    """List leftovers of killed processes in a folder, bucket or prefix, at any depth, sorted by URL.
 
     Takes one listing of all that is there (1000 objects a request on S3).
 
@@ -127,7 +127,7 @@ def _uploads(store: Store, path: str) -> Iterator[Orphan]:
 
 
 def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
-    """Temporary files, locks, what lies beside no object, and folders that nobody goes on writing."""
+    """Temporary files, locks, sidecars without an object, and folders that were abandoned half written."""
     objects: set[str] = set()
     beside: list[tuple[str, Entry]] = []
     markers: dict[str, Entry] = {}
@@ -162,7 +162,7 @@ def _files(store: Store, path: str, before: datetime) -> Iterator[Orphan]:
 
 
 def _folders(url: str) -> Iterator[str]:
-    """The folders that an object is in, the innermost first."""
+    """The folders that contain an object, the innermost first."""
     while (folder := split(url)[0]) not in ("", url):
         yield folder
         url = folder
@@ -177,6 +177,6 @@ def _folder(url: str, marker: Entry) -> Orphan:
 
 
 def _is_there(url: str) -> bool:
-    """Whether there is an object, or a folder with something in it."""
+    """Whether an object exists at the URL, or a folder that is not empty."""
     store, path = open_store(url)
     return store.stat(path) is not None or next(iter(store.walk(path)), None) is not None

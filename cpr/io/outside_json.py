@@ -1,4 +1,4 @@
-"""JSON that a stranger may have written, as values: in bounded memory, with one kind of error.
+"""Parses JSON of unknown origin, with bounded memory and one kind of error.
 
 Whatever comes from a store, a file of somebody else's or a server is read here; the house's tests look for
 modules that do it by themselves.
@@ -19,11 +19,11 @@ _SMALL = 1 << 14  # a document that is read in half the time, because nothing in
 
 
 class TooMuchJsonError(ValueError):
-    """JSON nested without end, or whose values would take too much memory."""
+    """JSON that is nested too deeply, or whose values would take too much memory."""
 
 
 def read_json(text: str | bytes, strict: bool = True) -> Any:
-    """The JSON values of a text.
+    """Parse a JSON text.
 
     Args:
         text: of any origin and size; bytes in an encoding of Unicode.
@@ -53,7 +53,7 @@ def read_json(text: str | bytes, strict: bool = True) -> Any:
 
 
 def _require_memory(text: str | bytes) -> None:
-    """Raise TooMuchJsonError for a text whose values take too much memory, estimated by counting them."""
+    """Raise TooMuchJsonError if the values, estimated by counting them, would take too much memory."""
     if len(text) * 30 < _MEMORY_BYTES:
         return
     signs = (("[", 72), ("{", 200), ('"', 28), (",", 8))
@@ -75,7 +75,7 @@ def _finite(text: str) -> float:
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object without keys that occur twice."""
+    """Make an object; raises for keys that occur twice."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a key that occurs twice")
@@ -86,7 +86,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number, parse_float=_finite, obje
 
 
 class _Shared:
-    """Objects without keys that occur twice; equal texts in them are one: in large records most are."""
+    """Makes objects, checks for repeated keys, and shares equal strings: large records have many."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}

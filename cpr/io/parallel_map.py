@@ -1,4 +1,4 @@
-"""Many requests side by side, with no more of them in memory than are under way."""
+"""Runs a function on many items in threads, with bounded memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 
 def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
-    """What a function makes of each item, in their order, `workers` at a time in threads.
+    """Apply a function to each item, in order, with `workers` threads.
 
     They see the caller's context: limits of time, and where may be written.
 
@@ -42,11 +42,11 @@ def parallel_map(function: Callable[[T], R], items: Iterable[T], workers: int) -
 
 
 class ByteBudget:
-    """A number of bytes that threads share; who wants more waits for others to give theirs back.
+    """A memory budget shared by threads; a thread that needs more than is left waits for the others.
 
     Args:
-        nbytes: of all together.
-        most: that one of them has, however many it asks for; by default all.
+        nbytes: of the whole budget.
+        most: upper limit for one thread, however many bytes it asks for; by default the whole budget.
     """
 
     def __init__(self, nbytes: int, most: int | None = None) -> None:
@@ -55,21 +55,21 @@ class ByteBudget:
         self._changed = threading.Condition()
 
     def take(self, nbytes: int) -> None:
-        """Have so many bytes, or the most if that is less; somebody gives them back."""
+        """Take bytes from the budget, at most the limit for one thread; return them with `give`."""
         wanted = min(nbytes, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= wanted)
             self._left -= wanted
 
     def give(self, nbytes: int) -> None:
-        """Give back what `take` was asked for."""
+        """Return what `take` was asked for."""
         with self._changed:
             self._left += min(nbytes, self._most)
             self._changed.notify_all()
 
     @contextmanager
     def holding(self, nbytes: int) -> Iterator[None]:
-        """Have so many bytes, or the most if that is less, until the block is left."""
+        """Take bytes from the budget for the duration of the block."""
         self.take(nbytes)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Many requests side by side in the threads of requests: one hand-over each, and their answers in order.
+"""Sends many small requests in parallel and yields their answers in order, with little overhead for each.
 
 `parallel_map` gives an object to a thread, which gives its request to another, so that it can wait no longer
 than a request may take. Of small objects that is a third of the work. Here one thread asks itself, and who
@@ -32,7 +32,7 @@ def request_map(
     workers: int,
     unanswered: Callable[[T, NoAnswerError], R],
 ) -> Iterator[R]:
-    """What a function makes of each item, in their order, `workers` at a time in threads of requests.
+    """Apply a function that asks a store to each item, in order, with `workers` threads.
 
     As `parallel_map`, for functions that do little but ask a store: nothing is waited for longer than a
     request may take, and who is interrupted waits for none of those that are under way.
@@ -63,14 +63,14 @@ def request_map(
 
 
 class _Failure:
-    """What a function has raised."""
+    """An exception that the function raised."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
 class _Batch(Generic[T, R]):
-    """Items whose answers are taken together."""
+    """Items whose answers are collected together."""
 
     def __init__(self, items: list[T]) -> None:
         self.items = items
@@ -78,14 +78,14 @@ class _Batch(Generic[T, R]):
         self.answers: dict[int, R | _Failure] = {}
 
     def put(self, number: int, answer: R | _Failure) -> None:
-        """The answer for an item; the first counts."""
+        """Set the answer for an item; only the first one counts."""
         self.answers.setdefault(number, answer)
         if len(self.answers) == len(self.items):
             self.done.set()
 
 
 class _Work(Generic[T, R]):
-    """Threads, and what they are to do."""
+    """The worker threads and their queue."""
 
     def __init__(
         self, function: Callable[[T], R], unanswered: Callable[[T, NoAnswerError], R], workers: int
@@ -98,7 +98,7 @@ class _Work(Generic[T, R]):
         self._is_over = False
 
     def begin(self, items: list[T]) -> _Batch[T, R]:
-        """Have the threads ask for items."""
+        """Queue items for the threads."""
         batch: _Batch[T, R] = _Batch(items)
         for number in range(len(items)):
             self._jobs.put((batch, number))
@@ -107,7 +107,7 @@ class _Work(Generic[T, R]):
         return batch
 
     def answers(self, batch: _Batch[T, R]) -> Iterator[R]:
-        """The answers for a batch, once all are there; raises what the function has raised."""
+        """Wait for all answers of a batch; raises what the function raised."""
         begun = time.monotonic()
         while not batch.done.wait(patience(begun)):
             self._give_up(time.monotonic())
@@ -118,7 +118,7 @@ class _Work(Generic[T, R]):
             yield answer
 
     def end(self) -> None:
-        """Begin nothing any more."""
+        """Start no more requests."""
         self._is_over = True
         for _ in self._watches:
             self._jobs.put(None)
@@ -143,7 +143,7 @@ class _Work(Generic[T, R]):
                 watch.job = None
 
     def _give_up(self, now: float) -> None:
-        """Answer in place of what has not been answered in time."""
+        """Set the replacement answer for requests that have exceeded their limit."""
         for watch in list(self._watches):
             asked = watch.asked
             if asked is None or now < asked.until:

@@ -1,4 +1,4 @@
-"""A progress bar for a transfer that takes longer than two seconds, in a terminal or a notebook.
+"""Progress bars for transfers that take longer than two seconds, in a terminal or a notebook.
 
 Drawn by the thread that moves the bytes, so that a small transfer costs nothing but a look at the clock.
 `CPR_PROGRESS=off` turns the bars off. There are none where nobody looks (a log, a dumb terminal), none in
@@ -34,7 +34,7 @@ _drawing = threading.Lock()  # one bar at a time: what is read to be written has
 
 
 class Advance(Protocol):
-    """Says that so many more bytes (or objects) are done, and how many at most are to do; any thread may."""
+    """Reports that some bytes (or objects) are done, and optionally the expected total; thread-safe."""
 
     def __call__(self, count: int, /, total: int | None = None) -> None: ...
 
@@ -45,7 +45,7 @@ class _Screen(Protocol):
 
 
 def quiet_when(condition: Callable[[], bool]) -> None:
-    """Draw no bars while a condition holds: somebody else shows the progress."""
+    """Suppress progress bars while a condition holds, because progress is shown elsewhere."""
     _quiet.append(condition)
 
 
@@ -53,7 +53,7 @@ def quiet_when(condition: Callable[[], bool]) -> None:
 def progress_bar(
     action: str, url: str, total: int | None = None, unit: str = "bytes"
 ) -> Iterator[Advance | None]:
-    """Show how far a transfer is, once it has taken two seconds.
+    """Show the progress of a transfer, once it has taken two seconds.
 
     Args:
         action: what is done, "writing" or "reading".
@@ -81,13 +81,13 @@ def progress_bar(
 
 @contextmanager
 def alone() -> Iterator[None]:
-    """Draw no bars meanwhile: the caller has the screen."""
+    """Suppress progress bars during the block, because the caller uses the screen."""
     with _drawing:
         yield
 
 
 def _screen() -> type[_Terminal | _Notebook] | None:
-    """Where a bar would be seen."""
+    """The kind of output on which a bar is visible."""
     if PROGRESS.get() is False:
         return None
     if threading.current_thread() is not threading.main_thread() or any(ask() for ask in _quiet):
@@ -140,7 +140,7 @@ class _Bar:
         return f"{self._title}: {amount}, {seconds:.0f} s", fraction
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         with self._lock:
             screen, self._screen, self._failed = self._screen, None, True
         if screen is not None:
@@ -171,7 +171,7 @@ class _Terminal:
 
 
 class _Notebook:
-    """One output that is replaced: it needs no widgets, and a saved notebook keeps nothing of it."""
+    """A notebook output that is updated in place: it needs no widgets, and a saved notebook keeps none."""
 
     def __init__(self) -> None:
         self._display: Any = import_module("IPython.display")

@@ -1,4 +1,4 @@
-"""The kinds of storage: one row for each, from which everything else about a protocol is derived.
+"""The table of storage kinds: one row for each, from which everything about its protocols is derived.
 
 What a row says decides which class serves a URL, whether a stranger's record may name it, what of a URL is a
 host and what a bucket, which extra installs the client, which options the client gets and which environment
@@ -35,7 +35,7 @@ def _nothing_to_set(fs: Any) -> None:
 
 @dataclass(frozen=True)
 class StorageKind:
-    """What is known of a kind of storage before it is asked for anything.
+    """A row of the table: what is known of a kind of storage without a request.
 
     Attributes:
         protocols: its names in URLs. The first is the one in URLs of listings.
@@ -67,7 +67,7 @@ class StorageKind:
 
     @property
     def name(self) -> str:
-        """The protocol in URLs of listings; the same for all names of the kind."""
+        """The protocol used in URLs of listings; the same for all protocols of the kind."""
         return self.protocols[0]
 
 
@@ -132,7 +132,7 @@ _table: dict[str, StorageKind] = {protocol: kind for kind in _BUILT_IN for proto
 
 
 def register_storage(kind: StorageKind) -> StorageKind:
-    """Let cpr use a kind of storage; URLs of its protocols are served by its store from now on.
+    """Register a kind of storage; from now on its store serves URLs of its protocols.
 
     Raises DuplicateTypeError if one of its protocols belongs to another kind.
     """
@@ -150,7 +150,7 @@ def register_storage(kind: StorageKind) -> StorageKind:
 
 
 def kind_of(protocol: str) -> StorageKind:
-    """The row of a protocol; for one that has none, a row that allows what fsspec alone can do."""
+    """The row of a protocol; for an unknown one, a row with the abilities of fsspec alone."""
     kind = _table.get(protocol)
     if kind is None:
         entry = _plug_ins(tuple(sys.path)).get(protocol)
@@ -164,7 +164,7 @@ def is_known(protocol: str) -> bool:
 
 
 def all_kinds() -> list[StorageKind]:
-    """Every kind that has a row, those of installed packages too."""
+    """Every kind that has a row, including those of installed packages."""
     for protocol in _plug_ins(tuple(sys.path)):
         kind_of(protocol)
     return list(dict.fromkeys(_table.values()))
@@ -172,7 +172,7 @@ def all_kinds() -> list[StorageKind]:
 
 @functools.cache
 def load_store(name: str) -> Any:
-    """The class at `package.module:Class`."""
+    """Import the class at `package.module:Class`."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 

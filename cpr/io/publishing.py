@@ -1,4 +1,4 @@
-"""The one way in: a stream that is hashed as it leaves and appears whole or not at all."""
+"""Writes an object: a stream that is hashed while it is uploaded, and becomes visible whole or not at all."""
 
 from __future__ import annotations
 
@@ -43,22 +43,22 @@ log = logging.getLogger("cpr")
 
 # Encoders write headers of a few bytes; stores are handed no less than this at a time.
 _BLOCK_BYTES = CACHED_BYTES
-# Of a process that ends.
+# For the uploads of a process that is ending.
 _PATIENCE_SECONDS = 3.0
-# Whether an object is there whose store has just failed.
+# For checking whether an object exists after its store has just failed.
 _LOOK_SECONDS = 10.0
 _under_way: dict[Upload, str] = {}
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an object under way is.
+    """Progress of an object that is being written.
 
     Attributes:
         url: of the object.
         nbytes: written so far.
         seconds: since it was begun.
-        expected: the most it will take; None where nobody has said so.
+        expected: upper bound in bytes; None if not known.
     """
 
     url: str
@@ -68,18 +68,18 @@ class Progress:
 
 
 write_owner: ContextVar[object] = ContextVar("cpr_writing_for", default=None)
-"""On whose behalf objects are written in this context; see `writes_in_progress`."""
+"""The owner of the objects that are written in this context; see `writes_in_progress`."""
 
 _owned: dict[WritingFile, object] = {}
 
 
 def writes_in_progress(owner: object) -> list[Progress]:
-    """The objects that are being written on somebody's behalf (see `write_owner`)."""
+    """The objects that are being written for an owner (see `write_owner`)."""
     return [file.progress() for file, other in list(_owned.items()) if other is owner]
 
 
 class WritingFile(HashingSink):
-    """A forward-only file on its way to a store."""
+    """A forward-only file that uploads what is written to it."""
 
     def __init__(self, url: str, upload: Upload, algorithm: str | None = None) -> None:
         super().__init__(algorithm)
@@ -97,7 +97,7 @@ class WritingFile(HashingSink):
 
     @property
     def expected(self) -> int | None:
-        """About the most bytes that will be written, if somebody knows; set before the first of them."""
+        """Upper bound in bytes, if known; set before the first write."""
         return self._expected
 
     @expected.setter
@@ -107,7 +107,7 @@ class WritingFile(HashingSink):
             self._upload.announce(nbytes)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Send bytes on; raises TransferError when the store has failed meanwhile."""
+        """Upload bytes; raises TransferError if the store has failed meanwhile."""
         view = memoryview(data).cast("B")
         super().write(view)
         lasting = None if self.lasting is None else self.lasting(view)
@@ -126,32 +126,32 @@ class WritingFile(HashingSink):
 
     @property
     def stored(self) -> Stored:
-        """All that was written, in brief."""
+        """Size and checksums of everything written."""
         return replace(super().stored, seconds=self._seconds)
 
     def published(self) -> None:
-        """The object is there: the clock stops."""
+        """Note that the object is visible; stops the clock."""
         self._seconds = time.monotonic() - self._began
 
     def progress(self) -> Progress:
-        """How far it is; may be asked by any thread."""
+        """The progress so far; may be called from any thread."""
         return Progress(self._url, self._nbytes, time.monotonic() - self._began, self.expected)
 
     def flush(self) -> None:
-        """Hand what is held back to the store."""
+        """Pass buffered bytes to the store."""
         if self._small:
             small, self._small = self._small, bytearray()
             self._send(memoryview(small))
 
     def finish(self) -> None:
-        """Hand everything to the store; nothing is written any more."""
+        """Pass everything to the store; nothing can be written afterwards."""
         self.flush()
         if isinstance(self._upload, SendingUpload):
             with translate_errors(self._url, "write"):
                 self._upload.send_rest()
 
     def digests_beside(self) -> bytes | None:
-        """The digests of the blocks, with what the store is to say of the object, if it says anything."""
+        """Content of the block digest sidecar, with the store checksum if the store keeps one."""
         digests, blocks = self.block_digests, self.stored.blocks
         if digests is None or blocks is None or not isinstance(self._upload, ChecksummedUpload):
             return digests
@@ -170,7 +170,7 @@ class WritingFile(HashingSink):
 
 @contextmanager
 def writing(url: str, algorithm: str | None = None, create: bool = False) -> Iterator[WritingFile]:
-    """An object under way: published when the block ends well, discarded when it raises.
+    """Open an object for writing: published when the block ends normally, discarded when it raises.
 
     After the block `file.stored` holds its checksum and size. Any exception in the block, at any
     byte, leaves nothing visible, no temporary file and no multipart upload behind. An object that
@@ -179,7 +179,7 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
     Args:
         url: of the object; local folders are created where missing, buckets never.
         algorithm: of the checksum: xxh3_128 (default), sha256 or blake3.
-        create: leave an object that is there already alone, whatever it is.
+        create: only create the object; an existing one is never replaced.
 
     Raises:
         OccupiedError: there is one, with `create`.
@@ -226,13 +226,13 @@ def writing(url: str, algorithm: str | None = None, create: bool = False) -> Ite
 
 
 def _restore_blocks(url: str, ours: WritingFile) -> None:
-    """Put back what vouches for the blocks of the object that was there first, by its own algorithm."""
+    """Restore the block digests of the object that was there first, with its own algorithm."""
     if ours.block_digests is not None:
         put_blocks(url, _digested(url, ours.stored.checksum).block_digests)
 
 
 def _digested(url: str, checksum: str) -> HashingSink:
-    """An object in brief, by the algorithm of a checksum."""
+    """Read an object and hash it, with the algorithm of a checksum."""
     there = HashingSink(checksum.partition(":")[0])
     with reading(url) as file:
         while block := file.read(_BLOCK_BYTES):
@@ -242,12 +242,12 @@ def _digested(url: str, checksum: str) -> HashingSink:
 
 
 def keep_blocks(url: str, stored: Stored, digests: bytes | None = None) -> None:
-    """Put the digests of an object's blocks beside it unless they are there.
+    """Store the block digests of an object beside it, unless they exist.
 
     Args:
         url: of the object.
-        stored: what it is in brief.
-        digests: of its blocks; they are made of the object where they are not given.
+        stored: its size and checksums.
+        digests: of its blocks; computed by reading the object if not given.
     """
     if stored.blocks is None:
         return
@@ -264,7 +264,7 @@ def keep_blocks(url: str, stored: Stored, digests: bytes | None = None) -> None:
 
 
 def put_blocks(url: str, digests: bytes | None, beside: str | None = None) -> None:
-    """Put the digests of an object's blocks beside it, or elsewhere; before the object, which counts."""
+    """Store the block digests beside an object, or elsewhere; before the object itself is published."""
     if digests is None:
         return
     beside = beside or blocks_url(url)
@@ -308,7 +308,7 @@ def _publish(url: str, upload: Upload, stored: Stored) -> None:
 
 
 def _is_there(url: str, stored: Stored) -> bool:
-    """Whether the store holds exactly these bytes; False where it cannot be asked."""
+    """Whether the store holds exactly these bytes; False if it cannot be asked."""
     try:
         with at_most(_LOOK_SECONDS):
             nbytes = stat(url).nbytes
@@ -321,7 +321,7 @@ def _is_there(url: str, stored: Stored) -> bool:
 
 
 def _abort(url: str, upload: Upload, timeout: float | None = None) -> None:
-    """Clean up behind a failure without hiding it."""
+    """Clean up after a failure without hiding its exception."""
     if _under_way.pop(upload, None) is None:
         return  # done when the interpreter began to end
     try:
@@ -332,7 +332,7 @@ def _abort(url: str, upload: Upload, timeout: float | None = None) -> None:
 
 
 def _abort_all() -> None:
-    """Clean up behind writers that nobody has closed.
+    """Abort the uploads of files that were never closed.
 
     The interpreter would close them when the clients' threads are gone, and wait for ever.
     """

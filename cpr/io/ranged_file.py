@@ -1,4 +1,4 @@
-"""An object of which parts are fetched, as a seekable file."""
+"""A seekable file that fetches only the parts of an object that are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["RangedFile"]
 
 
 class RangedFile(SeekableFile):
-    """Parts of an object: small reads are served from cached blocks, large ones fetched as they are.
+    """A seekable file over ranges of an object: small reads use cached blocks, large reads are one request.
 
     Args:
         block: bytes fetched at once around a small read.
@@ -56,7 +56,7 @@ class RangedFile(SeekableFile):
             self._ahead.expect(list(ranges), self._cache)
 
     def _piece(self, position: int, nbytes: int) -> bytes | memoryview:
-        """Bytes from a position, as many as are at hand in one piece; none at the end."""
+        """Some bytes from a position on, as many as are available contiguously; none at the end."""
         index, offset = divmod(position, self._block_bytes)
         if self._ahead is not None and index not in self._cache:
             first, data = self._arrived
@@ -85,7 +85,7 @@ class RangedFile(SeekableFile):
         return self._cache[index]
 
     def close(self) -> None:
-        """Let go of the blocks: a reader may keep the file in circles of references."""
+        """Free the blocks: a reader may keep the file in reference cycles."""
         if self._ahead is not None:
             self._ahead.close()
         self._arrived = 0, memoryview(b"")

@@ -1,4 +1,4 @@
-"""Parts of an object that are fetched before they are read, as many at once as the place deserves."""
+"""Prefetches parts of an object that are announced, with an adaptive number of parallel requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_REQUEST_BYTES = 8 << 20
 
 
 def wait_wider(future: Future[bytes | memoryview], width: TransferWidth, more: Callable[[], None]) -> None:
-    """While a place is unknown and does not answer, let more and more requests be under way."""
+    """Wait for a request; while nothing is known of the store, allow more and more requests meanwhile."""
     while still_silent(future, width):
         more()
 
@@ -40,7 +40,7 @@ class _Span:
 
 
 class ReadAhead:
-    """Blocks of an object that somebody has said will be read.
+    """Prefetches blocks of an object that are announced to be read.
 
     Args:
         fetch: gives bytes from a start to a stop.
@@ -63,7 +63,7 @@ class ReadAhead:
         self._sharing = ExitStack()
 
     def expect(self, ranges: Iterable[tuple[int, int]], have: Container[int]) -> None:
-        """Fetch what lies in ranges of bytes, in their order; instead of what was expected before.
+        """Prefetch byte ranges, in order; replaces earlier announcements.
 
         Args:
             ranges: of bytes; more is fetched, for blocks are whole.
@@ -78,7 +78,7 @@ class ReadAhead:
         self._fill()
 
     def _joined(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """Ranges, those that follow each other by less than a block as one."""
+        """Join ranges that are less than a block apart."""
         first = stop = 0
         for start, end in ranges:
             if not first <= start <= stop + self._block_bytes:
@@ -102,7 +102,7 @@ class ReadAhead:
     def _runs(
         self, start: int, stop: int, before: dict[int, _Span], have: Container[int]
     ) -> Iterator[tuple[int, int]]:
-        """Consecutive blocks for which there is no request, of the size of one, and what was asked for."""
+        """Runs of consecutive blocks that are not requested yet, in request sizes, and what is requested."""
         most = max(1, min(self._width.block_bytes, _MOST_REQUEST_BYTES) // self._block_bytes)
         first, end = start // self._block_bytes, -(-min(stop, self._nbytes) // self._block_bytes)
         if stop <= start:
@@ -159,14 +159,14 @@ class ReadAhead:
         span.future.cancel()
 
     def add(self, start: int, stop: int, have: Container[int]) -> None:
-        """Fetch what lies between two bytes before all that is expected already."""
+        """Prefetch the bytes between two positions before everything announced so far."""
         later, self._planned = self._planned, deque()
         self._plan(start, stop, {}, have)
         self._planned.extend(later)
         self._fill()
 
     def take(self, block: int) -> tuple[int, int, bytes | memoryview] | None:
-        """The blocks that were asked for with one that was expected: their numbers, and the bytes; else None.
+        """The blocks of the request that covers an announced block: their numbers and bytes; else None.
 
         Raises what fetching them has raised; they can be asked for again, and will not be here.
         """
@@ -187,7 +187,7 @@ class ReadAhead:
         return span.first, span.stop, data
 
     def close(self) -> None:
-        """Give up what is under way."""
+        """Cancel the requests that are in progress."""
         self._closing.set()
         for span in self._under_way:
             assert span.future is not None

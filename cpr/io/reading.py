@@ -1,4 +1,4 @@
-"""The ways out: a whole object, hashed as it arrives, or parts of one."""
+"""Opens objects for reading: whole and hashed as they arrive, or in parts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("cpr")
 
 @contextmanager
 def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -> Iterator[ArrivingFile]:
-    """A whole object as a seekable file; `finish()` gives the checksum of every byte that arrived.
+    """Open a whole object as a seekable file; `finish()` gives the checksum of every byte that arrived.
 
     Args:
         url: of the object.
@@ -63,7 +63,7 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
 
 @contextmanager
 def reading_pinned(pinned: Pinned) -> Iterator[ArrivingFile]:
-    """The same of one version of an object that somebody may replace meanwhile.
+    """As `reading`, for one version of an object that others may replace meanwhile.
 
     Raises SourceChangedError where that has happened, and as `reading`.
     """
@@ -97,7 +97,7 @@ def read_through(url: str, algorithm: str, nbytes: int) -> tuple[str, int]:
 
 
 def _whole(store: Store, path: str, nbytes: int | None) -> bytes | memoryview | None:
-    """A small object, if it has this size; None where that is not so, or has to be asked again in steps."""
+    """Fetch a small object with one request if it has this size; None if it must be fetched in steps."""
     if nbytes is None or nbytes > BLOCK_BYTES:
         return None
     try:
@@ -115,7 +115,7 @@ def _whole(store: Store, path: str, nbytes: int | None) -> bytes | memoryview | 
 
 @contextmanager
 def ranged(url: str, block: int = 64 << 10, blocks: int = 64) -> Iterator[RangedFile]:
-    """Parts of an object as a seekable file; `block` bytes are fetched around every small read.
+    """Open an object as a seekable file that fetches parts; at least `block` bytes for every small read.
 
     Raises ResourceNotFoundError and TransferError as `reading` does.
     """
@@ -128,7 +128,7 @@ def ranged(url: str, block: int = 64 << 10, blocks: int = 64) -> Iterator[Ranged
 
 @contextmanager
 def ranged_pinned(pinned: Pinned, block: int = 64 << 10, blocks: int = 64) -> Iterator[RangedFile]:
-    """The same of one version of an object that somebody may replace meanwhile.
+    """As `ranged`, for one version of an object that others may replace meanwhile.
 
     Raises SourceChangedError where that has happened, and as `reading`.
     """
@@ -137,6 +137,6 @@ def ranged_pinned(pinned: Pinned, block: int = 64 << 10, blocks: int = 64) -> It
 
 
 def ranged_file(pinned: Pinned, block: int, blocks: int, fetch: Fetch | None = None) -> RangedFile:
-    """As `ranged_pinned`, where the caller compares the version; `fetch` replaces how parts are fetched."""
+    """As `ranged_pinned`, if the caller compares the version; `fetch` replaces how parts are fetched."""
     width = _width(pinned.url, pinned.store)
     return RangedFile(pinned.url, fetch or pinned.fetch, pinned.nbytes, block, blocks, width)

@@ -1,4 +1,4 @@
-"""Threads in which requests block, so that whoever waits for an answer can be interrupted.
+"""Threads for blocking requests, so that a caller that waits for an answer can be interrupted.
 
 A client's blocking call sees neither signals nor what another thread raises. Handing it to a thread that is
 there already costs some 50 microseconds, a seventh of what an event loop adds to the same request.
@@ -30,11 +30,11 @@ _idle: PerProcess[int, SimpleQueue[tuple[Future[Any], Callable[[], Any], bool]]]
 
 
 class ClientPanicError(Exception):
-    """A client that is written in Rust has panicked: its own exception for that passes every `except`."""
+    """A client written in Rust has panicked; its own exception would pass every `except Exception`."""
 
 
 def in_thread(function: Callable[[], T], is_request: bool = True) -> Future[T]:
-    """Call a function in a thread, at once: there are as many threads as calls at the same time.
+    """Start a function in a thread immediately; there are as many threads as simultaneous calls.
 
     It sees the caller's context: limits of time, and whether somebody still waits.
 
@@ -59,7 +59,7 @@ def in_thread(function: Callable[[], T], is_request: bool = True) -> Future[T]:
 
 
 class Asked(NamedTuple):
-    """A request that is under way.
+    """A request in progress.
 
     Attributes:
         since: when it began, by time.monotonic().
@@ -73,7 +73,7 @@ class Asked(NamedTuple):
 
 
 class Watch:
-    """What one of these threads asks, for somebody who waits for many of them and knows the limits.
+    """What one of these threads is requesting, for a caller that watches the limits of many threads.
 
     Attributes:
         job: what the thread is about.
@@ -87,7 +87,7 @@ class Watch:
 
 @contextmanager
 def watched(watch: Watch) -> Iterator[None]:
-    """Let somebody see what this thread asks until the block is left."""
+    """Let a caller watch the requests of this thread for the duration of the block."""
     _here.watch = watch
     try:
         yield
@@ -96,7 +96,7 @@ def watched(watch: Watch) -> Iterator[None]:
 
 
 def answer_to(question: Callable[[], T], nbytes: int = 0) -> T:
-    """The answer to a question that blocks in a client; whoever waits for it can be interrupted.
+    """Call a blocking function of a client in a thread; the wait for its answer can be interrupted.
 
     Asked in one of these threads it is asked there: somebody else waits for that thread, and for no longer
     than a request may take.

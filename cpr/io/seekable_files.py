@@ -1,4 +1,4 @@
-"""Objects as seekable files: what they share, and the one that arrives whole and is hashed on its way."""
+"""Seekable files over objects: the base class, and a file that downloads a whole object and hashes it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TRIES = 3
 
 
 class SeekableFile(io.RawIOBase):
-    """Position keeping that all files to read from share; `_read_at` does the work."""
+    """Base class that keeps the position; subclasses implement `_read_at`."""
 
     def __init__(self, nbytes: int) -> None:
         super().__init__()
@@ -82,11 +82,11 @@ class SeekableFile(io.RawIOBase):
         """Promise that nothing before `position` is read again."""
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """Say which ranges of bytes are read next, in their order, so that they are fetched side by side."""
+        """Announce the byte ranges that are read next, in order, so that they are fetched in parallel."""
 
 
 class ArrivingFile(SeekableFile):
-    """An object that arrives in order, in blocks fetched ahead, hashed and counted on the way.
+    """An object that is downloaded in order, in prefetched blocks, hashed and counted on the way.
 
     Reading waits for the bytes; seeking forward lets everything between arrive. What has arrived is
     kept until `release`d.
@@ -155,7 +155,7 @@ class ArrivingFile(SeekableFile):
         return done
 
     def _hash_to(self, stop: int) -> None:
-        """Hash what has arrived, in order, up to a byte.
+        """Hash what has arrived, in order, up to a position.
 
         Done just before bytes are copied or let go of, while they are in the cache.
         """
@@ -167,7 +167,7 @@ class ArrivingFile(SeekableFile):
             self._hashed += piece.nbytes
 
     def _arrive(self) -> bool:
-        """Take the next block in; False at the end of the object."""
+        """Receive the next block; False at the end of the object."""
         with translate_errors(self._url, "read"):
             block = self._next_block()
         if not block:
@@ -180,16 +180,16 @@ class ArrivingFile(SeekableFile):
         return True
 
     def begin_with(self, block: bytes | memoryview) -> None:
-        """Take what is the first block, and was fetched already."""
+        """Use a block that was fetched already as the first one."""
         self._asked = len(block)
         self._first = block
 
     def hold_ahead(self, nbytes: int) -> None:
-        """Have no more than so many bytes here, or on their way, before they are read."""
+        """Limit the bytes that are held or in transit before they are read."""
         self._most_ahead = nbytes
 
     def fetch_end(self, nbytes: int) -> None:
-        """Have so many of the last bytes here before the others, which are asked for at the same time.
+        """Fetch the last bytes at once, in parallel with the rest, for readers that start at the end.
 
         For who reads the end of a large object first. They are the very bytes that are hashed at their turn.
         Nothing happens where the object was begun, or comes in one piece anyway.
@@ -233,7 +233,7 @@ class ArrivingFile(SeekableFile):
         return wait_for(future, min(nbytes + self._ahead_bytes, STALLED_BYTES), lambda: self._alive)
 
     def _fetch_ahead(self, width: TransferWidth) -> None:
-        """Have as many requests under way as the place deserves, the one that is waited for among them."""
+        """Keep the right number of requests in progress, among them the one that is waited for."""
         if not self._asked:
             self._sharing.enter_context(width.transfer())
         while self._asked < self._end_begins:
@@ -261,7 +261,7 @@ class ArrivingFile(SeekableFile):
         return block
 
     def release(self, position: int) -> None:
-        """Let go of the memory of everything before `position`."""
+        """Free the memory of everything before `position`."""
         keep = len(self._begins) if position >= self._arrived else bisect_right(self._begins, position) - 1
         if keep > self._released:
             self._hash_to(self._arrived if keep == len(self._begins) else self._begins[keep])
@@ -270,7 +270,7 @@ class ArrivingFile(SeekableFile):
             self._released = keep
 
     def finish(self) -> tuple[str, int]:
-        """Let the rest arrive, unseen; the checksum (`algorithm:hexdigest`) and size of all of it."""
+        """Receive the rest; returns checksum (`algorithm:hexdigest`) and size of the whole object."""
         while self._arrive():
             self.release(self._arrived)
         self._hash_to(self._arrived)
@@ -287,7 +287,7 @@ class ArrivingFile(SeekableFile):
 
 
 def fetch_block(store: Store, path: str, start: int, stop: int) -> bytes | memoryview:
-    """The bytes from start to stop; a store that answers short is asked again before it is believed."""
+    """Fetch the bytes from start to stop; a short answer is confirmed by asking again."""
     block: bytes | memoryview = b""
     for _ in range(_TRIES):
         block = store.fetch(path, start, stop)

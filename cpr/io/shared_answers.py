@@ -1,4 +1,4 @@
-"""What several threads of a process need at the same time, asked for once."""
+"""A cache that asks once for what several threads of a process need at the same time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ V = TypeVar("V")
 
 
 class _InterruptedAskerError(Exception):
-    """The thread that asks was interrupted."""
+    """The thread that was asking was interrupted."""
 
 
 class SharedAnswers(Generic[K, V]):
-    """Answers that are kept, the last used ones; whoever needs one that is on its way waits for it.
+    """An LRU cache of answers; threads that need an answer which another is fetching wait for it.
 
     Without it each of a store's 64 threads would fetch the same manifest, or list the same million objects,
     as soon as they begin. A forked child asks anew.
 
     Args:
-        most: how many are kept.
+        most: number of answers that are kept.
 
     >>> answers = SharedAnswers(most=2)
     >>> answers.get("a", lambda: 1), answers.get("a", lambda: 2)
@@ -39,7 +39,7 @@ class SharedAnswers(Generic[K, V]):
         self._answers: PerProcess[K, Future[V]] = PerProcess()
 
     def get(self, question: K, ask: Callable[[], V]) -> V:
-        """The answer that is kept or on its way; otherwise that of `ask`, in this thread.
+        """The cached or pending answer; otherwise the result of `ask`, called in this thread.
 
         An error of `ask` is raised in every thread that waits for it, and not kept: the next one asks again.
         Who waits for a thread that is interrupted asks in its place.
@@ -58,7 +58,7 @@ class SharedAnswers(Generic[K, V]):
             return self.get(question, ask)
 
     def keep(self, question: K, answer: V) -> None:
-        """Keep an answer that was had in another way."""
+        """Cache an answer that was obtained in another way."""
         future: Future[V] = Future()
         future.set_result(answer)
         with self._answers.lock:
@@ -67,7 +67,7 @@ class SharedAnswers(Generic[K, V]):
             self._trim()
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Empty the cache."""
         with self._answers.lock:
             self._answers.known.clear()
 

@@ -1,4 +1,4 @@
-"""What is kept beside an object, in a hidden folder `.cpr` of its own.
+"""URLs of sidecar files, which are kept beside an object in a hidden folder `.cpr`.
 
     results/cell-64320e5f606d65a8.tif
     results/.cpr/cell-64320e5f606d65a8.tif.blocks         digests of its blocks (see `cpr.io.block_digests`)
@@ -25,7 +25,7 @@ _KEPT = re.compile(
 
 
 def sidecar_url(url: str, ending: str) -> str:
-    """Where something that belongs to an object is kept.
+    """URL of a sidecar file that belongs to an object.
 
     >>> sidecar_url("s3://bucket/results/cell.tif", ".blocks")
     's3://bucket/results/.cpr/cell.tif.blocks'
@@ -35,7 +35,7 @@ def sidecar_url(url: str, ending: str) -> str:
 
 
 def object_of_sidecar(url: str) -> str | None:
-    """The object that something is kept beside; None if it is nothing of the kind.
+    """The object that a sidecar belongs to; None if the URL is not a sidecar's.
 
     >>> object_of_sidecar("s3://bucket/results/.cpr/cell.tif.preview.png")
     's3://bucket/results/cell.tif'

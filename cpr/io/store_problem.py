@@ -1,4 +1,4 @@
-"""What is wrong with a store, as an error says it; the table of all is `cpr.io.store_problem_table`."""
+"""Finds out what is wrong with a store and makes the error, by the table in `cpr.io.store_problem_table`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["StoreProblem"]
 
 @dataclass(frozen=True)
 class StoreProblem:
-    """A row of the table.
+    """A row of the table: how to recognise a problem, and how to describe it.
 
     Texts may have the fields `{verb}`, `{bucket}`, `{location}`, `{endpoint}` (what sets it) and `{right}`.
 
@@ -35,7 +35,7 @@ class StoreProblem:
     cls: type[ResourceError] = TransferError
 
     def error(self, url: str, verb: str, code: str) -> ResourceError:
-        """The error about a URL, of something that was asked for (`verb`) and refused (`code`)."""
+        """Make the error for a URL: of a request (`verb`) that was refused (`code`)."""
         kind = kind_of(protocol_of(url))
         place = url.partition("://")[2] if "://" in url else url
         fields = {
@@ -56,14 +56,14 @@ class StoreProblem:
 
 
 def _endpoint_setting(variables: tuple[str, ...]) -> str:
-    """What sets the endpoint of a kind of storage in this process; never its value, which is nobody's."""
+    """Name of the setting that determines the endpoint; never its value, which is private."""
     if not variables:
         return "the URL"
     return next((name for name in variables if os.environ.get(name)), f"the endpoint ({variables[-1]})")
 
 
 def _right(kind: StorageKind, verb: str, url: str) -> str:
-    """What to do about a right that lacks."""
+    """Advice on a missing permission."""
     if kind.right is not None:
         return kind.right(verb)
     owner = "let the owner of the folder" if "://" in url else f"let the owner of '{_existing_folder(url)}'"
@@ -71,7 +71,7 @@ def _right(kind: StorageKind, verb: str, url: str) -> str:
 
 
 def _existing_folder(url: str) -> str:
-    """The innermost folder of a local path that is there and can be looked at."""
+    """The innermost existing and accessible folder of a local path."""
     folder = url
     while not os.path.isdir(folder) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)

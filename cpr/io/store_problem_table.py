@@ -1,4 +1,4 @@
-"""What can be wrong with a store, a bucket or a disk, and what to do about it: one table.
+"""The table of problems with stores, buckets and disks, and their remedies.
 
 A row is found by what stores and clients say: codes of S3, GCS and Azure, names of errno, names of clients'
 exceptions. `docs/errors.md` has a heading for each, and a test provokes each and does what its remedy says.

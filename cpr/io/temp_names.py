@@ -1,4 +1,4 @@
-"""Names of files that are being written, beside their places: `.<name>.<16 hex digits>.part`.
+"""Temporary names of files that are being written: `.<name>.<16 hex digits>.part`.
 
 Zarr's own store of local files calls them `<name>.<32 hex digits>.partial`.
 """
@@ -16,7 +16,7 @@ _OF_ZARR = re.compile(r".+\.[0-9a-f]{32}\.partial", re.DOTALL)
 
 
 def temporary_name(name: str) -> str:
-    """A new hidden name for a file that will be `name`; short, so that one at a system's limit still fits.
+    """A new hidden name for a file that will be `name`; short, to stay within the system's limit.
 
     >>> is_temporary(temporary_name("a.tif"))
     True
@@ -26,10 +26,10 @@ def temporary_name(name: str) -> str:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one that is being written, or was when its writer was killed."""
+    """Whether a file name is temporary: of a file being written, or left by a killed writer."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def is_temporary_of_zarr(name: str) -> bool:
-    """The same of a file that Zarr's own store writes, in a Zarr."""
+    """As `is_temporary`, for files that Zarr's own store writes."""
     return _OF_ZARR.fullmatch(name) is not None

@@ -23,7 +23,7 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 1.0
 
 
 def pauses() -> Iterator[float]:
-    """Seconds to wait after each refusal, for as long as the store is asked again."""
+    """Seconds to wait after each refusal, until retries end."""
     end = time.monotonic() + _SLOWED_SECONDS
     refusals = 1
     while time.monotonic() + (seconds := pause_after(refusals)) <= end:
@@ -37,7 +37,7 @@ def counted_pauses() -> Iterator[float]:
 
 
 def pause_after(refusals: int) -> float:
-    """Seconds to wait after the refusal with this number, from 1.
+    """Seconds to wait after refusal number `refusals` (from 1).
 
     >>> 0.05 <= pause_after(1) <= 0.1 and 0.5 <= pause_after(20) <= 1.0
     True

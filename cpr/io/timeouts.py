@@ -1,4 +1,4 @@
-"""Waiting for a store's answer: for so long and no longer, and in a way that interruptions act at once.
+"""Time limits for requests, with waits that can be interrupted at any moment.
 
 Every request has a limit of its own: `CPR_TIMEOUT` seconds (60 where it is not set), and a second more for
 each 256 KiB that it reads. What it sends may take longer, as long as it goes on. Ctrl-C, and the timeouts
@@ -69,11 +69,11 @@ class NoAnswerError(TimeoutError):
 
 
 class AbandonedError(Exception):
-    """Nobody waits for this answer any more."""
+    """The request was abandoned because nobody waits for its answer any more."""
 
 
 def request_seconds(nbytes: int = 0) -> float:
-    """How long a request that reads so many bytes may take. Raises ConfigurationError."""
+    """Time limit of a request that reads so many bytes. Raises ConfigurationError."""
     limit = _limit.get()
     if limit is None:
         limit = TIMEOUT.get() or _SECONDS
@@ -82,7 +82,7 @@ def request_seconds(nbytes: int = 0) -> float:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Give each request in the block no more than so many seconds."""
+    """Limit each request in the block to so many seconds."""
     token = _limit.set(min(seconds, request_seconds()))
     try:
         yield
@@ -91,7 +91,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 def end_soon() -> None:
-    """Let all requests of this process end within a second, those of `cleaning_up` within three.
+    """End all requests of this process within a second, and those of `cleaning_up` within three.
 
     For a process that was interrupted and is about to end: whatever its threads, `finally` clauses and exit
     handlers ask a store that does not answer, they do not keep it. There is no way back.
@@ -107,7 +107,7 @@ def is_ending() -> bool:
 
 @contextmanager
 def cleaning_up() -> Iterator[None]:
-    """Have the block's requests outlast the others when the process is to end (`end_soon`)."""
+    """Give the block's requests more time than others when the process is to end (`end_soon`)."""
     token = _cleans.set(True)
     try:
         yield
@@ -116,7 +116,7 @@ def cleaning_up() -> Iterator[None]:
 
 
 def _last_moment() -> float:
-    """When requests have to be over because the process is to end, by time.monotonic()."""
+    """When requests must end because the process is ending, by time.monotonic()."""
     if not _told_to_end:
         return math.inf
     return _told_to_end[0] + (_CLEANING_SECONDS if _cleans.get() else _WORK_SECONDS)
@@ -124,7 +124,7 @@ def _last_moment() -> float:
 
 @contextmanager
 def abandonable(event: threading.Event) -> Iterator[None]:
-    """Let the requests of the block be given up, with AbandonedError, once an event is set."""
+    """Let the requests of the block be abandoned, with AbandonedError, once an event is set."""
     token = _abandoned.set(event)
     try:
         yield
@@ -133,7 +133,7 @@ def abandonable(event: threading.Event) -> Iterator[None]:
 
 
 def pause(seconds: float) -> None:
-    """Wait before a request is repeated. Raises AbandonedError once it may be given up."""
+    """Wait before a retry. Raises AbandonedError once the request may be given up."""
     abandoned = _abandoned.get()
     if abandoned is None:
         time.sleep(seconds)
@@ -142,7 +142,7 @@ def pause(seconds: float) -> None:
 
 
 def patience(begun: float) -> float:
-    """For how many seconds to wait in one piece, for somebody who waits since `begun` (time.monotonic()).
+    """Seconds to wait at a time, for a caller that has waited since `begun` (time.monotonic()).
 
     Raises NoAnswerError once the process is to end, and AbandonedError once nobody waits for the answer.
     """
@@ -155,7 +155,7 @@ def patience(begun: float) -> float:
 
 
 def wait_for(future: Future[T], nbytes: int = 0, alive: Callable[[], float] | None = None) -> T:
-    """The result of a request, which is cancelled if it is not waited for until its end.
+    """Wait for the result of a request; the request is cancelled if the wait ends early.
 
     Args:
         future: of the request.
@@ -221,7 +221,7 @@ async def _wait_until(moment: float, task: asyncio.Task[Any]) -> None:
 
 
 def is_interruption(error: BaseException) -> bool:
-    """Whether an exception came from outside while a request was waited for, and is to be passed on as it is.
+    """Whether an exception came from outside during a wait, and must be passed on unchanged.
 
     Prefect raises its timeouts so, in whichever thread runs the task.
     """
@@ -229,7 +229,7 @@ def is_interruption(error: BaseException) -> bool:
 
 
 def seconds_to_clean_up(error: BaseException) -> float | None:
-    """How long cleaning up may take: whoever interrupts, or has set a limit, waits no longer."""
+    """How long cleaning up may take; short after an interruption or a time limit."""
     interrupted = (
         not isinstance(error, Exception) or isinstance(error, TimeoutError) or is_interruption(error)
     )

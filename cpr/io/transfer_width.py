@@ -1,4 +1,4 @@
-"""How many requests a place deserves at once: found out while they run, and remembered by the process.
+"""Adapts the number of parallel requests to each store, by measuring them.
 
 A connection to a far store gives 4 to 100 MB/s, whoever opens more gets more; a near one is busy with a few,
 and more of them only stand in each other's way. So each request is compared with the fastest one lately: as
@@ -58,7 +58,7 @@ _PATIENT_REQUESTS = 64
 
 
 class TransferWidth:
-    """What is known of one place in one direction; for all transfers of this process.
+    """What is known of one store in one direction; shared by all transfers of this process.
 
     Args:
         least: requests that any transfer may have under way, and what it begins with.
@@ -87,7 +87,7 @@ class TransferWidth:
 
     @contextmanager
     def transfer(self) -> Iterator[None]:
-        """A transfer that shares what there is with the others until the block is left."""
+        """Register a transfer, which shares the limits with others for the duration of the block."""
         self.announce()
         with self._lock:
             self._transfers += 1
@@ -99,7 +99,7 @@ class TransferWidth:
 
     @contextmanager
     def request(self, nbytes: int) -> Iterator[None]:
-        """A request of a transfer, which is measured unless it raises."""
+        """Measure a request of a transfer, unless it raises."""
         with self._lock:
             self._under_way += 1
             beside, started = self._under_way, time.monotonic()
@@ -112,16 +112,16 @@ class TransferWidth:
                 self._under_way -= 1
 
     def announce(self) -> None:
-        """Let the other processes of this machine know that a transfer is about to begin."""
+        """Tell the other processes of this machine that a transfer is about to start."""
         if self._host is not None and connections() is None:
             self._host.processes()
 
     def waiting(self) -> AbstractContextManager[None]:
-        """Be counted by the others until the block is left, however long it waits for the place."""
+        """Be counted by other processes during the block, however long it waits for the store."""
         return nullcontext() if self._host is None else self._host.waiting()
 
     def learn(self, nbytes: int, seconds: float, beside: int) -> None:
-        """Take in how long a request took that had so many under way beside it, itself counted."""
+        """Record how long a request took, with how many in progress at once, itself included."""
         if nbytes < _TELLING_BYTES:
             return
         with self._lock:
@@ -145,20 +145,20 @@ class TransferWidth:
         self._width = min(max(width, self._least), float(self.connections))
 
     def answered(self, seconds: float) -> None:
-        """Learn how long a request took that carries next to nothing."""
+        """Record the latency of an answer that carries almost no data."""
         if seconds >= self._answer_seconds:
             return
         with self._lock:
             self._answer_seconds = min(self._answer_seconds, seconds)
 
     def waited(self) -> None:
-        """Widen, as long as nothing has arrived that says how wide is enough."""
+        """Allow more requests, as long as nothing has arrived that shows how many are enough."""
         with self._lock:
             if self.is_unknown:
                 self._set(2 * self._width)
 
     def throttled(self) -> None:
-        """Half as many, of twice the size: the store has said that it is asked too much."""
+        """Halve the number of requests and double their size: the store is throttling."""
         with self._lock:
             now = time.monotonic()
             if now - self._throttled_at > _THROTTLED_SECONDS:
@@ -168,35 +168,35 @@ class TransferWidth:
 
     @property
     def is_unknown(self) -> bool:
-        """Whether there is nothing yet to tell a far place from a near one."""
+        """Whether there are no measurements yet that tell a far store from a near one."""
         return self._fastest == 0 and self._answer_seconds > _NEAR_SECONDS
 
     @property
     def is_far(self) -> bool:
-        """Whether answers take long, or a connection gives little."""
+        """Whether latency is high or a connection is slow."""
         takes_long = _NEAR_SECONDS < self._answer_seconds < float("inf")
         return takes_long or 0 < self._fastest < _FAR_SPEED
 
     @property
     def requests(self) -> int:
-        """How many requests one transfer may have under way now."""
+        """How many requests one transfer may have in progress now."""
         return max(2, min(int(self._width), self.connections) // max(1, self._transfers))
 
     @property
     def connections(self) -> int:
-        """The most that may be under way: what is set, or the part of this process of what a machine has."""
+        """Upper limit of requests: as configured, or this process's share of the machine's limit."""
         if (chosen := connections()) is not None:
             return chosen
         return max(1, _CONNECTIONS // (self._host.processes() if self._host is not None else 1))
 
     @property
     def memory_bytes(self) -> int:
-        """How many bytes one transfer may have under way now."""
+        """How many bytes one transfer may have in progress now."""
         return max(self._memory_bytes // max(1, self._transfers), _LEAST_MEMORY_BYTES)
 
     @property
     def block_bytes(self) -> int:
-        """How much a request should carry: little where little passes, for then many can be in memory."""
+        """Size of a request: small on slow connections, so that many fit into memory."""
         size, most = self._block_bytes
         # What was refused may be larger as far as all that may be under way fit into memory.
         size = max(size, min(self._refused_bytes, self._memory_bytes // self.requests))
@@ -211,7 +211,7 @@ class TransferWidth:
 
 
 def still_silent(request: Future[Any], width: TransferWidth) -> bool:
-    """Wait a moment for a request to a place that nothing is known of; True where more are allowed now."""
+    """Wait briefly for a request to an unknown store; True if more requests are allowed now."""
     before = width.requests
     if not width.is_unknown or before >= _PATIENT_REQUESTS:
         return False
@@ -222,7 +222,7 @@ def still_silent(request: Future[Any], width: TransferWidth) -> bool:
 
 
 def connections() -> int | None:
-    """How many requests this process may have under way with one place, where it is set.
+    """The configured number of parallel requests of this process to one store.
 
     Raises ConfigurationError.
     """
@@ -238,7 +238,7 @@ _DIRECTIONS = {
 
 
 def width_of(url: str, direction: Literal["read", "write"]) -> TransferWidth:
-    """What is known of the place of a URL, its bucket or host, for "read" or "write"."""
+    """What is known of the bucket or host of a URL, for "read" or "write"."""
     key = f"{protocol_of(url)}://{url.partition('://')[2].partition('/')[0]}", direction
     with _widths.lock:
         if key not in _widths.known:
@@ -247,7 +247,7 @@ def width_of(url: str, direction: Literal["read", "write"]) -> TransferWidth:
 
 
 def side_by_side(near: int, *urls: str) -> int:
-    """How many pieces of work that take some requests each to do at once.
+    """How many tasks of several requests each to run in parallel.
 
     Where answers take long such work mostly waits, whatever it does in between. What it holds in memory is
     for the caller to bound (`transfer_budget`).
@@ -261,5 +261,5 @@ def side_by_side(near: int, *urls: str) -> int:
 
 
 def transfer_budget() -> ByteBudget:
-    """Memory for objects that are read or written whole side by side: four large ones, or many small ones."""
+    """Memory budget for objects that are transferred whole in parallel: four large, or many small ones."""
     return ByteBudget(_WHOLE_TRANSFERS * _LEAST_MEMORY_BYTES, _LEAST_MEMORY_BYTES)

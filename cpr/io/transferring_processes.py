@@ -1,4 +1,4 @@
-"""How many processes of this machine transfer with the same place: they share its network.
+"""Counts the processes of this machine that transfer with the same store, because they share its network.
 
 Each one that does touches a file of its own, once a second, in a folder that all processes of a user see,
 also while it waits for requests that take longer. Whose file is older than a few seconds does not count: it
@@ -28,7 +28,7 @@ _FORGOTTEN_SECONDS = 3600.0
 
 
 class HostShare:
-    """One place, as the processes of this machine share it.
+    """One store and direction, shared by the processes of this machine.
 
     Args:
         place: what they have in common, a bucket and a direction.
@@ -43,7 +43,7 @@ class HostShare:
         self._is_touched = False
 
     def processes(self) -> int:
-        """How many transfer with it now, this one included; looked up once a second, at first more often."""
+        """Number of processes that transfer now, with this one; refreshed once a second, at first sooner."""
         now = time.monotonic()
         if now - self._asked > _IDLE_SECONDS and not self._waiting:
             self._began = now
@@ -56,7 +56,7 @@ class HostShare:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Be one of them until the block is left, which waits for an answer of the place."""
+        """Count this process while the block waits for an answer."""
         with self._lock:
             self._waiting += 1
             if not self._is_touched:
@@ -69,7 +69,7 @@ class HostShare:
                 self._waiting -= 1
 
     def _stay(self) -> None:
-        """Touch the file once a second for as long as anything is waited for."""
+        """Touch the file once a second while any request is waited for."""
         while True:
             time.sleep(_EVERY_SECONDS)
             with self._lock:
@@ -105,7 +105,7 @@ def _touch(path: str) -> None:
 
 
 def _folder() -> str:
-    """The user's own folder for these files. Raises OSError where there can be none, or it is another's."""
+    """The user's own folder for these files. Raises OSError if it cannot be made or is someone else's."""
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
     folder = os.path.join(tempfile.gettempdir(), f"cpr-transfers-{user}")
     os.makedirs(folder, mode=0o700, exist_ok=True)

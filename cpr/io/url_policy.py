@@ -1,4 +1,4 @@
-"""Which places a stranger's record may name.
+"""Decides which places a record of unknown origin may name.
 
 Whoever can write to a shared bucket can write records there, and whoever reads them does so with
 credentials of their own. So a record may name objects, nothing else: no host that this process has
@@ -35,7 +35,7 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|c
 
 
 class Objection(NamedTuple):
-    """Why a record may not name a place; `expected` is what it may name."""
+    """A reason why a record may not name a place; `expected` is what it may name."""
 
     problem: str
     field: str
@@ -44,7 +44,7 @@ class Objection(NamedTuple):
 
 
 def objection_to(location: object, name: object) -> Objection | None:
-    """Why a record may not name this place; None where it may."""
+    """The reason why a record may not name this place; None if it may."""
     for field, value in (("location", location), ("name", name)):
         if not isinstance(value, str) or not 0 < len(value) <= _MOST_CHARACTERS:
             return Objection("not a usable name", field, f"a text of 1 to {_MOST_CHARACTERS} characters")
@@ -107,7 +107,7 @@ def _hosts(kind: StorageKind) -> set[str]:
 
 
 def windows_objection(location: str, name: str) -> Objection | None:
-    """What Windows makes more of than a path: shares on other hosts, devices, streams, names it shortens."""
+    """Objects to names with special meaning on Windows: shares, devices, streams, short names."""
     if location.startswith(("\\\\", "//")):
         return Objection(
             "records may not name a share on another host",
@@ -126,7 +126,7 @@ def windows_objection(location: str, name: str) -> Objection | None:
 
 
 def require_safe(location: object, name: object) -> None:
-    """Raise RecordError unless a location and name from a stranger's record may be used; no I/O."""
+    """Raise RecordError unless a location and name from an unknown record may be used; no I/O."""
     objection = objection_to(location, name)
     if objection is None:
         assert isinstance(location, str) and isinstance(name, str)
@@ -145,7 +145,7 @@ def require_safe(location: object, name: object) -> None:
 
 
 def _is_normal(location: str) -> bool:
-    """Whether this is how cpr spells the place: compared as texts, two spellings would be two places."""
+    """Whether a location is in cpr's normal spelling; otherwise one place could have two names."""
     try:
         _require_normal(location)
     except CprError:
@@ -162,7 +162,7 @@ def _require_normal(location: str) -> None:
 
 
 def _as_record_error(objection: Objection, location: object, name: object) -> RecordError:
-    """The error for a record that names such a place."""
+    """Make the RecordError for an objection."""
     value = name if objection.field == "name" else location
     shown = ascii(redact_url(value) if isinstance(value, str) else value)
     return RecordError(

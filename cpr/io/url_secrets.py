@@ -1,4 +1,4 @@
-"""Secrets in URLs: whether there is one, and the URL without it. Questions about text, no I/O."""
+"""Detects and removes secrets in URLs, from the text alone."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _MAY_HIDE = re.compile(r"[@?:;#]|eyJ|gh[pousr]_|github_pat_|glpat-|xox[abprs]-|A
 
 
 def secret_in(url: str) -> bool:
-    """Whether a URL carries a password, a key or a signature, in any of its links."""
+    """Whether a URL, or a URL inside it, carries a password, a key or a signature."""
     _, scheme, rest = url.partition("://")
     if not (_MAY_HIDE.search(rest if scheme else url) or (scheme and _has_names(rest))):
         return False  # most have nothing to look into
@@ -108,12 +108,12 @@ def _link_has_secret(link: str) -> bool:
 
 
 def _has_names(path: str) -> bool:
-    """Whether a step of a path may have the name of a secret; most have not."""
+    """Whether a step of a path may contain the name of a secret; most do not."""
     return _VALUE.search(path) is not None or _NAME_STEP.search(path) is not None
 
 
 def _steps(path: str) -> Iterator[tuple[str, str]]:
-    """The steps of a path behind its first, as those who decode them see them, each with the one before."""
+    """The steps of a path after the first, decoded, each with the one before it."""
     if not _has_names(path):
         return
     first, slash, rest = path.partition("/")
@@ -125,7 +125,7 @@ def _steps(path: str) -> Iterator[tuple[str, str]]:
 
 
 def _step_tells(step: str, before: str, may_be_key: bool) -> bool:
-    """Whether a step of a path is `name=value` of a secret, or follows one that is such a name.
+    """Whether a step of a path is `name=value` of a secret, or follows the name of one.
 
     `may_be_key`: it may as well be a key, in which a table is parted by anything.
     """
@@ -141,7 +141,7 @@ def _step_tells(step: str, before: str, may_be_key: bool) -> bool:
 
 
 def _is_secret(parameter: str, may_be_key: bool) -> bool:
-    """Whether `name=value` tells a secret: by its name, or by what the value looks like.
+    """Whether `name=value` is a secret: by its name, or by how the value looks.
 
     `may_be_key`: it may as well be the rest of a key, which may look like anything.
     """
@@ -162,14 +162,14 @@ def _is_secret(parameter: str, may_be_key: bool) -> bool:
 
 
 def _decoded(text: str) -> str:
-    """A part of a URL as those who decode it twice, and take look-alikes for letters, see it."""
+    """Part of a URL, decoded repeatedly, with look-alike characters replaced by letters."""
     for _ in range(3):
         text = unquote(text)
     return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
 
 
 def _is_token(text: str) -> bool:
-    """Whether a text looks like chance: as tokens, keys and signatures do, and words and numbers do not."""
+    """Whether a text looks random, as tokens, keys and signatures do, and words and numbers do not."""
     if _BEGINNINGS.match(text):
         return True
     if len(text) < _LEAST or not _TOKEN.fullmatch(text):
@@ -186,7 +186,7 @@ def _is_token(text: str) -> bool:
 
 
 def tells_secret(text: str) -> bool:
-    """Whether any text has a secret in it: a URL with one, a login, `name=value` of one, a token.
+    """Whether a text contains a secret: a URL with one, a login, `name=value`, a token.
 
     >>> tells_secret("postgres://me:word@db/x"), tells_secret("host=db; password=word"), tells_secret("otsu")
     (True, True, False)
@@ -201,7 +201,7 @@ def tells_secret(text: str) -> bool:
 
 
 def redact_url(url: str) -> str:
-    """A URL for an error: one with a secret is shown without what may hold it.
+    """A URL for an error message, without the parts that may hold a secret.
 
     >>> redact_url("sftp://me:secret@host/a.tif?token=x")
     'sftp://***@host/a.tif?***'
@@ -226,13 +226,13 @@ def redact_url(url: str) -> str:
 
 
 def _cut(url: str) -> tuple[str, str, str]:
-    """A URL before its first parameter, the mark before that, and what follows."""
+    """Split a URL at its first parameter: before, the separator, and after."""
     found = _BETWEEN.search(url)
     return (url[: found.start()], found[0], url[found.end() :]) if found else (url, "", "")
 
 
 def require_no_secret(url: str) -> None:
-    """Raise CprError for a URL with a password, a key or a signature in it: it would be stored and shown."""
+    """Raise CprError for a URL with a password, key or signature, which would be stored and shown."""
     if secret_in(url):
         raise CprError(
             "the URL carries a secret",

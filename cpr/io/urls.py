@@ -1,4 +1,4 @@
-"""URLs: one spelling for each place, and its parts.
+"""URLs in one normal spelling for each place, and their parts.
 
 A location is a plain absolute path for local files, else an fsspec URL.
 """
@@ -34,7 +34,7 @@ _BUCKET = re.compile(r"[A-Za-z0-9._:-]{1,255}")
 
 
 def normalise(path: str | os.PathLike[str]) -> str:
-    """One spelling for each place: an absolute path without `file://`, or a URL as fsspec takes it.
+    """Return the normal spelling of a place: an absolute path without `file://`, or an fsspec URL.
 
     Keys of object stores stay as they are, `//` in them too, but for a slash at the end.
 
@@ -108,7 +108,7 @@ def normalise(path: str | os.PathLike[str]) -> str:
 
 
 def _text_of(path: object) -> str:
-    """A path or URL as it is written. Raises UsageError for what has none."""
+    """The text of a path or URL. Raises UsageError for anything else."""
     # A UPath's str() is its URL; os.fspath() would strip the protocol.
     text = os.fsdecode(path) if isinstance(path, bytes) else str(path)
     if isinstance(path, (str, bytes, os.PathLike)) or hasattr(path, "storage_options"):
@@ -168,7 +168,7 @@ def _local(url: str) -> str:
 
 
 def _require_no_slip(url: str) -> None:
-    """Refuse what would be a folder that nobody means: `$HOME`, one that begins with a blank, `s3;`."""
+    """Refuse likely mistakes: `$HOME`, a leading blank, `s3;`."""
     misspelt = _MISSPELT.match(url)
     first = re.split(r"[/\\]", url, maxsplit=1)[0]
     if url != url.lstrip():
@@ -187,7 +187,7 @@ def _require_no_slip(url: str) -> None:
 
 
 def _require_both_slashes(url: str, path: str) -> None:
-    """Refuse what `pathlib` makes of a URL: what is left would be a folder called "s3:"."""
+    """Refuse what `pathlib` makes of a URL: the rest would be a folder called "s3:"."""
     name, colon, rest = url.partition(":")
     name = name.lower()
     if not (colon and (is_known(name) or (rest.startswith("/") and _is_protocol(name)))):
@@ -250,14 +250,14 @@ def protocol_of(url: str) -> str:
 
 
 def join(location: str, name: str) -> str:
-    """The place of `name` in a location."""
+    """URL of `name` in a location."""
     if protocol_of(location) == "file":
         return os.path.join(location, name)
     return f"{location}{name}" if location.endswith("//") else f"{location}/{name}"
 
 
 def split(url: str) -> tuple[str, str]:
-    """A normalised URL as (location, file name).
+    """Split a normalised URL into (location, file name).
 
     >>> split("s3://bucket/denoised/a.tif")
     ('s3://bucket/denoised', 'a.tif')
@@ -282,7 +282,7 @@ def split(url: str) -> tuple[str, str]:
 
 
 def pattern_folder(pattern: str) -> str:
-    """The folder in which a glob pattern begins to match.
+    """The folder in which a glob pattern starts.
 
     >>> pattern_folder("s3://bucket/plates/*/A01.tif"), pattern_folder("/data/a.tif")
     ('s3://bucket/plates', '/data')

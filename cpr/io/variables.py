@@ -1,4 +1,4 @@
-"""The environment variables that set cpr: what each may be, in one table, and the error for what it may not.
+"""The environment variables of cpr: their allowed values, and the errors for invalid ones.
 
 A variable that is empty is as if it were not set. `CPR_STORAGE`, whose value is a table or a file, is read by
 `cpr.io.config`.
@@ -38,7 +38,7 @@ _CODEC = re.compile(r"[\w.\-]+", re.ASCII)
 
 @dataclass(frozen=True)
 class Variable(Generic[T]):
-    """A setting of this process.
+    """A setting of this process that an environment variable holds.
 
     Attributes:
         name: of the variable.
@@ -55,7 +55,7 @@ class Variable(Generic[T]):
     parse: Callable[[str], T]
 
     def get(self) -> T | None:
-        """The value; None where the variable is not set. Raises ConfigurationError for what it may not be.
+        """The parsed value; None if the variable is not set. Raises ConfigurationError if it is invalid.
 
         >>> import os
         >>> os.environ["CPR_MEMORY"] = "2GiB"

@@ -1,4 +1,4 @@
-"""Objects that somebody may replace while they are read: one version from the first byte to the last.
+"""Pins the version of an object that others may replace: all reads are of one version.
 
     pinned = pin(url, version)      the version that was seen before, or the one that is there now
     pinned.fetch(start, stop)       its bytes, or SourceChangedError
@@ -52,7 +52,7 @@ class Pinned:
         self._pins = isinstance(store, PinningStore) and store.can_pin(stat.version)
 
     def fetch(self, start: int, stop: int) -> bytes | memoryview:
-        """The bytes from start to stop, all of them.
+        """Fetch the bytes from start to stop, all of them.
 
         Raises SourceChangedError where another version is there, TransferError for an answer that is short.
         """
@@ -83,7 +83,7 @@ class Pinned:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Reading: whatever a reader makes of the bytes, or raises over them, comes from this version."""
+        """Ensure that everything read in the block, and any error it raises, comes from this version."""
         try:
             yield
         except SourceChangedError:
@@ -96,12 +96,12 @@ class Pinned:
             self.require_unchanged()
 
     def require_unchanged(self) -> None:
-        """Raise SourceChangedError unless the store has this version now."""
+        """Raise SourceChangedError unless the store still has this version."""
         require_version(self.url, self.version, require_stat(self.store, self.path, self.url).version)
 
 
 def pin(url: str, version: Version | None = None) -> Pinned:
-    """An object in the version that was seen before, or else the one that is there now; one request.
+    """Pin an object to a version seen before, or to the present one; one request.
 
     Raises SourceChangedError where another one is there, ResourceNotFoundError and TransferError.
     """
@@ -115,7 +115,7 @@ def pin(url: str, version: Version | None = None) -> Pinned:
 
 
 def version_now(url: str) -> Version:
-    """The version that a store has now, told apart from any later one.
+    """The present version, distinguishable from any later one.
 
     Raises ResourceNotFoundError and TransferError.
     """
@@ -132,12 +132,12 @@ def find_versions(pattern: str) -> dict[str, Version]:
 
 
 def same_version(one: Version, other: Version) -> bool:
-    """Whether two answers are of one version; a listing may say less than a look at the object."""
+    """Whether two answers are of one version; a listing may say less than a stat of the object."""
     return all(one[name] == other[name] for name in one.keys() & other.keys())
 
 
 def require_version(url: str, expected: Version, actual: Version) -> None:
-    """Raise SourceChangedError unless the version that is there is the one that is expected."""
+    """Raise SourceChangedError unless the actual version is the expected one."""
     if not same_version(expected, actual):
         raise SourceChangedError(
             "the object was replaced since its version was first asked for",
@@ -157,7 +157,7 @@ def _settled(url: str, store: Store, path: str, stat: Stat) -> Stat:
 
 
 def _fresh_seconds(url: str, stat: Stat) -> float:
-    """How long until another write could not leave a file's date as it is; 0 if that is so already.
+    """How long until a further write would change the file's date; 0 if it would already.
 
     SFTP, and others that tell no more than size and date, date files by whole seconds.
     """
@@ -172,5 +172,5 @@ def _fresh_seconds(url: str, stat: Stat) -> float:
 
 
 def version_text(version: Version) -> str:
-    """A version as errors quote it."""
+    """Format a version for error messages."""
     return ", ".join(f"{name} {value}" for name, value in version.items())

@@ -1,4 +1,4 @@
-"""Folders of many objects that are being written and are no result yet.
+"""Markers beside folders of objects that are being written and not published yet.
 
 A marker lies beside such a folder, `.cpr/<name>.unfinished`, from before its first object until it is
 published, by digests beside it (`blocks_url`). A process that is killed leaves the marker, and with it the
@@ -46,22 +46,22 @@ _CONTENT = b"cpr: this folder is being written, or its writer was killed\n"
 
 
 def marker_url(url: str) -> str:
-    """Where the marker of a folder is."""
+    """URL of a folder's marker."""
     return sidecar_url(url, _ENDING)
 
 
 def folder_of(url: str) -> str | None:
-    """The folder that a marker belongs to; None if this is none."""
+    """The folder that a marker belongs to; None if the URL is not a marker's."""
     return object_of_sidecar(url) if url.endswith(_ENDING) else None
 
 
 def mark(url: str) -> None:
-    """Say that a folder is being written. Raises TransferError and ResourceNotFoundError."""
+    """Mark a folder as being written. Raises TransferError and ResourceNotFoundError."""
     _write(url, _CONTENT)
 
 
 def mark_once(url: str) -> None:
-    """Say that a folder is being written, unless another of its writers has said so.
+    """Mark a folder as being written, unless another of its writers has done so.
 
     Raises ResourceNotFoundError if it was taken for an orphan meanwhile, and TransferError.
     """
@@ -69,7 +69,7 @@ def mark_once(url: str) -> None:
 
 
 def mark_unpublished(url: str) -> bool:
-    """As `mark_once`, of a folder that may be published by now: False then, and nothing is marked."""
+    """As `mark_once`, for a folder that may be published already: then returns False and marks nothing."""
     published, marker = parallel_map(lookup, (blocks_url(url), marker_url(url)), 2)
     if published is None:
         _mark_unless(marker, url)
@@ -84,7 +84,7 @@ def _mark_unless(marker: Stat | None, url: str) -> None:
 
 
 def require_marked(url: str) -> None:
-    """Raise ResourceNotFoundError if a folder is marked no more, as it was taken for an orphan."""
+    """Raise ResourceNotFoundError if the marker is gone, because the folder was taken for an orphan."""
     _require_whole(url, lookup(marker_url(url)))
 
 
@@ -110,7 +110,7 @@ def _taken_for_an_orphan(url: str, marker: Stat | None) -> ResourceNotFoundError
 
 
 def confirm(url: str, witness: str | None = None) -> None:
-    """Make sure, when a folder was published, that nobody took it for an orphan, and remove its marker.
+    """After publishing a folder, check that nobody took it for an orphan, and remove its marker.
 
     Args:
         url: of the folder.
@@ -141,7 +141,7 @@ def confirm(url: str, witness: str | None = None) -> None:
 
 
 def unmark(url: str) -> None:
-    """Take the marker away; one that stays is found as an orphan."""
+    """Remove the marker; one that stays is found as an orphan."""
     try:
         remove(marker_url(url))
     except CprError as error:
@@ -149,7 +149,7 @@ def unmark(url: str) -> None:
 
 
 def take_over(url: str) -> bool:
-    """Claim a marked folder in order to remove it; False if it was published, which is left as it is."""
+    """Claim a marked folder in order to remove it; False if it was published, which is left alone."""
     _write(url, b"")
     if lookup(blocks_url(url)) is None:
         return True

@@ -1,4 +1,4 @@
-"""NPY files as input."""
+"""NPY and NPZ files as input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["NumpySource"]
 
 @register
 class NumpySource(Source):
-    """An NPY file that somebody else wrote, or an NPZ file: a dict of arrays.
+    """An existing NPY file, or an NPZ file, which gives a dict of arrays.
 
     >>> cpr.NumpySource.from_path("s3://bucket/raw/kernel.npy").get_name()
     'kernel'

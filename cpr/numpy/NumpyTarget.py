@@ -1,4 +1,4 @@
-"""Arrays as NPY files."""
+"""Targets that store arrays as NPY files."""
 
 from __future__ import annotations
 

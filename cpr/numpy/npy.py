@@ -33,7 +33,7 @@ _MAX_HEADER = 10_000
 
 
 def _header_3(file: ReadableFile, max_header_size: int) -> tuple[Any, Any, np.dtype[Any]]:
-    """Shape, order and dtype of version 3.0, whose header is UTF-8: numpy has no public function for it."""
+    """Read a header of version 3.0 (UTF-8), for which numpy has no public function."""
     (size,) = struct.unpack("<I", file.read(4))
     if size > max_header_size:
         raise ValueError(f"a header of {size} bytes")
@@ -52,7 +52,7 @@ _READERS: dict[tuple[int, int], Any] = {
 
 @dataclass(frozen=True)
 class NPY:
-    """Arrays as NPY files: any shape, 0-d included; any dtype without Python objects."""
+    """The NPY format for arrays of any shape, 0-d included, and any dtype without Python objects."""
 
     extensions: ClassVar[tuple[str, ...]] = (".npy",)
     preview_class: ClassVar[type[Picture]] = Picture
@@ -67,11 +67,11 @@ class NPY:
         return Planes.of(data)
 
     def share(self, data: Any) -> Any:
-        """A view of an array that is kept, which cannot be written to."""
+        """A read-only view of a cached array."""
         return read_only(data)
 
     def preview_maker(self, stream: Planes) -> PictureMaker:
-        """What is shown the planes and makes a picture of them."""
+        """Make the object that receives the planes and makes a thumbnail of them."""
         return PictureMaker(stream.shape, stream.dtype)
 
     def encode(self, data: Any, file: WritableFile) -> None:
@@ -82,7 +82,7 @@ class NPY:
             file.write(piece)
 
     def decode(self, file: ReadableFile) -> np.ndarray[Any, Any]:
-        """The array, in native byte order and writable; memory for it is taken once.
+        """Read the array, in native byte order and writable; memory for it is allocated once.
 
         Raises DecodeError for what is not an NPY file, holds objects, or is longer or shorter than
         its header says.
@@ -101,7 +101,7 @@ class NPY:
         return _native(array)
 
     def decode_region(self, file: ReadableFile, region: Region) -> np.ndarray[Any, Any]:
-        """The part of the array that `region` selects; reads the rows it touches, no others."""
+        """Read a region of the array; only the rows that it touches are read."""
         shape, fortran_order, dtype = _read_header(file)
         if fortran_order:
             file.seek(0)
@@ -156,7 +156,7 @@ def _cannot_hold(dtype: np.dtype[Any]) -> EncodeError:
 
 
 def _read_header(file: ReadableFile) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, order and dtype; the file is left at the first element and has exactly theirs to come."""
+    """Read shape, order and dtype; leaves the file at the first element, and checks its size."""
     try:
         version = np.lib.format.read_magic(file)
         if version not in _READERS:

@@ -1,4 +1,4 @@
-"""NPZ files: a zip of NPY files, as `numpy.savez` writes them. Read only.
+"""The format of NPZ files: zip archives of NPY files, as `numpy.savez` writes them. Read only.
 
 Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html (npz archives).
 """
@@ -24,24 +24,24 @@ _MAGIC = b"PK"
 
 @dataclass(frozen=True)
 class ForeignNPY(NPY):
-    """NPY and NPZ files of any origin: an array, or a dict of arrays by their names."""
+    """NPY and NPZ files of any origin: an array, or a dict of arrays by name."""
 
     extensions: ClassVar[tuple[str, ...]] = (".npy", ".npz")
 
     def share(self, data: Any) -> Any:
-        """A view of what is kept, which cannot be written to."""
+        """A read-only view of cached data."""
         if isinstance(data, dict):
             return {name: read_only(array) for name, array in data.items()}
         return read_only(data)
 
     def decode(self, file: ReadableFile) -> Any:
-        """The array, or of an NPZ file a dict of arrays. Raises DecodeError as for NPY."""
+        """Read the array, or from an NPZ file a dict of arrays. Raises DecodeError as for NPY."""
         start = file.read(2)
         file.seek(0)
         return _arrays(file) if start == _MAGIC else super().decode(file)
 
     def decode_region(self, file: ReadableFile, region: Region) -> np.ndarray[Any, Any]:
-        """Part of an array. Raises DecodeError for an NPZ file."""
+        """Read a region of an array. Raises DecodeError for an NPZ file."""
         start = file.read(2)
         file.seek(0)
         if start == _MAGIC:
@@ -51,7 +51,7 @@ class ForeignNPY(NPY):
 
 
 class _Member:
-    """One file of a zip, for a decoder of NPY."""
+    """One file of a zip archive, as a file that the NPY format can decode."""
 
     def __init__(self, file: Any, nbytes: int) -> None:
         self._file, self._nbytes = file, nbytes
@@ -62,7 +62,7 @@ class _Member:
         return self._nbytes if whence == 2 and not offset else self._file.seek(offset, whence)
 
     def release(self, position: int) -> None:
-        """Nothing is held."""
+        """Does nothing: nothing is kept."""
 
 
 def _arrays(file: Any) -> dict[str, np.ndarray[Any, Any]]:

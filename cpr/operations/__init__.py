@@ -1,1 +1,1 @@
-"""What the commands do, without Prefect: list, show, explain, verify, copy, report, collect garbage."""
+"""The work of the commands, without Prefect: list, show, explain, verify, copy, report, collect garbage."""

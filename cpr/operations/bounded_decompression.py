@@ -1,4 +1,4 @@
-"""What undoes compression and base64, a layer at a time, within bounds on what all layers come to."""
+"""Undoes compression and base64, layer by layer, within a limit for all layers together."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ _NO_BASE64 = bytes(set(range(256)) - {*BASE64.encode(), *b"="})
 
 
 class UnsearchableError(Exception):
-    """It is unknown what this names: it is damaged, or wrapped in a way that cannot be undone here."""
+    """The content cannot be searched: it is damaged, or encoded in an unknown way."""
 
 
 class Room:
-    """How much may be unwrapped of an object, in all layers together: archives hold archives.
+    """Limits how much is unwrapped of an object in all layers together, as archives may hold archives.
 
     Args:
         nbytes: the object's size.
@@ -50,18 +50,18 @@ class Room:
         self._left = _MOST_BYTES + _TIMES * nbytes
 
     def take(self, nbytes: int) -> None:
-        """Count some bytes. Raises UnsearchableError where they are too many."""
+        """Count bytes. Raises UnsearchableError if they are too many."""
         self._left -= nbytes
         self.require()
 
     def require(self) -> None:
-        """Raise UnsearchableError where there were too many before."""
+        """Raise UnsearchableError if the limit was exceeded before."""
         if self._left < 0:
             raise UnsearchableError(f"larger than {_MOST_BYTES} bytes when it is unwrapped")
 
 
 class _Blocks(io.RawIOBase):
-    """A file of blocks that come one by one, as long as there are not too many bytes in them."""
+    """A readable file of blocks, within the limit."""
 
     def __init__(self, blocks: Iterator[bytes], room: Room) -> None:
         self._blocks = blocks
@@ -89,12 +89,12 @@ class _Blocks(io.RawIOBase):
 
 
 def opened(blocks: Iterator[bytes], room: Room) -> io.BufferedReader:
-    """Blocks as a file."""
+    """Open blocks as a file."""
     return io.BufferedReader(_Blocks(blocks, room), _CHUNK_BYTES)
 
 
 def unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Iterator[Any]] | None:
-    """What undoes one layer of compression, told from the first bytes; None for what is not compressed."""
+    """The decoder of one layer of compression, detected from the first bytes; None for uncompressed data."""
     if is_text:
         return None
     if head.startswith(b"\x1f\x8b") or re.match(rb"\x78[\x01\x5e\x9c\xda]", head):
@@ -113,13 +113,13 @@ def unwrapping(head: bytes, is_text: bool) -> Callable[[io.BufferedReader], Iter
 
 
 def chunks_of(file: Any) -> Iterator[bytes]:
-    """A file's content, a megabyte at a time."""
+    """The content of a file, a megabyte at a time."""
     while chunk := file.read(_CHUNK_BYTES):
         yield bytes(chunk)
 
 
 def members(file: io.BufferedReader) -> Iterator[Iterator[bytes]]:
-    """The names in a zip file, of which spreadsheets are some, and the content of each of its files."""
+    """The names in a zip file (such as a spreadsheet), and the content of each member."""
     content = file.read(_MOST_ARCHIVE_BYTES + 1)
     if len(content) > _MOST_ARCHIVE_BYTES:
         raise UnsearchableError(f"an archive larger than {_MOST_ARCHIVE_BYTES} bytes")
@@ -154,7 +154,7 @@ def _with_pyarrow(file: io.BufferedReader, name: str) -> Iterator[bytes]:
 
 
 def from_base64(file: Any) -> Iterator[bytes]:
-    """What the base64 in a file says. Raises ValueError where it is cut."""
+    """Decode the base64 in a file. Raises ValueError if it is truncated."""
     left = b""
     for chunk in chunks_of(file):
         text = left + chunk

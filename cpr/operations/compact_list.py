@@ -1,4 +1,4 @@
-"""Many things that are much alike, in little memory: what a command has to tell at its end."""
+"""A list that keeps many similar items compressed in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _AT_ONCE = 1024  # items that are packed together
 
 
 class CompactList(Collection[T], Generic[T]):
-    """Items in the order in which they were appended, all but the last thousand pickled and compressed.
+    """A list that pickles and compresses all but the last thousand items.
 
     A million errors that differ in their URLs take some 70 MiB instead of a gigabyte. What comes out is equal
     to what went in, not the same object.
@@ -39,7 +39,7 @@ class CompactList(Collection[T], Generic[T]):
             self.append(item)
 
     def append(self, item: T) -> None:
-        """Add an item, which can be pickled and is not changed from here on."""
+        """Append an item, which must be picklable and must not change any more."""
         self._last.append(item)
         if len(self._last) == _AT_ONCE:
             self._packed.append(zlib.compress(pickle.dumps(self._last), 1))

@@ -1,4 +1,4 @@
-"""Results from one place to another: records with their targets, digests compared on the way.
+"""Copies results: records with their targets, verified on the way.
 
 A record is written at the new place when all its targets are there, and says where they are now. Run again,
 it goes on where it was: what is there already is compared, not copied.
@@ -38,7 +38,7 @@ _RECORD_BYTES = 16 << 20  # of records that are in memory, of which each takes s
 
 @dataclass(frozen=True)
 class Copied:
-    """One target or record on its way.
+    """A target or record that was to be copied.
 
     Attributes:
         kind: "target" or "record".
@@ -57,7 +57,7 @@ class Copied:
 
 @dataclass
 class Copy:
-    """What came of it.
+    """The outcome of a copy.
 
     Attributes:
         targets: how many targets are at the new place.
@@ -165,7 +165,7 @@ def copy_results(
 
 @dataclass(frozen=True)
 class _Places:
-    """Where things come to.
+    """Maps places to their new places.
 
     Attributes:
         source, destination: what is below the one comes below the other.
@@ -178,7 +178,7 @@ class _Places:
     data: str
 
     def of(self, url: str) -> str:
-        """The new place of a URL. Raises RecordError and TransferError for one outside."""
+        """The new place of a URL. Raises RecordError and TransferError if it would be outside."""
         if is_below(url, self.source):
             old, new = self.source, self.destination
         else:
@@ -190,7 +190,7 @@ class _Places:
 
 
 class _ExistingObjects:
-    """What was at the new places before."""
+    """The objects that were at the destination before."""
 
     def __init__(self, places: _Places) -> None:
         self._folders = {places.destination, places.data}
@@ -201,11 +201,11 @@ class _ExistingObjects:
         self._lock = threading.Lock()
 
     def lacks(self, url: str) -> bool:
-        """Whether nothing is at a URL: it need not be asked for."""
+        """Whether a URL is known to be free, so that the store need not be asked."""
         return number_of(url) not in self._numbers
 
     def promises(self, url: str, checksum: str | None) -> bool:
-        """Whether all records there that name a URL say that this is what is at it: else it is damaged.
+        """Whether all records there agree on this checksum for a URL: any other object is damaged.
 
         They are read once, and only where a target finds something else in its place. Those that this copy
         writes come after all targets.
@@ -222,7 +222,7 @@ class _ExistingObjects:
 
 
 def _common(locations: set[str]) -> str:
-    """The folder that all of some locations are in, or are."""
+    """The common parent folder of some locations."""
     if not locations:
         return ""
     steps = [location.split("/") for location in locations]
@@ -265,7 +265,7 @@ def _copy_target(reference: Reference, places: _Places, there: _ExistingObjects,
 
 
 def _held(records: Iterable[Record], room: ByteBudget) -> Iterator[Record]:
-    """Records, of which no more are in memory than there is room for; who copies one gives its room back."""
+    """Records, as many as fit in memory; the memory is released after each is copied."""
     for record in records:
         room.take(record.nbytes)
         yield record
@@ -296,7 +296,7 @@ def _copy_record(
 
 
 def _write(url: str, content: bytes, is_new: bool) -> None:
-    """A record; one that was there before is replaced, one that has come meanwhile is not.
+    """Write a record; replaces one that was there before, but not one that appeared meanwhile.
 
     On a disk that takes two names for one, that is another record of this copy.
     """
@@ -311,7 +311,7 @@ def _write(url: str, content: bytes, is_new: bool) -> None:
 
 
 def _rewritten(record: Record, url: str, places: _Places) -> bytes:
-    """The record, as it has to be at the new place."""
+    """The record with the places of the copy."""
     value = _relocated(record.value, places)
     if not (isinstance(value, dict) and RECORD_KEY in value):
         value = {RECORD_KEY: ["value", value]}

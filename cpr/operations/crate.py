@@ -1,4 +1,4 @@
-"""A run as a Workflow Run RO-Crate: how its results came to be, for archives and programs without cpr.
+"""Exports a run as a Workflow Run RO-Crate: its results and provenance, for archives and other programs.
 
 The crate keeps to RO-Crate 1.1 (https://w3id.org/ro/crate/1.1), Workflow RO-Crate 1.0 and Workflow Run Crate
 0.5 (https://w3id.org/ro/wfrun/workflow/0.5). Each task run is a `CreateAction`: its `instrument` is the task,
@@ -48,7 +48,7 @@ _COMPLETED = "http://schema.org/CompletedActionStatus"
 
 @dataclass(frozen=True)
 class Crate:
-    """What was exported.
+    """The outcome of an export.
 
     Attributes:
         url: of the folder.
@@ -77,7 +77,7 @@ def export_crate(
     licence: str | None = None,
     on_progress: Callable[..., None] = lambda **_: None,
 ) -> Crate:
-    """Write what is known of a run as a Workflow Run RO-Crate.
+    """Write the provenance of a run as a Workflow Run RO-Crate, optionally with its data.
 
     Args:
         url: where records are.
@@ -144,12 +144,12 @@ class _Graph:
         self.sources: dict[str, Entity] = {}
 
     def workflow(self) -> Entity:
-        """What records tell of the flow: its tasks and which texts they had; the code is in no record."""
+        """The entities of the flow and its tasks, by digests of their source; the source is in no record."""
         tasks = [{"name": one["name"], "source": one["softwareVersion"]} for one in self._tasks.values()]
         return {"flow": self._flow(), "flow_run": self._run, "tasks": tasks}
 
     def entities(self, licence: str | None) -> list[Entity]:
-        """All entities, that of the crate first."""
+        """All entities, the crate itself first."""
         is_licence_new = licence is not None and self._ids.of("licence", licence) == licence
         results = [self._result(one) for one in self._results.values()]
         for one in self._results.values():
@@ -256,7 +256,7 @@ class _Graph:
         return ref(place)
 
     def _act(self, one: Result) -> None:
-        """The action that has made a result."""
+        """The action that made a result."""
         made = self._made[one.url]
         result = ref(self._result_id(one))
         thing = ("task run", made.task_run) if made.task_run else ("maker of", one.url)
@@ -306,7 +306,7 @@ class _Graph:
         return self._ids.of(("resource", one.url), _of_kind(wanted, one.reference.fields["ext"]))
 
     def _resource(self, one: Input) -> str:
-        """The id of a resource that a task was given: a result, or a source."""
+        """The id of a resource that a task was given: a result or a source."""
         assert one.url is not None
         url = self._named.find(one) or one.url
         if url in self._results:
@@ -341,5 +341,5 @@ def _is_folder(ext: str) -> bool:
 
 
 def _of_kind(place: str, ext: str) -> str:
-    """A URI with a slash at the end, if it is that of a folder."""
+    """The URI, with a slash at the end for a folder."""
     return f"{place}/" if _is_folder(ext) and not place.endswith("/") else place

@@ -1,4 +1,4 @@
-"""How a crate spells its entities, references and URLs."""
+"""Spelling of a crate's entities, references and URLs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Entity = dict[str, Any]
 
 
 def plain(entity: Entity) -> Entity:
-    """Lists of one value as that value, which is how RO-Crate spells them; none of an empty one."""
+    """Replace lists of one value by the value, and drop empty lists, as RO-Crate requires."""
     single = {
         name: value[0] if isinstance(value, list) and len(value) == 1 else value
         for name, value in entity.items()
@@ -36,7 +36,7 @@ def ref(place: str) -> Entity:
 
 
 class Ids:
-    """The ids of a crate's entities: each is of one thing alone, whatever that is called.
+    """Assigns unique ids to the entities of a crate.
 
     A thing gets the id that it asks for. Where another has that, a number makes it its own; of a URL this is
     a fragment, so that it still leads to the same place.
@@ -54,7 +54,7 @@ class Ids:
         self._numbers: Counter[str] = Counter()
 
     def of(self, thing: Hashable, wanted: str) -> str:
-        """The id of a thing: what it asks for when it is named first, if no other has that."""
+        """The id of an entity: the requested one if it is free, else a variant."""
         if thing not in self._known:
             place = wanted
             while place in self._taken:
@@ -66,7 +66,7 @@ class Ids:
 
 
 def detail(place: str, name: str) -> str:
-    """An id that begins with another: for something that is told of it. A URL has one fragment at most.
+    """An id derived from another one, for a part of that entity. A URL has one fragment at most.
 
     >>> detail("s3://b/a.tif", "etag"), detail("#task-a", "b c")
     ('s3://b/a.tif#etag', '#task-a-b%20c')
@@ -75,7 +75,7 @@ def detail(place: str, name: str) -> str:
 
 
 def places_of_data(urls: Iterable[str]) -> dict[str, str]:
-    """Where in a crate copies of results come to, each with its own name: in `data`.
+    """Places of copied results in a crate, each with its own name in `data`.
 
     Results that a disk may take for one (the same name in two folders, or one that differs by case or in how
     Unicode spells it) come to a folder below it each, named by a digest of their URL: wherever the crate is
@@ -102,12 +102,12 @@ def places_of_data(urls: Iterable[str]) -> dict[str, str]:
 
 
 def quoted(text: str) -> str:
-    """A text as part of a URL."""
+    """Percent-encode a text for a URL."""
     return quote(text, errors="surrogatepass")
 
 
 def uri_of(url: str) -> str:
-    """A URL as RFC 3986 spells it; of a local path, that of its file."""
+    """A URL spelled according to RFC 3986; for a local path a file URI."""
     scheme, found, rest = url.partition("://")
     if not (found and scheme) or protocol_of(url) == "file":
         path = url.replace(os.sep, "/")
@@ -116,6 +116,6 @@ def uri_of(url: str) -> str:
 
 
 def shown(one: Input) -> Any:
-    """What is kept of an argument, as the value of a property."""
+    """The value of an argument as the value of a property."""
     said = one.to_json()
     return said if isinstance(said, (str, int, float, bool)) else json.dumps(said)

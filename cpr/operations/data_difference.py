@@ -1,4 +1,4 @@
-"""By how much the data of two results differs: pixels, elements, cells, and a picture of where."""
+"""Measures how much the data of two results differs: pixels, elements, cells, and a picture of where."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIDE = 1024  # pixels of a picture
 
 @dataclass(frozen=True)
 class Change:
-    """By how much some data differs from other.
+    """How much some data differs from other data.
 
     Attributes:
         unit: what is counted: "pixel", "element" or "cell".
@@ -42,7 +42,7 @@ class Change:
 
 
 def change_between(old: Any, new: Any) -> Change | None:
-    """What differs between two values of `get_data()`: arrays, tables, groups of arrays; None for others.
+    """Compare two values of `get_data()`: arrays, tables, groups of arrays; None for others.
 
     Lazy arrays are read some blocks at a time.
 
@@ -70,7 +70,7 @@ def change_between(old: Any, new: Any) -> Change | None:
 
 
 def _arrays(data: Any) -> Mapping[str, Any]:
-    """The arrays in some data by their paths; of a pyramid the largest level."""
+    """The arrays in some data by path; of a pyramid only the largest level."""
     if hasattr(data, "shape") and hasattr(data, "dtype"):
         return {"": data}
     if not hasattr(data, "members"):
@@ -120,7 +120,7 @@ def _told(value: Any) -> str:
 
 
 def _blocks(shape: tuple[int, ...], multiple: int) -> Iterator[tuple[slice, ...]]:
-    """Parts of an array that cover it, of `_BLOCK` elements at most where whole rows of pictures allow it."""
+    """Blocks that cover an array, at most `_BLOCK` elements each if whole picture rows allow that."""
     axis = next((n for n in range(len(shape)) if math.prod(shape[n + 1 :]) <= _BLOCK), 0)
     if not shape:
         yield ()
@@ -144,7 +144,7 @@ def _unequal(a: Array, b: Array) -> Array:
 
 
 def _distance(a: Array, b: Array) -> Array | None:
-    """How far numbers are from each other, whatever their width; None for what are no numbers."""
+    """The absolute difference of numbers of any width; None for anything else."""
     kinds = {a.dtype.kind, b.dtype.kind}
     if kinds == {"b"}:
         return np.asarray(a != b, np.uint8)
@@ -160,7 +160,7 @@ def _distance(a: Array, b: Array) -> Array | None:
 
 
 class _Drawing:
-    """The largest difference at each place of a plane, over all others axes.
+    """The largest difference at each position of a plane, over all other axes.
 
     Attributes:
         factor: how many rows and columns come to one of the picture.
@@ -176,7 +176,7 @@ class _Drawing:
         self._pixels = np.zeros((-(-height // self.factor), -(-width // self.factor)), np.float64)
 
     def add(self, selection: tuple[slice, ...], found: Array) -> None:
-        """Take the differences of a part."""
+        """Add the differences of a block."""
         if not self._seen:
             return
         values = np.nan_to_num(found.astype(np.float64), nan=np.inf)
@@ -191,7 +191,7 @@ class _Drawing:
         np.maximum(place, values, out=place)
 
     def png(self) -> bytes | None:
-        """The picture; None where nothing differs."""
+        """The picture; None if nothing differs."""
         if not self._pixels.any():
             return None
         finite = self._pixels[np.isfinite(self._pixels)]

@@ -1,4 +1,4 @@
-"""Results by their URL or name: the one way in which all commands find them."""
+"""Finds results by URL or name, the same way for all commands."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ class Results(Protocol):
     problems: list[CprError]
 
     def all(self) -> list[Result]:
-        """All of them."""
+        """All results."""
 
     def called(self, wanted: str) -> list[Result]:
-        """Those that are called so: by their URL, else all whose file names begin so."""
+        """The results that a URL refers to, or whose file names start with a text."""
 
     def named(self, names: Collection[str]) -> list[Result]:
-        """Those with these file names, whatever their folders."""
+        """The results with these file names, in any folder."""
 
     def beside(self, choice: ResultFilter) -> list[Result]:
-        """All results of the records that name a chosen one, record by record, as often as they are named."""
+        """All results of the records that name a chosen one, record by record, as often as named."""
 
     def in_records(self, names: Collection[str]) -> list[Result]:
-        """All results of the records that have these names, whatever their folders; as `beside`."""
+        """All results of the records with these names, in any folder; as `beside`."""
 
     def near(self, made: Made) -> list[Result]:
-        """At least those of the same task, made from resources at the same places before, in another run.
+        """Candidates for comparison: the task's earlier results from resources at the same places.
 
         Of very many only the newest.
         """
 
 
 class RecordResults:
-    """`Results`, all of them in memory; see there."""
+    """`Results` in memory; see there."""
 
     def __init__(
         self, records: Iterable[Record], on_progress: Callable[..., None], total: int | None = None
@@ -77,33 +77,33 @@ class RecordResults:
         self.count = len(self._all)
 
     def all(self) -> list[Result]:
-        """All of them."""
+        """All results."""
         return in_order(self._all)
 
     def called(self, wanted: str) -> list[Result]:
-        """Those that are called so."""
+        """The results that a name or URL refers to."""
         return exact(in_order(one for one in self._all if is_called(one, wanted)), wanted)
 
     def named(self, names: Collection[str]) -> list[Result]:
-        """Those with these file names."""
+        """The results with these file names."""
         return in_order(one for one in self._all if one.reference.file_name in names)
 
     def beside(self, choice: ResultFilter) -> list[Result]:
-        """All results of the records that name a chosen one."""
+        """All results of the records that name a chosen result."""
         records = {one.record for one in self._all if choice.takes(one)}
         return [one for one in self._all if one.record in records]
 
     def in_records(self, names: Collection[str]) -> list[Result]:
-        """All results of the records that have these names."""
+        """All results of the records with these names."""
         return [one for one in self._all if io.split(one.record)[1] in names]
 
     def near(self, made: Made) -> list[Result]:  # noqa: ARG002
-        """Those that may be near."""
+        """Candidates for comparison with a result."""
         return self.all()
 
 
 def find_results(url: str, on_progress: Callable[..., None] = lambda **_: None) -> Results:
-    """The targets that the records under a URL name.
+    """Read the records under a URL; returns the targets that they name.
 
     Args:
         url: a results URL.
@@ -125,7 +125,7 @@ def find_results(url: str, on_progress: Callable[..., None] = lambda **_: None) 
 
 
 def called(results: Results, wanted: str, url: str) -> list[Result]:
-    """`Results.called`. Raises ResourceNotFoundError for a name that nothing has.
+    """As `Results.called`. Raises ResourceNotFoundError for a name that matches nothing.
 
     Args:
         results: to choose from.
@@ -150,5 +150,5 @@ def _and_unreadable(results: Results) -> str:
 
 
 def latest(results: Iterable[Result]) -> dict[str, Result]:
-    """By URL, the last of what was made there."""
+    """By URL, the latest result there."""
     return {one.url: one for one in results}

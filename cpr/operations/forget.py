@@ -1,4 +1,4 @@
-"""Results that are to be computed again: their cache entries are deleted, the data stays.
+"""Deletes the cache entries of results, so that the next run computes them again; the data stays.
 
 Prefect looks for the record that has the name of a run's cache key. Without it the task runs; what it makes
 from the same is the same content, so that what was made from that is found in the cache as before.
@@ -26,7 +26,7 @@ _AT_ONCE = 500  # records that are deleted between two looks at an interruption
 
 @dataclass(frozen=True)
 class Forgotten:
-    """A cache entry that is deleted, or would be.
+    """A cache entry that was deleted, or would be.
 
     Attributes:
         record: its URL.
@@ -43,7 +43,7 @@ class Forgotten:
 
 @dataclass
 class Forgetting:
-    """What was forgotten, or would be.
+    """The outcome of `forget`.
 
     Attributes:
         dry: whether nothing was touched.
@@ -110,7 +110,7 @@ def forget(
 
 
 def _is_entry_of_its_task(record: str, named: list[Result], choice: ResultFilter) -> bool:
-    """Whether Prefect finds a record when the task that made the results is to run again.
+    """Whether the record is the cache entry of the task that made the results.
 
     The result of a flow, and of a task that passes on what another has made, is a record as well.
     """

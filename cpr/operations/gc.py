@@ -1,4 +1,4 @@
-"""Garbage: results that no record refers to, and results of old records, in two phases.
+"""Collects garbage in two phases: results that no record refers to, and old records with their results.
 
     mark     what nothing refers to is written down where writers see it (`cpr.operations.gc_mark`)
     sweep    a grace period later: what was marked then, and nothing refers to now either, is deleted
@@ -34,7 +34,7 @@ _AT_ONCE = 500  # objects that are deleted between two looks at the clock
 
 @dataclass
 class Collection:
-    """What a collection did, or would do.
+    """The outcome of a garbage collection.
 
     Attributes:
         dry: whether nothing was touched.
@@ -70,7 +70,7 @@ class Collection:
 
     @property
     def freed(self) -> int:
-        """Bytes that were deleted."""
+        """Number of bytes deleted."""
         return sum(one.nbytes for one in self.deleted)
 
 
@@ -83,7 +83,7 @@ def collect(
     on_progress: Callable[..., None] = lambda **_: None,
     done: Collection | None = None,
 ) -> Collection:
-    """Mark what is garbage under some URLs, and delete what was marked a grace period ago and still is.
+    """Mark the garbage under some URLs, and delete what was marked a grace period ago and still is garbage.
 
     Garbage is a target, by its name, that lies under the URLs and that no record under the URLs refers to.
     Nothing else is ever deleted, whatever a record names.
@@ -123,7 +123,7 @@ def collect(
 
 
 class _Clock:
-    """Now, as the stores have it, asked once; what is judged by it is judged for no longer than the grace."""
+    """The stores' present time, asked for once; valid for no longer than the grace period."""
 
     def __init__(self, places: list[str], grace: timedelta, ask: bool) -> None:
         self._started = (time.monotonic(), time.time())
@@ -131,11 +131,11 @@ class _Clock:
         self.now = min(map(_store_time, places)) if ask else datetime.now().astimezone()
 
     def age_of(self, one: Candidate | Mark | OldRecord) -> timedelta:
-        """How long ago it was written; whatever a store says of that, no span is too long to compare with."""
+        """How long ago it was written, limited to a span that can be compared."""
         return self.now - one.modified
 
     def require_time(self) -> None:
-        """Raise before what was read of the records is too old to delete by."""
+        """Raise if the records were read too long ago to delete by them."""
         elapsed = max(time.monotonic() - self._started[0], time.time() - self._started[1])
         if elapsed > self._grace / 2:
             raise CprError(
@@ -147,7 +147,7 @@ class _Clock:
 
 
 def _store_time(url: str) -> datetime:
-    """The store's clock: when it says that an object was written that we have just written."""
+    """The store's clock: the modification time of an object written just now."""
     probe = io.join(marks_folder(url), f"{uuid.uuid4().hex}.clock")
     with writing_only_below(url):
         with io.writing(probe) as file:
@@ -160,7 +160,7 @@ def _store_time(url: str) -> datetime:
 
 
 class _Sweep:
-    """The second phase: deletes what was marked long enough ago and is garbage still."""
+    """The second phase: deletes what was marked long enough ago and is still garbage."""
 
     def __init__(
         self,
@@ -208,7 +208,7 @@ class _Sweep:
         return garbage
 
     def _delete_records(self, garbage: dict[str, Candidate]) -> None:
-        """Old records whose targets go now, or stay because others refer to them."""
+        """Delete old records whose targets are deleted now, or kept because others refer to them."""
         for record in self._found.old:
             if not all(url in garbage or url not in self._found.garbage for url in record.targets):
                 continue
@@ -236,7 +236,7 @@ class _Sweep:
             self._done.deleted += batch
 
     def _leave_behind(self, mark: Mark) -> None:
-        """The deleted names stay marked for another grace period.
+        """Keep the deleted names marked for another grace period.
 
         A collection that was held up may still delete them: nobody shall have written them anew by then.
         """
@@ -246,13 +246,13 @@ class _Sweep:
 
 
 def _after(time: datetime, span: timedelta) -> datetime:
-    """A span after a time, no later than any time zone can tell."""
+    """A span after a time, limited to what a datetime can hold."""
     last = datetime(9999, 1, 1, tzinfo=UTC)
     return time + span if span < last - time else last
 
 
 def _batches(garbage: list[Candidate]) -> Iterator[list[Candidate]]:
-    """Targets of the same bucket or disk, some hundred objects at a time."""
+    """Targets on the same bucket or disk, some hundred objects at a time."""
     for _, group in itertools.groupby(garbage, lambda one: one.url.split("/")[:3]):
         batch: list[Candidate] = []
         for one in group:
@@ -265,7 +265,7 @@ def _batches(garbage: list[Candidate]) -> Iterator[list[Candidate]]:
 
 
 def _places(urls: Iterable[str]) -> list[str]:
-    """Each place once: one inside another is looked at with it."""
+    """The places without duplicates; one inside another is covered by that."""
     normal = sorted({io.normalise(url).rstrip("/") for url in urls})
     return [url for url in normal if not any(url.startswith(f"{other}/") for other in normal if other != url)]
 

@@ -1,4 +1,4 @@
-"""What is under some URLs, as a collection sees it: what records refer to, and what nothing refers to."""
+"""Surveys some URLs for a garbage collection: what records refer to, and what nothing refers to."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Mark:
-    """A list of marked names.
+    """A stored list of marked names.
 
     Attributes:
         url: of the list.
@@ -66,7 +66,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class OldRecord:
-    """A record that is too old to count.
+    """A record that is too old to count as a reference.
 
     Attributes:
         url: of the record.
@@ -81,14 +81,14 @@ class OldRecord:
 
 @dataclass
 class Survey:
-    """What a search for garbage has found: what is in use, and the targets that nothing refers to.
+    """The outcome of a survey: what is in use, and the targets that nothing refers to.
 
     Attributes:
         records: how many records there are that count.
         live: numbers of the URLs that they refer to.
         keys: numbers of keys that records, other results and texts name: what has such a key is in use.
         searched: how many objects besides records were searched for keys.
-        opaque: URLs of objects of which it is unknown what they name.
+        opaque: URLs of objects whose references cannot be found out.
         old: the records that are too old to count.
         garbage: by URL, the targets that nothing refers to.
         marks: lists of earlier collections.
@@ -171,7 +171,7 @@ def _is_readable(record: Record) -> bool:
 
 
 def _keys_named(record: Record) -> set[int]:
-    """Whatever may be a target's key in a record, besides the targets that it names in so many words."""
+    """Keys of targets that a record may contain, besides the targets that it names explicitly."""
     if record.is_foreign:
         return keys_in_record(record.url, record.nbytes, record.blob, record.serializer)
     if record.problem is None and not record.problems:
@@ -182,7 +182,7 @@ def _keys_named(record: Record) -> set[int]:
 
 
 def _take_others(found: Survey, entries: list[Entry]) -> None:
-    """Search what is neither record nor data: results of flows, JSON and texts of whatever sort."""
+    """Search objects that are neither records nor data: results of flows, JSON and other texts."""
 
     def search(entry: Entry) -> set[int] | None:
         try:

@@ -1,4 +1,4 @@
-"""Which targets a stored text, pickle or compressed result names, whatever wrote it.
+"""Searches any stored text, pickle or compressed result for the keys of targets that it may refer to.
 
 A target's name ends in its key, 16 hex digits. Wherever such digits occur they may be somebody's reference
 to it: in a URL, a path, a relative name, a record, JSON inside JSON, percent-encoded, or in the bytes of a
@@ -64,7 +64,7 @@ _OWN_FIELDS = frozenset("type ext key data_hash content_digest checksum blocks m
 
 
 def keys_in_object(url: str, nbytes: int) -> set[int]:
-    """The numbers of all keys that a stored object names: a text, a pickle, either of them compressed.
+    """The numbers of all keys in a stored object: text or pickle, possibly compressed.
 
     Large objects that are none of these are taken for data, which names nothing.
 
@@ -83,7 +83,7 @@ def keys_in_object(url: str, nbytes: int) -> set[int]:
 
 
 def keys_in_record(url: str, nbytes: int, blob: bytes, serializer: str) -> set[int]:
-    """The numbers of all keys in a record of Prefect that another serializer has written.
+    """The numbers of all keys in a Prefect record that was written by another serializer.
 
     Args:
         url: of the record.
@@ -118,7 +118,7 @@ def _blocks_of(url: str, nbytes: int) -> Iterator[bytes]:
 
 
 def _payload(blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """What stands in the text `result` of a record, as far as its closing quote."""
+    """The content of the field `result` of a record, up to its closing quote."""
     head = b""
     for block in blocks:
         head += block
@@ -135,7 +135,7 @@ def _payload(blocks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def keys_in_value(value: Any) -> set[int]:
-    """The numbers of all keys that JSON values name, but for what records say of their own objects."""
+    """The numbers of all keys in JSON values, except those of the records' own objects."""
     texts: list[str] = []
     waiting = [value]
     while waiting:
@@ -161,7 +161,7 @@ def _keys_in(blocks: Iterator[bytes], room: Room) -> set[int]:
 
 
 def _search(file: io.BufferedReader, keys: set[int], layer: int, must_be_known: bool, room: Room) -> None:
-    """Add all keys, unwrapping as long as there is something to unwrap."""
+    """Add all keys, unwrapping layer by layer."""
     head = file.peek(_HEAD_BYTES)[:_HEAD_BYTES]
     is_text = _is_text(head)
     unwrap = None if _PICKLE.match(head) else from_base64 if _is_base64(head) else unwrapping(head, is_text)
@@ -181,7 +181,7 @@ def _search(file: io.BufferedReader, keys: set[int], layer: int, must_be_known: 
 
 
 def _is_base64(head: bytes) -> bool:
-    """Whether something is base64 as Python writes it, not a word or the hex digits of a digest."""
+    """Whether bytes are base64 as Python writes it, not a word or a hex digest."""
     text = head.replace(b"\r\n", b"\n")
     if len(text) < 24 or _BASE64_LINES.fullmatch(text) is None:
         return False
@@ -195,7 +195,7 @@ def _is_base64(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether something looks like a text, of whatever encoding: few control characters but for line ends."""
+    """Whether bytes look like text in any encoding: few control characters except line ends."""
     if re.match(rb"\xff\xfe|\xfe\xff|[^\0]\0|\0{1,3}[^\0]", head):
         head = head.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
     controls = head.translate(None, _PRINTED)
@@ -203,7 +203,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def _scan(file: io.BufferedReader, keys: set[int], layer: int, room: Room) -> None:
-    """Add all keys in something that is not wrapped, and in what is wrapped inside of JSON's texts."""
+    """Add all keys in unwrapped content, and in what is wrapped inside JSON strings."""
     rest = b""
     for chunk in chunks_of(file):
         text = rest + chunk
@@ -228,7 +228,7 @@ def _scan(file: io.BufferedReader, keys: set[int], layer: int, room: Room) -> No
 
 
 def _runs(text: bytes, kind: bytes, length: int) -> Iterator[tuple[int, int]]:
-    """Start and end of all runs of so many characters of a kind; far faster than a regular expression."""
+    """Start and end of all runs of so many characters of a kind; much faster than a regular expression."""
     mask = text.translate(kind)
     start = mask.find(b"1" * length)
     while start >= 0:
@@ -239,7 +239,7 @@ def _runs(text: bytes, kind: bytes, length: int) -> Iterator[tuple[int, int]]:
 
 
 def _spellings(text: bytes) -> Iterator[bytes]:
-    """A text as it is, and with what may be escaped in it undone, each on top of the one before."""
+    """The text, and the text with its escapes undone, cumulatively."""
     yield text
     if b"\0" in text:  # two or four bytes a character
         text = text.translate(None, b"\0")

@@ -1,4 +1,4 @@
-"""Where results come from, told from their records alone: no server is asked.
+"""Traces the lineage of results from their records alone; no server is asked.
 
 A record says which resources its task was given. So the records under a URL are a graph, from sources to
 results; what is missing in it is a resource whose record is elsewhere, or was made before records told this.
@@ -26,7 +26,7 @@ _MOST_READ = 100_000  # results, rather than to look for more of them
 
 @dataclass(frozen=True)
 class Node:
-    """A source or target in the graph of what was made from what.
+    """A source or target in the lineage graph.
 
     Attributes:
         url: where it is.
@@ -54,7 +54,7 @@ class Node:
 
 @dataclass
 class Lineage:
-    """What results were made from, as a graph: its nodes are sources and targets.
+    """The lineage graph: nodes are sources and targets, edges say what was made from what.
 
     Attributes:
         roots: URLs of what was asked for; of all that nothing else was made from, if nothing was.
@@ -70,7 +70,7 @@ class Lineage:
 def trace(
     url: str, result: str | None = None, on_progress: Callable[..., None] = lambda **_: None
 ) -> Lineage:
-    """What results under a URL were made from.
+    """Trace what results under a URL were made from.
 
     Args:
         url: a results URL.
@@ -108,7 +108,7 @@ def trace(
 
 
 def generations(known: Mapping[str, Result], results: Results) -> Iterator[dict[str, Result]]:
-    """Results, what they were made from, and what that was made from: by URL, a generation at a time.
+    """Results, their inputs, the inputs of those, and so on: by URL, a generation at a time.
 
     The last may be all results there are, where many generations are small ones.
     """
@@ -136,7 +136,7 @@ class _Graph:
         self._nodes: dict[str, Node] = {}
 
     def add(self, known: Mapping[str, Result]) -> None:
-        """Take results; those of the same name at once."""
+        """Add results; those with the same name together."""
         self._results.add(known)
 
     def node(self, url: str, type: str = "?") -> Node:
@@ -173,7 +173,7 @@ class _Graph:
 
 
 def inputs_of(result: Result) -> Iterator[Input]:
-    """The resources that a result was made from, as far as its record tells."""
+    """The resources that a result was made from, as far as its record says."""
     try:
         made = result.reference.made
         made = None if made is None else read_whole(made, result.url)

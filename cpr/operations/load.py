@@ -1,4 +1,4 @@
-"""`cpr.load`: a resource from what is stored of it, without Prefect."""
+"""`cpr.load`: makes a resource from its stored record, without Prefect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["load"]
 
 
 def load(record_or_url: Any, name: str | None = None) -> Any:
-    """Load a resource from its stored record, without Prefect.
+    """Make a resource from its stored record, without Prefect.
 
     Args:
         record_or_url: a record as `serialize()` gave it, its JSON text, or the URL of a JSON object that
@@ -69,7 +69,7 @@ def _no_record(given: object) -> UsageError:
 
 
 def _read(url: Any) -> bytes:
-    """The text of a record. Raises UsageError for the URL of data."""
+    """Read the text of a record. Raises UsageError for the URL of data."""
     place = io.normalise(url)
     if (source := source_of(place)) is not None:
         call = "glob" if "*" in place else "from_path"
@@ -101,7 +101,7 @@ def _read(url: Any) -> bytes:
 
 
 def _chosen(record: Record, name: str | None) -> Reference:
-    """The resource that is meant. Raises RecordError where it cannot be told."""
+    """The requested resource. Raises RecordError if it is ambiguous."""
     for problem in record.problems:
         raise problem
     found = {one.url: one for one in record.targets or record.resources}

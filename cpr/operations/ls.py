@@ -1,4 +1,4 @@
-"""What a run has produced: the targets under a URL, with what their records say, newest first.
+"""Lists the targets under a URL, with what their records say, newest first.
 
 Of many records by the catalogue (`cpr.operations.catalogue.ls_columns`), with equal results.
 """
@@ -23,7 +23,7 @@ __all__ = ["Listed", "Listing", "Run", "list_records", "list_results"]
 def list_results(
     url: str, limit: int | None = None, on_progress: Callable[..., None] = lambda **_: None
 ) -> Listing:
-    """The targets under a results URL; reads records and listings, no data.
+    """List the targets under a results URL; reads records and listings, no data.
 
     Args:
         url: where records are, targets, or both.
@@ -52,7 +52,7 @@ def list_records(
     listed: Iterable[Page] | None = None,
     total: int | None = None,
 ) -> Listing:
-    """As `list_results`, from each record."""
+    """As `list_results`, reading every record."""
     listing = Listing()
     newest = _Newest(limit)
     runs: dict[str | None, Run] = {}
@@ -96,7 +96,7 @@ def _named_by(record: Record) -> Iterator[Listed]:
 
 
 class _Newest:
-    """The newest of all that is added, no more than so many in memory."""
+    """Keeps only the newest of the items added."""
 
     def __init__(self, limit: int | None) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""What `cpr ls` tells, however it was found out."""
+"""The data model of `cpr ls`: listed targets, runs and totals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Listed:
 
 @dataclass
 class Run:
-    """One run of a flow, as far as records tell.
+    """A run of a flow, as far as records say.
 
     Attributes:
         flow_run: its id.
@@ -58,7 +58,7 @@ class Run:
     nbytes: int = 0
 
     def add(self, one: Listed) -> None:
-        """Count a target in."""
+        """Count a target."""
         self.first, self.last = min(self.first, one.when), max(self.last, one.when)
         self.targets += 1
         self.nbytes += one.nbytes
@@ -68,7 +68,7 @@ class Run:
 
 @dataclass
 class Listing:
-    """What `cpr ls` tells: the newest targets, the runs, and how many there are of all.
+    """The outcome of `cpr ls`: the newest targets, the runs, and totals.
 
     Attributes:
         newest: the targets made last, as many as were asked for, newest first.
@@ -94,7 +94,7 @@ class Listing:
 
 
 def add_object(others: dict[int, Listed], url: str, nbytes: int, modified: datetime) -> None:
-    """Count an object in: a target, or a part of one."""
+    """Count an object: a target, or a part of one."""
     found = owner_of(url)
     if found is None:
         return

@@ -1,4 +1,4 @@
-"""Results of custom-prefect-result become this library's, where they lie.
+"""Migrates results of custom-prefect-result: adds records of cpr's beside them, without changing their files.
 
 Prefect 2 stored `{"serializer": {...}, "data": "<JSON>", "prefect_version": "2..."}`, in which the
 predecessor's records stand (see `cpr.records.predecessor`). Each such object gets a record of ours beside it;
@@ -34,7 +34,7 @@ _BEGINS = re.compile(rb'\s*[{\["]')
 
 @dataclass(frozen=True)
 class Migrated:
-    """An old record, or a result without one.
+    """A migrated record, or a result without one.
 
     Attributes:
         url: of it.
@@ -51,7 +51,7 @@ class Migrated:
 
 @dataclass
 class Migration:
-    """What was found under a folder.
+    """The outcome of a migration.
 
     Attributes:
         done: what has a new record now, or would get one.
@@ -72,7 +72,7 @@ def migrate(
     advance: Callable[..., None] = lambda **_: None,
     result: Migration | None = None,
 ) -> Migration:
-    """Verify what the predecessor has stored under a folder or prefix, and make it this library's.
+    """Verify what the predecessor stored under a folder or prefix, and write records of cpr's for it.
 
     Args:
         folder: with records, results or both, at any depth.
@@ -150,7 +150,7 @@ def _write(url: str, packed: Any) -> None:
 
 
 def _value_of(url: str, nbytes: int) -> Any:
-    """The value in an old record, its resources made; None for no old record; the error for a bad one."""
+    """The value in an old record, with resources; None if it is no old record; an error if it is invalid."""
     if nbytes > _LARGEST_RECORD or source_of(url) is not None:
         return None
     try:
@@ -179,7 +179,7 @@ def _value_of(url: str, nbytes: int) -> Any:
 
 
 def _of_file(url: str) -> Any:
-    """The result in a file that is named by its content, None for any other; the error where nobody knows."""
+    """The result in a file named by its content hash; None for other files; an error if it is ambiguous."""
     location, file_name = io.split(url)
     match = _RESULT.fullmatch(file_name)
     assert match is not None
@@ -197,7 +197,7 @@ def _of_file(url: str) -> Any:
 
 
 def _parts_of(value: Any) -> Iterator[Any]:
-    """A value, and all in its lists and dicts, in their order; of old records nothing of what is inside."""
+    """A value, and everything in its lists and dicts, in order, except inside old records."""
     waiting = [value]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""Which object in a store belongs to which target, told from its name alone.
+"""Finds out from an object's name which target it belongs to.
 
 results/denoised/cell-64320e5f606d65a8.tif               a target
 results/denoised/.cpr/cell-64320e5f606d65a8.tif.blocks   beside it, and of no use without it
@@ -32,7 +32,7 @@ _HIDDEN = re.compile(r"[/\\]\.cpr[/\\]|\.zarr[/\\]", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class ObjectOwner:
-    """What an object is to a target.
+    """The target that an object belongs to, and its role.
 
     Attributes:
         target: the target's URL.
@@ -44,7 +44,7 @@ class ObjectOwner:
 
 
 def owner_of(url: str) -> ObjectOwner | None:
-    """The target that an object belongs to, by its name; None for an object that is none of cpr's.
+    """The target that an object belongs to, by its name; None if the object is not cpr's.
 
     >>> owner_of("s3://bucket/.cpr/cell-64320e5f606d65a8.tif.blocks").target
     's3://bucket/cell-64320e5f606d65a8.tif'
@@ -60,7 +60,7 @@ def owner_of(url: str) -> ObjectOwner | None:
 
 
 def is_data(url: str) -> bool:
-    """Whether an object is no record, by its name: data, or what cpr keeps of data.
+    """Whether an object is not a record, by its name: data, or a sidecar of data.
 
     >>> is_data("raw/cell.tif"), is_data("records/93b1c1a0")
     (True, False)
@@ -69,5 +69,5 @@ def is_data(url: str) -> bool:
 
 
 def number_of(url: str) -> int:
-    """64 bits that stand for a URL, to remember many of them by."""
+    """A 64-bit hash of a URL, to remember many of them."""
     return int(hex16(url.encode("utf-8", "surrogatepass")), 16)

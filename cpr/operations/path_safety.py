@@ -1,4 +1,4 @@
-"""What is below a URL, and what only seems to be.
+"""Checks that names and links do not lead outside of a folder.
 
 Keys of object stores may be anything, `results/../../x` too; on local disks links lead elsewhere. Nothing
 that a listing or a record names is written to, overwritten or deleted outside the place that a command was
@@ -22,7 +22,7 @@ _SEPARATOR = re.compile(r"[/\\]")
 
 
 def is_below(url: str, folder: str) -> bool:
-    """Whether a normalised URL is that of a folder, or of something in it.
+    """Whether a normalised URL is a folder's own, or that of something in it.
 
     >>> is_below("s3://bucket/a/b", "s3://bucket/a"), is_below("s3://bucket/ab", "s3://bucket/a")
     (True, False)
@@ -32,7 +32,7 @@ def is_below(url: str, folder: str) -> bool:
 
 
 def leads_out(url: str, folder: str) -> RecordError | None:
-    """What is wrong with an object that a listing of a folder names; None for one that is in it.
+    """The reason why a listed object is not inside the folder; None if it is.
 
     >>> leads_out("s3://bucket/a/../../etc/x", "s3://bucket/a").problem
     'the name leads out of the folder that was listed'
@@ -51,7 +51,7 @@ def leads_out(url: str, folder: str) -> RecordError | None:
 
 
 def moved(url: str, old: str, new: str) -> str:
-    """Where a URL below one folder comes to, when all of that folder comes to another.
+    """The new URL of something below a folder, when the folder is copied to another place.
 
     Raises RecordError for a name that would lead out of the new folder, or be another one there.
 
@@ -75,7 +75,7 @@ def moved(url: str, old: str, new: str) -> str:
 
 
 def require_inside(url: str, folder: str) -> None:
-    """Raise TransferError unless a local place is in a folder when all links on the way are followed.
+    """Raise TransferError unless a local place is inside a folder after resolving links.
 
     Whatever is written passes the same question again (`cpr.io.confinement`); here it is asked beforehand.
     Elsewhere than on local disks names are all there is, and this asks nothing.

@@ -1,4 +1,4 @@
-"""Records that are gone through several times, and read from their store once."""
+"""A temporary file of records, for iterating several times while reading the store once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["RecordSpool"]
 
 
 class RecordSpool:
-    """Records in their order, in a temporary file: what they say takes no memory.
+    """Records in a temporary file, in order, so that they take no memory.
 
     Args:
-        records: are read here, all of them.
+        records: all of them are read now.
     """
 
     def __init__(self, records: Iterable[Record]) -> None:
@@ -33,7 +33,7 @@ class RecordSpool:
             self._count += 1
 
     def __iter__(self) -> Iterator[Record]:
-        """All of them; one iteration at a time."""
+        """All records; one iteration at a time."""
         self._file.seek(0)
         for number in range(self._count):
             url, modified, nbytes, length = json.loads(self._file.readline())

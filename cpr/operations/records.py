@@ -1,4 +1,4 @@
-"""What one object of a store says of results: Prefect's records and cpr's own, read without Prefect.
+"""Reads records without Prefect: Prefect's own, and those of cpr.
 
 Two sorts of records are known by their content, whatever their names:
 
@@ -54,7 +54,7 @@ class Reference:
     def of(
         cls, fields: Mapping[str, Any], made: dict[str, tuple[Any, Made | None]] | None = None
     ) -> Reference:
-        """Raises RecordError unless type, place and digests are as cpr writes them.
+        """Validate the fields. Raises RecordError unless type, place and digests are as cpr writes them.
 
         Args:
             fields: what the record says of it.
@@ -73,12 +73,12 @@ class Reference:
 
     @property
     def type(self) -> str:
-        """The record type, `ImageTarget` for one."""
+        """The record type, such as `ImageTarget`."""
         return str(self.fields["type"])
 
     @property
     def is_target(self) -> bool:
-        """Whether cpr wrote the object; else it is a source, somebody else's."""
+        """Whether it is a target, which cpr wrote; else it is a source."""
         return "key" in self.fields
 
     @property
@@ -89,12 +89,12 @@ class Reference:
 
     @cached_property
     def url(self) -> str:
-        """Where the object is."""
+        """URL of the object."""
         return io.join(self.fields["location"], self.file_name)
 
     @property
     def nbytes(self) -> int | None:
-        """Its size; None for a source."""
+        """Size in bytes; None for a source."""
         return self.fields.get("nbytes")
 
     @property
@@ -104,16 +104,16 @@ class Reference:
 
     @cached_property
     def made(self) -> Made | None:
-        """How it came to be, as far as the record tells."""
+        """The provenance, as far as in the record."""
         return Made.parse(self.fields["made"]) if "made" in self.fields else None
 
     @property
     def number(self) -> int:
-        """64 bits that stand for the object and its content, to remember many of them by."""
+        """A 64-bit hash of the object's place and content, to remember many of them."""
         return int(hex16(f"{self.url} {self.checksum}".encode()), 16)
 
     def load(self) -> Resource:
-        """The resource. Raises RecordError for an unknown type, or options that it does not have."""
+        """Make the resource. Raises RecordError for an unknown type, or unknown options."""
         resource = load_record({RECORD_KEY: dict(self.fields)})
         assert isinstance(resource, Resource)
         return resource
@@ -121,7 +121,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Record:
-    """What one object under a results URL says.
+    """A record, as one object under a results URL contains it.
 
     Attributes:
         url: of the object.
@@ -148,23 +148,23 @@ class Record:
 
     @property
     def serializer(self) -> str:
-        """Type of the serializer that has written the result."""
+        """Type of the serializer that wrote the result."""
         kind = (self.metadata or {}).get("serializer")
         return str(kind.get("type", "?")) if isinstance(kind, Mapping) else "cpr"
 
     @property
     def is_foreign(self) -> bool:
-        """Whether another serializer (pickle, json ...) has written it: none of cpr's business."""
+        """Whether another serializer (pickle, json ...) wrote it, so that cpr ignores it."""
         return self.serializer != "cpr"
 
     @property
     def is_cache_entry(self) -> bool:
-        """Whether Prefect may take it for the result of a task that is to run."""
+        """Whether Prefect may use it as the cached result of a task."""
         return self.metadata is not None or _BEGINS_AS_ENTRY.match(self.blob) is not None
 
     @cached_property
     def found(self) -> tuple[tuple[Reference, ...], tuple[RecordError, ...]]:
-        """The resources that it names, and what is wrong with those that cannot be used."""
+        """The resources that it names, and problems of those that cannot be used."""
         good: list[Reference] = []
         bad: list[RecordError] = []
         # The targets of a task are made alike: what is said of that is kept and validated once.
@@ -179,22 +179,22 @@ class Record:
 
     @property
     def resources(self) -> tuple[Reference, ...]:
-        """The resources that it names, in their order."""
+        """The resources that it names, in order."""
         return self.found[0]
 
     @property
     def targets(self) -> tuple[Reference, ...]:
-        """Those of them that cpr wrote."""
+        """The targets among its resources."""
         return tuple(one for one in self.resources if one.is_target)
 
     @property
     def problems(self) -> tuple[CprError, ...]:
-        """All that is wrong with it."""
+        """All problems of the record."""
         return (self.problem,) if self.problem is not None else self.found[1]
 
 
 def references(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The fields of every resource's record inside JSON values, in their order, whatever holds them."""
+    """The fields of every resource's record inside JSON values, in order, in any container."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -210,12 +210,12 @@ def references(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def begins_as_record(blob: bytes) -> bool:
-    """Whether the first bytes of an object are those of a record."""
+    """Whether the first bytes of an object look like a record."""
     return _BEGINS.match(blob) is not None
 
 
 def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Record | None:
-    """The record in an object's bytes; None for an object that is none. Raises nothing.
+    """Parse a record; None if the object is not one. Raises nothing.
 
     Args:
         url: of the object.
@@ -259,7 +259,7 @@ def parse_record(url: str, modified: datetime, nbytes: int, blob: bytes) -> Reco
 
 
 def _shallow(value: Any, text: str | bytes) -> Any:
-    """JSON values that can be worked on by functions that call themselves. Raises RecordError for others.
+    """JSON values whose nesting is safe for recursive functions. Raises RecordError for others.
 
     Args:
         value: to look at.
@@ -291,7 +291,7 @@ def _shallow(value: Any, text: str | bytes) -> Any:
 def distinct_targets(
     records: Iterable[Record], with_regions: bool = False
 ) -> Iterator[tuple[Reference, Record]]:
-    """Each target that records name, once, with the first record that names it.
+    """The targets that records name, each once, with the first record that names it.
 
     Args:
         records: that name them.

@@ -1,4 +1,4 @@
-"""Results by what the records of others call them: by their URL, or by their name where they were copied."""
+"""Finds the results that records refer to: by URL, or by name if they were copied."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SEPARATOR = re.compile(r"[/\\]")
 
 
 def last_of(url: str) -> str:
-    r"""The name at the end of a URL or path, of whatever system.
+    r"""The last component of a URL or path, of any system.
 
     >>> last_of("s3://bucket/a/b.zarr/"), last_of(r"C:\a\b.tif")
     ('b.zarr', 'b.tif')
@@ -26,7 +26,7 @@ def last_of(url: str) -> str:
 
 
 def alike(names: Iterable[str]) -> set[str]:
-    """Those of some names, each of another object, that a disk may take for one.
+    """The names, each of another object, that some file system may treat as equal.
 
     They are the same, or differ by case, or by how Unicode spells them.
 
@@ -39,12 +39,12 @@ def alike(names: Iterable[str]) -> set[str]:
 
 
 def as_disks_see(name: str) -> str:
-    """A name, spelled alike with all those that a disk may take for it."""
+    """A name normalised so that names which a file system may treat as equal are equal."""
     return normalize("NFKC", normalize("NFKC", name).casefold())
 
 
 class Namesakes:
-    """Results, found by what a record says that another result was made from.
+    """An index of results, to find those that other results were made from.
 
     Attributes:
         known: all of them, by URL.
@@ -59,7 +59,7 @@ class Namesakes:
         self.add(known or {})
 
     def add(self, known: Mapping[str, Result]) -> None:
-        """Take more of them."""
+        """Add results."""
         for url, one in known.items():
             name = last_of(url)
             if url not in self.known:
@@ -69,7 +69,7 @@ class Namesakes:
             self.known[url] = one
 
     def find(self, given: Input) -> str | None:
-        """The URL of the result that was given to a task; None where none of these is it.
+        """The URL of the result that was given to a task; None if it is not among these.
 
         The records of copies say where their inputs were: names find them, which have a key. Of several
         with one name it is one of the content that was given, in the folder whose end is most like that.
@@ -94,7 +94,7 @@ def _content(result: Result) -> Any:
 
 
 class _Ends:
-    """Paths, by their steps from their ends on."""
+    """Paths, indexed by their last steps."""
 
     def __init__(self) -> None:
         # Places in a tree, by the one before and the step from there; of each, the path that made it.
@@ -113,7 +113,7 @@ class _Ends:
             at = following
 
     def most_alike(self, url: str) -> str:
-        """The path that has most steps in common with another, from the end on; of several the first."""
+        """The path with the longest common ending; the first of several."""
         at = 0
         for step in _steps(url):
             following = self._next.get((at, step))

@@ -1,4 +1,4 @@
-"""A result: a target with the record that names it, and how people call it."""
+"""A result: a target and the record that names it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Result:
     Attributes:
         reference: the target as the record names it.
         record: URL of the record.
-        recorded: when that was written.
+        recorded: when the record was written.
         is_cached: whether Prefect may take the record for the result of a task that is to run.
     """
 
@@ -41,17 +41,17 @@ class Result:
 
     @property
     def url(self) -> str:
-        """Of the target."""
+        """The target's URL."""
         return self.reference.url
 
     @property
     def at(self) -> int:
-        """When it was made, in seconds since 1970 UTC; 0 where its record does not tell."""
+        """When it was made, in seconds since 1970 UTC; 0 if its record does not say."""
         made = self.reference.made
         return (made.at if made is not None else None) or 0
 
     def whole_made(self) -> Made | None:
-        """How it came to be, with all arguments if they can be read; None if the record does not tell."""
+        """The full provenance, if it can be read; None if the record has none."""
         made = self.reference.made
         try:
             return None if made is None else read_whole(made, self.url)
@@ -60,7 +60,7 @@ class Result:
 
 
 def in_order(found: Iterable[Result]) -> list[Result]:
-    """Results as `Results` gives them."""
+    """Sort results in the order of `Results`."""
     known: dict[tuple[str, str | None], Result] = {}
     for one in found:
         made = one.reference.made
@@ -71,7 +71,7 @@ def in_order(found: Iterable[Result]) -> list[Result]:
 
 
 def problems_of(record: Record) -> tuple[CprError, ...]:
-    """What is wrong with a record, with its URL."""
+    """The problems of a record, with its URL."""
     for problem in record.problems:
         problem.url = record.url
     return record.problems
@@ -82,13 +82,13 @@ def _tells(one: Result) -> tuple[bool, bool, datetime]:
 
 
 def is_called(one: Result, wanted: str) -> bool:
-    """Whether a result is called so."""
+    """Whether a name or URL refers to a result."""
     name = re.split(r"[/\\]", wanted)[-1]
     return one.url == _normal(wanted) or (name != "" and one.reference.file_name.startswith(name))
 
 
 def exact(found: list[Result], wanted: str) -> list[Result]:
-    """Those that the URL names, where it names any."""
+    """The results with exactly this URL, if there are any; else all found."""
     return [one for one in found if one.url == _normal(wanted)] or found
 
 

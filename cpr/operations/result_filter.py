@@ -1,4 +1,4 @@
-"""Which results somebody means: by task, flow, run, name and age."""
+"""Filters results by task, flow, run, name and age."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["ResultFilter"]
 
 @dataclass(frozen=True)
 class ResultFilter:
-    """What is asked of a result; all that is given must hold.
+    """Conditions on a result; all that are given must hold.
 
     Attributes:
         task: name of the task that made it.
@@ -30,11 +30,11 @@ class ResultFilter:
 
     @property
     def run_digits(self) -> str | None:
-        """`flow_run` as records spell it."""
+        """`flow_run` in the spelling of records."""
         return None if self.flow_run is None else self.flow_run.replace("-", "").lower()
 
     def takes(self, one: Result) -> bool:
-        """Whether a result is meant."""
+        """Whether a result fulfils the conditions."""
         made = one.reference.made
         known = (made.task, made.flow, made.flow_run or "") if made is not None else (None, None, "")
         return (

@@ -1,4 +1,4 @@
-"""All results under a URL as a table, for whoever wants to ask more than the commands do."""
+"""`cpr.results`: all results under a URL as a DataFrame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["results"]
 
 
 def results(url: str) -> pd.DataFrame:
-    """A table of the targets that the records under a URL name, a row each, the latest made last.
+    """The targets that the records under a URL name, as a DataFrame with a row each, latest last.
 
     Only records are read, and of these only those that no earlier call or command has read: see
     `docs/decisions/catalogue.md`. No data is read, and no store is asked whether the targets still exist.

@@ -1,4 +1,4 @@
-"""Two runs of a flow compared: which of their results differ, why, and by how much."""
+"""Compares two runs of a flow: which results differ, why, and by how much."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["ChangedResult", "RunDiff", "diff_runs"]
 
 @dataclass(frozen=True)
 class ChangedResult:
-    """A result of one run, and its counterpart of the other.
+    """A result of one run, and its counterpart in the other.
 
     Attributes:
         name: its file name, without the key.
@@ -46,7 +46,7 @@ class ChangedResult:
 
 @dataclass
 class RunDiff:
-    """What differs between the results of two runs.
+    """The differences between the results of two runs.
 
     Attributes:
         old_run, new_run: ids of the runs.
@@ -114,7 +114,7 @@ def _place(one: Result) -> tuple[str | None, str]:
 
 
 def _take_same(found: RunDiff, before: list[Result], now: list[Result]) -> None:
-    """Count the results that are in both lists, and take them out."""
+    """Count the results that are in both lists, and remove them."""
     named: dict[str, list[Result]] = defaultdict(list)
     for one in now:
         named[_content(one)].append(one)
@@ -132,7 +132,7 @@ def _take_same(found: RunDiff, before: list[Result], now: list[Result]) -> None:
 
 
 def _content(one: Result) -> str:
-    """What two results that are the same have in common, wherever they are, besides the content digest."""
+    """What equal results have in common besides the content digest, wherever they are."""
     fields = one.reference.fields
     options = {name: value for name, value in fields.items() if name not in RESERVED}
     return json.dumps([fields.get("data_hash") or one.url, options], sort_keys=True)

@@ -1,4 +1,4 @@
-"""The results of a run: what it has made, and what that was made from.
+"""The results of a run: those it made, and those it found in the cache, as far as records say.
 
 Results of earlier runs that a run has found in the cache are its own as well, as far as records tell.
 """
@@ -16,7 +16,7 @@ __all__ = ["results_of_run"]
 
 
 def results_of_run(results: Results, run: str, url: str) -> tuple[str, list[Result]]:
-    """The id of a run, and its results in the order in which they were made.
+    """The full id of a run, and its results in the order in which they were made.
 
     Args:
         results: all there are.

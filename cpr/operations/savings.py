@@ -1,4 +1,4 @@
-"""What the cache has spared: time and bytes, by task.
+"""Computes the time and bytes that the cache has saved, by task.
 
 Prefect's server knows which runs found their result in the cache, and how long those took that made it;
 records know how much data that was.
@@ -20,7 +20,7 @@ __all__ = ["Savings", "TaskSavings", "savings"]
 
 @dataclass
 class TaskSavings:
-    """What the cache has spared of one task.
+    """What the cache has saved for one task.
 
     Attributes:
         task: its name.
@@ -44,7 +44,7 @@ class TaskSavings:
 
 @dataclass
 class Savings:
-    """What the cache has spared.
+    """What the cache has saved, by task.
 
     Attributes:
         tasks: by task, what saved most first.
@@ -58,19 +58,19 @@ class Savings:
 
     @property
     def seconds(self) -> float:
-        """Of all tasks."""
+        """Seconds saved over all tasks."""
         return sum(one.seconds for one in self.tasks)
 
     @property
     def nbytes(self) -> int:
-        """Of all tasks."""
+        """Bytes saved over all tasks."""
         return sum(one.nbytes for one in self.tasks)
 
 
 def savings(
     url: str, runs: Iterable[TaskRun], on_progress: Callable[..., None] = lambda **_: None
 ) -> Savings:
-    """Sum up what the cache has spared of the results under a URL.
+    """Sum up what the cache has saved on the results under a URL.
 
     Args:
         url: where Prefect keeps records.
@@ -117,7 +117,7 @@ def _mean(seconds: list[float]) -> float:
 
 
 def _records(results: Results, names: set[str]) -> dict[str, tuple[str | None, int]]:
-    """Of records with these names that name results: the task, and the size of the results."""
+    """For the records with these names: the task, and the size of the results."""
     found: dict[str, tuple[str | None, int]] = {}
     for one in results.in_records(names):
         name = io.split(one.record)[1]

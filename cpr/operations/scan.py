@@ -1,4 +1,4 @@
-"""All records under a results URL.
+"""Reads all records under a results URL.
 
 A results URL is where Prefect's result storage writes, a prefix of targets, or a folder that holds both.
 """
@@ -54,21 +54,21 @@ _FIRST, _LAST = -62_135_510_400, 253_370_764_800  # seconds of the times that Py
 
 
 def walk(url: str) -> Iterator[Entry]:
-    """The listing of all that is under a normalised URL. Raises as `scan`."""
+    """List everything under a normalised URL. Raises as `scan`."""
     store, path = open_store(url)
     with translate_errors(url, "list"):
         yield from store.walk(path)
 
 
 def with_total(entries: Iterator[Entry]) -> tuple[Iterator[Entry], int | None]:
-    """Entries of a listing, and how many of them may be records; None where that takes a long listing."""
+    """Entries of a listing, and how many of them may be records; None if counting takes a long listing."""
     ahead = list(islice(entries, _AHEAD + 1))
     total = None if len(ahead) > _AHEAD else sum(not is_data(one.url) for one in ahead)
     return chain(ahead, entries), total
 
 
 def list_pages(url: str) -> Iterator[Page]:
-    """As `walk`, in its order, with the versions that `read_all` can be held to. Raises as `scan`.
+    """As `walk`, in its order, with versions to which `read_all` can pin its reads. Raises as `scan`.
 
     The first page is a small one.
     """
@@ -94,17 +94,17 @@ def _lines_of(store: Store, path: str) -> Iterator[Line]:
 
 
 def lines(found: Iterable[Page]) -> Iterator[Line]:
-    """What is in pages, one by one."""
+    """The entries of pages, one by one."""
     return chain.from_iterable(page.lines() for page in found)
 
 
 def time_from(seconds: float) -> datetime:
-    """A time of a line, as entries have it."""
+    """Convert a line's time to that of an entry."""
     return datetime.fromtimestamp(min(max(seconds, _FIRST), _LAST), UTC)
 
 
 def scan(url: str, listed: Iterable[Page] | None = None) -> Iterator[Record | Entry]:
-    """Everything under a URL: records, read; all else as the listing has it, in the listing's order.
+    """Everything under a URL, in the order of the listing: records are read, other objects only listed.
 
     The first bytes of many objects are fetched at a time; larger records are fetched and parsed one by one,
     so that no more than one of them is in memory. An object that cannot be read, or whose name leads out of
@@ -133,7 +133,7 @@ def _entry(line: Line) -> Entry:
 def read_all(
     url: str, entries: Iterable[Entry], answered: bool = False, changed: set[str] | None = None
 ) -> Iterator[Record | Entry]:
-    """What objects under a normalised URL say, in their order; see `scan`.
+    """Read what objects under a normalised URL contain, in order; see `scan`.
 
     Args:
         url: that they are under.
@@ -159,7 +159,7 @@ def read_all(
 
 
 def find_records(url: str, listed: Iterable[Page] | None = None) -> Iterator[Record]:
-    """The records under a URL; see `scan`.
+    """Find the records under a URL; see `scan`.
 
     >>> list(find_records("memory://no-such-folder"))
     []
@@ -168,7 +168,7 @@ def find_records(url: str, listed: Iterable[Page] | None = None) -> Iterator[Rec
 
 
 def read_record(url: str) -> Record | None:
-    """The record at the URL of one object; None if the object is none.
+    """Read the record at the URL of one object; None if the object is not a record.
 
     Raises ResourceNotFoundError and TransferError.
     """
@@ -183,7 +183,7 @@ def read_record(url: str) -> Record | None:
 
 
 class _Reader:
-    """Reads what is under a normalised URL.
+    """Reads the objects under a normalised URL.
 
     Args:
         url: that all is under.
@@ -199,7 +199,7 @@ class _Reader:
         self._opened: tuple[float, Store, int] | None = None
 
     def begin(self, entry: Entry) -> Record | Entry | tuple[Entry, bytes]:
-        """The first bytes of an object that may be a record."""
+        """Fetch the first bytes of an object that may be a record."""
         if not self._is_plain(entry.url):
             if problem := leads_out(entry.url, self._url):
                 return Record(entry.url, entry.modified, entry.nbytes, problem=problem)
@@ -213,7 +213,7 @@ class _Reader:
             return Record(entry.url, entry.modified, entry.nbytes, problem=error)
 
     def finish(self, entry: Entry, blob: bytes) -> Record | Entry:
-        """The record that begins with these bytes; the entry of an object that is none."""
+        """The record that starts with these bytes; the entry of an object that is not a record."""
         if not begins_as_record(blob):
             return entry
         try:
@@ -233,7 +233,7 @@ class _Reader:
             return Record(entry.url, entry.modified, entry.nbytes, problem=error)
 
     def _is_plain(self, url: str) -> bool:
-        """Whether the characters of a name alone tell that it is of no data and leads nowhere else."""
+        """Whether the characters of a name alone show that it is neither data nor unsafe."""
         return (
             not self._asks_all
             and url.startswith(self._before)
@@ -241,7 +241,7 @@ class _Reader:
         )
 
     def _open(self, url: str) -> tuple[Store, str]:
-        """As `open_store`; for a while it is the store of the others."""
+        """As `open_store`, cached for a while, as most URLs share a store."""
         # What is in a URL that is more than a name, a secret say, is for `open_store` to refuse or to spell.
         if not self._is_plain(url):
             return open_store(url)
@@ -255,7 +255,7 @@ class _Reader:
         return store, path
 
     def fetch(self, entry: Entry, nbytes: int = _FIRST_BYTES) -> tuple[Entry, bytes]:
-        """The first bytes of an object; where the store can tell, of that which its entry tells of.
+        """Fetch the first bytes of an object, pinned to the version in its entry if the store can.
 
         The entry that comes with them is another where another object is there by now.
         """
@@ -279,7 +279,7 @@ class _Reader:
 
 
 def _unanswered(entry: Entry, error: NoAnswerError) -> Record:
-    """For an object whose store has not answered in time."""
+    """The result for an object whose store has not answered in time."""
     try:
         with translate_errors(entry.url, "read"):
             raise error
@@ -294,11 +294,11 @@ def _is_pinning(store: type[Store]) -> bool:
 
 
 def _pins(store: Store, entry: Entry) -> TypeGuard[PinningStore]:
-    """Whether the store can give the very object that an entry tells of."""
+    """Whether the store can pin the version in an entry."""
     return _is_pinning(type(store)) and cast(PinningStore, store).can_pin(entry.version)
 
 
 def _now(entry: Entry) -> Entry:
-    """The entry of what is there by now, dated as it was listed. Raises as `io.stat`."""
+    """The entry of the present object, with the listed time. Raises as `io.stat`."""
     stat = io.stat(entry.url)
     return Entry(entry.url, entry.modified, stat.nbytes, stat.version)

@@ -1,4 +1,4 @@
-"""Everything that is known of a result: what its record says, whether it is there, and how it looks."""
+"""Describes a result: what its record says, whether it still exists, and its preview."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["Shown", "preview_of", "show", "shrunk"]
 
 @dataclass(frozen=True)
 class Shown:
-    """One resource that a record names.
+    """A resource that a record names, with its state.
 
     Attributes:
         reference: the resource as the record names it.
@@ -45,14 +45,14 @@ class Shown:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What else the record says: shape, dtype, resolution, compression ..."""
+        """The other fields of the record: shape, dtype, resolution, compression ..."""
         return {name: value for name, value in self.reference.fields.items() if name not in RESERVED}
 
 
 def show(
     url: str, result: str | None = None, on_progress: Callable[..., None] = lambda **_: None
 ) -> list[Shown]:
-    """What is known of resources.
+    """Describe the resources that a record, or the records under a URL, name.
 
     Args:
         url: of a record; or a results URL, with `result`.
@@ -103,12 +103,12 @@ def _state(reference: Reference) -> str:
 
 
 def preview_of(shown: Shown) -> Preview | None:
-    """A picture or the first rows of a resource; None for what has none. Raises what `get_data` raises."""
+    """The preview of a resource; None if it has none. Raises what `get_data` raises."""
     return shown.reference.load().preview()
 
 
 def shrunk(picture: Picture, width: int, height: int) -> np.ndarray[Any, Any]:
-    """The pixels of a picture, (rows, columns, 3) of uint8, at most so many of them.
+    """Shrink a picture to pixels (rows, columns, 3) of uint8, at most so many of them.
 
     Raises DecodeError for what is no PNG.
     """

@@ -1,4 +1,4 @@
-"""Whether what records name is still what was written: every target under a URL, or a sample of them.
+"""Verifies that every target under a URL, or a sample of them, is still what was written.
 
 Targets are read side by side and never decoded where their checksum agrees. In memory is what is under
 way, a number for each target, and what was found wrong, packed.
@@ -47,7 +47,7 @@ _OUTAGES_IN_A_ROW = 16
 
 @dataclass(frozen=True)
 class Checked:
-    """One target and what was found of it.
+    """A target, and the outcome of its verification.
 
     Attributes:
         url: of the target; of the record, where that cannot be read.
@@ -68,14 +68,14 @@ class Checked:
 
     @classmethod
     def unreadable(cls, record: str, error: CprError) -> Checked:
-        """A record of which not all can be used."""
+        """The outcome for a record that cannot be used completely."""
         state: State = "not checked" if isinstance(error, TransferError) else "unreadable record"
         return cls(record, record, state, error=error)
 
 
 @dataclass
 class Report:
-    """What a verification came to.
+    """The outcome of a verification.
 
     Attributes:
         records: how many records were read, those of other serializers among them.
@@ -101,7 +101,7 @@ class Report:
     wrong: CompactList[Checked] = field(default_factory=CompactList)
 
     def add(self, one: Checked) -> None:
-        """Count a target in, or a record that cannot be read."""
+        """Count a target, or a record that cannot be read."""
         self.checked += one.url != one.record
         self.intact += one.state == "intact"
         self.by_store += one.by_store
@@ -112,17 +112,17 @@ class Report:
 
     @property
     def damaged(self) -> int:
-        """How much is wrong for sure."""
+        """How many results are certainly damaged or missing."""
         return len(self.wrong) - self.not_checked
 
     @property
     def damage(self) -> list[Checked]:
-        """What is wrong for sure."""
+        """The results that are certainly damaged or missing."""
         return [one for one in self.wrong if one.state != "not checked"]
 
     @property
     def unchecked(self) -> list[Checked]:
-        """What could not be looked at."""
+        """The results that could not be checked."""
         return [one for one in self.wrong if one.state == "not checked"]
 
 
@@ -134,7 +134,7 @@ def verify(
     on_progress: Callable[..., None] = lambda **_: None,
     report: Report | None = None,
 ) -> Report:
-    """Read every target that the records under a URL name, and compare it with what they say.
+    """Read every target that the records under a URL name, and compare it with its record.
 
     Args:
         url: a results URL.
@@ -180,7 +180,7 @@ def verify(
 def _with_total(
     records: Iterator[Record], on_progress: Callable[..., None]
 ) -> tuple[Iterator[Record], int | None]:
-    """Records, and how many targets they name; None where that would take reading many of them first."""
+    """Records, and how many targets they name; None if counting would mean reading many records first."""
     ahead: list[Record] = []
     nbytes = 0
     for record in records:
@@ -195,7 +195,7 @@ def _with_total(
 def _targets(
     records: Iterable[Record], report: Report, chosen: Callable[[], bool]
 ) -> Iterator[Checked | tuple[Reference, str]]:
-    """Each target once, with a record that names it; what is wrong with records first."""
+    """Each target once, with a record that names it; the problems of records come first."""
 
     def counted() -> Iterator[Record]:
         for record in records:
@@ -215,7 +215,7 @@ def _targets(
 
 
 def check(reference: Reference, record: str, budget: ByteBudget | None = None) -> Checked:
-    """Read one target and compare it with what its record says; raises nothing that is the store's or its.
+    """Read one target and compare it with its record; raises no error of the store or the target.
 
     Args:
         reference: the target.
@@ -246,7 +246,7 @@ def check(reference: Reference, record: str, budget: ByteBudget | None = None) -
 
 
 def check_by_store(reference: Reference, record: str, budget: ByteBudget | None = None) -> Checked:
-    """Ask the store of one target, or read it if it is small; otherwise as `check`."""
+    """Ask the store for the checksum of a target, or read it if it is small; otherwise as `check`."""
     try:
         if not is_as_stored(reference):
             return check(reference, record, budget)
@@ -275,7 +275,7 @@ def _check_blocks(target: Target) -> None:
 
 
 def heal(url: str, report: Report) -> list[str]:
-    """Drop the cache entries that name what a verification found damaged; their URLs.
+    """Delete the cache entries of results that a verification found damaged; returns their URLs.
 
     The next run then misses them and makes the results again. A record that has changed since, and one
     whose targets are intact by now, stays. So do records that Prefect does not take for cache entries

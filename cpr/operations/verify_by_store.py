@@ -1,4 +1,4 @@
-"""Whether targets are still what was written, as far as their stores tell without reading them.
+"""Verifies targets by the checksums that stores keep, without reading the objects.
 
 S3 and Google Cloud Storage compare what they receive with a checksum that comes with it, refuse what differs,
 and tell that checksum later on. What it was is noted beside the object when it is written. So two small
@@ -24,7 +24,7 @@ _REPLACED = "the store has received another object than the one that was written
 
 
 def is_as_stored(reference: Reference) -> bool:
-    """Whether the store vouches for a target, whose class need not be installed.
+    """Whether the store confirms a target's checksum; its class need not be installed.
 
     False for one that is to be read: it is so small that this is as quick, or the store does not tell any
     more what it should.

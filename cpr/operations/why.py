@@ -1,4 +1,4 @@
-"""Why results were made, where an earlier one could have been used again: told from records alone.
+"""Explains why results were computed although earlier ones existed, from records alone.
 
 A result is compared with the nearest that the same task had made before: what differs in their arguments,
 their sources or the task's code is why Prefect did not use that one.
@@ -24,7 +24,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a result was made.
+    """The reason why a result was computed.
 
     Attributes:
         url: of the result.
@@ -42,7 +42,7 @@ class Explanation:
 
 
 def explain(url: str, result: str, on_progress: Callable[..., None] = lambda **_: None) -> list[Explanation]:
-    """Why results were made although there were earlier ones of the same task.
+    """Explain why results were computed although there were earlier ones of the same task.
 
     Args:
         url: a results URL; where Prefect's records are, more is known (which line of a task was changed).
@@ -64,7 +64,7 @@ def explain(url: str, result: str, on_progress: Callable[..., None] = lambda **_
 
 
 def compare(url: str, result: str, other: str) -> Explanation:
-    """What differs between how two results were made.
+    """List the differences between how two results were made.
 
     Args:
         url: a results URL.
@@ -93,7 +93,7 @@ def _untold(url: str) -> RecordError:
 
 
 def read_texts(url: str) -> tuple[Entries, dict[str, list[Made]]]:
-    """What is known of texts and code, and results whose records may be gone, by task."""
+    """Read the journal: source texts and code, and results whose records may be gone, by task."""
     texts = Entries()
     made: dict[str, list[Made]] = {}
     for entries in read_journal(io.normalise(url)):
@@ -130,11 +130,11 @@ def _explained(
 
 
 def is_before(one: Made, made: Made) -> bool:
-    """Whether it could have been used again; what the same run made for another image could not."""
+    """Whether a result was made earlier and in another run, so that it could have been reused."""
     same_run = one.flow_run == made.flow_run if made.flow_run else one.task_run == made.task_run
     return not same_run and (one.at or 0) <= (made.at or 0)
 
 
 def between(old: Made, new: Made, texts: Entries) -> list[Difference]:
-    """What differs between how two results were made, with the lines of code that are known."""
+    """The differences between how two results were made, with changed lines of code if known."""
     return differences(texts.whole(old), texts.whole(new), texts.lines, texts.first)

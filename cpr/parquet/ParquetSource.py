@@ -17,7 +17,7 @@ __all__ = ["ParquetSource"]
 
 @register
 class ParquetSource(Source):
-    """A Parquet file that somebody else wrote, or a folder of them, as a DataFrame.
+    """An existing Parquet file, or a folder of them, as a DataFrame.
 
     A folder is one table, as for `pandas.read_parquet`: all its files together; folders called `column=value`
     add a column. Its version is that of all its files: if one is new, gone or replaced, the source has
@@ -43,7 +43,7 @@ class ParquetSource(Source):
         return super()._split_extension(file_name, location)
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
-        """The table, decoded from the stored file, or from all the files of the folder.
+        """Read the table from the file, or from all files of the folder.
 
         Args:
             cache: hold the table until this object goes away.

@@ -1,4 +1,4 @@
-"""Tables as Parquet files."""
+"""Targets that store tables as Parquet files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of columns as Arrow arrays, and back."""
+"""Converts column values to Arrow arrays and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MAX_SECONDS = np.iinfo(np.int64).max // 1000
 
 
 def arrow_type(column: ColumnType) -> Any:
-    """The Arrow type that a column is stored as."""
+    """The Arrow type in which a column is stored."""
     import pyarrow as pa
 
     if column.kind in {"number", "masked"}:
@@ -37,7 +37,7 @@ def arrow_type(column: ColumnType) -> Any:
 
 
 def array_of(values: Values, column: ColumnType, field: str) -> Any:
-    """An Arrow array. Raises EncodeError for seconds that Parquet cannot count."""
+    """Convert values to an Arrow array. Raises EncodeError for times that Parquet cannot represent."""
     import pyarrow as pa
 
     data, missing = values
@@ -66,12 +66,12 @@ def array_of(values: Values, column: ColumnType, field: str) -> Any:
 
 
 def is_plain(column: ColumnType) -> bool:
-    """Whether pandas keeps it as one of numpy's arrays of values of a fixed size."""
+    """Whether pandas stores the column as a numpy array of fixed-size values."""
     return column.kind in {"number", "datetime", "duration"} and isinstance(column.dtype, np.dtype)
 
 
 def column_of(array: Any, column: ColumnType) -> Any:
-    """A pandas array from an Arrow one; of a plain type it may share its memory, and is to be copied.
+    """Convert an Arrow array to a pandas array; one of a plain type may share memory, so copy it.
 
     Raises ValueError (pyarrow's among them) for other types.
     """

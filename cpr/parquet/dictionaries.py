@@ -1,4 +1,4 @@
-"""Which columns of a table are worth a dictionary, which pyarrow else tries for each of them.
+"""Chooses the columns that are worth dictionary encoding, instead of letting pyarrow try each of them.
 
 A dictionary holds a MiB: 131,072 numbers. Of a column with more of them in a row group it is given up
 after they were looked up one by one, which takes a third of the time of encoding, and leaves more bytes.
@@ -18,7 +18,7 @@ _MOST_DISTINCT = 0.99
 
 
 def worth_a_dictionary(table: Any) -> list[str]:
-    """Names of the columns of a table in which values may repeat; texts, and others that vary in length, may.
+    """Names of the columns whose values may repeat; text and other variable-length columns count as such.
 
     >>> import pyarrow as pa
     >>> worth_a_dictionary(pa.table({"few": [1, 2] * 5000, "many": range(10000)}))

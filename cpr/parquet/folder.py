@@ -1,4 +1,4 @@
-"""Folders of Parquet files as one table: what Spark, dask, polars, DuckDB and pandas write.
+"""Folders of Parquet files as one table, as Spark, dask, polars, DuckDB and pandas write them.
 
 As `pandas.read_parquet` has it: every file is part of it, in the order of the paths, except where a name in
 its path begins with `_` or `.`; folders called `column=value` are columns, unless the files have them too.
@@ -43,7 +43,7 @@ _HIDDEN = ("_", ".")
 
 
 class Folder:
-    """One version of a folder: of every file of the table.
+    """One version of a folder: all files of the table, with their versions.
 
     Attributes:
         url: of the folder.
@@ -61,14 +61,14 @@ class Folder:
         self.parts: dict[str, Pinned] = dict(zip(names, pins, strict=True))
 
     def version(self) -> Version:
-        """What the store says of all the files together; nothing where there are none."""
+        """The versions of all files together; empty if there are none."""
         if not self.parts:
             return {}
         lines = [[name, sorted(pinned.version.items())] for name, pinned in self.parts.items()]
         return {"files": len(lines), "listing": hex16(json.dumps(lines).encode("utf-8", "surrogatepass"))}
 
     def require(self, version: Version | None) -> None:
-        """Raise SourceChangedError where another version is asked for."""
+        """Raise SourceChangedError unless this is the expected version."""
         if version and dict(version) != self.version():
             raise SourceChangedError(
                 "the folder is not the version any more that took part in the cache key",
@@ -79,7 +79,7 @@ class Folder:
             )
 
     def read(self) -> pd.DataFrame:
-        """The table.
+        """Read the table.
 
         Raises DecodeError for a file that is not Parquet or has a column that the first has not (pandas
         leaves such a column out), SourceChangedError for one that was replaced meanwhile.
@@ -108,7 +108,7 @@ class Folder:
                 raise
 
     def _looked_through(self) -> tuple[frozenset[str], int, list[frozenset[int]]]:
-        """The columns, rows to decode at once, and coded fields of each file, as the footers say.
+        """From the footers: the columns, batch sizes for decoding, and coded fields of each file.
 
         Raises DecodeError for files that make no one table.
         """
@@ -138,7 +138,7 @@ def is_of_folder(version: Version) -> bool:
 
 
 def _look(pinned: Pinned) -> tuple[frozenset[str], int, int, frozenset[int]]:
-    """Columns, size in memory, rows to decode at once and coded fields of a file."""
+    """Columns, size in memory, batch size and coded fields of a file, from its footer."""
     file = RangedFile(pinned.url, pinned.fetch, pinned.nbytes, _FOOTER_BLOCK, _FOOTER_BLOCKS)
     try:
         with naming(pinned.url), Reading(), file:
@@ -168,7 +168,7 @@ def _dataset(files: _Files) -> Any:
 
 
 class _Files:
-    """The files as pyarrow opens them.
+    """Opens the files for pyarrow.
 
     Args:
         parts: by their path.
@@ -182,17 +182,17 @@ class _Files:
         self._failure: CprError | None = None
 
     def raise_failure(self) -> None:
-        """Raise what the first read raised that failed: pyarrow complains of something else then."""
+        """Raise the first error of a read, which pyarrow replaces with an error of its own."""
         if self._failure is not None:
             raise self._failure from None
 
     def at_once(self) -> int:
-        """How many files to read at the same time."""
+        """How many files to read in parallel."""
         largest = max((pinned.nbytes for pinned in self.parts.values()), default=0)
         return max(2, min(_AT_ONCE, _AHEAD_BYTES // max(1, largest)))
 
     def open(self, path: str) -> RangedFile:
-        """A file; nobody else holds it, so that its blocks go when pyarrow has done with it."""
+        """Open a file; only pyarrow holds it, so that its blocks are freed when pyarrow is done."""
         pinned = self.parts[path]
         block = _WHOLE_BYTES if pinned.nbytes <= _WHOLE_BYTES else _BLOCK
         return ranged_file(pinned, block, _BLOCKS, partial(self._fetch, pinned))
@@ -206,7 +206,7 @@ class _Files:
             raise
 
     def handler(self) -> Any:
-        """What pyarrow asks for files."""
+        """The filesystem object that pyarrow opens files with."""
         import pyarrow as pa
         import pyarrow.fs
 
@@ -239,7 +239,7 @@ class _Files:
 
 
 def _without(columns: frozenset[str], path: str) -> str:
-    """The path, in which no folder is one of the columns."""
+    """The path, with `=` hidden in folders whose column the files contain too."""
     *folders, name = path.split("/")
     shown = [
         folder.replace("=", "\x1f", 1) if unquote(folder.partition("=")[0]) in columns else folder

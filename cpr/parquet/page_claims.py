@@ -1,4 +1,4 @@
-"""What a page of a Parquet file will take when it is decoded, by its header and the bytes that tell lengths.
+"""Estimates the memory that a Parquet page needs when decoded, from its header and encoded lengths.
 
 Source: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
@@ -26,7 +26,7 @@ _LENGTHS_FIRST = (6, 7)
 
 @dataclass(frozen=True)
 class Leaf:
-    """A column as the schema has it.
+    """A leaf column of the schema.
 
     Attributes:
         physical: its type's number.
@@ -44,13 +44,13 @@ class Leaf:
 
     @property
     def width(self) -> int:
-        """Bytes of a value in memory, of a text without the text."""
+        """Bytes of a value in memory; for text, without the text itself."""
         return _WIDTHS.get(self.physical, self.length)
 
 
 @dataclass
 class Chunk:
-    """A column in a group of rows, and how far it was read.
+    """A column chunk of a row group, and how far it was read.
 
     Attributes:
         start: its first byte in the file.
@@ -79,16 +79,16 @@ class Chunk:
     _longest: int = 0
 
     def restart(self) -> None:
-        """It is read from its first byte on."""
+        """Start again at its first byte."""
         self.at, self.seen, self.skip, self.pending = self.start, 0, 0, b""
         self._lengths, self._dictionary, self._entries, self._longest = None, None, 0, 0
 
     def keep_dictionary(self, entries: int, content: memoryview) -> None:
-        """Take note of the texts that later pages refer to."""
+        """Keep the dictionary of texts to which later pages refer."""
         self._entries, self._dictionary, self._longest, self._lengths = entries, content, len(content), None
 
     def used(self, count: int, content: Any) -> int:
-        """The bytes of so many texts of the dictionary.
+        """Total bytes of so many texts of the dictionary.
 
         Args:
             count: of texts.
@@ -105,7 +105,7 @@ class Chunk:
 
 @dataclass
 class Page:
-    """A page, by its header.
+    """A page, described by its header.
 
     Args:
         chunk: that it is in.
@@ -136,11 +136,11 @@ class Page:
 
     @property
     def has_values(self) -> bool:
-        """Whether it is of values, and no dictionary or index."""
+        """Whether the page holds values, and is not a dictionary or index."""
         return self.kind in (_DATA, _DATA_2)
 
     def claim(self, data: memoryview, is_coded: bool) -> tuple[int, int]:
-        """Bytes that its values take, and those that decoding takes besides.
+        """Bytes that the page's values take, and temporary bytes while decoding.
 
         Args:
             data: what follows the header; at least all of the page.
@@ -176,7 +176,7 @@ class Page:
         return fixed + shared + self.nbytes, shared + self.nbytes + 8 * self.count
 
     def _values(self, data: memoryview) -> memoryview:
-        """What follows the levels."""
+        """The encoded values after the levels."""
         if self.kind == _DATA_2:
             levels = self._said[5] + self._said[6]
             if self._said[5] < 0 or self._said[6] < 0 or levels > min(len(data), self.nbytes):
@@ -209,7 +209,7 @@ class Page:
 
 
 def _hadoop_lz4(data: memoryview, nbytes: int) -> memoryview:
-    """LZ4 as Hadoop frames it, each piece behind its two lengths; or as older writers have it, without."""
+    """Decompress LZ4 with Hadoop's framing, or without it, as some older writers did."""
     found, rest = [], data
     left = nbytes
     while len(rest) >= 8:

@@ -1,4 +1,4 @@
-"""What pandas keeps in a Parquet file of a frame's labels, so that `pandas.read_parquet` gives them back.
+"""The pandas metadata in a Parquet file, so that `pandas.read_parquet` restores a frame's labels.
 
 Source: https://pandas.pydata.org/docs/development/developer.html#storing-pandas-dataframe-objects-in-apache-parquet-format
 """
@@ -24,7 +24,7 @@ _KINDS = {"text": "unicode", "duration": "timedelta", "category": "categorical"}
 
 
 def file_names(layout: Layout) -> list[str]:
-    """What the file's columns are called, index first: levels without a name as pandas calls them."""
+    """The names of the columns in the file, index first; unnamed levels as pandas names them."""
     names = layout.stored_names
     for level, name in enumerate(layout.index.names if layout.writes_index else ()):
         if name is None:
@@ -33,7 +33,7 @@ def file_names(layout: Layout) -> list[str]:
 
 
 def require_modest_labels(schema: Any) -> None:
-    """Raise ValueError for labels of columns that would take pandas minutes to make levels of.
+    """Raise ValueError for column labels that would take pandas minutes to process.
 
     Where columns have labels in several levels pyarrow takes the name of each for a literal of Python, and
     pandas makes a level of each of its elements, at half a millisecond: of a text, of each character.
@@ -65,7 +65,7 @@ def require_modest_labels(schema: Any) -> None:
 
 
 def pandas_metadata(layout: Layout) -> dict[bytes, bytes]:
-    """The schema's entry for a table; none where columns share a name, which pandas cannot tell apart."""
+    """The schema's metadata entry for pandas; none if columns share a name, which pandas does not support."""
     fields = file_names(layout)
     if len(set(fields)) < len(fields):
         return {}
@@ -99,7 +99,7 @@ def _label(label: Any) -> str | None:
 
 
 def _type(column: ColumnType) -> dict[str, Any]:
-    """What pandas calls a type, and what the file's does not tell."""
+    """The pandas name of a type, and details that the file's type lacks."""
     if column.of is not None and column.of.kind != "text":
         return _type(column.of)  # stored as the values themselves
     more: dict[str, Any] | None = None

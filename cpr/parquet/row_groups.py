@@ -1,4 +1,4 @@
-"""Columns of a Parquet file while it arrives: some are decoded while those behind them are on their way.
+"""Decodes the columns of a Parquet file while it is downloaded.
 
 The footer, which says what lies where, is fetched first. Then the file is taken in order, a few columns of a
 row group at a time, let go of when they are decoded, and not held whole. Where columns lie is pyarrow's to
@@ -36,7 +36,7 @@ _RETURN_BYTES = 16 << 20
 
 
 class ForwardReads:
-    """A file to read from, as pyarrow wants it, that knows how far it was read."""
+    """A readable file for pyarrow that records how far it was read."""
 
     closed = False
 
@@ -46,30 +46,30 @@ class ForwardReads:
         self._farthest = 0
 
     def read(self, size: int = -1) -> bytes:
-        """As the file's."""
+        """Read bytes."""
         data = self._file.read(size)
         self._farthest = max(self._farthest, self._file.tell())
         return data
 
     def close(self) -> None:
-        """Whoever opened the file closes it."""
+        """Does nothing: whoever opened the file closes it."""
 
     def restart(self) -> None:
-        """The end was read, and the rest is read from the first byte on."""
+        """Note that the footer was read and reading continues at the first byte."""
         self._farthest = 0
 
     def let_go(self) -> None:
-        """Nothing is read again but what lies behind all that was."""
+        """Free what was read: only later positions are read from now on."""
         self._file.release(self._farthest)
 
 
 def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
-    """The columns of a table as pandas arrays, in the order of `stored_types`.
+    """Read the columns of a table as pandas arrays, in the order of `stored_types`.
 
     Args:
         parquet: the file as pyarrow has opened it; its footer was found to claim so many columns and rows.
         file: what it reads from.
-        layout: what was recorded.
+        layout: the recorded layout.
 
     Raises DecodeError, ValueError, and what pyarrow raises.
     """
@@ -121,7 +121,7 @@ def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
 
 
 def _slices(schema: Any, count: int, rows: int) -> Iterator[tuple[list[int], int]]:
-    """Consecutive columns to decode at once, and how many rows of them."""
+    """Consecutive columns that are decoded together, and how many rows of them at a time."""
     widths = [WIDTHS.get(schema.column(i).physical_type, 0) for i in range(count)]
     for is_text, columns in groupby(range(count), lambda i: not widths[i]):
         if is_text:

@@ -1,4 +1,4 @@
-"""The structs of Parquet's footers and headers of pages, of which fields by number are read.
+"""Definitions of the Thrift structs in Parquet footers and page headers, with their field numbers.
 
 Every list that pyarrow knows is here: it takes the items for what they should be, whatever the list says.
 

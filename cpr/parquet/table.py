@@ -1,4 +1,4 @@
-"""The Parquet formats: tables that cpr writes and restores exactly, and Parquet files of others.
+"""The Parquet formats: of tables that cpr writes and restores exactly, and of foreign files.
 
 Source: https://parquet.apache.org/docs/file-format/, through pyarrow. Row groups are written as they
 come, forward only. The footer is at the end; when a table of ours is read it is fetched first
@@ -49,7 +49,7 @@ _AHEAD_BYTES = 48 << 20
 
 @dataclass(frozen=True)
 class Parquet(TableFormat):
-    """Tables as Parquet files, restored exactly.
+    """The Parquet format for tables that are restored exactly.
 
     Attributes:
         compression: of the columns: zstd, snappy (what most programs write), gzip or None.
@@ -61,7 +61,7 @@ class Parquet(TableFormat):
     compression: Literal["zstd", "snappy", "gzip"] | None = "zstd"
 
     def describe(self, data: Any) -> Self:
-        """This format, told the layout of the table.
+        """This format with the layout of the table.
 
         Raises EncodeError for what a table on disk cannot hold, MissingDependencyError without pyarrow.
         """
@@ -69,7 +69,7 @@ class Parquet(TableFormat):
         return super().describe(data)
 
     def encode(self, data: Any, file: WritableFile) -> None:
-        """Write row group after row group."""
+        """Write the table, one row group after another."""
         pa, pq = pyarrow()
         frames = Frames.of(data)
         layout = frames.layout
@@ -102,7 +102,7 @@ class Parquet(TableFormat):
             raise
 
     def _row_groups(self, frames: Frames, schema: Any) -> Iterator[Any]:
-        """The pieces that pass, as pyarrow's tables, as many together as make a row group."""
+        """Collect the pieces of a stream into pyarrow tables, one for each row group."""
         pa, _ = pyarrow()
         layout = frames.layout
         waiting: list[Any] = []
@@ -121,7 +121,7 @@ class Parquet(TableFormat):
             yield _together(waiting)
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
-        """The table, with the dtypes of the record.
+        """Read the table, with the recorded dtypes.
 
         Raises DecodeError for a file that does not hold such a table, whole.
         """
@@ -139,16 +139,16 @@ class Parquet(TableFormat):
 
 @dataclass(frozen=True)
 class ForeignParquet:
-    """Parquet files that somebody else wrote, as pyarrow makes a DataFrame of them."""
+    """Parquet files of any origin, as pyarrow converts them to a DataFrame."""
 
     extensions: ClassVar[tuple[str, ...]] = (".parquet", ".parq", "")
 
     def share(self, data: pd.DataFrame) -> pd.DataFrame:
-        """A copy of a frame that is kept."""
+        """A copy of a cached frame."""
         return own_copy(data)
 
     def decode(self, file: ReadableFile) -> pd.DataFrame:
-        """The table. Raises DecodeError for what is not Parquet, MissingDependencyError without pyarrow."""
+        """Read the table. Raises DecodeError for invalid Parquet, MissingDependencyError without pyarrow."""
         with Reading():
             pa, _ = pyarrow()
             parquet = opened(file)
@@ -160,7 +160,7 @@ class ForeignParquet:
 
 
 def to_pandas(table: Any, what: str = "it") -> pd.DataFrame:
-    """A frame of pyarrow's table. Raises DecodeError for values that pandas has no column for.
+    """Convert a pyarrow table to a frame. Raises DecodeError for values that pandas cannot hold.
 
     Args:
         table: what was read.
@@ -182,7 +182,7 @@ def to_pandas(table: Any, what: str = "it") -> pd.DataFrame:
 
 
 class _Sink:
-    """The file as pyarrow wants it: with a position, and an end that can be ignored."""
+    """A writable file for pyarrow, with a position, which ignores `close`."""
 
     closed = False
 
@@ -207,14 +207,14 @@ class _Sink:
         return self._position
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Does nothing: no bytes are buffered."""
 
     def close(self) -> None:
-        """Whoever opened the file closes it."""
+        """Does nothing: whoever opened the file closes it."""
 
 
 class Reading:
-    """Reading: turns what pyarrow raises for damaged files into DecodeErrors."""
+    """Converts pyarrow's errors for damaged files to DecodeErrors."""
 
     def __enter__(self) -> None:
         return None
@@ -228,7 +228,7 @@ class Reading:
 
 
 def opened(file: ReadableFile | ForwardReads, whole: bool = True, buffer_bytes: int = 0) -> Any:
-    """The file, whose footer claims no more than there is memory for.
+    """Open a file, after checking that its footer claims no more than fits into memory.
 
     Args:
         file: to read.
@@ -251,13 +251,13 @@ def opened(file: ReadableFile | ForwardReads, whole: bool = True, buffer_bytes: 
 
 
 def coded_fields(schema: Any) -> frozenset[int]:
-    """The fields, by number, that pyarrow gives as numbers in a dictionary."""
+    """Numbers of the fields that pyarrow returns dictionary-encoded."""
     pa, _ = pyarrow()
     return frozenset(i for i, one in enumerate(schema) if pa.types.is_dictionary(one.type))
 
 
 def claimed_bytes(parquet: Any) -> int:
-    """How much memory the table takes, by its footer."""
+    """How much memory the table needs, according to its footer."""
     footer = parquet.metadata
     groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
     encoded: int = sum(group.total_byte_size for group in groups)
@@ -269,7 +269,7 @@ def claimed_bytes(parquet: Any) -> int:
 
 
 def _require(parquet: Any, layout: Layout) -> None:
-    """Raise DecodeError unless the footer tells of such a table."""
+    """Raise DecodeError unless the footer describes such a table."""
     if parquet.metadata.num_rows != layout.rows:
         # Asked first: a few bytes can claim any number of equal rows.
         raise other_rows(layout.rows, parquet.metadata.num_rows)
@@ -286,13 +286,13 @@ def _require(parquet: Any, layout: Layout) -> None:
 
 
 def rows_at_once(parquet: Any, rows: int) -> int:
-    """How many rows to decode at once: fewer where a long text may be repeated for a few bits."""
+    """How many rows to decode at a time: fewer if a long text may be repeated at little cost."""
     columns = map(parquet.schema.column, range(parquet.metadata.num_columns))
     return min(rows, ROWS_OF_TEXT) if any(c.physical_type == "BYTE_ARRAY" for c in columns) else rows
 
 
 def _together(tables: list[Any]) -> Any:
-    """Tables as one; the list is empty then, and keeps none of them."""
+    """Concatenate tables; empties the list, so that none is kept."""
     pa, _ = pyarrow()
     taken = list(tables)
     tables.clear()
@@ -300,7 +300,7 @@ def _together(tables: list[Any]) -> Any:
 
 
 def pyarrow() -> tuple[Any, Any]:
-    """Pyarrow and its part for Parquet. Raises MissingDependencyError."""
+    """Import pyarrow and pyarrow.parquet. Raises MissingDependencyError."""
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""How many bytes the texts of a page are when they are decoded, without decoding them.
+"""Computes the decoded size of the texts in a page without decoding them.
 
 Two encodings make much of little: a dictionary, where a few bits stand for a text however long, and texts
 that begin as the one before (`DELTA_BYTE_ARRAY`), where no bits at all may. What is counted here takes a time
@@ -23,7 +23,7 @@ _MOST = 1 << 31
 
 
 def text_lengths(data: memoryview, count: int) -> Any:
-    """The lengths of the texts of a dictionary. Raises ValueError for what is none."""
+    """The lengths of the texts in a dictionary page. Raises ValueError if it is malformed."""
     unpack, at, found = struct.Struct("<I").unpack_from, 0, []
     try:
         for _ in range(count):
@@ -36,7 +36,7 @@ def text_lengths(data: memoryview, count: int) -> Any:
 
 
 def used_bytes(data: memoryview, lengths: Any, count: int) -> int:
-    """The sum of the lengths that numbers in a dictionary stand for.
+    """The total length of the texts to which dictionary codes refer.
 
     Args:
         data: the numbers, in runs, behind a byte with their width.
@@ -83,13 +83,13 @@ def _used(lengths: Any, numbers: Any) -> int:
 
 
 def length_count(data: memoryview) -> int:
-    """How many lengths a page says that it has before its texts."""
+    """How many lengths a page declares before its texts."""
     at = _varint(data, _varint(data, 0)[1])[1]
     return _varint(data, at)[0]
 
 
 def shared_bytes(data: memoryview) -> int:
-    """The bytes that texts share with those before them, all together: the sum of their lengths.
+    """The total number of bytes that texts share with the text before them.
 
     Args:
         data: of the page, that begins with these lengths, each told by how much it is more than the last.
@@ -122,7 +122,7 @@ def shared_bytes(data: memoryview) -> int:
 
 
 class _Lengths:
-    """Sums lengths up, a good many at once."""
+    """Sums delta-encoded lengths, many at a time."""
 
     def __init__(self, data: memoryview, per: int, first: int) -> None:
         self._data, self._per = data, per
@@ -134,7 +134,7 @@ class _Lengths:
         self._count = 0
 
     def add(self, least: int, width: int, at: int, count: int) -> None:
-        """A part of a block: the least step, and the bits of what steps are more, from a place on."""
+        """Note a part of a block: minimum step, bit width, position, and number of the steps."""
         if width > 32 or abs(least) > _MOST:
             raise ValueError("lengths beyond all texts")
         if width:
@@ -145,7 +145,7 @@ class _Lengths:
             self.sum_up()
 
     def sum_up(self) -> None:
-        """Add what was noted to the total."""
+        """Add the noted steps to the total."""
         if not self._least:
             return
         steps = np.repeat(np.array(self._least, np.int64)[:, None], self._per, axis=1)
@@ -163,7 +163,7 @@ class _Lengths:
 
 
 def _unpacked(data: memoryview, width: int, per: int) -> Any:
-    """Numbers of so many bits, so many in a row."""
+    """Unpack numbers of some bit width."""
     rows = len(data) * 8 // (width * per)
     bits = np.unpackbits(np.frombuffer(data[: rows * width * per // 8], "u1"), bitorder="little")
     weights = np.left_shift(1, np.arange(width, dtype=np.int64))

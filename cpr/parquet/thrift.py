@@ -1,4 +1,4 @@
-"""Structs in a Parquet file (footers, headers of pages), read so that they are judged before pyarrow decodes.
+"""A strict reader for Thrift structs in Parquet files, used to check them before pyarrow decodes them.
 
 What is judged here must be what pyarrow finds, so nothing is read that two readers may read differently.
 pyarrow's cuts numbers to the bits of their kind, takes items of a list for what it expects there, whatever
@@ -28,13 +28,13 @@ _ITEM_BYTES = 300  # of memory for a struct that is kept
 
 
 class Items(NamedTuple):
-    """What a list has: the kind of its items, or the struct that each of them is."""
+    """The items of a list: their type, or the struct that each of them is."""
 
     of: int | Struct
 
 
 class Struct:
-    """The fields that a struct is known to have; others may be there.
+    """The known fields of a struct; unknown ones may be there too.
 
     Args:
         kept: by number, fields that are wanted: the kind of each.
@@ -54,7 +54,7 @@ _UNKNOWN = Struct()
 
 
 def read_struct(data: bytes | memoryview, start: int, struct: Struct) -> tuple[dict[int, Any], int]:
-    """The fields of a struct by number, as far as they are wanted, and where it ends.
+    """Read the requested fields of a struct by number; also returns where it ends.
 
     Args:
         data: that it is in.
@@ -118,7 +118,7 @@ class _Reader:
         raise ValueError(f"a field of kind {kind}")
 
     def skip(self, kind: int, expected: int | Items | Struct | None, depth: int) -> None:
-        """As `value`, and keep nothing: whatever is there takes no memory."""
+        """As `value`, without keeping anything, so that it takes no memory."""
         if kind in _BITS:
             self.integer(kind)
         elif kind == BINARY:
@@ -141,7 +141,7 @@ class _Reader:
             raise ValueError(f"a field of kind {kind}")
 
     def items(self, items: Items | None, depth: int) -> tuple[int, int]:
-        """The kind of a list's items, and how many there are."""
+        """Read the header of a list: the type of its items, and how many there are."""
         if depth > _MOST_DEPTH:
             raise ValueError(f"lists in more than {_MOST_DEPTH} levels")
         head = self.byte()

@@ -1,4 +1,4 @@
-"""A Parquet file as pyarrow reads it, where what a page will take is found out before pyarrow decodes it.
+"""A file for pyarrow that checks, before pyarrow decodes a page, that there is memory for it.
 
 A dictionary of one long text, or texts that each begin as the one before, become any number of bytes in one
 step of pyarrow's. So the bytes of every column pass here first, page by page (`cpr.parquet.page_claims`).
@@ -30,11 +30,11 @@ _ODD = (KeyError, IndexError, TypeError, AttributeError)
 
 
 class WatchedFile:
-    """A file to read from, as pyarrow wants it, that raises before more is decoded than there is room for.
+    """A readable file for pyarrow that raises before more is decoded than fits into memory.
 
     Args:
         file: to read.
-        room: for what all columns take; several files may share one.
+        room: memory limit for all columns; several files may share one.
 
     Attributes:
         coded: fields at the top of the schema, by number, whose texts stay numbers in a dictionary.
@@ -56,11 +56,11 @@ class WatchedFile:
 
     @property
     def closed(self) -> bool:
-        """Whether the file is."""
+        """Whether the file is closed."""
         return bool(self._file.closed)
 
     def read(self, size: int = -1) -> bytes:
-        """As the file's."""
+        """Read bytes, after checking the pages in them."""
         with self._lock:
             start = self._file.tell()
             data: bytes = self._file.read(size)
@@ -69,7 +69,7 @@ class WatchedFile:
             return data
 
     def _is_beside(self, start: int, stop: int) -> bool:
-        """Whether what is read is none of a column's values.
+        """Whether a range of bytes contains no values of columns.
 
         Up to the end it is the footer, where pyarrow looks for it, or all of a longer one: no column reaches
         into it. Of a column without values pyarrow decodes nothing; one that begins in another is that.
@@ -80,7 +80,7 @@ class WatchedFile:
         return (start, stop) in self._empty and (before < 0 or start >= self._chunks[before].stop)
 
     def _find_chunks(self) -> list[Chunk]:
-        """Where columns lie, in order; none where the end is not that of a Parquet file."""
+        """Positions of the column chunks, in order; none if the file does not end like Parquet."""
         self._file.seek(max(0, self._size - 8))
         tail = self._file.read(8)
         footer_bytes = int.from_bytes(tail[:4], "little")
@@ -102,7 +102,7 @@ class WatchedFile:
         return chunks
 
     def _look(self, start: int, data: memoryview) -> None:
-        """Look at what is read: all or part of a column, or several with what is between them."""
+        """Check the bytes that are read: of one column, or of several with gaps between them."""
         stop = start + len(data)
         found = False
         for number in range(max(0, bisect_right(self._starts, start) - 1), len(self._chunks)):
@@ -123,7 +123,7 @@ class WatchedFile:
             raise ValueError(f"a read at {start}, where no column is")
 
     def _feed(self, chunk: Chunk, data: memoryview) -> None:
-        """Look at the next bytes of a column."""
+        """Check the next bytes of a column."""
         if chunk.pending:
             data = memoryview(chunk.pending + data)
             chunk.pending = b""
@@ -140,7 +140,7 @@ class WatchedFile:
             position += taken
 
     def _look_at_page(self, chunk: Chunk, data: memoryview) -> int | None:
-        """How long a page is, header included; None where more of it is needed."""
+        """Length of a page with its header; None if more bytes are needed."""
         try:
             header, begin = read_struct(data[:_MOST_HEADER], 0, PAGE_HEADER)
         except IndexError:
@@ -162,7 +162,7 @@ class WatchedFile:
 
 
 def _chunks(footer: dict[int, Any]) -> list[Chunk]:
-    """Where columns lie that have bytes, by where they begin; behind them those without values."""
+    """The column chunks that have bytes, sorted by position, then those without values."""
     leaves = _leaves(footer[2])
     found: dict[int, Chunk] = {}
     empty: list[Chunk] = []
@@ -183,7 +183,7 @@ def _chunks(footer: dict[int, Any]) -> list[Chunk]:
 
 
 def _leaves(schema: list[dict[int, Any]]) -> list[Leaf]:
-    """The columns of a schema, which lists a tree from its root on, each field before those in it."""
+    """The leaf columns of the schema, which lists its tree in depth-first order."""
     found: list[Leaf] = []
     # Of each open field: how many are to come in it, and its levels.
     open_fields = [(schema[0].get(5, 0), 0, 0)]

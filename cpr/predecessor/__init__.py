@@ -1,1 +1,1 @@
-"""What flows written for custom-prefect-result, this library's predecessor, use: see docs/predecessor.md."""
+"""Support for flows written for custom-prefect-result, cpr's predecessor: see docs/predecessor.md."""

@@ -1,4 +1,4 @@
-"""Resources from location, name and extension, as the predecessor's constructors took them."""
+"""Constructor arguments in the predecessor's style: location, name and extension."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HASH = re.compile("[0-9a-f]{16}")
 
 
 class Arguments(NamedTuple):
-    """Of a resource's constructor, in one spelling.
+    """Normalised arguments of a resource's constructor.
 
     Attributes:
         data_hash: of a result that is stored already, known by its content alone.
@@ -34,7 +34,7 @@ class Arguments(NamedTuple):
 
     @classmethod
     def of(cls, resource_class: Any, location: Any, name: Any, ext: Any, options: Mapping[str, Any]) -> Any:
-        """Of what a constructor was called with. Raises UsageError, FormatError, and RecordError."""
+        """Normalise the arguments of a constructor call. Raises UsageError, FormatError, and RecordError."""
         own = dict(options)
         data_hash = own.pop("data_hash", None) if resource_class.known_by_content else None
         if location is None or name is None:
@@ -60,7 +60,7 @@ class Arguments(NamedTuple):
 
     @classmethod
     def of_record(cls, resource_class: Any, fields: Mapping[str, Any]) -> Arguments:
-        """Of what a record of the predecessor says; its metadata may be any. Raises RecordError."""
+        """Read the arguments in a predecessor's record; any metadata is accepted. Raises RecordError."""
         own = dict(fields)
         location, name, ext = own.pop("location"), own.pop("name"), own.pop("ext", None)
         data_hash = own.pop("data_hash", None)
@@ -92,7 +92,7 @@ def _accepts(format_class: Any, field: str) -> bool:
 
 
 def require_extension(resource_class: Any, ext: object, url: str) -> None:
-    """Raise UnsupportedExtensionError unless files of a class may end in this."""
+    """Raise UnsupportedExtensionError unless files of a class may have this extension."""
     if isinstance(ext, str) and resource_class.takes(ext):
         return
     known = resource_class.format_class.extensions
@@ -108,7 +108,7 @@ def require_extension(resource_class: Any, ext: object, url: str) -> None:
 
 
 def resource_of_record(resource_class: Any, arguments: Mapping[str, Any]) -> Any:
-    """What `cls(**record)` means, where the record is one of ours. Raises RecordError and UsageError."""
+    """Make the resource for `cls(**record)` with a record of cpr's. Raises RecordError and UsageError."""
     resource = load_record(dict(arguments))
     if not isinstance(resource, resource_class):
         raise UsageError(
@@ -124,7 +124,7 @@ def resource_of_record(resource_class: Any, arguments: Mapping[str, Any]) -> Any
 def with_names(
     resource_class: Any, in_order: tuple[Any, ...], options: Mapping[str, Any], more: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """Options by their names, those too that were given in the predecessor's order alone.
+    """Options by name, including those that were passed by position in the predecessor's order.
 
     Raises UsageError for more of these than it had, and for an option that is given twice.
     """

@@ -1,4 +1,4 @@
-"""Classes of one's own in the predecessor's style: they write and read files at `get_path()`.
+"""User-defined classes in the predecessor's style, which write and read files at `get_path()`.
 
     class ParquetTarget(Target):
         def _hash_data(self, data) -> str: ...
@@ -38,7 +38,7 @@ _HASH = re.compile("[0-9a-f]{16}")
 
 
 def is_own_style(cls: type[Any]) -> bool:
-    """Whether a new class of resources is written in the predecessor's style.
+    """Whether a new resource class is written in the predecessor's style.
 
     Raises UsageError for one with such methods below a class that reads and writes without them.
     """
@@ -64,7 +64,7 @@ def _require_none_unused(cls: type[Any]) -> None:
 
 
 def _holds_data(cls: type[Any]) -> bool:
-    """Whether a class that reads files itself keeps what it has read as `_data`, as sources did there."""
+    """Whether a class that reads files itself caches the data as `_data`, as the predecessor's sources do."""
     code = getattr(cls.__dict__.get("get_data"), "__code__", None)
     bases = [base for base in cls.__bases__ if hasattr(base, "url")]
     is_of_a_kind = any(not getattr(base.url, "__isabstractmethod__", False) for base in bases)
@@ -72,7 +72,7 @@ def _holds_data(cls: type[Any]) -> bool:
 
 
 def adopt(cls: Any) -> None:
-    """Make a class in the predecessor's style one like any other, and register it.
+    """Turn a class in the predecessor's style into an ordinary resource class, and register it.
 
     Its record type is its name with that of its module, for such classes are often called as cpr's own.
 
@@ -102,7 +102,7 @@ def adopt(cls: Any) -> None:
 
 
 def _telling_once(serialize: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-    """`serialize` without what it adds: attributes of its own, which the record has."""
+    """Wrap `serialize` to leave out the class's own attributes, which the record has already."""
 
     @functools.wraps(serialize)
     def tell(self: Any) -> dict[str, Any]:
@@ -112,7 +112,7 @@ def _telling_once(serialize: Callable[[Any], dict[str, Any]]) -> Callable[[Any],
 
 
 def _taking_records(cls: Any, init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor that also takes a record of ours: `cls(**resource.serialize())`."""
+    """Wrap a constructor so that it also accepts a cpr record: `cls(**resource.serialize())`."""
 
     @functools.wraps(init)
     def construct(self: Any, *arguments: Any, **named: Any) -> None:
@@ -125,7 +125,7 @@ def _taking_records(cls: Any, init: Callable[..., None]) -> Callable[..., None]:
 
 
 class _AnyHash(str):
-    """Equal to any hash: what a class compares itself, cpr has compared."""
+    """Equal to any hash, since cpr has compared already what such a class compares itself."""
 
     __slots__ = ()
 
@@ -137,7 +137,7 @@ class _AnyHash(str):
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """The format that a class in the predecessor's style stands for.
+    """The format of a class in the predecessor's style.
 
     Attributes:
         options: what its constructor takes besides location, name, ext and data_hash.
@@ -156,7 +156,7 @@ class OwnFiles:
 
     @classmethod
     def of_options(cls, options: Mapping[str, Any]) -> Self:
-        """The format for arguments of the class's own. Raises FormatError for one that it does not take."""
+        """Make the format from the class's own arguments. Raises FormatError for unknown ones."""
         if unknown := sorted(set(options) - set(cls._parameters())):
             raise FormatError(
                 f"{cls.owner.__name__} has no such option",
@@ -179,7 +179,7 @@ class OwnFiles:
         ]
 
     def told(self, resource: Any) -> Self:
-        """This format with the extension and arguments that a resource of the class was made with."""
+        """This format with the extension and arguments of a resource of the class."""
         found = {}
         for name in self._parameters():
             kept = [one for one in (name, f"_{name}") if one in resource.__dict__]
@@ -195,13 +195,13 @@ class OwnFiles:
         return dataclasses.replace(self, options=found or None, ext=resource.ext)
 
     def build(self, location: str, name: str, ext: str) -> Any:
-        """A resource of the class."""
+        """Make a resource of the class."""
         resource = self.owner(location=location, name=name, ext=ext, **(self.options or {}))
         resource.format = dataclasses.replace(self, ext=ext)
         return resource
 
     def _in_scratch(self, folder: str) -> Any:
-        """A resource in a folder of ours, wherever records may lead to."""
+        """A resource in a temporary folder of ours, wherever records may point."""
         token = in_scratch.set(True)
         try:
             return self.build(folder, "data", self.ext)
@@ -209,7 +209,7 @@ class OwnFiles:
             in_scratch.reset(token)
 
     def fingerprint(self, data: Any) -> str:
-        """What the class says of the data. Raises EncodeError for no hash of 16 hex digits."""
+        """The class's own hash of the data. Raises EncodeError unless it is 16 hex digits."""
         found = None
         if hasattr(self.owner, "_hash_data"):
             found = self._in_scratch(tempfile.gettempdir())._hash_data(data)
@@ -225,14 +225,14 @@ class OwnFiles:
 
     @contextmanager
     def _scratch(self) -> Iterator[Any]:
-        """A resource of the class, in a folder that goes afterwards."""
+        """A resource of the class, in a folder that is deleted afterwards."""
         with tempfile.TemporaryDirectory(prefix="cpr-") as folder:
             resource = self._in_scratch(folder)
             resource.data_hash = resource._key = _AnyHash("0" * 16)
             yield resource
 
     def encode(self, data: Any, file: WritableFile) -> None:
-        """What the class writes of the data. Raises EncodeError unless it is one file, else UsageError."""
+        """Write the data by the class's method. Raises EncodeError unless that writes exactly one file."""
         if not hasattr(self.owner, "_write_data"):
             raise UsageError(
                 f"{self.owner.__name__} writes nothing",
@@ -264,7 +264,7 @@ class OwnFiles:
                 shutil.copyfileobj(written, file, _PIECE)
 
     def decode(self, file: ReadableFile) -> Any:
-        """What the class reads."""
+        """Read the data with the class's method."""
         read = type(self).read_data
         if read is None:
             raise UsageError(

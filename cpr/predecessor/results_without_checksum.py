@@ -1,4 +1,4 @@
-"""What targets have of the predecessor's: results that their `data_hash` alone names and vouches for."""
+"""Targets for files of the predecessor, which have no checksum and are verified by their `data_hash`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ in_scratch: ContextVar[bool] = ContextVar("in_scratch", default=False)
 
 
 class KnownByContent:
-    """A target that may stand for a file of the predecessor: `name-<data_hash>.ext`, without a checksum."""
+    """A target that may refer to a predecessor's file: `name-<data_hash>.ext`, without a checksum."""
 
     known_by_content: ClassVar[bool] = True
 
@@ -43,7 +43,7 @@ class KnownByContent:
         self.data_hash = self._key = found.data_hash
 
     def _is_known_by_content(self) -> bool:
-        """Whether it stands for such a file; data that are held (None may be) have no name yet."""
+        """Whether it refers to such a file; data in memory (maybe None) has no file yet."""
         return self.checksum is None and self._key is not None
 
     def set_data(self, data: Any) -> None:

@@ -1,4 +1,4 @@
-"""What annotations lead to: classes and functions of the user's own, and data in `Annotated`.
+"""Finds the user's classes, functions and data in annotations, since code acts on them.
 
 Code acts on them: pydantic makes objects of the classes that fields name, loaders ask for type hints. Names
 in texts are looked up where the code stands; nothing is run or imported.
@@ -24,17 +24,17 @@ _OF_VARIABLES = ("__bound__", "__constraints__", "__default__", "__supertype__",
 
 
 def texts_of(annotations: Mapping[str, Any]) -> dict[str, str]:
-    """How annotations are written, by name."""
+    """The annotations as text, by name."""
     return {name: text_of_annotation(one) for name, one in annotations.items()}
 
 
 def values_in_annotations(annotations: Any, names: Mapping[str, Any], guards: Guards) -> Iterator[Any]:
-    """Classes, functions and data that annotations lead to, each once.
+    """The classes, functions and data in annotations, each once.
 
     Args:
         annotations: any number of them, as they stand in code or as texts.
         names: of the module where they stand.
-        guards: is told which names were looked up.
+        guards: records which names were looked up.
     """
     waiting: list[Any] = list(annotations)
     known: list[Any] = []

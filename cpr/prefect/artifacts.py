@@ -1,4 +1,4 @@
-"""What a flow has made, as one artifact in Prefect's UI."""
+"""Reports a flow's results as one artifact in Prefect's UI."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ Thumbnail = Callable[[Resource], bytes | None]
 
 
 def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | None = None) -> UUID | None:
-    """Show results in Prefect's UI: a table of thumbnails, names, sizes, pixel sizes, tasks and places.
+    """Report results in Prefect's UI: a table of thumbnails, names, sizes, pixel sizes, tasks and places.
 
     Results of the same raw data stand together. Above them it says how many results of each task this run has
     computed, why (`sigma: 1.0 -> 2.0`, `myhelpers.gain changed (line 2)`), and how many were in the cache.
@@ -103,7 +103,7 @@ def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | 
 
 
 def _as_lists(value: Any) -> Any:
-    """The same with plain lists for what `map` gives, into which Prefect does not look inside of others."""
+    """Convert the lists that `map` returns to plain lists, which Prefect searches for futures."""
     if isinstance(value, list):
         return [_as_lists(one) for one in value]
     if type(value) is tuple:
@@ -112,7 +112,7 @@ def _as_lists(value: Any) -> Any:
 
 
 def _small_picture(resource: Resource) -> bytes | None:
-    """What a result shows in Jupyter, smaller."""
+    """The picture that Jupyter shows for a result, smaller."""
     show = getattr(resource, "_repr_png_", None)
     png = show() if show is not None else None
     return within(png, _SIDE) if isinstance(png, bytes) else None
@@ -165,7 +165,7 @@ def _samples(made: Mapping[str, Made | None]) -> dict[str, str]:
 
 
 def _made_of(resource: Resource) -> tuple[str, Made | None]:
-    """The place of a resource, and how it came to be."""
+    """The place of a resource, and its provenance."""
     made: Made | None = getattr(resource, "made", None)
     if made is not None:
         with suppress(CprError):  # of which only its sample and why it was computed are not known then
@@ -174,7 +174,7 @@ def _made_of(resource: Resource) -> tuple[str, Made | None]:
 
 
 def _by_task(made: Iterable[Made | None]) -> list[str]:
-    """How many results of each task are of this run and why, and how many of earlier ones."""
+    """For each task: results of this run with the reasons why they were computed, and cached results."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return []
@@ -200,7 +200,7 @@ def _by_task(made: Iterable[Made | None]) -> list[str]:
 
 
 def _why(found: Counter[str] | None) -> str:
-    """The reasons of a task, the most frequent first, with how many results each is of."""
+    """The reasons of a task, the most frequent first, with their numbers of results."""
     told = found.most_common() if found is not None else []
     texts = [_escaped(text if len(told) == 1 or count == 1 else f"{text} ({count})") for text, count in told]
     more = len(texts) - _MOST_REASONS
@@ -212,13 +212,13 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text as it is, whatever markdown or HTML would make of it."""
+    """Escape markdown and HTML in a text."""
     plain = "".join(c if c.isprintable() else "?" for c in text)
     return re.sub(r"([\\`*_{}\[\]<>()#+!|&~])", r"\\\1", plain)
 
 
 def _places(resources: Iterable[Resource]) -> list[str]:
-    """A block of places, one a line, to be copied as they are: no browser opens those of buckets."""
+    """A block of places, one per line, to be copied: browsers cannot open those in buckets."""
     urls = [shown_url(one.get_path()) for one in resources]
     lines = ["".join(c if c.isprintable() else "?" for c in url) for url in urls]
     fence = "`" * max(3, 1 + max(map(len, re.findall("`+", "\n".join(lines))), default=0))
@@ -244,7 +244,7 @@ def _shape(resource: Resource) -> str:
 
 
 def _pixel_size(resource: Resource) -> str:
-    """X and y, and the step in Z, of a target; a source would have to be read."""
+    """Pixel size in x and y, and the Z step, of a target; a source would have to be read."""
     if not isinstance(resource, Target) or not hasattr(resource, "get_resolution"):
         return ""
     metadata = resource.get_metadata() if hasattr(resource, "get_metadata") else {}

@@ -1,4 +1,4 @@
-"""Cache keys that mean the content, on any machine: what takes part, and how it is told."""
+"""Cache keys from the content of arguments and code, equal on any machine."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def task_input_hash(context: TaskRunContext, arguments: dict[str, Any]) -> str |
 
 
 def _is_alone(task: Any) -> bool:
-    """Whether nothing but this function makes the task's keys: Prefect passes None over in a sum."""
+    """Whether this function alone makes the task's key; in a sum of policies Prefect ignores None."""
     return cache_key_fn_of(getattr(task, "cache_policy", None)) is task_input_hash
 
 
 def _describe_code(task: Any) -> Any:
-    """The task's function without what it uses."""
+    """Describe the code of the task's function, without what it uses."""
     function = unwrapped(task.fn)
     # Prefect reads the source when the task is made, and it travels with the task: every process has the
     # same. Where there was none (a prompt, exec) the bytecode, which also travels, stands for it.
@@ -111,7 +111,7 @@ def describe_run(
     versions: bool = True,
     packages: Iterable[str] = (),
 ) -> list[Any]:
-    """Name of the task's function, descriptions of what it uses, and of its arguments.
+    """Describe a task run: name of the function, the code it uses, and its arguments.
 
     What may be told of them is noted: for the results of the run, and to answer why it was not cached.
 

@@ -1,4 +1,4 @@
-"""The cache policy of `cpr.task`: keys that name the content of arguments."""
+"""The cache policies of `cpr.task`, which make keys from the content of arguments."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TargetInputs(CachePolicy):
         flow_parameters: dict[str, Any],  # noqa: ARG002 - Prefect's signature
         **kwargs: Any,  # noqa: ARG002
     ) -> str | None:
-        """The key. Raises FormatError, naming it, for an argument that has no content to be named."""
+        """Compute the key. Raises FormatError for an argument whose content cannot be hashed."""
         try:
             return digest(
                 describe_run(task_ctx, inputs, self.exclude, self.sources == "version", map(str, self.uses))
@@ -84,7 +84,7 @@ class TargetInputs(CachePolicy):
 
 @dataclass
 class _Together(CompoundCachePolicy):
-    """Several policies; `- "argument"` reaches TargetInputs, which Prefect's own sum passes over."""
+    """A sum of policies in which `- "argument"` also reaches TargetInputs; Prefect's own sum skips it."""
 
     @classmethod
     def of(cls, policy: CachePolicy) -> CachePolicy:
@@ -130,7 +130,7 @@ class SourceVersions(CachePolicy):
         flow_parameters: dict[str, Any],  # noqa: ARG002 - Prefect's signature
         **kwargs: Any,  # noqa: ARG002
     ) -> str | None:
-        """The key. Raises ResourceError for a source that cannot be asked."""
+        """Compute the key. Raises ResourceError for a source that cannot be asked."""
         sources = [one for one in resources_in(list((inputs or {}).values())) if isinstance(one, Source)]
         try:
             return digest(Describer().describe(sources, "the sources")) if sources else None
@@ -140,14 +140,14 @@ class SourceVersions(CachePolicy):
 
 
 def seeing_sources(policy: Any) -> Any:
-    """A cache policy that notices when a source changes, where Prefect's own would not."""
+    """Extend a cache policy so that it notices changed sources, if Prefect's own would not."""
     if isinstance(policy, CachePolicy) and _is_blind(policy):
         return _Together.of(policy + SourceVersions())
     return policy
 
 
 def _is_blind(policy: Any) -> bool:
-    """Whether a policy is Prefect's, makes keys that outlive a run, and does not look at sources."""
+    """Whether a policy is Prefect's, makes keys that outlive a run, and ignores versions of sources."""
     parts = policy.policies if isinstance(policy, CompoundCachePolicy) else [policy]
     return any(isinstance(one, (FlowParameters, Inputs, TaskSource)) for one in parts) and not any(
         isinstance(one, (TargetInputs, SourceVersions, RunId)) or cache_key_fn_of(one) is not None
@@ -156,7 +156,7 @@ def _is_blind(policy: Any) -> bool:
 
 
 def warn_of_unseen_sources() -> None:
-    """Warn, once for each task, if the running task's results stay cached when a source changes."""
+    """Warn, once per task, if results of the running task stay cached when a source changes."""
     context = TaskRunContext.get()
     if context is None or not _is_blind(context.task.cache_policy):
         return

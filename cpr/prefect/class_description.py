@@ -1,4 +1,4 @@
-"""What a class does: all that its body and its decorators have put there, and what it comes from."""
+"""Describes classes for cache keys: bodies, decorators and base classes."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ __all__ = ["Walk", "describe_class"]
 
 
 class Walk(Protocol):
-    """Describes code and data that a class refers to."""
+    """Describes the code and data that a class refers to."""
 
     guards: Guards
     named_in: dict[str, tuple[Any, ...]]
 
     def any(self, value: Any, label: str) -> Any:
-        """The description of code or data."""
+        """Describe code or data."""
 
     def module(self, module: Any) -> Any:
-        """The description of a module."""
+        """Describe a module."""
 
     def subclasses(self, cls: type) -> Any:
-        """The description of the user's own classes that come from a class."""
+        """Describe the user's subclasses of a class."""
 
 
 def describe_class(node: Node, walk: Walk) -> None:
@@ -85,7 +85,7 @@ def describe_class(node: Node, walk: Walk) -> None:
 
 
 def _is_left_out(cls: type, name: str, value: Any) -> bool:
-    """Whether what is under a name says nothing that is not said elsewhere."""
+    """Whether a member adds nothing that is not described elsewhere."""
     return (
         name in OF_NO_MATTER
         or name.startswith("__pydantic_")
@@ -96,7 +96,7 @@ def _is_left_out(cls: type, name: str, value: Any) -> bool:
 
 
 def _member_of_enum(member: enum.Enum, label: str, walk: Walk) -> Any:
-    """The value of a member, and attributes that were given to it."""
+    """The value of an enum member, and its own attributes."""
     names = walk.guards.items(vars(member))
     more = {name: walk.any(one, f"{label}.{name}") for name, one in names.items() if name not in OF_MEMBER}
     return [walk.any(member.value, label), *([more] if more else [])]

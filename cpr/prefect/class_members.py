@@ -1,4 +1,4 @@
-"""What classes and objects consist of that is not written in their bodies, or does not count."""
+"""Members of classes and objects that need special treatment in cache keys."""
 
 from __future__ import annotations
 
@@ -91,14 +91,14 @@ def is_found(function: types.FunctionType) -> bool:
 
 
 def kind_of(code: Any) -> Kind:
-    """What a piece of code is."""
+    """The kind of a piece of code: function, class or module."""
     if isinstance(code, type):
         return "class"
     return "module" if isinstance(code, types.ModuleType) else "function"
 
 
 def is_no_code(value: Any, depth: int, called: bool) -> bool:
-    """Whether a change of what lies some steps inside of a value runs no code of the user's own.
+    """Whether a change at some depth inside a value cannot run code of the user's own.
 
     Args:
         value: where the steps begin.
@@ -126,7 +126,7 @@ def _inside(value: Any) -> Iterable[Any]:
 
 
 def _holds_code(value: Any) -> bool:
-    """Whether a method that is called may be code of the user's own that was put there as an attribute."""
+    """Whether a called method may be the user's code, stored as an attribute."""
     held = () if isinstance(value, (dict, *_CONTAINERS)) else getattr(value, "__dict__", {}).values()
     return any(
         isinstance(one, (types.FunctionType, types.MethodType)) or is_own_class(type(one)) for one in held
@@ -134,13 +134,13 @@ def _holds_code(value: Any) -> bool:
 
 
 def asks_for_subclasses(value: Any) -> bool:
-    """Whether a member of a class looks for the classes that come from it."""
+    """Whether a member of a class looks up the subclasses."""
     function = getattr(value, "__func__", value)
     return isinstance(function, types.FunctionType) and "__subclasses__" in function.__code__.co_names
 
 
 def is_generated(value: Any) -> bool:
-    """Whether dataclasses have written it."""
+    """Whether dataclasses generated it."""
     return isinstance(value, types.FunctionType) and value.__code__.co_qualname.startswith("__create_fn__.")
 
 
@@ -183,13 +183,13 @@ def fields_of(cls: type, describe: Callable[[Any, str], Any]) -> Iterator[Any]:
 
 
 def annotations_of_fields(cls: type) -> list[Any]:
-    """Those of a pydantic model, which has looked up what they name."""
+    """The annotations of a pydantic model's fields, as pydantic resolved them."""
     return [one.annotation for one in (vars(cls).get("__pydantic_fields__") or {}).values()]
 
 
 @lru_cache(maxsize=1024)
 def derived_attributes(cls: Any) -> frozenset[str]:
-    """Attributes that a class computes from others and keeps."""
+    """Attributes that a class computes from others and caches."""
     found = (
         name for one in cls.__mro__ for name, value in vars(one).items() if isinstance(value, cached_property)
     )
@@ -198,18 +198,18 @@ def derived_attributes(cls: Any) -> frozenset[str]:
 
 @lru_cache(maxsize=1024)
 def holds_more_than_attributes(cls: Any) -> bool:
-    """Whether objects of a class hold items, a text or a number besides attributes, as lists do."""
+    """Whether objects of a class contain items, a text or a number, as lists do."""
     return next(one for one in cls.__mro__ if not is_python_class(one)) is not object
 
 
 @lru_cache(maxsize=1024)
 def chooses_its_state(cls: Any) -> bool:
-    """Whether a class of the user's own says itself what of its objects goes to another process."""
+    """Whether a class of the user's own defines how its objects are pickled."""
     return any(not _OF_PICKLE.isdisjoint(vars(one)) for one in cls.__mro__ if is_own_class(one))
 
 
 def state_of(value: Any) -> dict[str, Any]:
-    """The attributes of an object, in slots too, without what it computes from them and keeps."""
+    """The attributes of an object, including slots, without cached ones."""
     cls: Any = type(value)
     derived = derived_attributes(cls)
     slots = {name: getattr(value, name, _MISSING) for name in _slots_of(cls)}
@@ -222,7 +222,7 @@ _MISSING = object()
 
 @lru_cache(maxsize=1024)
 def _slots_of(cls: Any) -> tuple[str, ...]:
-    """Names of attributes that are in slots of the user's own classes."""
+    """Names of the slots in the user's own classes."""
     found = []
     for one in cls.__mro__:
         slots = vars(one).get("__slots__", ()) if is_own_class(one) else ()

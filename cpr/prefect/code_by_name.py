@@ -1,4 +1,4 @@
-"""Code that is got at by a literal name: `globals()["f"]`, `import_module("lab.gain")`, `eval("gain(x)")`."""
+"""Follows code that is looked up by a literal name: `globals()["f"]`, `import_module("lab.gain")`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def is_modules(value: Value, attributes: tuple[str, ...] = ("modules",)) -> bool
 
 @dataclass
 class ByName:
-    """Finds what literal names lead to.
+    """Resolves literal names in code.
 
     Attributes:
         imports: modules that are imported, or taken from `sys.modules`.
         used: what was called, or looked into, with literals alone.
         texts: literal texts that are run, compiled.
-        read: values that go where they cannot be followed.
+        read: values that are used in ways that cannot be followed.
     """
 
     imports: set[Import] = field(default_factory=set)
@@ -35,7 +35,7 @@ class ByName:
     read: list[Value] = field(default_factory=list)
 
     def item(self, value: Value, key: Value) -> Value | None:
-        """What is under a literal name in a module's names or among the modules; None if it is not that."""
+        """The value under a literal name in a module's namespace or `sys.modules`; None for anything else."""
         if is_modules(value) and not value.own:
             if key.names == {Reference("global", "__name__")}:
                 return Value(value.names, own=True)
@@ -48,7 +48,7 @@ class ByName:
         return attribute_of(value, key.text)
 
     def call(self, callee: list[Value], arguments: list[Value]) -> Value | None:
-        """What a call gives that takes code by a literal name; None of any other call."""
+        """The result of a call that gets code by a literal name; None for any other call."""
         values = [one for one in callee if one.names]
         if len(values) != 1 or len(values[0].names) != 1 or not (values[0].extends or values[0].own):
             return None
@@ -81,7 +81,7 @@ class ByName:
         return None
 
     def _imported(self, names: frozenset[Reference], arguments: list[Value]) -> Value | None:
-        """What is imported by a literal name, with the package that it is relative to."""
+        """The module imported by a literal name, with the package that it is relative to."""
         name, package = [*arguments, NOTHING][:2]
         if name.text is None:
             return None

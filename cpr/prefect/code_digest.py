@@ -1,4 +1,4 @@
-"""What names a code object: what its instructions do, with their constants and names, wherever it stands.
+"""Computes the digest of a code object: instructions, constants and names, independent of line numbers.
 
 The compiler's choice of jumps depends on the lines of a text. So the instructions are not taken in the order
 in which they lie but in the one in which they may run: jumps are followed, one that leads to a test whose
@@ -27,7 +27,7 @@ _MOST_COPIED = 8  # instructions; the compiler copies up to 4
 
 
 def instructions_of(code: types.CodeType) -> list[dis.Instruction]:
-    """The instructions of a code object that do something, those that do two things in a row as two."""
+    """The meaningful instructions of a code object; combined instructions are split."""
     found = list(_each_instruction(code))
     for index in range(len(found) - 1, -1, -1):
         if found[index].opname == "SWAP":
@@ -36,7 +36,7 @@ def instructions_of(code: types.CodeType) -> list[dis.Instruction]:
 
 
 def _swap_stores(found: list[dis.Instruction], index: int) -> None:
-    """Change the order of stores instead of that of what they store, as the compiler does on one line."""
+    """Reorder stores instead of their values, as the compiler does for code on one line."""
     stores = found[index + 1 : index + 1 + (found[index].arg or 0)]
     names = [one.argval for one in stores if one.opname == "STORE_FAST"]
     if (
@@ -73,7 +73,7 @@ def _as(one: dis.Instruction, name: str, argval: Any) -> dis.Instruction:
 
 
 def digest_of_code(code: types.CodeType, instructions: list[dis.Instruction], nested: dict[Any, str]) -> str:
-    """32 hex digits of what a code object does.
+    """Compute the digest of a code object, 32 hex digits.
 
     Args:
         code: of a function, a class body or a module.
@@ -90,7 +90,7 @@ def digest_of_code(code: types.CodeType, instructions: list[dis.Instruction], ne
 
 
 class _Walk:
-    """Takes instructions in the order in which they may run."""
+    """Visits instructions in the order in which they may run."""
 
     def __init__(
         self, code: types.CodeType, instructions: list[dis.Instruction], nested: dict[Any, str]
@@ -113,7 +113,7 @@ class _Walk:
         return found
 
     def _at(self, offset: int) -> int:
-        """The number of the first instruction from an offset on."""
+        """The number of the first instruction at or after an offset."""
         found = self._index.get(offset)
         return found if found is not None else sum(one < offset for one in self._offsets)
 
@@ -150,7 +150,7 @@ class _Walk:
             index += 1
 
     def _through(self, index: int) -> int:
-        """Where jumps without a condition lead to; the instruction itself if it is none."""
+        """The target of unconditional jumps; the instruction itself if it is not one."""
         seen: set[int] = set()
         while index < len(self._instructions) and index not in seen:
             seen.add(index)
@@ -161,7 +161,7 @@ class _Walk:
         return index
 
     def _edge(self, index: int) -> tuple[int, bool]:
-        """Where a test goes on if it jumps, and whether it keeps what it has tested."""
+        """Where a test continues if it jumps, and whether it keeps the tested value."""
         one = self._instructions[index]
         target = self._through(self._at(one.argval))
         keeps = one.opname.endswith("_OR_POP")
@@ -174,7 +174,7 @@ class _Walk:
         return target, keeps
 
     def _place(self, index: int) -> str:
-        """The number of an instruction, which waits to be taken; of a short end, what it does."""
+        """The number of an instruction, which is queued; for a short end, its content."""
         if self._is_short_end(index):
             return f"end {list(self._run(index))}"
         if index not in self._numbers:
@@ -183,7 +183,7 @@ class _Walk:
         return self._numbers[index]
 
     def _is_short_end(self, index: int) -> bool:
-        """Whether the function ends soon after an instruction, without a further branch."""
+        """Whether the function ends soon after an instruction, without branching."""
         for _ in range(_MOST_COPIED):
             index = self._through(index)
             one = self._instructions[index] if index < len(self._instructions) else None
@@ -205,7 +205,7 @@ class _Walk:
 
 
 def _test(name: str) -> str:
-    """What a jump looks at; that of `POP_JUMP_BACKWARD_IF_TRUE` and of `JUMP_IF_TRUE_OR_POP` is the same."""
+    """What a jump tests; equal for variants such as `POP_JUMP_BACKWARD_IF_TRUE` and `JUMP_IF_TRUE_OR_POP`."""
     if not _is_of_truth(name):
         return name.replace("FORWARD_", "").replace("BACKWARD_", "")
     return "IF_TRUE" if "_TRUE" in name else "IF_FALSE"

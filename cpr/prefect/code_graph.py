@@ -1,4 +1,4 @@
-"""The user's own code that something uses: functions and classes, with all that those use in turn.
+"""The graph of the user's code that a task uses: functions and classes, and everything those use in turn.
 
 What is walked is what there is in this process, so that the answer is the same for a module, a script, a
 notebook and code that came to a worker by value. Of a module only what is taken from it counts; where it is
@@ -53,7 +53,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes)
 
 @dataclass
 class CodeGraph:
-    """Numbers functions and classes in the order in which they are met, and describes each once.
+    """Numbers functions and classes in order of discovery, and describes each once.
 
     Attributes:
         describe: describes data, under a label.
@@ -90,7 +90,7 @@ class CodeGraph:
         self.imports = Imports(self._add, self.is_unchanged)
 
     def complete(self) -> None:
-        """Describe all that was met, and what those use in turn."""
+        """Describe everything found, and what it uses in turn."""
         while self._described < len(self.nodes):
             node = self.nodes[self._described]
             self._described += 1
@@ -110,7 +110,7 @@ class CodeGraph:
         self._answer()
 
     def _answer(self) -> None:
-        """Add what any of the code asks of code."""
+        """Add what the code asks about code (names, docstrings)."""
         functions = [one.value for one in self.nodes if one.kind == "function"]
         asked = self.asked.union(*(ASKED & facts_of(one.__code__).names for one in functions))
         for node in self.nodes if asked else ():
@@ -121,7 +121,7 @@ class CodeGraph:
         self.asked = asked
 
     def code(self, value: Any, label: str = "") -> Any:
-        """The description of code; None for what is data.
+        """Describe a function, class or module; None for data.
 
         Of the user's own it is a part, of installed packages `["named", ...]`.
         """
@@ -161,13 +161,13 @@ class CodeGraph:
         return name if module == self.home or not isinstance(module, str) else f"{module}.{name}"
 
     def any(self, value: Any, label: str, by_key: bool = False) -> Any:
-        """The description of code or data; of a dict that is used by its keys, whatever their order is."""
+        """Describe code or data; for a dict used only by its keys, independent of order."""
         assert self.describe is not None
         code = self.code(value, label)
         return self.describe(value, label, by_key) if code is None else code
 
     def _foreign_function(self, function: types.FunctionType) -> Any:
-        """One of an installed package: by name, or by what a decorator, say, has made it of."""
+        """Describe a function of an installed package: by name, or by the user's code inside it."""
         name = name_of(function)
         wrapped = function.__dict__.get("__wrapped__")
         module = str(function.__globals__.get("__name__"))
@@ -196,12 +196,12 @@ class CodeGraph:
         return made
 
     def _foreign_class(self, cls: type) -> Any:
-        """Where classes of the user's own were registered with an abstract class, these count with it."""
+        """Describe an installed class, with the user's classes registered with it if it is abstract."""
         own = self.guards.outcome(own_registered_with, cls) if "_abc_impl" in vars(cls) else ()
         return ["registered", name_of(cls), Unordered(map(self._add, own))] if own else None
 
     def _in_classes(self, names: Collection[str], label: str) -> list[Any]:
-        """What the user has put into classes of installed packages, under some of these names."""
+        """Describe what the user has put into installed classes under some of these names."""
         if self._put_in is None:
             self._put_in = list(put_into_classes(self.guards))
         return [[cls, name, self.any(one, label)] for cls, name, one in self._put_in if name in names]
@@ -249,7 +249,7 @@ class CodeGraph:
         return {name: value for name, value in found.items() if value is not MISSING}
 
     def holds(self) -> bool:
-        """Whether nothing of the code has changed since it was described; of data nothing is said."""
+        """Whether the code is unchanged since it was described; data is not checked."""
         return self.guards.hold() and self.imports.hold()
 
     def _use(
@@ -298,11 +298,11 @@ class CodeGraph:
         return self.any(value, label, by_key) if named is None else ["named", named]
 
     def subclasses(self, cls: type) -> Unordered:
-        """The description of the user's own classes that come from a class."""
+        """Describe the user's subclasses of a class."""
         return Unordered(self._add(one) for one in self.guards.subclasses(cls) if is_own_class(one))
 
     def _unbound(self, value: Unbound) -> Any:
-        """What a module does not have, or has because it was asked for it: the same before and after."""
+        """The same description for a missing module attribute and one that `__getattr__` has made since."""
         names = vars(value.module)
         answer = self.guards.lookup(names, "__getattr__")
         if answer is MISSING:
@@ -319,7 +319,7 @@ class CodeGraph:
         return None if found is None else self.imports.describe(found, vars(package))
 
     def module(self, module: types.ModuleType) -> Any:
-        """The description of a module."""
+        """Describe a module."""
         if not is_own_module(module):
             return ["named", module.__name__]
         if is_extension(module):

@@ -1,4 +1,4 @@
-"""What code gives that is asked for more than what it does: its name, its docstring, the order in it.
+"""Values that code can ask of functions and classes besides calling them: name, docstring, order of members.
 
 Most of it matters to nobody, so that it counts only where something that counts asks for it.
 """
@@ -31,12 +31,12 @@ _ASKED = {
 
 
 def answers(value: Any, asked: Collection[str], guards: Guards) -> dict[str, Any]:
-    """What a function, class or module gives to those who ask.
+    """The values of the attributes that code asks for.
 
     Args:
         value: the piece of code.
         asked: names by which code asks, of `ASKED`.
-        guards: is told which attributes were looked at.
+        guards: records which attributes were looked up.
     """
     kinds = {kind for kind, names in _ASKED.items() if not names.isdisjoint(asked)}
     found: dict[str, Any] = {}

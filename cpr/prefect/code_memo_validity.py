@@ -1,4 +1,4 @@
-"""What a description of code rests on, so that it can be used again as long as nothing of that has changed.
+"""Records what a code description depends on, so that it is reused until one of these things changes.
 
 Describing a hundred functions takes some milliseconds, looking whether they are still the same ones a tenth
 of that. Only identity is compared here: the caller describes anew what can change in place, which is data.
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass
 class Guards:
-    """Names and attributes that were looked up, with what they were.
+    """The names and attributes that were looked up, with their values.
 
     >>> guards, names = Guards(), {"x": 1}
     >>> guards.lookup(names, "x"), guards.hold()
@@ -36,46 +36,46 @@ class Guards:
     _closed: bool = False
 
     def close(self) -> None:
-        """Add nothing to what was looked up until now."""
+        """Stop recording."""
         self._closed = True
 
     def lookup(self, names: Mapping[str, Any], name: str) -> Any:
-        """What is under a name, or MISSING."""
+        """The value of a name, or MISSING."""
         value = names.get(name, MISSING)
         if not self._closed:
             self._lookups.append((names, name, value))
         return value
 
     def attribute(self, owner: Any, name: str) -> Any:
-        """An attribute, or MISSING."""
+        """The value of an attribute, or MISSING."""
         value = _attribute(owner, name)
         if not self._closed:
             self._attributes.append((owner, name, value))
         return value
 
     def items(self, names: Mapping[str, Any], but: Collection[str] = ()) -> dict[str, Any]:
-        """Everything that is there now, but for what is under some names."""
+        """All present items, except those under some names."""
         known = frozenset(names)
         if not self._closed:
             self._names.append((names, known))
         return {name: self.lookup(names, name) for name in sorted(known.difference(but))}
 
     def subclasses(self, cls: type) -> list[type]:
-        """The classes that come from a class, in any number of steps."""
+        """The direct and indirect subclasses of a class."""
         found: list[type] = type.__subclasses__(cls)
         if not self._closed:
             self._subclasses.append((cls, found))
         return [*found, *(below for one in found for below in self.subclasses(one))]
 
     def outcome(self, test: Callable[..., T], *args: Any) -> T:
-        """What a test says of values that may change."""
+        """The result of a test of values that may change."""
         found = test(*args)
         if not self._closed:
             self._outcomes.append((test, args, found))
         return found
 
     def hold(self) -> bool:
-        """Whether all is as it was."""
+        """Whether everything is unchanged."""
         return (
             all(names.get(name, MISSING) is value for names, name, value in self._lookups)
             and all(_attribute(owner, name) is value for owner, name, value in self._attributes)

@@ -1,4 +1,4 @@
-"""The pieces of code that a key is made of."""
+"""Nodes of the code graph: functions, classes and modules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Node:
     """A function, class or module.
 
     Attributes:
-        label: how messages call it.
+        label: its name in messages.
         value: itself.
         kind: of the three.
         number: in the order in which they are met.
@@ -38,10 +38,10 @@ class Node:
 
 
 def label_of(node: Node) -> list[str]:
-    """What names a node wherever its code is described."""
+    """A name of a node that is the same in every description."""
     return [node.kind, node.label]
 
 
 def number_of(node: Node) -> list[int]:
-    """What names a node in one description."""
+    """A name of a node within one description."""
     return [node.number]

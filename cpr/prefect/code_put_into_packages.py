@@ -1,4 +1,4 @@
-"""The user's own code that was put into what is installed: accessors, registered and replaced functions."""
+"""Finds the user's code inside installed packages: accessors, registered and replaced functions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _TRAPPED = [decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow]
 
 
 def _is_own_code(value: Any) -> bool:
-    """Whether a value is a function or a class of the user's own."""
+    """Whether a value is a function or class of the user's own."""
     cls = type(value)
     if cls is types.FunctionType:
         return is_own_function(value)
@@ -47,7 +47,7 @@ def _is_own_code(value: Any) -> bool:
 
 
 def registered_with(cls: type) -> frozenset[type]:
-    """The classes that were registered with an abstract class, so that they count as derived from it.
+    """The classes registered with an abstract class, which count as its subclasses.
 
     >>> dict in registered_with(__import__("collections").abc.MutableMapping)
     True
@@ -59,12 +59,12 @@ def registered_with(cls: type) -> frozenset[type]:
 
 
 def own_registered_with(cls: type) -> frozenset[type]:
-    """Those of them that are the user's own, and were not replaced since, as by a cell that ran again."""
+    """The user's own classes among them, except those that were redefined since (as in a notebook)."""
     return frozenset(one for one in registered_with(cls) if is_own_class(one) and not _is_replaced(one))
 
 
 def _is_replaced(cls: type) -> bool:
-    """Whether the module of a class has another one, or nothing, under its name."""
+    """Whether the module of a class now has something else, or nothing, under its name."""
     module = sys.modules.get(cls.__module__)
     return "<locals>" not in cls.__qualname__ and (
         module is None
@@ -74,7 +74,7 @@ def _is_replaced(cls: type) -> bool:
 
 
 def reached_in(module: types.ModuleType, attributes: Collection[str], guards: Guards) -> Any:
-    """The user's own function, or the class, that attributes of an installed module lead to; else None."""
+    """The user's function or class to which attributes of an installed module lead; else None."""
     value: Any = module
     for name in attributes:
         if not isinstance(value, types.ModuleType):
@@ -84,7 +84,7 @@ def reached_in(module: types.ModuleType, attributes: Collection[str], guards: Gu
 
 
 def put_into_classes(guards: Guards) -> Iterator[tuple[str, str, Any]]:
-    """Attributes of the user's own in classes that are installed: the class, the name, and the code there.
+    """The user's attributes in installed classes: class, name, and code.
 
     Accessors of pandas and xarray are such, and functions that were put into a class or replaced there.
     """
@@ -111,7 +111,7 @@ _known: dict[type, tuple[dict[str, Any], list[tuple[str, Any]]]] = {}
 
 
 def _code_in(value: Any) -> Iterator[Any]:
-    """Code in the attribute of a class: what it is, or what a descriptor of some package keeps."""
+    """The code in a class attribute: the attribute itself, or what a descriptor stores."""
     if isinstance(value, property):
         yield value.fget
     yield getattr(value, "__func__", value) if isinstance(value, (staticmethod, classmethod)) else value
@@ -121,7 +121,7 @@ def _code_in(value: Any) -> Iterator[Any]:
 
 
 def held_in_c(value: Any) -> Any:
-    """What an object made of a function in C holds: `numpy.frompyfunc`, `functools.cmp_to_key`; else None."""
+    """The function inside an object implemented in C: `numpy.frompyfunc`, `functools.cmp_to_key`."""
     if type(value) not in _IN_C:
         return None
     held = [one for one in gc.get_referents(value) if one is not type(value) and type(one) is not dict]
@@ -131,7 +131,7 @@ def held_in_c(value: Any) -> Any:
 
 
 def context_of_decimals() -> list[str]:
-    """What decides how decimals are computed here; nothing if it is as Python has it.
+    """The decimal context, which affects decimal arithmetic; empty if it is Python's default.
 
     >>> context_of_decimals()
     []

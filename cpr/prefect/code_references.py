@@ -1,4 +1,4 @@
-"""What a code object does and which names it refers to, read from its bytecode; nothing is run or imported.
+"""Analyses bytecode: what a code object does, and which names it refers to; nothing is run or imported.
 
 Bytecode is what every process has, also for code that came by value or was typed at a prompt, and it is what
 runs, whatever a file says by now. Line numbers, comments and docstrings are not in what is read here.
@@ -41,12 +41,12 @@ _NULL_FIRST = sys.version_info < (3, 13)
 
 @dataclass(frozen=True)
 class CodeFacts:
-    """What is known of a code object, functions inside of it included.
+    """The facts about a code object, including nested functions.
 
     Attributes:
         digest: 32 hex digits of what it does; equal wherever it stands in a file.
         reads: names whose values count.
-        whole: those of them of which it takes more than what is under some key.
+        whole: the names among them of which more than single keys are used.
         writes: what it changes in place and does not read.
         imports: the import statements, and what is imported by a literal name.
         by_name: what it calls with nothing but literals to get at code by name, as `eval("gain(x)")`; what
@@ -69,7 +69,7 @@ _known: WeakKeyDictionary[types.CodeType, CodeFacts] = WeakKeyDictionary()
 
 
 def facts_of(code: types.CodeType) -> CodeFacts:
-    """What a code object does and refers to; remembered for each.
+    """Analyse a code object; cached.
 
     >>> [one.name for one in facts_of((lambda x: SIGMA * x).__code__).reads]
     ['SIGMA']
@@ -117,7 +117,7 @@ def _scan(code: types.CodeType, closure: frozenset[str]) -> CodeFacts:
 
 
 def _bound_once(code: types.CodeType, instructions: list[dis.Instruction]) -> frozenset[str]:
-    """Local variables that are another name for what they are bound to, wherever they are read."""
+    """Local variables that are aliases of one value wherever they are read."""
     arguments = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & 0x0C).bit_count()
     bound = [one.argval for one in instructions if "STORE_FAST" in one.opname or one.opname == "DELETE_FAST"]
     given = code.co_varnames[:arguments]
@@ -152,7 +152,7 @@ _COMPUTES = frozenset(
 
 @dataclass
 class _Scan:
-    """Follows the stack along straight code; where it cannot, everything on it counts as read."""
+    """Follows the stack along straight code; if it cannot, everything on the stack counts as read."""
 
     closure: frozenset[str]
     bound_once: frozenset[str]
@@ -223,7 +223,7 @@ class _Scan:
         self._before = [*self._before, one.argval][-2:]
 
     def flush(self) -> None:
-        """Everything on the stack goes where it cannot be followed."""
+        """Count everything on the stack as read."""
         self._read([*self._stack, *self.by_name.read])
         self._stack.clear()
 

@@ -1,4 +1,4 @@
-"""What a code object's names stand for, as far as they can be followed through its instructions."""
+"""Symbolic values on the stack of a code object: the names that they may stand for."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Import:
 
 @dataclass(frozen=True, order=True)
 class Change:
-    """That code changes something in place, and reads nothing of it.
+    """A change of something in place, without reading it.
 
     Attributes:
-        reference: a name that leads to it.
+        reference: a name by which it is reached.
         depth: how many steps, by attributes and items, it lies below the variable.
         called: whether a method of its own changes it.
     """
@@ -56,7 +56,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Value:
-    """What may stand behind an entry of the stack.
+    """A possible value of a stack entry.
 
     Attributes:
         names: that it is, lies in or was computed from.
@@ -89,12 +89,12 @@ NOTHING = Value()
 
 
 def named(reference: Reference) -> Value:
-    """What is under a name."""
+    """The value of a name."""
     return Value(frozenset({reference}), inside=True, extends=True, trail=(reference.name,))
 
 
 def attribute_of(value: Value, name: str) -> Value:
-    """An attribute of what is under names; of the module where the code stands, what is under its name."""
+    """An attribute of named values; for the code's own module, the value of that name."""
     if value.own:
         return named(Reference("global", name))
     names = frozenset(replace(one, attributes=(*one.attributes, name)) for one in value.names)
@@ -105,5 +105,5 @@ def attribute_of(value: Value, name: str) -> Value:
 
 
 def roots(values: Iterable[Value]) -> frozenset[tuple[str, str]]:
-    """Scopes and names of the variables behind some values."""
+    """Scopes and names of the variables that some values come from."""
     return frozenset((one.scope, one.name) for value in values for one in value.names)

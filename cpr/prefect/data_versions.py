@@ -1,4 +1,4 @@
-"""Versions of data that an object only points to: files, Zarr hierarchies, and what lazy objects read from.
+"""Versions of data that an object only points to: files, Zarr hierarchies, sources of lazy objects.
 
 A version says what a store says, without reading the data: ETag, or size and time of last change. Where
 there is nothing of the kind the object is refused, and its task runs uncached.
@@ -50,13 +50,13 @@ _FACTS = (
 
 
 def is_of(value: Any, module: str, *names: str) -> bool:
-    """Whether a value is of one of a package's classes, without importing the package."""
+    """Whether a value is an instance of one of a package's classes, without importing the package."""
     loaded = sys.modules.get(module)
     return loaded is not None and any(isinstance(value, getattr(loaded, name, ())) for name in names)
 
 
 def version_of_path(path: Any) -> dict[str, Any] | None:
-    """What the store says of the file at a path, or of the Zarr hierarchy; None if there is neither.
+    """The store's version of the file or Zarr hierarchy at a path; None if there is neither.
 
     A folder is only a place: what is written into it would change the key of what writes there.
 
@@ -83,7 +83,7 @@ def version_of_path(path: Any) -> dict[str, Any] | None:
 
 
 class MappedFiles:
-    """Files that this process may write to through memory, so that their times say little; asked for once.
+    """Files that this process has memory-mapped for writing, whose times are therefore unreliable.
 
     None where the system does not tell, which is elsewhere than on Linux.
 
@@ -101,7 +101,7 @@ class MappedFiles:
         return frozenset(line[5].rstrip(b"\n") for line in lines if len(line) > 5)
 
     def content_of(self, path: str) -> list[str]:
-        """64 hex digits of what is in such a file; nothing of others, and of URLs."""
+        """SHA-256 of the content of such a file, as a list; empty for other files and URLs."""
         if not self._places or os.fsencode(os.path.realpath(path)) not in self._places:
             return []
         with open(path, "rb") as file:
@@ -109,7 +109,7 @@ class MappedFiles:
 
 
 def version_of_zarr(node: Any) -> list[Any]:
-    """What names the content of a Zarr array or group, of its chunks too.
+    """The version of a Zarr array or group, including its chunks.
 
     Raises TypeError for a store that does not tell when its objects change.
     """
@@ -162,7 +162,7 @@ def _in_memory(objects: Any, path: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _facts(entry: Any, fs: Any) -> list[tuple[str, str]]:
-    """What a filesystem of fsspec says of an object, as far as it changes with the object."""
+    """The properties of an object that change with it, from an fsspec filesystem."""
     facts = [(fact, str(entry[fact])) for fact in _FACTS if fact in entry]
     if not any(fact != "size" for fact, _ in facts):
         raise TypeError(f"a {type(fs).__name__} does not tell when its objects change")
@@ -170,19 +170,19 @@ def _facts(entry: Any, fs: Any) -> list[tuple[str, str]]:
 
 
 def version_of_open_file(file: Any) -> list[tuple[str, str]]:
-    """What its filesystem says of a file that fsspec is to open. Raises as `version_of_zarr`."""
+    """The version of a file that fsspec is to open. Raises as `version_of_zarr`."""
     return _facts(file.fs.info(file.path), file.fs)
 
 
 class _Nowhere:
-    """A file that forgets what is written to it."""
+    """A file that discards what is written to it."""
 
     def write(self, data: Any) -> int:
         return len(data)
 
 
 def _points_elsewhere(value: Any) -> list[Any]:
-    """What a lazy object reads from or calls: Zarr hierarchies, sources, files, functions of the user's own.
+    """What a lazy object reads from or calls: Zarr hierarchies, sources, files, the user's functions.
 
     Raises what pickle raises for an object that holds something which cannot go to another process.
     """
@@ -209,7 +209,7 @@ def _points_elsewhere(value: Any) -> list[Any]:
 
 
 def lazy_content(value: Any) -> tuple[Any, list[Any]]:
-    """What names an object that dask can name, and what it reads from or calls.
+    """A name of a lazy object's content from dask, and what it reads from or calls.
 
     Raises what dask or pickle raise for one that cannot be named, or cannot go to another process.
     """
@@ -230,7 +230,7 @@ def lazy_content(value: Any) -> tuple[Any, list[Any]]:
 
 
 def ask_versions(values: Sequence[Any]) -> None:
-    """Ask the store for the versions of many sources side by side, not one after another."""
+    """Ask the store for the versions of many sources in parallel."""
     sources = [value for value in values if isinstance(value, Source)] if len(values) > 1 else []
     if len(sources) > 1:
         list(parallel_map(_ask_version, sources, _LOOKUPS))

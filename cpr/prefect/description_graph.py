@@ -1,4 +1,4 @@
-"""Descriptions of values that refer to each other, in circles too, and the one name that says all of it.
+"""Hashes graphs of descriptions that refer to each other, cycles included.
 
 A part is described once, however many refer to it, and refers to others. It is named by its description, in
 which the digests of others stand for them, or small ones as they are: what is shared and what is a copy have
@@ -41,7 +41,7 @@ class Part:
 
 
 class Unordered:
-    """Descriptions whose order says nothing, as those of a set."""
+    """Descriptions without an order, such as those of a set."""
 
     __slots__ = ("items",)
 
@@ -50,12 +50,12 @@ class Unordered:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text may be what stands for a part in descriptions: it is to be described in another way."""
+    """Whether a text could be confused with a reference to a part, and needs escaping."""
     return len(text) == 64 and _NAME.fullmatch(text) is not None
 
 
 def digest(description: Any, name_of_code: Callable[[Any], Any] | None = None) -> str:
-    """32 hex digits that name a description and all that it refers to.
+    """Hash a description with everything that it refers to, 32 hex digits.
 
     Args:
         description: JSON values, parts, and `Unordered`.
@@ -148,7 +148,7 @@ def _sha(text: str) -> str:
 
 
 def _groups(root: Part, parts_of: Callable[[Part], list[Part]]) -> Iterator[tuple[list[Part], bool]]:
-    """Parts that lead to each other, after those that they lead to; whether it is a circle (Tarjan 1972)."""
+    """Strongly connected parts, dependencies first, and whether each group is a cycle (Tarjan 1972)."""
     index: dict[Part, int] = {root: 0}
     low: dict[Part, int] = {root: 0}
     open_: list[Part] = [root]

@@ -1,4 +1,4 @@
-"""Modules of the user's own that functions import when they run: known by their files, never imported here.
+"""Describes modules that functions import when they run, from their files, without importing them.
 
 A key is often made before the function has run for the first time, and always in some process where it has
 run already. Both must give the same, so what counts is the file: its code, without comments and docstrings,
@@ -44,7 +44,7 @@ _compared: WeakKeyDictionary[types.ModuleType, tuple[types.CodeType, list[types.
 
 
 class Imports:
-    """What import statements were found to bring in; each module is looked at once, however many import it.
+    """The modules that import statements load; each is examined once.
 
     Args:
         describe: describes a module that was imported.
@@ -63,7 +63,7 @@ class Imports:
         self._as_files_say: dict[tuple[str, Collection[str]], bool] = {}
 
     def describe(self, one: Import, names: Mapping[str, Any], changed: Collection[str] = ()) -> Any:
-        """What an import statement brings in of the user's own code; None if there is no such code.
+        """Describe the user's code that an import statement loads; None if there is none.
 
         Args:
             one: the statement.
@@ -122,7 +122,7 @@ class Imports:
         )
 
     def hold(self) -> bool:
-        """Whether all modules are what they were."""
+        """Whether all modules are unchanged."""
         place_of = functools.cache(_place_of)
         return all(_seen(module, place_of) == seen for module, seen in self._seen.items()) and all(
             self._ask(self._seen[module], changed) == known
@@ -140,7 +140,7 @@ def _seen(module: str, place_of: Callable[[str], ModuleSpec | None]) -> _Seen:
 
 
 def is_bound(module: types.ModuleType, name: str) -> bool:
-    """Whether a module's own statements bind a name, as far as its file tells."""
+    """Whether a module's own statements bind a name, according to its file."""
     file = getattr(module, "__file__", None)
     code = code_of_file(file) if isinstance(file, str) and file.endswith(".py") else None
     names = None if code is None else names_bound_by(code)
@@ -148,13 +148,13 @@ def is_bound(module: types.ModuleType, name: str) -> bool:
 
 
 def is_lazy(module: types.ModuleType, name: str, is_there: bool) -> bool:
-    """Whether a module's `__getattr__` is asked for a name, or was and has kept the answer."""
+    """Whether a module's `__getattr__` provides a name, or provided it and stored it."""
     return "__getattr__" in vars(module) and not (is_there and is_bound(module, name))
 
 
 @functools.lru_cache(maxsize=256)
 def names_bound_by(code: types.CodeType) -> Mapping[str, int] | None:
-    """How often the statements of a module bind, or delete, each name; None if that cannot be known."""
+    """How often a module's statements bind or delete each name; None if unknown."""
     found: Counter[str] = Counter()
     for one in dis.get_instructions(code):
         if one.opname in ("STORE_NAME", "DELETE_NAME"):
@@ -172,7 +172,7 @@ def submodules_of(package: types.ModuleType) -> Import | None:
 
 
 def _names_below(folder: str) -> set[str]:
-    """Names of the modules in a package's folder, and in folders below it."""
+    """Names of the modules in a package's folder and its subfolders."""
     names = {
         os.path.relpath(os.path.join(place, file[:-3]), folder).replace(os.sep, ".")
         for place, folders, files in os.walk(folder)
@@ -188,7 +188,7 @@ def _modules_in(folder: str, package: str) -> list[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _names_in(code: types.CodeType) -> frozenset[str]:
-    """Names that a module's code uses, in functions too."""
+    """Names that a module's code uses, including inside functions."""
     inner = (_names_in(one) for one in code.co_consts if isinstance(one, types.CodeType))
     return frozenset(code.co_names).union(*inner)
 
@@ -199,7 +199,7 @@ def _package(names: Mapping[str, Any]) -> str:
 
 
 def _modules_of(one: Import, package: str) -> Iterator[str]:
-    """Names of modules that a statement may import: packages around it, and what may be a module in it."""
+    """Names of the modules that a statement may import: parent packages, and possible submodules."""
     parts = package.split(".") if package else []
     base = parts[: len(parts) - one.level + 1] if one.level else []
     if one.level > len(parts):
@@ -231,14 +231,14 @@ def _file_of(module: str, place_of: Callable[[str], ModuleSpec | None]) -> str |
 
 
 def _place_of(top: str) -> ModuleSpec | None:
-    """Where a module would be imported from; of a name without dots nothing is imported to find that."""
+    """Where a module would be imported from; for a top-level name nothing is imported to find out."""
     with contextlib.suppress(ImportError, ValueError, AttributeError):
         return importlib.util.find_spec(top)
     return None
 
 
 def code_of_file(file: str) -> types.CodeType | None:
-    """A module's file, compiled; None if it cannot be."""
+    """Compile a module's file; None if that fails."""
     return _compiled(file, version_of_file(file))
 
 
@@ -254,7 +254,7 @@ def _compiled(file: str, version: str | None) -> types.CodeType | None:
 
 
 def _is_as_loaded(code: types.CodeType, module: types.ModuleType, file: str, version: str | None) -> bool:
-    """Whether the functions of a module that was imported are those that its file has now.
+    """Whether the functions of an imported module are those in its present file.
 
     Of a module that was there before anybody asked, a file that was written to since cpr was imported may be
     another one.
@@ -274,7 +274,7 @@ def _is_as_loaded(code: types.CodeType, module: types.ModuleType, file: str, ver
 
 
 def _functions_of(module: types.ModuleType) -> Iterator[types.CodeType]:
-    """Code of the functions that were made in a module, and of the methods of classes there."""
+    """The code of the functions and methods defined in a module."""
     names = vars(module)
     for value in list(names.values()):
         for one in [value, *(vars(value).values() if isinstance(value, type) else ())]:
@@ -285,7 +285,7 @@ def _functions_of(module: types.ModuleType) -> Iterator[types.CodeType]:
 
 @functools.lru_cache(maxsize=256)
 def _inside(code: types.CodeType) -> frozenset[str]:
-    """Digests of all code in a module."""
+    """Digests of all code objects in a module."""
     found, waiting = set(), [code]
     while waiting:
         one = waiting.pop()

@@ -1,4 +1,4 @@
-"""Events of OpenLineage, made of stored results.
+"""Makes OpenLineage events from stored results.
 
 A run is a task run of Prefect's, its parent the flow run. Each object in a store is a dataset of its own,
 named as OpenLineage says for the kind of storage: results are never changed, so that a name is a version too.
@@ -45,7 +45,7 @@ _KEY = re.compile(r"-([0-9a-f]{16})(?:\.[^/]*)?/?$")  # at the end of a result's
 
 @attr.define
 class ContentFacet(DatasetFacet):
-    """The facet `cpr_content`: what verifies a result.
+    """The facet `cpr_content`: digests that identify and verify a result.
 
     Attributes:
         dataHash: 16 hex digits of the content, whatever the file format; the same for equal data.
@@ -61,7 +61,7 @@ class ContentFacet(DatasetFacet):
 
 
 def events_of(job: ReportedResult, recall: Callable[[str | None], Signed | None]) -> Iterator[RunEvent]:
-    """The event of a run whose result was stored: that it is complete, what it read, what it made.
+    """Make the event for a run whose result was stored: completed, with inputs and outputs.
 
     A result that a task has stored for tasks which it called names the runs itself; only those that have made
     targets are known then.
@@ -151,7 +151,7 @@ def _inputs(made: Made) -> Iterator[InputDataset]:
 
 
 def _version(one: Input) -> str | None:
-    """What the store says of a source; of a result the key in its name, as of an output."""
+    """The store's version of a source; for a result the key in its name."""
     if one.version:
         return " ".join(f"{name}={value}" for name, value in one.version.items())
     found = _KEY.search(one.url or "")
@@ -174,7 +174,7 @@ def _output(target: Target, record: Mapping[str, Any], layouts: Mapping[str | No
 
 
 def _fields(record: Mapping[str, Any], layout: Any) -> list[schema_dataset.SchemaDatasetFacetFields]:
-    """Columns of a table; of an array one field, `array`, of its dtype, whose description is the shape."""
+    """The columns of a table; for an array one field `array` with its dtype and shape."""
     table = record.get("table")
     columns = table.get("columns") if isinstance(table, dict) else None
     if isinstance(columns, list):
@@ -204,7 +204,7 @@ def _facets(url: str, version: str | None) -> dict[str, Any]:
 
 
 def dataset_name(url: str) -> tuple[str, str]:
-    """Namespace and name of a dataset, as OpenLineage has them for places of this kind.
+    """Namespace and name of a dataset, according to OpenLineage's naming rules.
 
     Of kinds that it does not list the namespace is protocol and host, the name the path.
 
@@ -231,5 +231,5 @@ def _uri(url: str) -> str:
 
 
 def _is_of_bytes(path: str) -> bool:
-    """Whether what is no text in a path stands for bytes, as Python has them in names of files."""
+    """Whether the surrogates in a path stand for bytes, as in Python's file names."""
     return not any("\ud800" <= letter <= "\udc7f" or "\udd00" <= letter <= "\udfff" for letter in path)

@@ -1,4 +1,4 @@
-"""A result that Prefect has stored, and what its run has said of it: of these events of lineage are made."""
+"""Input of lineage events: a stored result, and the provenance that its run has set."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Layouts = list[tuple[list[str | None], list[Any]]]
 
 @dataclass(frozen=True)
 class Signed:
-    """What a run has said of the targets that it made: a record may have no room for all of it.
+    """The provenance that a run has set on its targets, complete even if records had no room.
 
     Attributes:
-        made: how they came to be.
+        made: their provenance.
         layouts: of those that are arrays.
     """
 
@@ -27,7 +27,7 @@ class Signed:
     layouts: Layouts = field(default_factory=list)
 
     def layout_of(self) -> dict[str | None, Any]:
-        """Layouts by `data_hash`, which is made of shape and dtype too."""
+        """Layouts by `data_hash`, which covers shape and dtype too."""
         return {
             data_hash: layout
             for some in self.layouts
@@ -38,7 +38,7 @@ class Signed:
 
 @dataclass(frozen=True)
 class ReportedResult:
-    """A stored result, on its way into an event.
+    """A stored result, queued for an event.
 
     Attributes:
         text: of its record.

@@ -1,4 +1,4 @@
-"""Whether a module that was imported still is what its file has made it: nobody has put anything else there.
+"""Checks that an imported module is still what its file made it, and was not changed from outside.
 
 A module that functions import counts by its file, so that a key made before the first run is one made after
 it. Where the module was changed while the process runs, what is there counts, not the file. What statements
@@ -36,7 +36,7 @@ _DEEPEST = 8  # containers in containers that are compared as texts
 
 
 def is_as_its_file_made_it(module: types.ModuleType, changed: Collection[str]) -> bool:
-    """Whether a module of the user's own holds what it held at first, and the literals of its file.
+    """Whether a module still holds its first content, and the literals in its file.
 
     Args:
         module: one that was imported.
@@ -51,7 +51,7 @@ def is_as_its_file_made_it(module: types.ModuleType, changed: Collection[str]) -
 
 
 class _Contents:
-    """What is under each name of a module, in a form that can be compared in this process.
+    """The content of a module, by name, in a form that can be compared within this process.
 
     Attributes:
         names: that form, by name; not of what the module's own code changes.
@@ -73,7 +73,7 @@ class _Contents:
         }
 
     def holds(self, version: str | None) -> bool:
-        """Whether all is as it was, in a file of this version."""
+        """Whether everything is unchanged, given this version of the file."""
         return (
             self._version == version
             and self._guards.hold()
@@ -81,7 +81,7 @@ class _Contents:
         )
 
     def is_first(self, first: Mapping[str, Any], changed: frozenset[str]) -> bool:
-        """Whether all but some names is what it was at first, and what literals of the file make."""
+        """Whether everything except some names is as at first, and literals are as in the file."""
         found = self._outcomes.get(changed)
         if found is None:
             # Objects in them are compared by identity before they are asked.
@@ -131,7 +131,7 @@ def _form_of_data(value: Any) -> Any:
 
 
 def _is_plain(value: Any, deepest: int) -> bool:
-    """Whether the text of a value says all of it."""
+    """Whether a value is completely described by its text."""
     cls = type(value)
     if cls is dict:
         return deepest > 0 and all(
@@ -144,7 +144,7 @@ def _is_plain(value: Any, deepest: int) -> bool:
 
 
 def _changes_itself(cls: type) -> bool:
-    """Whether methods of a class change something, so that what its objects hold is their own matter."""
+    """Whether methods of a class modify its objects, whose content is then ignored."""
     functions = (getattr(one, "__func__", one) for base in cls.__mro__ for one in vars(base).values())
     return any(
         facts_of(one.__code__).changed
@@ -155,7 +155,7 @@ def _changes_itself(cls: type) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _changed_by_itself(file: str, version: str | None) -> frozenset[str]:  # noqa: ARG001 - that of the code
-    """Names of variables and attributes that functions of a file change."""
+    """Names of variables and attributes that a file's functions modify."""
     code = code_of_file(file)
     inside = [] if code is None else [facts_of(one) for one in code.co_consts if type(one) is types.CodeType]
     return frozenset().union(*(one.changed for one in inside))
@@ -163,7 +163,7 @@ def _changed_by_itself(file: str, version: str | None) -> frozenset[str]:  # noq
 
 @functools.lru_cache(maxsize=256)
 def _literals(file: str, version: str | None) -> list[tuple[str, Any]]:
-    """Names that a file binds once, to a literal, and whose values its own code does not change."""
+    """Names that a file binds once, to a literal, and never modifies."""
     code = code_of_file(file)
     if code is None or (bound := names_bound_by(code)) is None:
         return []
@@ -193,7 +193,7 @@ def _assigned(one: ast.stmt) -> list[tuple[ast.Name, Any]]:
 
 
 def _used_by(code: types.CodeType) -> frozenset[str]:
-    """Names that a module, or a class in it, reads when it is imported: it may change what they are."""
+    """Names that a module reads while it is imported, and may modify."""
     if code.co_name.startswith("<") and code.co_name != "<module>":  # a comprehension, or a lambda
         return frozenset(code.co_names)
     if code.co_flags & inspect.CO_OPTIMIZED:

@@ -1,4 +1,4 @@
-"""Locks for Prefect on the bucket itself: what many ask for at the same time is computed once."""
+"""A Prefect lock manager on the bucket, so that simultaneous equal tasks are computed once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LONGEST_SECONDS = 86400.0
 
 @dataclass(frozen=True)
 class BucketLocks(LockManager):
-    """A Prefect lock manager that needs only a place to write to: S3, MinIO, GCS, Azure or a folder.
+    """A Prefect lock manager that needs only a writable place: S3, MinIO, GCS, Azure or a folder.
 
     With it, a task that is asked for by many processes at the same time is computed by one of them; the
     others wait and take its result. A lock is a small object that its holder renews. When the holder is
@@ -71,7 +71,7 @@ class BucketLocks(LockManager):
         acquire_timeout: float | None = None,
         hold_timeout: float | None = None,
     ) -> bool:
-        """Wait for a lock and take it; False when `acquire_timeout` seconds were not enough."""
+        """Acquire a lock; False if `acquire_timeout` seconds were not enough."""
         return _run(self._acquiring(key, holder, acquire_timeout, hold_timeout)) is not None
 
     async def aacquire_lock(
@@ -81,29 +81,29 @@ class BucketLocks(LockManager):
         acquire_timeout: float | None = None,
         hold_timeout: float | None = None,
     ) -> bool:
-        """`acquire_lock` for callers on an event loop: requests in threads, waiting on the loop."""
+        """As `acquire_lock`, for an event loop: requests run in threads, waits on the loop."""
         return await _arun(self._acquiring(key, holder, acquire_timeout, hold_timeout)) is not None
 
     def release_lock(self, key: str, holder: str) -> None:
-        """Give a lock back; one that has ended meanwhile is no error. ValueError if it was never held."""
+        """Release a lock; an expired one is no error. ValueError if it was never held."""
         release(self._url(key), holder)
 
     def is_locked(self, key: str) -> bool:
-        """Whether anybody holds a lock, as far as one look can tell."""
+        """Whether any holder has the lock, judged by one look."""
         url = self._url(key)
         return lease_here(url) is not None or not _run(waiting(url, 0))
 
     def is_lock_holder(self, key: str, holder: str) -> bool:
-        """Whether this holder has the lock still; no request, unless its last renewal was too long ago."""
+        """Whether this holder still has the lock; asks the store only if a renewal is overdue."""
         lease = lease_here(self._url(key), holder)
         return lease is not None and lease.confirm()
 
     def wait_for_lock(self, key: str, timeout: float | None = None) -> bool:
-        """Wait until nobody holds a lock; False when `timeout` seconds were not enough."""
+        """Wait until a lock is free; False if `timeout` seconds were not enough."""
         return _run(waiting(self._url(key), timeout))
 
     async def await_for_lock(self, key: str, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - Prefect's
-        """`wait_for_lock` for callers on an event loop."""
+        """As `wait_for_lock`, for callers on an event loop."""
         return await _arun(waiting(self._url(key), timeout))
 
     def _acquiring(
@@ -124,7 +124,7 @@ class BucketLocks(LockManager):
 
 
 def _while_running() -> Callable[[], bool]:
-    """Whether what takes a lock now still goes on.
+    """A test of whether the run or transaction that takes a lock now is still active.
 
     Prefect does not give a lock back when a hit turns out to be unreadable, and would wait for itself when
     the task is retried. It leaves the context of the run in any case, or of the transaction around it.
@@ -176,7 +176,7 @@ def _next(steps: Steps[T]) -> tuple[float | None, Any]:
 
 
 def _give_up(steps: Steps[Any], step: asyncio.Future[tuple[float | None, Any]]) -> None:
-    """Behind a caller that was cancelled while a thread was asking for it."""
+    """Release the lock after a caller was cancelled while a thread was acquiring it."""
     if step.cancelled() or step.exception() is not None:
         return
     steps.close()

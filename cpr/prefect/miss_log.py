@@ -1,4 +1,4 @@
-"""Beside the runs: notes what results were made of, and says in a run's log why it was not cached.
+"""Writes the journal of results in the background, and logs why a run was not cached.
 
 All of it happens in one thread of the process, which nobody waits for: a run hands in what it knows and goes
 on. Results are noted some at a time; a journal is read once for each task of a flow run in a process, when a
@@ -51,10 +51,10 @@ _PATIENCE = 3.0  # seconds, of a process that ends
 
 @dataclass(frozen=True)
 class Run:
-    """What is known of a task run.
+    """A task run, as far as needed for the journal.
 
     Attributes:
-        made: what its result says, or is to say, of its origin; versions of sources included.
+        made: the provenance of its result, versions of sources included.
         function: how the user called the task's function.
         source: text of it.
         first_line: where that begins in its file.
@@ -73,13 +73,13 @@ class Run:
 
     @property
     def journal(self) -> tuple[str, str]:
-        """The base of the storage, and the task's folder in it."""
+        """The base of the storage, and the task's journal folder in it."""
         return str(getattr(self.storage, "basepath", None)), folder_of(self.function)
 
 
 @dataclass
 class _Pending:
-    """Entries of a task that wait to be written."""
+    """Journal entries of a task that are not written yet."""
 
     place: Folder
     entries: Entries
@@ -88,7 +88,7 @@ class _Pending:
 
 @dataclass
 class _Journal:
-    """What was read of a task's journal, for one flow run."""
+    """A task's journal, read for one flow run."""
 
     earlier: NearestResults = field(default_factory=NearestResults)
     known: Entries = field(default_factory=Entries)
@@ -168,7 +168,7 @@ class _JournalWriter:
         return True
 
     def _texts_of(self, run: Run) -> Entries:
-        """Lines of the task's function and of those that it uses."""
+        """Lines of the task's function and of the functions it uses."""
         found = Entries()
         source = run.made.source
         if run.source is not None and source is not None:
@@ -221,7 +221,7 @@ class _JournalWriter:
 
 
 def folder_of_storage(storage: Any) -> Folder | None:
-    """The folder behind one of Prefect's storage blocks; None for those that cannot be listed."""
+    """The folder behind one of Prefect's storage blocks; None for blocks that cannot be listed."""
     if isinstance(storage, LocalFileSystem):
         return UrlFolder(str(Path(storage.basepath or ".").expanduser().resolve()))
     if isinstance(storage, RemoteFileSystem):
@@ -232,7 +232,7 @@ def folder_of_storage(storage: Any) -> Folder | None:
 
 
 def _said(error: Exception) -> str:
-    """What an error says, if it is ours: others may contain options of a storage."""
+    """The text of cpr's errors; other errors may contain storage options."""
     return str(error) if isinstance(error, CprError) else type(error).__name__
 
 
@@ -240,17 +240,17 @@ _writer = _JournalWriter()
 
 
 def explain(run: Run) -> None:
-    """Say in the run's log why it was not cached, if a result is known that it can be compared with."""
+    """Log in the run why it was not cached, if there is an earlier result to compare with."""
     _writer.hand_in("explain", run)
 
 
 def keep(run: Run) -> None:
-    """Note what the result of a run was made of."""
+    """Add what a run's result was made of to the journal."""
     _writer.hand_in("keep", run)
 
 
 def drain(seconds: float = _PATIENCE) -> None:
-    """Wait until what was handed in is done, but not longer than that."""
+    """Wait, up to a time limit, until everything queued is done."""
     if _writer._thread is not None:  # noqa: SLF001
         done = threading.Event()
         _writer.hand_in("drain", done)

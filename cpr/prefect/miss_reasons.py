@@ -1,4 +1,4 @@
-"""Why the results of a flow run were computed, found out in the flow's own process when it reports them.
+"""Finds out why results of a flow run were computed, in the flow's process, for its report.
 
 The tasks may have run on other machines, whose logs say it too. What their results say of their origin is
 compared with the journal of earlier ones (`cpr.provenance.inputs_journal`).
@@ -22,12 +22,12 @@ NO_EARLIER_RESULT = "no earlier result"
 
 
 def reasons(computed: Sequence[Made], storage: Any) -> list[tuple[str, str]]:
-    """The task and the reason of each result that a flow run has computed, as far as it is known.
+    """The task and the reason for each result that a flow run has computed, as far as known.
 
     Reasons name no files: those of many results of a task are told together.
 
     Args:
-        computed: how the results came to be, whole.
+        computed: the full provenance of the results.
         storage: the block in which Prefect keeps the records of the run.
     """
     try:
@@ -52,7 +52,7 @@ def reasons(computed: Sequence[Made], storage: Any) -> list[tuple[str, str]]:
 
 
 def _earlier(journal: Entries, runs: set[str | None]) -> NearestResults:
-    """What other runs have made."""
+    """Journal entries of other runs."""
     found = NearestResults()
     for made in journal.made:
         if made.flow_run is None or made.flow_run not in runs:

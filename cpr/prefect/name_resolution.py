@@ -1,4 +1,4 @@
-"""What a name leads to: through attributes of modules, and inside what packages make of functions."""
+"""Resolves names to objects: through attributes of modules, and inside packages' wrappers of functions."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _BRING_CODE = {
 
 @dataclass(frozen=True)
 class Unbound:
-    """What a module of the user's own gives only when it is asked for."""
+    """An attribute that a module of the user's own provides only on demand."""
 
     module: types.ModuleType
     name: str
 
 
 def unseen_code_in(function: types.FunctionType, names: Mapping[str, Any], one: Reference) -> str | None:
-    """Where a function brings in code by a name that is not written there, and how; None if it does not."""
+    """Where and how a function gets code by a computed name; None if it does not."""
     value = names.get(one.name, getattr(builtins, one.name, None))
     for attribute in one.attributes:
         if not isinstance(value, types.ModuleType):
@@ -61,7 +61,7 @@ def unseen_code_in(function: types.FunctionType, names: Mapping[str, Any], one: 
 
 
 def _line_of(code: types.CodeType, name: str) -> int:
-    """The line where code, functions inside of it included, uses a name first."""
+    """The first line where code, nested functions included, uses a name."""
     for one in dis.get_instructions(code):
         if one.argval == name and one.positions is not None and one.positions.lineno:
             return one.positions.lineno
@@ -82,7 +82,7 @@ def _called(loaded: tuple[bool, ...]) -> dict[int, tuple[Any, str]]:
 
 
 def behind(value: Any, guards: Guards) -> Any:
-    """The function in an object that installed packages make of one."""
+    """The function inside an installed package's wrapper."""
     if is_own_class(type(value)):
         return None
     if isinstance(value, functools.cached_property):
@@ -103,7 +103,7 @@ def behind(value: Any, guards: Guards) -> Any:
 def through_modules(
     value: Any, attributes: tuple[str, ...], label: str, guards: Guards
 ) -> tuple[Any, str, str | None, int]:
-    """What attributes of modules lead to, its label and module, and how many attributes that takes.
+    """Resolve attributes of modules: value, label, module, and how many attributes were used.
 
     What a module has not got is `Unbound`.
     """

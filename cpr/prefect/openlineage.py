@@ -1,4 +1,4 @@
-"""OpenLineage: a lineage server is told what tasks have made of what, beside the runs, if that is asked for.
+"""Sends OpenLineage events on stored results in the background, if configured.
 
 `CPR_OPENLINEAGE=1` turns it on. Where Prefect stores a task's result, the text of its record goes into a
 queue; one thread of the process makes an event of it (see `cpr.prefect.lineage_events`) and sends it with
@@ -76,7 +76,7 @@ class _EventSender:
             return None if run is None else self._signed.pop(run, None)
 
     def hand_in(self, job: ReportedResult) -> bool:
-        """False where too many wait already."""
+        """Queue an event; False if too many are queued."""
         with self._lock:
             is_full = self._waiting >= _MOST_WAITING or (
                 self._waiting > 0 and self._nbytes + len(job.text) > _MOST_BYTES
@@ -95,7 +95,7 @@ class _EventSender:
             self._thread.start()
 
     def end(self, seconds: float) -> int:
-        """Wait until all is sent, but not longer than that; how many results are not told of."""
+        """Wait, up to a time limit, until all events are sent; returns how many were not."""
         if self._thread is None:
             return 0
         end = _End(time.monotonic() + seconds)
@@ -142,19 +142,19 @@ class _EventSender:
 
 
 class _End:
-    """Asks that what waits is sent."""
+    """A request to send everything that is queued."""
 
     def __init__(self, deadline: float) -> None:
         self.deadline, self.done = deadline, threading.Event()
 
 
 def _tell(logger: Any, about: str, message: str, *args: Any) -> None:
-    """Warn in the log of a run, once in a process; then at DEBUG."""
+    """Warn in a run's log, once per process; later at DEBUG."""
     logger.log(logging.WARNING if first_time(("openlineage", about)) else logging.DEBUG, message, *args)
 
 
 def _said(error: Exception) -> str:
-    """What an error says, if it is ours: others may contain logins and keys of a server."""
+    """The text of cpr's errors; other errors may contain logins and keys of a server."""
     if isinstance(error, CprError):
         return str(error)
     status = getattr(getattr(error, "response", None), "status_code", None)
@@ -169,7 +169,7 @@ _sender = _EventSender()
 
 
 def remember(made: Made, targets: Sequence[Target]) -> None:
-    """Keep what a run says of the targets that it has made until its result is stored."""
+    """Keep the provenance of a run's targets until its result is stored."""
     if is_asked_for():
         # What takes the least time for thousands, and holds none of them; the rest is the other thread's.
         layouts = [vars(one).get("array_layout") for one in targets]
@@ -177,7 +177,7 @@ def remember(made: Made, targets: Sequence[Target]) -> None:
 
 
 def tell_lineage(text: bytes, running: Callable[[], Made | None]) -> None:
-    """Tell what a stored result was made of, some time.
+    """Queue an event on a stored result.
 
     Takes a fraction of a millisecond, however large the result is; raises nothing.
 
@@ -205,7 +205,7 @@ def tell_lineage(text: bytes, running: Callable[[], Made | None]) -> None:
 
 
 def drain(seconds: float = _PATIENCE) -> None:
-    """Wait until what was handed in is sent, but not longer than that."""
+    """Wait, up to a time limit, until everything queued is sent."""
     if left := _sender.end(seconds):
         get_logger("cpr").warning("The lineage of %d results was not sent within %.1f s", left, seconds)
 

@@ -1,4 +1,4 @@
-"""Which code is the user's own: all that is neither Python's, nor installed, nor cpr's.
+"""Decides which code is the user's own: neither Python's, nor installed, nor cpr's.
 
 Scripts, notebooks, modules beside them, folders on `sys.path` and editable installs are the user's own;
 what lies in site-packages or dist-packages and Python's own library are not.
@@ -44,7 +44,7 @@ def _not_own() -> tuple[str, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def is_own_file(file: str) -> bool:
-    """Whether code in a file is the user's own.
+    """Whether the code in a file is the user's own.
 
     >>> is_own_file("/home/me/lab/flow.py"), is_own_file("/env/lib/site-packages/numpy/__init__.py")
     (True, False)
@@ -64,7 +64,7 @@ def _is_own(name: str | None, file: Any) -> bool:
 
 
 def file_of_module(module: types.ModuleType) -> str | None:
-    """Where a module was imported from; the folder of a package without a file; None if it has no place."""
+    """The file of a module, or the folder of a package without a file; None if unknown."""
     names = vars(module)
     file = names.get("__file__")
     if isinstance(file, str):
@@ -83,12 +83,12 @@ def is_own_module(module: types.ModuleType) -> bool:
 
 
 def is_extension(module: types.ModuleType) -> bool:
-    """Whether a module was compiled, so that its functions cannot be looked into."""
+    """Whether a module is compiled, so that its functions cannot be analysed."""
     return (file_of_module(module) or "").endswith(tuple(importlib.machinery.EXTENSION_SUFFIXES))
 
 
 def is_own_function(function: types.FunctionType) -> bool:
-    """Whether a function was written in the user's own code, whatever it wraps.
+    """Whether a function is defined in the user's own code, whatever it wraps.
 
     >>> is_own_function(os.path.join), is_own_function(lambda: 0)
     (False, False)
@@ -101,7 +101,7 @@ def is_own_function(function: types.FunctionType) -> bool:
 
 
 def is_own_class(cls: type) -> bool:
-    """Whether a class was written in the user's own code."""
+    """Whether a class is defined in the user's own code."""
     name = type.__getattribute__(cls, "__module__")
     if not isinstance(name, str):
         return True
@@ -117,12 +117,12 @@ def is_own_class(cls: type) -> bool:
 
 
 def is_python_class(cls: type) -> bool:
-    """Whether a class was made by a statement, not in C."""
+    """Whether a class was made by a class statement, not in C."""
     return bool(cls.__flags__ & (1 << 9))  # Py_TPFLAGS_HEAPTYPE
 
 
 def name_in_package(value: Any) -> str | None:
-    """Where an installed package, or Python, keeps an object; None for one that nobody else keeps.
+    """Name of an object that an installed package, or Python, keeps; None for other objects.
 
     It counts by that name alone: the state of a hidden random generator or of the environment does not.
 
@@ -160,7 +160,7 @@ def _digest_of_file(file: str, size: int, modified: int) -> str:  # noqa: ARG001
 
 
 def version_of_file(file: str) -> str | None:
-    """16 hex digits of what is in a file, read again when that changes; None if it is not there."""
+    """Hash of a file's content, 16 hex digits, computed again when it changes; None if missing."""
     try:
         status = os.stat(file)
         return _digest_of_file(file, status.st_size, status.st_mtime_ns)

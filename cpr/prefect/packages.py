@@ -1,4 +1,4 @@
-"""Installed packages that count in keys on request: by version, or by source where none is known."""
+"""Installed packages that count in cache keys on request: by version, or by source if there is none."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["is_own_package", "names_of_packages", "version_of_package"]
 
 
 def names_of_packages(packages: Iterable[types.ModuleType | str]) -> tuple[str, ...]:
-    """Names of modules and packages, each once, sorted.
+    """Names of modules and packages, unique and sorted.
 
     Raises ValueError for a name under which nothing is installed.
 
@@ -36,7 +36,7 @@ def names_of_packages(packages: Iterable[types.ModuleType | str]) -> tuple[str, 
 
 
 def version_of_package(name: str) -> str:
-    """The version of the distribution that has installed a package, or 16 hex digits of its source.
+    """The version of the distribution that provides a package, or 16 hex digits of its source.
 
     >>> version_of_package("json").startswith("Python 3.")
     True
@@ -54,7 +54,7 @@ def version_of_package(name: str) -> str:
 
 
 def is_own_package(name: str) -> bool:
-    """Whether a package counts by its source, as those of the user's own do.
+    """Whether a package counts by its source, like the user's own code.
 
     >>> is_own_package("numpy")
     False
@@ -65,7 +65,7 @@ def is_own_package(name: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _installed(top: str) -> str | None:
-    """Name and version of a distribution; None of one whose source may be edited."""
+    """Name and version of a distribution; None if it is editable."""
     for name in (top, *importlib.metadata.packages_distributions().get(top, ())):
         with suppress(importlib.metadata.PackageNotFoundError):
             found = importlib.metadata.distribution(name)

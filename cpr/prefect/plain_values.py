@@ -1,4 +1,4 @@
-"""Values that are described as they are, and the refusal of those that cannot be described."""
+"""Values that are described by themselves, and the error for values that cannot be described."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ VIEWS: dict[type, Callable[[Any], Any]] = {
 
 
 def are_texts(values: Iterable[Any]) -> bool:
-    """Whether all are texts, so that they have an order of their own."""
+    """Whether all are texts, which can be sorted."""
     return all(type(one) is str for one in values)
 
 
 def refused(value: Any, path: str, why: str) -> FormatError:
-    """The error of a value that has no content which could be named."""
+    """The error for a value without hashable content."""
     cls = type(value)
     root = re.split(r"[.\[{]| key", path, maxsplit=1)[0]
     return FormatError(

@@ -1,4 +1,4 @@
-"""What cpr takes from Prefect without a promise: each fact has a test in test_prefect_facts.py."""
+"""Private parts of Prefect that cpr uses; each fact has a test in test_prefect_facts.py."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ __all__ = [
 
 
 def source_of(task: Any) -> str | None:
-    """The text of a task's function: read when the task is made, it travels with the task to every worker."""
+    """The source of a task's function, which travels with the task to every worker."""
     source = getattr(task, "source_code", None)
     return source if isinstance(source, str) else None
 
 
 def cache_key_fn_of(policy: Any) -> Any:
-    """The function in the policy that Prefect makes of a `cache_key_fn`; None for other policies."""
+    """The function in the policy that Prefect makes from a `cache_key_fn`; None for other policies."""
     return getattr(policy, "cache_key_fn", None)
 
 
@@ -33,12 +33,12 @@ def function_of(value: Any) -> Any:
 
 
 def refreshes(transaction: Any) -> bool:
-    """Whether a run was told to run again, whatever is stored (`refresh_cache`)."""
+    """Whether a run must ignore stored results (`refresh_cache`)."""
     return bool(getattr(transaction, "overwrite", False))
 
 
 def ends_others(transaction: Any) -> bool:
-    """Whether a transaction is about to store results of those inside of it, which comes before its own."""
+    """Whether a transaction is about to store the results of its children, before its own."""
     return any(
         getattr(one.state, "name", "") in {"PENDING", "ACTIVE", "STAGED"}
         for one in getattr(transaction, "children", ())
@@ -46,10 +46,10 @@ def ends_others(transaction: Any) -> bool:
 
 
 def has_left(context: Any) -> bool:
-    """Whether a run's context, or a transaction, was entered and is left."""
+    """Whether the context of a run, or a transaction, was entered and left."""
     return getattr(context, "_token", True) is None
 
 
 def is_detached(flow_context: Any) -> bool:
-    """Whether a flow's context is a copy in another process, a Dask worker say."""
+    """Whether a flow's context is a copy in another process, such as a Dask worker."""
     return bool(getattr(flow_context, "detached", False))

@@ -1,4 +1,4 @@
-"""Uploads of a task run that take long, as progress artifacts in Prefect's UI."""
+"""Shows long uploads of a task run as progress artifacts in Prefect's UI."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _EVERY = 2.0
 
 @contextmanager
 def shown(wanted: bool) -> Iterator[None]:
-    """Show what is written in the block, of the running task and single objects, if that takes long.
+    """Show the progress of long uploads in the block, for single objects of the running task.
 
     The percentage is of what the data takes in memory, the most that a file will take; where that is not
     known beforehand, as of tables that stream, it stays at 0 and the description tells bytes and speed. It
@@ -56,7 +56,7 @@ class _UploadWatcher:
         self.ended = threading.Event()
 
     def look(self) -> None:
-        """Until the run ends, tell of everything that is long under way."""
+        """Report long uploads until the run ends."""
         ended = False
         while not ended:
             ended = self.ended.wait(_EVERY)

@@ -1,4 +1,4 @@
-"""What functions, classes and annotations are called, the same in every process."""
+"""Names of functions, classes and annotations that are the same in every process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def type_name(cls: Any) -> Any:
 
 
 def text_of_annotation(annotation: Any) -> str:
-    """How an annotation is written, without addresses in memory."""
+    """An annotation as text, without memory addresses."""
     if isinstance(annotation, str):
         return annotation
     origin = typing.get_origin(annotation)

@@ -1,4 +1,4 @@
-"""What is kept of an argument: enough to tell what changed, no data and nothing that may be a secret.
+"""Reduces arguments to what provenance keeps: enough to see what changed, but no data and no secrets.
 
 By value: numbers, bools, None; members of enums; paths, dates, UUIDs; and texts that the program itself
 spells, as defaults, in a `Literal` or as constants of the task's function.
@@ -52,7 +52,7 @@ _SHOWN = (pathlib.PurePath, dt.date, dt.time, dt.timedelta, uuid.UUID, decimal.D
 
 @functools.lru_cache(maxsize=4096)
 def is_secret_name(name: str) -> bool:
-    """Whether what is called so is likely to be a secret.
+    """Whether a value with this name is likely to be a secret.
 
     >>> [is_secret_name(one) for one in ("db_password", "apiKey", "APIKEY", "keyhole")]
     [True, True, True, False]
@@ -63,7 +63,7 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(value: Any) -> bool:
-    """Whether a value is of a type made for secrets, or a Prefect block, which may hold some."""
+    """Whether a value has a type made for secrets, or is a Prefect block, which may contain some."""
     return any(
         cls.__name__ in _SECRET_CLASSES and cls.__module__.partition(".")[0] in ("pydantic", "prefect")
         for cls in type(value).__mro__
@@ -77,7 +77,7 @@ def describe_input(
     resources: Iterable[tuple[Resource, str | None]] = (),
     texts: frozenset[str] = frozenset(),
 ) -> Input:
-    """What is kept of an argument; no I/O.
+    """Reduce an argument to what is kept; no I/O.
 
     Args:
         name: of the argument.
@@ -100,7 +100,7 @@ def describe_input(
 
 
 def _shown(value: Any, texts: frozenset[str]) -> bool | int | float | str | None:
-    """A value that is kept as it is; None for one that is not."""
+    """The value itself, if it may be kept; else None."""
     if isinstance(value, enum.Enum):
         shown: Any = f"{type(value).__name__}.{value.name}" if value.name is not None else None
     elif type(value) is str:
@@ -134,7 +134,7 @@ def _kind(value: Any) -> str:
 
 
 def shown_url(url: str) -> str:
-    """A URL without what may be a secret in it.
+    """A URL without parts that may be secret.
 
     >>> shown_url("https://me:word@host/a.tif?sig=1"), shown_url("s3://bucket/a?.tif")
     ('https://host/a.tif', 's3://bucket/a?.tif')
@@ -150,7 +150,7 @@ def shown_url(url: str) -> str:
 
 
 def program_texts(function: Any, source: str | None) -> frozenset[str]:
-    """Short texts that a function's code spells: its constants, defaults and `Literal` annotations.
+    """Short texts in a function's code: its constants, defaults and `Literal` annotations.
 
     Args:
         function: of the task.
@@ -178,7 +178,7 @@ def program_texts(function: Any, source: str | None) -> frozenset[str]:
 
 @functools.lru_cache(maxsize=1024)
 def _spelled(source: str) -> frozenset[str]:
-    """The texts that a source spells; none of one that stands in the middle of a line, as lambdas do."""
+    """The texts in a source; none for one from the middle of a line, such as a lambda."""
     found: set[str] = set()
     with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
         tree = ast.parse(textwrap.dedent(source))

@@ -1,4 +1,4 @@
-"""Where Prefect keeps results, as its own configuration says."""
+"""Finds Prefect's result storage from its configuration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["configured_results_url", "url_of_storage"]
 
 
 def configured_results_url() -> str:
-    """The results URL of flows that do not choose another: `cpr ls` and others take it when given none.
+    """The default results URL of flows, which `cpr ls` and others use if given none.
 
     It is the block that PREFECT_DEFAULT_RESULT_STORAGE_BLOCK names, for which Prefect's server is asked, else
     the folder of PREFECT_LOCAL_STORAGE_PATH.
@@ -36,7 +36,7 @@ def configured_results_url() -> str:
 
 
 def url_of_storage(storage: Any) -> str | None:
-    """The URL of one of Prefect's storage blocks; None where that has none."""
+    """The URL of one of Prefect's storage blocks; None if it has none."""
     if isinstance(storage, (LocalFileSystem, RemoteFileSystem)):
         return str(storage.basepath) if storage.basepath else None
     # Buckets of prefect-aws and prefect-gcp, which need not be installed here.

@@ -1,4 +1,4 @@
-"""What cpr says in the log of a Prefect run, each warning once."""
+"""Messages of cpr in the log of a Prefect run, each warning once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ quiet_when(lambda: FlowRunContext.get() is not None or TaskRunContext.get() is n
 
 
 def first_time(about: Hashable) -> bool:
-    """Whether this process has not said something yet; from then on it has.
+    """Whether this is the first call in this process for something.
 
     >>> first_time("example"), first_time("example")
     (True, False)
@@ -44,7 +44,7 @@ def first_time(about: Hashable) -> bool:
 
 
 def log(level: int, message: str, *args: Any) -> None:
-    """Write to the log of the run, or to cpr's where none is running."""
+    """Log to the run's logger, or to cpr's outside of runs."""
     try:
         get_run_logger().log(level, message, *args)
     except MissingContextError:
@@ -52,7 +52,7 @@ def log(level: int, message: str, *args: Any) -> None:
 
 
 def uncached(context: TaskRunContext, error: CprError, alone: bool) -> None:
-    """Warn that a run is not cached, and why: once for each task of a flow run, then at DEBUG.
+    """Warn that a run is not cached, and why: once per task in a flow run, then at DEBUG.
 
     Args:
         context: of the task run.
@@ -78,7 +78,7 @@ _HELD_BY_THREADS = frozenset({"_thread", "threading", "asyncio", "queue", "concu
 
 
 def warn_of_opaque(context: TaskRunContext, places: Iterable[str]) -> None:
-    """Warn, once for each task in a process, of what its code uses and what has no content to be named.
+    """Warn, once per task in a process, of things that its code uses and that cannot be hashed.
 
     Args:
         context: of the task run.
@@ -101,7 +101,7 @@ def warn_of_opaque(context: TaskRunContext, places: Iterable[str]) -> None:
 
 
 def warn_of_unseen_code(context: TaskRunContext, places: Iterable[str]) -> None:
-    """Warn, once for each task in a process, of code that is brought in by a name which is computed.
+    """Warn, once per task in a process, of code that is used by a computed name.
 
     Args:
         context: of the task run.
@@ -120,7 +120,7 @@ def warn_of_unseen_code(context: TaskRunContext, places: Iterable[str]) -> None:
 
 
 def warn_of_local_records(result: Any) -> None:
-    """Warn, once per flow run in each process, if targets go to a bucket and their records to a local folder.
+    """Warn, once per flow run and process, of targets in a bucket with records in a local folder.
 
     Only in processes other than the flow's own (Dask's workers, say): where one machine does everything a
     local folder serves as well.

@@ -1,4 +1,4 @@
-"""The running task, as far as its results tell of it."""
+"""Collects the provenance of the running task, and sets it on its targets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["Noted", "begin", "end", "made_here", "made_now", "note", "resume", "
 
 @dataclass(frozen=True)
 class Noted:
-    """What a cache key was made of, kept until the task's results are signed.
+    """What a cache key was made of, kept until the task's results get their provenance.
 
     Attributes:
         task_run: id of the task run.
@@ -59,12 +59,12 @@ _kept: ContextVar[str | None] = ContextVar("cpr_kept", default=None)
 
 
 def note(noted: Noted) -> None:
-    """Keep what the key of the task run was made of."""
+    """Keep what the task run's key was made of."""
     _noted.set(noted)
 
 
 def begin() -> Noted | None:
-    """The body of the running task begins: its arguments are noted, and it is explained why it runs.
+    """Call when the body of the running task begins: notes arguments, and logs why it runs.
 
     What it returns is for `resume`.
     """
@@ -75,14 +75,14 @@ def begin() -> Noted | None:
 
 
 def resume(noted: Noted | None) -> None:
-    """The body has ended: what tasks that it called have noted here is theirs."""
+    """Call when the body has ended: restores the notes, which nested tasks have replaced."""
     _noted.set(noted)
     if noted is not None and noted.task_run is not None:
         _explained.set(noted.task_run.hex)
 
 
 def end() -> None:
-    """The result of the running task is made: what from is noted beside Prefect's records, once.
+    """Call when the result is made: adds it to the journal beside Prefect's records, once.
 
     Of a task that another one has called Prefect stores the result when that other one ends, in its context.
     """
@@ -96,7 +96,7 @@ def end() -> None:
 
 @contextmanager
 def _errors_logged() -> Iterator[None]:
-    """What is only told of a run does not fail it."""
+    """Log errors in the block, since provenance must not fail a run."""
     try:
         yield
     except Exception as error:
@@ -104,14 +104,14 @@ def _errors_logged() -> Iterator[None]:
 
 
 def _look() -> None:
-    """Note the arguments where no key was computed, before the body changes any."""
+    """Note the arguments, if no key was computed, before the body changes any."""
     context, noted = _task_run(), _noted.get()
     if context is not None and (noted is None or noted.task_run != context.task_run.id):
         note(_looked_at(context))
 
 
 def _explain() -> None:
-    """Once for each run, and not for those that were told to run again."""
+    """Log why the run was not cached, once, unless it was told to refresh."""
     run, transaction = _run(), get_transaction()
     if run is None or _explained.get() == run.made.task_run or refreshes(transaction):
         return
@@ -140,7 +140,7 @@ def _run() -> Run | None:
 
 
 def sign(resources: Iterable[Any]) -> None:
-    """Say of every target which run has made it, where that is not known yet.
+    """Set the running task as provenance of every target that has none yet.
 
     Targets that came in as arguments were made by others.
     """
@@ -160,7 +160,7 @@ def sign(resources: Iterable[Any]) -> None:
 
 
 def _tell(target: Target) -> None:
-    """Say in the run's log what was written."""
+    """Log in the run what was written."""
     if target.seconds is not None and target.nbytes is not None:
         log(
             logging.INFO,
@@ -174,7 +174,7 @@ def _tell(target: Target) -> None:
 
 
 def made_here(noted: Noted | None) -> Made | None:
-    """What a result that is made now says of its origin; None outside of runs."""
+    """The provenance of a result that is made now; None outside of runs."""
     task, flow = _task_run(), FlowRunContext.get()
     if task is None and (flow is None or flow.flow_run is None):
         return None
@@ -202,7 +202,7 @@ def made_here(noted: Noted | None) -> Made | None:
 
 
 def made_now() -> Made | None:
-    """What the result that is stored now says of its origin; None outside of tasks.
+    """The provenance of the result that is stored now; None outside of tasks.
 
     Also None for results of tasks that the running one has called, which are stored when that one ends.
     """
@@ -214,7 +214,7 @@ def made_now() -> Made | None:
 
 
 def _running_key() -> str | None:
-    """The cache key of the running task; none for one that is told to run anew."""
+    """The cache key of the running task; None for one that refreshes its cache."""
     transaction = get_transaction()
     if _task_run() is None or transaction is None or refreshes(transaction):
         return None
@@ -222,7 +222,7 @@ def _running_key() -> str | None:
 
 
 def _nth(name: str) -> int:
-    """How many times this was asked before in the transaction, of which each try of a run has its own."""
+    """How often this was called before in the transaction; each attempt of a run has its own."""
     transaction = get_transaction()
     if _task_run() is None or transaction is None:
         return 0
@@ -235,12 +235,12 @@ tell_running_key(_running_key, _nth)
 
 
 def name_of_uses(uses: Mapping[str, Input]) -> str:
-    """16 hex digits that name what code uses."""
+    """Hash of what code uses, 16 hex digits."""
     return hex16(json.dumps({name: one.to_json() for name, one in uses.items()}, sort_keys=True).encode())
 
 
 def source_digest(task: Any) -> str | None:
-    """16 hex digits of the text of a task's function; None where there is no text."""
+    """Hash of the source of a task's function, 16 hex digits; None if there is no source."""
     source = source_of(task)
     return hex16(source.encode("utf-8", "surrogatepass")) if isinstance(source, str) else None
 
@@ -255,7 +255,7 @@ def _task_run() -> TaskRunContext | None:
 
 
 def _looked_at(context: TaskRunContext) -> Noted:
-    """The arguments of a run whose key cpr has not computed: what can be said without asking a store."""
+    """The arguments of a run whose key was not computed by cpr, without asking a store."""
     texts = program_texts(unwrapped(context.task.fn), source_of(context.task))
     inputs: dict[str, Input] = {}
     given: set[str] = set()
@@ -267,13 +267,13 @@ def _looked_at(context: TaskRunContext) -> Noted:
 
 
 def _first(inputs: Mapping[str, Input]) -> dict[str, Input]:
-    """As many as a record may have; names that no parameter has are left out."""
+    """As many inputs as a record may have, without names that no parameter can have."""
     named = ((name, one) for name, one in inputs.items() if is_acceptable(name, 100))
     return dict(one for one, _ in zip(named, range(MAX_INPUTS), strict=False))
 
 
 def _clean(name: Any) -> str | None:
-    """A name as it may stand in a record."""
+    """A name with only the characters that records allow."""
     text = "".join(c if c.isprintable() else "?" for c in str(name))[:200] if name is not None else None
     return text if text is not None and is_acceptable(text, 200) else None
 

@@ -43,7 +43,7 @@ _LAYOUT = frozenset({"ensure_ascii", "indent", "separators", "sort_keys"})
 
 
 class CprSerializer(Serializer):
-    """Stores results as one JSON object each: records of resources, and the values around them.
+    """Stores each result as one JSON object: records of resources, and the values around them.
 
     `dumps` persists every target in the result, in the process that has its data. `loads` gives the
     result back with its types, and makes sure that every target's object is really there. If one is
@@ -75,7 +75,7 @@ class CprSerializer(Serializer):
         return given
 
     def dumps(self, obj: Any) -> bytes:
-        """The result as JSON, its targets persisted; of an error, its type and what it says.
+        """Serialize a result as JSON, after persisting its targets; for an exception, its type and text.
 
         Raises:
             EncodeError: something in the result cannot be stored; `field` is its place.
@@ -104,7 +104,7 @@ class CprSerializer(Serializer):
         return text
 
     def loads(self, blob: bytes) -> Any:
-        """The result from its JSON.
+        """Restore the result from its JSON, after checking that its targets exist.
 
         Raises:
             RecordError: not what `dumps` writes.
@@ -137,7 +137,7 @@ def cpr_serializer(verify: Verify = "size", dumps_kwargs: Mapping[str, Any] | No
 
 
 def target_encoder(obj: Any) -> Any:
-    """A resource as its record, persisted first; any other value that can be stored, with its type.
+    """Encode a resource as its record, after persisting it; other values with their types.
 
     `default` for `json.dumps`, `object_encoder` for Prefect's JSONSerializer.
 
@@ -177,12 +177,12 @@ def target_decoder(record: dict[str, Any]) -> Any:
 
 
 def _told(error: BaseException) -> str:
-    """Why a task failed, as Prefect keeps it: a text."""
+    """The text of an exception, as Prefect stores it."""
     return f"{type(error).__name__}: {error}"[:_ERROR_CHARACTERS]
 
 
 def _scope() -> Mapping[str, Any]:
-    """What the running task's function refers to: in a worker that got it by value, its own classes."""
+    """The names that the task's function can refer to, including classes sent to a worker by value."""
     context = TaskRunContext.get()
     function: Any = getattr(context.task, "fn", None) if context is not None else None
     while hasattr(function, "__wrapped__"):
@@ -192,7 +192,7 @@ def _scope() -> Mapping[str, Any]:
 
 
 class _Visit:
-    """One look at a stored result.
+    """The check of one stored result.
 
     Prefect loads each hit twice, to see whether it exists and to read it. Within one task run the second
     look follows at once and asks the store nothing; the look after that, of a retry, asks again.
@@ -214,7 +214,7 @@ class _Visit:
         return cls((context.task_run.id, hashlib.sha256(blob).digest(), verify), verify)
 
     def check(self, resources: Iterable[Any]) -> None:
-        """Raise unless every target's object is there."""
+        """Raise unless every target's object exists."""
         if self._key is not None:
             with self._lock:
                 if self._key in self._seen:
@@ -231,7 +231,7 @@ class _Visit:
 
 
 def _require_unmarked(target: Target) -> None:
-    """Raise ResourceNotFoundError for a result that `cpr gc` is about to delete: it is made again."""
+    """Raise ResourceNotFoundError for a result that `cpr gc` has marked, so that it is made again."""
     if is_marked(target.url):
         raise ResourceNotFoundError(
             "the object is about to be deleted, for the record of this result is old",
@@ -243,14 +243,14 @@ def _require_unmarked(target: Target) -> None:
 
 
 def _is_listed(target: Target, listed: Mapping[str, io.Stat]) -> bool:
-    """Whether a listing has told all that `check` would ask, and it is as it should be."""
+    """Whether a listing shows that the target is as `check` requires."""
     found = listed.get(target.url)
     asks_no_more = type(target).check is Target.check and target.checksum is not None
     return found is not None and asks_no_more and found.nbytes == target.nbytes
 
 
 def _in_groups(targets: list[Target], listed: Mapping[str, io.Stat]) -> list[tuple[list[Target], bool]]:
-    """Those that listings have told of by their folders, each other alone; whether they are to be checked."""
+    """Group targets by folder if listings were read for them; also whether each still needs checking."""
     folders: dict[str, list[Target]] = {}
     alone: list[tuple[list[Target], bool]] = []
     for target in targets:
@@ -262,7 +262,7 @@ def _in_groups(targets: list[Target], listed: Mapping[str, io.Stat]) -> list[tup
 
 
 def _check_all(targets: Iterable[Target], verify: Verify) -> None:
-    """Check many targets side by side; the first that is not as it should be ends it."""
+    """Check many targets in parallel; the first failure ends it."""
     waiting = list(targets)
     full = verify == "full"
     groups = _in_groups(waiting, {} if full else io.listed(target.url for target in waiting))

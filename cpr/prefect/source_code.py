@@ -1,4 +1,4 @@
-"""What a function does, as JSON values: its source without what does not matter, or its bytecode."""
+"""Describes a function by its normalised source, or by its bytecode."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["describe_bytecode", "describe_source", "has_source", "name_of_functi
 
 
 def unwrapped(function: Any) -> Any:
-    """The function that decorators with `functools.wraps` have wrapped."""
+    """The function inside decorators that use `functools.wraps`."""
     while hasattr(function, "__wrapped__"):
         function = function.__wrapped__
     return function
 
 
 def has_source(function: Any) -> bool:
-    """Whether what is found as the source of a function is its own.
+    """Whether the source found for a function is really its own.
 
     From Python 3.13 on, the text given to `python -c` (as to every spawned worker) is found for all
     code that was compiled from text without a file name.
@@ -31,20 +31,20 @@ def has_source(function: Any) -> bool:
 
 
 def name_of_function(task: Any) -> str:
-    """How the user called the task's function; the task's own name may be changed to please the eye."""
+    """The name in the user's code; the task's name may be changed for display."""
     function = unwrapped(task.fn)
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
 def describe_bytecode(function: Any) -> list[Any]:
-    """What stands for the source of a function that has none; of other callables, their class."""
+    """Describe a function without source by its bytecode; other callables by their class."""
     code = getattr(unwrapped(function), "__code__", None)
     return ["bytecode", name_of(type(function)) if code is None else facts_of(code).digest]
 
 
 @functools.lru_cache(maxsize=1024)
 def describe_source(source: str) -> list[Any]:
-    r"""Source of a function; comments, formatting, docstrings and the outer decorators do not count.
+    r"""Describe a function's source, without comments, formatting, docstrings and outer decorators.
 
     >>> one = describe_source("@task(retries=3)\ndef f(x):\n    return x + 1")
     >>> one == describe_source("def f(x):\n    '''Adds.'''\n    return x+1  # one")

@@ -1,4 +1,4 @@
-"""What runs of a task leave behind in the data that its code uses: memos, counters, objects made on demand.
+"""Recognises changes that a task's own runs make to data its code uses: caches, counters, lazy objects.
 
 A key made before a run and one made after it have to be the same, so what the task's own runs have put there
 does not count; what anybody else puts there does. Both are told apart by looking when a run ends.
@@ -27,10 +27,10 @@ _STATE = "_cpr_runs"  # an attribute of functions
 
 
 class RunState:
-    """What the data that a task fills counts as, by label; of no use to another process.
+    """The data that a task's runs modify, and how it counts in keys, by label.
 
     Attributes:
-        look: describes the data as it is now.
+        look: describes the present data.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class RunState:
         return RunState, ()
 
     def counts_as(self, label: str, now: Content) -> Content | None:
-        """What data counts as; None if it was not there."""
+        """The description under which data counts; None if it did not exist."""
         is_running = any(process == os.getpid() for process, _ in self._running)
         if label not in self._first or not (is_running or self._last.get(label) == now):
             self._first[label] = self._last[label] = now
@@ -51,7 +51,7 @@ class RunState:
 
     @contextlib.contextmanager
     def run(self) -> Iterator[None]:
-        """Around a run."""
+        """Context manager around a run."""
         one = (os.getpid(), object())
         self._running.add(one)
         try:
@@ -66,7 +66,7 @@ class RunState:
 
 
 def state_of_runs(function: Any) -> RunState | None:
-    """That of a task's function; None of what can keep none."""
+    """The state of a task's function; None for objects that cannot have one."""
     with contextlib.suppress(AttributeError, TypeError):
         state: RunState = vars(unwrapped(function)).setdefault(_STATE, RunState())
         return state
@@ -74,13 +74,13 @@ def state_of_runs(function: Any) -> RunState | None:
 
 
 def watched(function: Any) -> contextlib.AbstractContextManager[None]:
-    """Around a run of a task's function."""
+    """Context manager around a run of a task's function."""
     state = getattr(unwrapped(function), _STATE, None)
     return state.run() if isinstance(state, RunState) else contextlib.nullcontext()
 
 
 def filled_in(describer: Describer) -> dict[str, Content]:
-    """What there is of data that code may change itself, to judge by names, in a description of the code."""
+    """The data in a code description that the code itself may modify, judged by names."""
     functions = [one for one in describer.code.nodes if one.kind == "function"]
     changes = {one: facts_of(one.value.__code__).changed for one in functions}
     changed = frozenset().union(*changes.values())
@@ -104,14 +104,14 @@ def filled_in(describer: Describer) -> dict[str, Content]:
 
 
 def _makes(node: Node) -> bool:
-    """Whether a function is one that fills objects when they are made."""
+    """Whether a function fills objects when they are created."""
     return node.value.__name__ in MAKERS
 
 
 def leave_out_what_runs_made(
     describer: Describer, state: RunState, look: Callable[[], Mapping[str, Content]]
 ) -> None:
-    """Let data count as it was before the task's own runs changed it.
+    """Describe data as it was before the task's own runs modified it.
 
     Args:
         describer: has described the task's function.

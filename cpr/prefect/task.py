@@ -1,4 +1,4 @@
-"""Prefect tasks whose results are stored when they say that they have completed."""
+"""The decorator `cpr.task`: Prefect tasks that complete only after their results are stored."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class CprTask(Task[P, R]):
             self.source_code = json.dumps(describe_bytecode(function))
 
     def with_options(self, *, lock: Lock = None, uses: Packages = (), **options: Any) -> CprTask[P, R]:
-        """A new task with other options, as Prefect's `with_options`; it persists its targets as well."""
+        """A copy of the task with other options, as in Prefect; it persists its targets too."""
         plain = super().with_options(**options)
         new = type(self).__new__(type(self))
         new.__dict__.update(plain.__dict__)
@@ -105,7 +105,7 @@ def task(
     uses: Packages = (),
     **options: Unpack[TaskOptions],
 ) -> Any:
-    """`prefect.task` that has stored its targets when it completes.
+    """Like `prefect.task`, for tasks that complete only after all targets in their result are stored.
 
     Every target in the returned value, at any depth, is persisted inside the task's body: an upload
     that fails fails the run, and Prefect retries it as its `retries` say. (With `prefect.task` the
@@ -158,7 +158,7 @@ def _with_defaults(options: TaskOptions) -> TaskOptions:
 
 
 def _locked(policy: Any, lock: Lock) -> Any:
-    """A cache policy that takes a lock before it looks for a result; without a policy there is none."""
+    """A cache policy that takes a lock before it looks up a result; None without a policy."""
     if lock is None or not isinstance(policy, CachePolicy):
         return policy
     locks = BucketLocks(lock) if isinstance(lock, str) else lock
@@ -166,7 +166,7 @@ def _locked(policy: Any, lock: Lock) -> Any:
 
 
 def _persisting(fn: Any, progress: bool = False) -> Any:
-    """A function like `fn`, of its kind, that persists the targets in what it gives away."""
+    """Wrap a function (of any kind) so that it persists the targets in its return value."""
     if isinstance(fn, (classmethod, staticmethod)):
         return type(fn)(_persisting(fn.__func__, progress))
     if inspect.isasyncgenfunction(fn):
@@ -235,7 +235,7 @@ def _asyncgen(fn: Any) -> Any:
 
 
 def _stored(value: Any) -> Any:
-    """The value, its targets persisted; raises where the task's serializer would only fail later."""
+    """The value, with its targets persisted; raises now where the serializer would only log a failure."""
     if isinstance(value, (State, PrefectFuture)):
         # Prefect looks into these itself; the targets of a state's data are persisted all the same.
         _persist(resources_in(getattr(value, "data", None)))

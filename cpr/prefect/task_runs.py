@@ -1,4 +1,4 @@
-"""Task runs that Prefect's server knows."""
+"""Reads task runs from Prefect's server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMES = ["Completed", "Cached"]
 
 
 def completed_runs() -> Iterator[TaskRun]:
-    """All runs of tasks that have stored a result or found one, the latest first.
+    """All completed task runs with a computed or cached result, the latest first.
 
     Asks the server that Prefect is configured for, 200 runs at a time.
 

@@ -1,4 +1,4 @@
-"""What a run's key is made of, and what may be told of it: the code that its task uses, and its arguments."""
+"""Describes what a run's key is made of: the arguments, and the code that the task uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ in_children(_after_fork)
 
 
 class RunDescription:
-    """Describes what a run is made of, and keeps what may be told of it.
+    """Describes a run for its key, and keeps what provenance may show of it.
 
     Attributes:
         inputs: the arguments, by name.
@@ -61,7 +61,7 @@ class RunDescription:
         self.unseen: list[str] = []
 
     def describe(self, name: str, value: Any, versions: bool) -> Any:
-        """The description of an argument, with the user's own code in it. Raises as `Describer.describe`."""
+        """Describe an argument, with the user's code in it. Raises as `Describer.describe`."""
         describer = Describer(versions, self._graph(asked=self._asked))
         described = describer.describe_with_code(value, name)
         self.inputs[name] = self._tell(name, value, described, describer)
@@ -74,14 +74,14 @@ class RunDescription:
         )
 
     def describer_of_function(self, versions: bool) -> Describer:
-        """Describes the task's function, whose own code does not count here."""
+        """A describer for the task's function, whose own code does not count here."""
         code = getattr(self.function, "__code__", None)
         graph = self._graph(without_code=self.function)
         strict = frozenset(code.co_freevars if code is not None else ())
         return Describer(versions, graph, lenient=True, strict=strict)
 
     def tell_code(self, describer: Describer) -> None:
-        """Keep what may be told of the code that was met."""
+        """Keep what provenance may show of the code found."""
         self.opaque += [*describer.opaque, *describer.code.opaque]
         self.unseen += describer.code.unseen
         for label, (value, described, one) in describer.used.items():
@@ -96,7 +96,7 @@ class RunDescription:
                     self.code[told.digest] = node.value.__code__
 
     def _tell(self, name: str, value: Any, described: Any, describer: Describer) -> Input:
-        """What may be told of a value; of objects that fail when they are looked at, the content's digest."""
+        """Keep what provenance may show of a value; if inspecting it fails, only its digest."""
         content = None if describer.secret else digest(described, label_of)[:16]
         found = [(one, digest(what, label_of)[:16]) for one, what in describer.resources]
         self.given.update(one.url for one, _ in found if isinstance(one, Target))
@@ -130,14 +130,14 @@ class Used:
 
 
 def _is_fixed(value: Any) -> bool:
-    """Whether nothing in it can change."""
+    """Whether a value is deeply immutable."""
     if type(value) in (tuple, frozenset):
         return all(map(_is_fixed, value))
     return type(value) in _PLAIN
 
 
 class _Kept:
-    """What was found the last time, as long as it stays true; of no use to another process."""
+    """A cached result, valid until code or data change; only in this process."""
 
     def __init__(
         self, asked: Any = None, used: Used | None = None, describer: Describer | None = None
@@ -156,7 +156,7 @@ class _Kept:
         return _Kept, ()
 
     def holds(self, asked: Any) -> bool:
-        """Whether code and data are still what they were."""
+        """Whether code and data are unchanged."""
         if self.describer is None or self.asked != asked or not self.describer.code.holds():
             return False
         return all(
@@ -194,7 +194,7 @@ def uses_of(task: Any, exclude: Collection[str], versions: bool) -> Used:
 
 
 def _after_a_run(task: Any, exclude: Collection[str], versions: bool) -> dict[str, Content]:
-    """What there is of the data that the task's code may change; nothing if all is as when a key was made."""
+    """Describe the data that the task's code may have changed; empty if it is unchanged."""
     with _lock:
         kept = getattr(task, _KEPT, None)
         if isinstance(kept, _Kept) and kept.holds((task.fn, tuple(exclude), versions)):

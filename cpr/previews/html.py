@@ -1,4 +1,4 @@
-"""What a notebook shows of a resource: its preview, and what is known of it."""
+"""HTML that a notebook shows for a resource: its preview, and what is known of it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Shown", "html_of", "png_of"]
 
 
 class Shown:
-    """What a notebook shows of a resource, and from what."""
+    """Base class for resources: their HTML representation in notebooks."""
 
     def facts(self) -> dict[str, Any]:
-        """What is known without asking the store, for people."""
+        """Summary for people, without asking the store."""
         return {}
 
     def preview(self) -> Preview | None:
-        """A small picture, or the first rows of a table, for people; it is not verified.
+        """A thumbnail or the first rows of a table, for people; it is not verified.
 
         At most a megabyte or a few planes are read. None where there is nothing to be seen.
 
@@ -30,11 +30,11 @@ class Shown:
         return None
 
     def _sampled(self) -> Preview | None:
-        """A preview from parts of a large object that has none beside it; None where that cannot be."""
+        """A preview from parts of a large object without a stored preview; None if impossible."""
         return None
 
     def details(self) -> dict[str, Any]:
-        """`facts`, and what the object says of itself: of an image axes, pixel size and channels, for people.
+        """`facts`, and what the object contains: axes, pixel size and channels of an image, for people.
 
         A few kilobytes of a file that is not known yet are read. Raises as `get_data`.
         """
@@ -48,7 +48,7 @@ class Shown:
 
 
 def png_of(resource: Shown) -> bytes | None:
-    """The PNG of a resource's preview; None where it is no picture, or cannot be read."""
+    """The PNG of a resource's preview; None if there is no picture or it cannot be read."""
     try:
         preview = resource.preview()
     except CprError:
@@ -57,7 +57,7 @@ def png_of(resource: Shown) -> bytes | None:
 
 
 def html_of(resource: Shown) -> str:
-    """The preview beside a table of what is known; in the preview's place, the text of an error."""
+    """The preview beside a table of facts; if it cannot be read, the error text instead."""
     facts = resource.facts()
     try:
         facts = resource.details()
@@ -83,7 +83,7 @@ def html_of(resource: Shown) -> str:
 
 
 def _made_by(resource: Any) -> dict[str, str]:
-    """Task, flow and time, of a target that knows them."""
+    """Task, flow and time of a target, if known."""
     made = getattr(resource, "made", None)
     if made is None or made.task is None:
         return {}

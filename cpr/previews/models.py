@@ -1,4 +1,4 @@
-"""What a person sees of a result: a small picture, or the first rows of a table.
+"""The two kinds of preview: a thumbnail picture, and the first rows of a table.
 
 Previews are made while the data passes on its way to the store, so that nothing is read again for them, and
 lie beside the object, in `.cpr/<name>.preview.png` or `.preview.json`; never in the record. An object of up
@@ -30,7 +30,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 @dataclass(frozen=True)
 class Picture:
-    """A small picture, as PNG.
+    """A thumbnail, as PNG.
 
     Attributes:
         png: the file's bytes, at most 256 pixels a side when cpr made it.
@@ -50,12 +50,12 @@ class Picture:
         return int(width), int(height)
 
     def to_bytes(self) -> bytes:
-        """What is stored."""
+        """The bytes that are stored."""
         return self.png
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """A stored picture. Raises DecodeError for what is no small PNG."""
+        """Read a stored thumbnail. Raises DecodeError for anything but a small PNG."""
         picture = cls(data)
         is_png = len(data) >= 24 and data.startswith(_PNG) and data[12:16] == b"IHDR"
         if not is_png or max(picture.size) > _MAX_SIDE:
@@ -63,7 +63,7 @@ class Picture:
         return picture
 
     def to_html(self) -> str:
-        """An `img` element that holds the picture itself."""
+        """An `img` element with the picture embedded."""
         data = base64.b64encode(self.png).decode()
         alt = html.escape(self.caption or "preview", quote=True)
         return f'<img alt="{alt}" title="{alt}" src="data:{self.mime};base64,{data}">'
@@ -87,14 +87,14 @@ class Head:
     more_columns: int = 0
 
     def to_bytes(self) -> bytes:
-        """What is stored."""
+        """The bytes that are stored."""
         return json.dumps(
             {"columns": self.columns, "rows": self.rows, "more_columns": self.more_columns}
         ).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """A stored head. Raises DecodeError for anything else."""
+        """Read a stored table head. Raises DecodeError for anything else."""
         try:
             found = read_json(data)
             columns = tuple(_text(label) for label in found["columns"])

@@ -1,4 +1,4 @@
-"""Sizes of pixels as a person says them, the same in logs, tables and pages."""
+"""Formats pixel sizes for people, the same in logs, tables and pages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["pixel_size"]
 
 
 def pixel_size(resolution: Sequence[float] | None, metadata: Mapping[str, Any]) -> str:
-    """Width and height of a pixel, and the step in Z, of an image that tells; else nothing.
+    """Width and height of a pixel, and the Z step, as text; empty if the image does not say.
 
     >>> pixel_size((4, 4), {"unit": "micron", "spacing": 0.5})
     '0.25 x 0.25 x 0.5 micron'

@@ -1,4 +1,4 @@
-"""Where previews come from: made on the way out, kept beside the object, found again or made anew."""
+"""Makes previews while data is written, stores them beside the object, and reads them again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = logging.getLogger("cpr")
 
 
 def attach_preview(format: Any, stream: Stream[Any]) -> PreviewMaker | None:
-    """Have a preview made of what passes in a stream; None for a format that has none."""
+    """Make a preview of a stream while it passes; None if the format has no previews."""
     if not supports(format, Previews):
         return None
     maker = _Harmless(format.preview_maker(stream))
@@ -25,7 +25,7 @@ def attach_preview(format: Any, stream: Stream[Any]) -> PreviewMaker | None:
 
 
 class _Harmless:
-    """A preview maker whose mistakes cost no result: it gives up, and the log says why."""
+    """A preview maker whose errors never fail a result: it logs them and gives up."""
 
     def __init__(self, maker: PreviewMaker) -> None:
         self._maker: PreviewMaker | None = maker
@@ -51,7 +51,7 @@ class _Harmless:
 
 
 def make_preview(format: Any, data: Any) -> Preview | None:
-    """The preview of data in memory; None where there is nothing to be seen."""
+    """The preview of data in memory; None if there is nothing to show."""
     if not supports(format, Previews):
         return None
     stream = format.stream(data)
@@ -62,7 +62,7 @@ def make_preview(format: Any, data: Any) -> Preview | None:
 
 
 def store_preview(url: str, nbytes: int, maker: PreviewMaker | None) -> None:
-    """Keep a preview beside a stored object, if that is not small; a result is as good without it."""
+    """Store a preview beside an object, unless the object is small; failures do not matter to the result."""
     if maker is None or nbytes <= io.SMALL_BYTES:
         return
     preview = maker.finish()
@@ -76,7 +76,7 @@ def store_preview(url: str, nbytes: int, maker: PreviewMaker | None) -> None:
 
 
 def read_preview(url: str, kind: type[Any]) -> Preview | None:
-    """The preview beside an object; None where there is none, or something else in its place.
+    """Read the preview beside an object; None if there is none, or a malformed one.
 
     Raises TransferError when the store cannot be asked.
     """

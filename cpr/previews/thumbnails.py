@@ -1,4 +1,4 @@
-"""Small pictures of arrays, made while their planes pass.
+"""Thumbnails of arrays, made while their planes are written.
 
 What is shown follows what microscopists look at first: the maximum over Z, channels in colours on top of
 each other, the first time point, labels in colours that tell neighbours apart. Of every plane no more than
@@ -59,11 +59,11 @@ class PictureMaker:
 
     @property
     def leading(self) -> str:
-        """Letters of the axes before those of a plane."""
+        """The letters of the axes before those of a plane."""
         return self._leading
 
     def positions(self, limit: int = 16) -> Iterator[tuple[int, ...]]:
-        """Positions along the leading axes of some planes that are enough for a picture, for `take`."""
+        """Positions along the leading axes of a few planes that suffice for a picture, for `take`."""
         chosen: list[Sequence[int]] = []
         for letter, extent in zip(self._leading, self._shape, strict=False):
             if letter == "C":
@@ -83,7 +83,7 @@ class PictureMaker:
         return min(_MAX_CHANNELS, self._shape[at]) if at >= 0 else 1
 
     def take(self, plane: Array, position: tuple[int, ...] | None = None) -> None:
-        """Look at the next plane, or at the one at a position of the leading axes."""
+        """Process the next plane, or the plane at a position of the leading axes."""
         if self._dtype.kind not in "biufc":
             return
         if position is None:
@@ -107,7 +107,7 @@ class PictureMaker:
         self._channels[channel] = small if seen is None else np.fmax(seen, small)
 
     def finish(self) -> Picture | None:
-        """The picture; None of an array without elements, or of elements that no picture can show."""
+        """The picture; None for an empty array, or elements that cannot be shown."""
         if not self._channels:
             return None
         planes = [plane for _, plane in sorted(self._channels.items())]
@@ -145,7 +145,7 @@ def sample(
     plane_ndim: int,
     read: Callable[[tuple[int | slice, ...]], Array],
 ) -> Picture | None:
-    """A picture of an array that is elsewhere, from a few planes of it, or from their middles.
+    """Make a thumbnail of a stored array from a few of its planes, or from the middles of them.
 
     Args:
         shape: of the array.
@@ -167,14 +167,14 @@ def _window(extent: int) -> slice:
 
 
 def encode_png(pixels: Array) -> bytes:
-    """8-bit grey (Y, X) or colour (Y, X, 3) pixels as PNG."""
+    """Encode 8-bit grey (Y, X) or colour (Y, X, 3) pixels as PNG."""
     import imagecodecs
 
     return bytes(imagecodecs.png_encode(np.ascontiguousarray(pixels, np.uint8), level=6))
 
 
 def decode_png(png: bytes) -> Array:
-    """The pixels of a PNG, (Y, X, 3) of uint8. Raises DecodeError for what is none."""
+    """Decode a PNG to pixels, (Y, X, 3) of uint8. Raises DecodeError for anything else."""
     import imagecodecs
 
     try:
@@ -187,7 +187,7 @@ def decode_png(png: bytes) -> Array:
 
 
 def within(png: bytes, side: int) -> bytes:
-    """A PNG that is no larger than so many pixels a side; each pixel is the mean of its area.
+    """Shrink a PNG to at most so many pixels a side; each pixel is the mean of its area.
 
     Raises DecodeError for what is no PNG.
 
@@ -204,7 +204,7 @@ def within(png: bytes, side: int) -> bytes:
 
 
 def _areas(extent: int, count: int) -> Array:
-    """What each of `extent` pixels gives to each of `count`, (count, extent); rows sum to 1."""
+    """Weights for averaging `extent` pixels into `count`, shape (count, extent); rows sum to 1."""
     edges = np.linspace(0, extent, count + 1)[:, None]
     at = np.arange(extent)
     shared = np.clip(np.minimum(edges[1:], at + 1) - np.maximum(edges[:-1], at), 0, None)
@@ -216,7 +216,7 @@ def _grey(pixels: Array) -> Array:
 
 
 def looks_like_labels(crop: Array) -> bool:
-    """Whether part of a plane holds label numbers: integers, in patches of equal ones, 0 for nothing.
+    """Whether part of a plane looks like a label image: integers in equal patches, 0 as background.
 
     >>> looks_like_labels(np.kron(np.arange(16).reshape(4, 4), np.ones((20, 20), "uint16")))
     True
@@ -232,7 +232,7 @@ def looks_like_labels(crop: Array) -> bool:
 
 
 def _sampled(plane: Array) -> Array:
-    """Rows and columns at even distances: twice as many as the picture will have, if it is to shrink."""
+    """Evenly spaced rows and columns: twice as many as the picture will have, if it is to shrink."""
     longest = max(plane.shape[:2])
     if longest <= SIDE:
         return plane
@@ -257,7 +257,7 @@ def _real(plane: Array) -> Array:
 
 
 def _stretched(plane: Array) -> Array:
-    """Contrast so that almost all values are between black and white."""
+    """Contrast stretched so that almost all values are between black and white."""
     values = plane.astype(np.float64)
     finite = values[np.isfinite(values)]
     if not finite.size:
@@ -280,7 +280,7 @@ def _composite(planes: list[Array]) -> Array:
 
 
 def _coloured(labels: Array) -> Array:
-    """A colour for each label, the same in every picture; neighbouring numbers far apart."""
+    """A colour for each label, the same in every picture; very different for neighbouring numbers."""
     values, places = np.unique(labels, return_inverse=True)
     hue = (values.astype(np.float64) * 0.618033988749895) % 1.0  # the golden ratio spreads evenly
     light = 0.75 + 0.25 * ((values.astype(np.float64) * 0.7548776662) % 1.0)
@@ -293,7 +293,7 @@ def _coloured(labels: Array) -> Array:
 
 
 def _shrunk(pixels: Array) -> Array:
-    """The mean of every 2 x 2 pixels of what was sampled, if that is more than a picture holds."""
+    """The mean of every 2 x 2 sampled pixels, if there are more than a picture holds."""
     if max(pixels.shape[:2]) <= SIDE:
         return pixels
     height, width = (n - n % _SAMPLED if n >= _SAMPLED else n for n in pixels.shape[:2])
@@ -304,7 +304,7 @@ def _shrunk(pixels: Array) -> Array:
 
 
 def _curve(values: Array) -> Array:
-    """The values as a line from left to right, light on dark."""
+    """The values as a curve from left to right, light on dark."""
     height = SIDE // 4
     level = (255 - _stretched(values).astype(np.int64)) * (height - 1) // 255
     at = np.linspace(0, len(level) - 1, min(SIDE, max(2, len(level)))).astype(int)

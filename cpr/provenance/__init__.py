@@ -1,1 +1,1 @@
-"""How a result was made, and what differs between two results."""
+"""Provenance: how a result was made, and what differs between two results."""

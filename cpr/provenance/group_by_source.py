@@ -1,4 +1,4 @@
-"""Which results belong to one sample: those that were made, by however many tasks, of the same raw data.
+"""Groups results into samples: those that were made from the same raw data, by any number of tasks.
 
 A sample is known by its sources, the resources that nothing at hand has made. Of several sources the one
 counts that meets the fewest others: an image and the flat field of all images are a sample of the image. A
@@ -59,7 +59,7 @@ def _with_fewest(one: frozenset[str], partners: Mapping[str, set[str]]) -> froze
 
 
 class _Sets:
-    """Distinct sets of sources, and which are part of which."""
+    """Distinct sets of sources, indexed for finding subsets."""
 
     def __init__(self, sets: Iterable[frozenset[str]]) -> None:
         self.all = set(sets)
@@ -69,7 +69,7 @@ class _Sets:
                 self._with[source].append(one)
 
     def parts(self, one: frozenset[str]) -> list[frozenset[str]]:
-        """Those that are part of a set and less than it; of a large one, those with its rarest source."""
+        """The proper subsets of a set; for a large set, those that contain its rarest source."""
         if len(one) <= _FEW:
             found = (frozenset(part) for size in range(1, len(one)) for part in combinations(one, size))
             return [part for part in found if part in self.all]
@@ -77,7 +77,7 @@ class _Sets:
         return [other for other in self._with[rarest] if other < one]
 
     def is_summary(self, one: frozenset[str]) -> bool:
-        """Whether a set joins others that are more than a source each."""
+        """Whether a set combines others that have more than one source each."""
         if len(one) > _FEW:
             return bool(self.parts(one))
         joined = [part for part in self.parts(one) if len(part) > 1]
@@ -85,7 +85,7 @@ class _Sets:
 
 
 def _sources(inputs: Mapping[str, Sequence[str]]) -> dict[str, frozenset[str] | None]:
-    """What each result goes back to; None for more than can be told apart."""
+    """The sources that each result goes back to; None if there are too many to distinguish."""
     found: dict[str, frozenset[str] | None] = {}
     for first in inputs:
         # Depth first without recursion: chains of tasks may be long. What feeds itself is followed once.
@@ -125,7 +125,7 @@ def _joined(
 
 
 def sample_name(sources: Sources) -> str:
-    """What a sample is called: the file name of its source, or what those of its sources begin with.
+    """A name for a sample: the file name of its source, or the common beginning of several.
 
     >>> sample_name(("s3://bucket/raw/B03.ome.zarr",)), sample_name(("raw/B03_c1.tif", "raw/B03_c2.tif"))
     ('B03', 'B03')

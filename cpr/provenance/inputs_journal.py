@@ -1,4 +1,4 @@
-"""What the results of a task were made of, beside the records that Prefect keeps of them.
+"""The journal: what a task's results were made of, stored beside Prefect's records to explain cache misses.
 
 Written by the processes that compute, some results at a time, read when a run is not cached and somebody
 would like to know why. Nothing depends on it: it may be deleted at any time, a process that is killed loses
@@ -51,23 +51,23 @@ _MOST_OTHERS = 32  # journals
 
 
 class Folder(Protocol):
-    """A folder of small objects; raises what its client raises."""
+    """A folder of small objects; its methods raise the client's errors."""
 
     def names(self, folder: str) -> list[str]:
-        """Of the objects in a folder and below it; nothing where there is no such folder."""
+        """Names of the objects in a folder and below it; none if it does not exist."""
 
     def read(self, name: str) -> bytes:
-        """An object."""
+        """Read an object."""
 
     def write(self, name: str, data: bytes) -> None:
-        """Put an object, whole."""
+        """Write an object, all or nothing."""
 
     def remove(self, name: str) -> None:
-        """Delete an object, silently if it is gone."""
+        """Delete an object; a missing one is no error."""
 
 
 class UrlFolder:
-    """A folder at a URL, reached as all results are."""
+    """A folder at a URL, accessed like results."""
 
     def __init__(self, url: str) -> None:
         self._url = io.normalise(url)
@@ -95,7 +95,7 @@ class UrlFolder:
 
 
 class FileSystemFolder:
-    """A folder of an fsspec filesystem that somebody else has configured."""
+    """A folder of an fsspec filesystem that someone else has configured."""
 
     def __init__(self, fs: Any, path: str) -> None:
         self._fs = fs
@@ -130,19 +130,19 @@ def _plain(name: str) -> str:
 
 
 def append(place: Folder, folder: str, entries: Entries) -> None:
-    """Keep some more results of a task, in one object. Raises what the place raises."""
+    """Add results of a task to the journal, as one object. Raises the folder's errors."""
     place.write(f"{folder}/{int(time.time() * 1000):013d}-{secrets.token_hex(8)}.json.gz", encode(entries))
 
 
 def read(place: Folder, folder: str, compact: bool = False) -> Entries:
-    """The latest results of a task; objects that are not as they are written are passed over.
+    """Read the latest results of a task; malformed objects are skipped.
 
     Takes one listing, and reads 8 MiB at most.
 
     Args:
         place: where Prefect's records are.
         folder: of the task.
-        compact: put many small objects together into one.
+        compact: merge many small objects into one.
 
     Raises what the place raises.
     """
@@ -170,7 +170,7 @@ def read(place: Folder, folder: str, compact: bool = False) -> Entries:
 
 
 def read_journal(url: str) -> Iterator[Entries]:
-    """What is known of the results of all tasks whose records Prefect keeps at a URL.
+    """Read the journals of all tasks whose records Prefect keeps at a URL.
 
     Raises ResourceNotFoundError and TransferError.
 
@@ -184,7 +184,7 @@ def read_journal(url: str) -> Iterator[Entries]:
 
 
 def read_tasks(place: Folder, tasks: Collection[str]) -> dict[str, list[Entries]]:
-    """What is known of the results of some tasks, by their names, each from the journals of that name.
+    """Read the journals of some tasks, by their names.
 
     Journals have the names of functions: those that are called as a task are read, of others 32 at most.
 
@@ -209,7 +209,7 @@ def read_tasks(place: Folder, tasks: Collection[str]) -> dict[str, list[Entries]
 
 
 def _together(several: Iterable[Entries]) -> Entries:
-    """As one; of results that were made from the same, the latest."""
+    """Merge entries; of results that were made from the same inputs, the latest."""
     result = Entries()
     latest: dict[Any, Made] = {}
     for entries in several:

@@ -1,4 +1,4 @@
-"""What one object of the journal holds, as values and as bytes: read within bounds, whoever wrote it."""
+"""Encodes and decodes the objects of the journal; decoding is bounded, whoever wrote them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WIDTH = 6  # hex digits of a line
 
 @dataclass
 class Entries:
-    """What is known of a task's results.
+    """Journal entries of a task.
 
     Attributes:
         task: the task's name.
@@ -43,19 +43,19 @@ class Entries:
     uses: dict[str, Mapping[str, Input]] = field(default_factory=dict)
 
     def whole(self, made: Made) -> Made:
-        """With what its code uses, where its record had no room for that."""
+        """Complete a result's provenance with the uses of its code, if its record had no room for them."""
         known = self.uses.get(made.code or "")
         return made if made.uses or known is None else dataclasses.replace(made, uses=known)
 
     def update(self, other: Entries) -> None:
-        """Take what is known of texts and code from other entries."""
+        """Add what other entries know of sources and code."""
         self.lines.update(other.lines)
         self.first.update(other.first)
         self.uses.update(other.uses)
 
 
 class _Digests(Sequence[str]):
-    """Digests of lines, as they are stored: each a text of its own would take nine times the memory."""
+    """Digests of lines in compact form: separate strings would take nine times the memory."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -75,7 +75,7 @@ class _Digests(Sequence[str]):
 
 
 def encode(entries: Entries) -> bytes:
-    """The bytes of an object: of many results the latest, as many as are read again."""
+    """Encode entries as an object; of many results only as many of the latest as are read again."""
     text = _text(entries)
     while entries.made and (len(text) > MAX_BYTES or text.count(b":") > _MOST_VALUES):
         entries = dataclasses.replace(entries, made=entries.made[(len(entries.made) + 1) // 2 :])
@@ -99,7 +99,7 @@ def _text(entries: Entries) -> bytes:
 
 
 def inflate(packed: bytes) -> bytes:
-    """The begin of a text that was packed, which is all of what cpr writes. Raises RecordError."""
+    """Decompress a text up to a limit that includes everything cpr writes. Raises RecordError."""
     try:
         return zlib.decompressobj(_GZIP).decompress(packed, MAX_BYTES)
     except zlib.error as error:

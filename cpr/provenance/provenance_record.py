@@ -1,4 +1,4 @@
-"""How a result came to be: which task made it, when, and from what.
+"""The provenance in a record: which task made a result, when, and from what.
 
 A target's record has one optional field `made`. It is no part of `identity()`, of the object's name or
 of a cache key: the same content made twice is the same content. It holds no data, and nothing that may be
@@ -51,7 +51,7 @@ _GROUPS = frozenset({"inputs", "uses"})
 
 
 def is_acceptable(value: Any, limit: int = 128) -> bool:
-    """Whether a scalar may stand in a record."""
+    """Whether a scalar may be kept in a record."""
     if isinstance(value, str):
         return len(value) <= limit and not _CONTROL.search(value)
     if type(value) is int:
@@ -82,7 +82,7 @@ _StoreNumber = Annotated[int, Strict(), Field(ge=-_INT64, lt=_INT64)]
 
 
 def _expanded(value: Any) -> Any:
-    """The fields of an input, whichever way it is spelled (see `Input.to_json`)."""
+    """The fields of an input, in whichever form it is written (see `Input.to_json`)."""
     if isinstance(value, str):
         found = _SPELLED.fullmatch(value)
         if found is None or _CONTROL.search(value) or found["type"] == "NoneType":
@@ -116,7 +116,7 @@ _Inputs = Annotated[Mapping[_ArgumentName, _Spelled], Field(max_length=MAX_INPUT
 
 @dataclass(frozen=True)
 class Input:
-    """What is kept of one argument.
+    """What is kept of one argument of a task.
 
     Attributes:
         type: name of its class; `secret` for what is not looked at.
@@ -142,14 +142,14 @@ class Input:
 
     @property
     def resources(self) -> Iterator[Input]:
-        """The resources with a place that an argument is, or holds at any depth."""
+        """The resources that the argument is, or contains at any depth."""
         if self.url is not None:
             yield self
         for held in self.holds:
             yield from held.resources
 
     def to_json(self) -> Any:
-        """Numbers, bools, None stand for themselves; else `type=value`, `type digest url`, or an object."""
+        """Numbers, bools and None as they are; else `type=value`, `type digest url`, or an object."""
         if self.holds or self.left_out or self.version:
             fields = _given(self)
             if self.holds:
@@ -165,14 +165,14 @@ class Input:
 
     @classmethod
     def parse(cls, json_value: Any) -> Input:
-        """An input from its JSON. Raises RecordError for anything that `to_json` does not give."""
+        """Parse an input from its JSON. Raises RecordError for anything that `to_json` does not write."""
         found: Input = _parsed(_Spelled, json_value, "made.inputs")
         return found
 
 
 @dataclass(frozen=True)
 class Made:
-    """How a result came to be; everything may be unknown.
+    """How a result was made; every field may be unknown.
 
     Attributes:
         task: name of the task; None for what a flow made itself.
@@ -207,18 +207,18 @@ class Made:
 
     @property
     def when(self) -> datetime | None:
-        """When, as a time."""
+        """The time as a datetime."""
         return None if self.at is None else datetime.fromtimestamp(self.at, UTC)
 
     @property
     def resources(self) -> Iterator[tuple[str, Input]]:
-        """The arguments that are resources with a place, by name; those in containers one by one."""
+        """The arguments that are resources, by name; those in containers one by one."""
         for argument, one in self.inputs.items():
             for held in one.resources:
                 yield argument, held
 
     def to_json(self) -> dict[str, Any]:
-        """The field of a record; what is unknown is left out."""
+        """The field `made` of a record, without unknown values."""
         fields = _given(self)
         for group in _GROUPS & set(fields):
             fields[group] = {name: one.to_json() for name, one in fields[group].items()}
@@ -226,7 +226,7 @@ class Made:
 
     @classmethod
     def parse(cls, json_value: Any) -> Self:
-        """From a record of anybody. Raises RecordError for anything that `to_json` does not give."""
+        """Parse the field of an untrusted record. Raises RecordError for anything not from `to_json`."""
         found: Self = _parsed(_without_null_fields(cls), json_value, "made")
         return found
 
@@ -245,7 +245,7 @@ def _parsed(cls: Any, json_value: Any, where: str) -> Any:
 
 
 def _given(value: Any) -> dict[str, Any]:
-    """The fields of a dataclass that say something."""
+    """The fields of a dataclass that are set."""
     return {
         one.name: getattr(value, one.name)
         for one in dataclasses.fields(value)

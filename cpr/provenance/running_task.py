@@ -1,4 +1,4 @@
-"""The key of the task run in which this code runs: what a run has done so far is noted under it."""
+"""Access to the key of the running task run, under which the progress of a run can be stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _counted_by: list[Callable[[str], int]] = []
 
 
 def tell_running_key(told: Callable[[], str | None], counted: Callable[[str], int] | None = None) -> None:
-    """Let `running_key` and `nth_of_run` ask these; whoever runs tasks calls it when it is imported."""
+    """Set the functions behind `running_key` and `nth_of_run`; called by the module that runs tasks."""
     if told not in _told_by:
         _told_by.append(told)
     if counted is not None and counted not in _counted_by:
@@ -19,7 +19,7 @@ def tell_running_key(told: Callable[[], str | None], counted: Callable[[str], in
 
 
 def running_key() -> str | None:
-    """What names the running task and its inputs, the same when it runs again; None outside of tasks.
+    """The key of the running task and its inputs, the same when it is retried; None outside of tasks.
 
     >>> running_key() is None
     True
@@ -28,7 +28,7 @@ def running_key() -> str | None:
 
 
 def nth_of_run(name: str) -> int:
-    """How many times the running task, since it began or was tried again, has asked this for a name before.
+    """How often the running task has called this with a name before, since it started or was retried.
 
     >>> nth_of_run("outside of tasks"), nth_of_run("outside of tasks")
     (0, 0)

@@ -1,4 +1,4 @@
-"""Where provenance is kept: in the record as far as there is room, else in one object beside the result."""
+"""Stores provenance: in the record if there is room, else in one object beside the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NAME_BYTES = 255
 
 
 def fit(made: Made, url: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """The field `made` for a record, which has the room that the rest of it leaves.
+    """The field `made` for a record, shortened to the room that the rest of the record leaves.
 
     What does not fit is written beside the result first, in one small object; nothing is written
     otherwise.
@@ -73,13 +73,13 @@ def _nbytes(record: Mapping[str, Any]) -> int:
 
 
 def _without_versions(made: Made) -> Made:
-    """Digests name the versions of sources as well; only how they differ is then unknown."""
+    """Provenance without the versions of sources, which their digests cover; only the details are lost."""
     inputs = {name: dataclasses.replace(one, version={}) for name, one in made.inputs.items()}
     return dataclasses.replace(made, inputs=inputs)
 
 
 def _bounded(made: Made) -> bytes:
-    """The object beside a result, without what would make it longer than anybody reads."""
+    """Provenance for the object beside a result, cut to a length that can be read back."""
     for keep in (MAX_HELD, 10, 0):
         brief = (
             made
@@ -101,12 +101,12 @@ def _shortened(one: Input, keep: int) -> Input:
 
 
 def made_url(url: str, digest: str) -> str:
-    """Where the rest of a result's provenance is; hidden from the patterns that find results."""
+    """URL of the rest of a result's provenance; hidden from patterns that find results."""
     return io.sidecar_url(url, f".{digest}.made.json")
 
 
 def read_whole(made: Made, url: str) -> Made:
-    """All that is known, read from beside the result where the record had no room for it.
+    """The full provenance, read from beside the result if the record had no room for it.
 
     Raises:
         ResourceNotFoundError, TransferError: it cannot be read.
@@ -117,7 +117,7 @@ def read_whole(made: Made, url: str) -> Made:
 
 
 def _read(digest: str, url: str) -> tuple[Made, bytes]:
-    """What lies beside a result under its digest, and its bytes. Raises as `read_whole`."""
+    """Read the object beside a result by its digest; also returns its bytes. Raises as `read_whole`."""
     beside = made_url(url, digest)
     with io.reading(beside) as file:
         text = file.read(_WHOLE_BYTES + 1)
@@ -141,7 +141,7 @@ def _read(digest: str, url: str) -> tuple[Made, bytes]:
 
 
 def copy_whole(made: Made, source: str, destination: str) -> None:
-    """Copy what lies beside a result to beside another. Raises as `read_whole` and `cpr.io.writing`."""
+    """Copy the provenance beside a result to beside another. Raises as `read_whole` and `cpr.io.writing`."""
     assert made.more is not None
     _, text = _read(made.more, source)
     with io.writing(made_url(destination, made.more)) as out:

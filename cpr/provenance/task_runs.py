@@ -1,4 +1,4 @@
-"""A task run, as far as it tells what the cache was good for."""
+"""Task runs, with what is needed to tell how much time the cache saved."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["TaskRun"]
 
 @dataclass(frozen=True)
 class TaskRun:
-    """One run of a task that has completed.
+    """A completed run of a task.
 
     Attributes:
         task: the task's name, as far as the run tells.

@@ -1,4 +1,4 @@
-"""Why a result could not be used again: what differs between how it was made and what is asked for now.
+"""Explains cache misses: compares how an earlier result was made with what is asked for now.
 
 `differences` compares two of what `cpr.provenance.provenance_record` keeps; `NearestResults` finds, among
 many results of a task, the one that a miss should be compared with. Both are pure; `render` puts a difference
@@ -53,7 +53,7 @@ _VERSION_WORDS = {"etag": "ETag", "generation": "generation", "size": "size"}
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as it was.
+    """One difference between two results or runs.
 
     Attributes:
         kind: "value" of an argument that is shown; "version" of a source in its store; "place", another
@@ -80,13 +80,13 @@ def differences(
     lines: Mapping[str, Sequence[str]] = MappingProxyType({}),
     first: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Difference]:
-    """What differs between how a result was made and how another was, or is to be.
+    """List what differs between how a result was made and how another was, or is to be.
 
     Args:
-        old: of a result, whole (`Target.get_made`).
-        new: of another result, or of a run.
+        old: provenance of a result, complete (`Target.get_made`).
+        new: provenance of another result, or of a run.
         lines: `line_digests` of texts of functions, then and now, by the functions' digests.
-        first: the numbers of the first lines of those of now, in their files.
+        first: numbers of the functions' first lines in their present files.
 
     >>> old, new = (Made(inputs={"sigma": Input("int", sigma)}) for sigma in (2, 3))
     >>> [(one.kind, one.name) for one in differences(old, new)]
@@ -102,14 +102,14 @@ def differences(
 
 
 def line_digests(source: str) -> list[str]:
-    """What is kept of a task's source: enough to tell which line changed, and not to read it."""
+    """Digests of a source's lines: enough to tell which line changed, without keeping the text."""
     return [hex16(line.rstrip().encode("utf-8", "surrogatepass"))[:6] for line in source.splitlines()]
 
 
 def _changed_line(
     old: str | None, new: str | None, lines: Mapping[str, Sequence[str]], first: Mapping[str, int]
 ) -> int | None:
-    """The first line that is not as it was, as far as both texts are known."""
+    """The first changed line, as far as both texts are known."""
     before, now = lines.get(old or "", ()), lines.get(new or "", ())
     if not before or not now:
         return None
@@ -169,7 +169,7 @@ def _of_held(name: str, old: Input, new: Input) -> Iterator[Difference]:
 
 
 def _changed_pairs(old: Input, new: Input) -> list[tuple[Input, Input]]:
-    """The resources in a container that are not as they were, as far as they are kept."""
+    """The resources in a container that changed, as far as they are kept."""
     pairs = zip(old.holds, new.holds, strict=False)
     return [(before, now) for before, now in pairs if _token(before) != _token(now)]
 
@@ -180,7 +180,7 @@ def _of_code(
     lines: Mapping[str, Sequence[str]],
     first: Mapping[str, int],
 ) -> Iterator[Difference]:
-    """What differs in the code that a task uses; of a change not also what came or went with it."""
+    """What differs in the code that a task uses; additions and removals only if nothing else changed."""
     found = list(_of_inputs(old, new))
     changed = [one for one in found if one.kind not in ("new", "gone")]
     for one in changed or found[:_MOST_ITEMS]:
@@ -193,17 +193,17 @@ def _of_code(
 
 
 def _token(one: Input) -> Hashable:
-    """Equal for what is as far as is known the same."""
+    """A value that is equal for equal resources, as far as is known."""
     return (one.type, type(one.value), one.value, one.digest or one.url)
 
 
 def _place(one: Input) -> str:
-    """Where a resource is, without the key in a target's name, which its content gives."""
+    """Place of a resource; for a target without its key, which depends on the content."""
     return _KEY.sub("", one.url or "")
 
 
 def render(one: Difference) -> str:
-    """A difference in words.
+    """A difference as text for people.
 
     >>> render(Difference("value", "sigma", Input("int", 2), Input("int", 3)))
     'sigma: 2 -> 3'
@@ -239,12 +239,12 @@ def render(one: Difference) -> str:
 
 
 def render_all(found: Iterable[Difference]) -> str:
-    """All differences in one line; unchanged ones beside others in a list are not repeated."""
+    """All differences in one line; unchanged items of lists are not repeated."""
     return "; ".join(dict.fromkeys(map(render, found)))
 
 
 def render_kinds(found: Iterable[Difference]) -> str:
-    """The same without the names of files, so that what happened to many results has one text.
+    """As `render_all`, without file names, so that the same cause has one text for many results.
 
     >>> mask = Input("ImageTarget", digest="6b3ac873", url="s3://bucket/a.tif")
     >>> render_kinds([Difference("content", "mask", mask, mask), Difference("source", line=7)])
@@ -282,7 +282,7 @@ def _version_change(one: Difference) -> str:
 
 
 class NearestResults:
-    """Results of one task, among which the one nearest to a run is found in a few look-ups.
+    """Results of one task, indexed to find the one most similar to a run in a few look-ups.
 
     Near is what differs in one argument, or was made from resources at the same places; of several the
     latest. A run over other images is no relative: nobody asks why those were not cached.
@@ -296,7 +296,7 @@ class NearestResults:
         self._by_places: dict[Hashable, deque[Made]] = {}
 
     def add(self, made: Made) -> None:
-        """Take one more; the latest comes last."""
+        """Add a result; call in order of time."""
         places, tokens = places_of(made), _tokens(made)
         self._same[places, tokens] = made
         for token in tokens:
@@ -304,7 +304,7 @@ class NearestResults:
         self._by_places.setdefault(places, deque(maxlen=self._MOST_AT_A_PLACE)).append(made)
 
     def nearest(self, made: Made) -> Made | None:
-        """What a run should be compared with; None where there is nothing near."""
+        """The result to compare a run with; None if none is similar."""
         places, tokens = places_of(made), _tokens(made)
         if (places, tokens) in self._same:
             return self._same[places, tokens]
@@ -321,7 +321,7 @@ class NearestResults:
 
 
 def places_of(made: Made) -> frozenset[tuple[str, str]]:
-    """The resources that something was made of, wherever their names do not come from their content.
+    """The places of the resources that something was made of, except names that depend on content.
 
     Only results of equal ones are ever near each other, see `NearestResults`.
     """

@@ -1,4 +1,4 @@
-"""Classes by name: how a record says what class a value had, and how that class is found again.
+"""Names classes in records, and finds a class again by its name.
 
 A record is untrusted. A name leads only to classes of modules that this process has imported
 already, or to what the running task's function refers to itself; nothing is imported (but one module of
@@ -30,7 +30,7 @@ _REMEDY = "import the module that defines the class before the result is read"
 
 
 def name_of(cls: type, field: str) -> str:
-    """`module:qualname`. Raises EncodeError for a class inside a function, which has no lasting name."""
+    """The name `module:qualname`. Raises EncodeError for a class in a function: it has no lasting name."""
     if "<" in cls.__qualname__:
         raise EncodeError(
             "the class is defined inside a function and cannot be found again",
@@ -43,7 +43,7 @@ def name_of(cls: type, field: str) -> str:
 
 
 def find_class(name: object, scope: Mapping[str, Any]) -> type:
-    """The class that `name_of` named. Raises RecordError, importing nothing.
+    """Find the class that `name_of` named. Raises RecordError, importing nothing.
 
     Args:
         name: `module:qualname`.
@@ -102,7 +102,7 @@ def name_of_type(cls: Any, field: str, depth: int = 0) -> Any:
 
 
 def find_type(named: object, scope: Mapping[str, Any], depth: int = 0) -> Any:
-    """What `name_of_type` named. Raises RecordError."""
+    """Find the type that `name_of_type` named. Raises RecordError."""
     if named is None:
         return type(None)
     if isinstance(named, str):
@@ -136,7 +136,7 @@ def find_type(named: object, scope: Mapping[str, Any], depth: int = 0) -> Any:
 
 
 def _require_plain_generic(origin: Any) -> None:
-    """Raise RecordError for a class whose `[]` is code of its own."""
+    """Raise RecordError for a class whose `[]` runs code of its own."""
     owner = next((c for c in origin.__mro__ if "__class_getitem__" in vars(c)), None)
     if hasattr(type(origin), "__getitem__") or (owner is not None and owner.__module__ not in _GENERIC):
         raise RecordError(
@@ -163,7 +163,7 @@ def require_no_setters(cls: type, names: Iterable[str]) -> None:
 
 
 def is_plain(cls: Any) -> bool:
-    """Whether an instance is nothing but its attributes: it can be made, and let go of, without its code."""
+    """Whether an instance is only its attributes: created and deleted without running code of its class."""
     if hasattr(cls, "__del__"):
         return False
     try:

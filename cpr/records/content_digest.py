@@ -1,11 +1,11 @@
-"""What says that two results hold the same: `data_hash`, and a digest beside it.
+"""Content identity: `data_hash` and a longer content digest, by which two results count as equal.
 
-`data_hash` is a name of 16 digits that anybody can make other content for. So what answers for a result in a
-cache has a second digest too, the content digest:
+`data_hash` has 16 digits, so somebody can construct other content with the same hash. A result in the cache
+therefore has a second digest too, the content digest:
 
-- of the content, in 128 bits, where the format's stream tells it: one whoever encodes it, and however;
-- else, and wherever the checksum stands against forgers (sha256, blake3), the checksum itself: what is
-  counted is then what every read is held to, and a record can claim nothing else.
+- of the content, in 128 bits, if the format's stream computes it: the same for every encoding;
+- else, and if the checksum resists forgery (sha256, blake3), the checksum itself: cache keys then count the
+  digest that every read is verified by, and a record can claim nothing else.
 
 docs/decisions/keys.md weighs this.
 """
@@ -26,11 +26,11 @@ __all__ = ["NamesContent", "content_key", "content_of_bytes", "digest_content", 
 
 
 def content_of_bytes(format: Format, told: str | None, checksum: str) -> str | None:
-    """The content digest of what was encoded.
+    """The content digest of encoded data.
 
     Args:
         format: that has encoded it.
-        told: what its stream tells of the content.
+        told: the content digest that its stream computed.
         checksum: of the bytes.
 
     None by default for a format that does not encode equal data alike (`encodes_alike = False`): a class in
@@ -42,7 +42,7 @@ def content_of_bytes(format: Format, told: str | None, checksum: str) -> str | N
 
 
 def digest_content(format: Format, data: Any, data_hash: str, algorithm: str | None = None) -> str | None:
-    """The content digest that data in memory has once it is stored; encodes it where nothing else tells.
+    """The content digest that data in memory will have once stored; encodes the data if necessary.
 
     Args:
         format: that encodes it.
@@ -74,7 +74,7 @@ def _encodes_alike(format: Format) -> bool:
 
 
 def content_key(fields: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """What the fields of two records have in common whose results hold the same: `data_hash` and digest.
+    """The part of a record's fields that is equal for equal content: `data_hash` and content digest.
 
     The digest is None in records of earlier versions with the default checksum.
     """
@@ -82,7 +82,7 @@ def content_key(fields: Mapping[str, Any]) -> tuple[str | None, str | None]:
 
 
 def same_content(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether the fields of two records tell of results that hold the same, as far as both of them know."""
+    """Whether two records describe equal content, as far as both of them know."""
     (name, digest), (other_name, other_digest) = content_key(one), content_key(other)
     if digest is None or other_digest is None or _algorithm(digest) != _algorithm(other_digest):
         return name == other_name
@@ -99,7 +99,7 @@ def _content(digest: str | None, checksum: str | None) -> str | None:
 
 
 class NamesContent:
-    """What a target counts with in cache keys."""
+    """Base class for targets: the part of them that counts in cache keys."""
 
     digests_bytes: ClassVar[bool] = False
     """Whether its content digest is its checksum, whatever the algorithm."""
@@ -120,7 +120,7 @@ class NamesContent:
 
     @property
     def content_digest(self) -> str | None:
-        """`algorithm:hexdigest`; None before it is known, and for results of earlier versions."""
+        """The digest, `algorithm:hexdigest`; None before it is known, and for results of earlier versions."""
         return _content(self._content_digest, self.checksum)
 
     def identity(self) -> dict[str, Any]:
@@ -136,11 +136,11 @@ class NamesContent:
             return {**self._place(), "data_hash": self.data_hash, **counted, **self._format_fields()}
 
     def _is_held(self) -> bool:
-        """Whether it has data in memory that is not stored yet."""
+        """Whether data is in memory that is not stored yet."""
         return self.checksum is None and not self._is_known_by_content()
 
     def _take_content_digest(self, digest: str | None) -> None:
-        """Take what a record says. Raises RecordError where the checksum contradicts it."""
+        """Set the digest from a record. Raises RecordError if the checksum contradicts it."""
         assert self.checksum is not None
         if digest is not None and not self._may_have(digest, self.checksum):
             raise RecordError(

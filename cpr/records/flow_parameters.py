@@ -1,4 +1,4 @@
-"""Resources as parameters of Prefect's flows, and as fields of pydantic models."""
+"""Resources as parameters of Prefect flows and as fields of pydantic models."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ __all__ = ["FlowParameter"]
 
 
 class FlowParameter:
-    """What is given for a parameter that is annotated with a class of resources, and shown of it."""
+    """Base class for resources: accepted and shown as flow parameters and pydantic fields."""
 
     def get_path(self) -> str:
-        """Where it is."""
+        """Path or URL of the object."""
         raise NotImplementedError
 
     def serialize(self) -> dict[str, Any]:
-        """Its record."""
+        """The resource's record."""
         raise NotImplementedError
 
     def keys(self) -> Iterable[str]:
-        """`dict(resource)` is its type and URL: what Prefect shows of a flow's parameter.
+        """Makes `dict(resource)` its type and URL, which Prefect shows for a flow's parameter.
 
         Without it the encoder Prefect uses walks all attributes, and every element of the data.
         """
@@ -42,7 +42,7 @@ class FlowParameter:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Fields of this type take a resource, its record, or a source's URL; in JSON they are the record."""
+        """Accepts a resource, its record, or a source's URL; in JSON it is the record."""
         from pydantic_core import core_schema
 
         taken = core_schema.no_info_plain_validator_function(cls._from_field)
@@ -65,7 +65,7 @@ class FlowParameter:
 
 
 def _annotation(cls: type[FlowParameter], given: object) -> str:
-    """What the parameter would have to be annotated with, or given."""
+    """Advice on how to annotate the parameter, or what to pass for it."""
     name = cls.__name__
     if isinstance(given, FlowParameter):
         return f"annotate {name} | {type(given).__name__} where both may be given"

@@ -1,4 +1,4 @@
-"""The fields of a format, as a record has them: those that differ from their defaults, as JSON values."""
+"""Fields of a format in a record: those that differ from their defaults, as JSON values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["read_format", "require_own_names", "to_json"]
 
 
 def _fields_of(cls: type[Any]) -> frozenset[str]:
-    """The fields that records hold: all, unless the format lists them as its `recorded`."""
+    """The fields that records hold: all, unless the format lists fewer as `recorded`."""
     return frozenset(getattr(cls, "recorded", [field.name for field in dataclasses.fields(cls)]))
 
 
@@ -25,7 +25,7 @@ _recorded: Callable[[Any], frozenset[str]] = functools.cache(_fields_of)
 
 
 def require_own_names(cls: type[Any]) -> None:
-    """Raise FormatError for a format with a field whose name means something else in records."""
+    """Raise FormatError for a format with a field name that is reserved in records."""
     if taken := sorted(RESERVED & _recorded(cls)):
         raise FormatError(
             "a format's field has a name that records use themselves",
@@ -59,7 +59,7 @@ _adapter: Callable[[Any], Any] = functools.cache(TypeAdapter)
 
 
 def read_format(cls: type[Any], fields: Mapping[str, Any]) -> Any:
-    """A format from the JSON values of a record, each validated against its annotation.
+    """Make a format from the JSON values of a record, each validated against its annotation.
 
     Raises RecordError for a field that the format does not have, or a value that it cannot have.
     """

@@ -1,4 +1,4 @@
-"""Return values that contain resources, as JSON values and back with the types they had.
+"""Serializes return values that contain resources to JSON values, with types that can be restored.
 
 JSON's own values stand for themselves: None, bool, int, finite float, str, list, and dict with text
 keys. Everything else is an object with the one key `__cpr__`: with an object under it, it is the
@@ -42,12 +42,12 @@ Sign = Callable[[Iterable[Storable]], None]
 
 
 def pack(value: Any, name: str = "result", sign: Sign | None = None) -> Any:
-    """A value as JSON values; every target in it is persisted first, several at a time.
+    """Serialize a value to JSON values; targets in it are persisted first, in parallel.
 
     Args:
         value: resources, scalars, and containers of them.
-        name: how errors call the value.
-        sign: is given the resources in it, persisted, before their records are made.
+        name: what error messages call the value.
+        sign: called with the persisted resources before their records are made.
 
     Raises:
         EncodeError: something in it cannot be stored; `field` is its place, like `result[0]['x']`.
@@ -63,14 +63,14 @@ def pack(value: Any, name: str = "result", sign: Sign | None = None) -> Any:
 
 
 def resources_in(value: Any) -> list[Storable]:
-    """The resources inside a value; what cannot be stored is passed over."""
+    """The resources inside a value; whatever cannot be stored is skipped."""
     packer = _Packer(lenient=True)
     packer.pack(value, "result")
     return [resource for _, resource in packer.slots]
 
 
 def persist_all(resources: Iterable[Storable]) -> None:
-    """Persist every target among resources, several at a time. Raises the first failure when all are done."""
+    """Persist the targets among resources, in parallel. Raises the first error after all have finished."""
     distinct: dict[int, Any] = {id(resource): resource for resource in resources}
     targets = [r for r in distinct.values() if hasattr(r, "persist") and getattr(r, "checksum", None) is None]
     if len(targets) < 2:
@@ -254,7 +254,7 @@ def _brief(key: Any) -> str:
 
 @contextmanager
 def _at(path: str) -> Iterator[None]:
-    """Names the place in the value, in errors raised inside."""
+    """Adds the position in the value to errors raised in the block."""
     try:
         yield
     except CprError as error:

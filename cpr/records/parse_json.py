@@ -1,4 +1,4 @@
-"""JSON that a stranger may have written, as values: one meaning for each text, or RecordError."""
+"""Parses JSON of unknown origin unambiguously; anything doubtful raises RecordError."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["parse", "parse_result"]
 
 
 def parse(text: str | bytes) -> Any:
-    """The JSON values of a text.
+    """Parse a JSON text.
 
     Raises RecordError for whatever `cpr.io.outside_json.read_json` refuses.
     """
@@ -28,7 +28,7 @@ def parse(text: str | bytes) -> Any:
 
 
 def parse_result(blob: bytes | str) -> Any:
-    """The JSON values in what cpr's serializer has written. Raises RecordError."""
+    """Parse what cpr's serializer has written. Raises RecordError."""
     packed = parse(blob)
     if isinstance(packed, dict) and LABELS.issuperset(packed):
         match packed.get(RECORD_KEY):

@@ -1,4 +1,4 @@
-"""Records of custom-prefect-result, this library's predecessor: what they say, as one table.
+"""Reads records of custom-prefect-result, this library's predecessor.
 
 It wrote `{"__class__": "cpr.image.ImageTarget.ImageTarget", "data": {...}}`, where `data` is what the class
 took as arguments, and results as `name-<data_hash>.ext`, known by the hash of their content alone. Names of
@@ -52,7 +52,7 @@ _own: dict[str, str] = {}  # as above, of classes of one's own; those that are n
 
 
 def know_own_class(place: str, record_type: str) -> None:
-    """Have records understood that the predecessor has written of a class of one's own.
+    """Make the predecessor's records of a user-defined class readable.
 
     Args:
         place: module and name of the class.
@@ -62,7 +62,7 @@ def know_own_class(place: str, record_type: str) -> None:
 
 
 def is_old_record(value: object) -> bool:
-    """Whether a JSON value is a record that the predecessor has written of a class that is known here.
+    """Whether a JSON value is a predecessor's record of a known class.
 
     >>> is_old_record({"__class__": "cpr.csv.CSVSource.CSVSource", "data": {"name": "plate"}})
     True
@@ -72,14 +72,14 @@ def is_old_record(value: object) -> bool:
 
 
 def has_old_form(value: object) -> bool:
-    """Whether it is one, or one of a class of somebody's own that is not defined in this process."""
+    """Whether a JSON value is a predecessor's record, even of a class that is not defined here."""
     if is_old_record(value):
         return True
     return _class_in(value) is not None and isinstance(value, Mapping) and set(PLACE) <= set(value["data"])
 
 
 def _class_in(value: object) -> str | None:
-    """The class that a value names as the predecessor's records do."""
+    """The class that a JSON value names in the predecessor's way."""
     if not isinstance(value, Mapping) or set(value) != {"__class__", "data"}:
         return None
     name = value["__class__"]
@@ -87,7 +87,7 @@ def _class_in(value: object) -> str | None:
 
 
 def read_old_record(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Type here, and arguments, of such a record; no I/O.
+    """Parse a predecessor's record: record type and arguments; no I/O.
 
     Raises RecordError for arguments that its class did not have, places that records may not name, and a
     class that is not known.

@@ -1,4 +1,4 @@
-"""What tells an altered record from the one that was written.
+"""The seal of a record: a digest of its fields, with which an altered record is detected.
 
 A record says what the bytes of a result mean: a shape, dtypes, a pixel size. The checksum vouches for the
 bytes and not for that, and no file can contradict every such field. So a record with fields of a format
@@ -26,7 +26,7 @@ UNLISTED = {"type", SEAL, "made"}
 
 
 def sealed(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a record, of resource and format, with a seal where there is need of one."""
+    """The fields of a record, of resource and format, with a seal if one is needed."""
     fields = {**own, **options}
     # Sources are as they are; and files without options say all of what they hold.
     if options and "checksum" in own:
@@ -35,7 +35,7 @@ def sealed(own: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]
 
 
 def seal_of(fields: Mapping[str, Any]) -> str:
-    """The digest of a record's fields, however a database or a program has formatted their JSON.
+    """The digest of a record's fields, independent of how their JSON is formatted.
 
     >>> seal_of({"a": [1.0, 2]}) == seal_of({"a": (1, 2.0), "location": "elsewhere"})
     True
@@ -45,7 +45,7 @@ def seal_of(fields: Mapping[str, Any]) -> str:
 
 
 def require_seal(fields: Mapping[str, Any]) -> None:
-    """Raise RecordError for a record that is not as it was written; earlier versions wrote no seal."""
+    """Raise RecordError for an altered record; records of earlier versions have no seal."""
     if SEAL in fields and fields[SEAL] != (found := seal_of(fields)):
         raise RecordError(
             "the record was altered after it was written",
@@ -57,7 +57,7 @@ def require_seal(fields: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers in one spelling, for some programs know no 1.0."""
+    """Numbers in one spelling, as some programs write 1.0 as 1."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, (list, tuple)):

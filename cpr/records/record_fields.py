@@ -1,4 +1,4 @@
-"""The table of record fields: what a record says of a resource, whatever its format.
+"""The table of record fields: what a record stores about a resource, whatever its format.
 
 Each field stands here once; what is validated, stored, compared and shown follows from the classes below.
 Everything else in a record is a field of the resource's format (see `cpr.records.format_fields`).
@@ -38,7 +38,7 @@ Size = Annotated[int, Strict(), Field(ge=0, lt=1 << 63)]
 
 @dataclass(frozen=True)
 class ResourceFields:
-    """Of every record: the registered class, and the place (see `cpr.io.url_policy` for what it may be)."""
+    """Fields of every record: the registered class, and the place (see `cpr.io.url_policy` for its rules)."""
 
     type: Annotated[str, StringConstraints(strict=True, pattern=r"^[A-Za-z_]\w{0,99}$")]
     location: Any
@@ -48,7 +48,7 @@ class ResourceFields:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetFields(ResourceFields):
-    """Of every target: what names and vouches for the stored object and the record, and how it came to be."""
+    """Fields of every target: digests of the stored object, seal of the record, and provenance."""
 
     key: Hex16
     data_hash: Hex16
@@ -61,14 +61,14 @@ class TargetFields(ResourceFields):
 
 @dataclass(frozen=True, kw_only=True)
 class FileFields(TargetFields):
-    """Of targets that are one object."""
+    """Fields of targets that are one object."""
 
     blocks: Checksum | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderFields(TargetFields):
-    """Of targets that are a folder of objects: the size of the manifest that lists them."""
+    """Fields of targets that are a folder of objects: the size of the manifest that lists them."""
 
     manifest: Size
 
@@ -77,7 +77,7 @@ F = TypeVar("F", bound=ResourceFields)
 
 
 def names_of(cls: type[ResourceFields]) -> tuple[str, ...]:
-    """The names of the fields of one of these classes, in their order in records."""
+    """The names of the fields of one of these classes, in the order of records."""
     return tuple(cls.__dataclass_fields__)
 
 
@@ -88,11 +88,11 @@ _adapter: Callable[[Any], Any] = functools.cache(TypeAdapter)
 
 
 def read_fields(record: Mapping[str, Any], cls: type[F] | None = None) -> F:
-    """The validated fields of a record; those of its format are not looked at.
+    """Validate the fields of a record, except those of its format.
 
     Args:
-        record: what stands under the record's one key.
-        cls: of the fields; told from the record unless it is given.
+        record: the value of the record's one key.
+        cls: of the fields; found from the record unless given.
 
     Raises RecordError for a field that is missing or unacceptable, or a place that must not be used.
     """

@@ -1,4 +1,4 @@
-"""Record type -> class: a closed table.
+"""The registry of record types: the closed table from which a record's class is looked up.
 
 A record's `type` indexes this table and nothing else; what is not in it is refused, never imported.
 cpr's own classes and those of installed plug-ins (entry point group `cpr.resources`, the entry's
@@ -71,30 +71,30 @@ log = logging.getLogger("cpr")
 
 @runtime_checkable
 class Storable(Protocol):
-    """What records need of a resource."""
+    """The methods that records need of a resource."""
 
     def serialize(self) -> dict[str, Any]:
-        """Its record."""
+        """The resource's record."""
 
     def identity(self) -> dict[str, Any]:
         """What a cache key hashes."""
 
     def get_path(self) -> str:
-        """Where it is."""
+        """Path or URL of the object."""
 
 
 class Registered(Storable, Protocol):
-    """What records need of a resource's class."""
+    """The methods that records need of a resource's class."""
 
     format_class: ClassVar[type[Any]]
 
     @classmethod
     def deserialize(cls, record: Mapping[str, Any], /) -> Storable:
-        """The resource that a record describes."""
+        """Make the resource that a record describes."""
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any], /) -> Storable:
-        """The resource that a record of the predecessor describes, by the arguments in it."""
+        """Make the resource that a predecessor's record describes, from the arguments in it."""
 
 
 _registered: dict[str, type[Registered]] = {}
@@ -103,7 +103,7 @@ R = TypeVar("R", bound=type[Any])
 
 
 def register(cls: R) -> R:
-    """Class decorator: records of type `cls.__name__` come back as `cls`.
+    """Class decorator: records of type `cls.__name__` are loaded as `cls`.
 
     Raises DuplicateTypeError if another class has that name already.
 
@@ -136,7 +136,7 @@ def register(cls: R) -> R:
 
 
 def lookup(name: object) -> type[Registered]:
-    """The class of a record type.
+    """Look up the class of a record type.
 
     Raises RecordError for an unknown one, importing nothing, MissingDependencyError without its package.
     """
@@ -166,14 +166,14 @@ def lookup(name: object) -> type[Registered]:
 
 @functools.cache
 def _plug_ins(path: tuple[str, ...]) -> dict[str, EntryPoint]:  # noqa: ARG001 - what is installed depends on it
-    """The installed plug-ins; asking for them reads files, which no record is to set off."""
+    """The installed plug-ins; listing them reads files, which a record must not trigger."""
     from importlib.metadata import entry_points
 
     return {entry.name: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
 
 
 def known_extensions() -> frozenset[str]:
-    """What the file names of targets end in, lower-case: of cpr's own, and of installed plug-ins.
+    """The file extensions of targets, lower-case, including those of installed plug-ins.
 
     Imports the plug-ins; one that cannot be imported is logged once and left out.
     """
@@ -192,7 +192,7 @@ def _extensions(path: tuple[str, ...]) -> frozenset[str]:
 
 
 def source_of(url: str) -> str | None:
-    """The name of cpr's class that reads a file, by its extension; None for an unknown one.
+    """The name of cpr's source class for a file's extension; None for an unknown extension.
 
     >>> source_of("s3://bucket/raw/cell.ome.tif")
     'ImageSource'
@@ -210,12 +210,12 @@ def is_record(value: object) -> bool:
 
 
 def envelope(resource: Storable) -> dict[str, Any]:
-    """The record under its one key alone, as it stands in Prefect's results; persists a target first."""
+    """The record under its single key, as in Prefect's results; persists a target first."""
     return {RECORD_KEY: resource.serialize()[RECORD_KEY]}
 
 
 def load_record(record: Any) -> Storable:
-    """The resource that a record describes; no I/O.
+    """Make the resource that a record describes; no I/O.
 
     Raises RecordError for anything but a well-formed record of a registered type, or of the predecessor's.
     """
@@ -238,7 +238,7 @@ def load_record(record: Any) -> Storable:
 
 
 def _brief(value: Any) -> str:
-    """The begin of a value's text; of one that is nested without end, its type."""
+    """The beginning of a value's text; for a value nested too deeply, its type."""
     try:
         return ascii(value)[:100]
     except RecursionError:

@@ -1,4 +1,4 @@
-"""Values without parts, beyond JSON's own, as JSON values and back.
+"""Serializes scalars that JSON lacks (dates, complex numbers, numpy scalars, ...) to JSON values and back.
 
 Each is stored under a tag as an array of JSON values that give it back exactly. Types count exactly:
 a subclass is not its base.
@@ -38,14 +38,14 @@ _PATHS = {
 
 
 class Scalar(NamedTuple):
-    """How a value becomes an array of JSON values, and how those become the value again."""
+    """How to serialize one type of scalar to an array of JSON values, and how to restore it."""
 
     pack: Callable[[Any], list[Any]]
     unpack: Callable[..., Any]
 
 
 def tag_of(value: Any) -> str | None:
-    """The tag of SCALARS that a value is stored under; None if it is not a scalar of these."""
+    """The tag of SCALARS under which a value is stored; None if it is not one of these scalars."""
     cls = type(value)
     if cls in _TAGS:
         return _TAGS[cls]

@@ -1,4 +1,4 @@
-"""The way back from `cpr.records.pack`: JSON values as the values they were.
+"""Restores the values that `cpr.records.pack` serialized to JSON values.
 
 A record is untrusted: see `cpr.records.class_names` for which classes it may name. Dataclasses, named tuples
 and pydantic models are rebuilt without running any code of theirs: no `__init__`, no validator, no property.
@@ -28,11 +28,11 @@ _REMEDY = "the record was not written by cpr: delete it, so that its task runs a
 
 
 def unpack(packed: Any, scope: Mapping[str, Any] | None = None) -> tuple[Any, list[Storable]]:
-    """The value that `pack` took, and the resources in it; no I/O.
+    """Restore the value that `pack` took, with the resources in it; no I/O.
 
     Args:
         packed: JSON values.
-        scope: names among which classes are looked for besides those of imported modules.
+        scope: names in which classes are looked up, in addition to imported modules.
 
     Raises RecordError for anything that `pack` does not write.
     """
@@ -187,7 +187,7 @@ def _require(cls: Any, condition: Callable[[Any], bool], kind: str) -> Any:
 
 
 def _told_apart(keys: list[Any]) -> list[Any]:
-    """The keys. Raises ValueError where so many have one hash that Python compares each with all others."""
+    """Check the keys: raises ValueError if so many have the same hash that a dict of them is slow."""
     if len(keys) > _MOST_ALIKE and max(Counter(map(hash, keys)).values()) > _MOST_ALIKE:
         raise ValueError(f"more than {_MOST_ALIKE} keys with one hash")
     return keys

@@ -1,4 +1,4 @@
-"""What people try by the words of arrays, tables and files: errors that name the call that is meant."""
+"""Errors for common mistakes, such as treating a resource as its data, that name the right call."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _REFLECTED = "add and floordiv matmul mod mul or pow sub truediv xor"
 
 
 class NamesWhatIsMeant:
-    """A resource that is taken for its data raises UsageError, which names the call that gives it."""
+    """Base class: using a resource as if it were its data raises UsageError with the right call."""
 
     _remedies: ClassVar[Mapping[str, str]] = _DATA
 
@@ -52,7 +52,7 @@ class NamesWhatIsMeant:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        """Arrays of objects hold resources as they are; other ones are made of data."""
+        """Object arrays may hold resources; making any other array raises UsageError."""
         if dtype is None or dtype.kind != "O":
             raise self._no("__array__")
         import numpy as np
@@ -84,7 +84,7 @@ for _name in [*_OPERATORS.split(), *(f"r{one}" for one in _REFLECTED.split())]:
 
 
 def _is_of_data(name: str) -> bool:
-    """Whether arrays or tables have an attribute; nothing is imported to find out."""
+    """Whether arrays or tables have an attribute of this name; nothing is imported to find out."""
     if name.startswith("_"):
         return False
     known = (("numpy", "ndarray"), ("pandas", "DataFrame"))
@@ -92,13 +92,13 @@ def _is_of_data(name: str) -> bool:
 
 
 class FindsNoFiles:
-    """Targets are written; files that exist are sources."""
+    """Base class for targets: `glob` raises UsageError, as existing files are sources."""
 
     _remedies: ClassVar[Mapping[str, str]] = WRITTEN
 
     @classmethod
     def glob(cls, pattern: str, **options: Any) -> NoReturn:  # noqa: ARG003
-        """Not offered: raises UsageError, which names what finds files and results."""
+        """Not available: raises UsageError, which names the calls that find files and results."""
         source = cls.__name__.replace("Target", "Source")
         raise UsageError(
             f"{cls.__name__} finds no files: a target is written, and known by its record",
@@ -109,7 +109,7 @@ class FindsNoFiles:
 
 
 def not_from_a_path(name: str, path: object, options: Mapping[str, Any]) -> UsageError:
-    """For a class that is called with a path alone, or with something else alone."""
+    """Make the error for a class that was called with only a path, or only something else."""
     given = next((options[word] for word in ("path", "url") if path is None and word in options), path)
     if isinstance(given, (str, os.PathLike)):
         remedy = f"{name}.from_path({os.fspath(given)!r})"
@@ -131,7 +131,7 @@ def not_from_a_path(name: str, path: object, options: Mapping[str, Any]) -> Usag
 
 
 def require_kind_of_file(cls: Any, path: object, call: str = "from_path") -> None:
-    """Raise UsageError for a class that is the base of others and stands for no kind of file."""
+    """Raise UsageError for an abstract base class, which has no file format."""
     if hasattr(cls, "format_class"):
         return
     text = os.fspath(path) if isinstance(path, (str, os.PathLike)) else "s3://bucket/folder/image.tif"
@@ -147,7 +147,7 @@ def require_kind_of_file(cls: Any, path: object, call: str = "from_path") -> Non
 
 
 def remedy_for_no_data(data: Any) -> str | None:
-    """The remedy for what is no data; None for what may be some.
+    """The remedy for an argument that is not data; None if it may be data.
 
     >>> remedy_for_no_data("raw/cell.tif")
     "read the file first: a source's from_path('raw/cell.tif').get_data()"

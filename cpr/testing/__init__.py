@@ -1,4 +1,4 @@
-"""Tests for formats of one's own: inherit `FormatTests`."""
+"""Tests for user-defined formats: inherit `FormatTests`."""
 
 from cpr.testing.files import ForwardFile, SeekableBytes
 from cpr.testing.format_tests import FormatTests

@@ -1,4 +1,4 @@
-"""Files in memory for tests of formats: as strict as those that formats meet in use."""
+"""In-memory files for tests of formats, as strict as the files that cpr passes to formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["ForwardFile", "SeekableBytes"]
 
 
 class ForwardFile:
-    """What a format encodes into: it has `write` and nothing else, and can be told to fail."""
+    """The file that a format encodes into: only `write`, which can be made to fail."""
 
     def __init__(self, fail_after: int | None = None) -> None:
         self._parts: list[bytes] = []
@@ -17,7 +17,7 @@ class ForwardFile:
         self._fail_after = fail_after
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Take bytes; raises OSError once more than `fail_after` bytes have passed."""
+        """Append bytes; raises OSError after more than `fail_after` bytes."""
         part = bytes(memoryview(data).cast("B"))
         self._nbytes += len(part)
         if self._fail_after is not None and self._nbytes > self._fail_after:
@@ -26,12 +26,12 @@ class ForwardFile:
         return len(part)
 
     def getvalue(self) -> bytes:
-        """All that was written."""
+        """Everything written so far."""
         return b"".join(self._parts)
 
 
 class SeekableBytes(io.BytesIO):
-    """What a format decodes from; what was released must not be read again."""
+    """The file that a format decodes from; released bytes must not be read again."""
 
     def __init__(self, data: bytes) -> None:
         super().__init__(data)

@@ -1,4 +1,4 @@
-"""The laws every format keeps, as a test class to inherit.
+"""The test class to inherit for a format; it checks the rules that every format must keep.
 
 A plug-in author writes
 
@@ -50,11 +50,11 @@ class FormatTests:
         return bool(a == b)
 
     def described(self, data: Any) -> Any:
-        """The format, told about the data."""
+        """The format with fields filled from the data."""
         return self.format.describe(data) if isinstance(self.format, Describes) else self.format
 
     def encoded(self, data: Any) -> bytes:
-        """The bytes of the data."""
+        """The encoded data."""
         file = ForwardFile()
         format = self.described(data)
         format.encode(format.stream(data) if isinstance(format, Streams) else data, file)
@@ -70,7 +70,7 @@ class FormatTests:
             json.dumps(dataclasses.asdict(self.described(data)))
 
     def test_comes_back_as_it_was_set(self) -> None:
-        """decode(encode(data)) is the data."""
+        """Checks that decode(encode(data)) equals the data."""
         for data in self.samples:
             decoded = self.described(data).decode(SeekableBytes(self.encoded(data)))
             assert self.equal(decoded, data), f"{decoded!r} is not {data!r}"
@@ -81,7 +81,7 @@ class FormatTests:
             assert self.encoded(data) == self.encoded(data)
 
     def test_fingerprint_names_the_content(self) -> None:
-        """The same before and after storing, and different for different data."""
+        """The fingerprint is the same after a round trip, and differs for different data."""
         fingerprints = []
         for data in self.samples:
             format = self.described(data)
@@ -91,7 +91,7 @@ class FormatTests:
         assert len(set(fingerprints)) == len(self.samples)
 
     def test_a_stream_has_the_fingerprint_of_the_whole(self) -> None:
-        """Hashing while encoding and hashing at once agree."""
+        """A stream has the fingerprint of the whole data."""
         for data in self.samples:
             format = self.described(data)
             if isinstance(format, Streams):
@@ -100,7 +100,7 @@ class FormatTests:
                 assert stream.fingerprint == format.fingerprint(data)
 
     def test_a_failing_store_is_not_swallowed(self) -> None:
-        """An error of write() passes through encode, wherever it happens."""
+        """An error of write() is raised by encode, wherever it occurs."""
         for data in self.samples:
             size = len(self.encoded(data))
             for position in sorted({0, 1, size // 2, size - 1}):
@@ -117,7 +117,7 @@ class FormatTests:
                 raise AssertionError(f"write() failed after {position} of {size} bytes and encode went on")
 
     def test_a_damaged_file_gives_a_format_error_or_other_data(self) -> None:
-        """Cut or flipped bytes never give an error that is not cpr's."""
+        """Truncated or flipped bytes raise only cpr's errors."""
         for data in self.samples:
             good = self.encoded(data)
             for position in range(0, len(good), max(1, len(good) // 16)):
@@ -128,7 +128,7 @@ class FormatTests:
                         self.described(data).decode(SeekableBytes(bad))
 
     def test_regions_are_what_indexing_gives(self) -> None:
-        """Where a format reads parts, they are the parts of the whole."""
+        """A region that the format reads equals that region of the whole."""
         for data in self.samples:
             format = self.described(data)
             if not isinstance(format, RegionReader) or not getattr(data, "ndim", 0):
@@ -138,7 +138,7 @@ class FormatTests:
                 assert self.equal(format.decode_region(SeekableBytes(encoded), region), data[region])
 
     def test_what_it_cannot_hold_is_refused(self) -> None:
-        """A FormatError (EncodeError) that says what and why."""
+        """Unsuitable data raises FormatError (EncodeError) with the reason."""
         for data in self.refused:
             try:
                 self.encoded(data)
@@ -163,7 +163,7 @@ class FormatTests:
             assert again.identity() == target.identity()
 
     def test_a_damaged_object_is_noticed(self) -> None:
-        """A target never gives wrong data, whatever happened to its object."""
+        """A target never returns wrong data, whatever happened to its object."""
         if self.target_class is None:
             return
         ext = type(self.format).extensions[0]

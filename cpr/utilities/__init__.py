@@ -1,4 +1,4 @@
-"""The package by which `cpr.prefect.cache_keys` has always been imported."""
+"""Package of the old import path of `cpr.prefect.cache_keys`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The name by which `cpr.prefect.cache_keys` has always been imported."""
+"""Alias of `cpr.prefect.cache_keys`, kept because flows import it by this name."""
 
 from cpr.prefect.cache_keys import hash_objects, task_input_hash
 

@@ -1,4 +1,4 @@
-"""Plates of OME-Zarr as input."""
+"""OME-Zarr plates as input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["OMEPlateSource"]
 
 @register
 class OMEPlateSource(OMEPlate, ZarrSource):
-    """A plate of OME-Zarr 0.4 or 0.5 that somebody else wrote.
+    """An existing OME-Zarr plate, version 0.4 or 0.5.
 
     Its images are `OMEZarrSource`s, each of which counts in cache keys with its own objects alone: hand
     them to tasks, and not the plate, whose objects may be too many to be listed for a key.

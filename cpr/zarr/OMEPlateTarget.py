@@ -1,4 +1,4 @@
-"""Plates of wells as OME-Zarr."""
+"""Targets that store plates of wells as OME-Zarr."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _AT_ONCE = 4  # images
 
 @register
 class OMEPlateTarget(OMEPlate, ZarrTarget):
-    """A plate stored as OME-Zarr 0.5: the images of its wells, and what tells viewers where they are.
+    """A plate stored as OME-Zarr 0.5: the images of its wells, and the metadata that arranges them.
 
     The images are results of their own, `OMEZarrTarget`s that tasks return and that are cached one by one.
     The plate copies their objects, inside the store where it can, so that either stays whole without the
@@ -99,7 +99,7 @@ class OMEPlateTarget(OMEPlate, ZarrTarget):
                     zarr.create_group(store, path=path, attributes=well_metadata(some))
 
     def create(self) -> zarr.Group:
-        """Not for plates: raises FormatError."""
+        """Not available for plates: raises FormatError."""
         raise FormatError(
             "a plate is written by set_data",
             url=self.url,
@@ -109,7 +109,7 @@ class OMEPlateTarget(OMEPlate, ZarrTarget):
         )
 
     def preview(self) -> Preview | None:
-        """None: its fields have pictures."""
+        """None: its fields have thumbnails."""
         return None
 
     def _plate_node(self) -> Any:

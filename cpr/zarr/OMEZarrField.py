@@ -1,4 +1,4 @@
-"""An image of a stored plate."""
+"""One image of a stored plate."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["OMEZarrField"]
 
 @register
 class OMEZarrField(OMEZarr, Excerpt):
-    """An image of a plate that cpr has written, with its levels and labels: `plate["B", 3][0]` gives it.
+    """One image of a plate that cpr wrote, with its levels and labels: `plate["B", 3][0]`.
 
     It counts in cache keys with its own objects alone: a task that is handed it does not run again if
     another field changes. It is a value of a few hundred bytes, as a `ZarrRegion` is, and is read as an
@@ -57,20 +57,20 @@ class OMEZarrField(OMEZarr, Excerpt):
 
     @property
     def path(self) -> str:
-        """Inside the plate: row, column and field."""
+        """The path inside the plate: row, column and field."""
         path: str = self.format.path
         return path
 
     def region(self, region: Region, level: int = 0, labels: str | None = None) -> ZarrRegion:
-        """Some elements of a level of the image, or of its labels; see `OMEZarrTarget.region`."""
+        """A region of a level of the image, or of its labels; see `OMEZarrTarget.region`."""
         return ZarrRegion.of(self, region, self._level(self._root(), level, labels).data.path)
 
     def preview(self) -> Preview | None:
-        """A picture of the image, from the smallest level that is large enough. Raises as `get_data`."""
+        """A thumbnail, from the smallest level that is large enough. Raises as `get_data`."""
         return OMEZarr.preview(self)
 
     def verify(self) -> int:
-        """Fetch and check every object of the image, several at a time; how many there are.
+        """Fetch and check every object of the image, in parallel; returns how many there are.
 
         Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
         """
@@ -108,7 +108,7 @@ class OMEZarrField(OMEZarr, Excerpt):
         return False
 
     def facts(self) -> dict[str, Any]:
-        """What is known without asking the store, for people."""
+        """Summary for people, without asking the store."""
         return {**super().facts(), "path": self.path}
 
     def __repr__(self) -> str:

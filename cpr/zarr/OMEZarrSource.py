@@ -20,7 +20,7 @@ __all__ = ["OMEZarrSource", "OMEZarrSourceOptions"]
 
 @dataclass(frozen=True)
 class OMEZarrSourceOptions(ZarrSourceOptions):
-    """Which image of a hierarchy is meant.
+    """The choice of an image in a hierarchy, and its metadata.
 
     Attributes:
         group: path of the image inside: a series, a field of a well; None for the root.
@@ -50,7 +50,7 @@ class OMEZarrSourceOptions(ZarrSourceOptions):
 
 @register
 class OMEZarrSource(OMEZarr, ZarrSource):
-    """An OME-Zarr image of version 0.4 or 0.5 that somebody else wrote, with its levels and labels.
+    """An existing OME-Zarr image, version 0.4 or 0.5, with its levels and labels.
 
     In cache keys it counts as a `ZarrSource` does; where metadata alone count, also with those of its full
     resolution.
@@ -92,7 +92,7 @@ class OMEZarrSource(OMEZarr, ZarrSource):
         self._found = None
 
     def _inner_metadata(self) -> list[str]:
-        """Of each level: which they are is said by the image, so that nothing has to be listed."""
+        """The metadata keys of the levels, which the image lists, so that no listing is needed."""
         try:
             levels = self.levels()
         except FormatError:

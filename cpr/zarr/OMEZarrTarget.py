@@ -1,4 +1,4 @@
-"""Images as OME-Zarr: a pyramid of resolutions, with labels beside it."""
+"""Targets that store images as OME-Zarr: a pyramid of resolutions, with labels."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _NAME = re.compile(r"(?!__)(?!\.+$)(?!(?i:zarr\.json)$)[A-Za-z0-9._-]+")
 
 @register
 class OMEZarrTarget(OMEZarr, ZarrTarget):
-    """An image stored as OME-Zarr 0.5: all resolutions, physical sizes, channels, labels; one result.
+    """An image stored as OME-Zarr 0.5, as one result: all resolutions, physical sizes, channels, labels.
 
     Everything is written at once, each pixel passing once: the levels are made while the data is at hand,
     by the workers of a dask array where it is one, and published by one manifest, as a `ZarrTarget`'s
@@ -217,7 +217,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         of: Any = None,
         **changes: Any,
     ) -> None:
-        """All levels of an image, as arrays of a group.
+        """Write all levels of an image, as arrays of a group.
 
         `of` is what chunks are taken from, if not the source; `changes` are other options than the image's.
         """
@@ -236,7 +236,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         super()._set_format(**changes)
 
     def create(self) -> zarr.Group:
-        """Not for images: raises FormatError."""
+        """Not available for images: raises FormatError."""
         raise FormatError(
             "an OME-Zarr image is written by set_data and add_labels",
             url=self.url,
@@ -248,7 +248,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
     def region(  # type: ignore[override]
         self, region: Region, level: int = 0, labels: str | None = None
     ) -> ZarrRegion:
-        """Some elements of a level of the image, or of its labels; see `ZarrTarget.region`.
+        """A region of a level of the image, or of its labels; see `ZarrTarget.region`.
 
         Args:
             region: slices without steps, and integers, in the order of the axes as they are stored.
@@ -266,7 +266,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
         return super().region(region, self._level(self._root(), level, labels).data.path)
 
     def preview(self) -> Preview | None:
-        """A picture of the image, from the smallest level that is large enough; none of an empty target.
+        """A thumbnail from the smallest level that is large enough; None for an empty target.
 
         Raises as `get_data`.
         """
@@ -282,7 +282,7 @@ class OMEZarrTarget(OMEZarr, ZarrTarget):
 
 
 def _as_stored(source: Any, axes: str) -> tuple[Any, str]:
-    """Data of these axes as it is stored, and its axes then."""
+    """Reorder the axes of the data for storing; returns the data and its new axes."""
     stored = stored_axes(axes.upper())
     if len(axes) != len(source.shape):
         return source, stored  # which is refused as labels that do not fit their image

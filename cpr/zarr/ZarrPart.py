@@ -1,4 +1,4 @@
-"""A region of an array or image that many tasks write together."""
+"""A region of an array or image that is written in parts by many tasks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ __all__ = ["ZarrPart"]
 
 @register
 class ZarrPart(Folder):
-    """A region of a Zarr that other parts complete: filled, hashed and published by itself.
+    """A region of a Zarr that is written in parts; each is filled, hashed and published independently.
 
     `whole.part(region)` gives it, of a `ZarrTarget` or `OMEZarrTarget` with a declared shape and dtype. Its
     chunks are written where the whole has them; its digests, which make it a result, in one small object
@@ -76,7 +76,7 @@ class ZarrPart(Folder):
 
     @classmethod
     def from_path(cls, path: Any, **options: Any) -> NoReturn:  # noqa: ARG003
-        """Not for parts, which are of a whole: raises UsageError."""
+        """Not available for parts, which `whole.part(region)` makes: raises UsageError."""
         raise UsageError(
             "a part is of a whole",
             url=io.normalise(path),
@@ -87,10 +87,10 @@ class ZarrPart(Folder):
 
     @classmethod
     def of(cls, whole: Target, options: PartOptions, attempt: str) -> Self:
-        """An empty part.
+        """Make an empty part.
 
         Args:
-            whole: that it is of.
+            whole: the target that it is a part of.
             options: of the part.
             attempt: the whole's key.
         """
@@ -101,7 +101,7 @@ class ZarrPart(Folder):
 
     @classmethod
     def stored(cls, whole: Target, options: Any, attempt: str, place: str) -> tuple[Self, Manifest]:
-        """A part that was published, known by its manifest alone.
+        """Load a published part from its manifest alone.
 
         Args:
             whole: that it is of.
@@ -134,12 +134,12 @@ class ZarrPart(Folder):
 
     @property
     def region(self) -> Bounds:
-        """Where the part begins and ends along each axis, in the order in which the whole stores them."""
+        """Start and stop along each axis, in the order in which the whole stores them."""
         bounds: Bounds = self.format.region
         return bounds
 
     def set_data(self, data: Any, shape: tuple[int, ...] | None = None, dtype: Any = None) -> None:
-        """Write the region, and its share of the smaller levels of an image; `persist` publishes it.
+        """Write the region, with its part of an image's smaller levels; `persist` publishes it.
 
         A part may be written again until the whole is assembled, by a task that is retried for one; what
         was written before is no result then.
@@ -219,7 +219,7 @@ class ZarrPart(Folder):
         self.manifest = self._manifest = self._written = self.uploaded = self.copied = None
 
     def persist(self) -> Self:
-        """Publish the part, by one small object; does nothing when that has happened.
+        """Publish the part with one small object; does nothing if already published.
 
         Raises:
             NoDataError: nothing was written.
@@ -243,22 +243,22 @@ class ZarrPart(Folder):
         return self
 
     def _place_of(self, checksum: str) -> str:
-        """Where the part's manifest is."""
+        """URL of the part's manifest."""
         return io.sidecar_url(self.url, f".{hex16(f'{self.region} {checksum}'.encode())}.digests")
 
     @property
     def place(self) -> str:
-        """Where the part's manifest is stored. Raises NoDataError before that."""
+        """URL of the part's stored manifest. Raises NoDataError before it is stored."""
         if self.checksum is None:
             raise NoDataError.of_empty(self.url, "have a manifest")
         return self._place_of(self.checksum)
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
-        """The part as a lazy `zarr.Array` of its own, in full resolution, that checks every object it reads.
+        """The part as a lazy `zarr.Array` in full resolution, which verifies every object it reads.
 
         Args:
             cache: keep what was opened.
-            region: read this part of the part, as numpy.
+            region: read only this region of the part, as numpy.
 
         Raises as `ZarrTarget.get_data`.
         """
@@ -277,11 +277,11 @@ class ZarrPart(Folder):
         return manifest
 
     def preview(self) -> Preview | None:
-        """None: what is to be seen is the whole."""
+        """None: only the whole has a preview."""
         return None
 
     def verify(self) -> int:
-        """Fetch and check every object of the part, several at a time; how many there are.
+        """Fetch and check every object of the part, in parallel; returns how many there are.
 
         Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
         """
@@ -291,7 +291,7 @@ class ZarrPart(Folder):
         copy_all(self._read_manifest(), twin.url, twin.place, replace)
 
     def facts(self) -> dict[str, Any]:
-        """What is known without asking the store, for people."""
+        """Summary for people, without asking the store."""
         return {**super().facts(), "region": shown(self.region)}
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A region of a stored Zarr, as a value that tasks take: it counts with what it touches alone."""
+"""A region of a stored Zarr as input of tasks; its cache key counts only the chunks that it touches."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["ZarrRegion"]
 
 @register
 class ZarrRegion(Excerpt):
-    """A part of a stored array or image that counts in cache keys by itself, without the rest.
+    """A region of a stored array or image that counts in cache keys without the rest of it.
 
     `target.region(np.s_[:, 1])` gives it, of a `ZarrTarget` or `OMEZarrTarget`. A task that takes it runs
     again if a chunk (of a sharded array, a shard) that the region touches changes, or what decides how chunks
@@ -71,19 +71,19 @@ class ZarrRegion(Excerpt):
 
     @property
     def region(self) -> Bounds:
-        """Where the region begins and ends along each axis of the array."""
+        """Start and stop along each axis of the array."""
         bounds: Bounds = self.format.region
         return bounds
 
     @property
     def path(self) -> str:
-        """Of the array, in the hierarchy."""
+        """Path of the array in the hierarchy."""
         path: str = self.format.path
         return path
 
     @property
     def shape(self) -> Shape:
-        """Of the data."""
+        """Shape of the data."""
         return tuple(
             stop - start
             for (start, stop), drop in zip(self.region, self.format.dropped, strict=True)
@@ -92,15 +92,15 @@ class ZarrRegion(Excerpt):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the elements; no I/O for numbers, booleans and texts of fixed length."""
+        """Dtype of the elements; no I/O for numbers, booleans and fixed-length text."""
         return self._array().dtype if self.format.dtype is None else np.dtype(self.format.dtype)
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
-        """The elements, as numpy; every object that is read is checked.
+        """The elements as numpy; every object that is read is verified.
 
         Args:
             cache: hold them until this object goes away; they are read-only then.
-            region: this part of the region.
+            region: read only this part of the region.
 
         Raises:
             FormatError: no part of the region.
@@ -118,7 +118,7 @@ class ZarrRegion(Excerpt):
         return own_copy(data)
 
     def get_dask(self) -> Any:
-        """The elements as a dask array, a block for each object (chunk or shard); nothing is read now.
+        """The elements as a dask array, a block for each object (chunk or shard); nothing is read yet.
 
         Raises MissingDependencyError without dask, and as `get_data`.
         """
@@ -172,7 +172,7 @@ class ZarrRegion(Excerpt):
         return array
 
     def verify(self) -> int:
-        """Fetch and check every object that the region touches, several at a time; how many there are.
+        """Fetch and check every object that the region touches, in parallel; returns how many there are.
 
         Raises ResourceNotFoundError, CorruptDataError and TransferError, as `ZarrTarget.verify`.
         """
@@ -183,7 +183,7 @@ class ZarrRegion(Excerpt):
         return len(keys)
 
     def facts(self) -> dict[str, Any]:
-        """What is known without asking the store, for people."""
+        """Summary for people, without asking the store."""
         known = {"shape": " x ".join(map(str, self.shape)), "path": self.path or None}
         known = {name: value for name, value in known.items() if value}
         return {**super().facts(), **known, "region": shown(self.region)}

@@ -1,4 +1,4 @@
-"""Codecs of texts and bytes of any length that take no more memory than the chunk has bytes for.
+"""Codecs for variable-length text and bytes that allocate no more memory than the chunk justifies.
 
 A chunk of them begins with how many there are; numcodecs makes an array of so many before it looks at how
 long the chunk is, so that 64 bytes claim 32 GB.
@@ -25,7 +25,7 @@ _LENGTH_BYTES = 4
 
 
 def counted(codecs: Any) -> Any:
-    """An array's codecs, of which those that count what they decode are held to the length of the chunk.
+    """Wrap an array's codecs so that declared counts are checked against the length of the chunk.
 
     Args:
         codecs: zarr's pipeline of them.
@@ -38,7 +38,7 @@ def counted(codecs: Any) -> Any:
 
 
 def _require_room(chunk: Any) -> None:
-    """Raise ValueError for a chunk that claims more texts than it has bytes for their lengths."""
+    """Raise ValueError for a chunk that declares more texts than its bytes can hold."""
     data = ensure_contiguous_ndarray(chunk).reshape(-1).view("u1")
     claimed = int.from_bytes(bytes(data[:_LENGTH_BYTES]), "little")
     room = len(data) // _LENGTH_BYTES - 1
@@ -47,7 +47,7 @@ def _require_room(chunk: Any) -> None:
 
 
 class _Counts:
-    """A codec of version 3 that looks at a chunk before it is decoded."""
+    """A codec of Zarr format 3 that checks a chunk before it is decoded."""
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         _require_room(chunk_bytes.as_array_like())
@@ -67,19 +67,19 @@ class _Bytes(_Counts, VLenBytesCodec):
 
 
 class _Shards(ShardingCodec):
-    """Counts in its chunks too; as a class, since copies are made of what its metadata say."""
+    """A sharding codec whose inner chunks are checked too; a class, as zarr copies codecs."""
 
     @property
     def codec_pipeline(self) -> Any:
-        """Zarr's, of counting codecs."""
+        """Zarr's pipeline, with checking codecs."""
         return get_pipeline_class().from_codecs(tuple(map(_counted, self.codecs)))
 
 
 class _Filter:
-    """A filter of version 2, called as that which it is."""
+    """A filter of Zarr format 2 that checks a chunk, under the name of the original filter."""
 
     def decode(self, buf: Any, out: Any = None) -> Any:
-        """As numcodecs'."""
+        """As numcodecs' method."""
         _require_room(buf)
         return super().decode(buf, out)  # type: ignore[misc]
 

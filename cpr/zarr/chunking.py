@@ -1,4 +1,4 @@
-"""What `set_data` was given, and how it is to be cut."""
+"""Interprets the argument of `set_data`, and chooses chunks and shards for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def source_of(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
-    """An array in memory, a lazy one, or planes that pass. Raises EncodeError for none of these."""
+    """Classify data: an array in memory, a lazy one, or a stream of planes. Raises EncodeError for others."""
     if is_dask(data):
         require_known(data)
     elif not is_lazy_array(data):
@@ -46,7 +46,7 @@ def source_of(data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
 
 
 class Declared(NamedTuple):
-    """An array of which only this is known.
+    """An array of which only shape and dtype are known.
 
     Attributes:
         shape: of the array.
@@ -58,12 +58,12 @@ class Declared(NamedTuple):
 
 
 def as_declared(options: Any, source: Any) -> Any:
-    """What the chunks are taken from: the shape in the options, where it is there, else the data."""
+    """What to derive the chunks from: the shape in the options if given, else the data."""
     return source if options.shape is None else Declared(tuple(source.shape), np.dtype(source.dtype))
 
 
 def declared_source(options: Any, data: Any, shape: tuple[int, ...] | None, dtype: Any) -> Any:
-    """As `source_of`, of the shape and dtype that the options say, where they do.
+    """As `source_of`, with the shape and dtype of the options if given.
 
     Raises EncodeError for data of others.
     """
@@ -87,7 +87,7 @@ def declared_source(options: Any, data: Any, shape: tuple[int, ...] | None, dtyp
 def chunks_for(
     options: ZarrOptions, source: Any, dtype: np.dtype[Any]
 ) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
-    """Chunks and shards: those asked for, or those of the source, or planes."""
+    """Choose chunks and shards: as requested, or those of the source, or planes."""
     if options.chunks is not None:
         return options.chunks, options.shards
     shape = tuple(source.shape)
@@ -102,7 +102,7 @@ def chunks_for(
 
 
 def objects_of(source: Any) -> tuple[int, ...] | None:
-    """Shape of the objects (chunks or shards) of an array elsewhere; None where it has none of one shape."""
+    """Shape of the objects (chunks or shards) of a lazy array; None if they have no common shape."""
     chunks = getattr(source, "shards", None) or getattr(source, "chunks", None)
     if not isinstance(chunks, tuple) or not all(isinstance(n, int) and n > 0 for n in chunks):
         return None
@@ -111,7 +111,7 @@ def objects_of(source: Any) -> tuple[int, ...] | None:
 
 @contextmanager
 def as_encode_errors() -> Iterator[None]:
-    """What zarr says of options that it cannot use, as EncodeError."""
+    """Convert zarr's errors for invalid options to EncodeError."""
     try:
         yield
     except CprError:

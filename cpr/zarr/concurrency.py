@@ -1,4 +1,4 @@
-"""As many chunks at once as the place deserves: zarr's own 10 are few where answers take long."""
+"""Reads and writes more chunks in parallel if the store's latency is high; zarr's default is 10."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MEMORY_BYTES = {"read": 80 << 20, "write": 128 << 20}
 
 
 class WideCodecs:
-    """The codecs of an array, which ask for more chunks at once where answers take long.
+    """The codecs of an array, with parallelism adapted to the store's latency.
 
     Whoever has set zarr's `async.concurrency` gets what was set.
 
@@ -39,11 +39,11 @@ class WideCodecs:
         self._codecs = codecs
 
     async def read(self, batch_info: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
-        """As zarr's."""
+        """As zarr's method."""
         await self._wide("read", self._codecs.read, list(batch_info), *args, **kwargs)
 
     async def write(self, batch_info: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
-        """As zarr's."""
+        """As zarr's method."""
         await self._wide("write", self._codecs.write, list(batch_info), *args, **kwargs)
 
     async def _wide(
@@ -95,6 +95,6 @@ class WideCodecs:
 def widen(
     array: zarr.Array[Any] | zarr.AsyncArray[Any], codecs: Callable[..., WideCodecs] = WideCodecs
 ) -> None:
-    """Let an array ask for as many chunks at once as its place deserves."""
+    """Make an array request as many chunks in parallel as suits its store."""
     chunk_bytes = math.prod(array.shards or array.chunks) * array.dtype.itemsize
     wrap_codecs(array, partial(codecs, str(array.store_path), chunk_bytes))

@@ -1,4 +1,4 @@
-"""A hierarchy from one place to another: every object that its manifest lists, checked on the way.
+"""Copies a Zarr hierarchy: every object in its manifest, verified on the way.
 
 Inside one store that copies, objects are read and checked, and the store copies them: none is uploaded.
 """
@@ -37,7 +37,7 @@ _SPAN = 8 << 20  # of a shard that is larger
 
 
 def copy_all(manifest: Manifest, destination: str, place: str | None = None, replace: bool = False) -> None:
-    """Copy a hierarchy; its manifest comes last, so that there is no result before it is whole.
+    """Copy a hierarchy; its manifest is written last, so that the result appears only when complete.
 
     Objects that no manifest vouches for are what a killed copy has left, and are replaced.
 
@@ -45,7 +45,7 @@ def copy_all(manifest: Manifest, destination: str, place: str | None = None, rep
         manifest: of the hierarchy.
         destination: URL of the copy.
         place: of the copy's manifest; by default beside it.
-        replace: whatever is there.
+        replace: replace whatever is there.
 
     Raises OccupiedError where another result has an object that would be replaced, CorruptDataError for an
     object that is not the one that was written, ResourceNotFoundError and TransferError.
@@ -74,7 +74,7 @@ def copy_objects(manifest: Manifest, destination: str) -> None:
 
 
 def _require_free(manifest: Manifest, destination: str, place: str) -> None:
-    """Raise OccupiedError where objects of other results are in the way: of a whole, or of parts of it."""
+    """Raise OccupiedError if objects of other results are in the way: of a whole, or of parts of it."""
     store, path = open_store(destination)
     with translate_errors(destination, "look at"):
         if not store.has_folder(path):
@@ -97,7 +97,7 @@ def _require_free(manifest: Manifest, destination: str, place: str) -> None:
 
 
 def _are_in_the_way(other: Manifest, manifest: Manifest) -> bool:
-    """Whether two hierarchies have other objects under the same key."""
+    """Whether two hierarchies have different objects under the same key."""
     for key in manifest.keys():  # noqa: SIM118 - it is no dict
         found = other.find(key)
         if found is not None:
@@ -108,12 +108,12 @@ def _are_in_the_way(other: Manifest, manifest: Manifest) -> bool:
 
 
 class _Copying:
-    """Objects on their way.
+    """A copy in progress.
 
     Args:
-        store: gives them checked.
+        store: reads the objects, verified.
         destination: URL of the copy.
-        inside: lets the store copy what was checked; None where it cannot.
+        inside: server-side copies of verified objects; None if the store has none.
     """
 
     def __init__(self, store: VerifyingStore, destination: str, inside: InsideCopies | None) -> None:
@@ -159,7 +159,7 @@ class _Copying:
         return join(self._destination, key)
 
     async def _spans(self, key: str) -> list[ByteRequest | None]:
-        """What is read of an object at a time: all of it, or so much of a large one as is checked alone."""
+        """The ranges in which an object is read: whole, or, if large, in parts that can be verified alone."""
         size = await self._store.getsize(key)
         if size <= _SPAN or not await self._store.has_blocks(key):
             return [None]
@@ -172,12 +172,12 @@ class _Copying:
 
 
 def _in_thread(function: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
-    """Call a function in a thread of its own: asyncio has six of them, of which all would wait."""
+    """Call a function in its own thread: asyncio's pool has six, which would all be blocked."""
     return asyncio.wrap_future(in_thread(partial(function, *arguments), is_request=False))
 
 
 def _put(url: str, pieces: list[bytes]) -> None:
-    """Write an object whole, without digests of its blocks: the manifest has them."""
+    """Write an object without a block digest sidecar: the manifest has its digests."""
     upload = _begin(url)
     try:
         for piece in pieces:

@@ -1,4 +1,4 @@
-"""What dask does with a block that is to be written.
+"""Writes blocks of dask arrays; uploads to a distant store overlap with the computation of the next block.
 
 Threads of this process compute as many blocks as there are cores. Where answers take long these would mostly
 wait: a block is then on its way to the store while its thread computes the next.
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class BlockWriter:
-    """Writes a block in the thread that has it, or behind it where the store is far from this process.
+    """Writes a block in its thread, or in the background if the store is distant.
 
     Called by dask, it gives a box of what `write` gives; of None where that is among what `behind` knows.
 
@@ -36,11 +36,11 @@ class BlockWriter:
         self._behind: WritingBehind | None = behind
 
     def write(self, block: Any, index: Shape) -> Any:
-        """Write the block of a place in the grid of blocks, and tell what it became."""
+        """Write the block at a position of the block grid, and return its result."""
         raise NotImplementedError
 
     def __call__(self, block: Any, block_id: Shape = ()) -> Any:
-        """What dask calls with a block and its place."""
+        """Called by dask with a block and its position."""
         found = None
         if self._behind is not None and _is_here() and width_of(self._url, "write").is_far:
             # Whoever computes blocks may do so in the same memory again.
@@ -55,7 +55,7 @@ class BlockWriter:
 
 
 def _is_here() -> bool:
-    """Whether dask runs this for somebody in this process, and not for a cluster."""
+    """Whether dask computes in this process, and not on a cluster."""
     if "distributed" in sys.modules:
         from distributed import get_worker
 

@@ -1,4 +1,4 @@
-"""Which earlier result a Zarr is written beside, so that only what has changed is uploaded."""
+"""Finds an earlier result with equal chunks, so that only changed ones are uploaded."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _chosen: SharedAnswers[str, Earlier | None] = SharedAnswers(_KEPT)
 
 
 def find_earlier(target: Target, url: str, options: Any, nbytes: int) -> Earlier | None:
-    """The result whose equal objects are copied; None where there is none, or nothing can be copied.
+    """Find the result whose equal objects are copied; None if there is none, or copying is impossible.
 
     By default it is the newest of the target's name, for which its folder is listed once: not for small
     arrays, nor where the store cannot copy. What is wrong with it is logged, and no error.
 
     Args:
-        target: that is written.
-        url: of what is written.
+        target: the target that is written.
+        url: of the hierarchy that is written.
         options: of the target, of which `base` says which result.
         nbytes: of the data that are written.
     """
@@ -86,13 +86,13 @@ def _newest(target: Target, url: str) -> Earlier | None:
 
 
 def nbytes_of(source: Any) -> int:
-    """Of all elements of an array, wherever it is."""
+    """Size of all elements of an array in bytes."""
     nbytes: int = math.prod(source.shape) * np.dtype(source.dtype).itemsize
     return nbytes
 
 
 def traffic_of(store: RecordingStore, manifest: Manifest) -> tuple[int, int]:
-    """Bytes of a result that were uploaded, with its manifest, and that the store has copied; says so."""
+    """Log and return how many bytes of a result were uploaded, manifest included, and how many copied."""
     uploaded, copied = store.written.uploaded + manifest.nbytes, store.written.copied
     if store.earlier is not None:
         log.info("%s: %d bytes uploaded, %d copied from %s", store.url, uploaded, copied, store.earlier.url)

@@ -1,4 +1,4 @@
-"""What results that are a folder of objects have in common: a manifest that vouches for all of them."""
+"""The base class of results that are a folder of objects, verified by a manifest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Folder"]
 
 
 class Folder(Target):
-    """A result in a folder, or a part of one: whoever has its record reads objects that its manifest lists.
+    """A result in a folder, or a part of one; whoever has its record reads the objects in its manifest.
 
     Attributes:
         manifest: size of the manifest in bytes, known once persisted.
@@ -46,15 +46,15 @@ class Folder(Target):
     @property
     @abstractmethod
     def place(self) -> str:
-        """Where the manifest is stored, or will be. Raises NoDataError for an empty part."""
+        """URL of the manifest. Raises NoDataError for an empty part."""
 
     @abstractmethod
     def _open(self) -> Node:
-        """What is stored, lazily; its metadata are read."""
+        """Open the stored hierarchy lazily; reads only metadata."""
 
     @abstractmethod
     def verify(self) -> int:
-        """Fetch and check every object, several at a time, decoding none; how many there are.
+        """Fetch and check every object, in parallel, without decoding; returns how many there are.
 
         Raises:
             ResourceNotFoundError: the result is gone.
@@ -63,7 +63,7 @@ class Folder(Target):
         """
 
     def get_data(self, cache: bool = False, region: Region | None = None) -> Any:
-        """What is stored, lazily; or a part of it, as numpy. Raises as `ZarrTarget.get_data`."""
+        """The stored array or group, lazily; or a region, as numpy. Raises as `ZarrTarget.get_data`."""
         node: Node = self._cached if self._cached is not None else self._open()
         if cache:
             self._cached = node
@@ -72,18 +72,18 @@ class Folder(Target):
         return own_copy(node) if node is self._cached else node
 
     def get_dask(self) -> Any:
-        """The array as a dask array, a block for each object (chunk or shard); nothing is read now.
+        """The array as a dask array, a block for each object (chunk or shard); nothing is read yet.
 
         Raises FormatError for a group, MissingDependencyError without dask, and as `get_data`.
         """
         return to_dask(self.get_data(), f"cpr-{self._token()}", self.url)
 
     def _token(self) -> str:
-        """What names the stored content in a graph of dask's."""
+        """Name of the stored content in dask graphs."""
         return f"{self.data_hash}-{self.content_digest}-{self.key}"
 
     def check(self, full: bool = False) -> None:
-        """Make sure that the result is there: its manifest and metadata, or in full as `verify` does."""
+        """Check that the result exists: its manifest and metadata, or with `full` everything, as `verify`."""
         if self.checksum is None or self.manifest is None:
             raise NoDataError.of_empty(self.url, "be checked")
         if full:
@@ -113,11 +113,11 @@ class Folder(Target):
             )
 
     def _take_content(self, manifest: Manifest) -> None:
-        """Be known by what a manifest lists."""
+        """Set `data_hash` and digests from a manifest."""
         self.data_hash, self._content_digest = manifest.data_hash, manifest.checksum
 
     def _require_content(self, manifest: Manifest) -> None:
-        """Raise CorruptDataError where the record names other content than its manifest lists."""
+        """Raise CorruptDataError if the record names other content than the manifest."""
         if manifest.data_hash != self.data_hash:
             raise CorruptDataError(
                 "the record and the stored manifest contradict each other",
@@ -128,7 +128,7 @@ class Folder(Target):
             )
 
     def _is_intact(self) -> bool:
-        """Never: other objects have another manifest, which is another result."""
+        """Always False: other objects have another manifest, and are another result."""
         return False
 
     def _copy_objects(self, twin: Self, is_new: bool, replace: bool) -> None:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""Everything that a manifest lists, fetched and checked; nothing is decoded."""
+"""Verifies every object in a manifest, by fetching and hashing, without decoding."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SPAN = 8 << 20
 
 
 def is_left_behind(key: str) -> bool:
-    """Whether this is no object of anybody's, but what a writer has left that was killed in its midst."""
+    """Whether an object is only the leftover of a killed writer."""
     name = key.rpartition("/")[2]
     return is_temporary(name) or is_temporary_of_zarr(name)
 
 
 def verify_all(store: VerifyingStore) -> int:
-    """Check every object, some at a time; how many there are.
+    """Check every object, in parallel; returns how many there are.
 
     Raises CorruptDataError for the first that is missing, damaged or not listed, TransferError when the
     store cannot be asked.
@@ -38,12 +38,12 @@ def verify_all(store: VerifyingStore) -> int:
 
 
 def verify_listed(store: VerifyingStore) -> int:
-    """Check every object that is listed, whatever else is there; how many there are; see `verify_all`."""
+    """Check every object in the manifest, ignoring others; returns how many; see `verify_all`."""
     return int(sync(_verify_listed(store)))
 
 
 def verify_some(store: VerifyingStore, keys: Sequence[str]) -> None:
-    """Check these of the objects that are listed. Raises as `verify_all`."""
+    """Check some of the objects in the manifest. Raises as `verify_all`."""
     if keys:
         sync(_verify_listed(store, iter(keys)))
 
@@ -81,7 +81,7 @@ async def _verify_listed(
 
 
 async def _require_no_others(store: VerifyingStore) -> None:
-    """Raise for an object that nobody vouches for; other readers would take it for data."""
+    """Raise for an object that is not in the manifest; other readers would take it for data."""
     async for key in UrlStore.list_prefix(store, ""):
         if key.rpartition("/")[2] == CONSOLIDATED:
             store.tell_consolidated()

@@ -1,4 +1,4 @@
-"""Where the metadata of all that a group has inside lie."""
+"""Lists the metadata documents of all arrays and groups inside a group."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_FORMAT_2 = {zarr.Array: (".zarray", ".zattrs"), zarr.Group: (".zgroup", ".za
 
 
 def inner_metadata(node: Node) -> list[str] | None:
-    """Keys, relative to a group, of the metadata of every array and group inside; none of an array.
+    """Keys, relative to a group, of the metadata of every array and group inside; empty for an array.
 
     None where they cannot be had: there are more than MOST_INNER, the store does not list them, or some are
     broken.

@@ -1,4 +1,4 @@
-"""How an array is cut into chunks, and the options that say so."""
+"""The options of `ZarrTarget`, and the default chunks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NONE_IN_2 = "None, for zarr_format=2 has none"
 
 @dataclass(frozen=True)
 class ZarrOptions:
-    """How `ZarrTarget` writes. What was written says so itself, so none of this is in the record.
+    """Options for writing a Zarr. They are stored in its own metadata, so records omit them.
 
     Attributes:
         chunks: shape of a chunk; by default those of a zarr or dask array, else tiles of planes of up to
@@ -103,7 +103,7 @@ class ZarrOptions:
 
 
 def url_of_base(base: Any) -> str | Literal[False] | None:
-    """Where an earlier result is; False and None as they are. Raises FormatError and RecordError."""
+    """URL of an earlier result; False and None as they are. Raises FormatError and RecordError."""
     if base is None or base is False:
         return base
     if isinstance(base, Mapping):
@@ -116,7 +116,7 @@ def url_of_base(base: Any) -> str | Literal[False] | None:
 
 
 def declared(shape: Any, dtype: Any) -> tuple[Shape | None, str | None]:
-    """Shape and dtype as they are given beforehand. Raises FormatError for what is none."""
+    """Validate shape and dtype given beforehand. Raises FormatError."""
     if shape is not None:
         whole = isinstance(shape, (tuple, list)) and all(
             isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 0 for n in shape
@@ -133,7 +133,7 @@ def declared(shape: Any, dtype: Any) -> tuple[Shape | None, str | None]:
 
 
 def path_inside(name: str, path: Any, remedy: str) -> str:
-    """The path of a node of a hierarchy, without slashes around it; a number is its name.
+    """Normalise the path of a node in a hierarchy, without outer slashes; a number becomes a name.
 
     Raises FormatError for one outside, and for what is no path.
     """
@@ -150,7 +150,7 @@ def path_inside(name: str, path: Any, remedy: str) -> str:
 def array_arguments(
     options: ZarrOptions, shape: Shape, dtype: np.dtype[Any], chunks: Shape, shards: Shape | None
 ) -> dict[str, Any]:
-    """Arguments of `zarr.create_array`. Raises EncodeError for arrays that Zarr cannot hold."""
+    """The arguments for `zarr.create_array`. Raises EncodeError for arrays that Zarr cannot hold."""
     require_storable(dtype)
     for name, value in (("chunks", chunks), ("shards", shards), ("dimension_names", options.dimension_names)):
         if value is not None and len(value) != len(shape):
@@ -241,18 +241,18 @@ def default_chunks(shape: Shape, itemsize: int) -> Shape:
 
 
 def dividing_chunks(shards: Shape, itemsize: int) -> Shape:
-    """The default chunks, made to divide shards."""
+    """The default chunks, adjusted to divide the shards."""
     chunks = default_chunks(shards, itemsize)
     return tuple(max(d for d in range(1, c + 1) if n % d == 0) for n, c in zip(shards, chunks, strict=True))
 
 
 def unit_of(array: Any) -> Shape:
-    """What of a zarr array is one object: writers of different units do not meet."""
+    """Shape of one stored object of a zarr array; writers of different objects do not conflict."""
     return tuple(array.shards or array.chunks)
 
 
 def fitting_chunks(block: Shape, itemsize: int) -> Shape:
-    """Chunks that make up a block of another array, halved until they are small enough."""
+    """Chunks that divide a block of another array, halved until they are small enough."""
     chunks = [max(1, n) for n in block]
     while math.prod(chunks) * itemsize > 8 * _BUDGET:
         axis = max(range(len(chunks)), key=lambda i: (chunks[i] % 2 == 0, chunks[i]))

@@ -1,4 +1,4 @@
-"""What is some of a stored result: known by what it holds, and read from where the whole is."""
+"""The base class of excerpts of a stored result, which are named by the objects that they contain."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Excerpt"]
 
 
 class Excerpt(Folder):
-    """Some objects of a result in a folder: its record is that of the whole, and says which."""
+    """Some objects of a result in a folder; its record is that of the whole, with the selection."""
 
     _called = "region"
     _taken_by = "target.region(np.s_[:, 1])"
@@ -25,7 +25,7 @@ class Excerpt(Folder):
 
     @classmethod
     def from_path(cls, path: Any, **options: Any) -> NoReturn:  # noqa: ARG003
-        """Not for what is of a stored Zarr: raises UsageError."""
+        """Not available for excerpts of a stored Zarr: raises UsageError."""
         raise UsageError(
             f"a {cls.__name__} is of a stored Zarr",
             url=io.normalise(path),
@@ -43,12 +43,12 @@ class Excerpt(Folder):
 
     @staticmethod
     def _named(said: Any, algorithm: str) -> tuple[str, str]:
-        """`data_hash` and content digest of what decides what it holds, as JSON values."""
+        """`data_hash` and content digest of JSON values that determine the content."""
         text = json.dumps(said, sort_keys=True).encode()
         return hex16(text), f"{algorithm}:{digest_of(text, algorithm).hex()}"
 
     def _require_objects(self, found: tuple[str, str]) -> None:
-        """Raise CorruptDataError unless its objects are those that the record says; the first ones are.
+        """Raise CorruptDataError unless its objects are those that the record counts.
 
         The manifest vouches for the objects, and not for which of them the record counts with.
         """
@@ -70,11 +70,11 @@ class Excerpt(Folder):
 
     @property
     def place(self) -> str:
-        """Where the manifest of the whole is."""
+        """URL of the manifest of the whole."""
         return manifest_url(self.url)
 
     def set_data(self, data: Any) -> NoReturn:  # noqa: ARG002
-        """Not for what is read: raises UsageError."""
+        """Not available, as excerpts are only read: raises UsageError."""
         raise UsageError(
             "some of a stored Zarr is read, never written",
             url=self.url,
@@ -88,5 +88,5 @@ class Excerpt(Folder):
         return VerifyingStore(self.url, self.manifest, self.checksum)
 
     def preview(self) -> Preview | None:
-        """None: what is to be seen is the whole."""
+        """None: only the whole has a preview."""
         return None

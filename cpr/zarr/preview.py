@@ -1,4 +1,4 @@
-"""Small pictures of arrays that are stored in chunks."""
+"""Thumbnails of chunked arrays."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_CHUNKS = 4096  # of a plane: each is a request
 
 
 def picture_of(node: Any) -> Picture | None:
-    """A picture of an array, of which a few planes are read; None for a group."""
+    """Make a thumbnail from a few planes of an array; None for a group."""
     if not isinstance(node, zarr.Array):
         return None
     names = getattr(node.metadata, "dimension_names", None) or ()
@@ -27,7 +27,7 @@ def picture_of(node: Any) -> Picture | None:
 
 
 def picture_of_array(array: Any, axes: str | None) -> Picture | None:
-    """A picture of an array whose axes have these letters, if they are known; None for very many chunks."""
+    """Make a thumbnail of an array with axes of these letters, if known; None for very many chunks."""
 
     def read(region: tuple[int | slice, ...]) -> np.ndarray[Any, Any]:
         chosen = tuple(slice(r.start, r.stop) for r in Selection.of(region, array.shape).ranges)

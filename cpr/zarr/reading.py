@@ -1,4 +1,4 @@
-"""Zarr hierarchies as what users read: lazy arrays and groups, parts of them, dask arrays."""
+"""Opens Zarr hierarchies for users: lazy arrays and groups, regions, dask arrays."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MOST_CHUNKS = 1_000_000
 def open_node(
     store: UrlStore, path: str = "", zarr_format: Any = None, mode: Literal["r", "r+"] = "r"
 ) -> Node:
-    """The array or group at a path in a store, to read or also to write; only its metadata is read.
+    """Open the array or group at a path in a store, for reading or also writing; reads only metadata.
 
     Raises:
         ResourceNotFoundError: there is neither.
@@ -55,7 +55,7 @@ def _require_chunk_memory(node: Node) -> None:
 
 
 def array_of(node: Node, name: str) -> Node:
-    """The array of this name in a group that was opened; the node itself where there is none.
+    """The array of this name in an open group; the node itself if no name is given.
 
     Raises as `open_node`.
     """
@@ -69,13 +69,13 @@ def array_of(node: Node, name: str) -> Node:
 def part_of(
     node: Any, region: Region, url: str, within: tuple[slice, ...] | None = None
 ) -> np.ndarray[Any, Any]:
-    """The part of an array that numpy's basic indexing would give, negative steps and all.
+    """Read a region of an array with numpy's basic indexing, including negative steps.
 
     Args:
         node: a zarr array, or a numpy one.
-        region: which part.
+        region: as a basic numpy index.
         url: for errors.
-        within: the part of the array that `region` is a part of.
+        within: a region of the array, to which `region` is relative.
 
     Raises FormatError for a group, and for what is no region of the array.
     """
@@ -101,7 +101,7 @@ def part_of(
 
 
 def chunk_count(chunks: tuple[int, ...], region: tuple[slice, ...]) -> int:
-    """How many chunks have elements in a region, which has a start and an end along each axis."""
+    """How many chunks a region touches, given its start and stop along each axis."""
     return math.prod(
         max(0, -(-along.stop // chunk) - along.start // chunk) if chunk else 0
         for along, chunk in zip(region, chunks, strict=True)
@@ -109,7 +109,7 @@ def chunk_count(chunks: tuple[int, ...], region: tuple[slice, ...]) -> int:
 
 
 def _require_few_chunks(node: Any, region: tuple[slice, ...], url: str) -> None:
-    """Raise DecodeError for so many chunks that listing them takes all memory and no end."""
+    """Raise DecodeError for so many chunks that listing them would exhaust memory."""
     count = chunk_count(node.chunks, region) if isinstance(node, zarr.Array) else 0
     if count > _MOST_CHUNKS:
         raise DecodeError(

@@ -1,4 +1,4 @@
-"""gzip without the time at which it was written: equal chunks are equal bytes, whenever they are made.
+"""Reproducible gzip for Zarr chunks: without a timestamp, so that equal chunks are equal bytes.
 
 zarr's gzip codecs put the seconds since 1970 into the header of each chunk (MTIME, RFC 1952), so that an
 array written again would be another result, and none of its chunks could be taken from the one before.
@@ -26,7 +26,7 @@ _LEVEL = 5  # zarr's own, where a codec says none
 
 
 def without_times(codecs: BatchedCodecPipeline) -> BatchedCodecPipeline:
-    """Codecs that do the same and put no times into chunks."""
+    """Equivalent codecs that write no timestamps into chunks."""
     return dataclasses.replace(
         codecs,
         array_bytes_codec=_steady(codecs.array_bytes_codec),
@@ -40,10 +40,10 @@ class _Gzip(GzipCodec):
 
 
 class _Gzip2(numcodecs.GZip):  # type: ignore[misc]
-    """Of format 2."""
+    """The gzip codec of Zarr format 2, without timestamps."""
 
     def encode(self, buf: Any) -> bytes:
-        """As the other codec."""
+        """As the original codec."""
         return _compressed(ensure_contiguous_ndarray(buf), self.level)
 
 
@@ -53,7 +53,7 @@ def _compressed(data: Any, level: int) -> bytes:
 
 
 def _steady(codec: Any) -> Any:
-    """The same codec, or one that does the same without a time."""
+    """The codec, or an equivalent one without timestamps."""
     if isinstance(codec, ShardingCodec):
         inner, index = tuple(map(_steady, codec.codecs)), tuple(map(_steady, codec.index_codecs))
         return dataclasses.replace(codec, codecs=inner, index_codecs=index)

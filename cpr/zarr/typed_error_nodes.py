@@ -1,4 +1,4 @@
-"""Arrays and groups as readers get them: zarr's own, that raise typed errors.
+"""Zarr arrays and groups whose errors are cpr's.
 
 What a codec raises for a chunk that it cannot decode (RuntimeError, OSError, anything) comes out of
 `array[...]`, wherever that is called. So the codecs of an array are wrapped, and a group wraps the codecs of
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @contextmanager
 def decoding(url: str) -> Iterator[None]:
-    """What zarr and its codecs raise for metadata and chunks that are broken, as DecodeError.
+    """Convert errors of zarr and its codecs for malformed metadata and chunks to DecodeError.
 
     zarr trusts what it reads: what others have put there makes it fail in many ways.
     """
@@ -51,7 +51,7 @@ def decoding(url: str) -> Iterator[None]:
 
 
 class _Codecs(WideCodecs):
-    """The codecs of an array; what they raise while they read is a DecodeError, if it is there still.
+    """The codecs of an array; a read error becomes a DecodeError, if the array still exists.
 
     Args:
         place: of the array in its store.
@@ -116,19 +116,19 @@ class _Group(zarr.Group):
         return self._found(lambda: super(_Group, self).nmembers(*args, **kwargs))
 
     def _found(self, ask: Callable[[], T]) -> T:
-        """What was found inside. What was not may have been deleted with the group."""
+        """Look something up inside; if it is missing, the group itself may have been deleted."""
         with decoding(str(self.store_path)):
             found = ask()
         self._require_there()
         return found
 
     def _require_there(self) -> None:
-        """Raise ResourceNotFoundError for a group that was deleted, unless it tells of all that is inside."""
+        """Raise ResourceNotFoundError for a deleted group, unless its metadata list all that is inside."""
         if self.metadata.consolidated_metadata is None:
             sync(require_there(self.store_path.store, self.store_path.path, metadata_of(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        """Not of the names of what it has inside, which is what numpy would take."""
+        """Only for object arrays; numpy would otherwise make an array of the names inside."""
         if dtype is None or dtype.kind != "O":
             raise self._no_array("__array__", self._arrays_inside())
         whole = np.empty(1, object)
@@ -149,7 +149,7 @@ class _Group(zarr.Group):
             return []
 
     def _no_array(self, asked: str, inside: Sequence[str]) -> UsageError:
-        """For what is asked of an array."""
+        """The error for using a group as an array."""
         example = repr(inside[0]) if inside else "'path/of/array'"
         return UsageError(
             f"{self.store_path}: this is a group, not an array",
@@ -161,7 +161,7 @@ class _Group(zarr.Group):
 
 
 class _ArrayOfGroup(zarr.Array[Any]):
-    """An array that stands for its group, whose others are found by their names as ever."""
+    """An array that represents its group, whose other arrays are found by name."""
 
     _of: zarr.Group
 
@@ -178,7 +178,7 @@ class _ArrayOfGroup(zarr.Array[Any]):
 
 
 def named_array(node: Any, name: str) -> Any:
-    """The array of this name in a group, from which the others in it are found; None for none."""
+    """The array of this name in a group, through which the others are accessible; None if missing."""
     found = node.get(name) if isinstance(node, zarr.Group) else None
     if not isinstance(found, zarr.Array):
         return None
@@ -188,7 +188,7 @@ def named_array(node: Any, name: str) -> Any:
 
 
 def with_typed_errors(node: Any) -> Any:
-    """The array or group, for reading: broken chunks, and broken metadata below it, raise DecodeError."""
+    """Wrap an array or group: malformed chunks, and metadata below it, raise DecodeError."""
     if isinstance(node, zarr.Group):
         return _Group(async_group_of(node))
     wrap_codecs(node, counted)
@@ -197,7 +197,7 @@ def with_typed_errors(node: Any) -> Any:
 
 
 def own_copy(held: Any) -> Any:
-    """What a reader gets of a node or array that is held for others: nothing done to it changes that one."""
+    """A copy of a cached node or array for a caller, whose changes do not affect the cached one."""
     if isinstance(held, np.ndarray):
         return read_only(held)
     return copy.deepcopy(held)  # of an array or group the metadata alone

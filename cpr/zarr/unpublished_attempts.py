@@ -1,4 +1,4 @@
-"""Attempts at a result: hierarchies that were written and are not published."""
+"""Attempts to write a hierarchy: begun, discarded, or cleaned up before publication."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("cpr")
 
 
 def begin(url: str, earlier: Earlier | None = None) -> RecordingStore:
-    """A store for a new attempt; its marker lets what is left be removed, should this process be killed.
+    """A store for a new attempt, with a marker by which it is removed if this process is killed.
 
     Args:
         url: of the attempt.
@@ -34,7 +34,7 @@ def begin(url: str, earlier: Earlier | None = None) -> RecordingStore:
 
 
 def discard(store: RecordingStore) -> None:
-    """Remove what was written of an attempt that is no result; what cannot be removed stays unseen."""
+    """Remove what was written by a failed attempt; what cannot be removed remains invisible."""
     store.abandon()
     try:
         sync(UrlStore(store.url).delete_dir(""))
@@ -45,13 +45,13 @@ def discard(store: RecordingStore) -> None:
 
 
 def remove_leftovers(store: RecordingStore) -> None:
-    """Remove what a killed run has left and nobody has written again. Raises TransferError."""
+    """Remove leftovers of a killed run that were not written again. Raises TransferError."""
     remove_many(f"{store.url}/{key}" for key in store.leftovers - store.entries.keys())
     store.leftovers.clear()
 
 
 def remove_notes(url: str, notes: Iterable[str]) -> None:
-    """Remove what told of the progress of a result that is published now; what stays goes with the result."""
+    """Remove the progress notes of a published result; any that stay are deleted with the result."""
     try:
         remove_many(notes)
     except CprError as error:
@@ -59,7 +59,7 @@ def remove_notes(url: str, notes: Iterable[str]) -> None:
 
 
 def require_all_recorded(store: RecordingStore) -> None:
-    """Raise CorruptDataError if the place holds other objects than what the store has recorded."""
+    """Raise CorruptDataError if the place holds objects that the store has not recorded."""
     there = {key for key in sync(_listed(store)) if not is_left_behind(key)}
     strangers = sorted(there ^ store.entries.keys())
     if strangers:

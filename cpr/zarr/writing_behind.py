@@ -1,4 +1,4 @@
-"""Pieces of an array on their way while the next are made."""
+"""Writes pieces of an array in background threads while the next ones are computed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FAILED_SECONDS = 10.0  # for all of them, when one has failed
 
 
 class WritingBehind:
-    """Writes pieces in threads of their own; none is on its way when the block is left, however it is.
+    """Writes pieces in background threads; none is in progress when the block is left.
 
     Pieces may come from several threads. They must not be changed after they were handed over.
     """
@@ -30,7 +30,7 @@ class WritingBehind:
         self._is_closed = False
 
     def begin(self, write: Callable[[], Any], nbytes: int) -> None:
-        """Begin to write a piece of so many bytes, once there is room for it.
+        """Start to write a piece of so many bytes, once there is room for it.
 
         Raises what became of one that was begun before.
         """
@@ -39,7 +39,7 @@ class WritingBehind:
             wait_for(waited_for, alive=time.monotonic)
 
     def all(self) -> list[Any]:
-        """What writing each piece gave, if not None, when all are written; raises what became of one."""
+        """Wait for all pieces and return their results, if not None; raises an error of one."""
         while waited_for := next(iter(self._under_way), None):
             wait_for(waited_for, alive=time.monotonic)
             with self._lock:
@@ -47,7 +47,7 @@ class WritingBehind:
         return self._found
 
     def _begun(self, write: Callable[[], Any], nbytes: int) -> Future[Any] | None:
-        """None when the piece was begun; else the one that is to be waited for before."""
+        """None if the piece was started; else the write to wait for before."""
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("no piece is begun any more")
@@ -59,7 +59,7 @@ class WritingBehind:
         return None
 
     def _settle(self) -> None:
-        """Take what is done, with the lock held; raise what failed."""
+        """Collect finished writes, while holding the lock; raise their errors."""
         for future in [one for one in self._under_way if one.done()]:
             if (found := future.result()) is not None:
                 self._found.append(found)

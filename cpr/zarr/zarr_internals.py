@@ -1,4 +1,4 @@
-"""What of zarr is used that it does not promise to keep; `tests/zarr/test_zarr_facts.py` tests each fact."""
+"""Private parts of zarr that cpr uses; `tests/zarr/test_zarr_facts.py` tests each fact."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ __all__ = [
 
 
 def async_group_of(group: zarr.Group) -> zarr.AsyncGroup:
-    """The asynchronous group inside a group; arrays have a public property for theirs."""
+    """The asynchronous group behind a group; for arrays there is a public property."""
     return group._async_group  # noqa: SLF001
 
 
 def wrap_codecs(array: zarr.Array[Any] | zarr.AsyncArray[Any], wrap: Callable[[Any], Any]) -> None:
-    """Put what `wrap` makes of an array's codecs in their place, where `array[...]` finds it."""
+    """Replace an array's codecs by a wrapper, where `array[...]` finds them."""
     inner = array.async_array if isinstance(array, zarr.Array) else array
     # A frozen dataclass; zarr sets this field of it in the same way.
     object.__setattr__(inner, "codec_pipeline", wrap(inner.codec_pipeline))
 
 
 class _OwnCopy(ArrayArrayCodec):
-    """A chunk in somebody else's memory becomes ours before it is encoded; nothing tells of it afterwards.
+    """A codec that copies chunks in foreign memory before encoding; leaves no trace in the metadata.
 
     zarr puts most chunks together in memory of its own: those are not copied once more.
     """
@@ -79,7 +79,7 @@ class _OwnCopy(ArrayArrayCodec):
         return chunk
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: ArraySpec) -> int:  # noqa: ARG002
-        """As large as it was."""
+        """The size is unchanged."""
         return input_byte_length
 
 
@@ -136,7 +136,7 @@ def on_every_array(call: Callable[[zarr.AsyncArray[Any]], None]) -> None:
 
 
 def stores_as_it_is(codecs: Any) -> bool:
-    """Whether codecs make no other bytes of a chunk than those that it has in memory."""
+    """Whether the codecs store a chunk's bytes unchanged."""
     codec = getattr(codecs, "array_bytes_codec", None)
     return (
         isinstance(codec, BytesCodec)
@@ -147,23 +147,23 @@ def stores_as_it_is(codecs: Any) -> bool:
 
 
 def open_local(store: LocalStore) -> None:
-    """Open a store of local files. Its own `open` raises where another thread has opened it meanwhile."""
+    """Open a store of local files; zarr's `open` raises if another thread opened it meanwhile."""
     if not store._is_open:  # noqa: SLF001
         store._ensure_open_sync()  # noqa: SLF001
 
 
 def wrapped_store(store: WrapperStore[Any]) -> Any:
-    """The store that one of zarr's wrappers is around."""
+    """The store inside one of zarr's wrappers."""
     return store._store  # noqa: SLF001
 
 
 def objects_in_memory(store: MemoryStore) -> Mapping[str, Any]:
-    """What a store in memory holds: zarr's buffers, by key."""
+    """The content of a memory store: zarr's buffers, by key."""
     return store._store_dict  # noqa: SLF001
 
 
 def entries_below(store: FsspecStore, folder: str) -> tuple[Any, Mapping[str, Mapping[str, Any]]]:
-    """The filesystem of a store, and what that says of each object below a folder, as it is now."""
+    """The filesystem of a store, and its present information on each object below a folder."""
     # zarr wraps filesystems that have no asynchronous methods.
     bare = getattr(store.fs, "sync_fs", None)
     fs = store.fs if bare is None else bare

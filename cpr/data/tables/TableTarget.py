@@ -1,4 +1,4 @@
-"""What targets of tables have in common."""
+"""The base class of targets for tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BYTES_OF_A_TEXT, _BYTES_OF_A_POINTER = 64, 8
 
 
 class TableTarget(Target):
-    """A target that is filled with a DataFrame, or with chunks of one table."""
+    """A target for a DataFrame, or for a stream of chunks of one table."""
 
     def set_data(self, data: TableData) -> None:
         """Fill the target with a table, or stream one to it.
@@ -36,7 +36,7 @@ class TableTarget(Target):
 
     @property
     def held_bytes(self) -> int:
-        """About how many bytes of data wait for `persist`."""
+        """Approximate bytes of data in memory that `persist` will write."""
         if self._data is None:
             return 0
         # A text takes some times as much as the pointer to it.

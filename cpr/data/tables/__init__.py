@@ -1,4 +1,4 @@
-"""Tables as streams of pieces, hashed while they pass, and the description that restores them.
+"""Tables as streams of pieces that are hashed on the way, and the description that restores them.
 
 A file format keeps the values of a table; what it loses (dtypes, index, labels that are not text) is
 kept in the record, as a `Layout`. In between, every column is `Values`: one plain numpy array and a

@@ -1,4 +1,4 @@
-"""Columns that pandas keeps in Arrow's memory (`dtype_backend="pyarrow"`): their types and values.
+"""Columns in Arrow memory (`dtype_backend="pyarrow"`): their types and values.
 
 A record calls them `arrow[...]`, for pandas calls two dtypes `string[pyarrow]`.
 """
@@ -30,12 +30,12 @@ _OWN = {
 
 
 def arrow_name(dtype: pd.ArrowDtype) -> str:
-    """What a record calls a dtype of Arrow's."""
+    """The name of an Arrow dtype in records."""
     return f"arrow[{dtype.pyarrow_dtype}]"
 
 
 def own_name(name: str) -> str | None:
-    """The name of pandas' own dtype of the same values; None for what no table of ours has."""
+    """The name of pandas' own dtype for the same values; None if tables here cannot have it."""
     found = _NAME.fullmatch(name)
     if found is None:
         return None
@@ -48,7 +48,7 @@ def own_name(name: str) -> str | None:
 
 
 def pandas_dtype(name: str) -> pd.ArrowDtype:
-    """The dtype of a name. Raises MissingDependencyError without pyarrow."""
+    """The dtype with this name. Raises MissingDependencyError without pyarrow."""
     return pd.ArrowDtype(_type(name))
 
 
@@ -70,7 +70,7 @@ def _type(name: str) -> Any:
 
 
 def arrow_array(data: np.ndarray[Any, Any], missing: np.ndarray[Any, Any] | None, name: str) -> Any:
-    """Plain values (see `Values`) as a pandas array of such a dtype."""
+    """Convert plain values (see `Values`) to a pandas array of such a dtype."""
     import pyarrow as pa
 
     type_ = _type(name)
@@ -82,7 +82,7 @@ def arrow_array(data: np.ndarray[Any, Any], missing: np.ndarray[Any, Any] | None
 
 
 def plain_values(array: Any, dtype: np.dtype[Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """The values of such a pandas array, with something where one is missing, and where one is."""
+    """Convert such a pandas array to values, with placeholders where missing, and a mask of these."""
     import pyarrow as pa
 
     found = pa.chunked_array(array.__arrow_array__())

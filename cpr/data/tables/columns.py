@@ -1,4 +1,4 @@
-"""Types of columns: dtypes in a form that every format understands."""
+"""Column types: dtypes in a form that every format understands."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OBJECT = re.compile(r"object(\[(?P<absent>None|nan|NA)\])?")
 
 @dataclass(frozen=True, eq=False)
 class ColumnType:
-    """A dtype in a form that JSON holds and every format understands.
+    """A dtype in a form that JSON can hold and every format understands.
 
     Attributes:
         name: as pandas writes it: `int64`, `Int64`, `datetime64[us, UTC]`, `str`, `object[None]` (strings
@@ -58,7 +58,7 @@ class ColumnType:
 
     @classmethod
     def named(cls, name: object) -> ColumnType:
-        """The type of a name. Raises FormatError for one that no table of ours has."""
+        """The type with this name. Raises FormatError if tables here cannot have it."""
         if isinstance(name, str):
             if name in _NUMBERS:
                 return cls(name, "number")
@@ -83,13 +83,13 @@ class ColumnType:
         )
 
     def require_index(self) -> None:
-        """Raise FormatError for what pandas has no index of, which categories and row labels are kept in."""
+        """Raise FormatError for a type that pandas cannot use in an index (row labels, categories)."""
         if self.name == "float16":
             raise FormatError("no dtype of an index", field="table", actual=self.name)
 
     @property
     def is_string(self) -> bool:
-        """Whether it is one of pandas' dtypes of strings, wherever those are stored in memory."""
+        """Whether it is one of pandas' string dtypes, in whichever memory."""
         return _STRING.fullmatch(self.name) is not None
 
     @cached_property
@@ -101,13 +101,13 @@ class ColumnType:
 
     @cached_property
     def zone(self) -> str | None:
-        """The zone of a datetime."""
+        """The time zone of a datetime type."""
         match = _TIMES.fullmatch(self.own or self.name)
         return None if match is None else match["zone"]
 
     @cached_property
     def numpy(self) -> np.dtype[Any]:
-        """What the `data` of `Values` has for its dtype."""
+        """The numpy dtype of the `data` in `Values`."""
         if self.kind in {"number", "masked"}:
             name = self.own or self.name
             return np.dtype(_MASKED.get(name, name))
@@ -135,13 +135,13 @@ class ColumnType:
 
     @cached_property
     def absent(self) -> str | None:
-        """Which object stands for what is missing among Python strings: None, nan or NA."""
+        """The object that marks missing Python strings: None, nan or NA."""
         match = _OBJECT.fullmatch(self.name)
         return None if match is None else match["absent"]
 
 
 def dtype_name(dtype: Any) -> str:
-    """What a record calls a dtype of numpy or pandas."""
+    """The name of a numpy or pandas dtype in records."""
     if isinstance(dtype, pd.StringDtype):
         name = "string" if dtype.na_value is pd.NA else "str"
         # Only what differs from this installation's default: the default is free to vary.
@@ -154,7 +154,7 @@ def dtype_name(dtype: Any) -> str:
 
 
 def native(dtype: Any) -> Any:
-    """A dtype in native byte order."""
+    """The dtype in native byte order."""
     return dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype
 
 
@@ -169,7 +169,7 @@ def _string_dtype(name: str, storage: str | None) -> Any:
 
 
 def _zone(name: str) -> dt.tzinfo:
-    """The time zone of a name; nothing but the zone database is looked into."""
+    """The time zone of a name; only the time zone database is searched."""
     if name == "UTC":
         return dt.UTC
     offset = _OFFSET.fullmatch(name)

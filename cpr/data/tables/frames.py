@@ -1,4 +1,4 @@
-"""Frames as streams of pieces, hashed while they pass."""
+"""DataFrames as streams of pieces that are hashed on the way."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def layout_of(data: Any) -> Layout:
 
 
 def frames_of(data: Any) -> Any:
-    """What `set_data` makes of tables: a DataFrame to hold, or Frames that pass once.
+    """Convert the argument of `set_data`: a DataFrame to hold, or Frames to stream.
 
     Raises EncodeError for what is no table.
     """
@@ -56,7 +56,7 @@ def frames_of(data: Any) -> Any:
 
 
 def own_copy(frame: pd.DataFrame) -> pd.DataFrame:
-    """A copy that shares no memory with a frame, its labels included.
+    """A copy that shares no memory with the frame, not even labels.
 
     A shallow one is not enough: pandas copies on write through the frame, not through `frame[x].array`.
     """
@@ -64,7 +64,7 @@ def own_copy(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 class Frames(Stream[Piece]):
-    """A table that passes once, piece by piece.
+    """A table as a stream of pieces.
 
     Args:
         data: a DataFrame, an iterable of DataFrames (chunks of one table, in order), or a dask DataFrame.
@@ -88,12 +88,12 @@ class Frames(Stream[Piece]):
 
     @classmethod
     def of(cls, data: Any) -> Frames:
-        """`data` itself if it is frames already, else a new stream over it."""
+        """Return `data` if it is a stream of frames already, else a new stream over it."""
         return data if isinstance(data, cls) else cls(data)
 
     @property
     def layout(self) -> Layout:
-        """The layout: of the first chunk at first; when all have passed, of the whole table."""
+        """The layout: at first of the first chunk; after the last chunk, of the whole table."""
         if self._layout is None:
             self._first = next(self._chunks, None)
             if self._first is None:
@@ -109,13 +109,13 @@ class Frames(Stream[Piece]):
 
     @property
     def fingerprint(self) -> str:
-        """The content hash; known when the last piece has passed."""
+        """The content hash; known after the last piece."""
         if self._fingerprint is None:
             raise RuntimeError("the table has not passed yet")
         return self._fingerprint
 
     def described(self) -> dict[str, Any]:
-        """The format's `table`, number of rows included."""
+        """The format's field `table`, including the number of rows."""
         return {"table": self.layout.to_json()}
 
     def __iter__(self) -> Iterator[Piece]:
@@ -150,7 +150,7 @@ def _chunks(data: Any) -> Iterator[pd.DataFrame]:
 
 
 def _partitions(data: Any) -> Iterator[pd.DataFrame]:
-    """The partitions of a dask DataFrame, computed one after the other by threads of this process."""
+    """The partitions of a dask DataFrame, computed one by one with threads of this process."""
     for number in range(data.npartitions):
         yield data.partitions[number].compute(scheduler="threads")
 

@@ -1,4 +1,4 @@
-"""The first rows of a table, as a person would look at them."""
+"""Previews of tables: the first rows as text."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _CHARACTERS = 40
 
 
 class HeadMaker:
-    """Makes a head from the chunks of a table; only the first ones are looked at."""
+    """Makes a table head from the first chunks of a table."""
 
     def __init__(self) -> None:
         self._frame: pd.DataFrame | None = None
 
     def take(self, piece: pd.DataFrame) -> None:
-        """Look at the next chunk."""
+        """Process the next chunk."""
         if self._frame is None:
             self._frame = piece.head(_ROWS).copy()  # the chunk may be filled again
         elif len(self._frame) < _ROWS:
             self._frame = pd.concat([self._frame, piece.head(_ROWS - len(self._frame))])
 
     def finish(self) -> Head | None:
-        """The head; None if no chunk has passed."""
+        """The head; None if there was no chunk."""
         return None if self._frame is None else head_of(self._frame)
 
 
 def head_of(frame: pd.DataFrame) -> Head:
-    """The first five rows and ten columns of a frame, and its index where it says something.
+    """The first five rows and ten columns of a frame, with its index unless it is just row numbers.
 
     >>> head_of(pd.DataFrame({"area": [12.5, 3.25]})).rows
     (('12.5',), ('3.25',))

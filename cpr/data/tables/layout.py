@@ -1,4 +1,4 @@
-"""What a record says of a table: labels, dtypes, index, number of rows."""
+"""The layout of a table in a record: labels, dtypes, index, number of rows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLAIN_LABELS = {"name": None, "dtype": "str"}
 
 @dataclass(frozen=True)
 class Layout:
-    """A table without its values.
+    """The description of a table without its values.
 
     Attributes:
         labels: of the columns: JSON values, lists of them under a MultiIndex.
@@ -44,7 +44,7 @@ class Layout:
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Self:
-        """The layout of a frame. Raises EncodeError, naming the column, for what a table cannot hold."""
+        """The layout of a frame. Raises EncodeError, naming the column, for unsupported content."""
         heads = Levels.of(frame.columns, "columns")
         labels = _labels(frame.columns, heads)
         fields = field_names(labels)
@@ -58,33 +58,33 @@ class Layout:
 
     @cached_property
     def fields(self) -> list[str]:
-        """What errors call the columns."""
+        """The names of the columns in error messages."""
         return field_names(self.labels)
 
     @property
     def writes_index(self) -> bool:
-        """Whether files hold the index: unless it is the default one, or nothing else would be there."""
+        """Whether files contain the index: unless it is the default one, or there are no columns."""
         return not self.index.is_default or not self.types
 
     @property
     def stored_types(self) -> list[ColumnType]:
-        """The types of the columns that files hold, index first."""
+        """The types of the columns in files, index first."""
         return [*(self.index.types if self.writes_index else ()), *self.types]
 
     @property
     def stored_names(self) -> list[str]:
-        """What files call their columns, index first."""
+        """The names of the columns in files, index first."""
         names = ["" if name is None else str(name) for name in self.index.names] if self.writes_index else []
         return [*names, *self.fields]
 
     @property
     def stored_fields(self) -> list[str]:
-        """What errors call the columns that files hold."""
+        """The names of the stored columns in error messages."""
         levels = range(len(self.index.types)) if self.writes_index else ()
         return [*(self.index.field(i, "index") for i in levels), *self.fields]
 
     def to_json(self) -> dict[str, Any]:
-        """The layout as a small JSON object; what is as usual is left out."""
+        """The layout as a small JSON object, without default values."""
         found: dict[str, Any] = {
             "columns": [[label, type_to_json(t)] for label, t in zip(self.labels, self.types, strict=True)],
             "rows": self.rows,
@@ -96,7 +96,7 @@ class Layout:
         return found
 
     def meaning(self) -> Any:
-        """What of the layout is content, as a JSON value."""
+        """The part of the layout that counts as content, as a JSON value."""
         return {
             "columns": [[label, type_meaning(t)] for label, t in zip(self.labels, self.types, strict=True)],
             "labels": [[n, type_meaning(t)] for n, t in zip(self.heads.names, self.heads.types, strict=True)],
@@ -105,7 +105,7 @@ class Layout:
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """What `to_json` gave. Raises FormatError for anything else."""
+        """Parse what `to_json` wrote. Raises FormatError for anything else."""
         try:
             table = Table.model_validate_json(json.dumps(value))
             layout = cls(
@@ -127,7 +127,7 @@ class Layout:
         return layout
 
     def columns(self) -> pd.Index[Any]:
-        """The labels as pandas has them."""
+        """The column labels as a pandas index."""
         heads = self.heads
         if heads.span is not None:
             labels = heads.index([], len(self.labels))
@@ -147,7 +147,7 @@ class Layout:
         return heads.index(levels, len(self.labels))
 
     def frame(self, arrays: Sequence[Any], rows: int) -> pd.DataFrame:
-        """A frame of this layout from pandas arrays in the order of `stored_types`, taken as they are.
+        """Make a frame of this layout from pandas arrays in the order of `stored_types`, without copying.
 
         Raises DecodeError where the stored index is not the range that it should be.
         """
@@ -190,7 +190,7 @@ def require_unicode(text: str, field: str) -> None:
 
 
 def field_names(labels: Sequence[Any]) -> list[str]:
-    """Labels as text, for headers and errors: levels are joined by dots."""
+    """Labels as text, for headers and errors; the levels of a MultiIndex are joined by dots."""
     return [".".join(map(_text, label)) if isinstance(label, list) else _text(label) for label in labels]
 
 

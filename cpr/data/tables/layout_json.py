@@ -1,4 +1,4 @@
-"""What a record says of a table, as the JSON in it, and columns from it and to it."""
+"""The JSON form of a table's layout, and its conversion to column types and back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Strict(BaseModel):
 
 
 class Category(_Strict):
-    """A dtype that is a category: its values, their dtype, and whether they are ordered."""
+    """The dtype of categories: its values, their dtype, and whether they are ordered."""
 
     categories: list[Any]
     of: str
@@ -50,14 +50,14 @@ class Level(_Strict):
 
 
 class Span(_Strict):
-    """An index that is a range: its start and step."""
+    """A range index: its start and step."""
 
     name: Plain
     range: tuple[int, int]
 
 
 class Table(_Strict):
-    """A table without its values; what is as usual is left out of the record."""
+    """The layout of a table; default values are left out of the record."""
 
     columns: list[tuple[Plain | list[Plain], str | Category]]
     rows: Annotated[int, Field(ge=0, lt=1 << 62)] | None
@@ -66,7 +66,7 @@ class Table(_Strict):
 
 
 def recorded_type(dtype: str | Category) -> ColumnType:
-    """The type of a column from what a record says. Raises FormatError for what no table of cpr's has."""
+    """Parse the type of a column in a record. Raises FormatError for an unsupported one."""
     if isinstance(dtype, str):
         return ColumnType.named(dtype)
     of = ColumnType.named(dtype.of)
@@ -82,7 +82,7 @@ def recorded_type(dtype: str | Category) -> ColumnType:
 
 
 def type_to_json(column: ColumnType) -> Any:
-    """What a record says of the type of a column."""
+    """The type of a column for a record."""
     if column.of is None:
         return column.name
     categories = values_to_json(category_values(column), "categories")
@@ -90,14 +90,14 @@ def type_to_json(column: ColumnType) -> Any:
 
 
 def type_meaning(column: ColumnType) -> Any:
-    """What of a column's type is content, as a JSON value: not where strings are stored in memory."""
+    """The part of a column's type that counts as content: not the memory in which strings are kept."""
     if column.of is not None:
         return {**type_to_json(column), "of": type_meaning(column.of)}
     return column.name.partition("[")[0] if column.is_string else column.name
 
 
 def column_type(array: Any, field: str) -> ColumnType:
-    """The type of a pandas or numpy array. Raises EncodeError, naming `field`, where there is none."""
+    """The type of a pandas or numpy array. Raises EncodeError, naming `field`, for an unsupported one."""
     dtype = array.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         return _category(dtype, field)
@@ -156,7 +156,7 @@ def _cannot_hold(dtype: Any, field: str) -> EncodeError:
 
 
 def _of_pandas(arrow: Any) -> str:
-    """What makes pandas' own column of an Arrow type, so far as there is one."""
+    """The call that converts an Arrow column to pandas' own dtype, for error messages."""
     import pyarrow as pa
 
     if pa.types.is_timestamp(arrow):

@@ -1,4 +1,4 @@
-"""The levels of an index, of rows or of columns."""
+"""The levels of a row or column index."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Levels", "is_finite", "level_arrays"]
 
 @dataclass(frozen=True)
 class Levels:
-    """The levels of an index: one, or several of a MultiIndex.
+    """The levels of an index: one, or several for a MultiIndex.
 
     Attributes:
         names: of each level.
@@ -55,11 +55,11 @@ class Levels:
 
     @property
     def is_default(self) -> bool:
-        """Whether this is the index that pandas gives rows by itself."""
+        """Whether this is pandas' default index for rows."""
         return self.span == (0, 1) and self.names == (None,)
 
     def field(self, level: int, what: str) -> str:
-        """What an error calls a level."""
+        """The name of a level in error messages."""
         return _level_field(self.names, level, what)
 
     def to_json(self) -> Any:
@@ -71,7 +71,7 @@ class Levels:
 
     @classmethod
     def recorded(cls, given: Span | Level | list[Level]) -> Self:
-        """The levels that a record describes. Raises FormatError for dtypes that no index has."""
+        """Parse the levels in a record. Raises FormatError for dtypes that an index cannot have."""
         if isinstance(given, Span):
             if given.range[1] == 0:
                 raise FormatError("a range without a step", field="table")
@@ -83,7 +83,7 @@ class Levels:
         return cls(tuple(level.name for level in levels), types, isinstance(given, list))
 
     def index(self, arrays: Sequence[Any], rows: int) -> pd.Index[Any]:
-        """The index itself, from an array for each level."""
+        """Make the index from an array for each level."""
         if self.span is not None:
             start, step = self.span
             return pd.RangeIndex(start, start + step * rows, step, name=self.names[0])
@@ -103,7 +103,7 @@ def level_arrays(index: pd.Index[Any]) -> list[Any]:
 
 
 def is_finite(value: object) -> bool:
-    """Whether a value is a float, and neither NaN nor infinite."""
+    """Whether a value is a float other than NaN and infinity."""
     return type(value) is float and bool(np.isfinite(value))
 
 

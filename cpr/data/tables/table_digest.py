@@ -1,4 +1,4 @@
-"""The digest of a table, made while its chunks pass, and the layout that all of them together have."""
+"""Hashes a table chunk by chunk, and collects the layout of the whole table."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ PIECE_CELLS = 400_000
 
 
 class Piece(NamedTuple):
-    """Some consecutive rows: the stored columns, index first."""
+    """Consecutive rows of a table: the stored columns, index first."""
 
     rows: int
     columns: list[Values]
 
 
 class TableDigest:
-    """Digests the chunks of a table one after the other, and gathers the layout of the whole of it."""
+    """Hashes the chunks of a table in order, and collects the layout of the whole table."""
 
     def __init__(self, layout: Layout) -> None:
         self._first = layout
@@ -43,7 +43,7 @@ class TableDigest:
         self._is_range = layout.index.span is not None
 
     def require_same(self, chunk: pd.DataFrame, number: int) -> None:
-        """Raise EncodeError for a chunk that is not of the first one's layout."""
+        """Raise EncodeError for a chunk with another layout than the first one."""
         first, found = self._first, Layout.of(chunk)
         if (found.labels, found.heads.to_json()) != (first.labels, first.heads.to_json()):
             raise _differs("has other columns", number, "columns", first.fields, found.fields)
@@ -71,7 +71,7 @@ class TableDigest:
         return self._first.index.is_default
 
     def pieces(self, chunk: pd.DataFrame, number: int) -> Iterator[Piece]:
-        """The chunk in pieces, digested."""
+        """Hash a chunk, and yield it in pieces."""
         first = self._first
         arrays = [plain_array(column.array) for _, column in chunk.items()]
         self._continue(chunk.index, number)
@@ -92,7 +92,7 @@ class TableDigest:
             yield Piece(rows, columns if first.writes_index else columns[len(first.index.types) :])
 
     def look_for_absent(self, frame: pd.DataFrame) -> None:
-        """Take note of what stands for missing values in the object columns of a whole frame."""
+        """Record which objects mark missing values in the object columns of a whole frame."""
         first = self._first
         levels = [first.index.field(i, "index") for i in range(len(first.index.types))]
         for i, (array, column) in enumerate(zip(level_arrays(frame.index), first.index.types, strict=True)):
@@ -103,7 +103,7 @@ class TableDigest:
                 self._absent[i] = _absent(plain_array(frame.iloc[:, i].array), column, first.fields[i])
 
     def _continue(self, index: pd.Index[Any], number: int) -> None:
-        """Check that a range goes on where it ended."""
+        """Check that a range index continues where the previous chunk ended."""
         span = self._first.index.span
         if span is None or not self._is_range or not isinstance(index, pd.RangeIndex) or not len(index):
             self._is_range = self._is_range and isinstance(index, pd.RangeIndex)
@@ -125,7 +125,7 @@ class TableDigest:
             yield values
 
     def layout(self) -> Layout:
-        """The layout of all that has passed."""
+        """The layout of all chunks so far."""
         first = self._first
         types = _with_absent(first.types, self._absent)
         levels = first.index
@@ -134,7 +134,7 @@ class TableDigest:
         return Layout(first.labels, types, first.heads, index, self._rows)
 
     def fingerprint(self, layout: Layout) -> str:
-        """The content hash of all that has passed."""
+        """The content hash of all chunks so far."""
         parts = [layout.meaning(), self._rows, [digest.digest() for digest in self._digests]]
         return hex16(json.dumps(parts).encode())
 
@@ -147,14 +147,14 @@ class TableDigest:
 
 
 class _Digest:
-    """The digest of one column, the same however the column is cut."""
+    """The digest of one column, independent of how the column is chunked."""
 
     def __init__(self) -> None:
         self._data = ContentDigest()
         self._marks = ContentDigest()
 
     def update(self, values: Values, field: str) -> None:
-        """Take the next values. Raises EncodeError for text that is not Unicode."""
+        """Hash the next values. Raises EncodeError for text that is not Unicode."""
         data, missing = values
         if isinstance(data, ArrowTexts):
             self._data.update(data.utf8)
@@ -182,7 +182,7 @@ class _Digest:
 
 
 class _In:
-    """Adds chunk and row to the complaints about a piece."""
+    """Adds chunk and row numbers to errors about a piece."""
 
     def __init__(self, number: int, row: int) -> None:
         self._place = f" (chunk {number}, from row {row})"

@@ -1,4 +1,4 @@
-"""What every format of tables does alike: describing, hashing, streaming, and putting columns together."""
+"""The base class of table formats: layout, hashing, streaming, and assembling columns into a table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["TableFormat"]
 
 @dataclass(frozen=True)
 class TableFormat:
-    """A format that knows the layout of its table; subclasses encode and decode its columns.
+    """A table format that knows the layout of its table; subclasses encode and decode columns.
 
     Attributes:
         table: labels, dtypes, index and number of rows; taken from the data.
@@ -40,7 +40,7 @@ class TableFormat:
         return Layout.from_json(self.table)
 
     def describe(self, data: Any) -> Self:
-        """This format, told the layout of the table. Raises EncodeError for what cannot be held."""
+        """This format with the layout of the table. Raises EncodeError for unsupported tables."""
         return replace(self, table=layout_of(data).to_json())
 
     def fingerprint(self, data: pd.DataFrame) -> str:
@@ -52,15 +52,15 @@ class TableFormat:
         return Frames.of(data)
 
     def share(self, data: pd.DataFrame) -> pd.DataFrame:
-        """A copy of a frame that is kept."""
+        """A copy of a cached frame."""
         return own_copy(data)
 
     def preview_maker(self, stream: Frames) -> HeadMaker:  # noqa: ARG002 - other formats need it
-        """What is shown the chunks and makes a `Head` of the first."""
+        """Make the object that receives the chunks and makes a `Head` from the first ones."""
         return HeadMaker()
 
     def _recorded(self) -> Layout:
-        """The layout of the table that was written. Raises DecodeError if it is not known."""
+        """The layout of the stored table. Raises DecodeError if it is not known."""
         if self.table is None:
             raise DecodeError(
                 "the dtypes of this table are not known",
@@ -72,10 +72,10 @@ class TableFormat:
         return self._layout
 
     def _restored(self, layout: Layout, pieces: Iterable[tuple[int, Iterable[Any]]]) -> pd.DataFrame:
-        """The table from pieces of it, which are not asked for beyond the recorded rows.
+        """Assemble the table from pieces; no more are read than have the recorded number of rows.
 
         Args:
-            layout: what was recorded.
+            layout: the recorded layout.
             pieces: of each, the number of rows and the columns as pandas arrays; these are made one by
                 one, after the rows were counted.
 
@@ -102,7 +102,7 @@ class TableFormat:
 
 
 def other_rows(expected: int | None, actual: object) -> DecodeError:
-    """What to raise for a file that holds more or fewer rows than were recorded."""
+    """Make the error for a file with another number of rows than recorded."""
     return DecodeError(
         "another number of rows",
         expected=f"{expected} rows",

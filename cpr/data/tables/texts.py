@@ -1,4 +1,4 @@
-"""Text that pandas keeps in Arrow's memory, as a column of it passes: no str is made of what needs none."""
+"""Text columns in Arrow memory, handled without converting each value to str."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["ArrowTexts"]
 
 
 class ArrowTexts:
-    """Texts of a column, "" where one is missing: what is asked of an array of str objects, and their UTF-8.
+    """A text column with "" for missing values; offers what an array of str offers, and the UTF-8 bytes.
 
     Args:
         texts: pyarrow's array of strings, whole or in chunks; they are copied.
-        field: to complain of.
+        field: name of the column for error messages.
 
     Raises EncodeError for text that is not Unicode.
     """
@@ -58,23 +58,23 @@ class ArrowTexts:
         return np.asarray(self._array.to_numpy(zero_copy_only=False), dtype)
 
     def tolist(self) -> list[str]:
-        """As str objects."""
+        """The texts as str objects."""
         found: list[str] = np.asarray(self).tolist()
         return found
 
     @property
     def utf8(self) -> bytes:
-        """All of them, one after the other."""
+        """The UTF-8 bytes of all texts, concatenated."""
         return self._utf8
 
     def lengths(self) -> np.ndarray[Any, Any]:
-        """How many characters each has, as int64."""
+        """The number of characters of each text, as int64."""
         import pyarrow.compute as pc
 
         return np.array(pc.utf8_length(self._array).to_numpy(), np.int64)
 
     def arrow(self, missing: np.ndarray[Any, Any] | None) -> Any:
-        """As pyarrow's array, null where one is missing."""
+        """The texts as a pyarrow array, null where missing."""
         import pyarrow as pa
 
         there = None if missing is None else pa.array(~missing).buffers()[1]

@@ -1,4 +1,4 @@
-"""What is in columns, as plain arrays, and how pandas' arrays become them and back."""
+"""Column values as plain numpy arrays, and their conversion from pandas arrays and back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ABSENT: dict[str, Any] = {"None": None, "nan": np.nan, "NA": pd.NA}
 
 
 class Values(NamedTuple):
-    """Part of a column.
+    """Values of a column, or of part of it, as plain arrays.
 
     Attributes:
         data: what is there, in native byte order: numbers as they are, times as int64 counts of their
@@ -46,14 +46,14 @@ class Values(NamedTuple):
 
 
 def plain_array(array: Any) -> Any:
-    """A pandas array without the wrapper around numpy's."""
+    """Unwrap a pandas array that only wraps a numpy array."""
     # Python strings of pandas' are such a wrapper as well, with a dtype of their own.
     wrapped = isinstance(array, pd.arrays.NumpyExtensionArray) and not isinstance(array.dtype, pd.StringDtype)
     return array.to_numpy() if wrapped else array
 
 
 def from_pandas(array: Any, column: ColumnType, field: str) -> Values:
-    """A pandas array of a type as plain values, which share no memory with it.
+    """Convert a pandas array of a type to plain values, which share no memory with it.
 
     Raises EncodeError for objects that are not strings.
     """
@@ -81,7 +81,7 @@ def from_pandas(array: Any, column: ColumnType, field: str) -> Values:
 
 
 def to_pandas(values: Values, column: ColumnType) -> Any:
-    """Plain values as a pandas array of a type, without a copy where pandas can do without."""
+    """Convert plain values to a pandas array of a type, without a copy if pandas allows that."""
     data, missing = values
     if column.kind == "number":
         return data
@@ -110,7 +110,7 @@ def to_pandas(values: Values, column: ColumnType) -> Any:
 
 
 def recoded(found: Values, codes: Array, column: ColumnType) -> Values:
-    """Codes into a column's categories, from codes into the ones that a file was found to hold.
+    """Map codes into the categories found in a file to codes into the column's categories.
 
     Raises ValueError for one that is used and is no category.
     """
@@ -125,7 +125,7 @@ def recoded(found: Values, codes: Array, column: ColumnType) -> Values:
 
 
 def joined(parts: list[Any], column: ColumnType) -> Any:
-    """Arrays of a type as pandas has them, one after the other."""
+    """Concatenate pandas arrays of a type."""
     if not parts:
         return to_pandas(Values(np.empty(0, column.numpy), None), column)
     if len(parts) == 1:
@@ -136,12 +136,12 @@ def joined(parts: list[Any], column: ColumnType) -> Any:
 
 
 def _writable(array: Any) -> Any:
-    """The array; a copy of one that cannot be written to, as pandas' parser gives it."""
+    """The array, or a copy if it is read-only, as arrays from pandas' parser are."""
     return array.copy() if isinstance(array, np.ndarray) and not array.flags.writeable else array
 
 
 def values_to_json(values: Values, field: str) -> list[Any]:
-    """Values as a JSON list; None is missing. Raises EncodeError for NaN and infinities."""
+    """Values as a JSON list, None for missing. Raises EncodeError for NaN and infinities."""
     if values.data.dtype.kind == "f" and not np.isfinite(values.data).all():
         raise EncodeError(
             "labels and categories cannot be NaN or infinite",
@@ -157,7 +157,7 @@ def values_to_json(values: Values, field: str) -> list[Any]:
 
 
 def values_from_json(items: Any, column: ColumnType) -> Values:
-    """What `values_to_json` wrote. Raises FormatError for anything else."""
+    """Parse what `values_to_json` wrote. Raises FormatError for anything else."""
     wanted: type[Any] = {"b": bool, "f": float, "O": str}.get(column.numpy.kind, int)
     if not isinstance(items, list) or any(type(item) not in {wanted, type(None)} for item in items):
         raise FormatError("not values of this dtype", field="table", expected=column.name)
@@ -212,7 +212,7 @@ _REMEDIES = {
 
 
 def absent_in(array: Any, field: str) -> str | None:
-    """What stands for missing values in an object array: None, nan, NA, or nothing missing (None)."""
+    """The object that marks missing values in an object array: None, nan, NA; None if nothing is missing."""
     missing = np.asarray(pd.isna(array), dtype=bool)
     kinds = {type(item) for item in np.asarray(array, dtype=object)[missing].tolist()}
     names = {
@@ -237,7 +237,7 @@ def absent_in(array: Any, field: str) -> str | None:
 
 
 def _canonical(data: Array) -> Array:
-    """One NaN for all: which of the many it is, neither text nor most arithmetic keeps."""
+    """Replace every NaN by the same one: its payload survives neither text nor most arithmetic."""
     if data.dtype.kind == "f":
         nan = np.isnan(data)
         if nan.any():
@@ -252,6 +252,6 @@ def _any(missing: Array) -> Array | None:
 
 @functools.lru_cache(maxsize=64)
 def category_values(column: ColumnType) -> Values:
-    """The categories of a category, as values of the type `of`."""
+    """The categories of a type, as values of the type `of`."""
     assert column.of is not None and column.categories is not None
     return from_pandas(plain_array(column.categories.array), column.of, "categories")

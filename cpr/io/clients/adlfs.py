@@ -1,4 +1,4 @@
-"""What cpr knows of adlfs: requests to Azure Blob Storage with its account and credentials.
+"""Private access to adlfs: requests to Azure Blob Storage with its account and credentials.
 
 adlfs finds out who asks and whom: account, key, token or login. Its requests wait 15 seconds before they are
 repeated and check nothing that they upload; so it gets a client of Azure's SDK that does both otherwise, and
@@ -40,7 +40,7 @@ _RANGE_BYTES = 1 << 30
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Nothing that adlfs does not find itself. Raises SetupError where no account is named."""
+    """Default options for adlfs. Raises SetupError if no account is named."""
     from azure.core.utils import parse_connection_string
 
     connection = given.get("connection_string") or os.environ.get("AZURE_STORAGE_CONNECTION_STRING")
@@ -55,13 +55,13 @@ def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def right(verb: str) -> str:
-    """What to do where the right lacks to do something."""
+    """Advice on the permission that is missing."""
     role = "Reader" if verb in ("read", "look at", "list") else "Contributor"
     return f"give the account the role 'Storage Blob Data {role}' on the container, or a SAS with that right"
 
 
 def settle(fs: Any) -> None:
-    """Let a new filesystem ask as cpr does, take paths as they are written, and end with its process."""
+    """Configure a new filesystem: cpr's retries and checks, literal paths, cleanup when the process ends."""
     from azure.storage.blob.aio import ExponentialRetry
 
     class Patience(ExponentialRetry):  # type: ignore[misc]
@@ -118,7 +118,7 @@ def settle(fs: Any) -> None:
 
 
 def _add_digest(request: Any) -> None:
-    """Let the service compare what arrives of an upload."""
+    """Add a digest to an upload request, so that the service verifies what arrives."""
     found = request.http_request
     content = getattr(found, "content", None) or getattr(found, "data", None)
     if found.method == "PUT" and isinstance(content, bytes) and "Content-MD5" not in found.headers:
@@ -126,7 +126,7 @@ def _add_digest(request: Any) -> None:
 
 
 def _require_stored(answer: Any) -> None:
-    """Raise BadAnswerError where something else has answered an upload, or the service has other bytes.
+    """Raise BadAnswerError if something else answered an upload, or the service got other bytes.
 
     For the SDK any answer of this status says that they are stored, with whatever headers.
     """
@@ -141,12 +141,12 @@ def _require_stored(answer: Any) -> None:
 
 
 def content_md5(content: bytes) -> str:
-    """The digest that Azure compares, as it is written in a header."""
+    """The MD5 digest as Azure expects it in a header."""
     return b64encode(hashlib.md5(content, usedforsecurity=False).digest()).decode()
 
 
 def _literal_path(path: str | list[str]) -> Any:
-    """A URL's path, `container/key`, as it is written."""
+    """The path of a URL, `container/key`, without any decoding."""
     if isinstance(path, list):
         return [_literal_path(one) for one in path]
     authority, slash, key = path.partition("://")[2 * ("://" in path)].lstrip("/").partition("/")
@@ -161,7 +161,7 @@ async def _cat_file(
     end: int | None = None,
     **given: Any,
 ) -> bytes:
-    """As adlfs's, also of the last bytes, for which Azure has no request: zarr asks for them of shards."""
+    """Replaces adlfs's method, and also reads suffix ranges, which zarr uses for shards and Azure lacks."""
     if start is not None and start < 0:
         start = max(0, start + int((await fs._info(path))["size"]))
     found: bytes = await ask(path, start=start, end=end, **given)
@@ -184,7 +184,7 @@ def _close(loop: asyncio.AbstractEventLoop, client: Any, credential: Any) -> Non
 
 
 class AzureClient:
-    """Requests of an adlfs filesystem; what is refused is an OSError with the service's code.
+    """The requests of an adlfs filesystem; a refusal is raised as an OSError with the service's code.
 
     Args:
         fs: made in this process, and settled.
@@ -195,7 +195,7 @@ class AzureClient:
 
     @property
     def account(self) -> str:
-        """The name of the account that is asked."""
+        """The name of the storage account."""
         return str(self._fs.service_client.account_name)
 
     def blob(self, container: str, key: str) -> Any:
@@ -207,17 +207,17 @@ class AzureClient:
         return self._fs.service_client.get_container_client(container)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin a request on the loop of the requests."""
+        """Start a request on the event loop of the client."""
         return asyncio.run_coroutine_threadsafe(_named(coroutine), self._fs.loop)
 
     def wait(self, coroutine: Coroutine[Any, Any, T], nbytes: int = 0) -> T:
-        """The answer to a request that reads so many bytes. Raises NoAnswerError."""
+        """Wait for a request that reads so many bytes; returns its answer. Raises NoAnswerError."""
         return wait_for(self.submit(coroutine), nbytes)
 
     async def read(
         self, container: str, key: str, start: int, stop: int, **condition: Any
     ) -> tuple[bytes, Mapping[str, str]]:
-        """The bytes of a blob from start to stop, and the headers of the answer they came with."""
+        """Read the bytes of a blob from start to stop; also returns the headers of the answer."""
         for _ in range(_READS - 1):
             with suppress(BadAnswerError):
                 return await self._read(container, key, start, stop, condition)
@@ -247,7 +247,7 @@ class AzureClient:
 
 
 async def _named(coroutine: Coroutine[Any, Any, T]) -> T:
-    """What a request gives; a refusal is raised by the service's own name for it."""
+    """Await a request; a refusal is raised with the service's own error code."""
     from azure.core.exceptions import DecodeError, HttpResponseError, IncompleteReadError
 
     try:

@@ -1,4 +1,4 @@
-"""What cpr knows of fsspec below its public functions: paths, listings and configuration."""
+"""Private access to fsspec: paths, listings and configuration below its public functions."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ __all__ = [
 
 
 def configured(protocol: str) -> Mapping[str, Any]:
-    """The storage options that fsspec's own configuration has for a protocol."""
+    """The storage options that fsspec's own configuration sets for a protocol."""
     found: Mapping[str, Any] = fsspec.config.conf.get(protocol, {})
     return found
 
 
 def options_in_url(protocol: str, url: str) -> Mapping[str, Any]:
-    """The storage options that a URL tells: a host, an account."""
+    """The storage options that a URL contains: a host, an account."""
     found: Mapping[str, Any] = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(url)
     return found
 
 
 def local_path(url: str) -> str:
-    """The path of a local file, of `file://` URLs too."""
+    """The path of a local file, also for `file://` URLs."""
     return str(LocalFileSystem._strip_protocol(url))
 
 
 def path_on(fs: fsspec.AbstractFileSystem, url: str) -> str:
-    """The path of a URL on its filesystem, question marks and hashes too: some take them for a query."""
+    """The path of a URL on its filesystem; `?` and `#` are kept, which some filesystems take for a query."""
     if "://" not in url or "::" in url or url.startswith("http"):
         return str(fs._strip_protocol(url))
     hidden = url.replace("?", "\x01").replace("#", "\x02")
@@ -55,7 +55,7 @@ def path_on(fs: fsspec.AbstractFileSystem, url: str) -> str:
 
 
 def new_filesystem(protocol: str, url: str, options: Mapping[str, Any]) -> fsspec.AbstractFileSystem:
-    """A filesystem of its own that caches no listing: a cached one makes `exists` wrong both ways."""
+    """Make a private filesystem without listing cache: a cached listing makes `exists` wrong both ways."""
     if issubclass(fsspec.get_filesystem_class(protocol), AsyncFileSystem):
         # Others may not know it: the one for SFTP hands whatever it is given to paramiko.
         options = {"use_listings_cache": False, **options}
@@ -83,7 +83,7 @@ def _not_made(protocol: str, url: str, error: TypeError) -> CprError:
 
 
 def close_on(loop: asyncio.AbstractEventLoop, fs: AsyncFileSystem) -> None:
-    """Let a filesystem close its connections on the loop that made them, whichever thread collects it.
+    """Make a filesystem close its connections on the loop that opened them, whichever thread collects it.
 
     s3fs and gcsfs would do so on the loop of that thread, where it fails.
     """
@@ -106,7 +106,7 @@ def _close(loop: asyncio.AbstractEventLoop, _: Any, session: Any, *__: Any) -> N
 
 
 def holds_back(file: Any) -> bool:
-    """Whether an open file really has commit() and discard() of its own, and is invisible until committed."""
+    """Whether an open file has its own commit() and discard(), and stays invisible until committed."""
     return (
         isinstance(file, AbstractBufferedFile)
         and type(file).commit is not AbstractBufferedFile.commit

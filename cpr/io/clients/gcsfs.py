@@ -1,4 +1,4 @@
-"""What cpr knows of gcsfs: requests to Google Cloud Storage with its session, endpoint and credentials.
+"""Private access to gcsfs: requests to Google Cloud Storage with its session, endpoint and credentials.
 
 gcsfs's own requests repeat a part of an upload without asking how much of it has arrived, and say what went
 wrong in the text of an exception. Here every request is one that may be repeated, and a refusal carries its
@@ -53,7 +53,7 @@ _MOST_BYTES = 64 << 20  # of an answer: a page of a listing has a thousand names
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What zarr writes through gcsfs is compared with what has arrived, unless the user has chosen.
+    """Default options for gcsfs: uploads by zarr are verified, unless the user has chosen otherwise.
 
     Raises SetupError for a file of credentials that is not there, for which gcsfs would take none.
     """
@@ -69,7 +69,7 @@ def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the store said; any status."""
+    """An answer of the store, whatever its status."""
 
     status: int
     headers: Mapping[str, str]
@@ -77,11 +77,11 @@ class Answer:
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same request may be answered better in a moment."""
+        """Whether the error is temporary, so that a retry may succeed."""
         return self.status in _PASSING
 
     def json(self) -> dict[str, Any]:
-        """What the body says. Raises BadAnswerError where somebody else has answered, a proxy's page say."""
+        """The JSON body. Raises BadAnswerError if the answer is not the store's but, say, a proxy's."""
         try:
             found: dict[str, Any] = read_json(self.body, strict=False)
         except ValueError:
@@ -92,13 +92,13 @@ class Answer:
 
 
 def right(verb: str) -> str:
-    """What to do where the right lacks to do something."""
+    """Advice on the permission that is missing."""
     actions = {"read": "get", "look at": "get", "list": "list", "delete": "delete"}
     return f"give the account storage.objects.{actions.get(verb, 'create')} on the bucket"
 
 
 def refusal(status: int, code: str | None = None) -> OSError:
-    """An answer as the exception that the callers translate; `code` is what it is searched for by."""
+    """Make an OSError from an error answer; `code` is the error code by which callers translate it."""
     cls = {404: FileNotFoundError, 410: FileNotFoundError, 403: PermissionError}.get(status, OSError)
     error = cls(f"the store answered {status}")
     error.code = code or str(status)  # type: ignore[attr-defined]
@@ -106,18 +106,18 @@ def refusal(status: int, code: str | None = None) -> OSError:
 
 
 def wait_seconds(attempt: int) -> float:
-    """How long to wait after the attempt with this number, from 1; at random, so that workers spread."""
+    """Seconds to wait before retry `attempt` (from 1); randomised, so that workers spread out."""
     longest = min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2 ** (attempt - 1))
     return random.uniform(longest / 2, longest)  # noqa: S311 - nobody is to be kept from guessing it
 
 
 def named(*parts: str) -> str:
-    """A path whose variable parts, every second one, are quoted, slashes and all."""
+    """Build a path in which every second part is a variable that is percent-encoded, slashes included."""
     return "".join(quote(part, safe="") if index % 2 else part for index, part in enumerate(parts))
 
 
 class Requests:
-    """Requests to one endpoint.
+    """Sends requests to one endpoint.
 
     Args:
         fs: gcsfs's filesystem, made in this process.
@@ -127,15 +127,15 @@ class Requests:
         self._fs = fs
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop of the requests."""
+        """Start a coroutine on the event loop of the client."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._fs.loop)
 
     def wait(self, coroutine: Coroutine[Any, Any, T], nbytes: int = 0) -> T:
-        """What a coroutine gives that reads so many bytes. Raises NoAnswerError."""
+        """Wait for a coroutine that reads so many bytes; returns its result. Raises NoAnswerError."""
         return wait_for(self.submit(coroutine), nbytes)
 
     def place_given(self, url: str) -> str:
-        """A URL that the store has given, to which requests go with the credentials. Raises BadAnswerError.
+        """Check a URL from an answer before credentials are sent to it. Raises BadAnswerError.
 
         It may be on another host, but is asked as HTTP is, and no less protected than the endpoint.
         """
@@ -150,7 +150,7 @@ class Requests:
         return url
 
     def is_here(self) -> bool:
-        """Whether this is the thread of the requests, which would wait for itself."""
+        """Whether this is the thread of the event loop, which must not wait for itself."""
         try:
             return asyncio.get_running_loop() is self._fs.loop
         except RuntimeError:
@@ -165,7 +165,7 @@ class Requests:
         body: bytes | memoryview | None = None,
         most: int = _MOST_BYTES,
     ) -> Answer:
-        """One request, whatever the answer. Raises what aiohttp raises where there is none.
+        """Send one request; returns the answer, whatever its status. Raises aiohttp's error if there is none.
 
         Args:
             method: of HTTP.
@@ -173,7 +173,7 @@ class Requests:
             query: parameters.
             headers: besides those of the credentials.
             body: is sent in pieces, none of which is copied whole.
-            most: bytes of the answer's body that are worth reading, and one more.
+            most: limit of the answer's body in bytes; one byte more is read, so that excess is noticed.
         """
         import aiohttp
         from yarl import URL
@@ -216,7 +216,7 @@ class Requests:
         body: bytes | memoryview | None = None,
         most: int = _MOST_BYTES,
     ) -> Answer:
-        """A request that is repeated while that may help; a refusal is raised as an OSError with its code."""
+        """Send a request with retries; a refusal is raised as an OSError with its code."""
         for attempt in range(1, _TRIES + 1):
             try:
                 answer = await self.patiently(method, path, query, headers, body, most)
@@ -232,7 +232,7 @@ class Requests:
         raise AssertionError("unreachable")
 
     async def patiently(self, method: str, path: str, *about: Any) -> Answer:
-        """As `once`, again and again while the store says that it is asked too much."""
+        """As `once`, with retries for as long as the store is throttling."""
         pauses = counted_pauses()
         while await was_refused(answer := await self.once(method, path, *about), pauses):
             pass
@@ -253,7 +253,7 @@ async def was_refused(answer: Answer, pauses: Iterator[float]) -> bool:
 
 
 def passing_errors() -> tuple[type[Exception], ...]:
-    """What is raised where there is no answer: the next request may have one."""
+    """The exceptions for a missing answer, after which a retry may succeed."""
     import aiohttp
 
     return aiohttp.ClientError, TimeoutError, OSError

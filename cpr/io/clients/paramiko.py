@@ -1,4 +1,4 @@
-"""What cpr knows of paramiko, which is behind fsspec's SFTP: timeouts, pipelined reads, listings."""
+"""Private access to paramiko, which is behind fsspec's SFTP: timeouts, pipelined reads, listings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_LINKS = 40  # on a way, as systems have it
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Limits for making a connection, where the user has set none."""
+    """Default timeouts for connecting, where the user has set none."""
     waits = dict.fromkeys(
         ("timeout", "banner_timeout", "auth_timeout"), min(_CONNECT_SECONDS, request_seconds())
     )
@@ -39,7 +39,7 @@ def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settle(fs: Any) -> None:
-    """Make a connection notice a line that went dead without a word, and not wait for nothing."""
+    """Configure a connection: detect a dead link, and avoid needless waits."""
     channel = fs.ftp.get_channel()
     channel.settimeout(request_seconds())
     transport = channel.get_transport()
@@ -60,7 +60,7 @@ def _told(decode: Callable[..., dict[str, Any]], stat: Any, parent_path: str | N
 
 
 def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
-    """A range of a file, all pieces of 32 KiB asked for together; None if the file ends before.
+    """Read a range, requesting all pieces of 32 KiB at once; None if the file is shorter.
 
     One by one, each would wait for the one before.
     """
@@ -76,7 +76,7 @@ def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
 
 
 def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
-    """What is in a folder, as the filesystem's `ls`. Raises BadAnswerError for one that goes in circles.
+    """List a folder, as the filesystem's `ls`. Raises BadAnswerError for a folder that contains itself.
 
     A name that is not UTF-8 ends the listing: paramiko can neither spell it nor ask for it.
     """
@@ -92,7 +92,7 @@ def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
 
 
 def is_broken_link(fs: Any, path: str) -> bool:
-    """Whether a link leads to itself, by others or not, or to nothing: servers say only that they fail.
+    """Whether a link is dangling or circular: servers report only a failure.
 
     Raises OSError where a step of the way cannot be looked at.
     """
@@ -126,7 +126,7 @@ def _leads_in_circles(fs: Any, path: str) -> bool:
 
 
 def name_if_free(fs: Any, hidden: str, path: str) -> bool:
-    """Give a file the name that it is to have, where nothing has that yet; whether nothing had.
+    """Give a file its final name if that is free; returns whether it was.
 
     A link is made in one step, if nothing has its name, and then the hidden one goes. Where servers or their
     disks have no links the file is renamed, by the request that replaces nothing: whether that is one step is
@@ -173,13 +173,13 @@ def _next(entries: Iterator[Any]) -> Any:
 
 
 def disconnect(fs: Any) -> None:
-    """End the connection of a filesystem that does not answer, so that nobody waits for it any more."""
+    """Close the connection of an unresponsive filesystem, so that no thread waits for it."""
     if hasattr(fs, "ftp") and hasattr(fs, "client"):
         in_thread(fs.client.close)
 
 
 def is_connection_lost(error: Exception) -> bool:
-    """Whether a connection has ended, so that everything else asked of it would fail as well."""
+    """Whether the connection has ended, so that every other request on it would fail too."""
     closed = type(error) is OSError and "closed" in str(error)
     ssh = any(cls.__name__ == "SSHException" for cls in type(error).__mro__)
     return closed or ssh or isinstance(error, (EOFError, ConnectionError, TimeoutError))

@@ -1,4 +1,4 @@
-"""What aiobotocore is given to send: memory of our own, or such as others keep for us until it is sent."""
+"""Request bodies for aiobotocore: buffers of our own, or memory that is lent to us until it is sent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Body", "LentBody"]
 
 
 class Body(BytesIO):
-    """Bytes to send, which know when the last of them left."""
+    """Bytes to send, with a record of when the last of them was sent."""
 
     def __init__(self, content: bytes = b"") -> None:
         super().__init__(content)
@@ -20,16 +20,16 @@ class Body(BytesIO):
 
     @property
     def collected(self) -> int:
-        """How many there are while they are collected: memory that is used again has more behind them."""
+        """Bytes collected so far; the reused buffer may be longer."""
         return self.tell()
 
     @property
     def own_bytes(self) -> int:
-        """How many take memory of their own."""
+        """How many of the bytes are in buffers of our own."""
         return self.collected
 
     def end(self) -> None:
-        """These are all; what is sent begins with the first of them."""
+        """Finish collecting; sending starts at the first byte."""
         self.truncate()
         self.seek(0)
 
@@ -39,7 +39,7 @@ class Body(BytesIO):
 
 
 class _Length:
-    """All that aiohttp asks of the buffer of a BytesIO: how long it is."""
+    """The only property of a BytesIO buffer that aiohttp uses: its length."""
 
     def __init__(self, nbytes: int) -> None:
         self.nbytes = nbytes
@@ -55,7 +55,7 @@ class _Length:
 
 
 class LentBody(Body):
-    """Bytes to send of which only those are copied that nobody keeps.
+    """Bytes to send; only those that nobody else keeps in memory are copied.
 
     A BytesIO by its class alone, for aiohttp reads other files in threads; it reads in pieces, and where
     one ends it gives fewer bytes than it is asked for.
@@ -79,14 +79,14 @@ class LentBody(Body):
         self._position = 0
 
     def write(self, data: Any, /) -> int:
-        """Append a copy."""
+        """Append a copy of the data."""
         own = memoryview(bytes(data))
         self._own_bytes += own.nbytes
         self.lend(own)
         return own.nbytes
 
     def lend(self, view: memoryview) -> None:
-        """Append what stays where it is until all is sent."""
+        """Append memory that stays unchanged until all is sent, without copying it."""
         if view.nbytes:
             self._pieces.append(view)
             self._begins.append(self._nbytes)

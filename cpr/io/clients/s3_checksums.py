@@ -1,4 +1,4 @@
-"""What S3 is told of an object in parts, and keeps of it: CRC64NVME, of each part and of the whole.
+"""CRC64NVME checksums of multipart uploads to S3, of each part and of the whole object.
 
 S3 compares every part with its own, and the object with that of all of them together; it refuses what
 differs, and tells the object's checksum later on
@@ -23,7 +23,7 @@ WHOLE_OBJECT = {"ChecksumAlgorithm": "CRC64NVME", **_TYPE}
 
 
 def can_compute() -> bool:
-    """Whether there is what computes it; earlier versions of awscrt do not put those of parts together."""
+    """Whether awscrt can compute them; older versions cannot combine the checksums of parts."""
     try:
         from awscrt.checksums import combine_crc64nvme  # noqa: F401
     except ImportError:
@@ -32,13 +32,13 @@ def can_compute() -> bool:
 
 
 class ObjectChecksum:
-    """Of the parts of an object, in their order."""
+    """Computes the checksums of an object's parts, in order, and of the whole object."""
 
     def __init__(self) -> None:
         self._crc = self._part = self._part_bytes = 0
 
     def update(self, block: memoryview | bytes) -> None:
-        """Take in the next bytes of a part."""
+        """Process the next bytes of a part."""
         from awscrt import checksums
 
         view: Any = block  # awscrt says `bytes`, and takes any buffer
@@ -46,7 +46,7 @@ class ObjectChecksum:
         self._part_bytes += len(block)
 
     def end_part(self) -> dict[str, str]:
-        """What goes with the part that all of these bytes make."""
+        """Finish a part; returns the checksum arguments of its upload request."""
         from awscrt import checksums
 
         crc, nbytes = self._part, self._part_bytes
@@ -56,7 +56,7 @@ class ObjectChecksum:
 
     @property
     def of_object(self) -> dict[str, str]:
-        """What goes with the completion of the upload."""
+        """The checksum arguments of the request that completes the upload."""
         return {_NAME: _base64(self._crc), **_TYPE}
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ def _base64(crc: int) -> str:
 
 
 def checksum_of_head(head: Mapping[str, Any]) -> str | None:
-    """What the store tells of a whole object, as `ObjectChecksum` is written; None where it tells nothing.
+    """The store's checksum of the whole object, from a HEAD answer; None if it has none.
 
     >>> checksum_of_head({"ChecksumCRC64NVME": "AAAAAAAAAAE=", "ChecksumType": "FULL_OBJECT"})
     'crc64nvme:0000000000000001'

@@ -1,4 +1,4 @@
-"""How often a request to S3 is repeated: botocore's own rule, with four exceptions."""
+"""Retry rules for S3: botocore's own, with four exceptions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FIRST_WAIT_SECONDS = 0.1
 
 
 def limit_retries(fs: Any) -> None:
-    """Make the exceptions hold for every botocore client that a filesystem makes, whenever it does.
+    """Apply the exceptions to every botocore client that a filesystem creates, now or later.
 
     s3fs makes one for each region, and a new one where the connections of the last are closed. All requests,
     its own and ours, take theirs from `get_s3`.
@@ -51,12 +51,12 @@ def limit_retries(fs: Any) -> None:
 
 
 def has_answered(fs: Any) -> None:
-    """Note that a filesystem's store has answered: what fails from now on is worth waiting for."""
+    """Note that the filesystem's store has answered: from now on failures are worth retrying."""
     setattr(fs, _ANSWERED, True)
 
 
 async def again_if_damaged(attempt: Callable[[], Awaitable[T]]) -> T:
-    """A request with a body, which is sent again if the store says that it was changed on its way."""
+    """Send a request with a body again if the store reports that it was damaged in transit."""
     for number in range(1, _TRIES):
         try:
             return await attempt()
@@ -74,9 +74,9 @@ def _decide(
     caught_exception: Exception | None = None,
     **_: Any,
 ) -> bool | float | None:
-    """False where an answer is final to botocore, None where its own rule decides; else seconds to wait.
+    """Whether botocore retries: False for no, None for its own rule, else seconds to wait.
 
-    A store that is asked too much is asked again as by all clients (`cpr.io.throttling`). What was damaged is
+    Throttled requests are retried as with all clients (`cpr.io.throttling`). What was damaged is
     repeated by `again_if_damaged`: botocore would do so within each of its attempts, for half a minute. A
     connection is repeated no more than once at an endpoint that has never answered, for what is wrong is the
     endpoint and not the moment.

@@ -1,4 +1,4 @@
-"""What cpr knows of s3fs, and of aiobotocore below it: requests, their loop, and credentials."""
+"""Private access to s3fs and aiobotocore: requests, their event loop, and credentials."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _KEEPS_CHECKSUMS = "_cpr_keeps_checksums"
 
 
 def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Bodies are not signed: they carry a CRC, which the store checks. A transfer may use many connections.
+    """Default options for s3fs: unsigned bodies with a CRC that the store checks, and many connections.
 
     A SHA-256 of bodies would only say it again, at a third of an upload's CPU time. Where it is set that they
     carry none, they are signed: what is changed on its way is refused in any case.
@@ -47,7 +47,7 @@ def client_options(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bodies_have_checksums(given: Mapping[str, Any]) -> bool:
-    """Whether botocore gives a checksum to every body: so it does unless it is told otherwise."""
+    """Whether botocore adds a checksum to every body: it does unless configured otherwise."""
     import botocore.session
     from botocore.exceptions import BotoCoreError
 
@@ -62,7 +62,7 @@ def _bodies_have_checksums(given: Mapping[str, Any]) -> bool:
 
 
 def right(verb: str) -> str:
-    """What to do where the right lacks to do something."""
+    """Advice on the permission that is missing."""
     actions = {
         "read": "GetObject",
         "look at": "GetObject",
@@ -75,14 +75,14 @@ def right(verb: str) -> str:
 
 
 def required(answer: Mapping[str, Any], name: str) -> Any:
-    """What an answer of S3's always has. Raises BadAnswerError where somebody else has answered."""
+    """Return a field that S3 always sends. Raises BadAnswerError if the answer is not S3's."""
     if answer.get(name) is None:
         raise BadAnswerError(f"No{name}")
     return answer[name]
 
 
 class BucketAccess:
-    """How a bucket is reached, for a client that is not botocore.
+    """What another client than botocore needs to reach a bucket.
 
     Attributes:
         endpoint: URL of the server.
@@ -97,12 +97,12 @@ class BucketAccess:
 
 
 class S3Client:
-    """The requests of an s3fs filesystem, which repeats what is worth it and names what went wrong.
+    """The requests of an s3fs filesystem, with retries and named errors.
 
     Args:
         fs: made in this process.
-        on_throttled: is called for each attempt to which the store says that it is asked too much, with the
-            bucket and "read" or "write".
+        on_throttled: called for each attempt that the store throttles, with the bucket and "read" or
+            "write".
     """
 
     def __init__(self, fs: Any, on_throttled: Callable[[str, Direction], None] = lambda *_: None) -> None:
@@ -110,11 +110,11 @@ class S3Client:
         self._on_throttled = on_throttled
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin a coroutine on the loop of the requests."""
+        """Start a coroutine on the event loop of the client."""
         return asyncio.run_coroutine_threadsafe(coroutine, self.fs.loop)
 
     def is_here(self) -> bool:
-        """Whether this is the thread of the requests, which would wait for itself.
+        """Whether this is the thread of the event loop, which must not wait for itself.
 
         The garbage collector runs in any thread, and so does what an abandoned writer does at its end.
         """
@@ -124,11 +124,11 @@ class S3Client:
             return False
 
     def call(self, method: str, **arguments: Any) -> Any:
-        """A request by botocore's name of its method; the answer. Raises NoAnswerError."""
+        """Send a request, by botocore's name of the method, and wait for the answer. Raises NoAnswerError."""
         return wait_for(self.submit(self.request(method, **arguments)))
 
     async def request(self, method: str, **arguments: Any) -> Any:
-        """The same, on the loop of the requests; bodies are `bytes` (see `send`)."""
+        """As `call`, as a coroutine on the client's event loop; bodies are `bytes` (see `send`)."""
         await self._connect()
         self._heed(method, arguments)
 
@@ -148,7 +148,7 @@ class S3Client:
         return await (again_if_damaged(attempt) if has_body else attempt())
 
     def call_once(self, method: str, **arguments: Any) -> Any:
-        """A request that is meant to be refused: sent a single time, where botocore would repeat it."""
+        """Send a request that is expected to be refused, without botocore's retries."""
         return wait_for(self.submit(self._once(method, arguments)))
 
     async def _once(self, method: str, arguments: dict[str, Any]) -> Any:
@@ -168,7 +168,7 @@ class S3Client:
             ON_THROTTLED.set(partial(self._on_throttled, arguments["Bucket"], direction))
 
     async def _connect(self) -> None:
-        """Have s3fs make its client. Raises SetupError."""
+        """Make s3fs create its client. Raises SetupError."""
         try:
             await self.fs.set_session()
         except ValueError as error:
@@ -177,15 +177,15 @@ class S3Client:
             raise
 
     def has_answered(self) -> None:
-        """Note that the store has answered: what fails from now on is worth waiting for."""
+        """Note that the store has answered: from now on failures are worth retrying."""
         has_answered(self.fs)
 
     def get(self, bucket: str, key: str, most: int, **arguments: Any) -> tuple[bytes, dict[str, Any]]:
-        """The body of an object and the answer that it came with; of a longer one a byte more than `most`."""
+        """Read an object; returns body and answer. A longer body is cut one byte after the limit `most`."""
         return wait_for(self.submit(self._get(bucket, key, most, arguments)), most)
 
     def get_range(self, bucket: str, key: str, start: int, stop: int, **arguments: Any) -> bytes:
-        """The bytes from start to stop, fewer only where the object ends. Raises BadAnswerError."""
+        """Read the bytes from start to stop; fewer only at the end of the object. Raises BadAnswerError."""
         part = f"bytes={start}-{stop - 1}"
         body, answer = self.get(bucket, key, stop - start, Range=part, **arguments)
         require_range(answer.get("ContentRange"), start, stop, len(body))
@@ -206,7 +206,7 @@ class S3Client:
         raise AssertionError("unreachable")
 
     async def send(self, method: str, body: Body, **arguments: Any) -> dict[str, Any]:
-        """Send an object, or a part of one, from its beginning at every attempt; the answer."""
+        """Send an object or a part, from its first byte in every attempt; returns the answer."""
         from s3fs import core
 
         self._heed(method, arguments)
@@ -226,7 +226,7 @@ class S3Client:
         return answer
 
     async def create_upload(self, attempts: list[None], **arguments: Any) -> tuple[str, bool]:
-        """Begin a multipart upload; its id, and whether the store keeps a checksum of the whole object.
+        """Start a multipart upload; returns its id, and whether the store keeps a checksum of the object.
 
         `attempts` gets an item for each request that was sent: each may have begun an upload whose id was
         lost with the answer.
@@ -251,7 +251,7 @@ class S3Client:
         return str(required(answer, "UploadId")), False
 
     def _may_keep_checksums(self, client: Any) -> bool:
-        """Whether the store is to be asked for checksums of whole objects, and nobody has chosen others."""
+        """Whether to ask for checksums of whole objects: not if the user has chosen others."""
         return (
             getattr(self.fs, _KEEPS_CHECKSUMS, True)
             and client.meta.config.request_checksum_calculation != _ONLY_WHERE_REQUIRED
@@ -260,7 +260,7 @@ class S3Client:
         )
 
     def access(self, bucket: str) -> BucketAccess | None:
-        """How another client can reach a bucket; None if that takes what only botocore understands."""
+        """What another client needs to reach a bucket; None if only botocore understands the settings."""
         if not self._is_plain():
             return None
         client = wait_for(self.submit(self._client(bucket)))
@@ -278,7 +278,7 @@ class S3Client:
         return await self.fs.get_s3(bucket)
 
     def _is_plain(self) -> bool:
-        """Whether nothing is configured that only s3fs and botocore understand."""
+        """Whether no setting is used that only s3fs and botocore understand."""
         fs = self.fs
         extra = set(fs.client_kwargs) - {"endpoint_url", "region_name"}
         special = set(fs.config_kwargs) - {"s3", "max_pool_connections"} | set(
@@ -287,7 +287,7 @@ class S3Client:
         return not (extra or special or fs.req_kw or fs.s3_additional_kwargs or fs.version_aware)
 
     def _credentials(self, client: Any) -> Callable[[], dict[str, Any]]:
-        """What gives the credentials that botocore has found, and finds anew when they rotate."""
+        """A provider of botocore's credentials, refreshed when they rotate."""
         credentials = client._request_signer._credentials
         # Not the filesystem: it has what asks for them, and neither would ever be let go of.
         loop = self.fs.loop

@@ -1,4 +1,4 @@
-"""Filesystems that serve one thread at a time.
+"""Locks for filesystems that serve only one thread at a time.
 
 The connections behind fsspec's filesystems that are not asynchronous (paramiko's, say) lose answers when two
 threads wait for them, and hang. Whoever asks such a filesystem for something has its turn until it is done.
@@ -29,7 +29,7 @@ _TURN = "_cpr_turn"
 
 
 class _Turn:
-    """A lock that knows when whoever had it last got an answer, by time.monotonic()."""
+    """A lock that records when its holder last got an answer, by time.monotonic()."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -46,7 +46,7 @@ class _Turn:
 
 
 def serialize_calls(fs: AbstractFileSystem) -> None:
-    """Let only one thread at a time be in any of the filesystem's methods, where it needs that."""
+    """Let only one thread at a time call the filesystem's methods, if it needs that."""
     if isinstance(fs, (AsyncFileSystem, ChainedFileSystem, LocalFileSystem, MemoryFileSystem)):
         return
     turn = _Turn()
@@ -68,19 +68,19 @@ def _in_turn(turn: _Turn, method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def exclusive_use(fs: AbstractFileSystem) -> AbstractContextManager[Any]:
-    """For what is asked of an open file, which uses the filesystem's connection as well."""
+    """Lock the filesystem for calls on an open file, which share its connection."""
     turn: AbstractContextManager[Any] | None = getattr(fs, _TURN, None)
     return nullcontext() if turn is None else turn
 
 
 def last_answer(fs: AbstractFileSystem) -> float:
-    """When the thread whose turn it was last got an answer: waiting longer than a limit is of no use."""
+    """When the thread that holds the lock last got an answer; waiting longer than a limit is pointless."""
     turn: _Turn | None = getattr(fs, _TURN, None)
     return 0.0 if turn is None else turn.answered
 
 
 def note_answer(fs: AbstractFileSystem) -> None:
-    """Say that whoever's turn it is has had an answer, of several to come."""
+    """Record that the thread that holds the lock got one of several answers."""
     turn: _Turn | None = getattr(fs, _TURN, None)
     if turn is not None:
         turn.answered = time.monotonic()

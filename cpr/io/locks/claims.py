@@ -1,4 +1,4 @@
-"""What the object of a lease says, and when a lease has ended, as seen by those who wait for it.
+"""The content of a lease's object, and how waiting processes find out that a lease has ended.
 
 No two machines' clocks are compared: a lease has ended when its version has not changed for its length on the
 watcher's own monotonic clock, or when it is that old by the clock of the store, which stamps the object and
@@ -33,7 +33,7 @@ _TELL_AFTER_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Claim:
-    """What the object says: whose it is, for how long without renewal."""
+    """The content of a lease's object: its holder, and how long it is valid without renewal."""
 
     token: str
     count: int
@@ -42,12 +42,12 @@ class Claim:
     released: bool = False
 
     def encode(self) -> bytes:
-        """The claim as the bytes of the object."""
+        """Encode the claim as the bytes of the object."""
         return json.dumps({"cpr-lease": 1, **asdict(self)}).encode()
 
     @classmethod
     def parse(cls, content: bytes) -> Claim | None:
-        """The claim; None if nobody could have written it, who may then hold it all the same."""
+        """Parse a claim; None if it is malformed, though its writer may still hold the lease."""
         try:
             fields = read_json(content)
             token, count, seconds, holder, released = (
@@ -64,7 +64,7 @@ class Claim:
 
 
 class Watch:
-    """Judges from outside when a lease has ended."""
+    """Observes a lease of another process, to find out when it has ended."""
 
     def __init__(self) -> None:
         self._version: str | None = None
@@ -73,7 +73,7 @@ class Watch:
         self._told = False
 
     def is_free(self, url: str, seen: Versioned | None) -> bool:
-        """Whether it may be taken: not there, given back, or not renewed for its length."""
+        """Whether it may be taken: missing, released, or not renewed in time."""
         if seen is None:
             return True
         claim = Claim.parse(seen.content)
@@ -97,12 +97,12 @@ class Watch:
 
     @property
     def is_new(self) -> bool:
-        """Whether it has seen nothing that was held."""
+        """Whether no held lease was observed yet."""
         return self._version is None
 
     @property
     def pause(self) -> float:
-        """Seconds until the next look."""
+        """Seconds until the next check."""
         least, most = _POLL_SECONDS
         held = time.monotonic() - self._begun
         return min(max(held * _POLL_SHARE, least), most) * random.uniform(0.5, 1.0)  # noqa: S311 - no secret

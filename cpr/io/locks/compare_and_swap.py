@@ -1,4 +1,4 @@
-"""Small objects that only a writer who knows their present version can replace: compare and swap.
+"""Compare-and-swap for small objects: a write succeeds only if the writer knows the present version.
 
 Of many processes that see one version and write at once, exactly one succeeds:
 
@@ -29,13 +29,13 @@ _tried: PerProcess[str, None] = PerProcess()
 
 
 def read(url: str) -> Versioned | None:
-    """A small object and its version; None where there is none. Raises TransferError."""
+    """Read a small object and its version; None if there is none. Raises TransferError."""
     with translate_errors(url, "read"):
         return _conditional(url).read()
 
 
 def swap(url: str, content: bytes, version: str | None) -> tuple[bool, Versioned | None]:
-    """Write an object if its version is still this one; None: if there is none yet.
+    """Write an object if its version is still this one (None: if there is none yet).
 
     The content must be one that nobody writes twice: what is read back tells whether a write whose
     answer was lost is ours.
@@ -70,7 +70,7 @@ def _unless_it_fails(url: str) -> Versioned | None:
 
 
 def require_conditional(url: str) -> None:
-    """Make sure, by trying it once per process, that a folder's store heeds conditions.
+    """Check, once per process, that a folder's store honours conditional writes.
 
     Raises UnsupportedStoreError where it does not, TransferError or ResourceNotFoundError where that
     cannot be told.

@@ -1,4 +1,4 @@
-"""Leases: who holds one may believe, for some seconds, that nobody else does.
+"""Leases: their holder may assume, for some seconds, that no other process holds the same one.
 
 A lease is a small object that is only ever written conditionally (`cpr.io.locks.compare_and_swap`): created,
 taken over, renewed and released by whoever knows its present version. Its holder renews it in the background
@@ -56,7 +56,7 @@ def _here() -> str:
 
 @dataclass
 class Lease:
-    """A lease of this process.
+    """A lease that this process holds.
 
     Attributes:
         url: of its object.
@@ -80,7 +80,7 @@ class Lease:
 
     @property
     def is_valid(self) -> bool:
-        """Whether nobody else can hold it; False when the last renewal was too long ago."""
+        """Whether no other process can hold it; False when the last renewal was too long ago."""
         return self._state == "held" and time.monotonic() < self._renewed + self.seconds
 
     @property
@@ -90,11 +90,11 @@ class Lease:
 
     @property
     def is_lost(self) -> bool:
-        """Whether somebody else was seen to have taken it over."""
+        """Whether another process was seen to have taken it over."""
         return self._state == "lost"
 
     def take(self, version: str | None) -> tuple[bool, Versioned | None]:
-        """Try to hold it in the place of a version (None: of nothing); also what is there now."""
+        """Try to take the lease in place of a version (None: of nothing); also returns what is there now."""
         with self._lock:
             taken, now = self._swap(version)
             if taken:
@@ -102,13 +102,13 @@ class Lease:
         return taken, now
 
     def confirm(self) -> bool:
-        """Whether it is held now: by the clock, else by renewing it, which raises as the store does."""
+        """Whether it is held now: by the clock, else by a renewal, which raises the store's errors."""
         if not self.is_valid:
             self.renew()
         return self.is_valid
 
     def renew(self) -> None:
-        """Hold it anew for its length; warns when somebody else has taken it over."""
+        """Renew it for its full length; warns if another process has taken it over."""
         with self._lock:
             if self._state != "held":
                 return
@@ -116,7 +116,7 @@ class Lease:
             self._notice(now)
 
     def release(self) -> None:
-        """Give it back. Somebody else's is not touched; what the store refuses ends by itself."""
+        """Give it back. Another holder's is left alone; if the store refuses, it expires by itself."""
         with self._lock:
             if self._state != "held":
                 return
@@ -153,7 +153,7 @@ class Lease:
 
 
 class _Asking:
-    """Stands in the table for whoever of this process asks the store for a lease."""
+    """Marks in the table that a thread of this process is asking the store for a lease."""
 
 
 _table: PerProcess[str, Lease | _Asking] = PerProcess()
@@ -173,7 +173,7 @@ def acquiring(
     hold: float | None = None,
     goes_on: Callable[[], bool] = _always,
 ) -> Steps[Lease | None]:
-    """Steps to a lease: yields how many seconds to wait before the next one, and returns the lease.
+    """Acquire a lease step by step: yields the seconds to wait before the next step, returns the lease.
 
     Returns None when the time is over. A step takes a few requests at most, of which a process has one
     going for each lease, however many of its threads wait. To be closed when given up.
@@ -238,7 +238,7 @@ def _attempt(lease: Lease, watch: Watch) -> bool:
 
 
 def waiting(url: str, timeout: float | None = None) -> Steps[bool]:
-    """Steps until nobody holds a lease: yields seconds to wait; returns whether nobody does.
+    """Wait until a lease is free, step by step: yields seconds to wait; returns whether it is free.
 
     Raises as `acquiring`.
     """
@@ -258,7 +258,7 @@ def waiting(url: str, timeout: float | None = None) -> Steps[bool]:
 
 
 def lease_here(url: str, holder: str | None = None) -> Lease | None:
-    """The lease that this process has at a URL, of this holder or of any."""
+    """The lease that this process holds at a URL, of this holder or of any."""
     with _table.lock:
         found = _table.known.get(url)
     if not isinstance(found, Lease) or (holder is not None and found.holder != holder):
@@ -267,7 +267,7 @@ def lease_here(url: str, holder: str | None = None) -> Lease | None:
 
 
 def release(url: str, holder: str) -> None:
-    """Give a lease back. One that has ended meanwhile is no error; raises ValueError for any other."""
+    """Release a lease. One that has expired meanwhile is no error; raises ValueError for any other."""
     lease = lease_here(url, holder)
     if lease is not None:
         lease.release()

@@ -1,1 +1,1 @@
-"""One module per kind of storage, behind the protocol Store."""
+"""One module per kind of storage, each implementing the protocol Store."""

@@ -1,4 +1,4 @@
-"""Azure Blob Storage, through adlfs's account and credentials.
+"""Store for Azure Blob Storage, with adlfs's account and credentials.
 
 adlfs's own files show a truncated object when a `with` body raises, and check nothing. Here an object is
 blocks that the service compares with their digests as they arrive, and is shown when a list of them is put.
@@ -32,7 +32,7 @@ _NO_CONTAINER = ("ContainerNotFound", "ContainerBeingDeleted")
 
 
 class AzureStore:
-    """Containers; paths are `container/key`, or `container@account.host/key` where the URL says so.
+    """Containers of Azure; paths are `container/key`, or `container@account.host/key` if the URL says so.
 
     Args:
         fs: adlfs's filesystem, made in this process.
@@ -79,11 +79,11 @@ class AzureStore:
             raise
 
     def can_pin(self, version: Mapping[str, str | int]) -> bool:
-        """Whether the store has told an ETag."""
+        """Whether the version is an ETag."""
         return "etag" in version
 
     def fetch_version(self, path: str, start: int, stop: int, version: Mapping[str, str | int]) -> bytes:
-        """As `fetch`, of the object with an ETag; that of the answer counts, whatever the server heeds."""
+        """As `fetch`, for the object with this ETag, which the answer must carry too."""
         from azure.core import MatchConditions
 
         if stop <= start:
@@ -132,7 +132,7 @@ class AzureStore:
                     yield Entry(url, stat.modified, stat.nbytes, stat.version)
 
     def _listed(self, container: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
-        """All objects and folders whose names begin with a prefix, of however many pages."""
+        """All objects and folders whose names start with a prefix, over all pages."""
         objects: list[tuple[str, Stat]] = []
         folders: list[str] = []
         for found, below in self._pages(container, prefix, deep):
@@ -143,7 +143,7 @@ class AzureStore:
     def _pages(
         self, container: str, prefix: str, deep: bool = True, most: int | None = None
     ) -> Iterator[tuple[list[Any], list[str]]]:
-        """Objects and folders of a listing, page by page. Raises FileNotFoundError for no such container."""
+        """Pages of a listing of objects and folders. Raises FileNotFoundError for a missing container."""
         client = self._client.container(container.partition("@")[0])
         query: dict[str, Any] = {
             "name_starts_with": prefix or None,
@@ -214,7 +214,7 @@ def _container_and_key(path: str) -> tuple[str, str]:
 
 
 def _is_folder(found: Any) -> bool:
-    """Whether this marks a folder, as accounts with hierarchical names and some clients do."""
+    """Whether this entry marks a folder, as in accounts with hierarchical names and from some clients."""
     return str((found.metadata or {}).get("hdi_isfolder")).lower() == "true"
 
 

@@ -1,4 +1,4 @@
-"""An object on its way to Azure, of a size that nobody knows beforehand: its blocks go up side by side.
+"""Uploads an object of unknown size to Azure as blocks, which are sent in parallel.
 
 A blob is there when a list of its blocks is put, never before. The blocks of all who write to one name lie in
 one place until then, and whoever puts a list first has the service forget those that are not in it. So a
@@ -35,7 +35,7 @@ _REFUSALS = frozenset({"ConditionNotMet", "TargetConditionNotMet", "412", "BlobA
 
 
 def block_bytes(number: int, expected: int | None = None) -> int:
-    """Size of the block with this number (from 1) of an object of about so many bytes."""
+    """Size of block `number` (from 1) of an object of about `expected` bytes."""
     if expected is not None and number <= _PLANNED_BLOCKS:
         return min(max(_BLOCK_BYTES, -(-expected // _PLANNED_BLOCKS // _MIB) * _MIB), _LARGEST_BLOCK_BYTES)
     if expected is not None:
@@ -44,12 +44,12 @@ def block_bytes(number: int, expected: int | None = None) -> int:
 
 
 def is_refused_condition(error: OSError) -> bool:
-    """Whether Azure says so that the condition of a request does not hold."""
+    """Whether Azure refused a request because its condition does not hold."""
     return code_of(error) in _REFUSALS
 
 
 class BlockUpload:
-    """One object: a single request if it fits in a block, else blocks and a list of them.
+    """The upload of one object: a single request if it fits in one block, else blocks and a block list.
 
     Args:
         client: of the account.
@@ -98,7 +98,7 @@ class BlockUpload:
         self._sending.append((self._client.submit(self._put_block(name, content)), len(content)))
 
     def _has_room(self, nbytes: int) -> bool:
-        """Whether one more block may be under way; raises what has become of those that are not any more."""
+        """Whether another block may be sent now; raises the errors of blocks that have failed."""
         for block, _ in self._sending:
             if block.done():
                 block.result()
@@ -146,7 +146,7 @@ class BlockUpload:
         await self._blob.commit_block_list([BlobBlock(name) for name in self._ids], **condition)
 
     def abort(self, timeout: float | None = None) -> None:  # noqa: ARG002
-        """Nobody sees the blocks that are there, nor can they be taken back: the service forgets them."""
+        """Give up the upload; its blocks are invisible, and the service discards them after a while."""
         self._sharing.close()
         self._buffer.clear()
         for block, _ in self._sending:
@@ -155,7 +155,7 @@ class BlockUpload:
 
 @contextmanager
 def _refusals_as_occupied(create: bool) -> Iterator[None]:
-    """Raise OccupiedError where the store refuses to write over an object, be it ours of a lost answer."""
+    """Raise OccupiedError if the store refuses to overwrite an object, even one of our own lost answer."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What cpr asks of a kind of storage: of local files, of S3, of any other filesystem.
+"""The protocols of stores: what cpr needs from local files, S3 and any other filesystem.
 
 Everything above speaks to stores through the protocol `Store`, so that hashing, streaming and publishing
 exist once; what only some stores can do is a protocol of its own. Methods raise what the store's client
@@ -46,7 +46,7 @@ _UNKNOWN = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True)
 class Stat:
-    """What a store tells of an object without reading it. Raises BadAnswerError for what none can have.
+    """Size, version and time of an object, as the store reports them. Raises BadAnswerError if impossible.
 
     Attributes:
         nbytes: its size.
@@ -64,7 +64,7 @@ class Stat:
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of a listing. Raises BadAnswerError for a size or time that no object can have.
+    """An entry of a listing. Raises BadAnswerError for an impossible size or time.
 
     Attributes:
         url: of the object.
@@ -84,7 +84,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Versioned:
-    """A small object as it was at one moment.
+    """A small object at one moment: content, version and age.
 
     Attributes:
         content: its bytes.
@@ -98,11 +98,11 @@ class Versioned:
 
 
 class OccupiedError(Exception):
-    """There is an object already where one was to be created."""
+    """An object exists where one was to be created."""
 
 
 class ChangedError(Exception):
-    """An object has another version than the one that was asked for."""
+    """An object has another version than the one that was requested."""
 
 
 class Upload(Protocol):
@@ -112,13 +112,13 @@ class Upload(Protocol):
     """
 
     def write(self, block: memoryview) -> None:
-        """Take the next bytes, copying what is not sent yet; raises if earlier ones failed."""
+        """Send the next bytes, copying what is not sent yet; raises if earlier ones failed."""
 
     def commit(self) -> None:
-        """Wait for the bytes and publish the object whole."""
+        """Wait until all bytes are sent, and publish the object."""
 
     def abort(self, timeout: float | None = None) -> None:
-        """Discard what was written; nothing stays behind. Safe at any time before commit.
+        """Discard what was written, without leftovers. Safe at any time before commit.
 
         Where requests are needed they may take `timeout` seconds.
         """
@@ -129,58 +129,58 @@ class Store(Protocol):
 
     @classmethod
     def open(cls, url: str) -> tuple[Self, str]:
-        """The store that serves a URL in this process, and the path there."""
+        """Get the store that serves a URL in this process, and the path there."""
 
     def stat(self, path: str) -> Stat | None:
-        """Size and version now, never from a cached listing; None where there is no such object."""
+        """Present size and version, never from a cached listing; None if there is no such object."""
 
     def require_container(self, path: str) -> None:
-        """Raise FileNotFoundError if the bucket itself does not exist, where that can be told."""
+        """Raise FileNotFoundError if the bucket itself does not exist, as far as the store can tell."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
-        """The bytes from start to stop, fewer only where the object ends."""
+        """Fetch the bytes from start to stop; fewer only at the end of the object."""
 
     def upload(self, path: str, create: bool = False) -> Upload:
-        """Begin an object. Creates local folders where they are missing, buckets never.
+        """Start to write an object. Missing local folders are created, buckets never.
 
         With `create` an object that is there already is left alone: OccupiedError is raised, now or later.
         """
 
     def remove(self, path: str) -> None:
-        """Delete an object. Raises FileNotFoundError where the store tells."""
+        """Delete an object. Raises FileNotFoundError if the store reports that."""
 
     def find(self, pattern: str, hidden: bool = False) -> dict[str, Stat]:
-        """URL or path and stat of the objects that match a glob pattern (see `cpr.io.stores.glob`)."""
+        """URL or path, and stat, of the objects that match a glob pattern (see `cpr.io.stores.glob`)."""
 
     def has_folder(self, path: str) -> bool:
-        """Whether there is such a folder, or any object whose key goes on after it."""
+        """Whether a folder exists, or any object whose key continues after it."""
 
     def names_in(self, path: str) -> set[str]:
-        """Names of the objects and folders that are in a folder; none where there is no such folder."""
+        """Names of the objects and folders in a folder; none if it does not exist."""
 
     def walk(self, path: str) -> Iterator[Entry]:
-        """All that is in a folder and below, hidden files too; nothing where there is no such folder."""
+        """Everything in a folder and below, including hidden files; nothing if it does not exist."""
 
 
 @runtime_checkable
 class PinningStore(Protocol):
-    """A store that gives the bytes of one version of an object, or none."""
+    """A store that can read one particular version of an object."""
 
     def can_pin(self, version: Mapping[str, str | int]) -> bool:
-        """Whether requests can be bound to what `stat` has told of a version."""
+        """Whether requests can be made conditional on this version, as `stat` reported it."""
 
     def fetch_version(
         self, path: str, start: int, stop: int, version: Mapping[str, str | int]
     ) -> bytes | memoryview:
-        """As `Store.fetch`. Raises ChangedError, or FileNotFoundError, where another version is there."""
+        """As `Store.fetch`. Raises ChangedError or FileNotFoundError if another version is there."""
 
 
 @runtime_checkable
 class ChecksumStore(Protocol):
-    """A store that keeps a checksum of what it has received, and tells it without reading the object."""
+    """A store that keeps a checksum of each object and reports it without reading the object."""
 
     def store_checksum(self, path: str) -> tuple[int, str | None]:
-        """The size of an object, and `algorithm:hexdigest`; None where none is kept of this one.
+        """Size of an object and its `algorithm:hexdigest`; None if the store keeps none of it.
 
         Raises FileNotFoundError where there is no such object.
         """
@@ -188,10 +188,10 @@ class ChecksumStore(Protocol):
 
 @runtime_checkable
 class PagingStore(Protocol):
-    """A store that lists a folder in the order of its names, from any of them on."""
+    """A store that lists a folder in order of names, starting after any name."""
 
     def page_after(self, path: str, name: str) -> tuple[dict[str, Stat], str | None]:
-        """Some of the objects in a folder, not below it, whose names come after one, which need not exist.
+        """A page of the objects directly in a folder whose names sort after a name, existing or not.
 
         Returns them by name, and the last name that the page reaches; None where it reaches the end.
         """
@@ -199,13 +199,13 @@ class PagingStore(Protocol):
 
 @runtime_checkable
 class UploadListingStore(Protocol):
-    """A store that keeps uploads which were begun and never ended, and can list them."""
+    """A store that can list multipart uploads which were started and never completed."""
 
     def uploads(self, path: str) -> Iterator[tuple[Entry, str]]:
-        """Those into a folder and below, with their ids."""
+        """Unfinished uploads into a folder and below, with their ids."""
 
     def abort_upload(self, path: str, upload: str) -> None:
-        """End one of them. Raises FileNotFoundError if it has ended already."""
+        """Abort one of them. Raises FileNotFoundError if it has ended already."""
 
 
 @runtime_checkable
@@ -213,15 +213,15 @@ class BulkRemovingStore(Protocol):
     """A store that deletes many objects with one request."""
 
     def remove_many(self, paths: list[str]) -> None:
-        """Delete up to 1000 objects; those that are gone already are no error."""
+        """Delete up to 1000 objects; missing ones are no error."""
 
 
 @runtime_checkable
 class CopyingStore(Protocol):
-    """A store that copies objects inside itself, and tells the digest of what it has copied."""
+    """A store that copies objects server-side, and reports the digest of the copy."""
 
     def copy_equal(self, source: str, path: str, md5: str, nbytes: int) -> bool:
-        """Make an object of another one, if that one holds these very bytes; whether it does.
+        """Copy an object server-side if it holds exactly these bytes; returns whether it does.
 
         It is the store's own digest of the copy that is compared. After False, and after an error, anything
         may be at `path`, and it is to be written.
@@ -235,10 +235,10 @@ class CopyingStore(Protocol):
 
 
 class Conditional(Protocol):
-    """A small object that is written only if it is still the version that the writer knows."""
+    """A small object with compare-and-swap: written only if its version is the one that the writer knows."""
 
     def read(self) -> Versioned | None:
-        """Content and version now, of a large one the first `MOST_SMALL_BYTES` or so; None for no object."""
+        """Present content and version, cut at about `MOST_SMALL_BYTES`; None for no object."""
 
     def write_if(self, content: bytes, version: str | None) -> str | None:
         """Write if the version is still this one (None: if there is no object).
@@ -262,7 +262,7 @@ class ConditionalStore(Protocol):
 
 
 def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
-    """What changes with an object, from fsspec's `info`: ETag, generation, else size and time."""
+    """The version in fsspec's `info`: ETag, generation, else size and time."""
     for name in ("ETag", "etag", "generation", "md5Hash", "content_md5"):
         if info.get(name):
             return {name.lower(): str(info[name]).strip('"')}
@@ -276,7 +276,7 @@ def version_of(info: Mapping[str, Any]) -> dict[str, str | int]:
 
 
 def modified_time(info: Mapping[str, Any]) -> datetime:
-    """When a file was last written to, from fsspec's `info`; now, where a filesystem does not tell.
+    """The modification time in fsspec's `info`; the present time if the filesystem reports none.
 
     Raises BadAnswerError for what is no time.
     """
@@ -295,7 +295,7 @@ def modified_time(info: Mapping[str, Any]) -> datetime:
 
 
 def age_of(headers: Mapping[str, str]) -> float | None:
-    """Seconds since an object was written, from the headers of an answer: by the store's own clock, whole."""
+    """Age of an object in whole seconds, from the headers of an answer, by the store's own clock."""
     lower = {name.lower(): value for name, value in headers.items()}
     try:
         now, written = (parsedate_to_datetime(lower[name]) for name in ("date", "last-modified"))
@@ -305,7 +305,7 @@ def age_of(headers: Mapping[str, str]) -> float | None:
 
 
 def folder_prefix(key: str) -> str:
-    """What the keys of all objects in a folder, and below, begin with; "" is the whole bucket.
+    """Prefix of the keys of all objects in a folder and below; "" is the whole bucket.
 
     >>> folder_prefix("results"), folder_prefix("odd//"), folder_prefix("")
     ('results/', 'odd//', '')
@@ -314,6 +314,6 @@ def folder_prefix(key: str) -> str:
 
 
 def bucket_and_key(path: str) -> tuple[str, str]:
-    """A path on an object store as the name of its bucket and the key there."""
+    """Split a path on an object store into the name of its bucket and the key."""
     bucket, _, key = path.partition("/")
     return bucket, key

@@ -1,4 +1,4 @@
-"""Everything else that fsspec implements, through the interface that all its filesystems share.
+"""Store for every other filesystem of fsspec, through the interface that all of them share.
 
 Publication is atomic by the best means that a filesystem has: buffered files of object stores hold an object
 back until `commit()` where they can; others get a hidden name beside the final one and a rename
@@ -62,11 +62,11 @@ class FsspecStore:
         return cls(url, fs, path), path
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call a method of the filesystem, as `_call`."""
+        """Call a method of the filesystem by name, as `_call`."""
         return self._call(lambda fs: getattr(fs, method)(*arguments, **options))
 
     def _call(self, request: Callable[[Any], T], nbytes: int = 0, is_endless: bool = False) -> T:
-        """Ask the filesystem for something; once more, with a new connection, if the old one was lost.
+        """Call the filesystem; retried once, with a new connection, if the connection was lost.
 
         Args:
             request: is given the filesystem.
@@ -100,7 +100,7 @@ class FsspecStore:
         return _stat(info) if info.get("type") == "file" else None
 
     def require_container(self, path: str) -> None:
-        """There is no common way to ask; a write to a missing bucket fails by itself."""
+        """Does nothing, as there is no common way to ask; a write to a missing bucket fails."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
         return self._call(lambda fs: bytes(fs.cat_file(path, start=start, end=stop)), nbytes=stop - start)
@@ -145,7 +145,7 @@ class FsspecStore:
         return {info["name"].rpartition("/")[2] for info in self._ls(path.rstrip("/"))}
 
     def _listed(self, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
-        """All files and folders whose paths begin with a prefix."""
+        """All files and folders whose paths start with a prefix."""
         infos = [one for one in self._ls(prefix.rpartition("/")[0]) if one["name"].startswith(prefix)]
         below = [one for one in infos if one["type"] == "directory" and not (deep and "is_link" in one)]
         folders = [f"{one['name']}/" for one in below]
@@ -157,7 +157,7 @@ class FsspecStore:
         return objects, []
 
     def _ls(self, folder: str) -> list[dict[str, Any]]:
-        """What is in a folder; nothing where there is none. Raises whatever else the filesystem does."""
+        """Entries of a folder; none if it does not exist. Raises the filesystem's other errors."""
         try:
             infos = self._ls_of(folder or "/")
         except FileNotFoundError:
@@ -180,7 +180,7 @@ class FsspecStore:
         return self._call(lambda fs: list(fs.ls(folder, detail=True)), is_endless=True)
 
     def _followed(self, info: dict[str, Any]) -> dict[str, Any]:
-        """What a link leads to, under the link's name."""
+        """The target of a link, under the link's name."""
         if info["type"] != "link":
             return info
         with suppress(FileNotFoundError):
@@ -204,7 +204,7 @@ class FsspecStore:
 
 
 def _answer(fs: Any, request: Callable[[Any], T], nbytes: int = 0, is_endless: bool = False) -> T:
-    """What a filesystem answers. Raises NoAnswerError; then its connection is ended."""
+    """Call a filesystem within a time limit. Raises NoAnswerError, after closing its connection."""
     # Others may have it: a limit counts from when they last had an answer.
     alive = time.monotonic if is_endless else lambda: last_answer(fs)
     try:
@@ -215,7 +215,7 @@ def _answer(fs: Any, request: Callable[[Any], T], nbytes: int = 0, is_endless: b
 
 
 class _BackgroundUpload:
-    """A file of any fsspec filesystem, written by one thread while the next bytes are made.
+    """A file of any fsspec filesystem, written by a thread while the next bytes are produced.
 
     What answers to writes and renames say is no more than that; sizes tell what has come of them.
     """
@@ -252,7 +252,7 @@ class _BackgroundUpload:
             piece = piece[count:]
 
     def _require_whole(self, path: str) -> None:
-        """Raise BadAnswerError unless all that was written is at a path."""
+        """Raise BadAnswerError unless the file at a path has the size that was written."""
         try:
             found: int | None = _stat(self._fs.info(path)).nbytes
         except FileNotFoundError:
@@ -307,7 +307,7 @@ class _HeldBackUpload(_BackgroundUpload):
 
 
 class RenamedUpload(_BackgroundUpload):
-    """A file of a hidden name, renamed when it is whole.
+    """A file with a hidden name, which is renamed when it is complete.
 
     Renaming replaces what another has written since it was asked whether the name is free.
     """
@@ -329,7 +329,7 @@ class RenamedUpload(_BackgroundUpload):
             raise BadAnswerError("NotRenamed")
 
     def _rename(self) -> None:
-        """Give the file its name. Raises OccupiedError for one that is taken, where it was to be new."""
+        """Rename the file. Raises OccupiedError if it was to be new and the name is taken."""
         self._fs.mv(self._temporary, self._path)
 
     def _discard(self) -> None:

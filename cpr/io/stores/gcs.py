@@ -1,4 +1,4 @@
-"""Google Cloud Storage, through gcsfs's session, endpoint and credentials.
+"""Store for Google Cloud Storage, with gcsfs's session, endpoint and credentials.
 
 gcsfs checks nothing that it uploads unless it is told to, publishes a truncated object when a `with` body
 raises, and leaves out of a glob what it could not list. Here an object is one resumable upload that is
@@ -58,7 +58,7 @@ class _Page(NamedTuple):
 
     @classmethod
     def of(cls, answer: dict[str, Any]) -> Self:
-        """What the store has answered. Raises BadAnswerError for what is no listing of objects."""
+        """Parse an answer. Raises BadAnswerError if it is not a listing of objects."""
         if answer and not {"kind", "items", "prefixes", "nextPageToken"} & answer.keys():
             raise BadAnswerError("NotAListing")
         items, folders, token = (answer.get(name) for name in ("items", "prefixes", "nextPageToken"))
@@ -71,7 +71,7 @@ class _Page(NamedTuple):
 
 
 class GCSStore:
-    """Buckets; paths are `bucket/key`.
+    """Buckets of Google Cloud Storage; paths are `bucket/key`.
 
     Args:
         fs: gcsfs's filesystem, made in this process.
@@ -111,11 +111,11 @@ class GCSStore:
             raise
 
     def can_pin(self, version: Mapping[str, str | int]) -> bool:
-        """Whether the store has told a generation."""
+        """Whether the version is a generation."""
         return "generation" in version
 
     def fetch_version(self, path: str, start: int, stop: int, version: Mapping[str, str | int]) -> bytes:
-        """As `fetch`, of the object's generation; that of the answer counts, whatever the server heeds."""
+        """As `fetch`, for this generation of the object, which the answer must carry too."""
         if stop <= start:
             return b""
         generation = str(version["generation"])
@@ -162,7 +162,7 @@ class GCSStore:
         return bool(next(self._pages(bucket, {"prefix": folder_prefix(key), "maxResults": "1"})).objects)
 
     def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
-        """All objects and folders whose names begin with a prefix, of however many pages."""
+        """All objects and folders whose names start with a prefix, over all pages."""
         objects: list[tuple[str, Stat]] = []
         folders: list[str] = []
         for page in self._pages(bucket, {"prefix": prefix, "delimiter": "" if deep else "/"}):

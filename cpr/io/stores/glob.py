@@ -1,4 +1,4 @@
-"""Objects that match a glob pattern, found by listings alone, none of which may fail unnoticed.
+"""Finds the objects that match a glob pattern, by listings, none of which may fail unnoticed.
 
 fsspec's own glob leaves out what it could not list, and says nothing, and so does the standard library's: a
 task would run on half of its inputs. Here whatever a listing raises reaches the caller, and patterns mean the
@@ -52,7 +52,7 @@ def matching_in_bucket(
     listing: Callable[[str, str, bool], Listed],
     hidden: bool = False,
 ) -> dict[str, Stat]:
-    """URLs and stats of the objects of a bucket that match; a pattern without magic may be one object's name.
+    """URLs and stats of a bucket's objects that match; a pattern without magic may be one object's name.
 
     Args:
         store: where the bucket is.
@@ -75,7 +75,7 @@ def matching_in_bucket(
 
 
 def names_in_bucket(path: str, listing: Callable[[str, str, bool], Listed]) -> set[str]:
-    """Names of the objects and folders in a folder of a bucket; the marker of the folder itself is none."""
+    """Names of the objects and folders in a folder of a bucket, without the folder's own marker."""
     bucket, key = bucket_and_key(path)
     prefix = folder_prefix(key)
     objects, folders = listing(bucket, prefix, False)
@@ -83,7 +83,7 @@ def names_in_bucket(path: str, listing: Callable[[str, str, bool], Listed]) -> s
 
 
 def _candidates(folder: str, steps: list[str], listing: Listing, hidden: bool) -> Iterator[tuple[str, Stat]]:
-    """Objects that may match the steps of a pattern below a folder."""
+    """Objects below a folder that may match the steps of a pattern."""
     literal = next(index for index, step in enumerate(steps) if has_magic(step))
     folder += "".join(f"{step}/" for step in steps[:literal])
     step, rest = steps[literal], steps[literal + 1 :]
@@ -105,7 +105,7 @@ def _candidates(folder: str, steps: list[str], listing: Listing, hidden: bool) -
 
 
 def _expression(steps: list[str], hidden: bool) -> str:
-    """The steps of a pattern as a regular expression of whole keys."""
+    """The steps of a pattern as a regular expression for whole keys."""
     no_dot = "" if hidden else r"(?!\.)"
     folders = f"(?:{no_dot}[^/]*/)*"
     *above, last = steps

@@ -1,4 +1,4 @@
-"""Listings of millions of objects: what stores give of each without making anything of Python's of it."""
+"""Protocols for fast listings of millions of objects, without a Python object for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Line = tuple[str, int, float, str]
 
 
 class Page(NamedTuple):
-    """Some entries of a listing as columns, where there are millions.
+    """Entries of a long listing, as columns.
 
     Attributes:
         base: what their URLs begin with.
@@ -29,14 +29,14 @@ class Page(NamedTuple):
     versions: Sequence[str]
 
     def lines(self) -> Iterator[Line]:
-        """The same, one by one."""
+        """The entries one by one."""
         urls = (self.base + name for name in self.names)
         return zip(urls, self.sizes, self.modified, self.versions, strict=True)
 
 
 @runtime_checkable
 class LineListingStore(Protocol):
-    """A store that lists faster where no objects of Python's are made of the lines."""
+    """A store that can list faster by yielding plain tuples, one for each object."""
 
     def lines(self, path: str) -> Iterator[Line]:
         """As `Store.walk`, in the same order."""
@@ -44,7 +44,7 @@ class LineListingStore(Protocol):
 
 @runtime_checkable
 class PageListingStore(Protocol):
-    """A store that lists faster where nothing of Python's is made of each entry."""
+    """A store that can list faster by yielding pages of columns."""
 
     def pages(self, path: str) -> Iterator[Page]:
-        """As `Store.walk`, in the same order; few entries in the first of them."""
+        """As `Store.walk`, in the same order; the first pages have few entries."""

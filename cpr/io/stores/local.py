@@ -1,4 +1,4 @@
-"""Local files: written beside their final name, synced, renamed, and the folder synced.
+"""Store for local files: written under a temporary name, synced, renamed, and the folder synced.
 
 After a power cut the file is there whole or not at all (rename(2) is atomic within a folder; the
 sync of the folder makes the name itself durable).
@@ -40,7 +40,7 @@ class LocalStore:
         return _stat(path)
 
     def require_container(self, path: str) -> None:
-        """Raise what there is instead of a file; folders are made when something is written to them."""
+        """Raise if anything but a file is at the path; missing folders are created by writes."""
         if os.path.isdir(path):
             raise SetupError("NotAFile")
         if os.path.exists(path):
@@ -60,7 +60,7 @@ class LocalStore:
         return version.keys() == {"size", "mtime_ns"}
 
     def fetch_version(self, path: str, start: int, stop: int, version: Mapping[str, str | int]) -> bytes:
-        """As `fetch`, of a file that is what it was, before and after its bytes are read."""
+        """As `fetch`, for a file that is unchanged before and after the read."""
         with open(path, "rb", buffering=0, opener=open_regular) as file:
             if _version(os.fstat(file.fileno())) != version:
                 raise ChangedError
@@ -121,7 +121,7 @@ class LocalStore:
 
 
 def _listed(prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
-    """Files and folders whose paths begin with a prefix; links are followed, but not in a circle."""
+    """Files and folders whose paths start with a prefix; links are followed, but not in a circle."""
     files: list[tuple[str, Stat]] = []
     folders = _scan(prefix.rpartition("/")[0] or "/", prefix, files)
     if not deep:
@@ -136,7 +136,7 @@ def _listed(prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]
 
 
 def _scan(folder: str, prefix: str, files: list[tuple[str, Stat]]) -> list[str]:
-    """The folders in a folder whose paths begin with a prefix; such files are added to a list."""
+    """The subfolders whose paths start with a prefix; matching files are appended to a list."""
     folders = []
     try:
         with os.scandir(folder) as entries:
@@ -154,12 +154,12 @@ def _scan(folder: str, prefix: str, files: list[tuple[str, Stat]]) -> list[str]:
 
 
 def _time(result: os.stat_result) -> datetime:
-    """When a file was last written to; the first or last time that Python knows for one beyond."""
+    """Modification time of a file, clamped to the range of Python's datetime."""
     return datetime.fromtimestamp(min(max(result.st_mtime, -62_135_510_400), 253_370_764_800), UTC)
 
 
 def _stat_or_link(path: str) -> Stat | None:
-    """As `_stat`; of a link whose end nobody knows (it leads to itself, or where one may not look) itself.
+    """As `_stat`; for a link that cannot be resolved (circular or inaccessible), the link itself.
 
     So that whoever reads it is told, and all else is found.
     """
@@ -220,7 +220,7 @@ class LocalUpload:
         self._folder.close()
 
     def _linked(self) -> bool:
-        """Whether the file got its name in a way that leaves alone what has it; not every disk can."""
+        """Whether the file got its name by a hard link, which replaces nothing; not every disk has them."""
         try:
             self._folder.link(self._temporary, self._name)
         except FileExistsError:

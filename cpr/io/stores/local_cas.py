@@ -1,4 +1,4 @@
-"""A small file that only a writer who knows its present version can replace, without any lock.
+"""Compare-and-swap for small local files, without locks.
 
 It is a folder of numbered files, the highest of which is the content. Version n is replaced by giving a
 complete new file the name n + 1 with link(2), which fails where there is that name already, on NFS as
@@ -31,13 +31,13 @@ _LAST = 10**12 - 1
 
 
 class VersionedFolder:
-    """The folder at a path; made when it is first written to."""
+    """The folder of versions at a path; created by the first write."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
     def read(self) -> Versioned | None:
-        """Content and version now; None where nothing was written."""
+        """Present content and version; None if nothing was written."""
         while (number := self._highest()) > 0:
             try:
                 with open(self._place(number), "rb", opener=open_regular) as file:
@@ -49,7 +49,7 @@ class VersionedFolder:
         return None
 
     def write_if(self, content: bytes, version: str | None) -> str | None:
-        """Write if the version is still this one (None: nothing was written); None when it is not."""
+        """Write if the version is still this one (None: nothing was written); None if it is not."""
         before = int(version or 0)
         require_allowed(os.path.join(self._path, ""))
         os.makedirs(self._path, exist_ok=True)
@@ -84,7 +84,7 @@ class VersionedFolder:
         return os.path.join(self._path, f"{number:012d}")
 
     def _numbers(self, are_files: bool = True) -> list[int]:
-        """The numbers that files have, or those that anything else has."""
+        """The numbers of files, or of entries that are not files."""
         try:
             with os.scandir(self._path) as entries:
                 # Whatever else somebody has put here, folders and links too, is none of ours.
@@ -97,7 +97,7 @@ class VersionedFolder:
             return []
 
     def _after(self, before: int) -> int:
-        """The number that follows one, of those that nothing but a file can have."""
+        """The number after this one, skipping those taken by anything but a file."""
         taken, number = frozenset(self._numbers(are_files=False)), before % _LAST + 1
         while number in taken:
             number = number % _LAST + 1

@@ -1,4 +1,4 @@
-"""What is in a folder of this machine and below, as columns: a million files with little of Python's each."""
+"""Fast recursive listing of local folders, as columns, for millions of files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FROM_DESCRIPTOR = os.scandir in os.supports_fd
 
 
 class FileVersions(Sequence[str]):
-    """Versions of files, which are numbers until somebody asks for one.
+    """Versions of files, kept as numbers until a text is needed.
 
     Attributes:
         changed: when each file was last changed, in billionths of a second since 1970, as an array. A file's
@@ -47,7 +47,7 @@ class FileVersions(Sequence[str]):
 
 
 class _Columns:
-    """Files of a folder, as they are found."""
+    """The files found in a folder, as columns."""
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -58,7 +58,7 @@ class _Columns:
     def take(
         self, entries: Iterable[os.DirEntry[str]], most: int, folders: list[str], links: _Columns | None
     ) -> bool:
-        """Take files, no more than so many; False where there are no more.
+        """Read entries up to a limit; False if there are no more.
 
         Args:
             entries: of the folder.
@@ -120,7 +120,7 @@ def pages_in(path: str) -> Iterator[Page]:
 
 
 def _signed(nanoseconds: int) -> int:
-    """In 64 bits, for file systems know years beyond 2262; two times 584 years apart are one."""
+    """A time in 64 bits: file systems know years beyond 2262; times 584 years apart coincide."""
     return nanoseconds if -_HALF <= nanoseconds < _HALF else (nanoseconds + _HALF) % (2 * _HALF) - _HALF
 
 
@@ -139,6 +139,6 @@ def _scanned(folder: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 
 
 def unless_gone(error: OSError) -> None:
-    """Raise what is wrong with a folder, but for one that is not there any more."""
+    """Raise the error of a folder, except if it does not exist any more."""
     if not isinstance(error, FileNotFoundError):
         raise error

@@ -1,4 +1,4 @@
-"""Uploads to S3 that a repeated request has begun, and whose ids were lost with its answers."""
+"""Aborts multipart uploads that a retried request started on S3, and whose ids were lost with its answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CLOCK = timedelta(seconds=2)
 async def abort_unseen(
     client: S3Client, where: Mapping[str, str], known: str | None, creating: tuple[float, float]
 ) -> None:
-    """Abort those of one object, beside the one that is known.
+    """Abort the other uploads of an object, except the one that is known.
 
     Args:
         client: whose loop this runs on.

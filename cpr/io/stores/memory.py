@@ -1,4 +1,4 @@
-"""Objects in the memory of this process, under `memory://`: for tests and examples."""
+"""Store for objects in the memory of this process, under `memory://`: for tests and examples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _conditional_writes: PerProcess[str, None] = PerProcess()
 
 
 class MemoryStore(FsspecStore):
-    """fsspec's memory filesystem; an object is put under its name in one piece."""
+    """fsspec's memory filesystem; an object is stored under its name in one step."""
 
     conditions_may_be_ignored = False
 
@@ -49,7 +49,7 @@ class _MemoryUpload:
 
 
 class _ConditionalObject:
-    """Compared and written under a lock of this process, which is all that sees it."""
+    """Compare-and-swap under a lock of this process, the only one that sees the object."""
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
         self._fs = fs

@@ -1,4 +1,4 @@
-"""Into what parts an object goes to S3: 10,000 of them hold it, and several are under way in little memory.
+"""Sizes of the parts of an S3 multipart upload, so that 10,000 parts hold the object in little memory.
 
 Where the size is said beforehand all parts are as large, and only as large as they must be: 21 MiB for
 200 GB. Where it is not, and where more comes than was said, they grow towards the most there can be.
@@ -29,11 +29,11 @@ _DOUBLINGS = 9
 
 
 def part_bytes(number: int, first: int, expected: int | None = None) -> int:
-    """Size of the part with this number (from 1).
+    """Size of part `number` (from 1).
 
     Args:
         number: of the part.
-        first: the least that a part shall have.
+        first: minimum size of a part.
         expected: about how many bytes the object will have, where that is known.
     """
     if expected is None:

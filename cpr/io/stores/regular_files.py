@@ -1,4 +1,4 @@
-"""Files on local disks, told from what only looks like one: pipes, sockets, devices, folders."""
+"""Checks that a local path is a regular file, and not a pipe, socket, device or folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["open_regular", "require_removable", "require_replaceable"]
 
 
 def require_replaceable(path: str) -> None:
-    """Raise OSError where the name leads to a device, pipe or socket: `/dev/null` must not become a file."""
+    """Raise OSError for a device, pipe or socket: `/dev/null` must not become a file."""
     with contextlib.suppress(FileNotFoundError):
         # What a process has open looks like files there: /dev/stdout leads to it.
         if os.path.islink(path) and os.readlink(path).startswith("/proc/"):
@@ -20,7 +20,7 @@ def require_replaceable(path: str) -> None:
 
 
 def require_removable(path: str) -> None:
-    """The same of a name that is to go. A link may: what it leads to stays."""
+    """As `require_replaceable`, for deletion. A link may be deleted: its target stays."""
     with contextlib.suppress(FileNotFoundError):
         _require_plain(os.lstat(path).st_mode, path)
 
@@ -35,7 +35,7 @@ def _special(path: str) -> OSError:
 
 
 def open_regular(path: str, flags: int) -> int:
-    """An opener for `open`: raises OSError at once for what is no file, where reading might never end."""
+    """An opener for `open`: raises OSError at once for anything but a file, as reading might never end."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):

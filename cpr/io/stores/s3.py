@@ -1,4 +1,4 @@
-"""S3 and what speaks its language, through s3fs's client and configuration."""
+"""Store for S3 and compatible servers, with s3fs's client and configuration."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ log = logging.getLogger("cpr")
 
 
 class _NotRemovedError(OSError):
-    """What S3 says of one object among many that were to be deleted."""
+    """S3's error for one object of a bulk deletion."""
 
     def __init__(self, error: dict[str, Any]) -> None:
         super().__init__(str(error.get("Code")))
@@ -46,7 +46,7 @@ class _NotRemovedError(OSError):
 
 
 class S3Store:
-    """Buckets; paths are `bucket/key`.
+    """Buckets of S3; paths are `bucket/key`.
 
     Args:
         fs: s3fs's filesystem, made in this process.
@@ -84,13 +84,13 @@ class S3Store:
         return self._client.get_range(bucket, key, start, stop)
 
     def can_pin(self, version: Mapping[str, str | int]) -> bool:
-        """Whether the store has told an ETag."""
+        """Whether the version is an ETag."""
         return "etag" in version
 
     def fetch_version(
         self, path: str, start: int, stop: int, version: Mapping[str, str | int]
     ) -> bytes | memoryview:
-        """As `fetch`, of the object with an ETag; that of the answer counts, whatever the server heeds."""
+        """As `fetch`, for the object with this ETag, which the answer must carry too."""
         if stop <= start:
             return b""
         bucket, key = bucket_and_key(path)
@@ -118,7 +118,7 @@ class S3Store:
         return int(required(head, "ContentLength")), checksum_of_head(head)
 
     def put_once(self, path: str, content: bytes, **arguments: Any) -> Any:
-        """One PUT, with what is to go with it; its answer. A refusal is not put to the test again."""
+        """Send one PUT with extra arguments, without retrying a refusal; returns its answer."""
         bucket, key = bucket_and_key(path)
         return self._client.call_once("put_object", Bucket=bucket, Key=key, Body=content, **arguments)
 
@@ -242,7 +242,7 @@ class S3Store:
         self._client.call("abort_multipart_upload", Bucket=bucket, Key=key, UploadId=upload)
 
     def _listed(self, bucket: str, prefix: str, deep: bool) -> tuple[list[tuple[str, Stat]], list[str]]:
-        """All objects and folders whose names begin with a prefix, of however many pages."""
+        """All objects and folders whose names start with a prefix, over all pages."""
         objects: list[tuple[str, Stat]] = []
         folders: list[str] = []
         for answer in self._pages(bucket, prefix, "" if deep else "/"):
@@ -294,7 +294,7 @@ def _stat(item: dict[str, Any]) -> Stat:
 
 
 def _next(page: dict[str, Any], **markers: Any) -> dict[str, Any]:
-    """Where the next page of a listing begins. Raises BadAnswerError for one that would go on for ever."""
+    """The start of the next page of a listing. Raises BadAnswerError if the listing would never end."""
     if None in markers.values():
         raise BadAnswerError("ListingCut")
     if page == markers:

@@ -1,4 +1,4 @@
-"""Copies inside S3, of objects that hold known bytes."""
+"""Server-side copies in S3, of objects that hold known bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a bucket, in the order of keys, through obstore: names that are spread evenly in ranges at once.
+"""Lists a bucket in order of keys through obstore; evenly spread names are listed in parallel ranges.
 
 A page has a thousand keys, and each page begins where the one before ended, so that a million records behind
 30 ms take half a minute of waiting alone. But Prefect names its records by hexadecimal digests: a page
@@ -60,7 +60,7 @@ class Found(NamedTuple):
 
 
 def list_keys(store: Any, folder: str, may_begin_anywhere: Callable[[], bool]) -> Iterator[Found]:
-    """The objects in a folder and below, in the order of their keys; "" is the whole bucket.
+    """The objects in a folder and below, in order of keys; "" is the whole bucket.
 
     Args:
         store: obstore's, of the bucket.
@@ -101,14 +101,14 @@ def list_keys(store: Any, folder: str, may_begin_anywhere: Callable[[], bool]) -
 
 
 def _begins_slowly(store: Any, folder: str, after: str, page_seconds: float) -> bool:
-    """Whether the server takes much longer to begin after a key than for a page that goes on."""
+    """Whether the server takes much longer to start after a key than to continue a listing."""
     begun = time.monotonic()
     next(_pages(store, folder, after), [])
     return time.monotonic() - begun > _SLOW_BEGINNING * max(page_seconds, _LEAST_SECONDS)
 
 
 def _some(store: Any, folder: str, after: str, stop: str) -> list[Found]:
-    """As `_between`; where more would be too many for memory, the first of them."""
+    """As `_between`; if that is too much for memory, the first part of it."""
     found: list[Found] = []
     for page in _between(store, folder, after, stop):
         found += page
@@ -118,7 +118,7 @@ def _some(store: Any, folder: str, after: str, stop: str) -> list[Found]:
 
 
 def _between(store: Any, folder: str, after: str, stop: str) -> Iterator[list[Found]]:
-    """Pages of the objects after a key, up to another and with it."""
+    """Pages of the objects after a key, up to and including another."""
     for page in _pages(store, folder, after):
         if page[-1].key > stop:
             yield [one for one in page if one.key <= stop]
@@ -144,7 +144,7 @@ def _pages(store: Any, folder: str, after: str) -> Iterator[list[Found]]:
 
 
 class _Ranges:
-    """Ranges of names, made while they are asked for: how wide the next one is, those before it have told.
+    """Generates ranges of names; the width of each is adapted to how many names the previous ones held.
 
     Args:
         first: name that was listed last.
@@ -162,7 +162,7 @@ class _Ranges:
 
     @classmethod
     def guessed(cls, page: list[Found], cut: int) -> _Ranges | None:
-        """From a page of a listing; None where names are no digests, or few are left."""
+        """Guess ranges from a page of a listing; None if the names are not digests, or few are left."""
         names = [one.key[cut:] for one in page if _DIGEST.match(one.key, cut)]
         if len(names) < len(page) // 2 or page[-1].key[cut:] != names[-1]:
             return None
@@ -171,11 +171,11 @@ class _Ranges:
         return cls(names[-1], end, width) if 0 < width * _LEAST_PAGES < _NAMES - end else None
 
     def last(self) -> str:
-        """A name that about half a page of others comes after."""
+        """A name so near the end that about half a page of names follows it."""
         return f"{_NAMES - 1 - self._page // 2:08x}"
 
     def adapt(self, count: int) -> None:
-        """Make the next ranges wider, or narrower, after one with so many names in it."""
+        """Adjust the width of the next ranges, after one that held so many names."""
         if count < self._pages * PAGE // 4:
             self._width *= 16
         elif count > self._pages * PAGE * 2:

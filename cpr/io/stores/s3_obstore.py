@@ -1,4 +1,4 @@
-"""Fast reads from S3, and small writes: obstore asks, with the endpoint and credentials of s3fs's client.
+"""Fast reads and small writes for S3 through obstore, with the endpoint and credentials of s3fs's client.
 
 obstore (https://developmentseed.org/obstore) reads twice as fast as s3fs for half the CPU time, and puts
 a small object for a fifth of it. It is asked only where all of s3fs's configuration can be said in its
@@ -51,28 +51,28 @@ _first_pid: int | None = None
 
 
 class CircuitBreaker:
-    """Whether obstore is worth another question: not after several failures in a row."""
+    """Stops using obstore after several failures in a row."""
 
     def __init__(self) -> None:
         self._failures = 0
 
     @property
     def is_open(self) -> bool:
-        """Whether s3fs is asked at once from now on."""
+        """Whether s3fs is used directly from now on."""
         return self._failures >= _PATIENCE
 
     def succeeded(self) -> None:
-        """Obstore has answered."""
+        """Record that obstore has answered."""
         self._failures = 0
 
     def failed(self, error: Exception) -> None:
-        """It has not; s3fs is asked the same. A store that is asked too much is no reason against obstore."""
+        """Record a failure, after which s3fs is asked the same; throttling does not count."""
         self._failures += not says_slow_down(error)
         log.debug("s3fs is asked again, after %s", type(error).__name__)
 
 
 class FastBucket:
-    """One bucket through obstore; all questions are answered with None where s3fs has to be asked.
+    """One bucket through obstore; every method returns None if s3fs has to be used.
 
     They raise FileNotFoundError where there is no such object, or no such bucket.
     """
@@ -87,11 +87,11 @@ class FastBucket:
 
     @property
     def store(self) -> Any:
-        """What obstore itself takes for the bucket, for libraries that speak to it."""
+        """The obstore object for the bucket, for libraries that use it."""
         return self._store
 
     def fetch(self, key: str, start: int, stop: int) -> memoryview | None:
-        """The bytes from start to stop."""
+        """Fetch the bytes from start to stop."""
         import obstore
 
         def ask() -> memoryview:
@@ -100,7 +100,7 @@ class FastBucket:
         return self._ask(ask, stop - start) if _can_spell(key) else None
 
     def fetch_version(self, key: str, start: int, stop: int, etag: str) -> memoryview | None:
-        """The same of the object with an ETag. Raises ChangedError where it has another."""
+        """As `fetch`, for the object with an ETag. Raises ChangedError if it has another."""
         import obstore
 
         def ask() -> memoryview:
@@ -128,7 +128,7 @@ class FastBucket:
         return self._ask(ask) if _can_spell(key) else None
 
     def put(self, key: str, data: bytes | bytearray, create: bool) -> str | None:
-        """Put an object in one request, which is signed with a SHA-256 of its body; its ETag.
+        """Put an object in one request, signed with a SHA-256 of its body; returns its ETag.
 
         With `create` on the condition that there is none: raises OccupiedError.
         """
@@ -159,7 +159,7 @@ class FastBucket:
     def list_keys(
         self, folder: str, may_begin_anywhere: Callable[[], bool] = lambda: True
     ) -> Iterator[Found] | None:
-        """The objects in a folder and below, in the order of their keys; see `s3_listing`.
+        """The objects in a folder and below, in order of keys; see `s3_listing`.
 
         May raise what it likes after any of them, as at a key that it cannot spell ("a//b"). Drops a slash
         at the beginning or end of a key, so that "a" stands for "a/" too.
@@ -169,7 +169,7 @@ class FastBucket:
         return list_keys(self._store, folder, may_begin_anywhere)
 
     def page_after(self, folder: str, name: str) -> tuple[dict[str, Stat], str | None] | None:
-        """As `PagingStore.page_after`; what lies below the folder takes its place in a page."""
+        """As `PagingStore.page_after`; objects below the folder count towards a page."""
         import obstore
 
         prefix = f"{folder}/"
@@ -214,13 +214,13 @@ class FastBucket:
         return answer
 
     def _took(self, seconds: float) -> None:
-        """Learn how long an answer took that carries next to nothing."""
+        """Record the latency of an answer that carries almost no data."""
         self._width.answered(seconds)
         self._write_width.answered(seconds)
 
 
 def _patiently(question: Callable[[], T], width: TransferWidth) -> T:
-    """Ask a store again that says that it is asked too much, after a while, and less from now on."""
+    """Ask a store with retries while it is throttling, and send it fewer requests from now on."""
     waits = pauses()
     while True:
         try:
@@ -233,17 +233,17 @@ def _patiently(question: Callable[[], T], width: TransferWidth) -> T:
 
 
 def says_slow_down(error: Exception) -> bool:
-    """Whether obstore's error is a store's refusal of so many requests, after its own attempts."""
+    """Whether obstore's error means that the store still throttles after obstore's retries."""
     return _SLOW_DOWN.search(str(error)) is not None
 
 
 def _can_spell(key: str) -> bool:
-    """Whether obstore asks for this very key; others it refuses, or changes."""
+    """Whether obstore requests exactly this key; it refuses or changes some."""
     return _UNSPEAKABLE.isdisjoint(key.split("/"))
 
 
 def fast_bucket(fs: Any, bucket: str) -> FastBucket | None:
-    """A bucket through obstore, or None where s3fs has to do it.
+    """Open a bucket through obstore; None if s3fs has to be used.
 
     Args:
         fs: s3fs's filesystem, made in this process.
@@ -291,7 +291,7 @@ def _make(fs: Any, bucket: str) -> FastBucket | None:
 
 
 def _credentials(provide: Callable[[], dict[str, Any]]) -> Any:
-    """Credentials in obstore's words, to be asked for again before they rotate."""
+    """Make a provider of credentials for obstore, which refreshes them before they rotate."""
     found = provide()
     rotate = found.pop("rotate")
     return {**found, "expires_at": datetime.now(UTC) + _CREDENTIALS_LAST if rotate else None}

@@ -1,4 +1,4 @@
-"""An object on its way to S3, of a size that nobody knows beforehand: its parts go up while the next is made.
+"""Uploads an object of unknown size to S3 as a multipart upload; a part is filled while others are sent.
 
 s3fs writes the parts of a file one after another inside write(), and publishes a truncated object when a
 `with` body raises. Here an upload is completed only when it is told to; an interrupted one is aborted.
@@ -38,7 +38,7 @@ _ABORT_SECONDS = 10.0
 
 
 def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa: N803 - S3's own names
-    """Size and version of an object; None where there is none."""
+    """Size and version of an object; None if there is none."""
     fast = s3_obstore.fast_bucket(client.fs, Bucket)
     try:
         found = None if fast is None else fast.stat(Key)
@@ -52,13 +52,13 @@ def stat_object(client: S3Client, Bucket: str, Key: str) -> Stat | None:  # noqa
 
 
 def is_refused_condition(error: OSError) -> bool:
-    """Whether S3 says so that the condition of a request does not hold."""
+    """Whether S3 refused a request because its condition does not hold."""
     return isinstance(error, FileExistsError) or code_of(error) in _REFUSALS
 
 
 @contextmanager
 def _refusals_as_occupied(condition: Mapping[str, str]) -> Iterator[None]:
-    """Raise OccupiedError where the store refuses to write over an object, be it ours of a lost answer.
+    """Raise OccupiedError if the store refuses to overwrite an object, even one of our own lost answer.
 
     A refusal of what was asked without a condition is another failure.
     """
@@ -82,7 +82,7 @@ def _head(client: S3Client, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N
 
 
 class S3Upload:
-    """One object: a single PUT if it fits in a part, else a multipart upload with parts side by side."""
+    """The upload of one object: a single PUT if it fits in one part, else a multipart upload in parallel."""
 
     def __init__(self, client: S3Client, bucket: str, key: str, create: bool) -> None:
         self._client = client
@@ -147,17 +147,17 @@ class S3Upload:
         part.lend(lasting)
 
     def _keep_memory(self, part: Body) -> None:
-        """Use the memory of a part again."""
+        """Keep the buffer of a part for reuse."""
         if not isinstance(part, LentBody):
             part.seek(0)
             self._emptied.append(part)
 
     def _part_bytes(self) -> int:
-        """Size of the next part; parts of one size are what some servers insist on."""
+        """Size of the next part; some servers require equal sizes."""
         return part_bytes(len(self._parts) + 1, self._first_bytes or PART_BYTES, self._expected)
 
     def _look(self) -> None:
-        """Begin to ask whether the place is free, while the first part is collected."""
+        """Start to check whether the name is free, while the first part is filled."""
         self._only_new = False
 
         def ask() -> Stat | None:
@@ -196,7 +196,7 @@ class S3Upload:
         self._part = self._emptied.pop() if self._emptied else Body()
 
     def _has_room(self, own: int) -> bool:
-        """Whether one more part may be under way; raises what has become of those that are not any more."""
+        """Whether another part may be sent now; raises the errors of parts that have failed."""
         for part, _, _ in self._sending:
             if part.done():
                 part.result()
@@ -207,13 +207,13 @@ class S3Upload:
         return own + sum(size for _, _, size in self._sending) <= self._width.memory_bytes
 
     def _wait_for_room(self, own: int) -> None:
-        """Wait for the first part; of a place that nothing is known of, no longer than until more may be."""
+        """Wait for the oldest part; for an unknown store, only until more requests are allowed."""
         first = self._sending[0][0]
         if not (self._has_memory(own) and still_silent(first, self._width)):
             self._wait(first)
 
     def _wait(self, part: Future[dict[str, Any]]) -> dict[str, Any]:
-        """A part's answer, for which is waited as long as any of the parts under way goes on."""
+        """Wait for a part's answer, as long as any part in progress advances."""
         return wait_for(part, alive=lambda: max((body.sent for _, body, _ in self._sending), default=0.0))
 
     async def _create(self) -> None:
@@ -287,7 +287,7 @@ class S3Upload:
         self._require_stored(etag, len(content))
 
     def _require_stored(self, etag: str, nbytes: int) -> None:
-        """Raise BadAnswerError where an answer was none of S3's, and no such object is there.
+        """Raise BadAnswerError if an answer was not S3's and no such object exists.
 
         The page of a proxy that wants a login has an ETag too.
         """
@@ -329,7 +329,7 @@ class S3Upload:
 
 
 def _checksums(answer: dict[str, Any]) -> dict[str, Any]:
-    """The part's checksums as the store computed them; completing must name them again."""
+    """The checksums of a part as the store computed them; the completing request must repeat them."""
     return {
         name: value
         for name, value in answer.items()

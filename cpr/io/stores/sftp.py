@@ -1,4 +1,4 @@
-"""Files on SFTP servers, through fsspec's filesystem and paramiko."""
+"""Store for SFTP servers, through fsspec's filesystem and paramiko."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["SFTPStore"]
 
 
 class _SFTPUpload(RenamedUpload):
-    """A file that is new replaces nothing, whoever else writes it at the same time."""
+    """An upload that, for a new file, never replaces one written by someone else at the same time."""
 
     def _rename(self) -> None:
         if not self._is_new:
@@ -29,7 +29,7 @@ class _SFTPUpload(RenamedUpload):
 
 
 class SFTPStore(FsspecStore):
-    """As any filesystem of fsspec's, but for ranges (asked for in one go), listings and new files."""
+    """As FsspecStore, with pipelined ranges, and its own listings and creation of files."""
 
     def fetch(self, path: str, start: int, stop: int) -> bytes | memoryview:
         found = self._call(

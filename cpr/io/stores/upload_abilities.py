@@ -1,4 +1,4 @@
-"""What an upload can do beyond taking bytes, where its store offers it: each is a protocol of one method."""
+"""Optional abilities of an upload, each a protocol of one method."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ __all__ = ["AnnouncedUpload", "ChecksummedUpload", "LendingUpload", "SendingUplo
 
 @runtime_checkable
 class AnnouncedUpload(Protocol):
-    """An upload that does better where it is known how much is to come."""
+    """An upload that benefits from knowing the size beforehand."""
 
     def announce(self, nbytes: int) -> None:
-        """Expect about so many bytes, before the first is written; fewer or more may come all the same."""
+        """Announce about how many bytes follow, before the first write; the real number may differ."""
 
 
 @runtime_checkable
 class LendingUpload(Protocol):
-    """An upload that need not copy what stays in memory."""
+    """An upload that need not copy bytes which stay in memory."""
 
     def lend(self, block: memoryview, lasting: memoryview) -> None:
-        """As `write`, of bytes that `lasting` holds as well, until the upload has ended.
+        """As `write`, for bytes that `lasting` also holds until the upload has ended.
 
         If they change before they are sent, the store refuses them: they are not those of the block any more.
         """
@@ -28,18 +28,18 @@ class LendingUpload(Protocol):
 
 @runtime_checkable
 class SendingUpload(Protocol):
-    """An upload that can have its last bytes under way while something else is done."""
+    """An upload that can send its last bytes in the background."""
 
     def send_rest(self) -> None:
-        """Begin to send all that was written and is not sent yet; nothing may be written after that."""
+        """Start to send everything not sent yet; nothing can be written afterwards."""
 
 
 @runtime_checkable
 class ChecksummedUpload(Protocol):
-    """An upload to a store that keeps a checksum of the whole object, and tells it later."""
+    """An upload to a store that keeps a checksum of the whole object."""
 
     def store_checksum(self) -> str | None:
-        """What the store will tell, as `ChecksumStore.store_checksum`; asked when all is written.
+        """The checksum that the store will report (see `ChecksumStore`); call when all is written.
 
         None where it will tell nothing.
         """

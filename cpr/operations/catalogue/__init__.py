@@ -1,4 +1,4 @@
-"""The catalogue: what records say, as columns in files beside them; see docs/decisions/catalogue.md."""
+"""The catalogue: a columnar cache of records, in files beside them; see docs/decisions/catalogue.md."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Place:
 
 
 def look_at(url: str) -> Place:
-    """Begin to list a results URL, as far as it takes to see whether the catalogue is worth it.
+    """Start to list a results URL, far enough to see whether using the catalogue pays.
 
     Raises ResourceNotFoundError and TransferError, here and while the pages are gone through.
     """

@@ -1,4 +1,4 @@
-"""Arrow's arrays from and to numpy and Python.
+"""Converts Arrow arrays from and to numpy and Python, without importing pandas.
 
 pyarrow's own `array`, `scalar` and `to_numpy` import pandas, to see whether they were given something of
 pandas: half a second, which is longer than most commands take for all else.
@@ -18,17 +18,17 @@ __all__ = ["column", "mask", "numbers", "scalar", "total", "values"]
 
 
 def mask(of: npt.NDArray[np.bool_]) -> Any:
-    """An array of booleans."""
+    """Make an array of booleans."""
     return _made(pa.bool_(), len(of), [None, _bits(of)])
 
 
 def numbers(of: npt.NDArray[Any]) -> Any:
-    """An array of numbers."""
+    """Make an array of numbers."""
     return _made(pa.from_numpy_dtype(of.dtype), len(of), [None, np.ascontiguousarray(of)])
 
 
 def total(of: npt.NDArray[np.int64]) -> int:
-    """The sum of sizes, of any: numpy's has 64 bits, which two records may claim.
+    """Exact sum of sizes; numpy's has 64 bits, which two forged records can exceed.
 
     >>> total(np.array([2**63 - 1, 2**63 - 1])) == 2**64 - 2
     True
@@ -37,12 +37,12 @@ def total(of: npt.NDArray[np.int64]) -> int:
 
 
 def scalar(text: str) -> Any:
-    """A text, to compare arrays with."""
+    """Make a text scalar, to compare arrays with."""
     return column([text], pa.string())[0]
 
 
 def column(of: Sequence[Any], kind: Any) -> Any:
-    """An array of texts, bytes, integers or booleans, where None is null.
+    """Make an array of texts, bytes, integers or booleans, with null for None.
 
     Raises UnicodeEncodeError for texts that are not Unicode, TypeError and OverflowError for other numbers.
     """
@@ -69,7 +69,7 @@ def column(of: Sequence[Any], kind: Any) -> Any:
 
 
 def values(of: Any, when_null: Any = 0) -> npt.NDArray[Any]:
-    """The numbers or booleans of an array, or a chunked one; not to be written to."""
+    """The numbers or booleans of an array, or a chunked one, as read-only numpy."""
     dtype = np.dtype(np.bool_ if pa.types.is_boolean(of.type) else str(of.type))
     if not len(of):
         return np.zeros(0, dtype)

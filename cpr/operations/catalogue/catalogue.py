@@ -1,4 +1,4 @@
-"""What the records under a URL say, as columns: from files of earlier commands, and from records since."""
+"""Reads the records under a URL as columns: from files of earlier commands, and from newer records."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _HEADS = [name for name in OBJECT.names if name != "cached"]  # which no command
 
 @dataclass
 class Catalogue:
-    """What is under a URL.
+    """The objects under a URL, and the rows of their records.
 
     Attributes:
         listing: all objects.
@@ -56,7 +56,7 @@ class Catalogue:
     records: dict[int, Record] = field(default_factory=dict)
 
     def read(self, chosen_rows: npt.NDArray[np.bool_]) -> Iterator[Record]:
-        """The records that have some of the rows, read now, in the listing's order.
+        """Read the records that some rows came from, in the order of the listing.
 
         One that was deleted since it was listed is not among them. One that is no record any more, or cannot
         be read, is, with that problem; it is kept in `records`, and not read again.
@@ -76,7 +76,7 @@ class Catalogue:
 
 
 def _as_record(found: Record | Entry) -> Record | None:
-    """What has become of an object that was a record when it was listed; None where it was deleted.
+    """What an object is now that was a record when it was listed; None if it was deleted.
 
     Of what is there by now and no record it is a problem that it is none.
     """
@@ -132,13 +132,13 @@ def read_catalogue(
     on_progress: Callable[..., None] = lambda **_: None,
     listed: Iterable[Page] | None = None,
 ) -> Catalogue:
-    """List what is under a URL, and read the records that no earlier command has read in this version.
+    """List the objects under a URL, and read the records that no earlier command has cached.
 
     What was read is kept for later commands where that is worth a file, and this process may write there.
 
     Args:
         url: a results URL.
-        columns: of `RESOURCE` that are wanted.
+        columns: of `RESOURCE` to read.
         on_progress: is called for each record that is read, with their `total`.
         listed: the pages of the listing, where somebody has begun it.
 
@@ -159,7 +159,7 @@ def read_catalogue(
 
 
 def _candidates(listing: Listing) -> npt.NDArray[np.uint8]:
-    """By object, `_UNREAD` where it may be a record; else NONE, or AWKWARD for a name that leads out."""
+    """For each object `_UNREAD` if it may be a record; else NONE, or AWKWARD for an unsafe name."""
     kinds = np.full(len(listing), _UNREAD, np.uint8)
     odd = np.flatnonzero(~listing.plain())
     kinds[odd[listing.where(is_data, odd)]] = NONE
@@ -168,7 +168,7 @@ def _candidates(listing: Listing) -> npt.NDArray[np.uint8]:
 
 
 def _read_segments(listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequence[str]) -> list[_Segment]:
-    """The rows of earlier commands that still hold; their objects' kinds are set."""
+    """Read the cached rows that are still valid, and set the kinds of their objects."""
     # Which records may be believed is a matter of this machine's own table: all of them are asked.
     if current_table().records is not None:
         return []
@@ -191,7 +191,7 @@ def _read_segments(listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequ
 def _take(
     segment: _Segment, table: pa.Table, listing: Listing, kinds: npt.NDArray[np.uint8], columns: Sequence[str]
 ) -> None:
-    """Take the rows of objects that are there in this version, and not known from another file."""
+    """Take the rows of objects that exist in this version and are not known from another file."""
     segment.holds = np.zeros(table.num_rows, np.bool_)
     first = values(pc.is_valid(table["name"]))
     owner = np.cumsum(first) - 1
@@ -220,7 +220,7 @@ def _take(
 
 
 def _chosen(table: pa.Table, rows: npt.NDArray[np.bool_]) -> pa.Table:
-    """Some rows of a table, which are mostly all."""
+    """Some rows of a table, usually almost all."""
     return table if rows.all() else table.filter(mask(rows))
 
 
@@ -231,7 +231,7 @@ def _read_records(
     on_progress: Callable[..., None],
     keep: Callable[[pa.Table], None],
 ) -> tuple[pa.Table, npt.NDArray[np.int64], dict[int, Record]]:
-    """Read what is not known: rows of all resources, and awkward records; `keep` takes rows that last."""
+    """Read uncached records: rows of all resources, and awkward records; `keep` takes cacheable rows."""
     unread = np.flatnonzero((kinds == _UNREAD) | (kinds == AWKWARD))
     rows, changed, records = Rows(columns, keep), set[str](), {}
     ahead, lines = tee(listing.lines(unread))
@@ -251,7 +251,7 @@ def _read_records(
 def _merged(
     tables: Sequence[tuple[pa.Table, npt.NDArray[np.int64]]],
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """All rows in the listing's order: mostly those of one file after those of another."""
+    """Merge all rows in the order of the listing; most files are consecutive."""
     tables = sorted(tables, key=lambda one: one[1][0] if len(one[1]) else -1)
     table = pa.concat_tables([encoded(one) for one, _ in tables]).unify_dictionaries()
     index = np.concatenate([at for _, at in tables])
@@ -262,7 +262,7 @@ def _merged(
 
 
 def _keep(found: Sequence[_Segment], writer: segments.Writer) -> None:
-    """Write what was read, with the rows of files that are not much larger, or of which little holds."""
+    """Cache what was read, merged with files that are small or mostly outdated."""
     stale = [one for one in found if one.useful * 2 <= one.rows]
     if writer.rows < _LEAST_NEW and not stale:
         return

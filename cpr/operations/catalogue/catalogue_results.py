@@ -1,4 +1,4 @@
-"""Results by their names, from columns: only the records that name them are read."""
+"""Finds results by name in the catalogue, and reads only the records that name them."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ class CatalogueResults:
         self._told = set(map(id, known))
 
     def all(self) -> list[Result]:
-        """All of them."""
+        """All results."""
         return in_order(self._read(self._is_target))
 
     def called(self, wanted: str) -> list[Result]:
-        """Those that are called so."""
+        """The results that a name or URL refers to."""
         mask = self._called(wanted)
         return exact(in_order(one for one in self._read(mask) if is_called(one, wanted)), wanted)
 
     def named(self, names: Collection[str]) -> list[Result]:
-        """Those with these file names."""
+        """The results with these file names."""
         mask = self._named(column(list(names), pa.string()))
         return in_order(one for one in self._read(mask) if one.reference.file_name in names)
 
     def beside(self, choice: ResultFilter) -> list[Result]:
-        """All results of the records that name a chosen one."""
+        """All results of the records that name a chosen result."""
         rows, mask = self._catalogue.rows, np.ones(len(self._is_target), np.bool_)
         for name, value in (("task", choice.task), ("flow", choice.flow)):
             if value is not None:
@@ -71,12 +71,12 @@ class CatalogueResults:
         return [one for group in groups if any(map(choice.takes, group)) for one in group]
 
     def in_records(self, names: Collection[str]) -> list[Result]:
-        """All results of the records that have these names."""
+        """All results of the records with these names."""
         chosen = self._catalogue.listing.called(names)
         return list(self._read(chosen[self._catalogue.index]))
 
     def near(self, made: Made) -> list[Result]:
-        """Those that may be near: of what was made before, the newest thousand."""
+        """Candidates for comparison with a result: the newest thousand of what was made before it."""
         rows, task = self._catalogue.rows, self._catalogue.rows["task"]
         at = values(rows["at"])
         chosen = at <= (made.at or 0)
@@ -102,7 +102,7 @@ class CatalogueResults:
         return found
 
     def _read(self, mask: npt.NDArray[np.bool_]) -> Iterator[Result]:
-        """The results of the records with these rows; what has gone wrong with some since is told once."""
+        """Read the records of these rows; problems that occurred since are reported once."""
         for record in self._catalogue.read(mask & self._is_target):
             if record.problems and id(record) not in self._told:
                 self._told.add(id(record))

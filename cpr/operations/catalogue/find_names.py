@@ -1,4 +1,4 @@
-"""Where names are among others, most of which follow one another as they did before."""
+"""Finds the positions of names in a list that is mostly in the same order."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MOST_MISSES = 16  # blocks in a row
 
 
 def positions(names: Any, wanted: Any) -> npt.NDArray[np.int64]:
-    """Where each name is among many; -1 for what is not there, and for one of those that are wanted twice.
+    """The position of each name in a list; -1 if it is missing, and for repeated requests but one.
 
     Blocks of names that lie there as they do here are compared as they are. Only the others are looked up,
     among those that are in no such block: a table of a million names takes half a second to ask.
 
     Args:
-        names: each once.
-        wanted: those to look for.
+        names: unique names.
+        wanted: the names to look for.
     """
     at = np.full(len(wanted), -1, np.int64)
     place = pc.index(names, wanted[0]).as_py() if len(wanted) else -1
@@ -47,7 +47,7 @@ def positions(names: Any, wanted: Any) -> npt.NDArray[np.int64]:
 
 
 def _look_up(names: Any, wanted: Any, at: npt.NDArray[np.int64]) -> None:
-    """Set the positions of names that have none.
+    """Set the positions of names that have none yet.
 
     The wanted are looked at for each of the many: the other way round took three times their memory.
     """

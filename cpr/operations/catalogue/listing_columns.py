@@ -1,4 +1,4 @@
-"""A listing as columns: a million lines in a hundred megabytes."""
+"""A listing as columns, so that a million entries take a hundred megabytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _LINES = 4096  # at a time
 
 
 class Line(NamedTuple):
-    """An object of a listing.
+    """An object in a listing.
 
     Attributes:
         number: in the listing.
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """All that is under a URL, in the listing's order.
+    """Everything under a URL, in the order of the listing.
 
     Attributes:
         url: that was listed, normalised.
@@ -67,7 +67,7 @@ class Listing:
 
     @classmethod
     def of(cls, url: str, listed: Iterable[Page] | None = None) -> Listing:
-        """List what is under a normalised URL. Raises ResourceNotFoundError and TransferError.
+        """List everything under a normalised URL. Raises ResourceNotFoundError and TransferError.
 
         Args:
             url: to list.
@@ -99,7 +99,7 @@ class Listing:
         return len(self.nbytes)
 
     def url_of(self, index: SupportsInt) -> str:
-        """Of an object."""
+        """URL of an object."""
         if (stray := self.strays.get(int(index))) is not None:
             return stray
         return self.prefix + str(self.names[int(index)].as_py().decode("utf-8", "surrogatepass"))
@@ -109,7 +109,7 @@ class Listing:
         return time_from(float(self.modified[int(index)]))
 
     def lines(self, of: npt.NDArray[np.int64]) -> Iterator[Line]:
-        """Some objects, one by one."""
+        """Some of the objects, one by one."""
         for start in range(0, len(of), _LINES):
             some = of[start : start + _LINES]
             names = pc.take(self.names, numbers(some)).to_pylist()
@@ -122,11 +122,11 @@ class Listing:
                 yield Line(index, name, version, Entry(url, time_from(modified), nbytes, asked))
 
     def where(self, test: Callable[[str], bool], of: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Which of some objects pass a test of their URLs."""
+        """The subset of some objects whose URLs pass a test."""
         return np.fromiter((test(self.url_of(index)) for index in of), np.bool_, len(of))
 
     def called(self, names: Collection[str]) -> npt.NDArray[np.bool_]:
-        """Which objects have one of these names, whatever their folders."""
+        """The objects with one of these names, in any folder."""
         known = column([name.encode("utf-8", "surrogatepass") for name in names], pa.binary())
         before = re.escape(self.prefix[-1]).encode()
         last = pc.replace_substring_regex(self.names, rb"(?s)^.*" + before, b"")
@@ -134,7 +134,7 @@ class Listing:
         return found
 
     def plain(self) -> npt.NDArray[np.bool_]:
-        """Names of which the characters alone tell that they are of no data and lead nowhere else."""
+        """Mask of names whose characters alone show that they are neither data nor unsafe."""
         odd = pc.or_(pc.match_substring(self.names, b"."), pc.match_substring(self.names, b"//"))
         for is_at_end in (pc.starts_with(self.names, b"/"), pc.ends_with(self.names, b"/")):
             odd = pc.or_(odd, is_at_end)
@@ -144,12 +144,12 @@ class Listing:
 
 
 def give_back() -> None:
-    """Memory that nothing is in goes back: Arrow would keep it for later, most of what was only looked at."""
+    """Return free memory to the system, which Arrow would keep for later."""
     pa.default_memory_pool().release_unused()
 
 
 def _names(page: Page, prefix: str) -> tuple[Any, list[tuple[int, str]]]:
-    """What URLs go on with after a prefix, and those that begin otherwise, with their numbers."""
+    """The rest of each URL after a prefix, and URLs that do not start with it, with their numbers."""
     cut, strays, names = len(prefix), [], page.names
     if page.base.startswith(prefix):
         if rest := page.base[cut:]:

@@ -1,4 +1,4 @@
-"""What `cpr ls` tells, from columns: the same as from records one by one (`cpr.operations.ls`)."""
+"""`cpr ls` from columns, with the same result as from single records (`cpr.operations.ls`)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _ODD = np.int64(-7_046_029_254_386_353_131)  # 2**64 / golden ratio: codes are s
 def list_columns(
     url: str, limit: int | None, on_progress: Callable[..., None], listed: Iterable[Page]
 ) -> Listing:
-    """As `cpr.operations.ls.list_results`, of a listing that was begun."""
+    """As `cpr.operations.ls.list_results`, for a listing that was started."""
     catalogue = read_catalogue(url, _COLUMNS, on_progress, listed)
     lines = catalogue.listing
     listing = Listing()
@@ -71,7 +71,7 @@ def _distinct_rows(catalogue: Catalogue) -> npt.NDArray[np.int64]:
 
 
 class Targets:
-    """Each target that records name, once.
+    """The targets that records name, each once.
 
     Attributes:
         rows: by target, the first row of the catalogue that names it.
@@ -101,7 +101,7 @@ class Targets:
         return lines.time_of(self.index[number]) if at is None else _time(at)
 
     def listed(self, number: int) -> Listed:
-        """One of them."""
+        """One of the targets."""
         row = {name: column[int(self.rows[number])].as_py() for name, column in self._columns()}
         return Listed(
             io.join(row["location"], row["file"]),
@@ -150,7 +150,7 @@ class Targets:
 
 
 def _unrecorded(catalogue: Catalogue) -> list[Listed]:
-    """Targets, by their names, that no record names."""
+    """Names of the targets that no record names."""
     lines = catalogue.listing
     others: dict[int, Listed] = {}
     for index in np.flatnonzero(catalogue.kinds == NONE):
@@ -164,19 +164,19 @@ def _unrecorded(catalogue: Catalogue) -> list[Listed]:
 
 
 def _codes(texts: Any) -> npt.NDArray[np.int32]:
-    """The numbers of a column whose texts are encoded; -1 for nulls."""
+    """The codes of a dictionary-encoded text column; -1 for nulls."""
     found: npt.NDArray[np.int32] = values(texts.unify_dictionaries().combine_chunks().indices, -1)
     return found
 
 
 def _numbers(texts: Any) -> npt.NDArray[np.int64]:
-    """A number for each text: a dictionary of them all would take a hundred megabytes for a million."""
+    """A number for each text; a dictionary of them would take a hundred megabytes per million."""
     parts = (texts.slice(start, _TEXTS).to_pylist() for start in range(0, len(texts), _TEXTS))
     return np.fromiter(chain.from_iterable(map(hash, part) for part in parts), np.int64, len(texts))
 
 
 def _micros(seconds: Any) -> Any:
-    """As Python's times count seconds: to the nearest millionth."""
+    """Convert to microseconds, rounded as Python's datetime does."""
     whole = np.floor(np.clip(seconds, -62_135_510_400, 253_370_764_800))
     return (whole * 1e6).astype(np.int64) + np.rint((np.asarray(seconds) - whole) * 1e6).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""The versions of listed objects: those of files stay numbers until somebody asks for their texts."""
+"""Versions of listed objects; those of files stay numbers until a text is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DIGITS = np.array([[ord(digit) for digit in f"{byte:02x}"] for byte in range(25
 
 
 class Versions:
-    """By object, what changes with it; "" where the store does not tell, or it was written just now.
+    """The version of each object; "" if the store reports none, or the object was written just now.
 
     Args:
         texts: of objects in a store that has them.
@@ -41,7 +41,7 @@ class Versions:
         return "" if self._changed[index] == _UNKNOWN else self._files[index]
 
     def texts(self, of: npt.NDArray[np.int64]) -> Any:
-        """Those of some objects, as an array of Arrow's."""
+        """The versions of some objects, as an Arrow array."""
         if self._texts is not None:
             return pc.take(self._texts, numbers(of))
         changed, written = self._changed[of], self._written[of]
@@ -52,7 +52,7 @@ class Versions:
         return pc.if_else(mask(changed != _UNKNOWN), texts, scalar(""))
 
     def asked(self, index: int, nbytes: int, version: str) -> Mapping[str, str | int]:
-        """The version of an object as its store can be asked for it.
+        """The version of an object in the form in which its store can be asked for it.
 
         Args:
             index: of the object.
@@ -69,7 +69,7 @@ class Versions:
 
 
 class VersionsBuilder:
-    """Versions of pages of a listing, in their order.
+    """Collects the versions of pages of a listing, in order.
 
     Args:
         settled: files that were changed since may be written again in the same tick of the clock; in
@@ -81,11 +81,11 @@ class VersionsBuilder:
         self._pages: list[Any] = []
 
     def add(self, page: Sequence[str]) -> None:
-        """Those of one more page."""
+        """Add the versions of a page."""
         self._pages.append(page if isinstance(page, FileVersions) else column(page, pa.string()))
 
     def all(self) -> Versions:
-        """Those of all pages."""
+        """The versions of all pages."""
         files = [page for page in self._pages if isinstance(page, FileVersions)]
         none = np.zeros(0, np.int64)
         if len(files) < len(self._pages):
@@ -101,5 +101,5 @@ class VersionsBuilder:
 
 
 def _hexadecimal(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """Sixteen digits of each."""
+    """Each number as sixteen hex digits."""
     return _DIGITS[numbers.astype(">i8").view(np.uint8)].reshape(len(numbers), 16)

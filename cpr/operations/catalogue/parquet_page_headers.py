@@ -1,4 +1,4 @@
-"""What the headers of a Parquet file's pages claim, before anybody makes room for it.
+"""Checks the page headers of a Parquet file before a decoder allocates what they claim.
 
 Each page begins with a header (parquet.thrift, `PageHeader`: field 1 is the type, field 2 the size when
 unpacked, field 3 the size as it lies in the file). Decoders allocate what field 2 says; the footer, which is
@@ -27,7 +27,7 @@ _NUMBER_BYTES = 4  # of a text's length, before it
 
 
 class Header(NamedTuple):
-    """What a page claims.
+    """The claims of a page header.
 
     Attributes:
         kind: which sort of page it is.
@@ -47,7 +47,7 @@ class Header(NamedTuple):
 
 
 def are_honest(content: Any, footer: Any, encoded: Collection[str]) -> bool:
-    """Whether all pages of a file fit into what the footer says of their columns, with each value in full.
+    """Whether all pages of a file fit what its footer says of their columns, with every value in full.
 
     Args:
         content: the file's bytes.
@@ -86,7 +86,7 @@ def _fits(view: memoryview, column: Any, rows: int, encoded: Collection[str]) ->
 
 
 def _is_known(header: Header, is_encoded: bool) -> bool:
-    """Whether it is a page as cpr writes them, which holds no value in less bytes than it has."""
+    """Whether a page is as cpr writes it, with at least as many bytes as its values need."""
     if min(header.unpacked, header.packed, header.values) < 0:
         return False
     if header.kind == _DICTIONARY:
@@ -98,7 +98,7 @@ def _is_known(header: Header, is_encoded: bool) -> bool:
 
 
 def read_header(content: Any, place: int) -> Header:
-    """The header that begins at a place. Raises ValueError and IndexError for what is none."""
+    """Read the header at a position. Raises ValueError and IndexError if it is malformed."""
     fields, end = read_struct(content, place, PAGE_HEADER)
     kind, unpacked, packed = (_number(fields, at) for at in (1, 2, 3))
     if kind not in _ABOUT:

@@ -1,4 +1,4 @@
-"""What records say, as rows: one for each resource that a record names, one for an object that names none."""
+"""Converts records to rows: one for each resource that a record names, or for an object without any."""
 
 from __future__ import annotations
 
@@ -79,11 +79,11 @@ _CHUNK = 1 << 14
 
 
 class Rows:
-    """Rows of objects, as they are read: some thousands of them as they came, all others as columns.
+    """Collects rows of objects: the latest thousands as they came, all others as columns.
 
     Args:
-        columns: of resources, that are wanted.
-        keep: takes rows that later commands may use, with all columns, in their order.
+        columns: of resources, to be collected.
+        keep: takes rows that later commands may use, with all columns, in order.
     """
 
     def __init__(self, columns: Sequence[str], keep: Callable[[Any], None]) -> None:
@@ -96,7 +96,7 @@ class Rows:
         self._indices: list[npt.NDArray[np.int64]] = []
 
     def add(self, line: Line, found: Record | Entry, kind: int, lasting: bool) -> None:
-        """Add what an object says.
+        """Add the content of an object.
 
         Args:
             line: of the listing.
@@ -126,13 +126,13 @@ class Rows:
         self._rows, self._index, self._lasting = [], [], []
 
     def table(self) -> tuple[Any, npt.NDArray[np.int64]]:
-        """The wanted columns of all resources, and the index that each was added with."""
+        """The collected columns of all resources, and the index with which each was added."""
         self._turn()
         return pa.concat_tables(self._chunks), np.concatenate(self._indices)
 
 
 def encoded(table: Any) -> Any:
-    """Texts that occur again and again as numbers, as they are read from files."""
+    """Dictionary-encode repeating texts, as they are read from files."""
     for number, one in enumerate(table.schema):
         if one.name in ENCODED and not pa.types.is_dictionary(one.type):
             table = table.set_column(number, one.name, table[one.name].dictionary_encode())
@@ -140,7 +140,7 @@ def encoded(table: Any) -> Any:
 
 
 def kind_of(found: Record | Entry) -> int:
-    """What sort of object it is."""
+    """The kind of an object."""
     if not isinstance(found, Record):
         return NONE
     return AWKWARD if found.problems else FOREIGN if found.is_foreign else RECORD
@@ -165,17 +165,17 @@ def _fields(one: Reference) -> tuple[Any, ...]:
 
 
 def _places(made: Made) -> int | None:
-    """A number for the resources that a result was made of; None where its record does not tell them all."""
+    """Hash of the places that a result was made from; None if its record does not name them all."""
     return None if made.more is not None else number_of_places(made)
 
 
 def number_of_places(made: Made) -> int:
-    """A number for the resources that a result was made of, as far as is known here."""
+    """Hash of the places that a result was made from, as far as known here."""
     return int(hex16(json.dumps(sorted(places_of(made))).encode()), 16) - (1 << 63)
 
 
 def sound(table: Any) -> npt.NDArray[np.bool_]:
-    """Which rows of a file that anybody may have written say what a record could say.
+    """Mask of the rows of an untrusted file that a record could have.
 
     Records are validated for each of their fields; of the columns that are there the same is asked here.
     """

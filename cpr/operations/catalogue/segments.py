@@ -1,4 +1,4 @@
-"""Files of rows in the hidden folder of a results URL.
+"""Reads and writes the files of the catalogue, in the hidden folder of a results URL.
 
     results/.cpr/catalogue/1/<16 hex digits of the URL>.<32 of the content>.parquet
 
@@ -41,13 +41,13 @@ FULL_ROWS = 1 << 18
 
 
 def is_segment(url: str, name: bytes) -> bool:
-    """Whether an object's name is that of rows about a results URL."""
+    """Whether an object's name is that of a catalogue file for a results URL."""
     head = f"{FOLDER}/{hex16(url.encode())}.".encode()
     return name.startswith(head) and re.fullmatch(rb"[0-9a-f]{32}\.parquet", name[len(head) :]) is not None
 
 
 def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
-    """Columns of a file, as a table; None for what is no such file, or cannot be read. Raises nothing.
+    """Read columns of a file, as a table; None if it is malformed or cannot be read. Raises nothing.
 
     Every byte is digested: what is damaged is not believed.
     """
@@ -59,20 +59,20 @@ def read(url: str, nbytes: int, columns: Sequence[str]) -> Any:
 
 
 def read_parts(url: str, nbytes: int) -> Iterator[Any]:
-    """All columns of a file, some ten thousand rows at a time. Raises FAILURES where it cannot be read."""
+    """Read all columns of a file, some ten thousand rows at a time. Raises FAILURES if that fails."""
     parquet = _open(url, nbytes, SCHEMA.names)
     for number in range(parquet.num_row_groups):
         yield _valid(parquet.read_row_group(number, use_threads=False)).cast(SCHEMA)
 
 
 def _valid(table: Any) -> Any:
-    """The table, if its texts are UTF-8, which Parquet's reader leaves to others. Raises FAILURES."""
+    """The table, after checking that its texts are UTF-8, as Parquet's reader does not. Raises FAILURES."""
     table.validate(full=True)
     return table
 
 
 def _open(url: str, nbytes: int, columns: Sequence[str]) -> Any:
-    """The file, if it is what cpr writes. Raises FAILURES."""
+    """Open a file, if it is as cpr writes it. Raises FAILURES."""
     if nbytes > _MOST_BYTES:
         raise ValueError("it is too large")
     with io.reading(url) as file:
@@ -108,7 +108,7 @@ def _is_modest(footer: Any, nbytes: int) -> bool:
 
 
 class Writer:
-    """Rows that are written while they come, in files of `FULL_ROWS`: no more is in memory.
+    """Writes rows while they come, in files of `FULL_ROWS`, so that no more are in memory.
 
     Who is interrupted leaves the files that were full. What fails is told in the log, and ends the writing.
 
@@ -126,7 +126,7 @@ class Writer:
         self.rows = 0
 
     def add(self, table: Any) -> None:
-        """Add rows: whole objects, or the next ones of the object that came last."""
+        """Add rows: of further objects, or further rows of the latest object."""
         if not table.num_rows or self._error is not None:
             return
         if self._in_file >= FULL_ROWS:
@@ -156,7 +156,7 @@ class Writer:
         self.rows += table.num_rows
 
     def finish(self, instead_of: Iterable[str]) -> None:
-        """Write the rest, and remove files whose rows are in what was written, or worthless."""
+        """Write the rest, and delete files whose rows were rewritten or are outdated."""
         self._publish()
         if self._error is None:
             try:

@@ -1,4 +1,4 @@
-"""Whether a store is fit for results: everything that cpr relies on, tried out on the user's own bucket.
+"""Examines whether a store is fit for results, by trying everything that cpr relies on.
 
 All of it happens in a scratch folder that is removed again; nothing else is modified.
 """
@@ -27,7 +27,7 @@ _A_DAY = timedelta(days=1)
 
 @dataclass
 class Examination:
-    """What `examine` has found out about a store.
+    """The outcome of `examine`.
 
     Attributes:
         url: of the place that was examined.
@@ -53,7 +53,7 @@ def examine(
     remove_orphans: bool = False,
     on_progress: Callable[[Finding], None] = lambda _: None,
 ) -> Examination:
-    """Try out on a bucket or folder what cpr relies on. Raises nothing that is the store's.
+    """Try out on a bucket or folder what cpr relies on. Raises none of the store's errors.
 
     Args:
         url: of the place where results are to be.
@@ -85,7 +85,7 @@ def examine(
 
 
 def _in_time(function: Callable[[Scratch], Finding], place: Scratch) -> Finding:
-    """What a check comes to; a store that never answers is wrong, too."""
+    """Run a check with a time limit; a store that does not answer has failed it."""
     pool = ThreadPoolExecutor(1, thread_name_prefix="cpr-doctor")
     waiting = pool.submit(copy_context().run, function, place)
     pool.shutdown(wait=False)

@@ -1,4 +1,4 @@
-"""What cpr relies on, tried out one by one; each check is a function of a scratch folder."""
+"""The checks of `cpr doctor`; each is a function of a scratch folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SKEW_POOR, _SKEW_WRONG = 30.0, 600.0  # seconds; S3 refuses 900
 
 @check("reach")
 def check_reach(place: Scratch) -> Finding:
-    """Endpoint, credentials and bucket: the first request."""
+    """Checks endpoint, credentials and bucket with a first request."""
     place.entries()
     with translate_errors(place.url, "look at"):
         place.store.require_container(place.path)
@@ -33,7 +33,7 @@ def check_reach(place: Scratch) -> Finding:
 
 @check("write")
 def check_write(place: Scratch) -> Finding:
-    """A small object in, and back."""
+    """Writes a small object and reads it back."""
     content = os.urandom(1000)
     try:
         place.put("small", content)
@@ -51,7 +51,7 @@ def check_write(place: Scratch) -> Finding:
 
 @check("listing")
 def check_listing(place: Scratch) -> Finding:
-    """A listing shows what was just written, replaced and deleted."""
+    """Checks that a listing shows what was just written, replaced and deleted."""
     stale = "use the store itself, not a cache or a replica before it"
     place.put("listed", b"1")
     if "listed" not in place.names():
@@ -68,7 +68,7 @@ def check_listing(place: Scratch) -> Finding:
 
 @check("ranges")
 def check_ranges(place: Scratch) -> Finding:
-    """Parts of an object, in its middle and over its end."""
+    """Reads ranges of an object, in its middle and beyond its end."""
     content = os.urandom(1000)
     place.put("ranges", content)
     middle, end = place.get("ranges", 300, 700), place.get("ranges", 900, 1100)
@@ -82,7 +82,7 @@ def check_ranges(place: Scratch) -> Finding:
 
 @check("atomic writes")
 def check_atomic(place: Scratch) -> Finding:
-    """An object of several parts is not seen before it is whole."""
+    """Checks that a multipart object is invisible until it is complete."""
     content = os.urandom(_LARGE)
     upload = place.begin("atomic")
     url, _ = place.place("atomic")
@@ -110,7 +110,7 @@ def check_atomic(place: Scratch) -> Finding:
 
 @check("abort")
 def check_abort(place: Scratch) -> Finding:
-    """An upload that is given up leaves nothing."""
+    """Checks that an aborted upload leaves nothing behind."""
     upload = place.begin("aborted")
     url, _ = place.place("aborted")
     with translate_errors(url, "write"):
@@ -131,7 +131,7 @@ def check_abort(place: Scratch) -> Finding:
 
 
 def _unlisted(place: Scratch) -> Finding | None:
-    """What is found where open uploads cannot be listed."""
+    """The finding for a store on which open uploads cannot be listed."""
     try:
         place.uploads()
     except CprError as error:
@@ -143,7 +143,7 @@ def _unlisted(place: Scratch) -> Finding | None:
 
 @check("clock")
 def check_clock(place: Scratch) -> Finding:
-    """This machine's clock compared with the store's."""
+    """Compares this machine's clock with the store's."""
     before = datetime.now(UTC)
     place.put("clock", b"now")
     found = place.stat("clock")
@@ -167,7 +167,7 @@ def check_clock(place: Scratch) -> Finding:
 
 @check("delete")
 def check_delete(place: Scratch) -> Finding:
-    """What was written can be deleted."""
+    """Checks that objects can be deleted."""
     for entry in place.entries():
         io.remove(entry.url)
     if place.entries():
@@ -180,7 +180,7 @@ def check_delete(place: Scratch) -> Finding:
 
 @check("speed")
 def check_speed(place: Scratch, mib: int) -> Finding:
-    """How fast an object goes out and comes back, verified."""
+    """Measures how fast an object is written and read back, verified."""
     if not mib:
         return Finding("", "not tried", "not measured")
     url, _ = place.place("speed")

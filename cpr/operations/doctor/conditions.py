@@ -1,4 +1,4 @@
-"""What S3 offers besides writing and reading: conditions on a write, and digests that the store checks."""
+"""Checks of conditional writes and of checksums that S3 verifies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WRONG_DIGEST = frozenset(
 
 @check("conditional writes")
 def check_conditions(place: Scratch) -> Finding:
-    """Whether conditions on a write are heeded: what locks on the bucket are made of."""
+    """Checks that conditional writes are honoured, which locks on the bucket need."""
     try:
         require_conditional(place.url)
     except UnsupportedStoreError as error:
@@ -41,7 +41,7 @@ def check_conditions(place: Scratch) -> Finding:
 
 @check("checksums")
 def check_digests(place: Scratch) -> Finding:
-    """Whether the store refuses a body that is not the one that was sent."""
+    """Checks that the store refuses a body that does not match its checksum."""
     if not isinstance(place.store, S3Store):
         return Finding("", "not tried", "only tried on S3; cpr's own cover every store")
     url, path = place.place("digest")

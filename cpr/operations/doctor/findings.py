@@ -1,4 +1,4 @@
-"""What an examination finds, and what errors of a store come to in plain words."""
+"""Findings of an examination, and store errors in plain words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Status = Literal["good", "poor", "wrong", "not tried"]
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check came to.
+    """The outcome of one check.
 
     Attributes:
         check: its name: "atomic writes".
@@ -35,22 +35,22 @@ class Finding:
 
 
 def good(text: str, **figures: float) -> Finding:
-    """All is well."""
+    """Make a finding: all is well."""
     return Finding("", "good", text, None, figures)
 
 
 def poor(text: str, remedy: str, **figures: float) -> Finding:
-    """It works, with less than could be."""
+    """Make a finding: it works, but with restrictions."""
     return Finding("", "poor", text, remedy, figures)
 
 
 def wrong(text: str, remedy: str | None, **figures: float) -> Finding:
-    """This cannot be relied on."""
+    """Make a finding: cpr cannot rely on this."""
     return Finding("", "wrong", text, remedy, figures)
 
 
 def check(name: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
-    """Decorator of a function that tries something out: names what it finds, and what the store raises."""
+    """Decorator for a check: adds its name to the finding, and turns the store's errors into findings."""
 
     def named(function: Callable[..., Finding]) -> Callable[..., Finding]:
         @functools.wraps(function)
@@ -67,5 +67,5 @@ def check(name: str) -> Callable[[Callable[..., Finding]], Callable[..., Finding
 
 
 def diagnosed(check: str, error: CprError) -> Finding:
-    """A finding from what a store has raised."""
+    """Make a finding from an error of the store."""
     return Finding(check, "wrong", f"{error.problem} ({error.actual or type(error).__name__})", error.remedy)

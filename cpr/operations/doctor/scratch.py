@@ -1,4 +1,4 @@
-"""A folder of an examination's own on the store that is examined, and the requests made there."""
+"""A scratch folder on the examined store, and the requests made in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Scratch", "scratch"]
 
 @dataclass
 class Scratch:
-    """A folder that nobody else uses, on an open store.
+    """A folder on an open store that nobody else uses.
 
     Attributes:
         url: of the folder.
@@ -50,19 +50,19 @@ class Scratch:
                 raise
 
     def begin(self, name: str) -> Upload:
-        """Begin an object."""
+        """Begin an upload."""
         url, path = self.place(name)
         with translate_errors(url, "write"):
             return self.store.upload(path)
 
     def get(self, name: str, start: int, stop: int) -> bytes:
-        """A range of an object."""
+        """Read a range of an object."""
         url, path = self.place(name)
         with translate_errors(url, "read"):
             return bytes(self.store.fetch(path, start, stop))
 
     def stat(self, name: str) -> Stat | None:
-        """Size and version of an object; None where there is none."""
+        """Size and version of an object; None if there is none."""
         url, path = self.place(name)
         with translate_errors(url, "look at"):
             return self.store.stat(path)
@@ -72,17 +72,17 @@ class Scratch:
         io.remove(self.place(name)[0])
 
     def entries(self) -> list[Entry]:
-        """All that is there."""
+        """All entries of a listing."""
         with translate_errors(self.url, "list"):
             return list(self.store.walk(self.path))
 
     def names(self) -> set[str]:
-        """Names of the objects that others see; temporary files are not theirs."""
+        """Names of the visible objects, without temporary files."""
         names = {io.split(entry.url)[1] for entry in self.entries()}
         return {name for name in names if not name.startswith(".")}
 
     def uploads(self) -> list[str]:
-        """Ids of the uploads that are open."""
+        """Ids of the open uploads."""
         if not isinstance(self.store, UploadListingStore):
             return []
         with translate_errors(self.url, "list uploads"):
@@ -91,7 +91,7 @@ class Scratch:
 
 @contextmanager
 def scratch(url: str) -> Iterator[Scratch]:
-    """A new folder under a URL, which is gone with all that is in it when the block is left."""
+    """Make a folder under a URL, which is deleted with its content when the block is left."""
     folder = io.join(io.normalise(url), f"cpr-doctor-{secrets.token_hex(8)}")
     with translate_errors(url, "open"):
         store, path = open_store(folder)

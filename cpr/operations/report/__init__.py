@@ -1,4 +1,4 @@
-"""One HTML file that shows what runs produced: pictures, tables, origins; readable without a network.
+"""Makes an HTML report on runs in one file: pictures, tables, provenance; readable offline.
 
 gather(url)          the results under a URL, with their previews, from the store alone
 render(results)      the page

@@ -1,4 +1,4 @@
-"""The results of runs with what a page shows of them; nothing but the store is asked."""
+"""Gathers the results of runs and their previews for a report, from the store alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True)
 class Result:
-    """One target as a page shows it.
+    """A target, with everything that the page shows of it.
 
     Attributes:
         url: of the object.
@@ -48,23 +48,23 @@ class Result:
 
     @property
     def name(self) -> str:
-        """Of the target."""
+        """The target's name."""
         return str(self.facts.get("name", self.url))
 
     @property
     def task(self) -> str:
-        """Name of the task that made it; empty where it is not known."""
+        """Name of the task that made it; empty if unknown."""
         return (self.made.task if self.made is not None else None) or ""
 
     @property
     def inputs(self) -> Iterator[tuple[str, Input]]:
-        """Resources that it was made of, by argument; those in containers one by one."""
+        """The resources that it was made from, by argument; those in containers one by one."""
         if self.made is not None:
             yield from self.made.resources
 
     @classmethod
     def of(cls, target: Target, record: str | None = None, with_preview: bool = True) -> Result:
-        """A target with its preview, read now. What is wrong becomes its `problem`."""
+        """Describe a target, with its preview read now. Errors become its `problem`."""
         facts, made, problem, preview = target.facts(), target.made, None, None
         try:
             if made is not None:
@@ -83,7 +83,7 @@ class Result:
 
 
 def _scale_bar(target: Target, preview: Preview | None) -> tuple[float, str] | None:
-    """A round length, about a quarter of the picture's width, of an image that knows its pixels' size."""
+    """A round length, about a quarter of the picture's width, for an image with a known pixel size."""
     if not isinstance(preview, Picture) or not isinstance(target, CalibratedImage):
         return None
     try:
@@ -108,7 +108,7 @@ def gather(
     preview_limit: int = 1000,
     on_progress: Callable[[Result, int], None] = lambda *_: None,
 ) -> tuple[list[Result], list[CprError]]:
-    """The targets that the records under a URL name, each once, newest first; and what no record could tell.
+    """Gather the targets that the records under a URL name, newest first, and problems of records.
 
     The second list says what is wrong with records that cannot be read: the results that these name are not
     among the first.
@@ -146,7 +146,7 @@ def _result(named: find.Result, with_preview: bool) -> Result:
 
 
 def newest_run(results: Iterable[Result]) -> str | None:
-    """The flow run that made the newest of the results."""
+    """The flow run that made the newest result."""
     made = [result.made for result in results if result.made is not None and result.made.flow_run]
     return max(made, key=lambda one: one.at or 0).flow_run if made else None
 
@@ -158,6 +158,6 @@ def _state(result: Result, run: str | None) -> str:
 
 
 def when(made: Made | None) -> str:
-    """When a result was made, as `2026-11-24 08:31:05 UTC`; empty where it is not known."""
+    """When a result was made, as `2026-11-24 08:31:05 UTC`; empty if unknown."""
     at = None if made is None else made.when
     return "" if at is None else f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,4 +1,4 @@
-"""The way from sources to results as a drawing: tasks as boxes, what passes between them as lines.
+"""Draws the graph from sources to results as SVG: tasks as boxes, data flow as lines.
 
 One box a task, not one a result: ten thousand images through five tasks are five boxes. Boxes stand in
 columns, each right of all that it is made of.
@@ -44,13 +44,13 @@ class Box:
 
 @dataclass(frozen=True)
 class Drawing:
-    """Boxes and the lines between them, by position in `boxes`, with how many results pass along each."""
+    """Boxes, and the lines between them by position in `boxes`, with the number of results along each."""
 
     boxes: tuple[Box, ...]
     lines: tuple[tuple[int, int, int], ...]
 
     def to_svg(self) -> str:
-        """An `svg` element; boxes of tasks are buttons that carry the task's name in `data-task`."""
+        """An `svg` element; boxes of tasks are buttons with the task's name in `data-task`."""
         if not self.boxes:
             return ""
         columns = max(box.column for box in self.boxes) + 1
@@ -83,7 +83,7 @@ class Drawing:
         return f"M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
 
     def _around(self, start: int, end: int, bottom: float, number: int) -> str:
-        """By the gaps between columns, and along a lane of its own."""
+        """A line routed through the gaps between columns, on a lane of its own."""
         x1, y1, x2, y2 = self._ends(start, end)
         lane, aside = bottom + number * _LANE, (number % 5 - 2) * _LANE / 2
         down, up = x1 + _GAP_X / 2 - aside, x2 - _GAP_X / 2 + aside
@@ -113,7 +113,7 @@ class Drawing:
 
 
 def draw(results: Sequence[Result]) -> Drawing:
-    """The drawing of some results; what they were made of and is not among them is a source."""
+    """Draw the graph of some results; inputs that are not among them are sources."""
     box_of = {result.url: result.task or "unknown task" for result in results}
     members: dict[tuple[str, bool], set[str]] = {}
     lines: Counter[tuple[tuple[str, bool], tuple[str, bool]]] = Counter()
@@ -141,7 +141,7 @@ def draw(results: Sequence[Result]) -> Drawing:
 
 
 def _folder(url: str) -> str:
-    """What sources have in common that are drawn as one box."""
+    """The common folder of sources that are drawn as one box."""
     name = _KEYED.sub(r"\1", url)
     try:
         return io.split(name)[0]
@@ -152,7 +152,7 @@ def _folder(url: str) -> str:
 def _columns(
     names: list[tuple[str, bool]], lines: list[tuple[tuple[str, bool], tuple[str, bool]]]
 ) -> dict[tuple[str, bool], int]:
-    """Of each box, how many stand before it on the longest way there.
+    """For each box, the length of the longest path to it.
 
     A task may feed itself by way of others (a loop over rounds): such ways are followed once.
     """

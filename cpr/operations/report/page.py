@@ -1,4 +1,4 @@
-"""The page: everything in one file, which no network is needed to read.
+"""Renders the report as one self-contained HTML page.
 
 Whatever a record says is text here, never markup. The page may load nothing and run nothing but the one
 script that it brings along, which its own policy names by digest.
@@ -29,12 +29,12 @@ _DIALOG = """<dialog id="opened" aria-labelledby="opened-name"><form method="dia
 
 
 def render(results: Sequence[Result], title: str = "Results", unreadable: Sequence[CprError] = ()) -> str:
-    """The page for some results: a row for each sample, a column for each task.
+    """Render the page: a row for each sample, a column for each task.
 
     Args:
-        results: what `gather` has found.
-        title: over the page.
-        unreadable: what is wrong with records that cannot be read; the page begins with it.
+        results: the results of `gather`.
+        title: of the page.
+        unreadable: problems of records that cannot be read, shown at the top.
 
     >>> "<title>Results</title>" in render([])
     True
@@ -99,7 +99,7 @@ def _unreadable(problems: Sequence[CprError]) -> str:
 
 
 def _run(results: Sequence[Result]) -> str:
-    """The run that is reported: flow, run, when its first and last results were made, by which cpr."""
+    """The header on the run: flow, run, times of its first and last results, version of cpr."""
     made = [one.made for one in results if one.made is not None and one.state == "computed"]
     if not made:
         return ""
@@ -116,7 +116,7 @@ def _run(results: Sequence[Result]) -> str:
 
 
 def _shown(results: Sequence[Result]) -> str:
-    """How many pictures and tables the page holds, where that is not all."""
+    """How many pictures and tables the page holds, if not all."""
     held = sum(result.preview is not None for result in results)
     if held == len(results) or not results:
         return ""

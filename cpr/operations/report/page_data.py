@@ -1,4 +1,4 @@
-"""What the page is drawn from: results by sample, as JSON in which each text stands once.
+"""The data of the page: results by sample, as JSON with shared texts.
 
 A hundred thousand results are some 50 MB of it. Its script (`page.js`) makes rows of what is in view.
 """
@@ -23,7 +23,7 @@ _UNKNOWN = "task not known"
 
 
 class _Texts:
-    """Every text once, by number."""
+    """Stores every text once, by number."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -36,7 +36,7 @@ class _Texts:
 
 
 def page_data(results: Sequence[Result], drawing: Drawing) -> str:
-    """The JSON text; nothing in it can end the element that it stands in."""
+    """The JSON text, escaped so that it cannot end its HTML element."""
     texts = _Texts()
     sample_of = samples({result.url: [one.url or "" for _, one in result.inputs] for result in results})
     rows: dict[tuple[str, ...], list[int]] = {}
@@ -58,7 +58,7 @@ def page_data(results: Sequence[Result], drawing: Drawing) -> str:
 
 
 def _row(result: Result, task: int, texts: _Texts) -> list[Any]:
-    """Fields in the order that the script knows; facts and inputs as name, value, name, value ..."""
+    """The fields of a result in the script's order; facts and inputs as alternating names and values."""
     folder, _, file = result.url.rpartition("/")
     made = result.made
     inputs = made.inputs if made is not None else {}
@@ -98,7 +98,7 @@ def _facts(result: Result) -> Mapping[str, Any]:
 
 
 def _input(one: Input, texts: _Texts) -> Any:
-    """A text by its number; [folder, file] of a resource; {held, more} of a container."""
+    """An input: a text's number; [folder, file] for a resource; {held, more} for a container."""
     if one.holds:
         return {"held": [_input(held, texts) for held in one.holds], "more": one.left_out}
     if one.url is not None:
@@ -119,7 +119,7 @@ def _preview(preview: Preview | None, result: Result) -> Any:
 
 
 def _described(result: Result, picture: Picture) -> Iterable[str]:
-    """What a picture shows, for those who do not see it."""
+    """Alternative text for a picture."""
     yield f"{result.name} of {result.task}" if result.task else result.name
     for name in ("shape", "pixel size", "channels"):
         if result.facts.get(name):

@@ -1,4 +1,4 @@
-"""Axes, units and scales, in OME-Zarr's words and in those of our metadata.
+"""Converts axes, units and scales between OME-Zarr's metadata and cpr's.
 
 Source: https://ngff.openmicroscopy.org/0.5/#axes-md; its units are named as in UDUNITS-2.
 """
@@ -60,12 +60,12 @@ _SECONDS = {f"{prefix}second": 10.0**power for prefix, power in _PREFIXES.items(
 
 
 def axis_type(letter: str) -> str:
-    """What an axis is: "time", "channel" or "space"."""
+    """The type of an axis: "time", "channel" or "space"."""
     return _TYPES[letter]
 
 
 def stored_axes(axes: str) -> str:
-    """The axes in the order in which OME-Zarr has them: any of T, C and Z, and Y and X.
+    """The axes in OME-Zarr's order: any of T, C and Z, then Y and X.
 
     Raises FormatError for axes that OME-Zarr does not have.
 
@@ -87,7 +87,7 @@ def stored_axes(axes: str) -> str:
 
 
 def default_axes(shape: Sequence[int], dtype: np.dtype[Any]) -> str:
-    """The last letters of TCZYX, but ZYX for three. Raises EncodeError where only a person can know."""
+    """The last letters of TCZYX, but ZYX for three axes. Raises EncodeError if that is ambiguous."""
     usual = {2: "YX", 3: "ZYX", 4: "CZYX", 5: "TCZYX"}.get(len(shape))
     if usual is None:
         raise EncodeError(
@@ -110,7 +110,7 @@ def default_axes(shape: Sequence[int], dtype: np.dtype[Any]) -> str:
 
 
 def checked_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -> str:
-    """The axes of an image. Raises EncodeError for those that do not fit its shape."""
+    """Validate the axes of an image. Raises EncodeError if they do not fit its shape."""
     if axes is None:
         axes = default_axes(shape, dtype)
     if len(axes) != len(shape):
@@ -133,7 +133,7 @@ def checked_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -
 
 
 def scales_and_units(metadata: Metadata, axes: str) -> tuple[tuple[float, ...], tuple[str | None, ...]]:
-    """Size of a step along each axis, and its unit or "pixel"; 1 and None where they are not known.
+    """Step size along each axis, and its unit or "pixel"; 1 and None if unknown.
 
     Lengths are all in one unit, that of the pixel's width: not every viewer converts.
     """
@@ -152,12 +152,12 @@ def scales_and_units(metadata: Metadata, axes: str) -> tuple[tuple[float, ...], 
 
 
 def type_of(name: str) -> str | None:
-    """What an axis is, by its name, where that is usual; metadata may leave the type out."""
+    """The type of an axis with a usual name; metadata may omit the type."""
     return _TYPES.get(name.upper())
 
 
 def letters_of(names: Sequence[str], types: Sequence[str | None]) -> str:
-    """Our letters for axes of any names, in any order.
+    """Assign cpr's letters to axes of any names, in any order.
 
     Axes of space have the letters that they are named; where one has another name, the last ones of space
     are Z, Y and X.
@@ -182,7 +182,7 @@ def letters_of(names: Sequence[str], types: Sequence[str | None]) -> str:
 def metadata_of(
     letters: str, scales: Sequence[float], units: Sequence[str | None], channels: Sequence[str]
 ) -> Metadata:
-    """What axes say, as our metadata; a scale without a unit that is known says nothing."""
+    """Convert axes to cpr's metadata; a scale without a known unit is ignored."""
     lengths: dict[str, Length | None] = {}
     interval = None
     for letter, scale, unit in zip(letters, scales, units, strict=True):

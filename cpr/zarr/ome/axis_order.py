@@ -1,4 +1,4 @@
-"""Data whose axes are in another order than they are stored in, turned while it streams."""
+"""Reorders the axes of data into the stored order while it streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 
 def transposed(source: Any, order: Sequence[int]) -> Any:
-    """What a source holds, with its axes in another order, as `numpy.transpose` has it.
+    """A source with its axes in another order, like `numpy.transpose`.
 
     Nothing is read now. Of planes that pass once, those are in memory that lie behind the first axis that
     moves: of TZCYX to TCZYX those of one time.

@@ -1,4 +1,4 @@
-"""Shapes of the levels of an image, and of their chunks."""
+"""Computes the shapes of an image's levels and of their chunks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["halved_shapes", "kept_axes", "level_chunks"]
 
 
 def kept_axes(options: ZarrOptions, kept: Sequence[int]) -> dict[str, Shape | None]:
-    """Chunks and shards of an array that has some of the axes only."""
+    """Chunks and shards for an array that has only some of the axes."""
     shapes = {"chunks": options.chunks, "shards": options.shards}
     return {key: value and tuple(value[axis] for axis in kept) for key, value in shapes.items()}
 
@@ -24,7 +24,7 @@ def kept_axes(options: ZarrOptions, kept: Sequence[int]) -> dict[str, Shape | No
 def level_chunks(
     options: ZarrOptions, source: Any, dtype: np.dtype[Any], axes: str, shapes: Sequence[Shape]
 ) -> Iterator[tuple[Shape, Shape | None]]:
-    """Chunks and shards of every level: those asked for, or those of the source, or planes.
+    """Choose chunks and shards for every level: as requested, or those of the source, or planes.
 
     They are the same on all levels, but no larger than the level: chunks of neighbouring levels then
     cover each other.

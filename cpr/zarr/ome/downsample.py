@@ -1,4 +1,4 @@
-"""Half the pixels: what a pyramid's next level makes of a block of the one before.
+"""Downsamples a block by two, for the next level of a pyramid.
 
 Two neighbours along each halved axis become one; at an odd end the last one stands for itself, so that no
 pixel is lost and none is made up. That is what TensorStore's `downsample` driver does as well
@@ -25,7 +25,7 @@ _FINER = {"e": "f4", "f": "f8", "F": "c16"}  # in which sums are made
 
 
 def halve(block: Array, axes: Sequence[int], method: Method) -> Array:
-    """The block with half the extent (rounded up) along some axes, in the same dtype.
+    """Downsample a block by two (rounded up) along some axes, keeping the dtype.
 
     Args:
         block: of any dtype that Zarr holds; along `axes` it begins at an even position of its image.
@@ -52,7 +52,7 @@ def halve(block: Array, axes: Sequence[int], method: Method) -> Array:
 
 
 def _neighbours(ndim: int, axes: Sequence[int]) -> list[tuple[slice, ...]]:
-    """Slices that give each of the neighbours that become one, in C order."""
+    """Slices that select each of the neighbours to be merged, in C order."""
     steps = [
         (slice(0, None, 2), slice(1, None, 2)) if axis in axes else (slice(None),) for axis in range(ndim)
     ]
@@ -60,7 +60,7 @@ def _neighbours(ndim: int, axes: Sequence[int]) -> list[tuple[slice, ...]]:
 
 
 def _rounded_mean(parts: list[Array], bits: int) -> Array:
-    """Of 2 ** bits integers, exact."""
+    """Exact rounded mean of 2 ** bits integers."""
     dtype = parts[0].dtype
     count = 1 << bits
     whole: Array = np.zeros(parts[0].shape, dtype)

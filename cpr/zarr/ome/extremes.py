@@ -1,4 +1,4 @@
-"""The range of values of every channel, which viewers show by default."""
+"""The value range of every channel, which viewers use for the default contrast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Slices = tuple[slice, ...]
 
 
 class Extremes:
-    """The lowest and the highest finite value of every channel of what it is shown.
+    """Collects the lowest and highest finite value of every channel.
 
     Args:
         axis: of the channels, or None.
@@ -26,7 +26,7 @@ class Extremes:
         self.highest = np.full(count, -np.inf)
 
     def of(self, block: Array) -> Array:
-        """Two rows: the lowest, and the highest, of every channel of a block."""
+        """Two rows: the lowest and the highest value of every channel of a block."""
         values = np.abs(block) if block.dtype.kind == "c" else block
         if values.dtype.kind == "f":
             lowest, highest = (np.where(np.isfinite(values), values, end) for end in (np.inf, -np.inf))
@@ -37,7 +37,7 @@ class Extremes:
         return np.stack([np.atleast_1d(end).astype(float) for end in found])
 
     def take(self, found: Array, channels: slice) -> None:
-        """Take in what `of` gave of a block of these channels."""
+        """Merge a result of `of` for a block of these channels."""
         channels = channels if self._axis is not None else slice(None)
         self.lowest[channels] = np.minimum(self.lowest[channels], found[0])
         self.highest[channels] = np.maximum(self.highest[channels], found[1])
@@ -49,7 +49,7 @@ class Extremes:
         return tuple((low, high) if low <= high else None for low, high in ends)
 
     def take_ranges(self, ranges: tuple[tuple[float, float] | None, ...], channels: slice) -> None:
-        """Take in what `ranges` of these channels is."""
+        """Merge a result of `ranges` for these channels."""
         found = np.array([(np.inf, -np.inf) if one is None else one for one in ranges]).T
         self.take(found, channels)
 

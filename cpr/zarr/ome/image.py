@@ -1,4 +1,4 @@
-"""What sources and targets of OME-Zarr images have in common."""
+"""The base class of OME-Zarr image sources and targets."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ __all__ = ["OMEZarr"]
 
 
 class OMEZarr(CalibratedImage):
-    """An image in several resolutions, and labels beside it."""
+    """An image in several resolutions, with labels."""
 
     _found: Metadata | None = None
 
     @abstractmethod
     def _opened(self) -> Node:
-        """The image's node; its metadata are read."""
+        """Open the image's group; reads only metadata."""
 
     @abstractmethod
     def _token(self) -> str:
-        """What names the content, in dask's graphs."""
+        """Name of the content in dask graphs."""
 
     def _fixed(self, group: zarr.Group) -> tuple[zarr.Group, str]:
         return group, self._token()
@@ -50,7 +50,7 @@ class OMEZarr(CalibratedImage):
         )
 
     def get_data(self, cache: bool = False, region: Region | None = None, level: int | None = None) -> Any:
-        """The lazy `zarr.Group` of the image; or one of its levels, lazily; or part of one, read.
+        """The image as a lazy `zarr.Group`; or one level, lazily; or a region of a level, as numpy.
 
         Args:
             cache: keep the group that was opened.
@@ -69,7 +69,7 @@ class OMEZarr(CalibratedImage):
         return array if region is None else part_of(array, region, self.url)
 
     def get_dask(self, level: int = 0) -> Any:
-        """A level as a dask array, a block for each object (chunk or shard); nothing is read now.
+        """A level as a dask array, a block for each object (chunk or shard); nothing is read yet.
 
         Raises MissingDependencyError without dask, and as `get_data`.
         """
@@ -104,7 +104,7 @@ class OMEZarr(CalibratedImage):
             ) from None
 
     def preview(self) -> Preview | None:
-        """A picture of the image, from the smallest level that is large enough.
+        """A thumbnail from the smallest level that is large enough.
 
         Raises as `get_data`.
         """
@@ -123,7 +123,7 @@ class OMEZarr(CalibratedImage):
         return {**super().details(), **said}
 
     def image(self) -> Multiscale:
-        """All that the image says of itself: axes, levels, channels. Raises as `get_data`."""
+        """The image's metadata and levels: axes, levels, channels. Raises as `get_data`."""
         group = self._root()
         with self._decoding():
             return Multiscale.of(group, self.url, self._fixed)
@@ -133,7 +133,7 @@ class OMEZarr(CalibratedImage):
         return self.image().levels
 
     def labels(self) -> dict[str, Multiscale]:
-        """The images of labels beside the image, by name. Raises as `get_data`."""
+        """The label images of the image, by name. Raises as `get_data`."""
         group = self._root()
         with self._decoding():
             return labels_of(group, self.url, self._fixed)

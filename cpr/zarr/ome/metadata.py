@@ -1,4 +1,4 @@
-"""What an OME-Zarr 0.5 says of itself: multiscales, omero and image-label.
+"""Makes the metadata of OME-Zarr 0.5: multiscales, omero and image-label.
 
 Source: https://ngff.openmicroscopy.org/0.5/
 """
@@ -53,7 +53,7 @@ _bad = partial(
 
 @dataclass(frozen=True)
 class Description:
-    """An image with its levels.
+    """The metadata of an image and its levels.
 
     Attributes:
         name: of the image.
@@ -61,7 +61,7 @@ class Description:
         scales: size of a pixel of the first level, along each axis.
         units: of the scales.
         shapes: of all levels.
-        method: how each was made of the one before.
+        method: of downsampling from level to level.
     """
 
     name: str
@@ -94,11 +94,11 @@ class Description:
         ]
 
     def axes_of_labels(self, ndim: int) -> str:
-        """Of labels that do not say theirs: the image's, or those without C."""
+        """Default axes of labels: the image's, or those without C."""
         return self.axes if ndim == len(self.axes) else self.axes.replace("C", "")
 
     def of_labels(self, name: str, axes: str, shape: Shape) -> Description:
-        """Labels of this image, with as many levels. Raises EncodeError where they do not fit the image.
+        """The description of labels for this image. Raises EncodeError if they do not fit the image.
 
         Args:
             name: of the labels.
@@ -166,7 +166,7 @@ def omero(
 
 
 def label_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Of labels as they are stored. Raises EncodeError unless they are integers, or booleans."""
+    """The dtype in which labels are stored. Raises EncodeError unless they are integers or booleans."""
     if dtype.kind not in "biu":
         raise EncodeError(
             "labels are integers",
@@ -179,7 +179,7 @@ def label_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def channel_count(axes: str, shape: Shape) -> int:
-    """How many channels an image has."""
+    """Number of channels of an image."""
     return shape[axes.index("C")] if "C" in axes else 1
 
 
@@ -265,7 +265,7 @@ def _label(value: Any, field: str) -> int:
 
 
 def _any_color(label: int) -> Any:
-    """Of a label that has none, beside others: validators want one for each; 0 is no object."""
+    """A colour for a label without one, since validators expect one for each; 0 is background."""
     return _MORE_COLORS[label % len(_MORE_COLORS)] if label else (0, 0, 0, 0)
 
 

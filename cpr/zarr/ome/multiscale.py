@@ -1,4 +1,4 @@
-"""An OME-Zarr image as users read it: its levels, with axes, scale and translation."""
+"""An OME-Zarr image for users: its levels, with axes, scale and translation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Fixed = Callable[[zarr.Group], tuple[zarr.Group, str]]
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of an image; a pixel at `index` has its middle at `index * scale + translation`.
+    """One resolution of an image; the centre of the pixel at `index` is at `index * scale + translation`.
 
     Attributes:
         path: of the array inside the image's group.
@@ -44,7 +44,7 @@ class Level:
 
     @property
     def data(self) -> zarr.Array[Any]:
-        """The pixels, a lazy array; its metadata are read each time.
+        """The pixels as a lazy array; its metadata is read on every access.
 
         Raises DecodeError where there is no array of these axes.
         """
@@ -66,7 +66,7 @@ class Level:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the pixels."""
+        """Shape of the pixels."""
         return tuple(self.data.shape)
 
     def get_dask(self) -> Any:
@@ -80,7 +80,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Channel:
-    """How a channel is called and shown; None where the file does not say."""
+    """Name and display settings of a channel; None for what the file does not say."""
 
     label: str | None
     color: str | None
@@ -89,7 +89,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Multiscale:
-    """An image, or an image of labels.
+    """An image or label image with its levels.
 
     Attributes:
         name: of the image.
@@ -111,7 +111,7 @@ class Multiscale:
 
     @classmethod
     def of(cls, group: zarr.Group, url: str, fixed: Fixed) -> Self:
-        """What a group says. Raises FormatError for one that is no image, DecodeError for a broken one."""
+        """Read a group's metadata. Raises FormatError if it is no image, DecodeError if it is malformed."""
         image = image_of(dict(group.attrs))
         first = image.multiscales[0]
         letters = letters_of([axis.name for axis in first.axes], [axis.kind for axis in first.axes])
@@ -155,7 +155,7 @@ def _levels(image: MultiscaleJson, group: zarr.Group, url: str, fixed: Fixed) ->
 def _transformed(
     transformations: Any, scale: list[float], translation: list[float]
 ) -> tuple[list[float], list[float]]:
-    """Scale and translation, followed by further ones."""
+    """Apply further transformations to scale and translation."""
     for each in transformations:
         if each.type == "scale":
             scale = [a * b for a, b in zip(scale, each.scale, strict=True)]
@@ -176,7 +176,7 @@ def _channel(channel: Any) -> Channel:
 
 
 def labels_of(group: zarr.Group, url: str, fixed: Fixed) -> dict[str, Multiscale]:
-    """The images of labels beside an image, by name. Raises DecodeError for what is listed and not there."""
+    """The label images of an image, by name. Raises DecodeError for listed labels that are missing."""
     folder = child_of(group, "labels", url)
     if not isinstance(folder, zarr.Group):
         return {}
@@ -197,7 +197,7 @@ def labels_of(group: zarr.Group, url: str, fixed: Fixed) -> dict[str, Multiscale
 
 
 def child_of(group: zarr.Group, path: str, url: str) -> Any:
-    """The array or group at a path; None where there is none. Raises DecodeError for broken metadata."""
+    """The array or group at a path; None if missing. Raises DecodeError for malformed metadata."""
     with decoding(f"{url}/{path}"):
         try:
             return group[path]
@@ -206,5 +206,5 @@ def child_of(group: zarr.Group, path: str, url: str) -> Any:
 
 
 def described(node: Any) -> str:
-    """What was found, in a word."""
+    """Describe a node in one word, for error messages."""
     return "nothing" if node is None else "an array" if isinstance(node, zarr.Array) else "a group"

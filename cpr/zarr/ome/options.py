@@ -1,4 +1,4 @@
-"""How an OME-Zarr image is written, as users say it."""
+"""The options of `OMEZarrTarget`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _HEX = re.compile(r"#?([0-9A-Fa-f]{6})")
 
 @dataclass(frozen=True)
 class OMEZarrOptions:
-    """How `OMEZarrTarget` writes. Metadata and resolution are in the record; the rest is in what was written.
+    """Options for writing OME-Zarr. Records keep metadata and resolution; the files contain the rest.
 
     Attributes:
         metadata: axes (of the data, in any order; they are stored as T, C, Z, Y, X; by default the last of
@@ -112,17 +112,17 @@ class OMEZarrOptions:
         scales_and_units(known, "TCZYX")  # one unit for all lengths
 
     def known(self) -> Metadata:
-        """What is known of the image."""
+        """The image's metadata, as far as known."""
         return Metadata.of(self.metadata, self.resolution)
 
     def zarr(self, **changes: Any) -> ZarrOptions:
-        """The options of its arrays."""
+        """The options of the image's arrays."""
         options = {"chunks": self.chunks, "shards": self.shards, "compressors": self.compressors}
         return ZarrOptions(**{**options, "fill_value": self.fill_value, **changes})
 
 
 def hex_color(color: Any, field: str) -> str:
-    """Six hex digits of a color's name, of its digits, or of three numbers. Raises FormatError."""
+    """Six hex digits for a colour's name, hex digits, or three numbers. Raises FormatError."""
     if isinstance(color, str):
         if color.lower() in _NAMED:
             return _NAMED[color.lower()]
@@ -141,7 +141,7 @@ def is_byte(value: Any) -> bool:
 
 
 def _ome_colors(channel: Any) -> tuple[str, ...] | None:
-    """Of OME's metadata: RGBA in a signed number of 32 bits each."""
+    """Convert OME's colours, RGBA in a signed 32-bit integer."""
     colors = channel.get("Color") if isinstance(channel, Mapping) else None
     colors = [colors] if isinstance(colors, int) else colors
     if not isinstance(colors, list) or not all(isinstance(color, int) for color in colors):

@@ -1,4 +1,4 @@
-"""Small pictures of images in several resolutions."""
+"""Thumbnails of multiscale images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ENOUGH = 256  # rows or columns: a larger level shows nothing more
 
 
 def picture_of_levels(levels: tuple[Level, ...]) -> Picture | None:
-    """A picture of an image, from the smallest level that is large enough."""
+    """Make a thumbnail from the smallest level that is large enough."""
     enough = [level for level in levels if max(level.shape[-2:]) >= _ENOUGH]
     level = enough[-1] if enough else levels[0]
     return picture_of_array(level.data, "".join(level.axes))

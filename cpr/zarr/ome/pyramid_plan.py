@@ -1,4 +1,4 @@
-"""What is made of an image's options before any pixel is written: its levels, their arrays, its metadata."""
+"""Plans an image before any pixel is written: its levels, their arrays, its metadata."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SMALL = 256  # Y and X of the last level, as bioformats2raw has it
 
 
 def halved_axes(options: OMEZarrOptions, axes: str) -> list[int]:
-    """The axes that are halved from level to level, as far as an image of these axes has them."""
+    """The axes that are downsampled from level to level, as far as the image has them."""
     return [axes.index(letter) for letter in options.downscale if letter in axes]
 
 
 def describe(options: OMEZarrOptions, name: str, axes: str, shape: Shape) -> Description:
-    """An image with its levels.
+    """Make the description of an image with its levels.
 
     Args:
         options: of the image.
@@ -50,7 +50,7 @@ def describe(options: OMEZarrOptions, name: str, axes: str, shape: Shape) -> Des
 
 
 def extremes_of(description: Description) -> Extremes:
-    """What takes in the range of values of each channel of an image."""
+    """A collector for the value range of each channel."""
     axes = description.axes
     return Extremes(axes.index("C") if "C" in axes else None, channel_count(axes, description.shapes[0]))
 
@@ -58,7 +58,7 @@ def extremes_of(description: Description) -> Extremes:
 def create_levels(
     group: zarr.Group, options: ZarrOptions, description: Description, source: Any, dtype: np.dtype[Any]
 ) -> list[zarr.Array[Any]]:
-    """The arrays of all levels, empty. Raises EncodeError for options that do not fit."""
+    """Create the empty arrays of all levels. Raises EncodeError for options that do not fit."""
     cuts = level_chunks(options, source, dtype, description.axes, description.shapes)
     arrays = []
     with as_encode_errors():
@@ -73,7 +73,7 @@ def create_levels(
 def image_metadata(
     options: OMEZarrOptions, description: Description, dtype: np.dtype[Any], extremes: Extremes
 ) -> dict[str, Any]:
-    """The attribute `ome` of an image whose pixels are written."""
+    """Make the attribute `ome` of an image whose pixels are written."""
     channels = options.known().channels
     shown = omero(description, dtype, channels, options.colors, options.windows, extremes)
     return {"version": VERSION, "multiscales": description.multiscales(), "omero": shown}

@@ -1,4 +1,4 @@
-"""What the metadata of an OME-Zarr of version 0.4 or 0.5 say, whoever wrote them; nothing is taken on trust.
+"""Validates the untrusted metadata of OME-Zarr images, version 0.4 or 0.5.
 
 Sources: https://ngff.openmicroscopy.org/0.4/ and https://ngff.openmicroscopy.org/0.5/
 """
@@ -51,7 +51,7 @@ class _Axis(_Json):
 
     @property
     def kind(self) -> str | None:
-        """Its type, or what its name says where none is given."""
+        """The type of the axis, or what its name implies if no type is given."""
         return type_of(self.name) if self.type is None else self.type
 
 
@@ -124,7 +124,7 @@ class _ImageLabel(_Json):
 
 
 class ImageJson(_Json):
-    """What an image's group says."""
+    """The metadata of an image's group."""
 
     multiscales: Annotated[list[MultiscaleJson], Field(min_length=1, max_length=100)]
     omero: _Omero | None = None
@@ -135,7 +135,7 @@ _labels = TypeAdapter(Annotated[list[_Text], Field(max_length=100_000)])
 
 
 def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a group's attributes that is OME's. Raises DecodeError for a version of another kind."""
+    """The OME part of a group's attributes. Raises DecodeError for an unsupported version."""
     ome = attributes.get("ome")
     if ome is not None and not isinstance(ome, Mapping):
         raise bad_metadata("attributes.ome", "an object", ome)
@@ -155,7 +155,7 @@ def ome_of(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def image_of(attributes: Mapping[str, Any]) -> ImageJson:
-    """What a group says of the image that it is.
+    """Parse the metadata of an image's group.
 
     Raises FormatError for a group that is no image, with the remedy where it holds some, and DecodeError
     for metadata that are not of version 0.4 or 0.5, or contradict themselves.
@@ -215,7 +215,7 @@ def is_inside(path: str) -> bool:
 
 
 def label_names(attributes: Mapping[str, Any]) -> list[str]:
-    """The paths that a group of labels lists. Raises DecodeError for what is no list of paths."""
+    """The paths that a labels group lists. Raises DecodeError if they are not a list of paths."""
     try:
         names = _labels.validate_python(ome_of(attributes).get("labels", []), strict=True)
     except ValidationError as error:
@@ -242,7 +242,7 @@ def _no_image(ome: Mapping[str, Any]) -> FormatError:
 
 
 def bad_metadata(field: str, expected: str, actual: Any) -> DecodeError:
-    """The error for a piece of metadata that is not as the specification has it."""
+    """The error for metadata that violates the specification."""
     return DecodeError(
         "broken OME-Zarr metadata",
         field=field,

@@ -1,1 +1,1 @@
-"""Arrays and images that many tasks write, a region each, and one assembles."""
+"""Arrays and images written in parts: each task writes a region, and one assembles them."""

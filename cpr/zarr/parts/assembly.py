@@ -1,4 +1,4 @@
-"""The whole out of its parts: their digests are merged, their objects stay where they are.
+"""Assembles parts to a whole: their digests are merged, and their objects stay where they are.
 
 Requests: one for each part, one for each 1000 objects (a listing), and a few for the whole. Pixels are read
 only where a smaller level's chunk spans parts, from the level before it.
@@ -51,7 +51,7 @@ MANIFESTS_AT_ONCE = 16
 
 @dataclass
 class Piece:
-    """A part, with what its manifest lists.
+    """A part, with the content of its manifest.
 
     Attributes:
         part: the part.
@@ -67,15 +67,15 @@ class Piece:
 
     @property
     def name(self) -> str:
-        """As errors have it."""
+        """The part's name in error messages."""
         return f"part {shown(self.part.region)}"
 
 
 def read_pieces(parts: Sequence[ZarrPart], layout: Layout, url: str) -> list[Piece]:
-    """The manifests of parts, and their entries.
+    """Read the manifests of parts, and their entries.
 
     Raises:
-        PartError: one is of another whole, or digested with another algorithm.
+        PartError: one belongs to another whole, or has digests of another algorithm.
         ResourceNotFoundError: one was deleted.
         CorruptDataError: one is damaged.
     """
@@ -100,7 +100,7 @@ def read_pieces(parts: Sequence[ZarrPart], layout: Layout, url: str) -> list[Pie
 
 
 def manifests_at(url: str) -> dict[str, Stat]:
-    """The manifests of parts in a folder, as a listing tells; no bucket is no manifest.
+    """The manifests of parts in a folder, from a listing; empty if the bucket is missing.
 
     A part and its objects are compared by what listings say, for a HEAD may tell times less exactly.
     """
@@ -111,7 +111,7 @@ def manifests_at(url: str) -> dict[str, Stat]:
 
 
 def require_layout(piece: Piece, layout: Layout, url: str) -> None:
-    """Raise PartError unless a part has the metadata of the whole, which are taken out of its entries."""
+    """Raise PartError unless a part has the metadata of the whole; removes them from its entries."""
     for key, document in layout.documents.items():
         own = piece.entries.pop(key, None)
         digest = make_entry(memoryview(document), piece.manifest.algorithm, False).digest
@@ -153,7 +153,7 @@ def _read_piece(listed: dict[str, Stat], part: ZarrPart) -> Piece:
 
 
 def require_stored(url: str, pieces: Sequence[Piece], layout: Layout, full: bool) -> list[str]:
-    """Make sure that the objects of parts in one folder are there, as they were written; what else is there.
+    """Check that the objects of parts in one folder are as written; returns other objects there.
 
     A listing tells what is there, of which size, and what was written to since its part was published; only
     that is read. `full` reads everything.
@@ -175,7 +175,7 @@ def require_stored(url: str, pieces: Sequence[Piece], layout: Layout, full: bool
 
 
 def require_piece(piece: Piece, listed: dict[str, Listed], full: bool = False) -> None:
-    """Make sure that the objects of a part are there; they are taken out of the listing.
+    """Check that the objects of a part exist; they are removed from the listing.
 
     Raises CorruptDataError for one that is missing or another one.
     """
@@ -210,7 +210,7 @@ def listing(url: str) -> dict[str, Listed]:
 def remove_leftovers(
     url: str, pieces: Sequence[Piece], layout: Layout, others: Sequence[str], is_alone: bool = False
 ) -> list[str]:
-    """Remove objects that no part has: of a writer, or of an assembly, that was killed and came again.
+    """Remove objects that belong to no part: leftovers of killed writers and assemblies.
 
     Returns the keys of those that stay where a run goes on alone: of smaller levels and labels, which are
     mostly written again, all the same. Another process of the run may be about to publish them.
@@ -253,7 +253,7 @@ def remove_leftovers(
 
 
 def merged(pieces: Sequence[Piece], url: str) -> Entries:
-    """All entries together. Raises CorruptDataError for an object that two parts list."""
+    """Merge all entries. Raises CorruptDataError for an object that two parts list."""
     entries: Entries = {}
     count = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Which part has which objects of the whole: overlaps, cuts and gaps."""
+"""Checks that parts cover the whole exactly: no overlaps, cut objects or gaps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Owners = np.ndarray[Any, np.dtype[np.int32]]
 
 
 def require_regions(plan: Plan, regions: Sequence[Bounds], url: str) -> None:
-    """Raise PartError for a region that is outside the array, or that cuts an object."""
+    """Raise PartError for a region outside the array, or one that cuts an object."""
     for bounds in regions:
         if len(bounds) != len(plan.shape) or any(
             stop > n for (_, stop), n in zip(bounds, plan.shape, strict=True)
@@ -47,7 +47,7 @@ def require_regions(plan: Plan, regions: Sequence[Bounds], url: str) -> None:
 
 
 def _beside(plan: Plan, regions: Sequence[Bounds], bounds: Bounds) -> Bounds | None:
-    """Another region that has elements of an object that this one cuts."""
+    """Another region that shares an object with this one."""
     own = plan.objects(bounds)
     for other in regions:
         there = plan.objects(other)
@@ -59,7 +59,7 @@ def _beside(plan: Plan, regions: Sequence[Bounds], bounds: Bounds) -> Bounds | N
 
 
 def owners_of(plan: Plan, shares: Sequence[Bounds | None], url: str) -> Owners:
-    """The grid of an array, with the number of each object's part.
+    """The object grid of an array, with the number of each object's part.
 
     Args:
         plan: of the array.
@@ -89,7 +89,7 @@ def owners_of(plan: Plan, shares: Sequence[Bounds | None], url: str) -> Owners:
 
 
 def require_no_gap(plan: Plan, there: Mask, regions: Sequence[Bounds], url: str) -> None:
-    """Raise PartError where no part has an object."""
+    """Raise PartError if an object belongs to no part."""
     missing = int((~there).sum())
     if not missing:
         return

@@ -1,4 +1,4 @@
-"""What an earlier run of the same task has written of a whole, found again.
+"""Finds the parts that an earlier run of the same task has written, to resume it.
 
 Every part's manifest says which region it is of. So a listing of a whole's manifests is all there is to be
 known of what was done, whoever did it, and whenever it was killed.
@@ -43,7 +43,7 @@ log = logging.getLogger("cpr")
 
 
 def key_of_run(whole: Target, layout: Layout, key: str) -> str:
-    """The key under which a run writes a whole: that of an earlier run of the same key, if it did not end.
+    """The key under which a run writes a whole: that of an unfinished earlier run, if there is one.
 
     Args:
         whole: the target.
@@ -62,7 +62,7 @@ def key_of_run(whole: Target, layout: Layout, key: str) -> str:
 
 
 def key_of_nth(whole: Target, layout: Layout, key: str) -> str:
-    """As `key_of_run`, for data of which nothing is known beforehand.
+    """As `key_of_run`, for data that cannot be identified beforehand.
 
     What the run writes to one place first, second and so on is told apart by that: run again, it does so
     in the same order.
@@ -72,7 +72,7 @@ def key_of_nth(whole: Target, layout: Layout, key: str) -> str:
 
 
 def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
-    """The parts that are there under a key and whole; what is damaged, or not of this layout, is left out.
+    """The existing parts under a key; damaged ones and those of another layout are skipped.
 
     Takes a listing of their manifests, a request for each, and a listing of their objects.
 
@@ -126,7 +126,7 @@ def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
 def uncovered(
     layout: Layout, regions: Iterable[tuple[slice, ...]], parts: Iterable[ZarrPart]
 ) -> Iterator[tuple[slice, ...]]:
-    """The regions that no part has, or, of those that parts have in part, the objects that none has.
+    """The regions that no part covers; of partly covered ones, the uncovered objects.
 
     Args:
         layout: of the whole.

@@ -1,4 +1,4 @@
-"""All of an array, or of an image's levels, but for the pixels: what parts of it agree on beforehand."""
+"""The layout that all parts of an array or image share: everything but the pixels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["Layout", "Plan", "array_on", "layout_of"]
 
 @dataclass(frozen=True)
 class Plan:
-    """An array of the whole.
+    """The layout of one array of the whole.
 
     Attributes:
         path: in the hierarchy.
@@ -47,19 +47,19 @@ class Plan:
 
     @property
     def grid(self) -> Shape:
-        """How many objects there are along each axis."""
+        """Number of objects along each axis."""
         return tuple(-(-n // u) for n, u in zip(self.shape, self.unit, strict=True))
 
     def cells(self, bounds: Bounds) -> tuple[Any, ...]:
-        """As `objects`, to take a view of an array that has the grid's shape; of one without axes as well."""
+        """As `objects`, as an index into an array with the grid's shape; also for zero dimensions."""
         return (*self.objects(bounds), ...)
 
     def objects(self, bounds: Bounds) -> tuple[slice, ...]:
-        """The objects of a region that is made of whole ones, in the grid."""
+        """The grid range of the objects in a region that consists of whole objects."""
         return tuple(slice(a // u, -(-b // u)) for (a, b), u in zip(bounds, self.unit, strict=True))
 
     def numbers(self, key: str) -> tuple[int, ...] | None:
-        """The place in the grid of the object that has a key; None for what is no object of this array."""
+        """Grid position of the object with a key; None if it is not an object of this array."""
         folder = f"{self.path}/" if self.path else ""
         rest = key.removeprefix(folder)
         if not key.startswith(folder) or not rest[-1:].isdigit():
@@ -70,7 +70,7 @@ class Plan:
         return tuple(int(n) for n in numbers)[: len(self.shape)]
 
     def is_whole(self, bounds: Bounds) -> bool:
-        """Whether a region is made of whole objects."""
+        """Whether a region consists of whole objects."""
         return all(
             at % u == 0 or at == n
             for along, u, n in zip(bounds, self.unit, self.shape, strict=True)
@@ -80,7 +80,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Layout:
-    """What the parts of a whole agree on.
+    """The layout that the parts of a whole share.
 
     Attributes:
         plans: of the array, or of all levels of an image.
@@ -100,11 +100,11 @@ class Layout:
 
     @property
     def full(self) -> Plan:
-        """The array, or the full resolution."""
+        """The array, or the full resolution of an image."""
         return self.plans[0]
 
     def shares(self, bounds: Bounds) -> Iterator[Bounds]:
-        """What of each level a part writes: as many levels as it has whole objects of, and whole pairs for.
+        """The region of each level that a part writes: levels for which it has whole objects and pairs.
 
         Args:
             bounds: of the part, in the full resolution.
@@ -128,11 +128,11 @@ class Layout:
 
     @property
     def method(self) -> Method:
-        """Of halving."""
+        """The method of downsampling."""
         return "mean" if self.description is None else self.description.method
 
     def extremes(self, bounds: Bounds | None = None) -> Extremes | None:
-        """What takes in the range of values of each channel, of all or of a part; None for no image."""
+        """A collector for the value range of each channel, of the whole or of a part; None for an array."""
         if self.description is None:
             return None
         axes = self.description.axes
@@ -143,7 +143,7 @@ class Layout:
 
 
 def array_on(store: RecordingStore, plan: Plan, shape: Shape) -> zarr.Array[Any]:
-    """An array of these chunks and codecs, and another shape; nothing is written or read now."""
+    """Make an array with given chunks, codecs and shape on a store, without any I/O."""
     if plan.is_sharded:
         store.shards_below(plan.path)
     metadata = {**plan.metadata, "shape": shape}
@@ -151,7 +151,7 @@ def array_on(store: RecordingStore, plan: Plan, shape: Shape) -> zarr.Array[Any]
 
 
 def layout_of(options: ZarrOptions | OMEZarrOptions, name: str) -> Layout:
-    """The layout that options describe.
+    """Compute the layout from options.
 
     Args:
         options: with shape and dtype.
@@ -205,7 +205,7 @@ def _plans(arrays: list[zarr.Array[Any]]) -> tuple[Plan, ...]:
 
 
 def _documents(store: MemoryStore, arrays: list[zarr.Array[Any]]) -> dict[str, bytes]:
-    """What zarr has written of these arrays."""
+    """The metadata documents that zarr wrote for these arrays."""
     found = {}
     for array in arrays:
         for name in ("zarr.json", ".zarray", ".zattrs"):

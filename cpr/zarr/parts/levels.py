@@ -1,4 +1,4 @@
-"""What of an image only the assembly can make: chunks of smaller levels that span parts, and its metadata."""
+"""Completes an assembled image: chunks of smaller levels that span parts, and its metadata."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _MEMORY_BYTES = 96 << 20  # of these, with what they are made of
 def complete_image(
     store: RecordingStore, layout: Layout, options: Any, pieces: Sequence[Piece], there: Mask
 ) -> None:
-    """Write what is missing of an image when its parts are there.
+    """Write what is missing of an image after its parts were written.
 
     Args:
         store: of the whole, which knows the parts' objects.
@@ -65,7 +65,7 @@ def complete_image(
 def _complete_level(
     store: RecordingStore, layout: Layout, level: int, there: Mask, below: Mask, extremes: Extremes | None
 ) -> Mask:
-    """Make the chunks of a level that no part has, of the level before; which objects it has then.
+    """Make the chunks of a level that no part has, from the level before; returns which it has then.
 
     Args:
         store: of the whole.
@@ -117,7 +117,7 @@ def _bounds(plan: Plan, number: Sequence[int]) -> Bounds:
 
 
 def _take_fill_value(extremes: Extremes, store: RecordingStore, plan: Plan, there: Mask) -> None:
-    """Take in the value of what nobody has written."""
+    """Include the fill value in the value range if some objects were never written."""
     value = np.full((1,) * len(plan.shape), array_on(store, plan, plan.shape).fill_value)
     for number in np.argwhere(~there).tolist():
         extremes.take(extremes.of(value), extremes.along(slices_of(_bounds(plan, number))))

@@ -1,4 +1,4 @@
-"""A published part, read as an array of its own."""
+"""Opens a published part as an array of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["open_part"]
 
 
 def open_part(manifest: Manifest, bounds: Bounds) -> zarr.Array[Any]:
-    """A part in full resolution, lazily; every object that is read is checked.
+    """Open a part in full resolution, lazily; every object that is read is verified.
 
     Args:
         manifest: of the part.

@@ -1,4 +1,4 @@
-"""What a part is of, and which region of it."""
+"""The options of a part: its region, and the options of the whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Range = tuple[float, float] | None
 
 @dataclass(frozen=True)
 class PartOptions:
-    """A region of a whole, and how the whole is written, which the record leaves out.
+    """The region of a part, and the options of the whole, which its record omits.
 
     Attributes:
         region: (start, stop) along each axis, as they are stored.
@@ -41,7 +41,7 @@ class PartOptions:
             raise unusable("no region of a part", "region", expected, self.region)
 
     def layout(self, name: str, url: str) -> Layout:
-        """What all parts of the whole agree on. Raises NoDataError for a part that was loaded."""
+        """The layout that all parts of the whole share. Raises NoDataError for a loaded part."""
         if self.whole is None:
             raise NoDataError(
                 "a part that was loaded is written no more",

@@ -1,4 +1,4 @@
-"""Regions of an array, as parts have them: from where to where along each axis."""
+"""Regions of an array as parts have them: start and stop along each axis."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Bounds = tuple[tuple[int, int], ...]
 def bounds_of(
     region: Region, shape: Shape, example: str = "whole.part(np.s_[0:64])"
 ) -> tuple[Bounds, tuple[bool, ...]]:
-    """Where a region begins and ends, and the axes that integers drop.
+    """Parse a region: its start and stop along each axis, and the axes that integers drop.
 
     Args:
         region: slices without steps, and integers.
@@ -43,7 +43,7 @@ def slices_of(bounds: Bounds) -> tuple[slice, ...]:
 
 
 def shown(bounds: Sequence[tuple[int, int]]) -> str:
-    """A region as errors have it.
+    """Format a region for error messages.
 
     >>> shown(((0, 64), (0, 100)))
     '[0:64, 0:100]'
@@ -52,7 +52,7 @@ def shown(bounds: Sequence[tuple[int, int]]) -> str:
 
 
 def require_whole_objects(bounds: Bounds, shape: Shape, unit: Shape, url: str) -> None:
-    """Raise PartError for a region that cuts a chunk, or a shard: what is behind the cut writes it too."""
+    """Raise PartError for a region that cuts a chunk or shard, which two parts would then write."""
     for axis, ((start, stop), extent, size) in enumerate(zip(bounds, shape, unit, strict=True)):
         for at in (start, stop):
             if at % size and at != extent:
@@ -70,7 +70,7 @@ def require_whole_objects(bounds: Bounds, shape: Shape, unit: Shape, url: str) -
 
 
 def regions_of(shape: Shape, unit: Shape, size: Sequence[int | None] | None) -> Iterator[tuple[slice, ...]]:
-    """Regions of whole objects that make up an array, in C order.
+    """Regions of whole objects that cover an array, in C order.
 
     Args:
         shape: of the array.

@@ -1,4 +1,4 @@
-"""Arrays that are written as parts, so that a task which was killed goes on where it was.
+"""Writes an array in parts, so that a killed task resumes where it stopped.
 
 Each block of a dask array, or some small ones together, is a part, published by the worker that has it; of
 another array that can be sliced, a region of about the same size is. The same task run, run again, finds them
@@ -43,14 +43,14 @@ Shape = tuple[int, ...]
 
 
 def can_resume(data: Any, nbytes: int) -> bool:
-    """Whether data can be written in parts, and are worth it, in a task whose run has a cache key."""
+    """Whether data can be written in parts, and is large enough, in a task run with a cache key."""
     if not is_lazy_array(data) or not data.shape or running_key() is None:
         return False
     return nbytes >= _LEAST_BYTES or (is_dask(data) and data.npartitions > 1)
 
 
 def write_resumed(target: TargetInParts, data: Any, **declared: Any) -> tuple[RecordingStore, str]:
-    """Write what an earlier run of the running task has not written.
+    """Write the parts that an earlier run of the running task has not written.
 
     Args:
         target: that is filled; it is not changed.
@@ -94,7 +94,7 @@ def write_resumed(target: TargetInParts, data: Any, **declared: Any) -> tuple[Re
 def _write_blocks(
     whole: TargetInParts, data: Any, layout: Layout, adopted: Sequence[Any]
 ) -> tuple[list[Any], list[tuple[int, int]]]:
-    """All parts, those that are there and those that workers write now; and what was sent for these."""
+    """All parts: existing ones, and those that workers write now; and how much was sent for these."""
     level = as_declared_by(data)
     if level.dtype != layout.dtype:
         level = level.astype(layout.dtype)
@@ -140,7 +140,7 @@ def _bounds(starts: list[list[int]], index: Shape) -> Bounds:
 
 
 def _pairs(layout: Layout) -> Shape:
-    """Whole objects, and whole pairs of them where there is a smaller level, of which a part has all then."""
+    """Shape of whole objects, or of whole pairs if there is a smaller level, which a part then contains."""
     plan = layout.full
     return tuple(
         2 * unit if axis in layout.halved and len(layout.plans) > 1 and extent > unit else unit
@@ -149,7 +149,7 @@ def _pairs(layout: Layout) -> Shape:
 
 
 def _in_units(level: Any, halved: Sequence[int]) -> Any:
-    """Neighbouring small blocks together, up to the size of a part; of a small array only where many are."""
+    """Merge neighbouring small blocks up to the size of a part; in a small array only if there are many."""
     biggest = [max(sizes) for sizes in level.chunks]
     least = 1 if level.nbytes >= _LEAST_BYTES else _MOST_SMALL_PARTS
     counts = _together(biggest, level.numblocks, level.dtype.itemsize, halved, least)
@@ -189,7 +189,7 @@ def _together(
 
 
 def _regions(whole: TargetInParts, data: Any, layout: Layout) -> list[tuple[slice, ...]]:
-    """Regions of an array that is sliced, of whole objects of both."""
+    """Regions for an array that can be sliced, of whole objects of source and target."""
     unit, shape = _pairs(layout), layout.full.shape
     source = objects_of(data)
     if source is not None and len(source) == len(unit):

@@ -1,4 +1,4 @@
-"""The data of a part, with all axes of the array, in the order in which they are stored."""
+"""Prepares the data of a part: all axes of the array, in stored order."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = np.ndarray[Any, Any]
 def source_of_part(
     layout: Layout, options: PartOptions, data: Any, shape: tuple[int, ...] | None, dtype: Any
 ) -> Any:
-    """The data of a part with all axes, as they are stored. Raises EncodeError for data that do not fit.
+    """The data of a part, with all axes in stored order. Raises EncodeError if it does not fit.
 
     Args:
         layout: of the whole.
@@ -44,7 +44,7 @@ def source_of_part(
 
 
 def with_all_axes(source: Any, dropped: Sequence[bool]) -> Any:
-    """Data that lacks the axes of which a part has one position; each becomes an axis of one."""
+    """Insert an axis of length one for each axis that the part's region dropped."""
     if not any(dropped):
         return source
     index = tuple(None if drop else slice(None) for drop in dropped)
@@ -76,7 +76,7 @@ def _planes(planes: Planes, dropped: Sequence[bool]) -> Planes:
 
 
 class _Expanded:
-    """A lazy array with more axes, of one."""
+    """A lazy array with inserted axes of length one."""
 
     def __init__(self, source: Any, dropped: Sequence[bool]) -> None:
         self._source = source

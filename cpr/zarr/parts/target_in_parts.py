@@ -1,4 +1,4 @@
-"""What targets can do that many tasks write together: hand out parts, and be assembled of them."""
+"""The base class of targets that many tasks write in parts."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TargetInParts(Folder):
             self._parts_key = uuid.uuid4().hex[:16]
 
     def part(self, region: Region) -> ZarrPart:
-        """A region of the array, to be filled by itself, by any task on any machine.
+        """Make a part for a region of the array, to be filled by any task on any machine.
 
         Regions are made of whole chunks, or of whole shards where there are any: an object that two parts
         share would be written by both. Of an image, in the order of the metadata's axes; a part writes its
@@ -82,7 +82,7 @@ class TargetInParts(Folder):
         return ZarrPart.of(self, PartOptions(bounds, whole=self.format, dropped=dropped), self._parts_key)
 
     def regions(self, size: Sequence[int | None] | None = None) -> list[tuple[slice, ...]]:
-        """Regions that make up the array, none of which cuts a chunk or shard: one for each part.
+        """Regions that cover the array without cutting chunks or shards: one for each part.
 
         Args:
             size: of a region, rounded up to whole objects; None for all of an axis, as for axes that are left
@@ -101,7 +101,7 @@ class TargetInParts(Folder):
         return list(regions_of(self.format.shape, tuple(unit), size))
 
     def missing(self, size: Sequence[int | None] | None = None) -> list[tuple[slice, ...]]:
-        """The regions that are to be written yet: `regions`, without what an earlier run has written.
+        """The regions still to be written: `regions` without those of an earlier run.
 
         With `target[region] = data` each of them is published by itself; `persist`, or returning the target
         from its task, assembles them. So a task that was killed goes on where it was: run again with the same
@@ -128,7 +128,7 @@ class TargetInParts(Folder):
             return list(uncovered(layout, self.regions(size), self._adopted or ()))
 
     def __setitem__(self, region: Region, data: Any) -> None:
-        """Write and publish a region; see `missing`. Raises as `part`, and as `ZarrPart.set_data`."""
+        """Write and publish a region; see `missing`. Raises as `part` and `ZarrPart.set_data`."""
         with self._lock:
             self._adopt(layout_of(self.format, self.name))
             part = self.part(region)
@@ -147,7 +147,7 @@ class TargetInParts(Folder):
             self._begin_parts(key_of_nth(self, layout, key), layout)
 
     def _begin_parts(self, key: str, layout: Layout) -> list[ZarrPart]:
-        """Write parts under the key of a run from now on; those that are there, which others are added to."""
+        """Write parts under a run's key from now on; returns the existing parts, to be extended."""
         self._parts_key = key
         self._adopted = parts_there(self, layout, key)
         return self._adopted
@@ -197,7 +197,7 @@ class TargetInParts(Folder):
         return self
 
     def _own(self, part: Any) -> ZarrPart:
-        """A part, if it is of a whole of this name. Raises UsageError and PartError."""
+        """Check that a part belongs to a whole of this name. Raises UsageError and PartError."""
         from cpr.zarr.ZarrPart import ZarrPart
 
         if not isinstance(part, ZarrPart):
@@ -221,7 +221,7 @@ class TargetInParts(Folder):
         return part
 
     def _home(self, pieces: Sequence[Piece], layout: Layout) -> tuple[str, Manifest | None]:
-        """The key under which the whole is to be, and its manifest if it is there already.
+        """The key for the whole, and its manifest if it exists already.
 
         It is where the parts are, if they are all in one place; else objects of others are copied to a place
         where nobody reads yet.
@@ -239,7 +239,7 @@ class TargetInParts(Folder):
     def _gather(
         self, key: str, pieces: Sequence[Piece], layout: Layout, full: bool, is_alone: bool = False
     ) -> RecordingStore:
-        """All objects of the parts in one folder, checked; a store that knows them.
+        """Collect all objects of the parts in one folder, verified; returns a store that knows them.
 
         `is_alone`: all that is in the folder was written by runs of one key.
         """
@@ -275,7 +275,7 @@ class TargetInParts(Folder):
         confirm(manifest.url, witness=io.join(manifest.url, next(iter(layout.documents))))
 
     def _take_published(self, manifest: Manifest, layout: Layout) -> None:
-        """Be the whole that was published."""
+        """Set this target's digests and options from the published whole."""
         self._take_content(manifest)
         self.checksum, self.manifest = manifest.checksum, manifest.nbytes
         self.nbytes = manifest.total + manifest.nbytes
@@ -290,7 +290,7 @@ class TargetInParts(Folder):
 
 
 def _is_made_of(published: Manifest, pieces: Sequence[Piece], layout: Layout) -> bool:
-    """Whether a whole that is published is the one that these parts make up.
+    """Whether a published whole consists of these parts.
 
     Chunks of smaller levels that span parts are taken as whoever published them has made them.
     """

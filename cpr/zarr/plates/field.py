@@ -1,4 +1,4 @@
-"""Which image of a plate a field is."""
+"""The options of a plate's field: which image of the plate it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["FieldOptions"]
 
 @dataclass(frozen=True)
 class FieldOptions:
-    """Which image of a plate is meant.
+    """The choice of an image in a plate.
 
     Attributes:
         path: inside the plate: row, column and field.

@@ -1,4 +1,4 @@
-"""Rows, columns and wells of a plate: how they are called, and which images go where."""
+"""The layout of a plate: names of rows, columns and wells, and the position of each image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EXAMPLE = 'plate.set_data({("A", 1): [image]}), with rows="AB", columns=3'
 
 @dataclass(frozen=True)
 class OMEPlateOptions:
-    """What a plate is like. What was written says so itself, so none of this is in the record.
+    """The layout of a plate. The files contain it, so records omit it.
 
     Attributes:
         rows: names, or how many: A, B ... Z, AA; by default those of the wells that are given.
@@ -70,7 +70,7 @@ def _names(field: str, value: Any) -> tuple[str, ...]:
 
 
 def find_name(names: Iterable[str], wanted: Any) -> str | None:
-    """The name of a row or column as a user may say it: "B", 3, "03" for 3; None if there is none.
+    """Find the name of a row or column, given as "B", 3, or "03" for 3; None if there is none.
 
     Where 1 might be two of them, "1" and "01", it is the one that is spelled like that, or none.
     """
@@ -86,14 +86,14 @@ def find_name(names: Iterable[str], wanted: Any) -> str | None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image goes.
+    """The position of an image in a plate.
 
     Attributes:
         row: name.
         column: name.
         field: number in the well.
         acquisition: id; None of a plate without.
-        image: what goes there.
+        image: the target at this position.
     """
 
     row: str
@@ -104,17 +104,17 @@ class Place:
 
     @property
     def well(self) -> str:
-        """The path of the well."""
+        """Path of the well."""
         return f"{self.row}/{self.column}"
 
     @property
     def path(self) -> str:
-        """The path of the image."""
+        """Path of the image."""
         return f"{self.well}/{self.field}"
 
 
 def placed(options: OMEPlateOptions, wells: Any, url: str, fill: bool) -> tuple[OMEPlateOptions, list[Place]]:
-    """Rows and columns as they are named, and where each image goes.
+    """Names of rows and columns, and the position of each image.
 
     Args:
         options: of the plate.

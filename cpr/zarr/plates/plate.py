@@ -1,4 +1,4 @@
-"""What sources and targets of plates have in common: wells by row and column, and the images in each."""
+"""The base class of plate sources and targets: wells by row and column, and the images in each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["OMEPlate"]
 
 
 class OMEPlate(Resource):
-    """A plate; its metadata are read when they are first asked for, those of a well with the well."""
+    """A plate; its metadata is read on first access, that of a well with the well."""
 
     @abstractmethod
     def _plate_node(self) -> Any:
-        """The plate's group; its metadata are read."""
+        """Open the plate's group; reads only metadata."""
 
     @abstractmethod
     def _image(self, path: str) -> OMEZarr:
-        """The image at a path inside the plate; nothing is read."""
+        """Make the resource for an image at a path inside the plate; nothing is read."""
 
     def _plate(self) -> tuple[zarr.Group, PlateJson]:
         node = self._plate_node()
@@ -36,7 +36,7 @@ class OMEPlate(Resource):
             return node, plate_of({} if isinstance(node, zarr.Array) else dict(node.attrs))
 
     def rows(self) -> tuple[str, ...]:
-        """The names of the rows. Raises FormatError for what is no plate, DecodeError for a broken one."""
+        """The names of the rows. Raises FormatError if it is no plate, DecodeError if it is malformed."""
         return tuple(row.name for row in self._plate()[1].rows)
 
     def columns(self) -> tuple[str, ...]:
@@ -44,11 +44,11 @@ class OMEPlate(Resource):
         return tuple(column.name for column in self._plate()[1].columns)
 
     def acquisitions(self) -> dict[int, str | None]:
-        """The acquisitions: id -> name; empty where there was one. Raises as `rows`."""
+        """The acquisitions, id -> name; empty if there was only one. Raises as `rows`."""
         return {one.id: one.name for one in self._plate()[1].acquisitions or ()}
 
     def wells(self) -> tuple[tuple[str, str], ...]:
-        """(row, column) of the wells that have images, in the order of the plate. Raises as `rows`."""
+        """(row, column) of the wells that have images, in the plate's order. Raises as `rows`."""
         plate = self._plate()[1]
         rows, columns = (
             {one.name: number for number, one in enumerate(some)} for some in (plate.rows, plate.columns)

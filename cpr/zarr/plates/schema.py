@@ -1,4 +1,4 @@
-"""What the metadata of a plate and its wells say, of version 0.4 or 0.5; nothing is taken on trust.
+"""Validates the untrusted metadata of plates and wells, version 0.4 or 0.5.
 
 Sources: https://ngff.openmicroscopy.org/0.4/#plate-md and https://ngff.openmicroscopy.org/0.5/#plate-md
 """
@@ -38,7 +38,7 @@ class _Well(_Json):
 
 
 class PlateJson(_Json):
-    """What a plate's group says."""
+    """The metadata of a plate's group."""
 
     rows: Annotated[list[_Named], Field(min_length=1, max_length=_MOST)]
     columns: Annotated[list[_Named], Field(min_length=1, max_length=_MOST)]
@@ -54,14 +54,14 @@ class _Image(_Json):
 
 
 class WellJson(_Json):
-    """What a well's group says."""
+    """The metadata of a well's group."""
 
     images: Annotated[list[_Image], Field(max_length=_MOST)]
     version: _Text | None = None
 
 
 def plate_of(attributes: Mapping[str, Any]) -> PlateJson:
-    """What a group says of the plate that it is.
+    """Parse the metadata of a plate's group.
 
     Raises FormatError for a group that is no plate, DecodeError for metadata that are not of version 0.4 or
     0.5, or contradict themselves.
@@ -80,7 +80,7 @@ def plate_of(attributes: Mapping[str, Any]) -> PlateJson:
 
 
 def well_of(attributes: Mapping[str, Any]) -> WellJson:
-    """What a group says of the well that it is. Raises as `plate_of`."""
+    """Parse the metadata of a well's group. Raises as `plate_of`."""
     well: WellJson = _parsed(WellJson, attributes, "well")
     for image in well.images:
         if not is_inside(image.path):

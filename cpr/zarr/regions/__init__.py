@@ -1,1 +1,1 @@
-"""Regions of stored Zarrs, which count in cache keys with what they touch alone."""
+"""Regions of stored Zarrs, which count in cache keys by the chunks that they touch."""

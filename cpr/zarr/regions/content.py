@@ -1,4 +1,4 @@
-"""What a region of an array rests on: the objects that it touches, and what decides how they are read."""
+"""The content of a region for cache keys: digests of the objects it touches, and how they are decoded."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"\d+")
 
 
 def keys_of(array: zarr.Array[Any], bounds: Bounds, manifest: Manifest) -> Iterator[str]:
-    """The keys of the objects that have elements of a region, of those that are stored."""
+    """The keys of the stored objects that a region touches."""
     folder = f"{array.path}/" if array.path else ""
     along = [
         range(start // unit, -(-stop // unit))
@@ -50,7 +50,7 @@ def keys_of(array: zarr.Array[Any], bounds: Bounds, manifest: Manifest) -> Itera
 
 
 def content_of(array: zarr.Array[Any], bounds: Bounds, store: VerifyingStore) -> dict[str, Any]:
-    """JSON values that are others whenever an element of the region is.
+    """JSON values that change whenever an element of the region changes.
 
     The digests of the objects that the region touches, and the array's metadata without what lies
     outside of it. An object that is not stored holds the fill value, which the metadata have.

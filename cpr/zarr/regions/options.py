@@ -1,4 +1,4 @@
-"""Which elements of which array a region is."""
+"""The options of a region: its array, and its start and stop along each axis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DTYPE = re.compile(r"[<>|][biufcSU]\d{1,9}")
 
 @dataclass(frozen=True)
 class RegionOptions:
-    """Which elements of which array.
+    """The array and bounds of a region.
 
     Attributes:
         path: of the array, in the hierarchy.

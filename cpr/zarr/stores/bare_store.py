@@ -1,4 +1,4 @@
-"""Which store of zarr does the requests to a URL: one for each event loop, without any check of ours.
+"""Selects zarr's own store for a URL, one for each event loop, without cpr's checks.
 
 An async filesystem belongs to the event loop that first used it, so each loop gets one.
 """
@@ -29,7 +29,7 @@ _TWINS = "_cpr_twins"
 
 
 def bare_store(url: str, read_only: bool = False) -> Store:
-    """Zarr's own store for a URL, for use on the running event loop; the faster one where there are two."""
+    """Zarr's own store for a URL on the running event loop; the faster one if there are two."""
     if protocol_of(url) == "file":
         return FastLocalStore(url, read_only=read_only)
     with translate_errors(url, "open"):

@@ -1,4 +1,4 @@
-"""Parts of shards, every block of them checked before any of it is given."""
+"""Reads parts of shards, verifying every block."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Fetch = Callable[[str, int, int], Awaitable[memoryview]]
 
 
 class BlockReader:
-    """Reads whole blocks, keeps some of them, and never asks twice for one that is under way.
+    """Reads whole blocks, caches some, and shares a request that is in progress.
 
     The chunks of a shard lie side by side and are asked for side by side: neighbours share blocks.
 
     Args:
-        fetch: the bytes of an object from start to stop.
-        place: the URL of a key.
+        fetch: reads the bytes of an object from start to stop.
+        place: gives the URL of a key.
         algorithm: of the digests.
     """
 
@@ -44,7 +44,7 @@ class BlockReader:
         self._lock = threading.Lock()
 
     async def read(self, key: str, entry: Entry, parts: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Parts of an object, (start, stop) each, which lie inside it; blocks side by side are one request.
+        """Read parts (start, stop) of an object; adjacent blocks are fetched with one request.
 
         Args:
             key: of the object.
@@ -144,7 +144,7 @@ def _cut(blocks: dict[int, bytes], part: tuple[int, int]) -> bytes:
 
 
 def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    """Consecutive numbers as (first, last).
+    """Group numbers into runs of consecutive ones, (first, last).
 
     >>> _runs([1, 2, 5])
     [(1, 2), (5, 5)]

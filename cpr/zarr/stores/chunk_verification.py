@@ -1,4 +1,4 @@
-"""Chunks, shards and metadata that were read, compared with the manifest: the same, or CorruptDataError."""
+"""Verifies chunks, shards and metadata against the manifest; a difference raises CorruptDataError."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def is_as_written(data: memoryview, entry: Entry, algorithm: str) -> bool:
 
 
 def require(url: str, actual: Entry, entry: Entry, algorithm: str) -> None:
-    """Raise CorruptDataError unless what is there is the object that the entry is of."""
+    """Raise CorruptDataError unless the object is the one in the manifest's entry."""
     if actual.size != entry.size or actual.digest != entry.digest:
         raise corrupt(url, _brief(entry, algorithm), _brief(actual, algorithm))
 
 
 def require_blocks(url: str, data: memoryview, first: int, nbytes: int, entry: Entry, algorithm: str) -> None:
-    """Raise CorruptDataError unless `data` is the `nbytes` of an object from block number `first` on."""
+    """Raise CorruptDataError unless `data` is correct for the `nbytes` from block number `first` on."""
     if data.nbytes != nbytes:
         raise corrupt(url, f"{nbytes} bytes from block {first} on", f"{data.nbytes} bytes")
     width = digest_bytes(algorithm)
@@ -34,7 +34,7 @@ def require_blocks(url: str, data: memoryview, first: int, nbytes: int, entry: E
 
 
 def corrupt(url: str, expected: str, actual: str) -> CorruptDataError:
-    """The error for an object that is not what was written."""
+    """The error for an object that differs from what was written."""
     return CorruptDataError(
         "this part of the stored Zarr is not what was written",
         url=url,
@@ -45,7 +45,7 @@ def corrupt(url: str, expected: str, actual: str) -> CorruptDataError:
 
 
 def missing(url: str, entry: Entry) -> CorruptDataError:
-    """The error for an object that is listed and not there."""
+    """The error for an object that is in the manifest but missing."""
     # No FileNotFoundError: to readers above that would mean a chunk of fill values.
     error = corrupt(url, f"an object of {entry.size} bytes", "no object")
     error.problem = "an object of this Zarr is missing"
@@ -53,5 +53,5 @@ def missing(url: str, entry: Entry) -> CorruptDataError:
 
 
 def _brief(entry: Entry, algorithm: str) -> str:
-    """An entry as errors show it."""
+    """An entry, formatted for error messages."""
     return f"{algorithm}:{entry.digest.hex()} ({entry.size} bytes)"

@@ -1,4 +1,4 @@
-"""An earlier result, whose objects the store copies where they are what is to be written.
+"""Copies objects of an earlier result server-side if they are equal to what is to be written.
 
 Its manifest says which those are likely to be. Nobody believes it: the store is asked for a copy on the
 condition that the object has the MD5 of the bytes that would be sent, and the copy's own MD5 is compared, so
@@ -29,7 +29,7 @@ LEAST_COPIED = 8 << 10
 
 @dataclass
 class Earlier:
-    """An earlier result in the same store; safe to use from several threads.
+    """An earlier result in the same store; thread-safe.
 
     Attributes:
         url: of the hierarchy.
@@ -47,7 +47,7 @@ class Earlier:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Earlier:
-        """The result of a manifest, which this process need not fetch again."""
+        """An earlier result with its manifest, which this process then need not fetch again."""
         VerifyingStore.share(manifest)
         return cls(manifest.url, manifest.nbytes, manifest.checksum)
 
@@ -61,7 +61,7 @@ class Earlier:
         return self.url, self.nbytes, self.checksum
 
     def copy(self, key: str, entry: Entry, algorithm: str, content: memoryview, destination: str) -> bool:
-        """Let the store copy an object, if it has an equal one; whether it did.
+        """Copy an object server-side if the earlier result has an equal one; returns whether it did.
 
         After False anything may be at the destination, and it is to be written.
 

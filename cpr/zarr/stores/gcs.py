@@ -1,4 +1,4 @@
-"""Zarr's store for Google Cloud Storage: objects go and come as those of other results do."""
+"""Zarr store for Google Cloud Storage, with the same verified requests as for other results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ANY_SIZE = sys.maxsize - 1  # what is asked for whole has to fit
 
 
 class GcsStore(FsspecStore):
-    """Objects are asked for, sent, looked at and deleted by cpr's requests; folders are cpr's as well.
+    """Reads and writes objects with cpr's requests; gcsfs does the rest.
 
     gcsfs would ask a store six times that is asked too much, with up to 32 s between, and compare no CRC32C.
 
@@ -37,13 +37,13 @@ class GcsStore(FsspecStore):
         self._requests = Requests(fs)
 
     def with_read_only(self, read_only: bool = False) -> GcsStore:
-        """As the other store."""
+        """As the base class."""
         return GcsStore(self.fs, self.path, read_only)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """As the other store. Raises BadAnswerError where another range has come."""
+        """As the base class. Raises BadAnswerError if another range was returned."""
         bucket, name = bucket_and_key(f"{self.path}/{key}")
         place = named("/download/storage/v1/b/", bucket, "/o/", name)
         part: dict[str, str] = {}
@@ -62,7 +62,7 @@ class GcsStore(FsspecStore):
         return prototype.buffer.from_bytes(answer.body)
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
-        """As the other store. Raises OSError where the store has other bytes then."""
+        """As the base class. Raises OSError if the store has received other bytes."""
         self._check_writable()
         if byte_range is not None:
             await super().set(key, value, byte_range)

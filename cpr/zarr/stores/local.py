@@ -1,4 +1,4 @@
-"""Zarr's store for local files, with less to do for each: many of them are small."""
+"""Zarr store for local files with little overhead per file, since many chunks are small."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PIECE_BYTES = 512 << 10
 
 
 class FastLocalStore(LocalStore):
-    """Whole files are read and written with one call each, and folders made when one is missing.
+    """Reads and writes whole files with one call each, and creates folders only when missing.
 
     Where a file is digested there is a call for every 512 KiB of it. Digesting takes about as long as this
     store saves. Files appear whole under their names, as zarr's own do, and what a killed writer leaves is
@@ -43,7 +43,7 @@ class FastLocalStore(LocalStore):
         byte_range: ByteRequest | None = None,
         digest: EntryDigest | None = None,
     ) -> Buffer | None:
-        """As the other store; the bytes of a whole file go to `digest` as well, while they are cached."""
+        """As the base class; the bytes of a whole file are also passed to `digest` while cached."""
         if byte_range is not None:
             return super().get_sync(key, prototype=prototype, byte_range=byte_range)
         try:
@@ -53,17 +53,17 @@ class FastLocalStore(LocalStore):
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
 
     async def delete(self, key: str) -> None:
-        """As the other store."""
+        """As the base class."""
         require_allowed(f"{self.root}/{key}")
         await super().delete(key)
 
     async def delete_dir(self, prefix: str) -> None:
-        """As the other store."""
+        """As the base class."""
         require_allowed(f"{self.root}/{prefix}".rstrip("/"))
         await super().delete_dir(prefix)
 
     def set_sync(self, key: str, value: Buffer) -> None:
-        """As the other store."""
+        """As the base class."""
         self._check_writable()
         path = f"{self.root}/{key}"
         require_allowed(path)

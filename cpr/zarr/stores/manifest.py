@@ -1,4 +1,4 @@
-"""The manifest: every object of a hierarchy, with its size and digest.
+"""The manifest of a Zarr: every object of the hierarchy, with its size and digest.
 
 It is one object, beside the hierarchy, written last; with it a result exists. From its begin to its end:
 
@@ -51,12 +51,12 @@ _ROW = [str, int, int, int, int, str]
 
 
 def manifest_url(url: str) -> str:
-    """Where the manifest of a Zarr is: beside it, for an unknown object inside a group makes readers warn."""
+    """URL of a Zarr's manifest: beside it, as readers warn of unknown objects inside a group."""
     return blocks_url(url)
 
 
 def encode(entries: Entries, algorithm: str, part: Mapping[str, Any] | None = None) -> bytes:
-    """The manifest of a hierarchy; or of a part of one, with what `part` says of it."""
+    """Encode the manifest of a hierarchy, or of a part (with `part`, its description)."""
     keys = sorted(entries)
     width = digest_bytes(algorithm)
     blocks, pages, rows = bytearray(), bytearray(), []
@@ -94,7 +94,7 @@ def encode(entries: Entries, algorithm: str, part: Mapping[str, Any] | None = No
 
 
 class Manifest:
-    """A manifest that is read as far as it is asked for; safe to use from several threads.
+    """A manifest that is fetched page by page, as needed; thread-safe.
 
     Args:
         url: of the hierarchy.
@@ -143,7 +143,7 @@ class Manifest:
     def of(
         cls, url: str, entries: Entries, algorithm: str, part: Mapping[str, Any] | None = None
     ) -> Manifest:
-        """The manifest of entries in memory; see `encode`."""
+        """Make a manifest from entries in memory; see `encode`."""
         data = encode(entries, algorithm, part)
         (length,) = _LENGTH.unpack_from(data, len(data) - _LENGTH.size)
         root = digest_of(data[-_LENGTH.size - length : -_LENGTH.size], algorithm).hex()
@@ -151,7 +151,7 @@ class Manifest:
 
     @classmethod
     def stored(cls, url: str, place: str | None = None) -> Manifest | None:
-        """The manifest that is beside a hierarchy, or at another place, whichever that is.
+        """Open the manifest beside a hierarchy, or at another place, whatever its root.
 
         None where there is none. Raises CorruptDataError for what is no manifest, and TransferError.
         """
@@ -171,21 +171,21 @@ class Manifest:
 
     @property
     def part(self) -> Any:
-        """What was said of the part that it is of; None of a whole."""
+        """The description of the part that the manifest is of; None for a whole."""
         return read_json(self._index_bytes).get("part")
 
     @property
     def data(self) -> bytes | None:
-        """All of it, where it was given."""
+        """The encoded manifest, if it was given."""
         return self._data
 
     @property
     def data_hash(self) -> str:
-        """16 hex digits that name the content."""
+        """The content hash, 16 hex digits."""
         return hex16(self._index_bytes)
 
     def find(self, key: str) -> tuple[Entry, bool] | None:
-        """The entry of a key, and whether it has blocks, which are not fetched yet; None where there is none.
+        """The entry of a key, without block digests, and whether it has blocks; None if there is none.
 
         May fetch a page.
         """
@@ -196,12 +196,12 @@ class Manifest:
         return self._entry(page, at), bool(page.counts[at])
 
     def is_near(self, key: str) -> bool:
-        """Whether `find` needs to fetch nothing."""
+        """Whether `find` works without fetching anything."""
         number = bisect_right(self._first_keys, key) - 1
         return number < 0 or number in self._pages
 
     def with_blocks(self, key: str) -> Entry:
-        """The entry of a key that is listed, with the digests of its blocks; may fetch them."""
+        """The entry of a listed key, with its block digests; may fetch them."""
         found = self._locate(key)
         assert found is not None
         page, at = found
@@ -226,7 +226,7 @@ class Manifest:
         return (page, at) if at < len(page.keys) and page.keys[at] == key else None
 
     def entries(self) -> Entries:
-        """All entries, with the digests of their blocks; the manifest is to be in memory.
+        """All entries, with block digests; the manifest should be in memory.
 
         Raises CorruptDataError unless every byte of it is one that its root vouches for, directly or not:
         what is made of it, or copied, is published.
@@ -237,7 +237,7 @@ class Manifest:
         return found
 
     def require_whole(self) -> None:
-        """Raise CorruptDataError as `entries`, of which nothing is kept."""
+        """Verify everything and raise CorruptDataError as `entries`, keeping nothing."""
         for _ in self._checked_entries():
             pass
 

@@ -1,4 +1,4 @@
-"""Entries of a manifest: size and digest of an object, and for shards the digests of their parts.
+"""Entries of a manifest: size and digest of an object, and block digests for shards.
 
 What is read is compared with them in `cpr.zarr.stores.chunk_verification`.
 """
@@ -25,7 +25,7 @@ BLOCK_BYTES = 128 << 10
 
 
 class Entry(NamedTuple):
-    """One object.
+    """Size and digests of one object.
 
     Attributes:
         size: in bytes.
@@ -43,7 +43,7 @@ Entries = dict[str, Entry]
 
 
 class EntryDigest:
-    """The entry of an object whose bytes pass piece by piece.
+    """Computes the entry of an object from its bytes, piece by piece.
 
     Args:
         algorithm: of the digests.
@@ -55,11 +55,11 @@ class EntryDigest:
         self._blocks = BlockDigests(algorithm, BLOCK_BYTES if in_blocks else sys.maxsize)
 
     def update(self, data: memoryview) -> None:
-        """Take the next bytes."""
+        """Process the next bytes."""
         self._blocks.update(data)
 
     def entry(self) -> Entry:
-        """Of all that has passed."""
+        """The entry for all bytes so far."""
         nbytes, blocks = self._blocks.nbytes, self._blocks.digests
         if len(blocks) == digest_bytes(self._algorithm):
             return Entry(nbytes, blocks, b"")
@@ -67,12 +67,12 @@ class EntryDigest:
 
 
 def make_entry(data: memoryview, algorithm: str, in_blocks: bool) -> Entry:
-    """The entry of an object; see `EntryDigest`."""
+    """Compute the entry of an object in memory; see `EntryDigest`."""
     digest = EntryDigest(algorithm, in_blocks)
     digest.update(data)
     return digest.entry()
 
 
 def block_count(nbytes: int) -> int:
-    """How many blocks an object of this size has."""
+    """Number of blocks of an object of this size."""
     return -(-nbytes // BLOCK_BYTES)

@@ -1,4 +1,4 @@
-"""The pages of a manifest: some consecutive entries each, as columns; see `cpr.zarr.stores.manifest`."""
+"""The pages of a manifest: consecutive entries, as columns; see `cpr.zarr.stores.manifest`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HEAD = struct.Struct("<II")
 
 
 def encode_page(keys: list[str], entries: list[Entry], counts: list[int]) -> bytes:
-    """A page of entries, which are in the order of their keys, with the numbers of their blocks."""
+    """Encode entries, sorted by key, and their block counts as a page."""
     names = "\0".join(keys).encode()
     return b"".join(
         (
@@ -30,7 +30,7 @@ def encode_page(keys: list[str], entries: list[Entry], counts: list[int]) -> byt
 
 
 class Page:
-    """Some consecutive entries. Raises ValueError and struct.error for what is no page."""
+    """A decoded page of entries. Raises ValueError and struct.error if it is malformed."""
 
     def __init__(self, data: bytes, width: int, first_block: int) -> None:
         count, size = _HEAD.unpack_from(data)
@@ -44,7 +44,7 @@ class Page:
             raise ValueError("its columns differ in length")
 
     def require(self, count: int, first: str, *following: str) -> None:
-        """Raise ValueError unless the index has told the truth of this page.
+        """Raise ValueError unless the page agrees with the index.
 
         Args:
             count: of its entries.
@@ -58,11 +58,11 @@ class Page:
 
 
 def require_order(keys: Sequence[str]) -> None:
-    """Raise ValueError unless keys are sorted, each there once."""
+    """Raise ValueError unless keys are sorted and unique."""
     if any(key >= following for key, following in pairwise(keys)):
         raise ValueError("keys out of their order")
 
 
 def _leaves(key: str) -> bool:
-    """Whether a key would name something outside the hierarchy."""
+    """Whether a key would point outside the hierarchy."""
     return key.startswith("/") or (".." in key and ".." in key.split("/"))

@@ -1,4 +1,4 @@
-"""Work on many objects of a hierarchy: as many at once as the place deserves, of as much as memory holds."""
+"""Runs async work on many objects, with adaptive parallelism and bounded memory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MEMORY_BYTES = 96 << 20  # of all that is under way on one event loop
 
 
 class _Room:
-    """Bytes that all work on an event loop shares, given in the order in which it is asked for."""
+    """A memory budget for all work on an event loop, granted in order of request."""
 
     def __init__(self, nbytes: int) -> None:
         self._all = self._left = nbytes
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     async def take(self, nbytes: int) -> int:
-        """Wait for so many bytes, or for all there are if that is less; how many they are."""
+        """Wait for so many bytes, at most the whole budget; returns how many were granted."""
         nbytes = min(nbytes, self._all)
         if self._waiting or nbytes > self._left:
             turn = asyncio.get_running_loop().create_future()
@@ -39,7 +39,7 @@ class _Room:
         return nbytes
 
     def give(self, nbytes: int) -> None:
-        """Give bytes back."""
+        """Return bytes."""
         self._left += nbytes
         while self._waiting and (self._waiting[0][0].done() or self._waiting[0][1] <= self._left):
             turn, wanted = self._waiting.popleft()
@@ -58,7 +58,7 @@ async def for_each(
     near: int,
     width: TransferWidth,
 ) -> int:
-    """Await `work` for every key, several at once; how many there are.
+    """Await `work` for every key, in parallel; returns how many there are.
 
     The first error ends it and is raised.
 
@@ -66,8 +66,8 @@ async def for_each(
         keys: taken one by one.
         work: to be done.
         holds: how many bytes of memory that takes.
-        near: how many are under way at once where answers are quick, and until it is known that they are not.
-        width: what is known of the place.
+        near: how many run in parallel while answers are quick, or their latency is unknown.
+        width: what is known of the store.
     """
     room = _rooms.setdefault(asyncio.get_running_loop(), _Room(_MEMORY_BYTES))
     ended = asyncio.get_running_loop().create_future()

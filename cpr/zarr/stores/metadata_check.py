@@ -1,4 +1,4 @@
-"""What Zarr metadata may name: codecs, data types and layouts that are listed here, in JSON of bounded size.
+"""Allows only listed codecs, data types and layouts in Zarr metadata, and bounds its size.
 
 Metadata choose the code that decodes chunks, and whoever can write the metadata chooses: some codecs that
 zarr would find execute what they decode (pickle), others come from any installed package (entry points).
@@ -72,12 +72,12 @@ def is_metadata(key: str) -> bool:
 
 
 def allowed_codecs(zarr_format: int) -> frozenset[str]:
-    """Names of codecs that metadata may use: those listed here, and what `CPR_ZARR_CODECS` adds."""
+    """Names of the codecs that metadata may use: the built-in list and `CPR_ZARR_CODECS`."""
     return (_CODECS[zarr_format] | _added()) - _NEVER
 
 
 def require_safe_metadata(key: str, data: bytes, url: str) -> None:
-    """Raise DecodeError for a metadata document that names what is not listed, or is beyond bounds.
+    """Raise DecodeError for metadata that names something not listed, or is too large.
 
     Args:
         key: of the object, in its hierarchy.
@@ -98,7 +98,7 @@ def require_safe_metadata(key: str, data: bytes, url: str) -> None:
 
 
 def without_consolidated(data: bytes) -> bytes | None:
-    """A group's metadata of version 3 as zarr wrote them before it consolidated them; None for others."""
+    """A group's format 3 metadata as it was before zarr consolidated it; None for others."""
     try:
         document = _parsed(data)
     except _RefusedError:
@@ -109,7 +109,7 @@ def without_consolidated(data: bytes) -> bytes | None:
 
 
 class _RefusedError(Exception):
-    """Never leaves this module."""
+    """Internal to this module."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ def _name_in(key: str) -> str:
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
-    """The document; nothing where it is none, which zarr finds out by itself."""
+    """Parse the document; None if it is not JSON, which zarr reports itself."""
     if len(data) > _MOST_BYTES:
         raise _RefusedError("", f"at most {_MOST_BYTES} bytes", f"{len(data)} bytes")
     if (values := sum(map(data.count, (b",", b"[", b"{")))) > _MOST_VALUES:
@@ -234,7 +234,7 @@ def _require_name(named: Any, known: frozenset[str], field: str) -> None:
 
 
 def _check_codecs(codecs: Any, field: str, depth: int) -> int:
-    """How many codecs there are, with those in others. Raises for what is not listed."""
+    """Check codecs, including nested ones, and return how many there are. Raises for unlisted ones."""
     if not isinstance(codecs, list) or depth > _MOST_NESTED:
         raise _RefusedError(field, "a list of codecs", codecs)
     count = len(codecs)

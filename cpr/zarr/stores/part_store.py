@@ -26,7 +26,7 @@ Corner = tuple[int, ...]
 
 
 def _moved(key: str, corners: dict[str, Corner]) -> str:
-    """The key in the whole of what has a key in the part; of metadata, the same."""
+    """The key in the whole for a key in the part; metadata keys are the same."""
     if not key[-1:].isdigit():
         return key
     for path, corner in corners.items():
@@ -41,7 +41,7 @@ def _moved(key: str, corners: dict[str, Corner]) -> str:
 
 
 class _Shifted(UrlStore):
-    """What both stores do alike: they find under a key of the part what the whole has."""
+    """Base class of both stores: translates keys of the part to keys of the whole."""
 
     _corners: dict[str, Corner]
 
@@ -55,7 +55,7 @@ class _Shifted(UrlStore):
 
 
 class PartStore(_Shifted, RecordingStore):
-    """Writes a part; records the objects under their keys in the whole.
+    """Writes a part; records its objects under their keys in the whole.
 
     Args:
         url: of the whole.
@@ -89,13 +89,13 @@ class PartStore(_Shifted, RecordingStore):
         return await super().getsize(_moved(key, self._corners))
 
     async def take_back(self, entries: Entries) -> None:
-        """Delete objects that were recorded, and are no part of a result."""
+        """Delete objects that were recorded but belong to no result."""
         for key in list(entries):
             await RecordingStore.delete(self, key)
 
 
 class VerifyingPartStore(_Shifted, VerifyingStore):
-    """Reads a part, and nothing that its digests do not vouch for.
+    """Reads a part, verified by the part's manifest.
 
     Args:
         url: of the whole.

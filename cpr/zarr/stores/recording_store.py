@@ -1,4 +1,4 @@
-"""The store that writes a result: it records size and digest of every object."""
+"""The store that writes a result, and records size and digest of every object."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _abandoned: OrderedDict[str, None] = OrderedDict()  # URLs of attempts that fail
 
 @dataclass
 class Written:
-    """Objects that were written.
+    """The objects that were written, and the traffic.
 
     Attributes:
         entries: their sizes and digests.
@@ -49,7 +49,7 @@ class Written:
     copied: int = 0
 
     def add(self, other: Written) -> None:
-        """Take what somebody else has written."""
+        """Merge what another store has written."""
         self.entries |= other.entries
         self.uploaded += other.uploaded
         self.copied += other.copied
@@ -57,7 +57,7 @@ class Written:
 
 @dataclass
 class _Journal:
-    """What a recording store and its read-only twins share."""
+    """The records that a recording store shares with its read-only copies."""
 
     written: Written = field(default_factory=Written)
     sharded: set[str] = field(default_factory=set)  # folders of arrays with shards
@@ -66,7 +66,7 @@ class _Journal:
 
 
 class RecordingStore(UrlStore):
-    """A store that keeps size and digest of every object while its bytes go out.
+    """A store that records size and digest of every object while it is uploaded.
 
     Only what goes through this very object is recorded: a pickled copy writes to the same place and
     records for itself.
@@ -104,31 +104,31 @@ class RecordingStore(UrlStore):
         return twin
 
     def fresh(self) -> Self:
-        """A store of the same place that records for itself, as a pickled copy does."""
+        """A store for the same place with records of its own, like a pickled copy."""
         return type(self)(*self._state())
 
     @property
     def token(self) -> tuple[Any, ...]:
-        """What tells it from other stores, in dask's graphs."""
+        """A unique name in dask graphs."""
         return self._state()
 
     @property
     def entries(self) -> Entries:
-        """All objects that are there."""
+        """The entries of all objects."""
         return self._journal.written.entries
 
     @property
     def written(self) -> Written:
-        """All objects that are there, and how they came there."""
+        """The entries of all objects, and the traffic."""
         return self._journal.written
 
     @property
     def leftovers(self) -> set[str]:
-        """Keys of objects that a killed run has left, which are not there unless they are written again."""
+        """Keys of objects that a killed run left, and that count only if written again."""
         return self._journal.leftovers
 
     def shards_below(self, folder: str) -> None:
-        """Let parts of the objects of an array be checked alone."""
+        """Record block digests for the shards of an array, so that parts can be verified alone."""
         self._journal.sharded.add(f"{folder}/" if folder else "")
 
     def seal(self) -> None:
@@ -136,7 +136,7 @@ class RecordingStore(UrlStore):
         self._journal.sealed = True
 
     def abandon(self) -> None:
-        """Let nothing be written to this URL any more by this process; wait for the writes under way.
+        """Refuse further writes of this process to this URL, and wait for those in progress.
 
         Where one of several chunks fails, the others are still on their way, from other threads too.
         """
@@ -197,14 +197,14 @@ class RecordingStore(UrlStore):
             written.uploaded += entry.size
 
     async def _copied(self, key: str, entry: Entry, view: memoryview) -> bool:
-        """Whether the store has copied the object from the earlier result."""
+        """Whether the object was copied server-side from the earlier result."""
         assert self.earlier is not None
         copy = partial(self.earlier.copy, key, entry, self.algorithm, view, self._place(key))
         # In a thread of its own: as many are under way as zarr asks for.
         return await asyncio.wrap_future(in_thread(copy))
 
     def _require_readable(self, key: str, value: Buffer) -> None:
-        """Raise EncodeError for metadata that could not be read again, as they name what is not allowed."""
+        """Raise EncodeError for metadata that readers would refuse as unsafe."""
         try:
             self._checked(key, value)
         except DecodeError as error:
@@ -251,5 +251,5 @@ encode_safely_on(RecordingStore)
 
 
 def was_abandoned(url: str) -> bool:
-    """Whether this process has given up an attempt, and writes nothing to its place any more."""
+    """Whether this process has given up writing to this place."""
     return url in _abandoned

@@ -1,4 +1,4 @@
-"""Zarr's store for S3 that asks obstore first."""
+"""Zarr store for S3 that uses obstore first, and s3fs if that fails."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["ObstoreFirstStore"]
 
 
 class ObstoreFirstStore(FsspecStore):
-    """Objects go and come through obstore, which is faster; whatever fails there is asked of s3fs.
+    """Reads and writes objects through obstore, which is faster; falls back to s3fs.
 
     s3fs has retries and errors of its own, and says what is wrong. Writing an object twice is the same
     as writing it once.
@@ -40,20 +40,20 @@ class ObstoreFirstStore(FsspecStore):
         self._read_width, self._write_width = width_of(bucket, "read"), width_of(bucket, "write")
 
     def with_read_only(self, read_only: bool = False) -> ObstoreFirstStore:
-        """As the other store."""
+        """As the base class."""
         obstore = self._obstore.with_read_only(read_only)
         return ObstoreFirstStore(self.fs, self.path, read_only, obstore, self._prefix)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """As the other store."""
+        """As the base class."""
         place = f"{self._prefix}/{key}"
         answer = await self._ask(lambda: self._obstore.get(place, prototype, byte_range), self._read_width)
         return await super().get(key, prototype, byte_range) if answer is None else answer[0]
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
-        """As the other store."""
+        """As the base class."""
         self._check_writable()
         place = f"{self._prefix}/{key}"
         if byte_range is None and await self._ask(lambda: self._obstore.set(place, value), self._write_width):
@@ -61,7 +61,7 @@ class ObstoreFirstStore(FsspecStore):
         await super().set(key, value, byte_range)
 
     async def _ask(self, request: Callable[[], Awaitable[Any]], width: TransferWidth) -> tuple[Any] | None:
-        """What obstore answers, in a tuple; None where s3fs has to be asked."""
+        """The answer of obstore, in a tuple; None if s3fs has to be used."""
         if self._breaker.is_open:
             return None
         waits = pauses()

@@ -1,4 +1,4 @@
-"""Zarr's store for filesystems whose folders must be there before a file can be."""
+"""Zarr store for filesystems on which folders must be created before files, such as SFTP."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["SftpStore"]
 
 
 class SftpStore(FsspecStore):
-    """SFTP and the like; folders are made when the first object of theirs is written."""
+    """Creates a folder when the first object in it is written."""
 
     def with_read_only(self, read_only: bool = False) -> Self:
-        """As the other store."""
+        """As the base class."""
         return type(self)(self.fs, read_only, self.path, self.allowed_exceptions)
 
     async def set(self, key: str, value: Buffer, byte_range: tuple[int, int] | None = None) -> None:
-        """As the other store. Raises BadAnswerError for an object that is not there whole then."""
+        """As the base class. Raises BadAnswerError for an object that is incomplete afterwards."""
         place = f"{self.path}/{key}"
         try:
             await super().set(key, value, byte_range)

@@ -1,4 +1,4 @@
-"""A zarr store at a URL that knows how to come back in another process.
+"""A zarr store that is pickled as its URL, so that every process uses its own configuration.
 
 Zarr's own stores do the requests (`cpr.zarr.stores.bare_store`). They, and the filesystems in them, pickle
 with their credentials; ours pickle as a URL, and every process finds its own configuration.
@@ -36,7 +36,7 @@ _FAR_WHOLE_BYTES, _FAR_PART_BYTES = 2 << 20, 1 << 20
 
 
 class UrlStore(Store):
-    """Requests to a place, by the store that zarr has for it.
+    """Requests to a URL through zarr's own store for it.
 
     This is no `WrapperStore`: that delegates every method it knows, and a method that a later zarr adds
     would go past the checks. What is not written here is zarr's default, made of `get` and `set`.
@@ -54,7 +54,7 @@ class UrlStore(Store):
 
     @property
     def bare(self) -> Store:
-        """Zarr's store below, for the running event loop."""
+        """Zarr's own store, for the running event loop."""
         loop = asyncio.get_running_loop()
         store = self._stores.get(loop)
         if store is None:
@@ -62,7 +62,7 @@ class UrlStore(Store):
         return store
 
     def _state(self) -> tuple[Any, ...]:
-        """What makes an equal store in any process."""
+        """The arguments that make an equal store in any process."""
         return self.url, self.read_only
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -107,7 +107,7 @@ class UrlStore(Store):
     async def get_bytes(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """As `get`, for who decodes nothing: metadata may name any codec."""
+        """As `get`, for callers that decode nothing, so metadata may name any codec."""
         try:
             with translate_errors(self._place(key), "read"):
                 value = await self._answer(key, prototype, byte_range)
@@ -133,7 +133,7 @@ class UrlStore(Store):
         return found
 
     def _checked(self, key: str, value: Buffer | None) -> Buffer | None:
-        """The value, if it is no metadata that zarr must not see."""
+        """The value, after checking that it is not unsafe metadata."""
         if value is not None and is_metadata(key):
             require_safe_metadata(key, value.to_bytes(), self._place(key))
         return value
@@ -141,7 +141,7 @@ class UrlStore(Store):
     async def _get_as_written(
         self, key: str, prototype: BufferPrototype, entry: Entry, algorithm: str
     ) -> Buffer:
-        """An object whole. Raises CorruptDataError unless it is the one that the entry is of.
+        """Read a whole object. Raises CorruptDataError unless it matches the entry.
 
         Local files are digested while they are read, in that thread: their bytes are in its core's cache.
         """
@@ -159,7 +159,7 @@ class UrlStore(Store):
         return value
 
     async def _whole_object(self, key: str, prototype: BufferPrototype, nbytes: int) -> Buffer | None:
-        """An object of which the size is known; a large one comes in parts, side by side, from far away.
+        """Read an object of known size; a large one from a distant store in parallel ranges.
 
         There each connection gives little, and whole chunks on as many as it takes would fill the memory.
         """
@@ -183,7 +183,7 @@ class UrlStore(Store):
             return None
 
     async def _set_digested(self, key: str, value: Buffer, digest: Callable[[], Entry]) -> Entry:
-        """Store an object, and give the entry that `digest` makes of it, in the thread that writes."""
+        """Write an object, and return its entry, computed by `digest` in the writing thread."""
         self._check_writable()
         bare = self.bare
         if not isinstance(bare, FastLocalStore):

@@ -1,4 +1,4 @@
-"""Sources that are deleted while they are read: what an object that is missing says, and what it does not.
+"""Detects that a source was deleted while it is read, since missing chunks look like fill values.
 
 A chunk without an object is legal: all of it has the fill value. So of an array that is deleted any part
 reads as if nothing had ever been written there. That it was there is told by its metadata: they are asked for
@@ -26,7 +26,7 @@ __all__ = ["Noted", "metadata_of", "note", "noting", "require_there"]
 
 @dataclass
 class Noted:
-    """What was found in the course of one read.
+    """What was found missing during one read.
 
     Attributes:
         is_missing: whether some object was not there.
@@ -44,7 +44,7 @@ _noted: ContextVar[Noted | None] = ContextVar("noted", default=None)
 
 @contextmanager
 def noting() -> Iterator[Noted]:
-    """What stores find in the block, and in tasks that are begun there."""
+    """Collect what stores find in the block, including tasks started in it."""
     noted = Noted()
     token = _noted.set(noted)
     try:
@@ -54,7 +54,7 @@ def noting() -> Iterator[Noted]:
 
 
 def note(key: str, is_there: bool, is_part: bool) -> None:
-    """Say that an object was found, or part of one, or was not."""
+    """Record that an object, or part of one, was found or was missing."""
     noted = _noted.get()
     if noted is None:
         return
@@ -67,7 +67,7 @@ def note(key: str, is_there: bool, is_part: bool) -> None:
 
 
 def metadata_of(node: Any) -> str:
-    """The name of the object that makes an array or group one."""
+    """Name of the metadata object of an array or group."""
     if node.metadata.zarr_format == 3:
         return "zarr.json"
     return ".zarray" if isinstance(node, zarr.Array) else ".zgroup"
@@ -94,7 +94,7 @@ async def require_there(store: Any, path: str, name: str, noted: Noted | None = 
 
 
 async def _is_told_above(store: Any, path: str, name: str) -> bool:
-    """Whether the metadata may have come from a group above, which has those of all below it."""
+    """Whether the metadata may come from consolidated metadata of a parent group."""
     above = [path[:at] for at in range(len(path) - 1, 0, -1) if path[at] == "/"]
     for folder in dict.fromkeys([path, *above, ""]):
         if name != "zarr.json":

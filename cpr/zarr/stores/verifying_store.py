@@ -1,4 +1,4 @@
-"""The store that reads a result: it gives nothing but what the manifest vouches for."""
+"""The store that reads a result, and returns only bytes that the manifest verifies."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _told: PerProcess[str, None] = PerProcess()
 
 
 class VerifyingStore(ReadOnlyStore):
-    """A read-only store that gives nothing but what the manifest vouches for.
+    """A read-only store that returns only bytes that the manifest verifies.
 
     Args:
         url: of the hierarchy.
@@ -73,14 +73,14 @@ class VerifyingStore(ReadOnlyStore):
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
-        """The store of a manifest that is open already."""
+        """Make the store from an open manifest."""
         store = cls(manifest.url, manifest.nbytes, manifest.checksum, manifest.data, manifest.place)
         store._found = manifest
         return store
 
     @classmethod
     def opened(cls, url: str, nbytes: int, checksum: str) -> Self:
-        """The same with its manifest fetched now, and the root's metadata beside it.
+        """Make the store, and fetch its manifest and the root's metadata now.
 
         Raises ResourceNotFoundError or CorruptDataError.
         """
@@ -92,13 +92,13 @@ class VerifyingStore(ReadOnlyStore):
 
     @staticmethod
     def share(manifest: Manifest) -> None:
-        """Let the stores that this process makes of it fetch nothing of a manifest that is in memory."""
+        """Let stores of this process use a manifest in memory instead of fetching it."""
         if manifest.nbytes <= _MOST_SHARED_BYTES:
             _manifests.keep((manifest.url, manifest.nbytes, manifest.checksum, None), manifest)
 
     @property
     def checksum(self) -> str:
-        """Root of the manifest: it names the content of the whole hierarchy."""
+        """Root digest of the manifest; it identifies the content of the whole hierarchy."""
         return self._checksum
 
     def _state(self) -> tuple[Any, ...]:
@@ -106,7 +106,7 @@ class VerifyingStore(ReadOnlyStore):
 
     @property
     def manifest(self) -> Manifest:
-        """What vouches for the objects. Raises ResourceNotFoundError or CorruptDataError."""
+        """The manifest. Raises ResourceNotFoundError or CorruptDataError."""
         if self._found is None:
             place = self._manifest_place
             self._found = _manifests.get(
@@ -201,7 +201,7 @@ class VerifyingStore(ReadOnlyStore):
     async def _before_consolidation(
         self, key: str, prototype: BufferPrototype, entry: Entry, error: CorruptDataError
     ) -> Buffer:
-        """The metadata as they were before `zarr.consolidate_metadata` wrote others into them.
+        """The metadata as it was before `zarr.consolidate_metadata` added other documents.
 
         They are the very bytes that the manifest vouches for; raises the error where they are not.
         """
@@ -214,7 +214,7 @@ class VerifyingStore(ReadOnlyStore):
         return prototype.buffer.from_bytes(data)
 
     def tell_consolidated(self) -> None:
-        """Say once that the metadata were changed, and how."""
+        """Warn once that the metadata was changed, and how."""
         with _told.lock:
             if self.url in _told.known:
                 return
@@ -232,7 +232,7 @@ class VerifyingStore(ReadOnlyStore):
         return memoryview(value.as_buffer_like())
 
     async def _require_absent(self, key: str) -> None:
-        """Raise for an object that nobody vouches for; other readers would take it for data."""
+        """Raise for an object that is not in the manifest; other readers would take it for data."""
         if key.rpartition("/")[2] == CONSOLIDATED:
             return  # what others made of the metadata is nothing that a result is read from
         if (
@@ -249,7 +249,7 @@ class VerifyingStore(ReadOnlyStore):
         near: int,
         some: Iterator[str] | None = None,
     ) -> int:
-        """Await `work` for the key of every listed object, or of some; how many there are; see `for_each`."""
+        """Await `work` for the key of every listed object, or of some; see `for_each`."""
         # One iterator for all workers: a page is parsed when the first of them comes to it.
         keys = (await self._manifest()).keys() if some is None else some
         return await for_each(keys, work, holds, near, width_of(self.url, "read"))
@@ -264,7 +264,7 @@ class VerifyingStore(ReadOnlyStore):
         return found[0].size
 
     async def has_blocks(self, key: str) -> bool:
-        """Whether parts of an object can be checked alone."""
+        """Whether parts of an object can be verified alone."""
         found = await self._find(key)
         return found is not None and found[1]
 

@@ -1,4 +1,4 @@
-"""The store that reads a source: one version of it, or SourceChangedError.
+"""The store that reads a source in one version; any other version raises SourceChangedError.
 
 What a version consists of is in its names:
 
@@ -43,14 +43,14 @@ _listings: SharedAnswers[tuple[str, str], dict[str, bytes]] = SharedAnswers(_LIS
 
 
 def listing_version(url: str, needed: Collection[str], *, unlimited: bool = False) -> Version | None:
-    """What all objects below a URL make together.
+    """One version for all objects below a URL, from a listing.
 
     None where that cannot be had: there are more than MOST_LISTED objects, or the store does not list them
     (web servers, buckets that one may only read from), or says of an object something else than its listing.
 
     Args:
         url: of a folder.
-        needed: keys, of which one must be there.
+        needed: keys, at least one of which must exist.
         unlimited: list any number of objects.
     """
     try:
@@ -69,7 +69,7 @@ def listing_version(url: str, needed: Collection[str], *, unlimited: bool = Fals
 
 
 def object_version(url: str, name: str) -> Version:
-    """What the store says of one object below a URL; nothing where there is none."""
+    """The store's version of one object below a URL; empty if there is none."""
     found = io.lookup(io.join(url, name))
     return {} if found is None else {f"{name} {key}": value for key, value in found.version.items()}
 
@@ -90,7 +90,7 @@ class VersionedStore(ReadOnlyStore):
 
     @property
     def may_vanish(self) -> bool:  # type: ignore[override]
-        """Of all objects in a listing it is known that they were there."""
+        """False if the version covers all objects, which are then known to have existed."""
         return _LISTING not in self._version
 
     def _state(self) -> tuple[Any, ...]:
@@ -185,7 +185,7 @@ def _objects(url: str) -> Iterator[tuple[str, Version]]:
 
 
 def _files(folder: str) -> Iterator[tuple[str, Version]]:
-    """The files in a folder, whose chunks may lie elsewhere: links are followed, once each."""
+    """The files in a folder, following links once each, as chunks may be stored elsewhere."""
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         if (real := os.path.realpath(place)) in seen:
