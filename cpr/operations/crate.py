@@ -23,6 +23,7 @@ from cpr.operations.find import Result, find_results
 from cpr.operations.resolve_references import Namesakes, last_of
 from cpr.operations.run_results import results_of_run
 from cpr.provenance.provenance_record import Input, Made
+from cpr.records.registry import media_type_of
 from cpr.Target import Target
 
 __all__ = ["Crate", "export_crate"]
@@ -35,14 +36,6 @@ _PROFILES = (
     ("https://w3id.org/workflowhub/workflow-ro-crate/1.0", "Workflow RO-Crate", "1.0"),
 )
 _PREFECT = "https://www.prefect.io"
-_MEDIA = {
-    ".tif": "image/tiff",
-    ".tiff": "image/tiff",
-    ".csv": "text/csv",
-    ".parquet": "application/vnd.apache.parquet",
-    ".zarr": "application/vnd+zarr",
-}
-
 _COMPLETED = "http://schema.org/CompletedActionStatus"
 
 
@@ -240,7 +233,7 @@ class _Graph:
             "name": name,
             "description": f"{type} of cpr {__version__}",
         }
-        if (media := _MEDIA.get(os.path.splitext(ext.lower())[1] or ext.lower())) is not None:
+        if (media := media_type_of(name)) is not None:
             entity["encodingFormat"] = media
         return entity
 

@@ -31,6 +31,7 @@ __all__ = [
     "known_extensions",
     "load_record",
     "lookup",
+    "media_type_of",
     "register",
     "source_of",
 ]
@@ -43,28 +44,33 @@ LABELS = frozenset({RECORD_KEY, "data_hash"})
 
 ENTRY_POINT_GROUP = "cpr.resources"
 
-# The formats that come with cpr: package, classes, and what the names of their files end in.
+# The formats that come with cpr: package, classes, what names of their files end in, and their media type.
 _FORMATS = (
-    ("image", "ImageSource ImageTarget", ".tif .tiff .ome.tif .ome.tiff"),
-    ("csv", "CSVSource CSVTarget", ".csv .csv.gz"),
-    ("parquet", "ParquetSource ParquetTarget", ".parquet .parq"),
-    ("numpy", "NumpySource NumpyTarget", ".npy"),
-    ("zarr", "OMEZarrSource OMEZarrTarget", ".ome.zarr"),
-    ("zarr", "OMEPlateSource OMEPlateTarget OMEZarrField", ".ome.zarr"),
-    ("zarr", "ZarrSource ZarrTarget ZarrPart ZarrRegion", ".zarr"),
+    ("image", "ImageSource ImageTarget", ".tif .tiff .ome.tif .ome.tiff", "image/tiff"),
+    ("csv", "CSVSource CSVTarget", ".csv .csv.gz", "text/csv"),
+    ("parquet", "ParquetSource ParquetTarget", ".parquet .parq", "application/vnd.apache.parquet"),
+    ("numpy", "NumpySource NumpyTarget", ".npy", None),
+    ("zarr", "OMEZarrSource OMEZarrTarget", ".ome.zarr", "application/vnd+zarr"),
+    ("zarr", "OMEPlateSource OMEPlateTarget OMEZarrField", ".ome.zarr", "application/vnd+zarr"),
+    ("zarr", "ZarrSource ZarrTarget ZarrPart ZarrRegion", ".zarr", "application/vnd+zarr"),
 )
 
-BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, _ in _FORMATS for name in names.split()}
+BUILT_IN = {name: f"cpr.{package}.{name}" for package, names, *_ in _FORMATS for name in names.split()}
 """cpr's own classes, by record type -> the module each is in."""
 
 # What sources read besides.
 _READ = (
-    (".tsv .tsv.gz", "CSVSource"),
-    (".npz", "NumpySource"),
-    (".stk .lsm .svs .qptiff .czi .nd2 .lif", "ImageSource"),
+    (".tsv .tsv.gz", "CSVSource", "text/tab-separated-values"),
+    (".npz", "NumpySource", None),
+    (".stk .lsm .svs .qptiff .czi .nd2 .lif", "ImageSource", None),
 )
 
-_BUILT_IN_EXTENSIONS = frozenset(ext for _, _, extensions in _FORMATS for ext in extensions.split())
+_BUILT_IN_EXTENSIONS = frozenset(ext for _, _, extensions, _ in _FORMATS for ext in extensions.split())
+_MEDIA_TYPES = {
+    ext: "application/gzip" if ext.endswith(".gz") else media_type
+    for extensions, media_type in [(row[2], row[3]) for row in _FORMATS] + [(row[0], row[2]) for row in _READ]
+    for ext in extensions.split()
+}
 
 log = logging.getLogger("cpr")
 
@@ -198,10 +204,19 @@ def source_of(url: str) -> str | None:
     'ImageSource'
     """
     name = url.lower()
-    for _, names, extensions in _FORMATS:
+    for _, names, extensions, _ in _FORMATS:
         if name.endswith(tuple(extensions.split())):
             return next(one for one in names.split() if one.endswith("Source"))
-    return next((source for endings, source in _READ if name.endswith(tuple(endings.split()))), None)
+    return next((source for endings, source, _ in _READ if name.endswith(tuple(endings.split()))), None)
+
+
+def media_type_of(name: str) -> str | None:
+    """The media type of a file, as MIME has it, by what its name ends in; None where there is none.
+
+    >>> media_type_of("cell.ome.tif"), media_type_of("table.csv.gz"), media_type_of("array.npy")
+    ('image/tiff', 'application/gzip', None)
+    """
+    return next((media for ext, media in _MEDIA_TYPES.items() if name.lower().endswith(ext)), None)
 
 
 def is_record(value: object) -> bool:

@@ -23,6 +23,14 @@ def test_the_table_names_the_extensions_of_its_classes():
     assert used == registry._BUILT_IN_EXTENSIONS
 
 
+def test_media_types_are_those_of_the_formats():
+    known = {ext: registry.media_type_of(f"a{ext.upper()}") for ext in registry._BUILT_IN_EXTENSIONS}
+    assert {ext for ext, media_type in known.items() if media_type is None} == {".npy"}  # IANA has none
+    assert {known[ext] for ext in known if ext.endswith(".gz")} == {"application/gzip"}
+    assert registry.media_type_of("a.tsv") == "text/tab-separated-values"
+    assert registry.media_type_of("Makefile") is registry.media_type_of("a.nd2") is None
+
+
 def test_a_plug_in_that_cannot_be_imported_stops_nobody(tmp_path, monkeypatch, caplog):
     about = tmp_path / "broken-1.dist-info"
     about.mkdir()

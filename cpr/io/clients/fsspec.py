@@ -23,9 +23,11 @@ __all__ = [
     "configured",
     "holds_back",
     "local_path",
+    "make_folders",
     "new_filesystem",
     "options_in_url",
     "path_on",
+    "size_of",
 ]
 
 
@@ -39,6 +41,17 @@ def options_in_url(protocol: str, url: str) -> Mapping[str, Any]:
     """The storage options that a URL contains: a host, an account."""
     found: Mapping[str, Any] = fsspec.get_filesystem_class(protocol)._get_kwargs_from_urls(url)
     return found
+
+
+async def make_folders(fs: Any, path: str) -> None:
+    """A folder and those around it, by an async filesystem; they may be there."""
+    await fs._makedirs(path, exist_ok=True)
+
+
+async def size_of(fs: Any, path: str) -> int | None:
+    """How many bytes an async filesystem says that a file has. Raises FileNotFoundError."""
+    size: int | None = (await fs._info(path)).get("size")
+    return size
 
 
 def local_path(url: str) -> str:

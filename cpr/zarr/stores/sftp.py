@@ -9,6 +9,7 @@ from zarr.abc.buffer import Buffer
 from zarr.storage import FsspecStore
 
 from cpr.io.answer_checks import BadAnswerError
+from cpr.io.clients.fsspec import make_folders, size_of
 
 __all__ = ["SftpStore"]
 
@@ -28,8 +29,8 @@ class SftpStore(FsspecStore):
         except FileNotFoundError:
             # Another may be making the same folder; whether it is there shows when it is written to.
             with suppress(OSError):
-                await self.fs._makedirs(place.rpartition("/")[0], exist_ok=True)  # noqa: SLF001
+                await make_folders(self.fs, place.rpartition("/")[0])
             await super().set(key, value, byte_range)
         # Of files that take less than they are given nobody hears.
-        if (await self.fs._info(place)).get("size") != len(value):  # noqa: SLF001
+        if await size_of(self.fs, place) != len(value):
             raise BadAnswerError("NotWhatWasWritten")
