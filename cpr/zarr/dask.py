@@ -8,8 +8,9 @@ sixteen at a time on the workers.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from zarr.storage import StorePath
 from cpr.data.array_memory import require_unmasked
 from cpr.data.lazy_arrays import require_block
 from cpr.errors import EncodeError
-from cpr.zarr.dask_blocks import BlockWriter, Shape, array_of_one_object
+from cpr.zarr.dask_blocks import BlockWriter, Shape, array_of_one_object, is_on_worker
 from cpr.zarr.ome.downsample import Method, halve
 from cpr.zarr.ome.extremes import Extremes
 from cpr.zarr.options import unit_of
@@ -282,16 +283,12 @@ def _cluster_client() -> Iterator[Any]:
     """The client of the cluster on which the caller's dask runs, if it runs on one."""
     import dask
 
-    client = None
-    with ExitStack() as stack:
-        with suppress(ImportError):
-            from distributed import Client, get_worker, worker_client
+    if is_on_worker():
+        from distributed import worker_client
 
-            try:
-                get_worker()
-            except ValueError:
-                scheduler = getattr(dask.base.get_scheduler(), "__self__", None)  # type: ignore[no-untyped-call]
-                client = scheduler if isinstance(scheduler, Client) else None
-            else:
-                client = stack.enter_context(worker_client())
-        yield client
+        with worker_client() as client:
+            yield client
+        return
+    scheduler = getattr(dask.base.get_scheduler(), "__self__", None)  # type: ignore[no-untyped-call]
+    client_class = getattr(sys.modules.get("distributed"), "Client", None)
+    yield scheduler if client_class is not None and isinstance(scheduler, client_class) else None

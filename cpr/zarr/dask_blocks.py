@@ -16,7 +16,7 @@ import numpy as np
 from cpr.io.transfer_width import width_of
 from cpr.zarr.writing_behind import WritingBehind
 
-__all__ = ["BlockWriter", "Shape", "array_of_one_object"]
+__all__ = ["BlockWriter", "Shape", "array_of_one_object", "is_on_worker"]
 
 Shape = tuple[int, ...]
 
@@ -42,7 +42,7 @@ class BlockWriter:
     def __call__(self, block: Any, block_id: Shape = ()) -> Any:
         """Called by dask with a block and its position."""
         found = None
-        if self._behind is not None and _is_here() and width_of(self._url, "write").is_far:
+        if self._behind is not None and not is_on_worker() and width_of(self._url, "write").is_far:
             # Whoever computes blocks may do so in the same memory again.
             own = np.array(block)
             self._behind.begin(partial(self.write, own, block_id), own.nbytes)
@@ -54,15 +54,15 @@ class BlockWriter:
         return {**self.__dict__, "_behind": None}
 
 
-def _is_here() -> bool:
-    """Whether dask computes in this process, and not on a cluster."""
+def is_on_worker() -> bool:
+    """Whether a worker of a Dask cluster runs this, rather than Dask computing in this process."""
     if "distributed" in sys.modules:
         from distributed import get_worker
 
         with suppress(ValueError):
             get_worker()
-            return False
-    return True
+            return True
+    return False
 
 
 def array_of_one_object(value: Any, ndim: int) -> Any:
