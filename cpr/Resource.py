@@ -39,7 +39,7 @@ T = TypeVar("T")
 class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
     """One object at a URL, with the format that encodes and decodes its bytes.
 
-    Two kinds exist: a `Source` is somebody else's object, a `Target` is one that cpr writes. A
+    There are two kinds: a `Source` is a file that cpr only reads, a `Target` is one that it writes. A
     resource holds a URL and a format, never a filesystem, a credential or an open file; it pickles
     as its record.
 

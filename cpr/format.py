@@ -10,8 +10,8 @@ methods do the work:
     encode(data, file)          writes data to a forward-only binary file (write() only)
     decode(file) -> data        reads it back from a seekable binary file
 
-That is all a format of one's own needs. What a format can do beyond that it says by having the
-method of one of the small protocols below; nobody asks for them otherwise.
+A format needs nothing more. It announces further abilities by having the method of one of the small
+protocols below.
 """
 
 from __future__ import annotations

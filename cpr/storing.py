@@ -28,7 +28,7 @@ class Publication:
     """Data in memory that is to be written as one object.
 
     Attributes:
-        format: what encodes it.
+        format: that encodes the data.
         data: as the format takes it.
         data_hash: of the content, when it was handed over.
     """

@@ -47,7 +47,7 @@ class StoredResult:
 
     Attributes:
         url: of the object.
-        format: what decodes it.
+        format: that decodes the object.
         data_hash: of the content.
         stored: checksum, size, and digest of its blocks; None where the content alone vouches for it.
         is_sealed: whether the record vouches for what it says of the content.
@@ -65,8 +65,8 @@ class StoredResult:
         """Read and decode the object, with the format or another decoder, from the bytes that are hashed.
 
         A checksum that agrees is enough. Where it does not, the decoded content is hashed, by both its
-        digests: another program may have stored the same content again. Not so where the checksum was made
-        to stand against forgers (sha256, blake3): who wants to makes other content of the same digests.
+        digests: another program may have stored the same content again. A checksum that resists forgery
+        (sha256, blake3) must agree, since other content with the same two digests can be constructed.
 
         Raises CorruptDataError where neither is as it was, ResourceNotFoundError and TransferError.
         """
@@ -180,7 +180,7 @@ def _replaced(url: str, expected: tuple[str, int], actual: tuple[str, int]) -> C
 
 
 def _is_array(data: object) -> bool:
-    # Who only reads records need not import numpy for it.
+    # Code that only reads records need not import numpy.
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(data, numpy.ndarray)
 

@@ -136,7 +136,7 @@ def values_from_texts(texts: Sequence[Any], missing: Array, column: ColumnType) 
     Args:
         texts: strings; anything where the cell is missing.
         missing: True where the cell is.
-        column: what the cells were made from.
+        column: type of the column.
     """
     absent = missing if missing.any() else None
     given = list(texts)

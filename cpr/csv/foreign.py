@@ -102,7 +102,7 @@ class ForeignCSV:
             not a row, and decides instead of None and comma.
         encoding: of the text.
         index: the column or columns of row labels, by number or name (pandas' `index_col`).
-        decimal: what separates whole and parts: "." or ",".
+        decimal: the decimal sign, "." or ",".
         dtype: of all columns, or of those that are named; "Int64" keeps large numbers beside missing ones.
         usecols: the columns to read, by number or name.
         parse_dates: columns of dates, by number or name; True for the row labels.
@@ -111,7 +111,7 @@ class ForeignCSV:
         names: of the columns; the first row then holds cells, unless `header=0` replaces it.
         skiprows: how many lines before the header to skip.
         comment: the character after which the rest of a line is a comment.
-        thousands: what separates thousands.
+        thousands: the thousands separator.
         na_values: further spellings of a missing value.
         keep_default_na: whether "NA", "null" and the like are missing values too.
         quotechar: the character around cells that contain separators.
@@ -222,7 +222,7 @@ class ForeignCSV:
         with _parsing():
             first = first_rows(start[: _START_BYTES << 1], self.encoding)
         blocks = chain([start], blocks)
-        # Who counts the lines before the header counts that one as well.
+        # Users who count the lines before the header include that one.
         counted = self.skiprows > 0 or self.header not in {"infer", 0, None}
         skipped = self.skiprows + (first.said is not None and not counted)
         if first.said is not None and self.separator in {None, ","}:

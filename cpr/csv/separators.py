@@ -50,8 +50,8 @@ def guessed(rows: str, quote: str, comment: str | None, skipped: int, never: str
     Args:
         rows: the first rows, the last one perhaps cut.
         quote: the quote character: what is inside does not count.
-        comment: what begins a comment.
-        skipped: so many lines come before the header.
+        comment: the character that begins a comment.
+        skipped: number of lines before the header.
         never: characters with another meaning (decimal sign).
     """
     mark = re.escape(quote)

@@ -94,7 +94,7 @@ class CSV(TableFormat):
         separator: between cells.
         compression: `gzip` or None; the extension says which.
         table: labels, dtypes, index and number of rows; taken from the data.
-        origin: what has written a stored file, if it was not cpr; it is read, and hashed, as that did.
+        origin: the program that wrote the file, if not cpr; the file is read and hashed in its way.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".csv", ".csv.gz")

@@ -43,8 +43,8 @@ def require_block(block: Any, shape: tuple[int, ...], dtype: Any, which: str) ->
 
     Args:
         block: what was computed or read.
-        shape: that it should have.
-        dtype: that the whole array has; byte order makes no difference.
+        shape: the expected shape.
+        dtype: the expected dtype; byte order makes no difference.
         which: names the part in errors.
 
     Raises EncodeError for another shape or dtype, and for a masked array.

@@ -38,8 +38,8 @@ def require_memory(nbytes: int, what: str) -> None:
     """Raise DecodeError if there is not enough memory for so many bytes.
 
     Args:
-        nbytes: to be taken.
-        what: that will be held there, for the message: "the pixels".
+        nbytes: to be allocated.
+        what: the content, for the message: "the pixels".
     """
     # Asking costs 50 microseconds, and nobody runs out of memory by so little.
     if nbytes < _STEP:

@@ -60,7 +60,7 @@ def first_page(layout: Layout, metadata: Metadata) -> FirstPage:
 
     Args:
         layout: how the array is laid out in the file.
-        metadata: what is known of it.
+        metadata: of the image.
 
     Raises EncodeError for metadata that the flavour cannot hold.
     """

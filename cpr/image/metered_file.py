@@ -31,7 +31,7 @@ class OutOfProportion(BaseException):
     Not a subclass of Exception: tifffile catches those, logs them, and continues with the next entry.
 
     Attributes:
-        error: what to raise where tifffile has been left.
+        error: to be raised once tifffile has returned.
     """
 
     def __init__(self, problem: str, expected: str, actual: object) -> None:

@@ -113,7 +113,7 @@ class _Scene:
 
     Attributes:
         image: bioio's, which is at this one.
-        axes: those that are longer than 1, and Y and X, as of TIFF files.
+        axes: letters of the axes longer than 1, and of Y and X, as for TIFF files.
         shape: along these.
         dtype: in this machine's order of bytes.
     """

@@ -54,7 +54,7 @@ class Tiff:
         resolution: (x, y) in pixels per `metadata["unit"]`, per centimetre without one.
         shape: of the array; set by its data.
         dtype: of the array; set by its data.
-        origin: what has written a stored file, if it was not cpr; it is read as files of others are.
+        origin: the program that wrote the file, if not cpr; such a file is read like a foreign one.
     """
 
     extensions: ClassVar[tuple[str, ...]] = (".tif", ".tiff", ".ome.tif", ".ome.tiff")

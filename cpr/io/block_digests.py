@@ -1,14 +1,14 @@
 """Digests of an object's blocks, with which a part is verified without reading the rest.
 
-While an object is written, every block of 256 KiB is digested as well. The digests are kept beside the
-object, in `.cpr/<name>.blocks`: first the blocks' own, in order; then one for every page of 4096 of
-those. The record holds the digest of that last part. So whoever has the record can check one block of
-2 TB by fetching 64 KiB of digests, and nothing that a store says is believed unchecked.
+While an object is written, every block of 256 KiB is digested as well. The digests are kept in a sidecar,
+`.cpr/<name>.blocks`: first those of the blocks, in order; then one for every page of 4096 of these. The
+record holds the digest of the second part. So a reader with the record can verify one block of 2 TB by
+fetching 64 KiB of digests, and nothing that a store returns is trusted unverified.
 
-Objects of up to 1 MiB have no digests beside them: they are read whole.
+Objects of up to 1 MiB have no such sidecar: they are read whole.
 
-Behind the digests stands, where the store keeps a checksum of the object in its own words, what it is to be:
-`crc64nvme:<hex> <check>`, bound to these very digests. Who does not know of it does not read so far.
+If the store itself keeps a checksum of the object, the digests are followed by its expected value,
+`crc64nvme:<hex> <check>`, where `<check>` binds it to these digests. Earlier versions of cpr ignore it.
 """
 
 from __future__ import annotations

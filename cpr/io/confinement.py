@@ -1,10 +1,10 @@
 """Confines the writes and deletions of a command on local disks to the folders that it was given.
 
-Whoever may write to a folder can put a link there that leads to somebody else's files. Inside
-`writing_only_below` all that cpr writes or deletes on a local disk passes here: its folder is looked for with
-every link followed, and must be in one of the places. Where the system has calls for it (all but Windows)
-it is then opened step by step, following no link, and what is done there is done by its descriptor:
-a link that is put in the way meanwhile is an error as well.
+Somebody who may write to a folder can put a link there that leads to other people's files. Inside
+`writing_only_below` everything that cpr writes or deletes on a local disk is checked here: its folder, with
+all links resolved, must be in one of the given places. Where the system supports it (all but Windows), the
+folder is then opened step by step without following links, and used through its descriptor, so that a link
+which is inserted meanwhile is an error as well.
 """
 
 from __future__ import annotations

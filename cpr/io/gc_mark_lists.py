@@ -82,7 +82,7 @@ def is_marked(url: str) -> bool:
             turn = _turns.known.setdefault(location, threading.Lock())
             while len(_turns.known) > _MOST_FOLDERS:
                 _turns.known.popitem(last=False)
-        # Who comes while one asks gets the same answer.
+        # Threads that ask at the same time share one answer.
         with turn:
             known = _fresh(location) or _ask(location)
     return known.has(name)

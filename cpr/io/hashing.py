@@ -1,7 +1,7 @@
 """Digests: short ones that name content, long ones that protect stored bytes.
 
 xxh3 (https://xxhash.com) runs at memory speed and finds every accident; it is no defence against
-somebody who forges data on purpose. Whoever needs that configures sha256 or blake3 checksums.
+somebody who forges data on purpose. For that, configure sha256 or blake3 checksums.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 DEFAULT_ALGORITHM = "xxh3_128"
 
 FORGERY_PROOF = frozenset({"sha256", "blake3"})
-"""Algorithms for which nobody can make other bytes of the same digest."""
+"""Algorithms that resist forgery: no other bytes with the same digest can be constructed."""
 
 # So much stays in the cache of a core. xxh3 takes 16 GB/s from memory and 41 from there, so what is hashed
 # more than once, or hashed and copied, passes in pieces of this size: docs/decisions/transfer.md.
@@ -104,8 +104,8 @@ def content_digest() -> Digest:
 class ContentDigest:
     """Computes two digests of content: that of `data_hash`, and a longer one.
 
-    The second has a seed: who makes other content of the same `data_hash` does so in the state that unseeded
-    xxh3_64 and xxh3_128 share, and has made nothing of the same second digest with that.
+    The second one is seeded. Other content with the same `data_hash` collides in the internal state that
+    unseeded xxh3_64 and xxh3_128 share, and that does not make the seeded digests equal.
     """
 
     _SEED = 0x6370725F646174  # any number but 0; records have what it gives

@@ -6,9 +6,9 @@ visible as a result:
     multipart uploads on S3, which cost storage and appear in no listing of objects
     temporary files of local and other file systems, `.<name>.<16 hex digits>.part`; in the folder of a result
     also those of zarr, `<name>.<32 hex digits>.partial`
-    what is kept beside an object in `.cpr` (see `cpr.io.sidecars`): digests of its blocks, its preview, its
-    provenance, where the object never came or was deleted
-    locks that nobody has renewed since, `<hex digits>.cpr-lease`, given back or not
+    sidecars in `.cpr` (see `cpr.io.sidecars`) whose object was never completed or was deleted: digests of
+    its blocks, its preview, its provenance
+    expired locks, `<hex digits>.cpr-lease`, released or not
     folders that were being written, such as a Zarr's chunks: those with a marker, `cpr.io.write_markers`
 """
 

@@ -1,7 +1,7 @@
 """Parses JSON of unknown origin, with bounded memory and one kind of error.
 
-Whatever comes from a store, a file of somebody else's or a server is read here; the house's tests look for
-modules that do it by themselves.
+All JSON from stores, foreign files and servers is parsed here; `tests/test_house.py` finds modules that parse
+it themselves.
 """
 
 from __future__ import annotations

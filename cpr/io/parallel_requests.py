@@ -1,8 +1,8 @@
 """Sends many small requests in parallel and yields their answers in order, with little overhead for each.
 
-`parallel_map` gives an object to a thread, which gives its request to another, so that it can wait no longer
-than a request may take. Of small objects that is a third of the work. Here one thread asks itself, and who
-takes the answers watches all of them.
+`parallel_map` passes an object to a thread, which passes its request to another, so that its wait can be
+limited. For small objects that is a third of the work. Here the first thread sends the request itself, and
+the thread that collects the answers watches all time limits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Progress bars for transfers that take longer than two seconds, in a terminal or a notebook.
 
 Drawn by the thread that moves the bytes, so that a small transfer costs nothing but a look at the clock.
-`CPR_PROGRESS=off` turns the bars off. There are none where nobody looks (a log, a dumb terminal), none in
-threads of a pool, and none in flows and tasks, of which Prefect shows the progress itself.
+`CPR_PROGRESS=off` turns the bars off. There are none in logs and dumb terminals, none in threads of a pool,
+and none in flows and tasks, whose progress Prefect shows itself.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def progress_bar(
     Args:
         action: what is done, "writing" or "reading".
         url: of what; the bar has its last step.
-        total: about the most that there is to do; None where nobody knows.
+        total: approximate upper bound of what there is to do; None if unknown.
         unit: of what is counted.
 
-    Gives what is told of the progress; None where nobody would see a bar.
+    Yields the function that reports progress; None if no bar would be visible.
 
     >>> with progress_bar("reading", "s3://bucket/cells.tif", total=100) as advance:
     ...     print(advance)  # not in a terminal

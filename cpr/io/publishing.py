@@ -89,7 +89,7 @@ class WritingFile(HashingSink):
         self._began = time.monotonic()
         self._seconds: float | None = None
         self._expected: int | None = None
-        self.on_bytes: Advance | None = None  # is told of the bytes that are sent
+        self.on_bytes: Advance | None = None  # called with the number of bytes that were sent
         #: Gives the memory in which bytes that are written stay until all is stored; None where they do not.
         self.lasting: Callable[[memoryview], memoryview | None] | None = None
         #: Whether some of what was written is sent from that memory.

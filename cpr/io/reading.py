@@ -50,7 +50,7 @@ def reading(url: str, algorithm: str | None = None, nbytes: int | None = None) -
     if width is not None and block is None:
         width.answered(time.monotonic() - started)
     fetch = partial(fetch_block, store, path)
-    # Who names an algorithm compares the checksum: an object that was cut meanwhile is told as damage.
+    # A caller that names an algorithm compares the checksum, so a truncated object is reported as damaged.
     file = ArrivingFile(url, fetch, size, algorithm or default_algorithm(), width, exact=algorithm is None)
     if block is not None:
         file.begin_with(block)

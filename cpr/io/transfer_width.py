@@ -1,10 +1,10 @@
 """Adapts the number of parallel requests to each store, by measuring them.
 
-A connection to a far store gives 4 to 100 MB/s, whoever opens more gets more; a near one is busy with a few,
-and more of them only stand in each other's way. So each request is compared with the fastest one lately: as
-long as requests side by side are as fast as one alone, there may be twice as many; where they share
-what there is, as many are enough as keep it busy. A store that says "slow down" gets half as many, each of
-which carries twice as much. What they hold in memory is bounded, whatever their number.
+A connection to a distant store transfers 4 to 100 MB/s, and more connections transfer more; a near store is
+saturated by a few, and more of them only compete. So each request is compared with the fastest recent one: as
+long as parallel requests are as fast as single ones, their number is doubled; once they share the bandwidth,
+only as many are used as keep it busy. A store that says "slow down" gets half as many requests of twice the
+size. Their memory is bounded, whatever their number.
 """
 
 from __future__ import annotations

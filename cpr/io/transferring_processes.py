@@ -1,9 +1,9 @@
 """Counts the processes of this machine that transfer with the same store, because they share its network.
 
-Each one that does touches a file of its own, once a second, in a folder that all processes of a user see,
-also while it waits for requests that take longer. Whose file is older than a few seconds does not count: it
-is idle, or gone. Where there is no such folder, and in containers that have one each, a process takes itself
-for the only one.
+Each transferring process touches a file of its own once a second, in a folder that all processes of a user
+see, also while it waits for longer requests. A process whose file is older than a few seconds does not
+count: it is idle, or has ended. Without such a folder, or in containers with a folder each, a process assumes
+that it is the only one.
 """
 
 from __future__ import annotations

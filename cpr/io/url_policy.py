@@ -1,9 +1,9 @@
 """Decides which places a record of unknown origin may name.
 
-Whoever can write to a shared bucket can write records there, and whoever reads them does so with
-credentials of their own. So a record may name objects, nothing else: no host that this process has
-not been told of, no service that forwards or interprets, no way out of the location it names, no
-text that shows as something else. Everything here is a question about text: no I/O.
+Everybody who can write to a shared bucket can write records there, and others read them with their own
+credentials. So a record may name only objects: no host that is not configured in this process, no service
+that forwards or interprets requests, no path out of its location, no text that displays as something else.
+Everything here is decided from the text alone, without I/O.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
 """Markers beside folders of objects that are being written and not published yet.
 
-A marker lies beside such a folder, `.cpr/<name>.unfinished`, from before its first object until it is
-published, by digests beside it (`blocks_url`). A process that is killed leaves the marker, and with it the
-certainty that what lies in the folder is nobody's: a folder without a marker is never touched, whatever
-its name is.
+The marker `.cpr/<name>.unfinished` lies beside such a folder from before its first object until it is
+published, which is done by the digests beside it (`blocks_url`). A killed process leaves the marker, which
+proves that the folder is no result: a folder without a marker is never touched, whatever its name is.
 
-A writer that takes a long break and somebody who removes orphans may meet. So
+A writer that pauses for long may conflict with a process that removes orphans. So
 
-    the writer    publishes, then looks at its marker: is it not what it was, the publication is taken back
-    the remover   empties the marker, then looks for a publication: is there one, the folder is left alone
+    the writer    publishes, then reads its marker; if the marker has changed, it withdraws the publication
+    the remover   empties the marker, then looks for a publication; if there is one, the folder stays
 
-and whoever comes second sees the other. What is published has all its objects.
+and the second one always notices the first. A published folder has all its objects.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ class Copy:
         nbytes: of the targets.
         seconds: how long it took.
         foreign: how many records of other serializers were left out.
-        failed: what was not copied.
+        failed: the targets and records that were not copied.
     """
 
     targets: int = 0
@@ -94,9 +94,9 @@ def copy_results(
         destination: URL of the folder or prefix for it.
         data: for targets that do not lie below `source`; `destination/data` unless given.
         flow_run: copy only what this run of a flow has made: its id, or how that begins.
-        on_progress: is called for each record that is read; then, with a `stage`, for each target and record
+        on_progress: called for each record that is read; then, with a `stage`, for each target and record
             that is done, with its `nbytes` and the `total` of both.
-        result: is filled with what was done, step by step, and returned: it tells when this is interrupted.
+        result: filled step by step and returned, so that it is there after an interruption.
 
     Raises:
         ResourceNotFoundError, TransferError: the records cannot be listed or read. What becomes of a single
@@ -168,7 +168,7 @@ class _Places:
     """Maps places to their new places.
 
     Attributes:
-        source, destination: what is below the one comes below the other.
+        source, destination: everything below `source` is copied below `destination`.
         elsewhere: the folder that all targets share which are not below `source`; they come below `data`.
     """
 

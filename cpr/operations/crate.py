@@ -50,7 +50,7 @@ class Crate:
         results: how many results.
         sources: how many resources that others have made.
         nbytes: of the results that were copied into the folder.
-        problems: what is wrong with records that cannot be read, and may be of this run.
+        problems: the errors of records that cannot be read, and may be of this run.
     """
 
     url: str
@@ -78,7 +78,7 @@ def export_crate(
         folder: path or URL of the crate.
         data: copy the results into the crate, compared with their digests; else it names their URLs.
         licence: URL of the licence under which the results are published.
-        on_progress: is called for each record that is read, with their `total`; then, with a `stage` and
+        on_progress: called for each record that is read, with their `total`; then, with a `stage` and
             `nbytes`, for each result that was copied.
 
     Raises:

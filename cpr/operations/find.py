@@ -34,7 +34,7 @@ class Results(Protocol):
 
     Attributes:
         count: how many targets records name, each time one is named.
-        problems: what is wrong with records that cannot be read.
+        problems: the errors of records that cannot be read.
     """
 
     count: int
@@ -107,7 +107,7 @@ def find_results(url: str, on_progress: Callable[..., None] = lambda **_: None) 
 
     Args:
         url: a results URL.
-        on_progress: is called for each record that is read, with their `total`.
+        on_progress: called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.

@@ -49,7 +49,7 @@ class Forgetting:
         dry: whether nothing was touched.
         entries: the cache entries.
         kept: how many other records name such results: results of flows, or of tasks that only pass them on.
-        problems: what is wrong with records that cannot be read, and so were not looked into.
+        problems: the errors of records that cannot be read, and so were not looked into.
     """
 
     dry: bool = True
@@ -74,8 +74,8 @@ def forget(
         url: where Prefect keeps records.
         choice: of results.
         delete: without it nothing is touched.
-        on_progress: is called for each record that is read, with their `total`.
-        done: is filled with what was done, step by step, and returned: it tells when this is interrupted.
+        on_progress: called for each record that is read, with their `total`.
+        done: filled step by step and returned, so that it is there after an interruption.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.

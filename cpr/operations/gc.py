@@ -44,10 +44,10 @@ class Collection:
         in_use: how many of them something refers to, or may do so.
         searched: how many other objects (results of flows, JSON, texts) were searched for names of targets.
         old_records: how many records are too old to count; they go with what only they refer to.
-        marked: what is marked now, to be deleted after the grace period.
+        marked: targets that are marked now, to be deleted after the grace period.
         waiting: how many marked ones wait for the end of their grace period.
         next_due: when the first of these is due.
-        deleted: what was deleted.
+        deleted: the targets that were deleted.
         deleted_records: URLs of the old records that were deleted, with their data or without any.
         acquitted: URLs that were marked, and are kept: something refers to them by now.
         elsewhere: folders that records refer to and that were not looked at, with the number of targets.
@@ -94,9 +94,9 @@ def collect(
         grace: at least twice as long as any run takes.
         delete: without it nothing is written or deleted.
         without_unreadable: go on although some records cannot be read; what only they refer to is garbage.
-        on_progress: is called for each record that is read, with a `stage` for each place and, where it has
+        on_progress: called for each record that is read, with a `stage` for each place and, where it has
             no more than ten thousand objects, their `total`.
-        done: is filled with what was done, step by step, and returned: it tells when this is interrupted.
+        done: filled step by step and returned, so that it is there after an interruption.
 
     Raises:
         CprError: no record was found, some cannot be looked into, or the grace period is too short;

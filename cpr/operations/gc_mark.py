@@ -22,7 +22,7 @@ _MOST_NAMES = 50_000  # in one list: a few MB
 def to_mark(
     found: Survey, deleted: Collection[str], is_old_enough: Callable[[Candidate], bool]
 ) -> list[Candidate]:
-    """Garbage that is not marked yet, and old enough to be nobody's work in progress.
+    """Select garbage that is not marked yet, and that is too old to be work in progress.
 
     Args:
         found: under the URLs of the collection.
@@ -38,11 +38,11 @@ def to_mark(
 
 
 def mark(garbage: Iterable[Candidate], require_time: Callable[[], None]) -> None:
-    """Write down, beside the garbage, that it is going to be deleted.
+    """Mark garbage beside it as to be deleted.
 
     Args:
-        garbage: that is to be deleted a grace period later.
-        require_time: is called after each list, and raises where what the collection has read is too old
+        garbage: to be deleted a grace period later.
+        require_time: called after each list; raises if what the collection has read is too old
             by now; that list is removed then.
 
     Raises TransferError, and what `require_time` raises.
@@ -63,6 +63,6 @@ def mark(garbage: Iterable[Candidate], require_time: Callable[[], None]) -> None
 
 
 def write_list(place: str, urls: Iterable[str]) -> None:
-    """Write a list of marked objects, by their names. Raises TransferError."""
+    """Write a list of marked objects by name. Raises TransferError."""
     with io.writing(place) as file:
         file.write(encode(io.split(url)[1] for url in urls))

@@ -59,7 +59,7 @@ class Lineage:
     Attributes:
         roots: URLs of what was asked for; of all that nothing else was made from, if nothing was.
         nodes: by URL, what is known of these and of all they were made from.
-        problems: what is wrong with records that cannot be read.
+        problems: the errors of records that cannot be read.
     """
 
     roots: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ def trace(
         url: a results URL.
         result: URL, file name, or the begin of a file name of the results that are of interest; all that
             nothing else was made from, if it is None.
-        on_progress: is called for each record that is read, with their `total`.
+        on_progress: called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: no record here names such a result, or the bucket does not exist.

@@ -28,7 +28,7 @@ def list_results(
     Args:
         url: where records are, targets, or both.
         limit: keep no more than so many of the newest targets; the sums are of all.
-        on_progress: is called for each record that is read, with their `total`.
+        on_progress: called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.

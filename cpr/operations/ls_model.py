@@ -79,7 +79,7 @@ class Listing:
         nbytes: of all of these.
         unrecorded: how many targets lie here that no record here names.
         unrecorded_nbytes: of all of these.
-        problems: what is wrong with records that cannot be read, or not wholly.
+        problems: the errors of records that cannot be read, or not wholly.
     """
 
     newest: list[Listed] = field(default_factory=list)

@@ -77,7 +77,7 @@ def migrate(
     Args:
         folder: with records, results or both, at any depth.
         write: whether to write the new records; else it is only found out what would be written.
-        advance: is called for every object that was looked at, with their `total`.
+        advance: called for every object that was looked at, with their `total`.
         result: to add to.
 
     Raises ResourceNotFoundError where there is no such folder, TransferError where it cannot be listed.

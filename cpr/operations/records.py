@@ -263,7 +263,7 @@ def _shallow(value: Any, text: str | bytes) -> Any:
 
     Args:
         value: to look at.
-        text: that it was read from.
+        text: the JSON text of the values.
     """
     # Most texts open too few brackets to be looked at.
     opened = (b"[", b"{") if isinstance(text, bytes) else ("[", "{")
@@ -294,7 +294,7 @@ def distinct_targets(
     """The targets that records name, each once, with the first record that names it.
 
     Args:
-        records: that name them.
+        records: to search.
         with_regions: take the regions and fields of a result for targets of their own, besides the result.
     """
     seen: set[int] = set()

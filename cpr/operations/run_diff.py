@@ -26,9 +26,9 @@ class ChangedResult:
 
     Attributes:
         name: its file name, without the key.
-        task: that made it.
+        task: name of the task that made it.
         old, new: URLs.
-        causes: what differs between how they were made.
+        causes: the differences in how they were made.
         options: names of options that differ: resolution, compression ...
         change: by how much the data differs; None where its type does not tell, or it was not looked at.
         problem: why the data could not be looked at.
@@ -53,7 +53,7 @@ class RunDiff:
         same: how many results are the same.
         changed: results that both have, and that differ.
         only_old, only_new: URLs of results that only one of the runs has.
-        problems: what is wrong with records that cannot be read, and may be of these runs.
+        problems: the errors of records that cannot be read, and may be of these runs.
     """
 
     old_run: str
@@ -82,7 +82,7 @@ def diff_runs(
         old_run: id of a flow run, or how that begins.
         new_run: id of the other.
         data: read the data of results that differ, to tell by how much: two of them at a time.
-        on_progress: is called for each record that is read, with their `total`; then, with a `stage`, for
+        on_progress: called for each record that is read, with their `total`; then, with a `stage`, for
             each pair of results that was compared.
 
     Raises:

@@ -26,7 +26,7 @@ class TaskSavings:
         task: its name.
         computed: how many runs have computed a result.
         hits: how many have found one.
-        seconds: that the hits would have taken longer.
+        seconds: time saved by the hits.
         estimated: for how many of them this is the task's mean, for the run that has made the result is known
             no longer.
         unknown: for how many nothing is known of how long it takes; they count no time.
@@ -49,7 +49,7 @@ class Savings:
     Attributes:
         tasks: by task, what saved most first.
         elsewhere: how many hits were of results that no record here names.
-        problems: what is wrong with records that cannot be read; hits of their results count as elsewhere.
+        problems: the errors of records that cannot be read; hits of their results count as elsewhere.
     """
 
     tasks: list[TaskSavings] = field(default_factory=list)
@@ -75,7 +75,7 @@ def savings(
     Args:
         url: where Prefect keeps records.
         runs: of tasks that have completed, the latest first.
-        on_progress: is called for each record that is read, with their `total`; then, with a `stage`, for
+        on_progress: called for each record that is read, with their `total`; then, with a `stage`, for
             each run.
 
     Raises ResourceNotFoundError and TransferError.

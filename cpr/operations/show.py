@@ -33,7 +33,7 @@ class Shown:
         recorded: when that was written.
         made: how it came to be; None where the record does not tell.
         state: "there", "gone", "of another size" or "not asked", by its size alone.
-        problem: what the store has answered instead.
+        problem: the store's error, if it could not be asked.
     """
 
     reference: Reference = field(repr=False)
@@ -57,7 +57,7 @@ def show(
     Args:
         url: of a record; or a results URL, with `result`.
         result: URL, file name or the begin of a file name of results whose records are under the URL.
-        on_progress: is called for each record that is read, with their `total`.
+        on_progress: called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: there is no record, or none that names such a result.

@@ -55,7 +55,7 @@ class Checked:
         state: "intact", "damaged", "missing", "unreadable record", or "not checked" where the store could
             not be asked or the class is not installed here.
         nbytes: how much was read.
-        by_store: it is as its store says, and was not read.
+        by_store: whether the store's checksum confirmed it, so that it was not read.
         error: what is wrong; None if nothing is.
     """
 
@@ -142,9 +142,9 @@ def verify(
         seed: of the choice; another one each time if it is None.
         by_store: ask the store for the checksum of what it has received, instead of reading what is larger
             than 8 MiB. That finds what was replaced, cut or deleted, not what has decayed on its disks.
-        on_progress: is called for each target that was checked, with its `nbytes` and, where that is soon
+        on_progress: called for each target that was checked, with its `nbytes` and, where that is soon
             known, the `total`; for records that are read first to know it with another `stage`.
-        report: is filled with what was found, step by step, and returned: it tells when this is interrupted.
+        report: filled step by step and returned, so that it is there after an interruption.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist.
@@ -283,7 +283,7 @@ def heal(url: str, report: Report) -> list[str]:
 
     Args:
         url: what was verified.
-        report: what came of it.
+        report: the outcome of that verification.
 
     Raises ResourceNotFoundError and TransferError.
     """

@@ -1,11 +1,11 @@
 """Verifies targets by the checksums that stores keep, without reading the objects.
 
-S3 and Google Cloud Storage compare what they receive with a checksum that comes with it, refuse what differs,
-and tell that checksum later on. What it was is noted beside the object when it is written. So two small
-answers say whether the object that is there is the one that was stored. What has happened to its bytes since,
-on the store's disks, only reading it proves. Nor do stores' checksums stand against forgers: whoever can
-write to the bucket can make another object for them, and change the note. So they vouch for no result whose
-own checksum is to.
+S3 and Google Cloud Storage compare an upload with the checksum that is sent along, refuse it if they differ,
+and report that checksum later. cpr notes it beside the object when it is written. So two small requests show
+whether the object is the one that was stored. Whether its bytes have decayed since on the store's disks can
+only be found out by reading it. The stores' checksums do not resist forgery either: somebody with write
+access can construct another object with the same checksum, and change the note. So they are not accepted
+for results with a forgery-proof checksum.
 """
 
 from __future__ import annotations

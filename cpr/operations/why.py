@@ -47,7 +47,7 @@ def explain(url: str, result: str, on_progress: Callable[..., None] = lambda **_
     Args:
         url: a results URL; where Prefect's records are, more is known (which line of a task was changed).
         result: URL or file name of results, or how that begins.
-        on_progress: is called for each record that is read, with their `total`.
+        on_progress: called for each record that is read, with their `total`.
 
     Raises:
         ResourceNotFoundError: no record here names such a result.

@@ -56,8 +56,8 @@ class Chunk:
         start: its first byte in the file.
         stop: the byte behind it.
         leaf: the column.
-        codec: that its pages are compressed with, by number.
-        values: that its pages have, missing ones too.
+        codec: number of the codec of its pages.
+        values: number of values in its pages, including missing ones.
         rows: of the group.
         at: the byte that is read next.
         seen: values that its pages have had.
@@ -108,7 +108,7 @@ class Page:
     """A page, described by its header.
 
     Args:
-        chunk: that it is in.
+        chunk: the column chunk of the page.
         header: as read.
 
     Raises KeyError, TypeError or ValueError for a header of no page.

@@ -68,7 +68,7 @@ def read_columns(parquet: Any, file: ForwardReads, layout: Layout) -> list[Any]:
 
     Args:
         parquet: the file as pyarrow has opened it; its footer was found to claim so many columns and rows.
-        file: what it reads from.
+        file: the file below it.
         layout: the recorded layout.
 
     Raises DecodeError, ValueError, and what pyarrow raises.

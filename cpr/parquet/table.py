@@ -163,7 +163,7 @@ def to_pandas(table: Any, what: str = "it") -> pd.DataFrame:
     """Convert a pyarrow table to a frame. Raises DecodeError for values that pandas cannot hold.
 
     Args:
-        table: what was read.
+        table: the table that was read.
         what: to read in another way, for the remedy.
     """
     try:
@@ -232,7 +232,7 @@ def opened(file: ReadableFile | ForwardReads, whole: bool = True, buffer_bytes: 
 
     Args:
         file: to read.
-        whole: it may be held as it arrives.
+        whole: whether the file may be kept in memory whole.
         buffer_bytes: to read at once of a column; 0 for all of it.
     """
     pa, pq = pyarrow()

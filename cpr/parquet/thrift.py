@@ -57,9 +57,9 @@ def read_struct(data: bytes | memoryview, start: int, struct: Struct) -> tuple[d
     """Read the requested fields of a struct by number; also returns where it ends.
 
     Args:
-        data: that it is in.
+        data: bytes that contain it.
         start: of the struct.
-        struct: what it should be.
+        struct: the expected definition.
 
     Raises IndexError where it goes on behind the data, ValueError for what is no such struct, DecodeError
     for one that there is no memory for.

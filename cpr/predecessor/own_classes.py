@@ -140,7 +140,7 @@ class OwnFiles:
     """The format of a class in the predecessor's style.
 
     Attributes:
-        options: what its constructor takes besides location, name, ext and data_hash.
+        options: arguments of its constructor besides location, name, ext and data_hash.
         ext: of the files, which some writers go by.
     """
 

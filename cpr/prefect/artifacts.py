@@ -57,7 +57,7 @@ def report_results(results: Any, title: str = "Results", thumbnail: Thumbnail | 
     the UI lists its runs one after another. At most 500 results are listed, the first 50 with pictures.
 
     Args:
-        results: whatever a flow has: resources and futures of such, at any depth in lists, dicts ...
+        results: resources and futures of resources, at any depth in lists, dicts ...
         title: heading of the table.
         thumbnail: gives a PNG of up to 100 kB for a result, or None; by default what the result shows in
             Jupyter, at most 160 pixels a side.

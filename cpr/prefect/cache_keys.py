@@ -44,8 +44,8 @@ def hash_objects(*args: Any, hash_algo: Callable[[bytes], Any] | None = None, **
 
     Args:
         *args: what to hash.
-        hash_algo: a digest of hashlib (`hashlib.sha512`) to name them with, in as many digits as it has.
-        **kwargs: what to hash, under names.
+        hash_algo: a hash function of hashlib (`hashlib.sha512`) for the result, which has its length.
+        **kwargs: what to hash, by name.
 
     Raises:
         FormatError: something has no content that could be named (a lock, an open file); `field`

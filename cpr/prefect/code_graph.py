@@ -61,8 +61,8 @@ class CodeGraph:
         home: name of the module whose things are called without it.
         exclude: names and labels of what is passed over.
         without_code: a function whose code does not count, only what it uses.
-        guards: what the descriptions rest on, besides data.
-        imports: what statements inside functions import.
+        guards: what the descriptions depend on, besides data.
+        imports: modules that functions import when they run.
         opaque: code that cannot be looked into.
         unseen: places where code is brought in by a name that is not written there.
         named_in: lists and dicts of attributes, by label of each.

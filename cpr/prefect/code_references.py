@@ -47,7 +47,7 @@ class CodeFacts:
         digest: 32 hex digits of what it does; equal wherever it stands in a file.
         reads: names whose values count.
         whole: the names among them of which more than single keys are used.
-        writes: what it changes in place and does not read.
+        writes: names of what it changes in place without reading it.
         imports: the import statements, and what is imported by a literal name.
         by_name: what it calls with nothing but literals to get at code by name, as `eval("gain(x)")`; what
             these lead to is among the others. Where the name is computed the function is among `reads`.

@@ -16,7 +16,7 @@ class Reference:
     Attributes:
         scope: "global" of the module, "closure", or "import" of what the function itself imports.
         name: of the variable, or of the module.
-        attributes: what is taken from it, one from the other.
+        attributes: the chain of attributes that follows.
     """
 
     scope: Literal["global", "closure", "import"]
@@ -31,7 +31,7 @@ class Import:
     Attributes:
         level: the number of leading dots.
         module: the name after them.
-        names: what is taken from it.
+        names: the names imported from it.
     """
 
     level: int

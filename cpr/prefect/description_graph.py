@@ -59,7 +59,7 @@ def digest(description: Any, name_of_code: Callable[[Any], Any] | None = None) -
 
     Args:
         description: JSON values, parts, and `Unordered`.
-        name_of_code: what is to stand for code in it, given `Part.code`; by default all that it consists of.
+        name_of_code: makes a replacement for code from `Part.code`; by default its whole description.
 
     >>> ring = Part()
     >>> ring.description = ["list", [ring]]

@@ -68,7 +68,7 @@ def events_of(job: ReportedResult, recall: Callable[[str | None], Signed | None]
 
     Args:
         job: the stored result.
-        recall: what a run, by its id, has said of the targets that it made.
+        recall: gives, for the id of a run, the provenance of the targets that it made.
     """
     made_by: dict[str | None, list[tuple[Target, Mapping[str, Any]]]] = {}
     for target, record in _targets(parse_result(job.text)):

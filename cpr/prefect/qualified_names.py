@@ -17,7 +17,7 @@ def name_of(value: Any) -> str:
 
 
 def type_name(cls: Any) -> Any:
-    """A class, parametrised or not; pydantic puts `Box[int]` into the module that asked for it first."""
+    """Name of a class, parametrised or not; pydantic assigns `Box[int]` to the module that used it first."""
     places = (vars(one) for one in getattr(cls, "__mro__", ())[:1])
     metadata = next((one.get("__pydantic_generic_metadata__") for one in places), None) or {}
     origin = metadata.get("origin") or typing.get_origin(cls)

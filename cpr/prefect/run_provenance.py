@@ -40,7 +40,7 @@ class Noted:
     Attributes:
         task_run: id of the task run.
         inputs: the arguments that count.
-        uses: what else counts.
+        uses: functions and data that the task's code uses.
         code: of the functions among that, by their digests.
         given: URLs of the targets among the arguments, which others have made.
     """

@@ -1,4 +1,4 @@
-"""Prefect results as JSON: targets are persisted on the way out, and looked for on the way in."""
+"""Prefect's result serializer: persists targets when a result is stored, checks them when it is loaded."""
 
 from __future__ import annotations
 

@@ -111,8 +111,8 @@ class Used:
     """What a task's function uses.
 
     Attributes:
-        digest: names all of it.
-        uses: what may be told of it, by label.
+        digest: of everything it uses.
+        uses: what provenance may show of it, by label.
         code: of the functions in it, by digest.
         given: URLs of targets in it.
         opaque: places of what counts by its type alone.

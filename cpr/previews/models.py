@@ -34,7 +34,7 @@ class Picture:
 
     Attributes:
         png: the file's bytes, at most 256 pixels a side when cpr made it.
-        caption: what of the data it shows, such as "maximum over Z"; not stored.
+        caption: which part of the data it shows, such as "maximum over Z"; not stored.
     """
 
     ending: ClassVar[str] = ".preview.png"

@@ -70,7 +70,7 @@ class OMEPlateTarget(OMEPlate, ZarrTarget):
             UsageError: something that is no `OMEZarrTarget`.
             ResourceNotFoundError: an image was deleted.
             CorruptDataError: an object of an image is not the one that was written.
-            TransferError: it could not be written. What was written of it is removed.
+            TransferError: the plate could not be written; partial data is removed.
         """
         with self._lock, self._decoding():
             options, places = placed(self.format, wells, self.url, fill)

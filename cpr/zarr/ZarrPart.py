@@ -153,7 +153,7 @@ class ZarrPart(Folder):
         Raises:
             EncodeError: shape or dtype are others than the region's.
             RecordError: the whole was assembled already.
-            TransferError, ResourceNotFoundError: it could not be written.
+            TransferError, ResourceNotFoundError: the part could not be written.
         """
         with self._lock, self._decoding():
             layout: Layout = self.format.layout(self.name, self.url)
@@ -223,7 +223,7 @@ class ZarrPart(Folder):
 
         Raises:
             NoDataError: nothing was written.
-            ResourceNotFoundError: what was written was removed as an orphan meanwhile.
+            ResourceNotFoundError: the written objects were removed as orphans meanwhile.
             TransferError: the manifest could not be stored.
         """
         with self._lock:

@@ -27,7 +27,7 @@ class BlockWriter:
     Called by dask, it gives a box of what `write` gives; of None where that is among what `behind` knows.
 
     Args:
-        url: that is written to.
+        url: of the hierarchy that is written.
         behind: what takes blocks of threads of this process; it stays here when this is sent elsewhere.
     """
 

@@ -102,7 +102,7 @@ class Folder(Target):
                 actual=f"{nbytes} bytes in {self.place}",
                 remedy="delete the result, so that its task runs again, or restore it",
             )
-        # Who deletes the folder does not know what is beside it.
+        # A user who deletes the folder leaves the manifest beside it.
         if all(io.lookup(io.join(self.url, name)) is None for name in self._roots):
             raise ResourceNotFoundError(
                 "there is no such Zarr",

@@ -1,7 +1,7 @@
-"""How arrays of results are encoded, whoever writes them: equal data as equal bytes, of memory that stays.
+"""Encodes arrays of results reproducibly: equal data as equal bytes, despite later changes in memory.
 
-An array on a recording store needs nothing to be done to it: it is made so by zarr's own constructor, be it
-cpr that writes, or somebody else through the group of `ZarrTarget.create` or its store.
+Every array on a recording store is encoded this way, since zarr's own constructor is extended: whether cpr
+writes it, or a user through the group of `ZarrTarget.create` or its store.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _SafeCodecs(WideCodecs):
 
 
 def encode_safely_on(kind: type[Store]) -> None:
-    """Let every array on a store of this kind be encoded so, from now on."""
+    """Make every array on a store of this kind use this encoding from now on."""
 
     def prepare(array: zarr.AsyncArray[Any]) -> None:
         store = array.store_path.store
@@ -64,5 +64,5 @@ def encode_safely_on(kind: type[Store]) -> None:
 
 
 def is_encoded_safely() -> bool:
-    """Whether what a store is given now was encoded so: it is in nobody else's memory."""
+    """Whether the value being stored was encoded this way, and so has memory of its own."""
     return _is_safe.get()

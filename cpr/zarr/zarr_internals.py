@@ -84,7 +84,7 @@ class _OwnCopy(ArrayArrayCodec):
 
 
 def with_own_copies(codecs: BatchedCodecPipeline, foreign: Any) -> BatchedCodecPipeline:
-    """Codecs that copy a chunk in somebody else's memory before it is encoded: it may change meanwhile.
+    """Codecs that copy chunks in foreign memory before encoding, as that memory may change meanwhile.
 
     Args:
         codecs: of an array; of shards those of the chunks inside are meant.
@@ -120,7 +120,7 @@ def zarrs_codecs(array: zarr.AsyncArray[Any]) -> BatchedCodecPipeline:
 
 
 def on_every_array(call: Callable[[zarr.AsyncArray[Any]], None]) -> None:
-    """Call this with each array that is made from now on, by whatever function of zarr.
+    """Call a function with each array that zarr makes from now on.
 
     There are dozens of ways to an array in a store, of groups, of zarr's modules, of other libraries; all
     of them end in the one constructor.

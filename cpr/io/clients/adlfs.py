@@ -70,7 +70,7 @@ def settle(fs: Any) -> None:
             start = body.tell() if hasattr(body, "seek") else 0
             answer = await super().send(request)
             refusals = 1
-            # The SDK takes 503 alone for a service that is asked too much.
+            # The SDK takes only 503 for throttling.
             while answer.http_response.status_code == _TOO_MANY and refusals <= MOST_REFUSALS:
                 await asyncio.sleep(pause_after(refusals))
                 if hasattr(body, "seek"):

@@ -240,7 +240,7 @@ class Requests:
 
 
 async def was_refused(answer: Answer, pauses: Iterator[float]) -> bool:
-    """Whether the store says that it is asked too much, and is to be asked again: now, for a pause is over.
+    """Whether the store is throttling and retries are left; returns after the pause, when a retry is due.
 
     Args:
         answer: of the store.

@@ -16,7 +16,7 @@ __all__ = ["ONCE", "ON_THROTTLED", "again_if_damaged", "has_answered", "limit_re
 
 T = TypeVar("T")
 
-# What is called for each attempt to which the store says that it is asked too much.
+# Called for each attempt that the store throttles.
 ON_THROTTLED: ContextVar[Callable[[], None] | None] = ContextVar("ON_THROTTLED", default=None)
 # Whether a refusal is final.
 ONCE: ContextVar[bool] = ContextVar("ONCE", default=False)

@@ -1,7 +1,7 @@
 """Locks for filesystems that serve only one thread at a time.
 
 The connections behind fsspec's filesystems that are not asynchronous (paramiko's, say) lose answers when two
-threads wait for them, and hang. Whoever asks such a filesystem for something has its turn until it is done.
+threads wait for them, and hang. So each call of such a filesystem holds its lock until it is done.
 """
 
 from __future__ import annotations

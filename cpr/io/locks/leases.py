@@ -1,18 +1,17 @@
 """Leases: their holder may assume, for some seconds, that no other process holds the same one.
 
 A lease is a small object that is only ever written conditionally (`cpr.io.locks.compare_and_swap`): created,
-taken over, renewed and released by whoever knows its present version. Its holder renews it in the background
-and gives it back at the end; of a holder that was killed it ends by not being renewed.
+taken over, renewed and released only by a process that knows its present version. Its holder renews it in
+the background and releases it at the end; the lease of a killed holder expires because nobody renews it.
 
 No two machines' clocks are compared. A watcher takes a lease over when its version has not changed
 for its length on the watcher's own monotonic clock, or when it is that old by the clock of the store,
-which stamps the object and the answer alike. A holder believes in its lease from the moment before it
-asked for it, so that it stops before anybody else may begin.
+which stamps the object and the answer alike. A holder counts the length of its lease from the moment before
+its request, so that it stops before another process may begin.
 
 A process that is stopped for longer (SIGSTOP, a virtual machine that is moved) finds its lease taken
-over when it goes on: the next renewal is refused, a warning says so, and `is_valid` is False. What it
-did meanwhile somebody else has done too. That is why leases may guard what is harmless to do twice,
-and nothing else.
+over when it continues: the next renewal is refused, a warning says so, and `is_valid` is False. Its work
+may then have been done twice. So leases must only guard work that is harmless to do twice.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Uploads an object of unknown size to Azure as blocks, which are sent in parallel.
 
-A blob is there when a list of its blocks is put, never before. The blocks of all who write to one name lie in
-one place until then, and whoever puts a list first has the service forget those that are not in it. So a
-block is named by its content: of two who write the same, the second finds the blocks of the first, put
-already. Limits: https://learn.microsoft.com/rest/api/storageservices/put-block.
+A blob becomes visible when its block list is committed, never before. Until then the blocks of all writers
+of one name share one place, and the first commit makes the service discard blocks that are not in its list.
+So blocks are named by their content: of two writers of the same content, the second finds that its blocks
+were committed by the first. Limits: https://learn.microsoft.com/rest/api/storageservices/put-block.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Store for Google Cloud Storage, with gcsfs's session, endpoint and credentials.
 
-gcsfs checks nothing that it uploads unless it is told to, publishes a truncated object when a `with` body
-raises, and leaves out of a glob what it could not list. Here an object is one resumable upload that is
-completed only when it is told to, and the store compares its CRC32C with ours before it shows the object.
+By default gcsfs does not verify uploads, it publishes a truncated object when a `with` body raises, and its
+glob silently omits folders that could not be listed. Here an object is one resumable upload that is completed
+only on commit, and the store compares its CRC32C with ours before the object becomes visible.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Page(NamedTuple):
     """A page of a listing.
 
     Attributes:
-        objects: their names and what is told of them.
+        objects: their names and properties.
         folders: with a slash at their ends.
         token: of the next page.
     """

@@ -1,13 +1,13 @@
 """Compare-and-swap for small local files, without locks.
 
-It is a folder of numbered files, the highest of which is the content. Version n is replaced by giving a
-complete new file the name n + 1 with link(2), which fails where there is that name already, on NFS as
-well; then the lower ones are deleted. Who was slow may succeed in linking a number that was deleted
-meanwhile: so nobody has succeeded before seeing that no higher number is there.
+The object is a folder of numbered files; the highest number holds the content. Version n is replaced by
+giving a complete new file the name n + 1 with link(2), which fails if that name exists, on NFS as well; then
+the lower ones are deleted. A slow writer may succeed in linking a number that was deleted meanwhile: so a
+write counts as successful only after checking that there is no higher number.
 
-A process that is killed or stopped anywhere in between holds up nobody, as it would with flock(2). Nor does
-what somebody else puts there: numbers of folders, links and pipes are left out, and after the last number
-comes the first, when what had the last is deleted.
+A process that is killed or stopped in between blocks no other, as it would with flock(2). Neither do
+foreign files in the folder: numbers taken by folders, links and pipes are skipped, and the last number is
+followed by the first, after the file with the last number was deleted.
 """
 
 from __future__ import annotations

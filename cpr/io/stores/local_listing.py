@@ -62,7 +62,7 @@ class _Columns:
 
         Args:
             entries: of the folder.
-            most: files to take.
+            most: limit of files to take.
             folders: takes the paths of folders.
             links: takes links to folders; these columns, if it is None.
         """

@@ -139,7 +139,7 @@ def read_catalogue(
     Args:
         url: a results URL.
         columns: of `RESOURCE` to read.
-        on_progress: is called for each record that is read, with their `total`.
+        on_progress: called for each record that is read, with their `total`.
         listed: the pages of the listing, where somebody has begun it.
 
     Raises ResourceNotFoundError and TransferError as `scan`.

@@ -2,10 +2,9 @@
 
     results/.cpr/catalogue/1/<16 hex digits of the URL>.<32 of the content>.parquet
 
-Each is written once and never changed; all of them together are the catalogue. Which row counts is decided by
-the listing: one of an object that is there, in this version. So it does not matter who else writes, or
-removes what others have written. Whoever may write there can make a list wrong, and nothing else: see
-docs/decisions/trust.md.
+Each is written once and never changed; all of them together are the catalogue. A row counts if the listing
+shows its object in the same version. So it does not matter which processes write or remove files here.
+Somebody with write access can falsify a list, and nothing else: see docs/decisions/trust.md.
 """
 
 from __future__ import annotations
@@ -185,7 +184,7 @@ class Writer:
             self._tell(error)
 
     def _tell(self, error: CprError) -> None:
-        # Who may only read makes none, and need not be told each time.
+        # Without write permission none are written; a message each time would be noise.
         level = logging.DEBUG if error.problem.startswith("no permission") else logging.WARNING
         log.log(level, "the catalogue of %s is not written: %s", self._url, error.problem)
 

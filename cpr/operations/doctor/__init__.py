@@ -32,7 +32,7 @@ class Examination:
     Attributes:
         url: of the place that was examined.
         findings: one for each check, in their order.
-        orphans: what killed processes have left there, more than a day ago.
+        orphans: leftovers of killed processes there, older than a day.
         removed: whether these were removed.
     """
 
@@ -59,7 +59,7 @@ def examine(
         url: of the place where results are to be.
         mib: size of the object that speed is measured with; 0 measures none.
         remove_orphans: remove what killed processes have left there more than a day ago.
-        on_progress: is told of each finding as soon as it is known.
+        on_progress: called with each finding as soon as it is known.
 
     >>> examine("memory://doc", mib=1).is_fit
     True

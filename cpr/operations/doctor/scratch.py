@@ -25,7 +25,7 @@ class Scratch:
 
     Attributes:
         url: of the folder.
-        store: that it is on.
+        store: the store that contains the folder.
         path: the folder's, as the store has it.
     """
 

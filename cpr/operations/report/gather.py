@@ -119,7 +119,7 @@ def gather(
             newest.
         preview_limit: how many of the newest targets are looked at; of the others only what the records say
             is shown.
-        on_progress: is told of each result as soon as it was looked at, and how many there are in all.
+        on_progress: called with each result once it was read, and with their total.
 
     Raises ResourceNotFoundError when the bucket does not exist, TransferError when the store cannot be asked.
     """

@@ -55,7 +55,7 @@ def halved_shapes(shape: Shape, axes: Sequence[int], levels: int | None, small: 
 
     Args:
         shape: of the image.
-        axes: that are halved, rounded up, from level to level.
+        axes: the axes that are halved (rounded up) from level to level.
         levels: how many at most; None for until the last two axes are no longer than `small`.
         small: see `levels`.
 

@@ -86,7 +86,7 @@ class MultiscaleJson(_Json):
 
     @property
     def units(self) -> tuple[str | None, ...]:
-        """Of the axes, as they are named; "pixel" where cpr has written that."""
+        """Units of the axes, as named; "pixel" if cpr has written that."""
         said = self.metadata.get(IN_PIXELS) if isinstance(self.metadata, Mapping) else None
         pixels = said if isinstance(said, list) else []
         return tuple(PIXEL if axis.unit is None and axis.name in pixels else axis.unit for axis in self.axes)

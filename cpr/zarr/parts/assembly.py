@@ -220,7 +220,7 @@ def remove_leftovers(
         pieces: all parts.
         layout: of the whole.
         others: the keys of these objects.
-        is_alone: whoever wrote them was a run that wrote all of it, labels too.
+        is_alone: all objects in the folder, labels too, were written by runs of one key.
 
     Raises PartError for one that is in no part's region: it may be of a part that was not given.
     """

@@ -131,7 +131,7 @@ def uncovered(
     Args:
         layout: of the whole.
         regions: of whole objects, in the order of the data's axes.
-        parts: that are there.
+        parts: the existing parts.
     """
     plan = layout.full
     there: Mask = np.zeros(plan.grid, bool)

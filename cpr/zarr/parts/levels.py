@@ -73,7 +73,7 @@ def _complete_level(
         level: its number.
         there: which of its objects parts have.
         below: which objects the level before has.
-        extremes: takes in the values of what is made.
+        extremes: collects the value range of what is made.
     """
     plan, before = layout.plans[level], layout.plans[level - 1]
     halved = [axis for axis in layout.halved if before.shape[axis] > 1]

@@ -53,7 +53,7 @@ def write_resumed(target: TargetInParts, data: Any, **declared: Any) -> tuple[Re
     """Write the parts that an earlier run of the running task has not written.
 
     Args:
-        target: that is filled; it is not changed.
+        target: for whose data the parts are written; it is not changed.
         data: a dask array, or another one that can be sliced, with its axes as they are stored. The name of a
             dask array, which dask makes of all that the array is made of, counts: another array never goes
             on with what was done of this one. Of others it counts how many the run has written to this place

@@ -24,7 +24,7 @@ _ANY_SIZE = sys.maxsize - 1  # what is asked for whole has to fit
 class GcsStore(FsspecStore):
     """Reads and writes objects with cpr's requests; gcsfs does the rest.
 
-    gcsfs would ask a store six times that is asked too much, with up to 32 s between, and compare no CRC32C.
+    gcsfs would retry six times while the store is throttling, up to 32 s apart, and compare no CRC32C.
 
     Args:
         fs: gcsfs's async filesystem, of the running event loop.

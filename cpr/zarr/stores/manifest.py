@@ -1,19 +1,19 @@
 """The manifest of a Zarr: every object of the hierarchy, with its size and digest.
 
-It is one object, beside the hierarchy, written last; with it a result exists. From its begin to its end:
+It is one object beside the hierarchy and is written last; with it the result exists. Its parts are:
 
     blocks   digests of the blocks of shards, in the order of the keys
     pages    up to 4096 entries each, sorted by key
-    index    JSON: algorithm, totals, and of every page the first key, place, size and digest
+    index    JSON: algorithm, totals, and for every page its first key, offset, size and digest
     length   of the index, 8 bytes, big-endian
 
 A page is columns, integers little-endian: number of entries (u32), size of the keys (u32), the keys in
 UTF-8 with NUL between them, sizes (u64 each), numbers of blocks (u32 each), digests.
 
-The digest of the index, the root, is in the record. It vouches for the pages, they for the objects, and an
-object's digest for those of its blocks. So one entry in millions is found, and trusted, by fetching the
-index and a page. Entries are sorted and pages cut by number: equal hierarchies have equal roots, whoever
-wrote them in whatever order.
+The digest of the index, the root, is in the record. It verifies the pages, these verify the objects, and an
+object's digest verifies those of its blocks. So one entry in millions is found and verified by fetching the
+index and one page. Entries are sorted, and pages have a fixed number of entries: equal hierarchies have equal
+roots, in whatever order they were written.
 """
 
 from __future__ import annotations

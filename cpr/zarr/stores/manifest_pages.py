@@ -53,7 +53,7 @@ class Page:
         """
         if len(self.keys) != count or self.keys[0] != first or any(map(_leaves, self.keys)):
             raise ValueError("keys that no hierarchy has")
-        # Who looks for a key looks in their order.
+        # Keys are looked up in this order.
         require_order([*self.keys, *following])
 
 

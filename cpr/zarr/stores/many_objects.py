@@ -64,7 +64,7 @@ async def for_each(
 
     Args:
         keys: taken one by one.
-        work: to be done.
+        work: the coroutine function to call with each key.
         holds: how many bytes of memory that takes.
         near: how many run in parallel while answers are quick, or their latency is unknown.
         width: what is known of the store.
