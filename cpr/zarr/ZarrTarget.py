@@ -114,12 +114,14 @@ class ZarrTarget(TargetInParts):
 
         Whatever is written through it or its store, by this process, becomes part of the result: equal data
         as equal bytes, and nothing unreadable where somebody changes an array meanwhile. Format and
-        attributes are those of the options.
+        attributes are those of the options. Other processes, dask's workers too, refuse to write through
+        it, with a RecordError.
 
         Raises TransferError and ResourceNotFoundError.
         """
         with self._lock:
             store, key = self._begin()
+            store.lend()
             try:
                 group = zarr.create_group(
                     store, zarr_format=self.format.zarr_format, attributes=dict(self.format.attributes or {})

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_all_start_methods, get_context
 
 import dask.array as da
 import numcodecs
@@ -17,7 +20,7 @@ from zarr.codecs import BytesCodec, GzipCodec, ShardingCodec
 from zarr.storage import LoggingStore, StorePath
 
 import cpr
-from cpr.errors import EncodeError
+from cpr.errors import EncodeError, RecordError
 
 SHAPE, CHUNKS = (8, 12), (4, 6)
 
@@ -378,6 +381,48 @@ def test_arrays_of_other_stores_are_as_zarr_makes_them(tmp_path):
     cpr.ZarrTarget.from_path(tmp_path / "a.zarr").create()
     array = zarr.create_array({}, data=pixels(), compressors=GzipCodec())
     assert type(array.async_array.codec_pipeline).__module__.startswith("zarr.")
+
+
+def _overwritten(array):
+    array[...] = 1
+
+
+def test_copies_in_this_process_write_what_is_part_of_the_result(tmp_path):
+    target = cpr.ZarrTarget.from_path(tmp_path / "a.zarr")
+    group = target.create()
+    array = group.create_array("a", data=pixels(), chunks=CHUNKS)
+    pickle.loads(pickle.dumps(array))[:4] = 1
+    copy.deepcopy(group)["a"][4:] = 2
+    found = cpr.load(target.serialize()).get_data()["a"]
+    assert found[:, 0].tolist() == [1, 1, 1, 1, 2, 2, 2, 2]
+    with pytest.raises(RecordError, match="never changed"):
+        pickle.loads(pickle.dumps(array))[...] = 1
+
+
+@pytest.mark.parametrize("method", [one for one in ("spawn", "fork") if one in get_all_start_methods()])
+def test_copies_in_other_processes_write_nothing(method, tmp_path):
+    """Nobody would know of it: the chunks that are there would not be those that were digested."""
+    target = cpr.ZarrTarget.from_path(tmp_path / "a.zarr")
+    array = target.create().create_array("a", data=pixels(), chunks=CHUNKS)
+    with (
+        ProcessPoolExecutor(1, mp_context=get_context(method)) as pool,
+        pytest.raises(RecordError, match="the process that made it"),
+    ):
+        pool.submit(_overwritten, array).result(120)
+    assert np.array_equal(cpr.load(target.serialize()).get_data()["a"][...], pixels())
+
+
+def test_workers_of_dask_write_nothing_either(tmp_path):
+    distributed = pytest.importorskip("distributed")
+    target = cpr.ZarrTarget.from_path(tmp_path / "a.zarr")
+    array = target.create().create_array("a", data=pixels(), chunks=CHUNKS)
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster),
+        pytest.raises(RecordError, match="the process that made it"),
+    ):
+        da.ones(SHAPE, "uint16", chunks=CHUNKS).store(array, lock=False)
+    assert np.array_equal(cpr.load(target.serialize()).get_data()["a"][...], pixels())
 
 
 @pytest.mark.parametrize("codecs", GZIP)

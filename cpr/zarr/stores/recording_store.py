@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Self
+from weakref import WeakValueDictionary
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest
@@ -29,6 +31,7 @@ __all__ = ["RecordingStore", "Written", "was_abandoned"]
 
 _LAST_WRITES_SECONDS = 60
 _ABANDONED_KEPT = 10_000
+_NOBODY = -1  # no process has this number
 
 _writes: PerProcess[str, int] = PerProcess()  # URL of a hierarchy -> writes that are under way
 _abandoned: OrderedDict[str, None] = OrderedDict()  # URLs of attempts that failed
@@ -55,14 +58,19 @@ class Written:
         self.copied += other.copied
 
 
-@dataclass
+@dataclass(eq=False)
 class _Journal:
-    """The records that a recording store shares with its read-only copies."""
+    """The records that a recording store shares with its copies in this process."""
 
     written: Written = field(default_factory=Written)
     sharded: set[str] = field(default_factory=set)  # folders of arrays with shards
     leftovers: set[str] = field(default_factory=set)
     sealed: bool = False
+    process: int | None = None  # the only one that may write, where others get copies of the store
+
+
+# URL of a hierarchy -> what its group's copies in this process record in
+_lent: WeakValueDictionary[str, _Journal] = WeakValueDictionary()
 
 
 class RecordingStore(UrlStore):
@@ -131,6 +139,16 @@ class RecordingStore(UrlStore):
         """Record block digests for the shards of an array, so that parts can be verified alone."""
         self._journal.sharded.add(f"{folder}/" if folder else "")
 
+    def lend(self) -> None:
+        """Share the records with pickled copies in this process; those in others refuse to write."""
+        self._journal.process = os.getpid()
+        _lent[self.url] = self._journal
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._journal.process is None:
+            return super().__reduce__()
+        return _lent_copy, (type(self), self._state())
+
     def seal(self) -> None:
         """Refuse to write from now on."""
         self._journal.sealed = True
@@ -164,6 +182,14 @@ class RecordingStore(UrlStore):
 
     def _check_writable(self) -> None:
         super()._check_writable()
+        if self._journal.process not in (None, os.getpid()):
+            raise RecordError(
+                "this hierarchy is written by the process that made it",
+                url=self.url,
+                expected="the process in which create() was called",
+                actual="another process, a worker of dask for one",
+                remedy="write dask arrays with set_data, or in this process, with scheduler='threads'",
+            )
         if self._journal.sealed or self.url in _abandoned:
             raise RecordError(
                 "a stored result is never changed",
@@ -245,6 +271,12 @@ class RecordingStore(UrlStore):
         folder = f"{prefix.rstrip('/')}/" if prefix.rstrip("/") else ""
         for key in [key for key in self.entries if key.startswith(folder)]:
             del self.entries[key]
+
+
+def _lent_copy(kind: type[RecordingStore], state: tuple[Any, ...]) -> RecordingStore:
+    store = kind(*state)
+    store._journal = _lent.get(store.url) or _Journal(process=_NOBODY)  # noqa: SLF001 - of this module
+    return store
 
 
 encode_safely_on(RecordingStore)
