@@ -24,6 +24,9 @@ __all__ = ["unpack"]
 
 # Keys of one dict or set that have one hash: Python compares each with all others, a second for so many.
 _MOST_ALIKE = 10_000
+# Steps of such comparisons in a whole record: twice a second's, for keys are compared part by part.
+_MOST_STEPS = 100_000_000
+_CHARACTERS = 64  # of a text that are compared in a step
 _REMEDY = "the record was not written by cpr: delete it, so that its task runs again"
 
 
@@ -48,6 +51,7 @@ class _Unpacker:
         self.scope = scope
         self.resources: list[Storable] = []
         self._depth = 0
+        self._steps = 0
 
     def unpack(self, packed: Any) -> Any:
         if packed is None or isinstance(packed, (str, bool, int, float)):
@@ -83,8 +87,8 @@ class _Unpacker:
             return SCALARS[tag].unpack(*parts)
         builders: dict[str, Callable[..., Any]] = {
             "tuple": lambda items: tuple(self._list(items)),
-            "set": lambda items: set(_told_apart(self._list(items))),
-            "frozenset": lambda items: frozenset(_told_apart(self._list(items))),
+            "set": lambda items: set(self._told_apart(self._list(items), items)),
+            "frozenset": lambda items: frozenset(self._told_apart(self._list(items), items)),
             "dict": self._dict,
             "enum": self._enum,
             "namedtuple": self._namedtuple,
@@ -95,8 +99,23 @@ class _Unpacker:
 
     def _dict(self, pairs: Any) -> dict[Any, Any]:
         found = [(self.unpack(key), self.unpack(value)) for key, value in pairs]
-        _told_apart([key for key, _ in found])
+        self._told_apart([key for key, _ in found], [key for key, _ in pairs])
         return dict(found)
+
+    def _told_apart(self, keys: list[Any], packed: list[Any]) -> list[Any]:
+        """The keys. Raises ValueError where it takes Python too long to see that they differ."""
+        hashes = list(map(hash, keys))
+        alike = Counter(hashes)
+        if len(alike) == len(keys):
+            return keys
+        if max(alike.values()) > _MOST_ALIKE:
+            raise ValueError(f"more than {_MOST_ALIKE} keys with one hash")
+        for number, one in zip(hashes, packed, strict=True):
+            if alike[number] > 1:
+                self._steps += alike[number] * _steps_to_compare(one)
+        if self._steps > _MOST_STEPS:
+            raise ValueError("too many long keys with one hash")
+        return keys
 
     def _list(self, items: Any) -> list[Any]:
         if not isinstance(items, list):
@@ -186,11 +205,21 @@ def _require(cls: Any, condition: Callable[[Any], bool], kind: str) -> Any:
     return cls
 
 
-def _told_apart(keys: list[Any]) -> list[Any]:
-    """Check the keys: raises ValueError if so many have the same hash that a dict of them is slow."""
-    if len(keys) > _MOST_ALIKE and max(Counter(map(hash, keys)).values()) > _MOST_ALIKE:
-        raise ValueError(f"more than {_MOST_ALIKE} keys with one hash")
-    return keys
+def _steps_to_compare(packed: Any) -> int:
+    """About how many steps it takes to find a key, by its JSON values, equal to another that is."""
+    if isinstance(packed, str):
+        return 1 + len(packed) // _CHARACTERS
+    if isinstance(packed, dict):
+        return sum(map(_steps_to_compare, packed.values()))
+    if not isinstance(packed, list):
+        return 1
+    tag, *parts = packed or [None]
+    steps = sum(map(_steps_to_compare, parts))
+    if isinstance(tag, str) and tag in SCALARS:
+        return steps
+    # Each item is looked for among all of another set, which may have one hash as well.
+    within = len(parts[0]) if tag == "frozenset" and len(parts) == 1 and isinstance(parts[0], list) else 1
+    return _steps_to_compare(tag) + steps * within
 
 
 def _exactly(cls: type, names: Iterable[str], fields: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -37,3 +38,35 @@ def test_any_number_of_others_is_read(monkeypatch):
     monkeypatch.setattr(module, "_MOST_ALIKE", 500)
     for value in ({i: i for i in range(5000)}, {(i, str(i)) for i in range(5000)}):
         assert unpack(json.loads(json.dumps(pack(value))))[0] == value
+
+
+LONG_KEYS = {
+    "tuples that begin alike": lambda n: {(*[0.5] * n, MODULUS * i) for i in range(n)},
+    "keys of a dict": lambda n: {(*[0.5] * n, MODULUS * i): i for i in range(n)},
+    "long texts in tuples": lambda n: {("x" * 64 * n, MODULUS * i) for i in range(n)},
+    "tuples in tuples": lambda n: {((0, ("a", *[0.5] * n)), MODULUS * i) for i in range(n)},
+    "sets in a set": lambda n: {frozenset(MODULUS * (i * n + k) for k in range(n)) for i in range(n)},
+    "many small sets": lambda n: [{(*[0.5] * n, MODULUS * i) for i in range(8)} for _ in range(n * n // 64)],
+}
+
+
+@pytest.mark.parametrize("make", LONG_KEYS.values(), ids=LONG_KEYS)
+def test_keys_with_one_hash_may_be_long_or_many(make, monkeypatch):
+    """They are compared part by part: what counts is how many steps that takes, in the whole record."""
+    value = make(40)
+    packed = json.loads(json.dumps(pack(value)))
+    monkeypatch.setattr(module, "_MOST_STEPS", 40**3 // 2)
+    with pytest.raises(RecordError, match="ValueError"):
+        unpack(packed)
+    monkeypatch.setattr(module, "_MOST_STEPS", 40**3 * 50)
+    assert unpack(packed)[0] == value
+
+
+def test_a_small_record_does_not_take_minutes():
+    """3 MB of such keys took 95 s."""
+    numbers = ({"__cpr__": ["int", hex(MODULUS * i)]} for i in range(10_000))
+    keys = [{"__cpr__": ["tuple", [*[1.5] * 50, number]]} for number in numbers]
+    began = time.process_time()
+    with pytest.raises(RecordError):
+        unpack({"__cpr__": ["set", keys]})
+    assert time.process_time() - began < 60
