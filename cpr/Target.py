@@ -305,14 +305,14 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
 
         `"data_hash" in record` is True for targets and False for sources, as in custom-prefect-result.
         """
-        self.persist()
-        record = super().serialize()
-        with self._lock:
+        with self._lock:  # all of it is of one filling, though another thread may wait to fill it anew
+            self.persist()
+            record = super().serialize()
             if self.made is not None and self._made_field is None:
                 self._made_field = fit(self.made, self.url, record)
             if self._made_field is not None:
                 record[RECORD_KEY]["made"] = self._made_field
-        return {**record, "data_hash": self.data_hash}
+            return {**record, "data_hash": self.data_hash}
 
     def _take_fields(self, fields: Any) -> None:
         self._is_sealed = fields.seal is not None or not self._format_fields()

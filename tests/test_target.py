@@ -6,6 +6,8 @@ import asyncio
 import copy
 import json
 import pickle
+import sys
+import threading
 import uuid
 
 import pytest
@@ -107,6 +109,40 @@ def test_setting_again_makes_another_object(target):
     target.set_data("other")
     assert target.persist().url != first
     assert set(io.find(f"{target.location}/*")) == {first, target.url}
+
+
+def test_a_record_is_of_one_filling_whatever_other_threads_do():
+    """Filled anew while another thread stores it: before, one record in fifty had a name and no checksum."""
+    switches = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for turn in range(300):
+            target = TextTarget.from_path(f"memory://{uuid.uuid4().hex}/a.txt")
+            texts = [f"{turn} {number}" for number in range(4)]
+            target.set_data(texts[0])
+            records, begin = [], threading.Barrier(4)
+
+            def fill(text, target=target, begin=begin):
+                begin.wait()
+                target.set_data(text)
+
+            def store(text, target=target, begin=begin, records=records):
+                begin.wait()
+                records.extend([target.serialize(), pickle.loads(pickle.dumps(target)).serialize()])
+
+            calls = [(fill, texts[1]), (fill, texts[2]), (fill, texts[3]), (store, "")]
+            threads = [threading.Thread(target=call, args=(text,)) for call, text in calls]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert len(records) == 2
+            for record in records:
+                found = cpr.load(json.loads(json.dumps(record)))
+                assert found.get_data() in texts
+                assert found.data_hash == record["data_hash"]
+    finally:
+        sys.setswitchinterval(switches)
 
 
 def test_data_changed_between_set_and_write():
