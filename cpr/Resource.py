@@ -18,8 +18,9 @@ from cpr.errors import (
     RecordError,
     UnsupportedExtensionError,
     shown,
+    spelled,
 )
-from cpr.format import Format, Region, RegionReader, Shares, naming, supports
+from cpr.format import Format, Picks, Region, RegionReader, Shares, naming, supports
 from cpr.predecessor.arguments import Arguments, resource_of_record, with_names
 from cpr.predecessor.own_classes import OwnFiles, adopt, is_own_style
 from cpr.previews.html import Shown
@@ -211,7 +212,7 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
                 url=self.url,
                 field="region",
                 expected="None",
-                actual=repr(region),
+                actual=spelled(region, 200),
                 remedy="read it whole: get_data()[...]",
             )
         return self.format
@@ -224,9 +225,9 @@ class Resource(NamesWhatIsMeant, FlowParameter, Shown, ABC):
     def _shared(self, held: Any, region: Region | None = None) -> Any:
         """Return data in memory, or a region of it, so that the caller cannot change the kept copy."""
         if region is not None:
-            # Refused where the stored data would be: its [] may mean another thing.
-            self._region_reader(region)
-            held = held[region]
+            self._region_reader(region)  # refused where the stored data would be
+            with self._decoding():
+                held = self.format.pick(held, region) if supports(self.format, Picks) else held[region]
         if supports(self.format, Shares):
             return self.format.share(held)
         try:

@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeGuard, TypeVar, runtime_checkable
 
-from cpr.errors import CprError, DecodeError, FormatError
+from cpr.errors import CprError, DecodeError, FormatError, spelled
 
 __all__ = [
     "Describes",
     "Format",
+    "Picks",
     "PreviewMaker",
     "Previews",
     "ReadableFile",
@@ -140,6 +141,14 @@ class RegionReader(Format, Protocol):
 
 
 @runtime_checkable
+class Picks(RegionReader, Protocol):
+    """A format that says what a region is of data in memory; of others it is what indexing gives."""
+
+    def pick(self, data: Any, region: Region) -> Any:
+        """The part of the data, the same as `decode_region` reads; raises FormatError where that does."""
+
+
+@runtime_checkable
 class Shares(Protocol):
     """A format that can hand out data which cpr keeps in memory, protected from changes by the caller."""
 
@@ -243,8 +252,8 @@ def unusable(
     actual: Any,
     remedy: str = "correct it, or leave it out for the default",
 ) -> FormatError:
-    """Make the error for an invalid option or invalid metadata."""
-    return FormatError(problem, field=field, expected=expected, actual=repr(actual)[:80], remedy=remedy)
+    """What to raise for an option, or a piece of metadata, that makes no sense."""
+    return FormatError(problem, field=field, expected=expected, actual=spelled(actual), remedy=remedy)
 
 
 def damaged(

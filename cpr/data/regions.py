@@ -10,7 +10,7 @@ from typing import Any
 from cpr.errors import FormatError
 from cpr.format import unusable
 
-__all__ = ["MOST_POSITIONS", "Selection", "ends"]
+__all__ = ["MOST_POSITIONS", "Selection", "ends", "part_of"]
 
 
 MOST_POSITIONS = (1 << 63) - 1
@@ -77,6 +77,14 @@ class Selection:
     def positions(self, axes: int) -> Iterator[tuple[int, ...]]:
         """The selected positions along the first `axes` axes, in the order of the result."""
         return product(*self.ranges[:axes])
+
+
+def part_of(array: Any, region: Any) -> Any:
+    """What a region selects of an array in memory: as of a stored one, or refused as there.
+
+    Raises FormatError. Indexing itself would take a list or a bool for a mask, and raise IndexError.
+    """
+    return array[Selection.of(region, array.shape).index]
 
 
 def _slice(along: range) -> slice:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from cpr.data.regions import Selection, ends
+from cpr.data.regions import Selection, ends, part_of
 from cpr.format import ReadableFile, Region, damaged, expect_reads
 from cpr.image.image_selection import ImageSelection
 from cpr.image.layout import Layout
@@ -64,7 +64,7 @@ def read_region(
             if series.dataoffset is not None:
                 refuse_bombs(series.keyframe, series.nbytes, file)
                 return _contiguous(file, series, series.dataoffset, region)
-            part: Array = read_series(file, tiff, choice)[region]
+            part: Array = part_of(read_series(file, tiff, choice), region)
             return part
         shape, page_ndim, dtype = series.shape, series.keyframe.ndim, series.dtype
         page_shape = series.keyframe.shape

@@ -12,6 +12,7 @@ import numpy as np
 from cpr.data.array_memory import read_only
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.image_metadata import Metadata, calibration
+from cpr.data.regions import part_of
 from cpr.data.user_warnings import warn_user
 from cpr.errors import EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, unusable
@@ -112,6 +113,10 @@ class Tiff:
         """A read-only view of a cached array."""
         return read_only(data)
 
+    def pick(self, data: Any, region: Region) -> Any:
+        """The part of an array in memory that `decode_region` would read."""
+        return part_of(data, region)
+
     def preview_maker(self, stream: Any) -> PictureMaker:
         """Make the object that receives the planes and makes a thumbnail of them."""
         axes = self._metadata.axes or usual_axes(stream.shape, stream.dtype)
@@ -197,12 +202,11 @@ class Tiff:
         """Read a region of the array; only the strips that it touches are read."""
         layout = self._known_layout()
         if layout is not None and (layout.flavour == "empty" or len(layout.shape) < 2):
-            part: Array = self.decode(file)[region]
+            part: Array = part_of(self.decode(file), region)
             return part
         with opened(file, self._choice.described) as tiff:
             if layout is not None and not is_own(tiff, self._first_page.description):
-                part = self._of_layout(file, tiff, layout)[region]
-                return np.asarray(part)
+                return np.asarray(part_of(self._of_layout(file, tiff, layout), region))
             found = read_region(file, tiff, region, layout, self._choice)
             signed = layout is None and is_signed(tiff)
         return _native(found, signed) if layout is None else _restored(found, layout.dtype)

@@ -19,7 +19,7 @@ import numpy as np
 from cpr.data.array_memory import read_only, require_text
 from cpr.data.arrays import Planes, hash_array
 from cpr.data.memory import require_memory
-from cpr.data.regions import Selection, ends
+from cpr.data.regions import Selection, ends, part_of
 from cpr.errors import CprError, EncodeError
 from cpr.format import ReadableFile, Region, WritableFile, damaged
 from cpr.previews.models import Picture
@@ -70,6 +70,10 @@ class NPY:
         """A read-only view of a cached array."""
         return read_only(data)
 
+    def pick(self, data: Any, region: Region) -> Any:
+        """The part of an array in memory that `decode_region` would read."""
+        return part_of(data, region)
+
     def preview_maker(self, stream: Planes) -> PictureMaker:
         """Make the object that receives the planes and makes a thumbnail of them."""
         return PictureMaker(stream.shape, stream.dtype)
@@ -105,7 +109,7 @@ class NPY:
         shape, fortran_order, dtype = _read_header(file)
         if fortran_order:
             file.seek(0)
-            part: np.ndarray[Any, Any] = self.decode(file)[Selection.of(region, shape).index]
+            part: np.ndarray[Any, Any] = part_of(self.decode(file), region)
             return part
         start = file.tell()
         chosen = Selection.of(region, shape)

@@ -14,6 +14,7 @@ import numpy as np
 
 from cpr.data.array_memory import read_only
 from cpr.data.memory import Expansion
+from cpr.errors import DecodeError
 from cpr.format import ReadableFile, Region, damaged
 from cpr.numpy.npy import NPY
 
@@ -45,9 +46,19 @@ class ForeignNPY(NPY):
         start = file.read(2)
         file.seek(0)
         if start == _MAGIC:
-            remedy = 'get_data()["name"][...] reads it whole'
-            raise damaged("an NPZ file cannot be read in parts", "an NPY file", "a zip", remedy)
+            raise _no_parts()
         return super().decode_region(file, region)
+
+    def pick(self, data: Any, region: Region) -> Any:
+        """The part of an array in memory. Raises DecodeError for those of an NPZ file."""
+        if isinstance(data, dict):
+            raise _no_parts()
+        return super().pick(data, region)
+
+
+def _no_parts() -> DecodeError:
+    remedy = 'get_data()["name"][...] reads it whole'
+    return damaged("an NPZ file cannot be read in parts", "an NPY file", "a zip", remedy)
 
 
 class _Member:
