@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from typing import Any, Literal, Self, TypeAlias
 
 from cpr import io
-from cpr.errors import CprError, MissingDependencyError, SourceChangedError, UnsupportedExtensionError
+from cpr.errors import (
+    CprError,
+    MissingDependencyError,
+    SourceChangedError,
+    UnsupportedExtensionError,
+    spelled,
+)
 from cpr.format import Previews, Region, supports
 from cpr.io.version_pinning import Pinned, Version
 from cpr.previews.models import Preview
@@ -29,7 +35,7 @@ def report_empty(pattern: str, empty: WhenEmpty) -> None:
             "no such way to treat a pattern without a match",
             field="empty",
             expected="error, warn or ignore",
-            actual=repr(empty),
+            actual=spelled(empty),
             remedy="pass one of these",
         )
     if empty == "error":

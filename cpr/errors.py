@@ -118,8 +118,16 @@ def shown(value: object, limit: int = 100) -> str:
     """Format a value from outside as a short ASCII text, whatever it is."""
     try:
         return ascii(value)[:limit]
-    except (ValueError, RecursionError):
-        return type(value).__name__  # a number of too many digits, or nested without end
+    except Exception:
+        return type(value).__name__  # a number of too many digits, nested without end, a class's own mistake
+
+
+def spelled(value: object, limit: int = 80) -> str:
+    """A value that a caller has given, as Python spells it, shortened; its kind where that cannot be."""
+    try:
+        return repr(value)[:limit]
+    except Exception:
+        return shown(value, limit)
 
 
 class ResourceError(CprError):

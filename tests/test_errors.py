@@ -72,3 +72,20 @@ def test_every_error_has_its_place_in_the_docs():
         bases = {base.__name__ for base in getattr(errors, name).__bases__} - {"CprError", "Exception"}
         (row,) = re.findall(rf"^\| \[`{name}`\]\(#{name.lower()}\) \| (.*?) \|", page, re.MULTILINE)
         assert set(re.findall(r"`(\w+)`", row)) == bases, name
+
+
+class Mute:
+    """What cannot be spelled."""
+
+    def __repr__(self):
+        raise LookupError
+
+
+@pytest.mark.parametrize("value", [10**5000, [10**5000], {10**5000: 1}, Mute(), [Mute()]], ids=range(5))
+def test_what_cannot_be_spelled_is_told_by_its_kind(value):
+    assert errors.spelled(value) == errors.shown(value) == type(value).__name__
+
+
+def test_others_are_spelled_and_shortened():
+    assert errors.spelled("µm") == "'µm'"
+    assert errors.spelled("µ" * 100, 10) == "'" + "µ" * 9

@@ -17,6 +17,7 @@ from cpr.format import unusable
 __all__ = ["IMAGEJ_TAGS", "OME_ELEMENTS", "Metadata", "calibration", "json_values", "require_known"]
 
 _METADATA = "not acceptable as metadata"
+_MOST_BITS = 4096  # Python writes longer numbers as text only where it is told to
 # What is computed from the array, or from other keys, whoever gives it.
 _COMPUTED = {
     "ImageJ", "SCIFIO", "images", "channels", "slices", "frames", "hyperstack", "shape",
@@ -247,7 +248,7 @@ def json_values(value: Any, field: str) -> Any:
     """Convert to JSON values; numpy's numbers become Python's. Raises FormatError for anything else."""
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise unusable(_METADATA, field, "keys that are text", ", ".join(map(repr, value)))
+            raise unusable(_METADATA, field, "keys that are text", list(value))
         return {key: json_values(item, f"{field}[{key!r}]") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [json_values(item, f"{field}[{i}]") for i, item in enumerate(value)]
@@ -255,6 +256,8 @@ def json_values(value: Any, field: str) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         raise unusable(_METADATA, field, "a finite number", value)
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise unusable(_METADATA, field, f"a number of up to {_MOST_BITS} bits", value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     raise unusable(_METADATA, field, "JSON values: text, numbers, lists, dicts", type(value).__name__)

@@ -12,7 +12,7 @@ import unicodedata
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from cpr.errors import FormatError
+from cpr.errors import FormatError, spelled
 
 __all__ = ["CENTIMETRE", "PIXEL", "SYMBOLS", "Length", "imagej_name", "length_symbol", "seconds", "usable"]
 
@@ -90,7 +90,7 @@ def length_symbol(unit: str, field: str = "metadata['unit']") -> str:
             "unknown unit of length",
             field=field,
             expected=f"one of micron, {', '.join(SYMBOLS)}",
-            actual=repr(unit)[:50],
+            actual=spelled(unit, 50),
             remedy="convert the pixel size to one of these units",
         )
     return symbol
@@ -109,7 +109,7 @@ def seconds(value: float, unit: str, field: str = "metadata['TimeIncrementUnit']
             "unknown unit of time",
             field=field,
             expected="one of s, ms, µs, ns, min, h, d",
-            actual=repr(unit)[:50],
+            actual=spelled(unit, 50),
             remedy="convert it to seconds: finterval=0.5, without tunit or TimeIncrementUnit",
         )
     return value * factor

@@ -14,7 +14,7 @@ import tifffile
 
 from cpr.data.image_metadata import IMAGEJ_TAGS, OME_ELEMENTS, Metadata
 from cpr.data.units import CENTIMETRE, imagej_name
-from cpr.errors import EncodeError
+from cpr.errors import EncodeError, spelled
 from cpr.image.layout import Layout
 
 __all__ = ["OWN_UNIT", "FirstPage", "first_page"]
@@ -22,6 +22,8 @@ __all__ = ["OWN_UNIT", "FirstPage", "first_page"]
 # Rational tags are two 32-bit numbers.
 _RATIONAL = (1e-9, 4e9)
 _CREATOR = b' Creator="cpr"'
+# What tifffile takes for arguments of its own.
+_NO_LINES = frozenset({"axes", "colormaped", "rgb"})
 OWN_UNIT = "cprlength"
 """Key of a line that no other program reads: the unit that the user gave, in which cpr tells sizes again.
 
@@ -139,10 +141,12 @@ def _labels(layout: Layout, channels: tuple[str, ...]) -> list[str]:
 
 
 def _line(key: str, value: Any) -> Any:
+    if key in _NO_LINES:
+        raise _cannot("a line of ImageJ's description", key, spelled(value))
     if isinstance(value, (dict, list)):
         return json.dumps(value, sort_keys=True)
     if len(str(value).splitlines()) > 1 or (value == key and "=" in key):
-        raise _cannot("a line of ImageJ's description", key, repr(value)[:80])
+        raise _cannot("a line of ImageJ's description", key, spelled(value))
     return value
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from cpr.errors import EncodeError
+from cpr.errors import EncodeError, spelled
 
 __all__ = ["DTYPES", "Flavour", "Layout", "leading_axes", "require_dtype", "usual_axes"]
 
@@ -214,7 +214,7 @@ def _checked_axes(axes: str, shape: tuple[int, ...]) -> str:
             "axes and shape do not fit",
             field="metadata['axes']",
             expected=f"one letter, each different, for each of the {len(shape)} axes of shape {shape}",
-            actual=repr(axes),
+            actual=spelled(axes),
             remedy="give the axes of this array: metadata={..., 'axes': 'ZYX'}, or leave them out",
         )
     if len(shape) > 1 and not letters.endswith(("YX", "YXS")):
@@ -222,7 +222,7 @@ def _checked_axes(axes: str, shape: tuple[int, ...]) -> str:
             "the pages of a TIFF are planes of Y and X",
             field="metadata['axes']",
             expected="axes that end in YX, or in YXS for interleaved colours",
-            actual=repr(axes),
+            actual=spelled(axes),
             remedy="bring them there: numpy.moveaxis(array, ...)",
         )
     return letters

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import xxhash
 
-from cpr.errors import CprError, MissingDependencyError
+from cpr.errors import CprError, MissingDependencyError, spelled
 from cpr.io.variables import CHECKSUM
 
 __all__ = [
@@ -73,7 +73,7 @@ def new_digest(algorithm: str) -> Digest:
             "unknown checksum algorithm",
             field="algorithm",
             expected=" or ".join(_ALGORITHMS),
-            actual=repr(algorithm),
+            actual=spelled(algorithm),
             remedy="take one of these; where a record names another, upgrade cpr",
         )
     return _ALGORITHMS[algorithm]()

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.errors import CprError, NoDataError
+from cpr.errors import CprError, NoDataError, spelled
 from cpr.prefect.canonical_arrays import describe_array, dtype_options, exact
 from cpr.prefect.canonical_tables import describe_table, is_table
 from cpr.prefect.class_members import (
@@ -328,7 +328,7 @@ class Describer:
         self._look_at_names(value)
         names = sorted(value) if are_texts(value) and not ordered else value
         pairs = [
-            [self.describe(key, f"{path} key"), self.describe(value[key], f"{path}[{str(key)[:60]!r}]")]
+            [self.describe(key, f"{path} key"), self.describe(value[key], f"{path}[{spelled(key, 60)}]")]
             for key in names
         ]
         return pairs if ordered or names is not value else Unordered(pairs)

@@ -17,7 +17,7 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cpr.errors import EncodeError, RecordError
+from cpr.errors import EncodeError, RecordError, spelled
 
 __all__ = ["find_class", "find_type", "is_plain", "name_of", "name_of_type", "require_no_setters"]
 
@@ -96,7 +96,7 @@ def name_of_type(cls: Any, field: str, depth: int = 0) -> Any:
         "the type argument of a generic class cannot be named in a record",
         field=field,
         expected="a class, a union, or a generic of such",
-        actual=repr(cls)[:200],
+        actual=spelled(cls, 200),
         remedy="derive a class from the generic one, with a name of its own",
     )
 

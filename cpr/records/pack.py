@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from cpr.errors import CprError, EncodeError, RecordError
+from cpr.errors import CprError, EncodeError, RecordError, spelled
 from cpr.io.transfer_width import side_by_side, transfer_budget
 from cpr.records.class_names import is_plain, name_of, name_of_type
 from cpr.records.registry import RECORD_KEY, Storable, envelope
@@ -249,7 +249,7 @@ def _remedy_for(value: Any) -> str:
 
 
 def _brief(key: Any) -> str:
-    return repr(key)[:60]
+    return spelled(key, 60)
 
 
 @contextmanager

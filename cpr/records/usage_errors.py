@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import BuiltinFunctionType, CoroutineType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from cpr.errors import UsageError
+from cpr.errors import UsageError, spelled
 from cpr.records.registry import source_of
 
 __all__ = [
@@ -125,7 +125,7 @@ def not_from_a_path(name: str, path: object, options: Mapping[str, Any]) -> Usag
     return UsageError(
         f"{name} is not made from a path alone" if given is not None else f"{name} is made from a path",
         expected="a folder, a name and an extension",
-        actual=repr(given)[:200],
+        actual=spelled(given, 200),
         remedy=remedy,
     )
 

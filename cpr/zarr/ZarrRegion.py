@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 from cpr.data.regions import Selection
-from cpr.errors import CorruptDataError, FormatError
+from cpr.errors import CorruptDataError, FormatError, spelled
 from cpr.format import Region
 from cpr.io.hashing import hex16
 from cpr.records.registry import register
@@ -155,7 +155,7 @@ class ZarrRegion(Excerpt):
                 url=self.url,
                 field="path",
                 expected="the path of an array",
-                actual=repr(self.path),
+                actual=spelled(self.path),
                 remedy="name an array: target.region(np.s_[:, 1], path='measured/raw')",
             )
         if self.region and (

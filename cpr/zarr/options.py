@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from cpr.errors import EncodeError
+from cpr.errors import EncodeError, spelled
 from cpr.format import unusable
 from cpr.io.urls import normalise
 from cpr.records.registry import load_record
@@ -158,7 +158,7 @@ def array_arguments(
                 "this option does not fit the array",
                 field=name,
                 expected=f"{len(shape)} values for shape {shape}",
-                actual=repr(value),
+                actual=spelled(value),
                 remedy="give one value for each axis",
             )
     arguments: dict[str, Any] = {

@@ -12,7 +12,7 @@ from zarr.errors import ArrayNotFoundError, GroupNotFoundError, NodeNotFoundErro
 from cpr.data.lazy_arrays import dask_array
 from cpr.data.memory import require_memory
 from cpr.data.regions import Selection, ends
-from cpr.errors import DecodeError, FormatError, ResourceNotFoundError
+from cpr.errors import DecodeError, FormatError, ResourceNotFoundError, spelled
 from cpr.format import Region
 from cpr.zarr.stores.url_store import UrlStore
 from cpr.zarr.typed_error_nodes import Node, decoding, named_array, with_typed_errors
@@ -85,7 +85,7 @@ def part_of(
             url=url,
             field="region",
             expected="None, for this Zarr is a group",
-            actual=repr(region)[:200],
+            actual=spelled(region, 200),
             remedy="name the array: from_path(url, group='0') of a source, or get_data()['0'][...]",
         )
     base = Selection.of(within or (), node.shape).ranges

@@ -218,6 +218,7 @@ def test_axes(shape, axes, flavour, seen):
         (noise((2, 4, 5)), {"metadata": {"axes": "CYX", "Channel": {"Name": ["a"]}}}, "2 names"),
         (noise((4, 5), "complex64"), {"predictor": True}, "predictor.*complex64"),
         (noise((4, 5)), {"metadata": {"custom": {"note": "a\nimages=9"}}}, "note"),
+        *((noise((4, 5)), {"metadata": {"custom": {key: 1}}}, key) for key in ("axes", "rgb", "colormaped")),
         (noise((4, 5)), {"metadata": {"unit": "m"}, "resolution": (1e17, 1e17)}, "resolution"),
     ],
 )
@@ -242,6 +243,10 @@ def test_what_does_not_fit_is_refused_with_a_remedy(array, options, match):
         {"metadata": {"LUTs": np.zeros(3)}},
         {"metadata": {1: 2}},
         {"metadata": {"min": float("nan")}},
+        pytest.param({"metadata": {"custom": {"n": 10**5000}}}, id="a long number"),
+        pytest.param({"metadata": {10**5000: 1}}, id="a long key"),
+        pytest.param({"metadata": {"spacing": 10**5000}}, id="a long spacing"),
+        pytest.param({"metadata": {"unit": 10**5000}}, id="a long unit"),
         {"metadata": {"spacing": 0}},
         {"metadata": {"axes": 3}},
         {"resolution": (1,)},

@@ -340,3 +340,10 @@ def test_a_class_that_has_changed_says_so(monkeypatch):
 
 def test_named_tuples_and_tuples_are_told_apart():
     assert same(there_and_back([Pair(1, 2), (1, 2), Point(1)]), [Pair(1, 2), (1, 2), Point(1)])
+
+
+def test_keys_of_more_digits_than_python_writes_are_stored():
+    value = {10**5000: "a", (1, -(10**5000)): {"b": [10**5000]}}
+    assert unpack(json.loads(json.dumps(pack(value))))[0] == value
+    with pytest.raises(EncodeError, match="a record cannot hold this"):
+        pack({10**5000: object()})

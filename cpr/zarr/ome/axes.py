@@ -13,7 +13,7 @@ import numpy as np
 
 from cpr.data.image_metadata import Metadata
 from cpr.data.units import Length, length_symbol, seconds, usable
-from cpr.errors import EncodeError, FormatError
+from cpr.errors import EncodeError, FormatError, spelled
 
 __all__ = [
     "AXES",
@@ -81,7 +81,7 @@ def stored_axes(axes: str) -> str:
         "OME-Zarr does not have these axes",
         field="metadata['axes']",
         expected="Y and X, and any of T, C and Z, each once",
-        actual=repr(axes),
+        actual=spelled(axes),
         remedy=remedy,
     )
 
@@ -118,7 +118,7 @@ def checked_axes(axes: str | None, shape: Sequence[int], dtype: np.dtype[Any]) -
             "axes and shape do not fit",
             field="metadata['axes']",
             expected=f"one letter for each of the {len(shape)} axes of shape {tuple(shape)}",
-            actual=repr(axes),
+            actual=spelled(axes),
             remedy="give the axes of this array: metadata={..., 'axes': 'CZYX'}, or leave them out",
         )
     if 0 in shape:

@@ -9,7 +9,7 @@ import zarr
 
 from cpr.data.CalibratedImage import CalibratedImage
 from cpr.data.image_metadata import Metadata
-from cpr.errors import FormatError
+from cpr.errors import FormatError, spelled
 from cpr.format import Region
 from cpr.previews.models import Preview
 from cpr.zarr.ome.multiscale import Level, Multiscale, labels_of
@@ -87,7 +87,7 @@ class OMEZarr(CalibratedImage):
                         url=self.url,
                         field="labels",
                         expected=", ".join(found) or "None, for it has no labels",
-                        actual=repr(labels)[:80],
+                        actual=spelled(labels),
                         remedy="labels() tells which there are",
                     )
                 levels = found[labels].levels
@@ -99,7 +99,7 @@ class OMEZarr(CalibratedImage):
                 url=self.url,
                 field="level",
                 expected=f"0 to {len(levels) - 1}",
-                actual=repr(level),
+                actual=spelled(level),
                 remedy="levels() tells which there are",
             ) from None
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import zarr
 
-from cpr.errors import FormatError
+from cpr.errors import FormatError, spelled
 from cpr.Resource import Resource
 from cpr.zarr.ome.multiscale import child_of, described
 from cpr.zarr.plates.layout import find_name
@@ -80,7 +80,7 @@ class OMEPlate(Resource):
                 url=self.url,
                 field="well",
                 expected="one of wells()",
-                actual=f"({row!r}, {column!r})"[:200],
+                actual=spelled((row, column), 200),
                 remedy="wells() tells of which wells there are images",
             )
         with self._decoding():
@@ -111,7 +111,7 @@ class OMEPlate(Resource):
                 url=self.url,
                 field="well",
                 expected='row and column, as plate["B", 3]',
-                actual=repr(well)[:200],
+                actual=spelled(well, 200),
                 remedy="wells() tells of which wells there are images",
             )
         return self.fields(*well)
