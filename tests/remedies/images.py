@@ -145,6 +145,10 @@ ROWS: dict[str, Row] = {
         lambda: target(metadata={"custom": {"a": np.inf}}), LEFT_OUT,
         lambda: (target(metadata={"custom": {"a": 1e300}}), target()),
     ),
+    "numbers that are too long": Row(
+        lambda: target(metadata={"custom": {"a": 10**5000}}), LEFT_OUT,
+        lambda: (target(metadata={"custom": {"a": 10**300}}), target()),
+    ),
     "values that are no JSON": Row(
         lambda: target(metadata={"custom": {"a": {1}}}), LEFT_OUT,
         lambda: (target(metadata={"custom": {"a": [1]}}), target()),
