@@ -11,17 +11,22 @@ and knows neither typer nor rich. Exit codes, the same for all commands:
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
+from contextlib import suppress
 
 __all__ = ["main"]
+
+_NOT_WRITTEN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main() -> None:
     """Run the command line and end the process with one of the exit codes above."""
     import logging
 
+    _open_streams()
     try:
         from cpr.cli.app import run
     except KeyboardInterrupt:
@@ -48,6 +53,34 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         # `cpr ls | head`: who reads has seen enough. Python would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_output()
         code = 0
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
+        _close_output()
+        with suppress(OSError):
+            print(
+                f"the output cannot be written: {os.strerror(error.errno or 0)}", file=sys.stderr, flush=True
+            )
+        code = 3
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Open what the caller has closed (`cpr ls 2>&-`), so that no other file gets the number of a stream.
+
+    What a library written in C says of an error would stand in that file.
+    """
+    for number, (name, mode) in enumerate([("stdin", "r"), ("stdout", "w"), ("stderr", "w")]):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+
+
+def _close_output() -> None:
+    """Let nobody write any more: Python would complain when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

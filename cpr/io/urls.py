@@ -160,7 +160,13 @@ def _local(url: str) -> str:
         home = "the home of a user of this machine"
         raise _not_usable(url, "there is no such user", home, "write the path out, or './~...'")
     _require_no_slip(url)
-    path = os.path.abspath(local_path(expanded))
+    try:
+        path = os.path.abspath(local_path(expanded))
+    except FileNotFoundError:
+        gone = "the folder that this process works in is gone"
+        raise _not_usable(
+            url, gone, "an absolute path", "change to another folder, or write it out"
+        ) from None
     if not rest:
         _require_both_slashes(url, path.replace(os.sep, "/"))
     # POSIX leaves two slashes at the begin as they are; there is one spelling for each place.
