@@ -252,7 +252,7 @@ def unusable(
     actual: Any,
     remedy: str = "correct it, or leave it out for the default",
 ) -> FormatError:
-    """What to raise for an option, or a piece of metadata, that makes no sense."""
+    """Make the error for an invalid option or invalid metadata."""
     return FormatError(problem, field=field, expected=expected, actual=spelled(actual), remedy=remedy)
 
 

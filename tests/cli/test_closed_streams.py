@@ -99,7 +99,7 @@ def test_the_same_in_python(tmp_path, monkeypatch):
         raise FileNotFoundError
 
     monkeypatch.setattr(os, "getcwd", gone)
-    for name in ("a.npy", "./a.npy", "file:a.npy"):
-        with pytest.raises(CprError, match="is gone|not a usable|no host"):
+    for name in ("a.npy", "./a.npy"):
+        with pytest.raises(CprError, match="is gone"):
             cpr.NumpyTarget.from_path(name)
     assert cpr.NumpyTarget.from_path(tmp_path / "a.npy").location == str(tmp_path)
