@@ -43,7 +43,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         blocks: digest of the list of block digests (see `cpr.io.block_digests`); None for a small object.
         url: where it is, or will be, `location/name-KEY.ext`; `cpr gc` may make `persist` choose another KEY.
         seconds: how long writing took, if this object did it; None if the file was there already.
-        made: how it came to be, as far as the record tells (see `get_made`); no part of the content.
+        made: provenance, as far as the record contains it (see `get_made`); not part of the content.
     """
 
     fields_class: ClassVar[type[TargetFields]] = FileFields
@@ -138,7 +138,7 @@ class Target(FindsNoFiles, NamesContent, KnownByContent, Resource):
         return io.join(self.location, f"{self.name}-{key}{self.ext}")
 
     def persist(self) -> Self:
-        """Store the data, all or nothing, and let go of it; does nothing when already stored.
+        """Store the data, all or nothing, and release it from memory; does nothing if already stored.
 
         Encodes, hashes and uploads in one pass. An equal object that is there already is not written
         again; one that was damaged or replaced is repaired.

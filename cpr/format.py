@@ -58,8 +58,8 @@ class WritableFile(Protocol):
 class ReadableFile(Protocol):
     """The file that a format reads from: seekable; bytes are fetched, hashed and counted in the background.
 
-    `release(position)` is a promise not to read anything before `position` again, which lets
-    go of its memory; a decoder that never calls it holds the whole encoded object.
+    `release(position)` is a promise not to read anything before `position` again, so that its
+    memory is freed; with a decoder that never calls it the whole encoded object is kept.
     """
 
     def read(self, size: int = -1, /) -> bytes: ...
@@ -94,9 +94,9 @@ class Format(Protocol):
     """What every format implements: a frozen dataclass with these three methods.
 
     `extensions` lists the file name endings the format answers to, lower-case with the dot, its
-    preferred one first. Where nothing but `fingerprint` tells what the content is, the encoded bytes count
-    in cache keys with it; `encodes_alike = False`, an attribute of the class, says that `encode` may write
-    equal data in different bytes (with the time in them), so that the fingerprint alone counts.
+    preferred one first. If the format has no longer digest of the content, the checksum of the encoded bytes
+    counts in cache keys beside `fingerprint`. The class attribute `encodes_alike = False` says that `encode`
+    may write equal data as different bytes (say, with a timestamp), so that only the fingerprint counts.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -197,10 +197,10 @@ class Stream(Generic[T]):
     `fingerprint` and `described` are known.
 
     Attributes:
-        on_piece: is shown every piece that passes.
-        expected: the fingerprint, where it is known before the pieces pass.
-        content: a longer digest of the same content, `algorithm:hexdigest`, when everything has passed, the
-            same whatever the options; None for a stream that tells none: the encoded bytes stand for it then.
+        on_piece: called with every piece that passes.
+        expected: the fingerprint, if it is known before the pieces pass.
+        content: a longer digest of the same content, `algorithm:hexdigest`, known after the last piece, and
+            independent of the options; None if the stream has none: then the encoded bytes are used instead.
     """
 
     on_piece: Callable[[Any], None] | None = None

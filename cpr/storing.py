@@ -112,7 +112,7 @@ class Publication:
     def _encode(self, url: str, file: Any) -> tuple[PreviewMaker | None, str | None]:
         """Encode the data and check that it is still what was handed over.
 
-        Returns what has looked at it, and what its stream tells of the content.
+        Returns the preview maker, and the content digest of its stream.
         """
         maker, told, nbytes = None, None, _nbytes_of(self.data)
         if supports(self.format, Streams):

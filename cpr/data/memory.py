@@ -52,8 +52,8 @@ def require_memory(nbytes: int, what: str) -> None:
 def return_freed() -> None:
     """Return freed memory to the system, which the C library would otherwise keep.
 
-    glibc does so for blocks of up to 32 MiB, of each thread by itself, between others that are in use: after
-    many blocks from several threads it may hold as much as is in use. Takes a millisecond or two.
+    glibc keeps blocks of up to 32 MiB, for each thread separately, between others that are in use: after many
+    blocks from several threads it may hold as much again as is in use. Takes a millisecond or two.
     """
     if sys.platform == "linux":
         # Other C libraries have no such function, and need none.

@@ -12,8 +12,8 @@ __all__ = ["Resolution"]
 class Resolution(NamedTuple):
     """A pair (x, y): pixels per unit of length along each axis.
 
-    A pair as any other, whose class knows the unit: where it is handed on, the unit goes with it. There is
-    a class for every unit, named after it, so that pickles and records restore it.
+    A tuple whose class knows the unit, so that the unit is kept when the value is passed on. There is a class
+    for every unit, named after it, so that pickles and records restore it.
 
     >>> Resolution.per("µm")(4.0, 4.0), Resolution.per("µm")(4.0, 4.0).unit
     (ResolutionPerMicron(x=4.0, y=4.0), 'micron')

@@ -216,8 +216,8 @@ def series_of(
 def _refuse_swapped(tiff: SelfContainedTiff, series: tifffile.TiffPageSeries) -> None:
     """Raise DecodeError for samples that tifffile passed to its codec with swapped bytes.
 
-    JPEG 2000 knows no order of bytes: what tifffile writes into big-endian files has other values, for
-    whoever reads them. (As of tifffile 2026.3.3, imagecodecs 2026.3.6; other programs store them right.)
+    JPEG 2000 has no byte order: what tifffile writes into big-endian files has wrong values for every reader.
+    (As of tifffile 2026.3.3, imagecodecs 2026.3.6; other programs store them right.)
     """
     page = series.keyframe
     if tiff.byteorder == ">" and int(page.compression) in _JPEG_2000 and series.dtype.itemsize > 1:

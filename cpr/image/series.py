@@ -38,7 +38,7 @@ _IN_ORDER = (
 class SelfContainedTiff(VendorHeaders):  # type: ignore[misc]  # final to type checkers
     """A TIFF whose planes are its pages in order, if its OME-XML does not say where they are.
 
-    Its OME-XML is read once, however often it is asked for: tifffile asks several times.
+    Its OME-XML is parsed once and cached, because tifffile asks for it several times.
 
     Attributes:
         metered: the file that it reads.

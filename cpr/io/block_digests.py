@@ -285,8 +285,8 @@ def verified(
         url: of the object.
         nbytes: its size.
         blocks: the digest of its blocks.
-        read_first: what tells the reader where the rest is, and is fetched beside the digests: the beginning
-            ("head"), or that and the end.
+        read_first: the part that locates the rest, which is fetched together with the digests: the beginning
+            ("head"), or beginning and end.
 
     Raises:
         CorruptDataError: a block that is read is not the one that was written.

@@ -1,8 +1,8 @@
 """Looks up size and version of many objects, by listings where these take fewer requests than one HEAD each.
 
-The names that are asked for are sorted and cut into runs, side by side; each run is listed from its first
-name on, and goes on at the next name that no page has told of. A folder in which next to nothing is asked
-for costs one page for each run.
+The requested names are sorted and cut into runs, which are listed in parallel; each run is listed from its
+first name on, and skips to the next name that no page has covered yet. A folder in which almost none of the
+objects is requested costs one page for each run.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ _BY_DESCRIPTOR = {os.open, os.mkdir, os.unlink, os.rename, os.link} <= os.suppor
 def writing_only_below(*urls: str) -> Iterator[None]:
     """Confine writes and deletions on local disks to some folders, in this context.
 
-    A place may itself be a link: whoever named it meant what it leads to. Inside another block it counts
-    instead of that one's places. Stores that have no links are not concerned.
+    A place may itself be a link: then its target is meant. A nested block replaces the places of the outer
+    one. Stores without links are not affected.
 
     Args:
         urls: normalised; of folders, which need not exist yet.

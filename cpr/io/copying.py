@@ -31,8 +31,8 @@ def copy(source: str, destination: str, stored: Stored, is_new: bool = False, re
     Args:
         source: URL of the object.
         destination: URL where it is to be.
-        stored: checksum and size that it must have, and what vouches for its blocks, whose digests lie
-            beside it then.
+        stored: checksum and size that it must have, and the digest of its block digests, if these are kept
+            beside it.
         is_new: a listing has shown that the destination is free; the store is not asked again.
         replace: another object there is replaced.
 
@@ -123,7 +123,7 @@ class InsideCopies:
 
         Args:
             source: URL of the object.
-            destination: URL where it is to be, in the same store, as `can_copy` has told.
+            destination: URL where it is to be, in the same store according to `can_copy`.
             md5: of the bytes.
             nbytes: how many they are.
         """

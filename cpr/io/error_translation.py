@@ -1,7 +1,7 @@
 """Translates the exceptions of stores and their clients into cpr's errors.
 
-The text of a foreign exception is not repeated, for it may name an endpoint or a credential; its
-type and the store's error code are, which is what one searches for.
+The text of a foreign exception is not repeated, because it may contain an endpoint or a credential. Its type
+and the store's error code are, because people search for these.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ def _find_problem(error: BaseException, code: str | None, verb: str) -> tuple[St
     """Find the table row for a client's exception, and the client's name for it.
 
     Args:
-        error: what was raised.
-        code: the store's own, where it has told one.
-        verb: what was asked for.
+        error: the exception.
+        code: the store's own error code, if there is one.
+        verb: what the request was for.
     """
     names = [name for name in _codes_of(error, code) if name]
     telling = code if code is not None and not code.isdecimal() else None

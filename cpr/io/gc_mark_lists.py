@@ -1,9 +1,9 @@
 """Marks of the garbage collection: lists of objects that are to be deleted, which writers check.
 
-A collection (`cpr.operations.gc`) lists, in `.cpr/marked/` of each folder, the names of objects that
-nothing refers to, and deletes them a grace period later. Meanwhile nobody relies on such an object: a
-writer of the same content takes another name, and a stored result that names it is made again.
-`docs/decisions/gc.md` tells the steps in which it would go wrong otherwise.
+A collection (`cpr.operations.gc`) lists, in `.cpr/marked/` of each folder, the names of objects that nothing
+refers to, and deletes them a grace period later. Meanwhile such an object is not reused: a writer of the same
+content takes another name, and a stored result that names it is computed again. `docs/decisions/gc.md`
+describes what would go wrong otherwise.
 
 Processes remember what they have read for a minute, which counts towards the grace period.
 """

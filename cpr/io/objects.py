@@ -58,7 +58,7 @@ def stat(url: str) -> Stat:
 def store_checksum(url: str) -> tuple[int, str | None]:
     """Size of an object and the store's own checksum of it, `crc64nvme:<hex>`, without reading it.
 
-    None where it tells nothing, or nothing of this object. Raises ResourceNotFoundError and TransferError.
+    None if the store keeps none, or none of this object. Raises ResourceNotFoundError and TransferError.
     """
     store, path = open_store(url)
     if not isinstance(store, ChecksumStore):

@@ -63,9 +63,9 @@ def find_orphans(url: str, older_than: timedelta = _A_DAY) -> list[Orphan]:
 
     Args:
         url: of the folder, bucket or prefix.
-        older_than: what was written to since is left out: somebody may still be at it. Of a folder the
-            youngest object counts, so that a writer may take days if it pauses for less than this. The
-            clocks of this machine and of the store are compared.
+        older_than: anything modified since is left out, as its writer may still be running. For a folder the
+            newest object counts, so that a writer may take days if it pauses for less than this. The clock
+            of this machine is compared with times of the store.
 
     Raises:
         ResourceNotFoundError: the bucket does not exist; a folder that does not holds no orphans.

@@ -34,8 +34,8 @@ def request_map(
 ) -> Iterator[R]:
     """Apply a function that asks a store to each item, in order, with `workers` threads.
 
-    As `parallel_map`, for functions that do little but ask a store: nothing is waited for longer than a
-    request may take, and who is interrupted waits for none of those that are under way.
+    As `parallel_map`, for functions that only send requests: no wait is longer than the limit of a request,
+    and an interrupted caller does not wait for requests in progress.
 
     Args:
         function: is called with an item; what it raises is raised in its place.

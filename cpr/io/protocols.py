@@ -1,10 +1,10 @@
 """The table of storage kinds: one row for each, from which everything about its protocols is derived.
 
-What a row says decides which class serves a URL, whether a stranger's record may name it, what of a URL is a
-host and what a bucket, which extra installs the client, which options the client gets and which environment
-variables it looks at. A new kind of storage is a module with its `Store`, a row here, and its extra in
-`pyproject.toml`. Another package calls `register_storage`, or announces its row by an entry point in the
-group `cpr.storage`, named like the protocol, so that fresh workers find it.
+A row decides which class serves a URL, whether an untrusted record may name it, which part of a URL is a host
+or a bucket, which extra installs the client, which options the client gets, and which environment variables
+it reads. A new kind of storage is a module with its `Store`, a row here, and its extra in `pyproject.toml`.
+Another package calls `register_storage`, or announces its row by an entry point in the group `cpr.storage`,
+named like the protocol, so that new workers find it.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ class StorageKind:
     Attributes:
         protocols: its names in URLs. The first is the one in URLs of listings.
         store: the class of its store, `package.module:Class` (see `cpr.io.stores.base.Store`).
-        authority: what stands between `://` and the next slash: the name of a "bucket", which tells nothing
-            about the server; a "host", which is connected to and shown our credentials; a "container", which
-            a client may resolve to a host; or "none".
+        authority: the meaning of what is between `://` and the next slash: the name of a "bucket", which does
+            not determine the server; a "host", which is connected to and receives our credentials; a
+            "container", which a client may resolve to a host; or "none".
         literal_keys: whether `?` and `#` are characters of a key like any other.
-        in_records: whether a record may name it: it holds objects, and neither forwards nor interprets.
+        in_records: whether a record may name it: it only holds objects, and forwards or interprets nothing.
         extra: the extra of this distribution that installs its client.
-        variables: beginnings of the names of the environment variables that its client looks at.
-        endpoint: those that set its endpoint, the first of them that is set counts.
-        client_options: what a client gets besides the options that the user has set, which it is given.
-        right: what to do where a right lacks to do something ("read", "write", "list", "delete").
+        variables: prefixes of the names of the environment variables that its client reads.
+        endpoint: the variables that set its endpoint; the first one that is set counts.
+        client_options: makes default options of the client from those that the user has set.
+        right: gives advice on a missing permission, for a verb ("read", "write", "list", "delete").
         settle: called with every new filesystem, before it is used.
     """
 

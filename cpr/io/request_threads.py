@@ -1,7 +1,8 @@
 """Threads for blocking requests, so that a caller that waits for an answer can be interrupted.
 
-A client's blocking call sees neither signals nor what another thread raises. Handing it to a thread that is
-there already costs some 50 microseconds, a seventh of what an event loop adds to the same request.
+A blocking call of a client is interrupted neither by signals nor by exceptions that another thread raises.
+Handing it to an existing thread costs some 50 microseconds, a seventh of what an event loop adds to the same
+request.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ class ClientPanicError(Exception):
 def in_thread(function: Callable[[], T], is_request: bool = True) -> Future[T]:
     """Start a function in a thread immediately; there are as many threads as simultaneous calls.
 
-    It sees the caller's context: limits of time, and whether somebody still waits.
+    It sees the caller's context: time limits, and whether the caller still waits.
 
     Threads of calls that never return do not keep the process from ending.
 
     Args:
         function: to be called.
-        is_request: whether it is one request, which whoever called this limits; else each request that it
-            makes has a limit of its own.
+        is_request: whether it is a single request, whose time the caller limits; else each request that it
+            makes has its own limit.
 
     >>> in_thread(lambda: 1 + 1).result()
     2
@@ -98,8 +99,8 @@ def watched(watch: Watch) -> Iterator[None]:
 def answer_to(question: Callable[[], T], nbytes: int = 0) -> T:
     """Call a blocking function of a client in a thread; the wait for its answer can be interrupted.
 
-    Asked in one of these threads it is asked there: somebody else waits for that thread, and for no longer
-    than a request may take.
+    Called in one of these threads, it calls the function there: another thread waits for that one already,
+    and for no longer than a request may take.
 
     Args:
         question: is called.

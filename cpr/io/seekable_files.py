@@ -93,7 +93,7 @@ class ArrivingFile(SeekableFile):
 
     Args:
         width: how many blocks are fetched before they are asked for, and of what size; None for none.
-        exact: raise for an object that ends before `nbytes`; else the checksum tells its reader.
+        exact: raise for an object that ends before `nbytes`; else the reader notices it by the checksum.
     """
 
     def __init__(
@@ -191,8 +191,8 @@ class ArrivingFile(SeekableFile):
     def fetch_end(self, nbytes: int) -> None:
         """Fetch the last bytes at once, in parallel with the rest, for readers that start at the end.
 
-        For who reads the end of a large object first. They are the very bytes that are hashed at their turn.
-        Nothing happens where the object was begun, or comes in one piece anyway.
+        The same bytes are hashed later in their turn. Does nothing if reading has begun, or if the object is
+        fetched in one piece anyway.
         """
         if self._asked or self._size <= BLOCK_BYTES:
             return

@@ -42,7 +42,7 @@ class SharedAnswers(Generic[K, V]):
         """The cached or pending answer; otherwise the result of `ask`, called in this thread.
 
         An error of `ask` is raised in every thread that waits for it, and not kept: the next one asks again.
-        Who waits for a thread that is interrupted asks in its place.
+        If that thread is interrupted, one of those that wait for it asks instead.
         """
         mine: Future[V] = Future()
         with self._answers.lock:

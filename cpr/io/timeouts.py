@@ -1,9 +1,9 @@
 """Time limits for requests, with waits that can be interrupted at any moment.
 
-Every request has a limit of its own: `CPR_TIMEOUT` seconds (60 where it is not set), and a second more for
-each 256 KiB that it reads. What it sends may take longer, as long as it goes on. Ctrl-C, and the timeouts
-that Prefect raises in a thread, act within a fraction of a second, for nobody waits in one piece. A process
-that is to end (`end_soon`) waits for nothing any longer, in whatever thread.
+Every request has its own limit: `CPR_TIMEOUT` seconds (60 by default), and one more second for each 256 KiB
+that it reads. An upload may take longer, as long as it makes progress. Ctrl-C, and the timeouts that Prefect
+raises in a thread, take effect within a fraction of a second, because all waits are short and repeated. A
+process that is about to end (`end_soon`) stops waiting in all threads.
 """
 
 from __future__ import annotations

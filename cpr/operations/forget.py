@@ -1,7 +1,7 @@
 """Deletes the cache entries of results, so that the next run computes them again; the data stays.
 
-Prefect looks for the record that has the name of a run's cache key. Without it the task runs; what it makes
-from the same is the same content, so that what was made from that is found in the cache as before.
+Prefect looks for the record named by a run's cache key. Without it the task runs; if it computes equal
+content again, tasks that used the result stay cached.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Searches any stored text, pickle or compressed result for the keys of targets that it may refer to.
 
-A target's name ends in its key, 16 hex digits. Wherever such digits occur they may be somebody's reference
-to it: in a URL, a path, a relative name, a record, JSON inside JSON, percent-encoded, or in the bytes of a
-pickle. So everything is searched for digits alone, and nothing is ever loaded or imported to do that.
+A target's name ends in its key, 16 hex digits. Wherever such digits occur they may be a reference to it: in a
+URL, a path, a relative name, a record, JSON inside JSON, percent-encoded, or in the bytes of a pickle. So
+everything is searched for such digits only, and nothing is ever loaded or imported.
 
-Content may be wrapped: in base64 (which is how Prefect keeps pickles), in zip (as spreadsheets), gzip, zlib,
-bzip2, xz or lzma, in zstd or lz4 where pyarrow is installed, and in several of these. Of anything else that
-Prefect may have written it is unknown what it names: UnsearchableError.
+Content may be wrapped: in base64 (as Prefect stores pickles), zip (as spreadsheets are), gzip, zlib, bzip2,
+xz or lzma, in zstd or lz4 if pyarrow is installed, and in several of these. Anything else that Prefect may
+have written cannot be searched: UnsearchableError.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Traces the lineage of results from their records alone; no server is asked.
 
-A record says which resources its task was given. So the records under a URL are a graph, from sources to
-results; what is missing in it is a resource whose record is elsewhere, or was made before records told this.
+A record says which resources its task was given. So the records under a URL form a graph, from sources to
+results; it lacks resources whose records are elsewhere, or were written before records contained this.
 """
 
 from __future__ import annotations

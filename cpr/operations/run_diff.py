@@ -86,7 +86,7 @@ def diff_runs(
             each pair of results that was compared.
 
     Raises:
-        ResourceNotFoundError: no record here tells of such a run, or several do.
+        ResourceNotFoundError: no record here mentions such a run, or the beginning of an id is ambiguous.
         TransferError: the store refused or failed.
     """
     results = find_results(url, on_progress)

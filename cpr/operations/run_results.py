@@ -1,6 +1,6 @@
 """The results of a run: those it made, and those it found in the cache, as far as records say.
 
-Results of earlier runs that a run has found in the cache are its own as well, as far as records tell.
+Results of earlier runs that a run found in the cache belong to it as well, as far as records say.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def results_of_run(results: Results, run: str, url: str) -> tuple[str, list[Resu
         run: id of a flow run, or how that begins.
         url: where the results were looked for, for the error.
 
-    Raises ResourceNotFoundError where no record tells of such a run, or several do.
+    Raises ResourceNotFoundError if no record mentions such a run, or the beginning of the id is ambiguous.
     """
     choice = ResultFilter(flow_run=run)
     own = [one for one in results.beside(choice) if choice.takes(one)] if choice.run_digits else []

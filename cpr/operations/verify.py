@@ -1,7 +1,7 @@
 """Verifies that every target under a URL, or a sample of them, is still what was written.
 
-Targets are read side by side and never decoded where their checksum agrees. In memory is what is under
-way, a number for each target, and what was found wrong, packed.
+Targets are read in parallel, and not decoded if their checksum agrees. Memory holds only the targets being
+read, a number for each target, and the compressed list of errors.
 """
 
 from __future__ import annotations

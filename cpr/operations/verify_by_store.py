@@ -29,8 +29,8 @@ def is_as_stored(reference: Reference) -> bool:
     False for one that is to be read: it is so small that this is as quick, or the store does not tell any
     more what it should.
 
-    Raises CorruptDataError where the store tells of another object, CprError where it keeps no checksums,
-    nobody has noted this one, or the result is to stand against forgers, ResourceNotFoundError and
+    Raises CorruptDataError if the store reports another checksum, CprError if it keeps none, none was noted
+    when the object was written, or the result has a forgery-proof checksum, ResourceNotFoundError and
     TransferError.
     """
     url, said, blocks = reference.url, reference.nbytes, reference.fields.get("blocks")

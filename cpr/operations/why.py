@@ -1,7 +1,7 @@
 """Explains why results were computed although earlier ones existed, from records alone.
 
-A result is compared with the nearest that the same task had made before: what differs in their arguments,
-their sources or the task's code is why Prefect did not use that one.
+A result is compared with the most similar earlier one of the same task: the differences in arguments, sources
+or code are the reason why Prefect did not reuse that one.
 """
 
 from __future__ import annotations

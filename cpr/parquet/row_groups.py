@@ -1,8 +1,9 @@
 """Decodes the columns of a Parquet file while it is downloaded.
 
-The footer, which says what lies where, is fetched first. Then the file is taken in order, a few columns of a
-row group at a time, let go of when they are decoded, and not held whole. Where columns lie is pyarrow's to
-find out: what it tells of them ends the process where a footer is damaged.
+The footer, which locates all columns, is fetched first. Then the file is read in order, a few columns of a
+row group at a time, which are freed once they are decoded, so that the file is never held whole. Only pyarrow
+locates columns, and only while reading: asking it for their positions crashes the process if a footer is
+damaged.
 """
 
 from __future__ import annotations

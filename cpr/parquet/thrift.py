@@ -1,9 +1,9 @@
 """A strict reader for Thrift structs in Parquet files, used to check them before pyarrow decodes them.
 
-What is judged here must be what pyarrow finds, so nothing is read that two readers may read differently.
-pyarrow's cuts numbers to the bits of their kind, takes items of a list for what it expects there, whatever
-the list says, and overlooks fields of another kind than it expects. So a struct is read as one that is known:
-whatever is not of the kind that it has there, or has more bits, is refused.
+What is checked here must be what pyarrow will read, so nothing ambiguous is accepted. pyarrow truncates
+numbers to the bits of their type, interprets list items as the type that it expects, whatever the list
+declares, and ignores fields of an unexpected type. So a struct is read by its known definition: everything
+that has another type than defined, or more bits, is refused.
 
 Source: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
@@ -61,8 +61,8 @@ def read_struct(data: bytes | memoryview, start: int, struct: Struct) -> tuple[d
         start: of the struct.
         struct: the expected definition.
 
-    Raises IndexError where it goes on behind the data, ValueError for what is no such struct, DecodeError
-    for one that there is no memory for.
+    Raises IndexError if it continues beyond the data, ValueError if it is malformed, DecodeError if there is
+    not enough memory for it.
     """
     return _Reader(data, start).struct(struct, 0)
 

@@ -117,8 +117,8 @@ class _Together(CompoundCachePolicy):
 class SourceVersions(CachePolicy):
     """Cache policy: the key names the versions of the sources among a task's arguments; None without such.
 
-    Prefect's INPUTS hashes a source as an object, which says where it is and not what is there. `cpr.task`
-    adds this policy to those of Prefect's.
+    Prefect's INPUTS hashes a source by its location, not by its content. So `cpr.task` adds this policy to
+    Prefect's own ones.
 
     >>> policy = prefect.cache_policies.INPUTS + SourceVersions()
     """

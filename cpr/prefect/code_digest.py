@@ -1,8 +1,8 @@
 """Computes the digest of a code object: instructions, constants and names, independent of line numbers.
 
-The compiler's choice of jumps depends on the lines of a text. So the instructions are not taken in the order
-in which they lie but in the one in which they may run: jumps are followed, one that leads to a test whose
-outcome is known goes on behind it, and a short end of a function counts anew wherever it is reached, because
+The compiler's choice of jumps depends on line numbers. So the instructions are not taken in the order in
+which they are stored but in the order in which they may run: jumps are followed, a jump to a test whose
+outcome is known continues after it, and a short end of a function is repeated wherever it is reached, because
 the compiler may copy it.
 """
 

@@ -1,8 +1,8 @@
 """The graph of the user's code that a task uses: functions and classes, and everything those use in turn.
 
-What is walked is what there is in this process, so that the answer is the same for a module, a script, a
-notebook and code that came to a worker by value. Of a module only what is taken from it counts; where it is
-handed on as a whole, all of it does. Of a class all of it counts, with the classes it comes from. Installed
+The graph is built from the objects in this process, so that the result is the same for a module, a script, a
+notebook and code that was sent to a worker by value. Of a module only what is used counts; if the module
+object is passed on, all of it does. Of a class everything counts, including its base classes. Installed
 packages and Python's own library count by name.
 """
 

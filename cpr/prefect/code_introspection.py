@@ -1,6 +1,6 @@
 """Values that code can ask of functions and classes besides calling them: name, docstring, order of members.
 
-Most of it matters to nobody, so that it counts only where something that counts asks for it.
+Most code never asks for these values, so they count only if code that counts asks for them.
 """
 
 from __future__ import annotations

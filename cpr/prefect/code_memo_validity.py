@@ -1,7 +1,7 @@
 """Records what a code description depends on, so that it is reused until one of these things changes.
 
-Describing a hundred functions takes some milliseconds, looking whether they are still the same ones a tenth
-of that. Only identity is compared here: the caller describes anew what can change in place, which is data.
+Describing a hundred functions takes some milliseconds, checking that they are still the same ones a tenth of
+that. Only identity is compared here: the caller describes again what can change in place, which is data.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Analyses bytecode: what a code object does, and which names it refers to; nothing is run or imported.
 
-Bytecode is what every process has, also for code that came by value or was typed at a prompt, and it is what
-runs, whatever a file says by now. Line numbers, comments and docstrings are not in what is read here.
+Every process has the bytecode, also of code that came by value or was typed at a prompt, and bytecode is what
+runs, whatever a file contains by now. Line numbers, comments and docstrings are ignored.
 
 A name is *read* if its value can reach anything but itself. `calls.append(x)`, `counts["x"] += 1` and
 `counts["x"] = counts.get("x", 0) + 1` only write. Where the order of evaluation cannot be followed, across a

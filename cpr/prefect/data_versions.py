@@ -1,7 +1,7 @@
 """Versions of data that an object only points to: files, Zarr hierarchies, sources of lazy objects.
 
-A version says what a store says, without reading the data: ETag, or size and time of last change. Where
-there is nothing of the kind the object is refused, and its task runs uncached.
+A version is what the store reports without reading the data: ETag, or size and modification time. An object
+without any version is refused, and its task runs uncached.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Hashes graphs of descriptions that refer to each other, cycles included.
 
-A part is described once, however many refer to it, and refers to others. It is named by its description, in
-which the digests of others stand for them, or small ones as they are: what is shared and what is a copy have
-the same name, and so has a set in whatever order it is walked. Parts in a circle are told apart by what they
-lead to in one step, in two and so on, until no further step tells more of them apart. All costs are linear in
-the parts, times the steps for those in circles.
+A part is described once, however many others refer to it, and may refer to others. Its name is a hash of its
+description, in which other parts are replaced by their digests, or kept as they are if small: so shared parts
+and copies have the same name, and a set has the same name in any order. Parts in a cycle are distinguished by
+what they lead to in one step, in two steps and so on, until a further step distinguishes no more of them. The
+cost is linear in the number of parts, times the number of steps for those in cycles.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Describes modules that functions import when they run, from their files, without importing them.
 
-A key is often made before the function has run for the first time, and always in some process where it has
-run already. Both must give the same, so what counts is the file: its code, without comments and docstrings,
-and the files of the user's own that it imports in turn. Only where a module was imported and its file has
-been edited since does the module itself count, for that is what runs.
+A key is often made before the function has run for the first time, and also in processes where it has run
+already. Both must give the same key, so the file counts: its code, without comments and docstrings, and the
+user's own files that it imports in turn. Only if a module was imported and its file has been edited since
+does the imported module count, because that is what runs.
 """
 
 from __future__ import annotations

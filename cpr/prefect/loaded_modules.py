@@ -1,9 +1,9 @@
 """Checks that an imported module is still what its file made it, and was not changed from outside.
 
-A module that functions import counts by its file, so that a key made before the first run is one made after
-it. Where the module was changed while the process runs, what is there counts, not the file. What statements
-of literals give is known from the file; all else is compared with what there was when it was first looked at.
-Data that the module's own code changes, and the state of objects of installed packages, are theirs.
+A module that functions import counts by its file, so that a key made before the first run equals one made
+after it. If the module was changed while the process runs, its present content counts, not the file. Values
+of literal assignments are known from the file; everything else is compared with its first observed value.
+Data that the module's own code changes, and the state of objects of installed packages, are not compared.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Writes the journal of results in the background, and logs why a run was not cached.
 
-All of it happens in one thread of the process, which nobody waits for: a run hands in what it knows and goes
-on. Results are noted some at a time; a journal is read once for each task of a flow run in a process, when a
-run of it is not cached. Whatever goes wrong here is said at DEBUG, and changes nothing else.
+All of this happens in one background thread of the process: a run hands over what it knows and continues.
+Results are written in batches; a journal is read once for each task of a flow run in a process, when a run of
+it is not cached. Errors here are logged at DEBUG and have no other effect.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Finds out why results of a flow run were computed, in the flow's process, for its report.
 
-The tasks may have run on other machines, whose logs say it too. What their results say of their origin is
-compared with the journal of earlier ones (`cpr.provenance.inputs_journal`).
+The tasks may have run on other machines, whose logs contain the reasons too. The provenance of their results
+is compared with the journal of earlier ones (`cpr.provenance.inputs_journal`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NO_EARLIER_RESULT = "no earlier result"
 def reasons(computed: Sequence[Made], storage: Any) -> list[tuple[str, str]]:
     """The task and the reason for each result that a flow run has computed, as far as known.
 
-    Reasons name no files: those of many results of a task are told together.
+    Reasons contain no file names, so that equal ones of many results of a task can be counted.
 
     Args:
         computed: the full provenance of the results.

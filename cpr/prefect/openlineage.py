@@ -1,9 +1,9 @@
 """Sends OpenLineage events on stored results in the background, if configured.
 
-`CPR_OPENLINEAGE=1` turns it on. Where Prefect stores a task's result, the text of its record goes into a
+`CPR_OPENLINEAGE=1` turns it on. When Prefect stores a task's result, the text of its record goes into a
 queue; one thread of the process makes an event of it (see `cpr.prefect.lineage_events`) and sends it with
-OpenLineage's own client, which finds its server as it does everywhere: `OPENLINEAGE_URL`, `openlineage.yml`.
-No task waits for it or fails by it. What cannot be told is said once, in the log.
+OpenLineage's own client, which finds its server in the usual way: `OPENLINEAGE_URL`, `openlineage.yml`. No
+task waits for it or fails because of it. Errors are logged once.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ _EVERY = 2.0
 def shown(wanted: bool) -> Iterator[None]:
     """Show the progress of long uploads in the block, for single objects of the running task.
 
-    The percentage is of what the data takes in memory, the most that a file will take; where that is not
-    known beforehand, as of tables that stream, it stays at 0 and the description tells bytes and speed. It
-    is 100 when the upload has ended well. Whatever goes wrong here is said at DEBUG.
+    The percentage is relative to the size of the data in memory, an upper bound for the file; if that is not
+    known beforehand, as for streamed tables, it stays at 0, and the description shows bytes and speed. It is
+    100 after a successful upload. Errors in showing progress are logged at DEBUG.
     """
     context = TaskRunContext.get()
     if not wanted or context is None:

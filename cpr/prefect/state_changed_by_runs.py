@@ -1,7 +1,7 @@
 """Recognises changes that a task's own runs make to data its code uses: caches, counters, lazy objects.
 
-A key made before a run and one made after it have to be the same, so what the task's own runs have put there
-does not count; what anybody else puts there does. Both are told apart by looking when a run ends.
+A key made before a run and one made after it must be the same, so changes by the task's own runs do not
+count; changes by anybody else do. They are distinguished by looking at the data when a run ends.
 """
 
 from __future__ import annotations

@@ -110,15 +110,15 @@ def task(
     Every target in the returned value, at any depth, is persisted inside the task's body: an upload
     that fails fails the run, and Prefect retries it as its `retries` say. (With `prefect.task` the
     serializer persists after the run has completed; a failure there is only logged.) The result
-    must be one that a record can hold, or the run fails with an error that says where it is not.
+    must be one that a record can hold, or the run fails with an error that names the offending part.
 
     Functions may be sync, async, or generators (every yielded value is persisted before it is given
     away), methods, class methods and static methods.
 
     Args:
         fn: the function, when used as a plain decorator.
-        lock: URL of a folder for locks, or a lock manager of Prefect's: what many processes ask for at the
-            same time is computed by one of them (see `BucketLocks`).
+        lock: URL of a folder for locks, or a lock manager of Prefect's: if several processes need the same
+            result at the same time, one of them computes it (see `BucketLocks`).
         progress: show uploads that take longer than five seconds as progress artifacts of the run in
             Prefect's UI (not of generators, nor of Zarr, which is many small objects).
         uses: installed packages whose version is to count for the cache key, as modules or by name; the

@@ -284,8 +284,8 @@ def _version_change(one: Difference) -> str:
 class NearestResults:
     """Results of one task, indexed to find the one most similar to a run in a few look-ups.
 
-    Near is what differs in one argument, or was made from resources at the same places; of several the
-    latest. A run over other images is no relative: nobody asks why those were not cached.
+    Similar results differ in one argument, or were made from resources at the same places; of several the
+    latest is taken. Results from other images do not count, as nobody expects these to be reused.
     """
 
     _MOST_AT_A_PLACE = 50

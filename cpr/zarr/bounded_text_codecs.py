@@ -1,7 +1,7 @@
 """Codecs for variable-length text and bytes that allocate no more memory than the chunk justifies.
 
-A chunk of them begins with how many there are; numcodecs makes an array of so many before it looks at how
-long the chunk is, so that 64 bytes claim 32 GB.
+Such a chunk begins with the number of texts; numcodecs allocates an array for that number before it checks
+the length of the chunk, so that 64 bytes can claim 32 GB.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _MEMORY_BYTES = {"read": 80 << 20, "write": 128 << 20}
 class WideCodecs:
     """The codecs of an array, with parallelism adapted to the store's latency.
 
-    Whoever has set zarr's `async.concurrency` gets what was set.
+    If the user has set zarr's `async.concurrency`, that setting is used.
 
     Args:
         url: of the array.

@@ -1,7 +1,7 @@
 """Writes blocks of dask arrays; uploads to a distant store overlap with the computation of the next block.
 
-Threads of this process compute as many blocks as there are cores. Where answers take long these would mostly
-wait: a block is then on its way to the store while its thread computes the next.
+As many threads of this process compute blocks as there are cores. With high latency these would mostly wait:
+so a block is uploaded in the background while its thread computes the next one.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Shape = tuple[int, ...]
 class BlockWriter:
     """Writes a block in its thread, or in the background if the store is distant.
 
-    Called by dask, it gives a box of what `write` gives; of None where that is among what `behind` knows.
+    Called by dask, it returns an array of one object: the result of `write`, or None if `behind` writes it.
 
     Args:
         url: of the hierarchy that is written.
-        behind: what takes blocks of threads of this process; it stays here when this is sent elsewhere.
+        behind: background writes of this process; not pickled with this object.
     """
 
     def __init__(self, url: str, behind: WritingBehind) -> None:
@@ -43,7 +43,7 @@ class BlockWriter:
         """Called by dask with a block and its position."""
         found = None
         if self._behind is not None and not is_on_worker() and width_of(self._url, "write").is_far:
-            # Whoever computes blocks may do so in the same memory again.
+            # The memory of a block may be reused for the next one.
             own = np.array(block)
             self._behind.begin(partial(self.write, own, block_id), own.nbytes)
         else:

@@ -27,8 +27,8 @@ _is_safe: ContextVar[bool] = ContextVar("cpr_zarr_is_encoded_safely", default=Fa
 class _SafeCodecs(WideCodecs):
     """The codecs of an array that is written.
 
-    They put no times into chunks; they copy what they would encode in memory of whoever writes; and they
-    ask for as many chunks at once as the place deserves.
+    They write no timestamps into chunks, copy data in the caller's memory before encoding it, and adapt the
+    number of parallel chunks to the store.
     """
 
     def __init__(self, url: str, chunk_bytes: int, codecs: Any) -> None:

@@ -1,7 +1,7 @@
 """Reproducible gzip for Zarr chunks: without a timestamp, so that equal chunks are equal bytes.
 
-zarr's gzip codecs put the seconds since 1970 into the header of each chunk (MTIME, RFC 1952), so that an
-array written again would be another result, and none of its chunks could be taken from the one before.
+zarr's gzip codecs put the present time into the header of each chunk (MTIME, RFC 1952), so that an array
+written again would be another result, and none of its chunks could be copied from the previous one.
 """
 
 from __future__ import annotations

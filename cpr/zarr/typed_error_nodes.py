@@ -1,8 +1,8 @@
 """Zarr arrays and groups whose errors are cpr's.
 
-What a codec raises for a chunk that it cannot decode (RuntimeError, OSError, anything) comes out of
-`array[...]`, wherever that is called. So the codecs of an array are wrapped, and a group wraps the codecs of
-what is taken from it.
+A codec may raise any exception (RuntimeError, OSError, anything) for a chunk that it cannot decode, and it
+comes out of `array[...]`. So the codecs of an array are wrapped, and a group wraps the codecs of the arrays
+that are taken from it.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Private access to adlfs: requests to Azure Blob Storage with its account and credentials.
 
-adlfs finds out who asks and whom: account, key, token or login. Its requests wait 15 seconds before they are
-repeated and check nothing that they upload; so it gets a client of Azure's SDK that does both otherwise, and
-`cpr.io.stores.azure` asks through the same. The interface is described at
+adlfs finds account and credentials: key, token or login. Its requests wait 15 seconds before a retry and do
+not verify uploads; so it gets a client of Azure's SDK that does both differently, which `cpr.io.stores.azure`
+uses too. The interface is described at
 https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api.
 """
 

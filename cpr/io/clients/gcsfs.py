@@ -1,8 +1,8 @@
 """Private access to gcsfs: requests to Google Cloud Storage with its session, endpoint and credentials.
 
-gcsfs's own requests repeat a part of an upload without asking how much of it has arrived, and say what went
-wrong in the text of an exception. Here every request is one that may be repeated, and a refusal carries its
-status. The JSON interface is described at https://cloud.google.com/storage/docs/json_api/v1.
+gcsfs's own requests repeat a part of an upload without asking how much of it has arrived, and report failures
+only in the text of an exception. Here every request can safely be repeated, and a refusal carries its status.
+The JSON interface is described at https://cloud.google.com/storage/docs/json_api/v1.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def settle(fs: Any) -> None:
 
 
 def _told(decode: Callable[..., dict[str, Any]], stat: Any, parent_path: str | None = None) -> dict[str, Any]:
-    """As the filesystem's `_decode_stat`. Raises BadAnswerError where the server tells too little."""
+    """As the filesystem's `_decode_stat`. Raises BadAnswerError if attributes are missing."""
     if stat.st_mode is None or stat.st_mtime is None:
         raise BadAnswerError("NoAttributes")
     try:

@@ -57,8 +57,8 @@ class _Length:
 class LentBody(Body):
     """Bytes to send; only those that nobody else keeps in memory are copied.
 
-    A BytesIO by its class alone, for aiohttp reads other files in threads; it reads in pieces, and where
-    one ends it gives fewer bytes than it is asked for.
+    It is a BytesIO only in name, because aiohttp reads other files in threads; it is read in pieces, and
+    returns fewer bytes than requested at the end of a piece.
     """
 
     def __init__(self) -> None:

@@ -37,8 +37,8 @@ def read(url: str) -> Versioned | None:
 def swap(url: str, content: bytes, version: str | None) -> tuple[bool, Versioned | None]:
     """Write an object if its version is still this one (None: if there is none yet).
 
-    The content must be one that nobody writes twice: what is read back tells whether a write whose
-    answer was lost is ours.
+    The content must be unique to each write: reading it back shows whether a write whose answer was lost has
+    succeeded.
 
     Returns:
         Whether it is written, and what is there now.
@@ -72,8 +72,8 @@ def _unless_it_fails(url: str) -> Versioned | None:
 def require_conditional(url: str) -> None:
     """Check, once per process, that a folder's store honours conditional writes.
 
-    Raises UnsupportedStoreError where it does not, TransferError or ResourceNotFoundError where that
-    cannot be told.
+    Raises UnsupportedStoreError if it does not, TransferError or ResourceNotFoundError if that cannot be
+    found out.
     """
     if not _store(url)[0].conditions_may_be_ignored:
         return

@@ -179,11 +179,11 @@ def acquiring(
 
     Args:
         url: of the lease's object.
-        holder: tells the holders of this process apart; it gets the same lease again.
+        holder: distinguishes holders within this process; the same holder gets the same lease again.
         seconds: how long it lasts without being renewed; it is renewed three times as often.
         timeout: how long to wait; None without end, 0 not at all.
-        hold: after which time it is given back in any case.
-        goes_on: asked again and again while it is held; it is given back when that says False.
+        hold: seconds after which it is released in any case.
+        goes_on: called repeatedly while it is held; the lease is released when it returns False.
 
     Raises:
         UnsupportedStoreError: the store has no conditional writes.

@@ -1,8 +1,8 @@
 """The protocols of stores: what cpr needs from local files, S3 and any other filesystem.
 
-Everything above speaks to stores through the protocol `Store`, so that hashing, streaming and publishing
-exist once; what only some stores can do is a protocol of its own. Methods raise what the store's client
-raises; the callers translate. `cpr.io.protocols` says which class serves which URLs.
+All other code uses stores through the protocol `Store`, so that hashing, streaming and publishing are
+implemented once; each ability that only some stores have is a protocol of its own. Methods raise the errors
+of the store's client; the callers translate them. `cpr.io.protocols` says which class serves which URLs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Finds the objects that match a glob pattern, by listings, none of which may fail unnoticed.
 
-fsspec's own glob leaves out what it could not list, and says nothing, and so does the standard library's: a
-task would run on half of its inputs. Here whatever a listing raises reaches the caller, and patterns mean the
-same on every kind of storage: as in a shell, a name that begins with a dot matches only where the pattern
-spells the dot.
+The globs of fsspec and of the standard library silently omit folders that could not be listed: a task would
+run on half of its inputs. Here the error of a listing reaches the caller, and patterns mean the same on every
+kind of storage: as in a shell, a name that begins with a dot matches only where the pattern spells the dot.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def _time(result: os.stat_result) -> datetime:
 def _stat_or_link(path: str) -> Stat | None:
     """As `_stat`; for a link that cannot be resolved (circular or inaccessible), the link itself.
 
-    So that whoever reads it is told, and all else is found.
+    So reading it raises an error, and the rest of the listing is complete.
     """
     try:
         return _stat(path)

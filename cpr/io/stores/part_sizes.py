@@ -1,7 +1,7 @@
 """Sizes of the parts of an S3 multipart upload, so that 10,000 parts hold the object in little memory.
 
-Where the size is said beforehand all parts are as large, and only as large as they must be: 21 MiB for
-200 GB. Where it is not, and where more comes than was said, they grow towards the most there can be.
+If the size is announced, all parts have the same size, no larger than necessary: 21 MiB for 200 GB. If it is
+not, or if more comes than was announced, they grow towards the maximum.
 
 Limits: https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html.
 """

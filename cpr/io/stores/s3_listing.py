@@ -1,14 +1,14 @@
 """Lists a bucket in order of keys through obstore; evenly spread names are listed in parallel ranges.
 
-A page has a thousand keys, and each page begins where the one before ended, so that a million records behind
-30 ms take half a minute of waiting alone. But Prefect names its records by hexadecimal digests: a page
-tells how many of them lie between two such names, and so where, about, every few pages another will begin.
-Those ranges are asked for side by side. That names are spread so is a guess, which costs requests where it
-is wrong; what is found is all that is there, whatever the names.
+A page has a thousand keys, and each page starts where the previous one ended, so that listing a million
+records with 30 ms latency means half a minute of waiting. But Prefect names its records by hexadecimal
+digests: a page shows how many of them lie between two such names, and so, approximately, where every few
+pages another one starts. These ranges are listed in parallel. Even spreading of names is only a guess, which
+costs requests if it is wrong; the result is complete, whatever the names.
 
-Some servers walk through all names of a folder to begin in its midst: MinIO takes a minute to begin among a
-million, and milliseconds to go on, so that ranges take several times as long. Who is known to be such a one
-is asked page by page; of others one request tells how long it takes to begin.
+Some servers walk through all names of a folder to start in its middle: MinIO takes a minute to start among a
+million, and milliseconds to continue, so that ranges take several times as long. A server known to do so is
+listed page by page; for others one request measures how long it takes to start.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fast reads and small writes for S3 through obstore, with the endpoint and credentials of s3fs's client.
 
-obstore (https://developmentseed.org/obstore) reads twice as fast as s3fs for half the CPU time, and puts
-a small object for a fifth of it. It is asked only where all of s3fs's configuration can be said in its
-words; wherever it cannot, or fails, s3fs is asked the same: it has retries and errors of its own.
+obstore (https://developmentseed.org/obstore) reads twice as fast as s3fs for half the CPU time, and puts a
+small object for a fifth of it. It is used only if all of s3fs's configuration can be expressed for it; if it
+cannot, or if a request fails, s3fs is used, which has its own retries and errors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Uploads an object of unknown size to S3 as a multipart upload; a part is filled while others are sent.
 
 s3fs writes the parts of a file one after another inside write(), and publishes a truncated object when a
-`with` body raises. Here an upload is completed only when it is told to; an interrupted one is aborted.
+`with` body raises. Here an upload is completed only on commit; an interrupted one is aborted.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Renders the report as one self-contained HTML page.
 
-Whatever a record says is text here, never markup. The page may load nothing and run nothing but the one
-script that it brings along, which its own policy names by digest.
+Everything in a record is shown as text, never as markup. The page may load nothing, and may run only its own
+script, which its content security policy names by digest.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The data of the page: results by sample, as JSON with shared texts.
 
-A hundred thousand results are some 50 MB of it. Its script (`page.js`) makes rows of what is in view.
+For a hundred thousand results it is some 50 MB. The page's script (`page.js`) makes table rows only for what
+is in view.
 """
 
 from __future__ import annotations

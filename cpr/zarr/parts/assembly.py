@@ -155,8 +155,8 @@ def _read_piece(listed: dict[str, Stat], part: ZarrPart) -> Piece:
 def require_stored(url: str, pieces: Sequence[Piece], layout: Layout, full: bool) -> list[str]:
     """Check that the objects of parts in one folder are as written; returns other objects there.
 
-    A listing tells what is there, of which size, and what was written to since its part was published; only
-    that is read. `full` reads everything.
+    A listing shows which objects exist, their sizes, and which were modified since their part was published;
+    only the latter are read. `full` reads everything.
 
     Raises CorruptDataError for an object that is missing or another one.
     """

@@ -1,7 +1,7 @@
 """Finds the parts that an earlier run of the same task has written, to resume it.
 
-Every part's manifest says which region it is of. So a listing of a whole's manifests is all there is to be
-known of what was done, whoever did it, and whenever it was killed.
+Every part's manifest contains its region. So a listing of the manifests shows everything that was written, by
+any process, and whenever it was killed.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def key_of_run(whole: Target, layout: Layout, key: str) -> str:
 def key_of_nth(whole: Target, layout: Layout, key: str) -> str:
     """As `key_of_run`, for data that cannot be identified beforehand.
 
-    What the run writes to one place first, second and so on is told apart by that: run again, it does so
-    in the same order.
+    The first, second, ... write of a run to one place are distinguished by their order, which is the same
+    when it runs again.
     """
     place = io.join(whole.location, f"{whole.name}{whole.ext}")
     return key_of_run(whole, layout, f"{key}\0{nth_of_run(place)}")
@@ -76,8 +76,8 @@ def parts_there(whole: Target, layout: Layout, key: str) -> list[ZarrPart]:
 
     Takes a listing of their manifests, a request for each, and a listing of their objects.
 
-    Nothing where `CPR_CHECKSUM` is set against forgers: no record vouches for what a killed run has left, and
-    whoever may write there could have put it there.
+    Empty if `CPR_CHECKSUM` is a forgery-proof one: no record verifies what a killed run has left, and anybody
+    with write access could have put it there.
     """
     from cpr.zarr.ZarrPart import ZarrPart
 

@@ -1,10 +1,10 @@
 """Writes an array in parts, so that a killed task resumes where it stopped.
 
-Each block of a dask array, or some small ones together, is a part, published by the worker that has it; of
-another array that can be sliced, a region of about the same size is. The same task run, run again, finds them
-by one listing; they, and what they are made of, are not computed. Nothing is known to Prefect or to the
-scheduler that could disagree with what is stored. Parts of an image have their shares of the smaller
-levels; what spans parts there is made of the stored parts when all are there.
+Each block of a dask array, or several small ones together, is a part, which is published by the worker that
+has it; for another array that can be sliced, a part is a region of about the same size. When the same task
+run runs again, it finds the parts by one listing; they, and what they are made of, are not computed again.
+Prefect and the scheduler keep no state that could contradict what is stored. Parts of an image contain their
+share of the smaller levels; chunks there that span parts are made of the stored parts at the end.
 """
 
 from __future__ import annotations

@@ -223,8 +223,8 @@ class TargetInParts(Folder):
     def _home(self, pieces: Sequence[Piece], layout: Layout) -> tuple[str, Manifest | None]:
         """The key for the whole, and its manifest if it exists already.
 
-        It is where the parts are, if they are all in one place; else objects of others are copied to a place
-        where nobody reads yet.
+        The whole is where the parts are, if they are all in one place; else their objects are copied to a new
+        place, which no reader uses yet.
         """
         keys = {piece.part.key for piece in pieces}
         if len(keys) == 1 and not may_be_deleted(self._url(key := keys.pop())):
@@ -292,7 +292,7 @@ class TargetInParts(Folder):
 def _is_made_of(published: Manifest, pieces: Sequence[Piece], layout: Layout) -> bool:
     """Whether a published whole consists of these parts.
 
-    Chunks of smaller levels that span parts are taken as whoever published them has made them.
+    Chunks of smaller levels that span parts are accepted as they were published.
     """
     entries = published.entries()
     count = 0

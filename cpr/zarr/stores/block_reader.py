@@ -26,7 +26,7 @@ Fetch = Callable[[str, int, int], Awaitable[memoryview]]
 class BlockReader:
     """Reads whole blocks, caches some, and shares a request that is in progress.
 
-    The chunks of a shard lie side by side and are asked for side by side: neighbours share blocks.
+    The chunks of a shard are adjacent and are requested in parallel, so that neighbours share blocks.
 
     Args:
         fetch: reads the bytes of an object from start to stop.

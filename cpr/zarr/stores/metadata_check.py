@@ -1,8 +1,8 @@
 """Allows only listed codecs, data types and layouts in Zarr metadata, and bounds its size.
 
-Metadata choose the code that decodes chunks, and whoever can write the metadata chooses: some codecs that
-zarr would find execute what they decode (pickle), others come from any installed package (entry points).
-Every metadata document passes here before zarr sees it, of sources as of targets, and on its way out.
+Metadata determine the code that decodes chunks: some codecs that zarr would find execute what they decode
+(pickle), others come from any installed package (entry points). So every metadata document is checked here
+before zarr sees it, of sources and targets, when it is read and when it is written.
 
 Sources: the core specification (https://zarr-specs.readthedocs.io/en/latest/v3/core/), with the data types
 and codecs that zarr-python adds; for version 2 https://zarr-specs.readthedocs.io/en/latest/v2/v2.0.html,

@@ -1,8 +1,8 @@
 """Stores in which a part of an array looks like an array of its own.
 
-An array's chunks are numbered from its corner. A part is an array of fewer chunks, whose numbers begin at the
-part's corner: between zarr, which writes and reads it as any array, and the objects, which are those of the
-whole, a store of these adds the difference.
+An array's chunks are numbered from its corner. A part is an array of fewer chunks, numbered from the part's
+corner. zarr reads and writes it as any array; these stores add the difference to the keys, since the objects
+are those of the whole.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A zarr store that is pickled as its URL, so that every process uses its own configuration.
 
-Zarr's own stores do the requests (`cpr.zarr.stores.bare_store`). They, and the filesystems in them, pickle
-with their credentials; ours pickle as a URL, and every process finds its own configuration.
+Zarr's own stores send the requests (`cpr.zarr.stores.bare_store`). They, and the filesystems in them, are
+pickled with their credentials; cpr's are pickled as a URL, and every process uses its own configuration.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Detects that a source was deleted while it is read, since missing chunks look like fill values.
 
-A chunk without an object is legal: all of it has the fill value. So of an array that is deleted any part
-reads as if nothing had ever been written there. That it was there is told by its metadata: they are asked for
-once more after a read that has found no object of some chunk. Where they are left, and chunks are gone, none
-can tell: a source that has taken part in a cache key knows its objects. And a shard whose index was read has
-not always been missing.
+A chunk without an object is legal: all of it has the fill value. So any part of a deleted array reads as if
+nothing had ever been written there. The array's metadata show that it existed: they are requested again after
+a read that found no object for some chunk. If only chunks were deleted, and not the metadata, this is noticed
+only for a source that has taken part in a cache key, which knows its objects, and for a shard whose index was
+read before.
 """
 
 from __future__ import annotations
