@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from cpr.io.answer_checks import BadAnswerError, SetupError, require_range, whole_number
-from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, pause_after
+from cpr.io.throttling import MOST_REFUSALS, SLOW_DOWN, counted_pauses, pause_after
 from cpr.io.timeouts import wait_for
 
 __all__ = ["AzureClient", "client_options", "right", "settle"]
@@ -34,7 +34,6 @@ _FIRST_WAIT_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 32.0
 _CONNECT_SECONDS = 10
 _STORED = (200, 201, 202)
-_TOO_MANY = 429
 # A range of more would be asked for in pieces.
 _RANGE_BYTES = 1 << 30
 
@@ -69,14 +68,14 @@ def settle(fs: Any) -> None:
             body = request.http_request.body
             start = body.tell() if hasattr(body, "seek") else 0
             answer = await super().send(request)
-            refusals = 1
-            # The SDK takes only 503 for throttling.
-            while answer.http_response.status_code == _TOO_MANY and refusals <= MOST_REFUSALS:
-                await asyncio.sleep(pause_after(refusals))
+            for seconds in counted_pauses():
+                # The SDK retries server errors alone.
+                if not _is_refusal(answer.http_response.status_code):
+                    break
+                await asyncio.sleep(seconds)
                 if hasattr(body, "seek"):
                     body.seek(start)
                 answer = await super().send(request)
-                refusals += 1
             return answer
 
         def increment(
@@ -115,6 +114,11 @@ def settle(fs: Any) -> None:
         if info.weakref() is fs:
             finalizer.detach()
     weakref.finalize(fs, _close, fs.loop or asyncio.get_running_loop(), client, fs.credential)
+
+
+def _is_refusal(status: int) -> bool:
+    """Whether a status throttles the client that is no server error."""
+    return status in SLOW_DOWN and status < 500
 
 
 def _add_digest(request: Any) -> None:
