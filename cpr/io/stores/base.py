@@ -34,6 +34,7 @@ __all__ = [
     "age_of",
     "bucket_and_key",
     "folder_prefix",
+    "is_older",
     "modified_time",
     "version_of",
 ]
@@ -42,6 +43,7 @@ MOST_SMALL_BYTES = 1 << 16
 """Of an object that is written conditionally; of a larger one, somebody else's, the rest is not read."""
 
 _UNKNOWN = datetime.fromtimestamp(0, UTC)
+_SAME_TIME = timedelta(seconds=2)  # as coarse as disks are
 
 
 @dataclass(frozen=True)
@@ -292,6 +294,16 @@ def modified_time(info: Mapping[str, Any]) -> datetime:
             except (ValueError, OverflowError, OSError):
                 raise BadAnswerError("NotATime") from None
     return datetime.now(UTC)
+
+
+def is_older(found: Mapping[str, Any], written: Mapping[str, Any]) -> bool:
+    """Whether one `info` of fsspec is of an earlier modification time than another, where both report one.
+
+    A rename keeps the time, or, where the server copies, makes it later.
+    """
+    if not all("mtime" in version_of(info) for info in (found, written)):
+        return False
+    return modified_time(found) + _SAME_TIME < modified_time(written)
 
 
 def age_of(headers: Mapping[str, str]) -> float | None:

@@ -26,7 +26,7 @@ from cpr.io.clients.paramiko import disconnect, is_connection_lost
 from cpr.io.clients.thread_lock import PIECE_BYTES, exclusive_use, last_answer
 from cpr.io.filesystems import filesystem
 from cpr.io.request_threads import in_thread
-from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, modified_time, version_of
+from cpr.io.stores.base import Entry, OccupiedError, Stat, Upload, is_older, modified_time, version_of
 from cpr.io.stores.glob import has_magic, matching
 from cpr.io.temp_names import is_temporary, temporary_name
 from cpr.io.timeouts import NoAnswerError, at_most, cleaning_up, is_interruption, request_seconds, wait_for
@@ -251,14 +251,13 @@ class _BackgroundUpload:
             self._nbytes += count
             piece = piece[count:]
 
-    def _require_whole(self, path: str) -> None:
-        """Raise BadAnswerError unless the file at a path has the size that was written."""
-        try:
-            found: int | None = _stat(self._fs.info(path)).nbytes
-        except FileNotFoundError:
-            found = None
-        if found != self._nbytes:
-            raise BadAnswerError("NotWhatWasWritten")
+    def _require_whole(self, path: str) -> dict[str, Any]:
+        """The info of the file at a path. Raises BadAnswerError unless it has the size that was written."""
+        with suppress(FileNotFoundError):
+            info: dict[str, Any] = self._fs.info(path)
+            if _stat(info).nbytes == self._nbytes:
+                return info
+        raise BadAnswerError("NotWhatWasWritten")
 
     def commit(self) -> None:
         while self._pending:
@@ -321,11 +320,11 @@ class RenamedUpload(_BackgroundUpload):
 
     def _publish(self) -> None:
         self._file.close()
-        self._require_whole(self._temporary)
+        written = self._require_whole(self._temporary)
         self._rename()
-        self._require_whole(self._path)
-        if not self._is_new and self._fs.exists(self._temporary):
-            # What is there under the name may be what was there before.
+        found = self._require_whole(self._path)
+        # What is there under the name may be what was there before.
+        if is_older(found, written) or (not self._is_new and self._fs.exists(self._temporary)):
             raise BadAnswerError("NotRenamed")
 
     def _rename(self) -> None:
