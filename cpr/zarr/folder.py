@@ -19,7 +19,7 @@ __all__ = ["Folder"]
 
 
 class Folder(Target):
-    """A result in a folder, or a part of one; whoever has its record reads the objects in its manifest.
+    """A result in a folder, or a part of one; a reader with its record reads the objects in its manifest.
 
     Attributes:
         manifest: size of the manifest in bytes, known once persisted.

@@ -59,7 +59,7 @@ def remove_notes(url: str, notes: Iterable[str]) -> None:
 
 
 def require_all_recorded(store: RecordingStore) -> None:
-    """Raise CorruptDataError if the place holds objects that the store has not recorded."""
+    """Raise CorruptDataError unless the place holds exactly the objects that the store has recorded."""
     there = {key for key in sync(_listed(store)) if not is_left_behind(key)}
     strangers = sorted(there ^ store.entries.keys())
     if strangers:

@@ -76,7 +76,7 @@ def read_pipelined(fs: Any, file: Any, start: int, stop: int) -> bytes | None:
 
 
 def list_folder(fs: Any, path: str) -> list[dict[str, Any]]:
-    """List a folder, as the filesystem's `ls`. Raises BadAnswerError for a folder that contains itself.
+    """List a folder, as the filesystem's `ls`. Raises BadAnswerError for a listing that repeats an entry.
 
     A name that is not UTF-8 ends the listing: paramiko can neither spell it nor ask for it.
     """
