@@ -202,6 +202,8 @@ class RecordError(CprError, ValueError):
 
     NOT_OURS: ClassVar[str] = "the record was not written by cpr: delete it, so that its task runs again"
 
+    is_refused_here: bool = False  # by this machine or its configuration: another may read it
+
     @classmethod
     def of_validation(
         cls, error: Any, problem: str = "a field has a value of the wrong kind", where: str = ""

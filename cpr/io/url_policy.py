@@ -35,12 +35,16 @@ _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|c
 
 
 class Objection(NamedTuple):
-    """A reason why a record may not name a place; `expected` is what it may name."""
+    """A reason why a record may not name a place; `expected` is what it may name.
+
+    `is_here` is for what another machine, or another configuration, may take.
+    """
 
     problem: str
     field: str
     expected: str
     remedy: str | None = None
+    is_here: bool = False
 
 
 def objection_to(location: object, name: object) -> Objection | None:
@@ -64,7 +68,8 @@ def objection_to(location: object, name: object) -> Objection | None:
     if "::" in location or ".." in re.split(r"[/\\]", location) or not kind.in_records:
         return _not_this_location()
     if kind.name == "file":
-        return windows_objection(location, name) if os.name == "nt" else None
+        objection = windows_objection(location, name) if os.name == "nt" else None
+        return None if objection is None else objection._replace(is_here=True)
     return _objection_to_url(kind, location, name)
 
 
@@ -96,6 +101,7 @@ def _objection_to_url(kind: StorageKind, location: str, name: str) -> Objection 
                 f"a host that fsspec's configuration or the table that {CONFIGURATION_VARIABLE} names has "
                 f"for {protocol}",
                 f"if it is yours, set FSSPEC_{protocol.upper()}_HOST={host} wherever records are read",
+                is_here=True,
             )
     return None
 
@@ -131,7 +137,7 @@ def require_safe(location: object, name: object) -> None:
     if objection is None:
         assert isinstance(location, str) and isinstance(name, str)
         if not _is_normal(location):
-            objection = _not_this_location()
+            objection = _not_this_location()._replace(is_here=True)  # it may be a path of another system
         elif not current_table().allows(join(location, name)):
             objection = Objection(
                 "the local configuration does not let records name this location",
@@ -139,6 +145,7 @@ def require_safe(location: object, name: object) -> None:
                 "a location below one of the prefixes of `records` in the table that "
                 f"{CONFIGURATION_VARIABLE} names",
                 "add its prefix if you trust it; else delete the record, so that its task runs again",
+                is_here=True,
             )
     if objection is not None:
         raise _as_record_error(objection, location, name)
@@ -165,7 +172,7 @@ def _as_record_error(objection: Objection, location: object, name: object) -> Re
     """Make the RecordError for an objection."""
     value = name if objection.field == "name" else location
     shown = ascii(redact_url(value) if isinstance(value, str) else value)
-    return RecordError(
+    error = RecordError(
         objection.problem,
         field=objection.field,
         expected=objection.expected,
@@ -173,3 +180,5 @@ def _as_record_error(objection: Objection, location: object, name: object) -> Re
         remedy=objection.remedy
         or "the record was not written by cpr: delete it, so that its task runs again",
     )
+    error.is_refused_here = objection.is_here
+    return error

@@ -69,8 +69,9 @@ class Checked:
     @classmethod
     def unreadable(cls, record: str, error: CprError) -> Checked:
         """The outcome for a record that cannot be used completely."""
-        state: State = "not checked" if isinstance(error, TransferError) else "unreadable record"
-        return cls(record, record, state, error=error)
+        # What only this machine's configuration refuses is no damage, and nothing to be dropped.
+        is_open = isinstance(error, TransferError) or getattr(error, "is_refused_here", False)
+        return cls(record, record, "not checked" if is_open else "unreadable record", error=error)
 
 
 @dataclass
