@@ -1,4 +1,4 @@
-"""What an array of numpy is, as JSON values: dtype, shape, elements, mask, and what else it keeps."""
+"""Describes numpy arrays as JSON values for cache keys: dtype, shape, elements, mask and attributes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pandas table is, as JSON values: names, dtypes, index, attributes and values."""
+"""Describes pandas tables as JSON values for cache keys: names, dtypes, index, attributes and values."""
 
 from __future__ import annotations
 

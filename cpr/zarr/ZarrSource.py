@@ -1,4 +1,4 @@
-"""Zarr arrays and groups as input."""
+"""The source that reads Zarr arrays and groups."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays and groups as Zarr."""
+"""The target that writes arrays and groups as Zarr."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class ZarrTarget(TargetInParts):
 
     @contextmanager
     def _attempt(self, nbytes: int) -> Iterator[RecordingStore]:
-        """A place to write to; if all goes well, what was written takes the place of an earlier attempt."""
+        """Give a store to write to; on success what was written replaces an earlier attempt."""
         store, key = self._begin(nbytes)
         try:
             yield store

@@ -1,4 +1,4 @@
-"""Dask arrays into zarr arrays: every block is written by the worker that has it.
+"""Writes dask arrays into zarr arrays: every block by the worker that has computed it.
 
 A block is made of whole objects (chunks or shards), which no other block writes. Of a pyramid, the worker
 hands on only the halves of what it has written. What comes back is sizes and digests of objects, merged

@@ -1,4 +1,4 @@
-"""Data into a zarr array, or into all levels of a pyramid, in one pass: nothing is read back.
+"""Writes data into a zarr array, or into all levels of a pyramid, in one pass: nothing is read back.
 
 Every piece is made of whole objects (chunks or shards). Level n + 1 is made of level n (see
 `cpr.zarr.ome.downsample`) while that is at hand. An array elsewhere, or in memory, is taken in cells, in the

@@ -1,4 +1,4 @@
-"""An object on its way to Google Cloud Storage, in one pass and of a size that nobody knows beforehand.
+"""Uploads an object of unknown size to Google Cloud Storage in one pass.
 
 A resumable upload is strictly sequential: one part is under way while the next is collected, so that two of
 them bound the memory. The protocol, and how an interrupted upload goes on, is described at
@@ -45,7 +45,7 @@ def part_bytes(number: int) -> int:
 
 
 class ResumableUpload:
-    """One object: a single request if it fits in a part, else a resumable upload.
+    """Uploads one object: in a single request if it fits in a part, else as a resumable upload.
 
     With `create` the store is to refuse it where there is an object by the end.
     """
