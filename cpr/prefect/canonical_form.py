@@ -1,4 +1,4 @@
-"""Describes values as JSON for cache keys: equal content, equal JSON, in every process and on every machine."""
+"""Describes values as JSON for cache keys: equal for equal content, in every process and on every machine."""
 
 from __future__ import annotations
 
