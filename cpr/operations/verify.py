@@ -16,6 +16,7 @@ from typing import Literal
 
 from cpr import io
 from cpr.errors import (
+    ConfigurationError,
     CorruptDataError,
     CprError,
     MissingDependencyError,
@@ -70,7 +71,9 @@ class Checked:
     def unreadable(cls, record: str, error: CprError) -> Checked:
         """The outcome for a record that cannot be used completely."""
         # What only this machine's configuration refuses is no damage, and nothing to be dropped.
-        is_open = isinstance(error, TransferError) or getattr(error, "is_refused_here", False)
+        is_open = isinstance(error, (TransferError, ConfigurationError)) or getattr(
+            error, "is_refused_here", False
+        )
         return cls(record, record, "not checked" if is_open else "unreadable record", error=error)
 
 
@@ -239,7 +242,7 @@ def check(reference: Reference, record: str, budget: ByteBudget | None = None) -
         return Checked(url, record, "missing", 0, error)
     except CorruptDataError as error:
         return Checked(url, record, "damaged", nbytes, error)
-    except (TransferError, MissingDependencyError) as error:
+    except (TransferError, MissingDependencyError, ConfigurationError) as error:
         return Checked(url, record, "not checked", 0, error)
     except CprError as error:
         return Checked(url, record, "damaged", nbytes, error)

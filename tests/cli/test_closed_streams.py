@@ -87,8 +87,8 @@ def test_an_output_that_cannot_be_written_is_told(command, records):
 def test_a_relative_path_where_the_working_folder_is_gone(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
-    program = "import os, sys; os.rmdir(os.getcwd()); from cpr.cli import main; sys.argv[0] = 'cpr'; main()"
-    found = shell('"$@"', sys.executable, "-c", program, "ls", "results", cwd=gone)
+    program = "import os, cpr.cli.app, cpr.cli; os.rmdir(os.getcwd()); cpr.cli.main()"
+    found = shell('"$@"', sys.executable, "-P", "-c", program, "ls", "results", cwd=gone)
     assert found.returncode == 3, found.stderr
     assert "Traceback" not in found.stderr
     assert "works in is gone" in found.stderr

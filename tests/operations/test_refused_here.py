@@ -66,3 +66,14 @@ def test_one_record_that_names_both(tmp_path):
     report = verify(f"{done.url}/records")
     assert heal(f"{done.url}/records", report) == []
     assert get(url)
+
+
+@pytest.mark.parametrize("name", ["CPR_PROGRESS", "CPR_ZARR_CODECS", "CPR_MEMORY", "CPR_CONNECTIONS"])
+def test_settings_that_are_none_drop_nothing(name, tmp_path, monkeypatch):
+    done = store(str(tmp_path))
+    monkeypatch.setenv(name, "pickle")
+    report = verify(f"{done.url}/records")
+    assert {one.state for one in report.wrong} <= {"not checked"}
+    assert heal(f"{done.url}/records", report) == []
+    monkeypatch.delenv(name)
+    assert all(get(url) for url in done.records.values())
