@@ -12,6 +12,7 @@ import cpr
 from cpr import io
 from cpr.errors import CorruptDataError, ResourceNotFoundError, TransferError
 from cpr.io.block_digests import blocks_url
+from cpr.io.objects import open_store
 from cpr.io.stores.base import OccupiedError
 from tests.text_format import TextSource, TextTarget
 
@@ -47,6 +48,14 @@ class BackendTests:
             assert arriving.read() == data
             assert arriving.finish() == (file.stored.checksum, size)
         assert io.stat(url).nbytes == size
+
+    @pytest.mark.parametrize(("size", "start"), [(0, 0), (10, 10), (10, MiB)])
+    def test_there_is_nothing_behind_the_end(self, base, size, start):
+        """As where somebody has cut an object: what is missing is damage, not a failure of the store."""
+        with io.writing(f"{base}/a.bin") as file:
+            file.write(bytes(size))
+        store, path = open_store(f"{base}/a.bin")
+        assert bytes(store.fetch(path, start, start + 100)) == b""
 
     def test_small_writes_arrive_in_order(self, base):
         with io.writing(f"{base}/a.bin") as file:

@@ -35,6 +35,8 @@ from cpr.io.transfer_width import width_of
 __all__ = ["S3Store"]
 
 log = logging.getLogger("cpr")
+# Codes of a range that begins behind the end of the object.
+_BEYOND_THE_END = ("InvalidRange", "416")
 
 
 class _NotRemovedError(OSError):
@@ -81,7 +83,12 @@ class S3Store:
             found = None if fast is None else fast.fetch(key, start, stop)
             if found is not None:
                 return found
-        return self._client.get_range(bucket, key, start, stop)
+        try:
+            return self._client.get_range(bucket, key, start, stop)
+        except OSError as error:
+            if code_of(error) in _BEYOND_THE_END:
+                return b""
+            raise
 
     def can_pin(self, version: Mapping[str, str | int]) -> bool:
         """Whether the version is an ETag."""
@@ -104,7 +111,7 @@ class S3Store:
             part = f"bytes={start}-{stop - 1}"
             block, answer = self._client.get(bucket, key, stop - start, Range=part, IfMatch=f'"{etag}"')
         except OSError as error:
-            if is_refused_condition(error):
+            if is_refused_condition(error) or code_of(error) in _BEYOND_THE_END:
                 raise ChangedError from None
             raise
         if str(required(answer, "ETag")).strip('"') != etag:
