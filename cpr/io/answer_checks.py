@@ -13,6 +13,7 @@ __all__ = [
     "PageGuard",
     "SetupError",
     "code_of",
+    "is_beyond_the_end",
     "is_of_parser",
     "read_some",
     "require_items",
@@ -159,6 +160,11 @@ def is_of_parser(error: BaseException, module: str) -> bool:
             return True
         step = step.tb_next
     return False
+
+
+def is_beyond_the_end(error: BaseException) -> bool:
+    """Whether a store has refused a range because the object ends before it: there is nothing to read."""
+    return code_of(error) in ("InvalidRange", "416")
 
 
 def code_of(error: BaseException) -> str | None:

@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Self
 
-from cpr.io.answer_checks import BadAnswerError, PageGuard, SetupError, code_of, whole_number
+from cpr.io.answer_checks import (
+    BadAnswerError,
+    PageGuard,
+    SetupError,
+    code_of,
+    is_beyond_the_end,
+    whole_number,
+)
 from cpr.io.clients.adlfs import AzureClient
 from cpr.io.filesystems import filesystem
 from cpr.io.stores.azure_upload import BlockUpload, is_refused_condition
@@ -74,7 +81,7 @@ class AzureStore:
         try:
             return self._fetch(path, start, stop)[0]
         except OSError as error:
-            if code_of(error) in ("InvalidRange", "416"):  # the object ends before
+            if is_beyond_the_end(error):
                 return b""
             raise
 
@@ -93,7 +100,7 @@ class AzureStore:
         try:
             content, headers = self._fetch(path, start, stop, **condition)
         except OSError as error:
-            if is_refused_condition(error) or code_of(error) in ("InvalidRange", "416"):
+            if is_refused_condition(error) or is_beyond_the_end(error):
                 raise ChangedError from None
             raise
         if headers.get("ETag", "").strip('"') != etag:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, Self
 from cpr.io.answer_checks import (
     BadAnswerError,
     PageGuard,
+    code_of,
+    is_beyond_the_end,
     require_range,
     required_text,
     time_from_text,
@@ -106,7 +108,7 @@ class GCSStore:
         try:
             return self._fetch(path, start, stop).body
         except OSError as error:
-            if getattr(error, "code", None) == "416":  # the object ends before
+            if is_beyond_the_end(error):
                 return b""
             raise
 
@@ -122,7 +124,7 @@ class GCSStore:
         try:
             answer = self._fetch(path, start, stop, ifGenerationMatch=generation)
         except OSError as error:
-            if getattr(error, "code", None) in ("412", "416"):
+            if code_of(error) == "412" or is_beyond_the_end(error):
                 raise ChangedError from None
             raise
         if answer.headers.get("X-Goog-Generation", generation) != generation:

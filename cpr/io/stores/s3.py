@@ -8,7 +8,14 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any, Self
 
-from cpr.io.answer_checks import BadAnswerError, PageGuard, code_of, require_items, require_range
+from cpr.io.answer_checks import (
+    BadAnswerError,
+    PageGuard,
+    code_of,
+    is_beyond_the_end,
+    require_items,
+    require_range,
+)
 from cpr.io.clients.s3_checksums import checksum_of_head
 from cpr.io.clients.s3fs import S3Client, required
 from cpr.io.filesystems import filesystem
@@ -35,8 +42,6 @@ from cpr.io.transfer_width import width_of
 __all__ = ["S3Store"]
 
 log = logging.getLogger("cpr")
-# Codes of a range that begins behind the end of the object.
-_BEYOND_THE_END = ("InvalidRange", "416")
 
 
 class _NotRemovedError(OSError):
@@ -86,7 +91,7 @@ class S3Store:
         try:
             return self._client.get_range(bucket, key, start, stop)
         except OSError as error:
-            if code_of(error) in _BEYOND_THE_END:
+            if is_beyond_the_end(error):
                 return b""
             raise
 
@@ -111,7 +116,7 @@ class S3Store:
             part = f"bytes={start}-{stop - 1}"
             block, answer = self._client.get(bucket, key, stop - start, Range=part, IfMatch=f'"{etag}"')
         except OSError as error:
-            if is_refused_condition(error) or code_of(error) in _BEYOND_THE_END:
+            if is_refused_condition(error) or is_beyond_the_end(error):
                 raise ChangedError from None
             raise
         if str(required(answer, "ETag")).strip('"') != etag:

@@ -10,7 +10,7 @@ from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest
 from zarr.storage import FsspecStore
 
-from cpr.io.answer_checks import BadAnswerError, whole_number
+from cpr.io.answer_checks import BadAnswerError, is_beyond_the_end, whole_number
 from cpr.io.clients.gcsfs import Requests, named
 from cpr.io.stores.base import bucket_and_key
 from cpr.io.stores.gcs_upload import put_checked
@@ -54,7 +54,7 @@ class GcsStore(FsspecStore):
         except FileNotFoundError:
             return None
         except OSError as error:
-            if byte_range is not None and getattr(error, "code", None) == "416":  # the object ends before
+            if byte_range is not None and is_beyond_the_end(error):
                 return prototype.buffer.from_bytes(b"")
             raise
         if byte_range is not None and answer.status != _PARTIAL_CONTENT:
